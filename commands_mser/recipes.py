@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: YAML files found by path or by name, and read so that a slip is told rather than swallowed."""
+
+import importlib.util
+import re
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class RecipeError(ValueError):
+    """A recipe that is missing, is not YAML, or says something that the command cannot use."""
+
+
+def recipe_folder() -> Path:
+    """The folder of the recipes: `configs` in a checkout, the package `configs_mser` where the wheel is installed."""
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "configs").is_dir() and (checkout / "setup.cfg").is_file():
+        return checkout / "configs"
+    spec = importlib.util.find_spec("configs_mser")
+    if spec is None or not spec.submodule_search_locations:
+        raise RecipeError("the recipes are not installed: no package configs_mser; install mser-llm again")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def find_recipe(name: str) -> Path:
+    """The recipe at the path `name`, or else the one of that name among the project's own.
+
+    `configs/tiny/stage1.yaml`, `tiny/stage1.yaml` and `tiny/stage1` name the same recipe from any folder.
+
+    Raises:
+        RecipeError: neither is there; the message lists the project's recipes.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.is_dir():
+        raise RecipeError(f"{name}: is a folder; give one YAML file in it")
+    folder = recipe_folder()
+    if not path.is_absolute():
+        relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+        for candidate in (folder / relative, folder / f"{relative}.yaml"):
+            if candidate.is_file():
+                return candidate
+    known = ", ".join(sorted(str(found.relative_to(folder)) for found in folder.rglob("*.yaml"))) or "none"
+    raise RecipeError(f"{name}: no such file, and no recipe of that name; the project's recipes: {known}")
+
+
+class _RecipeLoader(yaml.SafeLoader):
+    """YAML in which `1e-4` is a number, as YAML 1.2 has it and PyYAML does not, and a key twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} is there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_RecipeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The content of a recipe: a mapping of argument names to values, sections as nested mappings.
+
+    Raises:
+        RecipeError: the file is not YAML, is not a mapping, or has a key twice.
+        OSError: the file cannot be read.
+    """
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeLoader)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not a text file ({error.reason} at byte {error.start}); save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeError(f"{path}{where}: not valid YAML: {error.problem}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise RecipeError(f"{path}: a recipe is a mapping `argument: value`; found {type(content).__name__}")
+    return content

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one entry: `run-mser COMMAND ...`, or `python run_mser.py COMMAND ...` in a checkout.
+
+A command is a module of `commands_mser` with `ARGUMENTS` (a dataclass, or a tuple of them), `HELP` (a sentence) and
+`run(*arguments) -> int | None`. Modules are imported when they are called for, so `run-mser --help` does not wait for
+torch.
+
+Exit status: 0 done; 1 done, but not for every input (`predict` with a broken file); 2 an error the user can cure, told
+in one line (any `ValueError`, `OSError` or `ImportError`; `--traceback`, or MSER_TRACEBACK=1, shows the stack);
+130 interrupted.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+
+COMMANDS = {
+    "demo": ("commands_mser.demo", "build synthetic speech, train two stages, evaluate on unseen languages, predict"),
+    "train": ("commands_mser.train", "train a model from a recipe"),
+    "evaluate": ("commands_mser.evaluate", "measure a model on labelled corpora"),
+    "predict": ("commands_mser.predict", "name the emotion in audio files or folders"),
+    "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),
+    "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
+}
+
+
+def usage() -> str:
+    """The text of `run-mser --help`."""
+    lines = ["usage: run-mser COMMAND [ARGUMENTS]", "", "Emotion in speech, in any language, named by a language model."]
+    lines += ["", "commands:", *(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())]
+    lines += ["", "options:", "  -h, --help     this text; `run-mser COMMAND --help` lists a command's arguments"]
+    lines += ["  --version      the installed version", "  --traceback    on an error, show the stack"]
+    return "\n".join(lines)
+
+
+def version() -> str:
+    """The installed version, or what tells that the project runs from a checkout that was not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("mser-llm")
+    except PackageNotFoundError:
+        return "not installed: a checkout"
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error without line breaks; its class where it has no message."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run_command(name: str, arguments: Sequence[str]) -> int:
+    """Import the command, parse its arguments and run it."""
+    module = importlib.import_module(COMMANDS[name][0])
+    from commands_mser.parser import MSERArgumentParser
+
+    parser = MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}", description=module.HELP)
+    return module.run(*parser.parse_args_into_dataclasses(list(arguments))) or 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    show_traceback = os.environ.get("MSER_TRACEBACK", "") not in ("", "0")
+    if "--traceback" in words:
+        words.remove("--traceback")
+        show_traceback = True
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"mser-llm {version()}")
+        return 0
+    if words[0] not in COMMANDS:
+        print(f"run-mser: error: no command {words[0]!r}; choose from {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return run_command(words[0], words[1:])
+    except KeyboardInterrupt:
+        print("run-mser: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (`| head`) is gone. What is still buffered has nowhere to go at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, ImportError) as error:
+        if show_traceback:
+            raise
+        print(f"run-mser: error: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
