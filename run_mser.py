@@ -28,7 +28,11 @@ COMMANDS = {
 
 def usage() -> str:
     """The text of `run-mser --help`."""
-    lines = ["usage: run-mser COMMAND [ARGUMENTS]", "", "Emotion in speech, in any language, named by a language model."]
+    lines = [
+        "usage: run-mser COMMAND [ARGUMENTS]",
+        "",
+        "Emotion in speech, in any language, named by a language model.",
+    ]
     lines += ["", "commands:", *(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())]
     lines += ["", "options:", "  -h, --help     this text; `run-mser COMMAND --help` lists a command's arguments"]
     lines += ["  --version      the installed version", "  --traceback    on an error, show the stack"]
