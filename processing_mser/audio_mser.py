@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading speech: any form of audio to a mono float32 waveform, or one line that names the file and the cure.
+
+Nothing is ever cut off in silence: a recording that is longer than the caller's bound raises, a file that holds less
+than its header promises raises, and `cut_windows` divides a long waveform into windows that cover all of it.
+"""
+
+import io
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+
+try:
+    import soundfile
+except (ImportError, OSError):  # OSError: the package is there, its libsndfile is not
+    soundfile = None
+try:
+    import soxr
+except ImportError:
+    soxr = None
+
+from .wav_header_mser import sound_bytes
+
+
+SAMPLING_RATE = 16_000
+"""Hz; what the encoder hears."""
+MIN_SECONDS = 0.1
+MAX_SECONDS = 30.0
+"""The encoder's positions end here."""
+MIN_RATE, MAX_RATE = 1_000, 768_000
+
+AUDIO_EXTENSIONS: tuple[str, ...] = (
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
+    ".w64", ".rf64", ".voc", ".sph", ".nist",
+)  # fmt: skip
+"""What soundfile opens, as file name extensions."""
+# Recordings all the same: `find_audio` lists them so that the reader names them and their cure, not skips them unseen.
+_FOREIGN_EXTENSIONS = (".m4a", ".aac", ".wma", ".amr", ".webm")
+
+_BLOCK_SAMPLES = 1 << 20
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a stream whose header gives no length
+
+
+class AudioError(ValueError):
+    """Audio that cannot be used. `str()` is one line, `FILE: problem (value); cure`.
+
+    Args:
+        source: the file, or what stands for it, such as `<bytes>`.
+        problem: what is wrong, with the value.
+        cure: what to do.
+    """
+
+    def __init__(self, source: str, problem: str, cure: str):
+        super().__init__(source, problem, cure)  # all three in `args`: the error must survive a worker process
+        self.source = source
+        self.problem = problem
+        self.cure = cure
+
+    def __str__(self) -> str:
+        return " ".join(f"{self.source}: {self.problem}; {self.cure}".split())
+
+
+class AudioTooLongError(AudioError):
+    """Audio over the caller's `max_seconds`."""
+
+
+def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: float | None = None) -> np.ndarray:
+    """Read speech from any form that it comes in.
+
+    Args:
+        source: a path (`~` is expanded), the bytes of a file, a binary file object (read from where it stands),
+            `{"array", "sampling_rate"}`, `{"bytes", "path"}` (either may be None), a torchcodec `AudioDecoder`, or a
+            numpy array or torch tensor that is already at `sampling_rate`. An array is 1-D or 2-D, the shorter of two
+            axes being the channels; integers are scaled by their type to [-1, 1), floats are taken as they are.
+        sampling_rate: of the result, in Hz.
+        max_seconds: the longest audio that is accepted; None accepts any length.
+
+    Returns:
+        `(num_samples,)` float32, channels averaged, resampled with soxr.
+
+    Raises:
+        AudioTooLongError: longer than `max_seconds`.
+        AudioError: missing, not a file, not permitted, not audio, cut short, empty, all zero, NaN or infinite, shorter
+            than `MIN_SECONDS`, or at a rate outside 1 kHz to 768 kHz.
+        TypeError: a source of no form above.
+    """
+    name, samples, rate = _decode(source, sampling_rate, max_seconds)
+    if len(samples) == 0:
+        raise AudioError(name, "holds no sound (0 samples)", "record or export it again")
+    if len(samples) < MIN_SECONDS * rate:
+        problem = f"is too short ({len(samples) / rate:.3f} s, the least is {MIN_SECONDS} s)"
+        raise AudioError(name, problem, "leave it out or give a longer recording")
+    if max_seconds is not None and len(samples) > max_seconds * rate:
+        raise _too_long(name, len(samples) / rate, max_seconds)
+    bad = len(samples) - int(np.isfinite(samples).sum())
+    if bad:
+        raise AudioError(name, f"holds NaN or infinite samples ({bad} of {len(samples)})", "export it again")
+    if not samples.any():
+        raise AudioError(name, "is silent (every sample is 0)", "check the microphone or channel and record it again")
+    if rate != sampling_rate:
+        if soxr is None:
+            raise ImportError(f"{name}: resampling from {rate} Hz needs soxr; pip install soxr")
+        samples = soxr.resample(samples, rate, sampling_rate)
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def cut_windows(
+    waveform: np.ndarray, sampling_rate: int = SAMPLING_RATE, window_seconds: float = MAX_SECONDS
+) -> list[np.ndarray]:
+    """Divide a waveform `(num_samples,)` into the fewest windows of at most `window_seconds`, nearly equal in length.
+
+    The windows are views in order, do not overlap, and together are the whole waveform. Equal lengths because a last
+    window of a few hundredths of a second would be noise with a vote.
+    """
+    if window_seconds <= 0:
+        raise ValueError(f"window_seconds is {window_seconds}; give a positive number of seconds")
+    count = math.ceil(len(waveform) / max(1, int(window_seconds * sampling_rate)))
+    return np.array_split(waveform, max(1, count))
+
+
+def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
+    """The files to read: files as given, folders searched to the bottom, each folder's in sorted order.
+
+    Hidden files and folders are skipped. A folder without audio, like a missing file, is returned as it was given, so
+    that `load_audio` names it and the others go on.
+    """
+    found: list[Path] = []
+    for path in map(_expand, paths):
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = []
+        for folder, folders, files in os.walk(path):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            inside += [
+                Path(folder, name)
+                for name in files
+                if not name.startswith(".") and name.lower().endswith(AUDIO_EXTENSIONS + _FOREIGN_EXTENSIONS)
+            ]
+        found += sorted(inside) or [path]
+    return found
+
+
+def _expand(path: str | os.PathLike) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # `~name` of no user: a file may well be called so
+        return Path(path)
+
+
+def _too_long(name: str, seconds: float, max_seconds: float) -> AudioTooLongError:
+    problem = f"is too long ({seconds:.1f} s, the most is {max_seconds:g} s)"
+    return AudioTooLongError(name, problem, "cut it into shorter pieces (predict does so by itself)")
+
+
+def _decode(source: Any, sampling_rate: int, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
+    """What the source is called, its mono samples and their rate, by the form that it comes in."""
+    if isinstance(source, Mapping):
+        if source.get("array") is not None:
+            name = str(source.get("path") or "<array>")
+            rate = source.get("sampling_rate")
+            if rate is None:
+                raise AudioError(name, "has no sampling rate (None)", 'give {"array": ..., "sampling_rate": ...}')
+            return name, _mono_array(name, source["array"]), _checked_rate(name, rate)
+        data, path = source.get("bytes"), source.get("path")
+        if data is None and path is None:
+            keys = ", ".join(map(str, source)) or "none"
+            raise AudioError("<dict>", f"holds no audio (keys: {keys})", "give array and sampling_rate, bytes or path")
+        if data is not None:
+            return _decode_bytes(str(path or "<bytes>"), data, max_seconds)
+        source = path
+    if isinstance(source, (str, os.PathLike)):
+        return _decode_file(source, max_seconds)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _decode_bytes("<bytes>", source, max_seconds)
+    if hasattr(source, "get_all_samples"):
+        decoded = source.get_all_samples()
+        name = "<AudioDecoder>"
+        return name, _mono_array(name, decoded.data), _checked_rate(name, decoded.sample_rate)
+    if hasattr(source, "read"):
+        name = str(getattr(source, "name", "<file object>"))
+        data = source.read()
+        if isinstance(data, str):
+            raise AudioError(name, "is open as text", 'open it with mode "rb"')
+        return _decode_bytes(name, data, max_seconds)
+    if isinstance(source, np.ndarray) or hasattr(source, "detach"):
+        return "<array>", _mono_array("<array>", source), _checked_rate("<array>", sampling_rate)
+    raise TypeError(f"audio is a {type(source).__name__}; give a path, bytes, a file object, an array or a dict of them")
+
+
+def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
+    name = os.fspath(source)
+    if isinstance(name, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
+        raise AudioError(name, "is a URL, not a file", "download it first and give the path")
+    path = _expand(source)
+    name = str(source)
+    if path.suffix.lower() == ".raw":
+        raise AudioError(name, "is raw samples without a header (.raw)", "save it as WAV with its rate")
+    try:
+        if path.is_dir():
+            raise AudioError(name, "is a folder, not an audio file", "give an audio file, or a folder that holds some")
+        if path.exists() and not path.is_file():
+            raise AudioError(name, "is a device or a pipe, not a file", "save the audio to a file first")
+        with open(path, "rb") as file:
+            return _decode_stream(name, file, os.fstat(file.fileno()).st_size, max_seconds)
+    except FileNotFoundError:
+        raise AudioError(name, "is missing (no such file)", f"check the path, seen from {os.getcwd()}") from None
+    except PermissionError:
+        raise AudioError(name, "may not be read (permission denied)", f"allow it: chmod u+r {name}") from None
+    except OSError as error:
+        raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
+
+
+def _decode_bytes(name: str, data: bytes, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
+    return _decode_stream(name, io.BytesIO(data), len(data), max_seconds)
+
+
+def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
+    """Decode block by block: memory follows the sound that is there, never the length that a header claims."""
+    if size == 0:
+        raise AudioError(name, "is empty (0 bytes)", "copy or record it again")
+    if soundfile is None:
+        raise ImportError(f"{name}: reading audio files needs soundfile; pip install soundfile")
+    disagreement = sound_bytes(file, size)
+    file.seek(0)
+    # The length in an MP3 is counted only where its first frame says so; libsndfile guesses it otherwise.
+    exact_mp3 = any(tag in file.read(4096) for tag in (b"Xing", b"Info"))
+    file.seek(0)
+    try:
+        sound = soundfile.SoundFile(file)
+    except soundfile.LibsndfileError as error:
+        problem = f"is not audio that can be read ({error.error_string.rstrip('.')})"
+        raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {name} out.wav") from None
+    with sound:
+        rate, declared = _checked_rate(name, sound.samplerate), sound.frames
+        if disagreement is not None:
+            counted, present = disagreement
+            if counted > present:
+                raise _cut_short(name, f"{present} of {counted} bytes of sound are there")
+            problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
+            raise AudioError(name, problem, f"rewrite it: ffmpeg -ignore_length 1 -i {name} out.wav")
+        if declared >= _UNKNOWN_FRAMES:
+            raise AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {name} out.wav")
+        blocks: list[np.ndarray] = []
+        count, loudest = 0, 0.0
+        try:
+            while len(block := sound.read(max(1, _BLOCK_SAMPLES // sound.channels), "float32", always_2d=True)):
+                count += len(block)
+                if max_seconds is not None and count > max_seconds * rate:
+                    raise _too_long(name, max(count, declared) / rate, max_seconds)
+                loudest = max(loudest, float(np.abs(block).max()))
+                blocks.append(block.mean(axis=1))
+        except soundfile.LibsndfileError:
+            raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read") from None
+    exact = sound.format == "FLAC" or (sound.format == "MP3" and exact_mp3)
+    if exact and count < declared - MIN_SECONDS * rate:
+        raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read")
+    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    if loudest > 0 and not samples.any():
+        raise AudioError(name, "is silent as mono (its channels cancel out)", "keep one channel")
+    return name, samples, rate
+
+
+def _cut_short(name: str, detail: str) -> AudioError:
+    return AudioError(name, f"is damaged or cut short ({detail})", "copy or export it again")
+
+
+def _checked_rate(name: str, rate: Any) -> int:
+    value = float(rate)
+    if not MIN_RATE <= value <= MAX_RATE or value != int(value):
+        problem = f"has an absurd sampling rate ({value:g} Hz)"
+        raise AudioError(name, problem, f"give the true rate, a whole number from {MIN_RATE} to {MAX_RATE} Hz")
+    return int(value)
+
+
+def _mono_array(name: str, array: Any) -> np.ndarray:
+    """A numpy array, torch tensor (any device, any gradient) or list of numbers to `(num_samples,)` float32."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+        # numpy has no bfloat16
+        array = (array.float() if array.dtype.is_floating_point else array).numpy()
+    array = np.asarray(array)
+    if array.ndim not in (1, 2):
+        raise AudioError(name, f"has the wrong shape {array.shape}", "give (samples,) or (channels, samples)")
+    kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
+    if kind == "f":
+        samples = array.astype(np.float32)
+    elif kind in "iu" and bits <= 32:
+        # In float64, where every 32-bit integer is exact. Unsigned samples rest at half of their range, as in 8-bit WAV.
+        half = 2.0 ** (bits - 1)
+        samples = (array / half - (kind == "u")).astype(np.float32)
+    else:
+        cure = "give float samples in [-1, 1] or int16"
+        raise AudioError(name, f"holds samples of a type without a known scale ({array.dtype})", cure)
+    if samples.ndim == 2:
+        samples = samples.mean(axis=int(np.argmin(samples.shape)))
+    return samples

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emotion vocabulary: canonical words, what each corpus calls them, label sets, and reading a word out of free text.
+
+Three tables, each for one purpose, so that no synonym is ever global:
+
+- `CORPUS_LABELS`: what a corpus publishes (a code or a label) to the canonical word. Used when rows are read.
+- `LabelSet.merges`: what a protocol folds together (`four` counts excited as happy). Used when rows are chosen.
+- `INFLECTIONS`: other forms of the same word (anger, angrily). Used when free text is parsed, and nowhere else.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+
+EMOTIONS: tuple[str, ...] = (
+    "neutral",
+    "happy",
+    "sad",
+    "angry",
+    "surprise",
+    "disgust",
+    "fear",
+    "calm",
+    "excited",
+    "frustrated",
+    "contempt",
+    "boredom",
+    "enthusiasm",
+    "other",
+)
+
+# The key "folder" is a user's own data: names of class folders, or the emotion column of a CSV.
+CORPUS_LABELS: dict[str, dict[str, str]] = {
+    "ravdess": {
+        "01": "neutral",
+        "02": "calm",
+        "03": "happy",
+        "04": "sad",
+        "05": "angry",
+        "06": "fear",
+        "07": "disgust",
+        "08": "surprise",
+    },
+    "emodb": {
+        "W": "angry",
+        "L": "boredom",
+        "E": "disgust",
+        "A": "fear",
+        "F": "happy",
+        "T": "sad",
+        "N": "neutral",
+    },
+    "nemo": {
+        "anger": "angry",
+        "fear": "fear",
+        "happiness": "happy",
+        "neutral": "neutral",
+        "sadness": "sad",
+        "surprised": "surprise",
+    },
+    "demo-speech": {word: word for word in EMOTIONS[:7]},
+    "folder": {
+        **{word: word for word in EMOTIONS},
+        "neu": "neutral",
+        "hap": "happy",
+        "happiness": "happy",
+        "joy": "happy",
+        "joyful": "happy",
+        "sadness": "sad",
+        "ang": "angry",
+        "anger": "angry",
+        "surprised": "surprise",
+        "disgusted": "disgust",
+        "fearful": "fear",
+        "afraid": "fear",
+        "scared": "fear",
+        "calmness": "calm",
+        "exc": "excited",
+        "excitement": "excited",
+        "fru": "frustrated",
+        "frustration": "frustrated",
+        "contemptuous": "contempt",
+        "bored": "boredom",
+        "enthusiastic": "enthusiasm",
+        "others": "other",
+    },
+}
+
+# Forms of one word, the canonical one first. Synonyms (joy, furious) are not forms: a model that says them is unparsed.
+INFLECTIONS: tuple[tuple[str, ...], ...] = (
+    ("neutral", "neutrally", "neutrality"),
+    ("happy", "happily", "happiness", "happier"),
+    ("sad", "sadly", "sadness", "saddened"),
+    ("angry", "anger", "angrily", "angered"),
+    ("surprise", "surprised"),
+    ("disgust", "disgusted"),
+    ("fear", "fearful", "fearfully"),
+    ("calm", "calmly", "calmness"),
+    ("excited", "excitement", "excitedly"),
+    ("frustrated", "frustration"),
+    ("contempt", "contemptuous", "contemptuously"),
+    ("boredom", "bored"),
+    ("enthusiasm", "enthusiastic", "enthusiastically"),
+)
+
+UNPARSED = "unparsed"
+"""What `parse_emotion` answers when a text names no word of the set, or more than one. Never a label."""
+
+
+class UnknownEmotionError(ValueError):
+    """A label that its corpus is not known to use."""
+
+
+def _own_word(word: str) -> str:
+    """Lower case, single spaces, and composed letters: a folder named on macOS arrives with its accents split off."""
+    return " ".join(unicodedata.normalize("NFC", word).lower().split())
+
+
+def canonical_emotion(label: str, corpus: str) -> str:
+    """The canonical word for a label as `corpus` publishes it.
+
+    Codes are matched as published (EMO-DB's `W`), words in any case and with any spaces around them. In the corpus
+    `folder` a word that is not in the table is the user's own and is kept, lower-cased.
+
+    Raises:
+        UnknownEmotionError: the corpus has no such label, or the label is empty.
+        ValueError: there is no corpus of that name.
+    """
+    if corpus not in CORPUS_LABELS:
+        raise ValueError(f"corpus {corpus!r} has no emotion labels; known corpora: {', '.join(CORPUS_LABELS)}")
+    labels = CORPUS_LABELS[corpus]
+    published, word = label.strip(), _own_word(label)
+    if published in labels:
+        return labels[published]
+    if word in labels:
+        return labels[word]
+    if corpus == "folder" and word:
+        return word
+    raise UnknownEmotionError(
+        f"emotion {label!r} is not a label of corpus {corpus!r}; its labels are {', '.join(labels)}"
+    )
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The words that compete in one protocol, in the order in which they are scored and reported.
+
+    Args:
+        name: what the set is called in a report.
+        words: at least two different words.
+        merges: canonical words outside the set to the word of the set that they are counted as. All others are dropped.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    merges: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self):
+        if len(self.words) < 2:
+            raise ValueError(f"label set {self.name!r} has {len(self.words)} word(s); give at least two")
+        repeated = sorted({word for word in self.words if self.words.count(word) > 1})
+        if repeated:
+            raise ValueError(f"label set {self.name!r} repeats {', '.join(repeated)}; write each word once")
+        for word in self.words:
+            if not _tokens(word):
+                raise ValueError(f"label set {self.name!r} has the word {word!r}; a word needs a letter or a digit")
+            if word == UNPARSED:
+                raise ValueError(f"label set {self.name!r} has the word {word!r}, which stands for no answer; rename it")
+        astray = sorted(set(self.merges.values()) - set(self.words))
+        if astray:
+            raise ValueError(f"label set {self.name!r} merges into {', '.join(astray)}, not in it; add the word(s)")
+
+    def map(self, emotion: str | None) -> str | None:
+        """The word of the set that a row of this emotion counts as; None means that the row is dropped."""
+        if emotion in self.words:
+            return emotion
+        return self.merges.get(emotion) if emotion is not None else None
+
+    def index(self, word: str) -> int:
+        """The position of a word of the set."""
+        if word not in self.words:
+            raise ValueError(f"{word!r} is not in label set {self.name!r}; its words are {', '.join(self.words)}")
+        return self.words.index(word)
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.words)
+
+    def __contains__(self, word: object) -> bool:
+        return word in self.words
+
+
+LABEL_SETS: dict[str, LabelSet] = {
+    # The usual four-class task on IEMOCAP: excited counts as happy.
+    "four": LabelSet("four", ("neutral", "happy", "sad", "angry"), {"excited": "happy"}),
+    # arXiv 2503.21806, in its order; calm and every other word is dropped.
+    "seven": LabelSet("seven", EMOTIONS[:7]),
+}
+
+
+def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
+    """A label set from its name (`four`, `seven`), from words (`"happy,very tired"` or a list), or as it is.
+
+    A word that users write for a canonical one (`anger,joy`) stays as written, and rows of the canonical emotion count
+    as it; where several words of the set mean the same, the canonical one gets the rows, else the first.
+
+    Raises:
+        ValueError: an unknown name, fewer than two words, or a word twice.
+    """
+    if isinstance(spec, LabelSet):
+        return spec
+    if isinstance(spec, str):
+        name = spec.strip().lower()
+        if name in LABEL_SETS:
+            return LABEL_SETS[name]
+        if "," not in spec:
+            raise ValueError(
+                f"label set {spec!r} is not known; write {' or '.join(LABEL_SETS)}, or two or more words as angry,happy"
+            )
+        spec = [word for word in spec.split(",") if word.strip()]
+    words = tuple(_own_word(word) for word in spec)
+    merges: dict[str, str] = {}
+    for word in words:
+        meaning = CORPUS_LABELS["folder"].get(word, word)
+        if meaning not in words:
+            merges.setdefault(meaning, word)
+    return LabelSet(",".join(words), words, merges)
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    """Whole words, caseless. Combining marks stay inside a word (Devanagari), hyphens and apostrophes join two."""
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    kept = "".join(c if c.isalnum() or c in "_-'’" or unicodedata.category(c)[0] == "M" else " " for c in text)
+    return tuple(token for token in (raw.strip("_-'’") for raw in kept.split()) if token)
+
+
+@lru_cache(maxsize=256)
+def _forms(words: tuple[str, ...]) -> dict[tuple[str, ...], str]:
+    """Tokens of every form that may stand in a text to the word of the set that it names."""
+    forms = {_tokens(word): word for word in words}
+    for family in INFLECTIONS:
+        members = [word for word in words if word.casefold() in family]
+        if len(members) == 1:
+            for form in family:
+                forms.setdefault((form,), members[0])
+    forms.pop((), None)
+    return forms
+
+
+def parse_emotion(text: str, words: Sequence[str] | LabelSet) -> str:
+    """The one word of the set that a free text names, or `UNPARSED`.
+
+    Case, punctuation and everything around the word are ignored, words match whole ("unhappy" is not "happy"), the
+    longest of the set's words wins where one lies in another ("very tired", "tired"), and `INFLECTIONS` of a word of
+    the set count as it ("The speaker sounds angry", "anger"). Two different words, or none, give `UNPARSED`. Negation
+    is not understood ("not angry" is angry). In a script without spaces only an answer that stands alone is found.
+    """
+    forms = _forms(tuple(words))
+    tokens = _tokens(text)
+    longest = max((len(form) for form in forms), default=0)
+    found: set[str] = set()
+    start = 0
+    while start < len(tokens):
+        for size in range(min(longest, len(tokens) - start), 0, -1):
+            word = forms.get(tokens[start : start + size])
+            if word is not None:
+                found.add(word)
+                break
+        else:
+            size = 1
+        start += size
+    return found.pop() if len(found) == 1 else UNPARSED
