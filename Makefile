@@ -1,0 +1,46 @@
+# Every target makes .venv when it is missing or older than what it is made from; PyPI is all they need.
+PYTHON ?= python3
+DEMO_SIZE ?= full
+DEMO_DIR ?= runs/demo
+VENV := .venv
+BIN := $(VENV)/bin
+# Two test processes on two cores: one thread each, or they stand in each other's way.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+.PHONY: help demo test test-all quality style clean
+
+help:  ## What there is to make
+	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
+
+demo: $(VENV)/.demo  ## Synthetic speech, two training stages, an evaluation on unseen languages, a prediction
+	$(BIN)/run-mser demo --size $(DEMO_SIZE) --output_dir $(DEMO_DIR)
+
+test: $(VENV)/.dev  ## The quick tests: at most 8 minutes on two cores
+	$(PYTEST) -m "not slow"
+
+test-all: $(VENV)/.dev  ## All tests: at most 20 minutes on two cores
+	$(PYTEST) -m ""
+
+quality: $(VENV)/.dev  ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+style: $(VENV)/.dev  ## Rewrite the files as `quality` wants them
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## Remove what was built, .venv and runs/ excepted
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: setup.cfg constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: setup.cfg constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ $(VENV)/.demo
