@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network: configuration, masked Whisper encoder, Emotion Q-Former, word scoring."""
+
+from transformers import AutoConfig
+
+from .backbones_mser import BackboneError
+from .configuration_mser import MSERConfig
+from .modeling_mser import AudioFeatures, MSERForEmotionGeneration, MSEROutput
+from .qformer_mser import EmotionQFormer
+from .whisper_encoder_mser import MaskedWhisperEncoder
+
+
+AutoConfig.register(MSERConfig.model_type, MSERConfig, exist_ok=True)
+
+__all__ = [
+    "AudioFeatures",
+    "BackboneError",
+    "EmotionQFormer",
+    "MSERConfig",
+    "MSERForEmotionGeneration",
+    "MSEROutput",
+    "MaskedWhisperEncoder",
+]

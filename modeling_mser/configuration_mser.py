@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration of MSER: a Whisper encoder, an Emotion Q-Former and a causal language model."""
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
+from transformers.configuration_utils import SubConfigSpec
+
+
+@strict
+class MSERConfig(PreTrainedConfig):
+    r"""
+    Configuration of [`MSERForEmotionGeneration`] (arXiv:2503.21806, Sec. IV-A).
+
+    Args:
+        audio_config (`WhisperConfig` or `dict`, *optional*):
+            The Whisper model whose encoder hears.
+        qformer_config (`Blip2QFormerConfig` or `dict`, *optional*):
+            The Emotion Q-Former. Its `encoder_hidden_size` always follows `audio_config.d_model`.
+        text_config (`PreTrainedConfig` or `dict`, *optional*, defaults to a `LlamaConfig`):
+            Any causal language model.
+        num_query_tokens (`int`, *optional*, defaults to 32):
+            Number of learned queries K, and so of audio positions in the language model's input.
+        encoder_layers (`str` or `list[int]`, *optional*, defaults to `"last"`):
+            What the Q-Former sees: `"last"` (the paper), `"weighted"` (a learned softmax over all layers) or a list
+            of layers (a learned softmax over these). Layer 0 is the convolutions' output, layer n that of the n-th
+            Transformer layer. But for `"last"`, each layer is brought to zero mean and unit variance per frame first.
+        audio_token_id (`int`, *optional*):
+            Id of the placeholder that the audio embeddings replace. It need not be inside the embedding matrix.
+        audio_backbone, text_backbone (`str`, *optional*):
+            Path or Hub id that the encoder and the language model were loaded from; `None` for a part trained from
+            scratch, which is then always saved with the model.
+        audio_backbone_revision, text_backbone_revision (`str`, *optional*):
+            Their Hub revisions.
+        freeze_audio, freeze_text (`bool`, *optional*, defaults to `True`):
+            Whether the encoder and the language model stay as they are in training (the paper's choice). A frozen
+            part that came from a backbone is not saved with the model.
+        emotion_words (`list[str]`, *optional*):
+            The words that a language model trained from scratch has seen; `None` for a pretrained one.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation of the initial queries and projection.
+    """
+
+    model_type = "mser"
+    sub_configs_defaults = {
+        "audio_config": WhisperConfig,
+        "qformer_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer"),
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
+    }
+
+    audio_config: dict | PreTrainedConfig | None = None
+    qformer_config: dict | PreTrainedConfig | None = None
+    text_config: dict | PreTrainedConfig | None = None
+    num_query_tokens: int = 32
+    encoder_layers: str | list[int] = "last"
+    audio_token_id: int | None = None
+    audio_backbone: str | None = None
+    audio_backbone_revision: str | None = None
+    text_backbone: str | None = None
+    text_backbone_revision: str | None = None
+    freeze_audio: bool = True
+    freeze_text: bool = True
+    emotion_words: list[str] | None = None
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs):
+        super().__post_init__(**kwargs)
+        self.qformer_config.encoder_hidden_size = self.audio_config.d_model
+        self.tie_word_embeddings = self.text_config.tie_word_embeddings
+        self.used_encoder_layers  # noqa: B018 - a wrong `encoder_layers` is to be refused here, not in the first forward
+
+    @property
+    def used_encoder_layers(self) -> tuple[int, ...]:
+        """The encoder layers that the Q-Former sees, as sorted indices; raises `ValueError` on an impossible choice."""
+        depth = self.audio_config.encoder_layers
+        if self.encoder_layers == "last":
+            return (depth,)
+        if self.encoder_layers == "weighted":
+            return tuple(range(depth + 1))
+        layers = self.encoder_layers
+        if isinstance(layers, str) or not layers or len(set(layers)) != len(layers):
+            raise ValueError(f'encoder_layers is {layers!r}; give "last", "weighted" or a list of distinct layers')
+        if min(layers) < 0 or max(layers) > depth:
+            raise ValueError(f"encoder_layers is {layers}, but this encoder has layers 0 to {depth}")
+        return tuple(sorted(layers))
+
+
+__all__ = ["MSERConfig"]

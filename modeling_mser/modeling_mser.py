@@ -1,0 +1,453 @@
+# SPDX-License-Identifier: Apache-2.0
+"""MSER: a frozen Whisper encoder hears, an Emotion Q-Former condenses, a language model says the emotion word."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.cache_utils import Cache
+from transformers.utils import ModelOutput
+
+from .backbones_mser import BackboneError, load_audio_backbone, load_text_backbone, quiet_load_report
+from .configuration_mser import MSERConfig
+from .qformer_mser import EmotionQFormer
+from .scoring_mser import positions_from_mask, score_candidates
+from .whisper_encoder_mser import MaskedWhisperEncoder
+
+
+@dataclass
+class MSEROutput(ModelOutput):
+    """
+    Output of [`MSERForEmotionGeneration`].
+
+    Attributes:
+        loss: language-model loss over the labels, when these are given.
+        logits: `(batch_size, num_kept_positions, vocab_size)`; with labels, the positions that predict one.
+        past_key_values, hidden_states, attentions: the language model's.
+        audio_hidden_states: what took the audio positions `(batch_size, num_query_tokens, text hidden_size)`.
+        emotion_embedding: mean of the Q-Former's query outputs `(batch_size, qformer hidden_size)`, which every
+            contrastive objective sees.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+    audio_hidden_states: torch.Tensor | None = None
+    emotion_embedding: torch.Tensor | None = None
+
+
+@dataclass
+class AudioFeatures(ModelOutput):
+    """
+    Output of `get_audio_features`.
+
+    Attributes:
+        last_hidden_state: query outputs `(batch_size, num_query_tokens, qformer hidden_size)`.
+        pooler_output: their projection `(batch_size, num_query_tokens, text hidden_size)`.
+        emotion_embedding: their mean `(batch_size, qformer hidden_size)`.
+    """
+
+    last_hidden_state: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    emotion_embedding: torch.Tensor | None = None
+
+
+class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
+    """
+    The model of arXiv:2503.21806: emotion recognition as the generation of the emotion word after
+    `[bos, audio x K, prompt]`.
+
+    `score_emotions` gives the log-probability of any candidate words, `generate` free words, `forward` the training
+    loss. A frozen part that came from a backbone is not saved; `from_pretrained` loads it again by its id.
+    """
+
+    config: MSERConfig
+    config_class = MSERConfig
+    base_model_prefix = "model"
+    main_input_name = "input_ids"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = False  # neither `blip_2_qformer` nor the 4-D mask of the word scoring allows it
+    _supports_attention_backend = True
+    _no_split_modules = None
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 - the library reads it off the class
+    # The small part that is trained stays in full precision beside half-precision backbones.
+    _keep_in_fp32_modules_strict = ["emotion_qformer", "projection"]  # noqa: RUF012
+    # The loss is a mean over this batch's labels and ignores `num_items_in_batch`: the Trainer must not rescale it.
+    accepts_loss_kwargs = False
+
+    def __init__(self, config: MSERConfig):
+        super().__init__(config)
+        self.audio_tower = MaskedWhisperEncoder._from_config(config.audio_config)
+        self.emotion_qformer = EmotionQFormer(config)
+        self.projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
+        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.post_init()
+        self.freeze(audio=config.freeze_audio, text=config.freeze_text)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, EmotionQFormer):
+            init.normal_(module.query_tokens, std=self.config.initializer_range)
+            init.zeros_(module.layer_weights)
+
+    # Parts
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()
+
+    def set_output_embeddings(self, value: nn.Module) -> None:
+        self.language_model.set_output_embeddings(value)
+
+    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
+        """Freezes (`True`) or releases (`False`) the encoder, the Q-Former with the projection, the language model."""
+        if audio is not None:
+            self.config.freeze_audio = audio
+            self.audio_tower.requires_grad_(not audio)
+            self.audio_tower.embed_positions.requires_grad_(False)
+        if qformer is not None:
+            self.emotion_qformer.requires_grad_(not qformer)
+            self.projection.requires_grad_(not qformer)
+        if text is not None:
+            self.config.freeze_text = text
+            self.language_model.requires_grad_(not text)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "MSERForEmotionGeneration":
+        """Training mode for the trained parts; a frozen part stays in evaluation mode, without dropout."""
+        super().train(mode)
+        if mode and self.config.freeze_audio:
+            self.audio_tower.eval()
+        if mode and self.config.freeze_text:
+            self.language_model.eval()
+        return self
+
+    # Hearing
+
+    def encode_audio(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """
+        The encoder layers that the Q-Former uses. A frozen encoder runs outside autograd.
+
+        Args:
+            input_features: `(batch_size, num_mel_bins, num_frames)`.
+            input_features_mask: `(batch_size, num_frames)`.
+
+        Returns:
+            `(batch_size, num_layers, ceil(num_frames / 2), d_model)` and its mask `(batch_size, ceil(num_frames / 2))`.
+        """
+        layers = self.config.used_encoder_layers
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_audio):
+            states = self.audio_tower(input_features, input_features_mask, output_layers=layers).hidden_states
+            if self.config.encoder_layers != "last":
+                states = [nn.functional.layer_norm(state, state.shape[-1:]) for state in states]
+            stacked = torch.stack(list(states), dim=1)
+        mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
+        return stacked, mask
+
+    def get_audio_features(
+        self,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        encoder_states: torch.Tensor | None = None,
+        encoder_mask: torch.Tensor | None = None,
+    ) -> AudioFeatures:
+        """
+        What the language model gets to hear, and the emotion embedding.
+
+        Args:
+            input_features: `(batch_size, num_mel_bins, num_frames)`.
+            input_features_mask: `(batch_size, num_frames)`.
+            encoder_states, encoder_mask: the result of `encode_audio`, in place of the features, when it is at hand.
+        """
+        if (input_features is None) == (encoder_states is None):
+            raise ValueError("give either input_features or encoder_states")
+        if encoder_states is None:
+            encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
+        queries = self.emotion_qformer(encoder_states, encoder_mask)
+        return AudioFeatures(
+            last_hidden_state=queries, pooler_output=self.projection(queries), emotion_embedding=queries.mean(1)
+        )
+
+    def merge_audio(self, input_ids: torch.Tensor, audio_embeds: torch.Tensor) -> torch.Tensor:
+        """
+        Token embeddings `(batch_size, length, text hidden_size)` with the audio in the place of its placeholders.
+
+        Raises:
+            ValueError: a row does not hold exactly `num_query_tokens` placeholders.
+        """
+        is_audio = input_ids == self.config.audio_token_id
+        counts = is_audio.sum(-1)
+        if not bool((counts == audio_embeds.shape[1]).all()):
+            raise ValueError(
+                f"input_ids hold {counts.tolist()} audio tokens (id {self.config.audio_token_id}) a row, the model "
+                f"{audio_embeds.shape[1]}; make the inputs with a processor of num_query_tokens={audio_embeds.shape[1]}"
+            )
+        # The placeholder may lie outside the embedding matrix, so that no frozen language model need be resized.
+        inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
+        return inputs_embeds.masked_scatter(is_audio[..., None], audio_embeds.to(inputs_embeds))
+
+    # Saying
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        encoder_states: torch.Tensor | None = None,
+        encoder_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs: Any,
+    ) -> MSEROutput:
+        """
+        Args:
+            input_ids: `(batch_size, length)`, `[bos, audio x K, prompt, (emotion, eos)]`.
+            attention_mask: `(batch_size, length)`.
+            input_features, input_features_mask: as in `get_audio_features`.
+            encoder_states, encoder_mask: cached encoder output in their place.
+            labels: `(batch_size, length)`, -100 but for the emotion word and eos. Logits are then computed only where
+                they predict a label, and `logits_to_keep` has no effect.
+            logits_to_keep: as in transformers: the last so many positions, or an index tensor; 0 for all.
+        """
+        audio = None
+        if input_features is not None or encoder_states is not None:
+            audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
+            inputs_embeds = self.merge_audio(input_ids, audio.pooler_output)
+        elif inputs_embeds is None:
+            inputs_embeds = self.get_input_embeddings()(input_ids)
+        if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
+            position_ids = positions_from_mask(attention_mask)[:, -inputs_embeds.shape[1] :]
+        if labels is not None:
+            logits_to_keep = (labels[:, 1:] != -100).any(0).nonzero()[:, 0]
+        outputs = self.language_model(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **kwargs,
+        )
+        loss = None
+        if labels is not None:
+            targets = labels[:, logits_to_keep + 1].to(outputs.logits.device)
+            loss = nn.functional.cross_entropy(outputs.logits.float().transpose(1, 2), targets, ignore_index=-100)
+        return MSEROutput(
+            loss=loss,
+            logits=outputs.logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            audio_hidden_states=None if audio is None else audio.pooler_output,
+            emotion_embedding=None if audio is None else audio.emotion_embedding,
+        )
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """
+        Free words after `[bos, audio, prompt]`.
+
+        Args:
+            input_ids, attention_mask: `(batch_size, length)`, padded on the left and without an emotion.
+            input_features, input_features_mask: as in `forward`.
+            kwargs: as in `GenerationMixin.generate`.
+
+        Returns:
+            The new tokens alone `(batch_size, num_new_tokens)`.
+        """
+        audio = self.get_audio_features(input_features, input_features_mask)
+        embeds = self.merge_audio(input_ids, audio.pooler_output)
+        # Handed over as embeddings, the placeholders never meet a logits processor, for which they may be out of range.
+        return super().generate(inputs_embeds=embeds, attention_mask=attention_mask, **kwargs)
+
+    @torch.no_grad()
+    def score_emotions(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        candidate_ids: Sequence[Sequence[int]],
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        encoder_states: torch.Tensor | None = None,
+        encoder_mask: torch.Tensor | None = None,
+        length_normalize: bool = False,
+        prior_correction: bool = False,
+    ) -> torch.Tensor:
+        """
+        Log-probability of each candidate word for each clip, from one shared prefix `[bos, audio, prompt]`.
+
+        Args:
+            input_ids, attention_mask: `(batch_size, length)`, padded on the left and without an emotion.
+            candidate_ids: token ids of each word, eos included (`MSERProcessor.candidate_ids`).
+            input_features, input_features_mask, encoder_states, encoder_mask: as in `forward`.
+            length_normalize: divide by the number of tokens, for words that differ much in length.
+            prior_correction: subtract the scores for one second of silence, a content-free input, so that a word which
+                the language model likes anyway gains nothing by it (Zhao et al. 2021, "Calibrate Before Use").
+
+        Returns:
+            `(batch_size, num_words)` float32. Their softmax is a distribution over the candidates.
+        """
+        audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
+        embeds = self.merge_audio(input_ids, audio.pooler_output)
+        scores, lengths = score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
+        if prior_correction:
+            audio_prior = self.get_audio_features(self._silence())
+            prior_embeds = self.merge_audio(
+                input_ids, audio_prior.pooler_output.expand(input_ids.shape[0], -1, -1)
+            )
+            scores = scores - score_candidates(self.language_model, prior_embeds, attention_mask, candidate_ids)[0]
+        return scores / lengths if length_normalize else scores
+
+    def _silence(self) -> torch.Tensor:
+        """Whisper's log-mel spectrogram of one second of zeros: (log10(1e-10) + 4) / 4 throughout."""
+        shape = (1, self.config.audio_config.num_mel_bins, 100)
+        return torch.full(shape, -1.5, device=self.device)
+
+    # Loading and saving
+
+    @classmethod
+    def from_backbones(
+        cls,
+        audio: str,
+        text: str,
+        qformer: str | None = None,
+        audio_revision: str | None = None,
+        text_revision: str | None = None,
+        dtype: torch.dtype = torch.float32,
+        **config_kwargs: Any,
+    ) -> "MSERForEmotionGeneration":
+        """
+        A model to be trained, over a pretrained encoder and a pretrained language model.
+
+        Args:
+            audio: path or Hub id of a Whisper checkpoint.
+            text: path or Hub id of a causal language model.
+            qformer: path or Hub id of a BERT to initialise the Emotion Q-Former from; `None` for random weights.
+            audio_revision, text_revision: Hub revisions.
+            dtype: of the backbones; the Q-Former stays in float32.
+            config_kwargs: further fields of `MSERConfig` (`qformer_config`, `num_query_tokens`, `encoder_layers`, …).
+        """
+        config = MSERConfig(
+            audio_config=AutoConfig.from_pretrained(audio, revision=audio_revision),
+            text_config=AutoConfig.from_pretrained(text, revision=text_revision),
+            audio_backbone=audio,
+            audio_backbone_revision=audio_revision,
+            text_backbone=text,
+            text_backbone_revision=text_revision,
+            **config_kwargs,
+        )
+        model = cls(config)
+        model.load_backbones(dtype=dtype)
+        if qformer is not None:
+            model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)
+        return model
+
+    def load_backbones(self, parts: Sequence[str] = ("audio", "text"), dtype: torch.dtype = torch.float32) -> None:
+        """
+        Loads the encoder and the language model from the ids in the configuration, where it names any.
+
+        Raises:
+            BackboneError: a backbone cannot be loaded, or not in full.
+        """
+        config, kwargs = self.config, {"dtype": dtype}
+        if "audio" in parts and config.audio_backbone is not None:
+            self.audio_tower = load_audio_backbone(
+                config.audio_backbone, config.audio_config, revision=config.audio_backbone_revision, **kwargs
+            ).to(self.device)
+        if "text" in parts and config.text_backbone is not None:
+            self.language_model = load_text_backbone(
+                config.text_backbone, config.text_config, revision=config.text_backbone_revision, **kwargs
+            ).to(self.device)
+        self.freeze(audio=config.freeze_audio, text=config.freeze_text)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str,
+        *args: Any,
+        audio_backbone: str | None = None,
+        text_backbone: str | None = None,
+        **kwargs: Any,
+    ) -> "MSERForEmotionGeneration":
+        """
+        Loads a checkpoint, and the frozen backbones that it leaves out by their ids.
+
+        Args:
+            audio_backbone, text_backbone: where the backbones are, in place of the ids in the checkpoint.
+            args, kwargs: as in `PreTrainedModel.from_pretrained`.
+
+        Raises:
+            BackboneError: a backbone cannot be loaded, or a weight came from nowhere. A model with random weights is
+                never returned.
+        """
+        with_info = kwargs.pop("output_loading_info", False)
+        with quiet_load_report():
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+            )
+        model.config.audio_backbone = audio_backbone or model.config.audio_backbone
+        model.config.text_backbone = text_backbone or model.config.text_backbone
+        missing = set(info["missing_keys"])
+        for part, prefix in (("audio", "audio_tower."), ("text", "language_model.")):
+            absent = {key for key in missing if key.startswith(prefix)}
+            if absent and getattr(model.config, f"{part}_backbone") is not None:
+                model.load_backbones([part], dtype=next(getattr(model, prefix[:-1]).parameters()).dtype)
+                missing -= absent
+        missing |= {str(key) for key in info["mismatched_keys"]}
+        if missing:
+            raise BackboneError(
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights, {min(missing)} among them, and names no "
+                "backbone to take them from; save it with `save_pretrained(…, include_backbones=True)` or name the "
+                "backbones with `audio_backbone=` and `text_backbone=`"
+            )
+        info["missing_keys"] = missing
+        return (model, info) if with_info else model
+
+    def save_pretrained(self, save_directory: str, *args: Any, include_backbones: bool = False, **kwargs: Any) -> None:
+        """
+        Writes what was trained; a frozen part that came from a backbone only with `include_backbones=True`.
+
+        Args: as in `PreTrainedModel.save_pretrained`.
+        """
+        self._keys_to_ignore_on_save = set() if include_backbones else self.frozen_backbone_keys()
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+    def frozen_backbone_keys(self) -> set[str]:
+        """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""
+        prefixes = []
+        if self.config.freeze_audio and self.config.audio_backbone is not None:
+            prefixes.append("audio_tower.")
+        if self.config.freeze_text and self.config.text_backbone is not None:
+            prefixes.append("language_model.")
+        return {key for key in self.state_dict() if key.startswith(tuple(prefixes))} if prefixes else set()
+
+
+__all__ = ["MSEROutput", "MSERForEmotionGeneration"]

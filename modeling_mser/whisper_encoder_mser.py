@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whisper's encoder for clips of any length: the same layers, weights and key names, without the padding to 30 s."""
+
+import torch
+from torch import nn
+from transformers.masking_utils import create_bidirectional_mask
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+
+class MaskedWhisperEncoder(WhisperEncoder):
+    """
+    `WhisperEncoder` that takes a mask, so that a clip's output depends neither on padding nor on its batch-mates.
+
+    The stock encoder insists on 3000 frames and attends to the padding. Here frames past a clip's length are zeroed
+    before each convolution (a convolution alone would leak the bias of the padded frames into the last real one) and
+    masked in self-attention. With an all-true mask over 3000 frames the result is bit-equal to `WhisperEncoder`.
+    """
+
+    def forward(
+        self,
+        input_features: torch.Tensor,
+        input_features_mask: torch.Tensor | None = None,
+        output_layers: tuple[int, ...] | None = None,
+    ) -> BaseModelOutput:
+        """
+        Args:
+            input_features: log-mel spectrograms `(batch_size, num_mel_bins, num_frames)`, 100 frames a second, at
+                most `2 * max_source_positions` frames.
+            input_features_mask: `(batch_size, num_frames)`, true on real frames; each row true from the left.
+                `None` stands for all true.
+            output_layers: layers to return; computation stops at the deepest. `None` stands for the last.
+
+        Returns:
+            `hidden_states`: one `(batch_size, ceil(num_frames / 2), d_model)` for each of `output_layers`;
+            `last_hidden_state`: the last of them. Frames past a clip's length are undefined.
+        """
+        depth = len(self.layers)
+        output_layers = (depth,) if output_layers is None else output_layers
+        limit = 2 * self.max_source_positions
+        if input_features.shape[-1] > limit:
+            raise ValueError(
+                f"input_features holds {input_features.shape[-1]} frames, this encoder at most {limit} "
+                f"({limit / 100:g} s); cut longer audio into windows first"
+            )
+        features = input_features.to(self.conv1.weight.dtype)
+        frame_mask = None
+        if input_features_mask is not None:
+            features = features * input_features_mask[:, None].to(features)
+        hidden_states = nn.functional.gelu(self.conv1(features))
+        if input_features_mask is not None:
+            hidden_states = hidden_states * input_features_mask[:, None].to(features)
+            frame_mask = self.output_mask(input_features_mask)
+        hidden_states = nn.functional.gelu(self.conv2(hidden_states)).transpose(1, 2)
+        hidden_states = hidden_states + self.embed_positions.weight[: hidden_states.shape[1]]
+        hidden_states = nn.functional.dropout(hidden_states, p=self.dropout, training=self.training)
+
+        attention_mask = create_bidirectional_mask(self.config, hidden_states, frame_mask)
+        collected = {0: hidden_states}
+        for index, layer in enumerate(self.layers[: max(output_layers)], start=1):
+            skipped = self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop
+            if not skipped:
+                hidden_states = layer(hidden_states, attention_mask)
+            if index in output_layers:
+                collected[index] = self.layer_norm(hidden_states) if index == depth else hidden_states
+        outputs = tuple(collected[index] for index in output_layers)
+        return BaseModelOutput(last_hidden_state=outputs[-1], hidden_states=outputs)
+
+    @staticmethod
+    def output_mask(input_features_mask: torch.Tensor) -> torch.Tensor:
+        """Mask of the output frames `(batch_size, ceil(num_frames / 2))` for a mask of the input frames."""
+        return input_features_mask[:, ::2].bool()
+
+
+__all__ = ["MaskedWhisperEncoder"]

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`MSERProcessor`: sound and words in, the tensors `[bos, audio x K, prompt, (emotion, eos)]` out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from transformers import BatchFeature, ProcessorMixin
+
+from .audio_mser import load_audio
+from .emotions_mser import parse_emotion
+
+
+try:
+    import torch
+except ImportError as error:  # the tensors are torch's; everything else of this folder works without it
+    raise ImportError("MSERProcessor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
+
+
+# A published result names its template, so a template never changes: another wording is another version.
+PROMPTS = {
+    "v1": "What is the emotion of the speaker? Answer with one word:",
+    "v2": "Describe the speaker's emotion in one word:",
+    "v3": "Listen to the voice. The speaker sounds",
+}
+IGNORED = -100
+
+
+class MSERProcessor(ProcessorMixin):
+    """
+    Whisper's feature extractor and a language model's tokenizer under one roof.
+
+    Args:
+        feature_extractor: a `WhisperFeatureExtractor`.
+        tokenizer: the language model's tokenizer. It gets `audio_token` as an additional special token where it does
+            not have it, and its end of sequence as padding where it has none.
+        num_query_tokens: audio positions K, as in `MSERConfig`.
+        prompt_version: one of `PROMPTS`.
+        audio_token: the placeholder; by default LLaMA 3's first reserved token, or `<|audio|>` for a tokenizer
+            without one.
+        pad_to: `"longest"` pads to the longest clip of the batch under a mask; `"30s"` is stock Whisper, every clip
+            padded with silence to 30 s and the padding attended.
+    """
+
+    def __init__(
+        self,
+        feature_extractor: Any,
+        tokenizer: Any,
+        num_query_tokens: int = 32,
+        prompt_version: str = "v1",
+        audio_token: str | None = None,
+        pad_to: str = "longest",
+    ):
+        if prompt_version not in PROMPTS:
+            raise ValueError(f"prompt_version is {prompt_version!r}; known are {', '.join(PROMPTS)}")
+        if pad_to not in ("longest", "30s"):
+            raise ValueError(f'pad_to is {pad_to!r}; give "longest" or "30s"')
+        super().__init__(feature_extractor, tokenizer)
+        if audio_token is None:
+            reserved = "<|reserved_special_token_0|>"
+            audio_token = reserved if reserved in tokenizer.get_vocab() else "<|audio|>"
+        if audio_token not in tokenizer.get_vocab():
+            tokenizer.add_special_tokens({"additional_special_tokens": [audio_token]})
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        self.num_query_tokens = num_query_tokens
+        self.prompt_version = prompt_version
+        self.audio_token = audio_token
+        self.pad_to = pad_to
+
+    @property
+    def audio_token_id(self) -> int:
+        return self.tokenizer.convert_tokens_to_ids(self.audio_token)
+
+    @property
+    def prompt(self) -> str:
+        """The prompt's wording."""
+        return PROMPTS[self.prompt_version]
+
+    @property
+    def sampling_rate(self) -> int:
+        """Hz."""
+        return self.feature_extractor.sampling_rate
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest clip in seconds; a longer one raises `AudioTooLongError` and is never cut in silence."""
+        return float(self.feature_extractor.chunk_length)
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_ids", "attention_mask", "input_features", "input_features_mask"]
+
+    def __call__(
+        self,
+        audio: Any = None,
+        emotion: str | Sequence[str] | None = None,
+        prompt: str | Sequence[str] | None = None,
+        padding_side: str | None = None,
+        return_tensors: str = "pt",
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """
+        Args:
+            audio: one clip or a list of clips, each in any form of `load_audio` (path, bytes, file object,
+                `{"array", "sampling_rate"}`, `{"bytes", "path"}`, array or tensor at `sampling_rate`).
+            emotion: the word to be learnt, one a clip.
+            prompt: wording in place of the template's, one for all or one a clip.
+            padding_side: by default `"right"` with an emotion (training) and `"left"` without (generation, scoring).
+            return_tensors: `"pt"`, the only kind.
+
+        Returns:
+            `input_ids`, `attention_mask` `(batch_size, length)`; `input_features` `(batch_size, num_mel_bins,
+            num_frames)`; `input_features_mask` `(batch_size, num_frames)`; with an emotion `labels`
+            `(batch_size, length)`, -100 but for the emotion and eos.
+
+        Raises:
+            AudioError: a clip cannot be used; the message names it, the value and the cure.
+        """
+        if return_tensors != "pt" or kwargs:
+            unknown = ", ".join([*kwargs, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])])
+            raise ValueError(f'MSERProcessor does not take {unknown}; tensors are always PyTorch\'s ("pt")')
+        if audio is None:
+            raise ValueError("MSERProcessor needs audio")
+        clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        waveforms = [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
+        emotions = [emotion] if isinstance(emotion, str) else emotion
+        inputs = self.extract_features(waveforms)
+        inputs.update(self.encode_text(len(clips), emotions, prompt, padding_side))
+        return BatchFeature(inputs)
+
+    def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
+        """
+        Log-mel spectrograms, each computed on its clip alone and then padded with zeros.
+
+        The extractor's own batch padding would shift Whisper's per-clip normalisation and count another length for the
+        same clip alone and in a batch; here a clip of n samples always has n // hop_length frames.
+
+        Args:
+            waveforms: mono float arrays `(num_samples,)` at `sampling_rate`.
+
+        Returns:
+            `input_features` `(batch_size, num_mel_bins, num_frames)` and `input_features_mask`
+            `(batch_size, num_frames)`.
+        """
+        stock = self.pad_to == "30s"
+        features = [
+            torch.as_tensor(
+                self.feature_extractor(
+                    waveform,
+                    sampling_rate=self.sampling_rate,
+                    padding="max_length" if stock else "do_not_pad",
+                    truncation=False,
+                    return_tensors="np",
+                )["input_features"][0]
+            )
+            for waveform in waveforms
+        ]
+        lengths = torch.tensor([feature.shape[-1] for feature in features])
+        padded = torch.zeros(len(features), features[0].shape[0], int(lengths.max()))
+        for row, feature in zip(padded, features, strict=True):
+            row[:, : feature.shape[-1]] = feature
+        return {
+            "input_features": padded,
+            "input_features_mask": torch.arange(padded.shape[-1]) < lengths[:, None],
+        }
+
+    def encode_text(
+        self,
+        batch_size: int,
+        emotion: Sequence[str] | None = None,
+        prompt: str | Sequence[str] | None = None,
+        padding_side: str | None = None,
+    ) -> dict[str, "torch.Tensor"]:
+        """
+        `[bos, audio x K, prompt, (emotion, eos)]` as token ids, with mask and, where there is an emotion, labels; for
+        audio whose encoder output is already at hand. Arguments and tensors as in `__call__`.
+        """
+        prompts = [self.prompt if prompt is None else prompt] * batch_size if _is_one(prompt) else list(prompt)
+        for name, given in (("emotion", emotion), ("prompt", prompts)):
+            if given is not None and len(given) != batch_size:
+                raise ValueError(f"{len(given)} values of {name} for {batch_size} clips; give one a clip")
+        side = padding_side or ("left" if emotion is None else "right")
+        if side not in ("left", "right"):
+            raise ValueError(f'padding_side is {side!r}; give "left" or "right"')
+        tokenizer = self.tokenizer
+        start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+        start = start + [self.audio_token_id] * self.num_query_tokens
+        prefixes = [start + tokenizer.encode(text, add_special_tokens=False) for text in prompts]
+        answers = [[]] * batch_size if emotion is None else self.candidate_ids(emotion)
+        length = max(len(prefix) + len(answer) for prefix, answer in zip(prefixes, answers, strict=True))
+        input_ids = torch.full((batch_size, length), tokenizer.pad_token_id)
+        attention_mask = torch.zeros_like(input_ids)
+        labels = torch.full_like(input_ids, IGNORED)
+        for row, (prefix, answer) in enumerate(zip(prefixes, answers, strict=True)):
+            tokens = torch.tensor(prefix + answer)
+            begin = length - len(tokens) if side == "left" else 0
+            input_ids[row, begin : begin + len(tokens)] = tokens
+            attention_mask[row, begin : begin + len(tokens)] = 1
+            labels[row, begin + len(prefix) : begin + len(tokens)] = tokens[len(prefix) :]
+        encoded = {"input_ids": input_ids, "attention_mask": attention_mask}
+        return encoded if emotion is None else encoded | {"labels": labels}
+
+    def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
+        """Token ids of each word as it follows the prompt, end of sequence included."""
+        eos = self.tokenizer.eos_token_id
+        return [[*self.tokenizer.encode(f" {word}", add_special_tokens=False), eos] for word in words]
+
+    def batch_decode(self, sequences: Any, **kwargs: Any) -> list[str]:
+        """Generated ids to text, without special tokens and outer spaces."""
+        kwargs.setdefault("skip_special_tokens", True)
+        return [text.strip() for text in self.tokenizer.batch_decode(sequences, **kwargs)]
+
+    def decode(self, sequence: Any, **kwargs: Any) -> str:
+        """As `batch_decode`, for one sequence."""
+        kwargs.setdefault("skip_special_tokens", True)
+        return self.tokenizer.decode(sequence, **kwargs).strip()
+
+    def parse_emotions(self, texts: Sequence[str], words: Sequence[str]) -> list[str]:
+        """Free texts to words of a set, or `"unparsed"`."""
+        return [parse_emotion(text, words) for text in texts]
+
+
+def _is_one(prompt: str | Sequence[str] | None) -> bool:
+    return prompt is None or isinstance(prompt, str)
+
+
+__all__ = ["PROMPTS", "MSERProcessor"]

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import WhisperFeatureExtractor
+
+from modeling_mser import MSERConfig, MSERForEmotionGeneration
+from processing_mser import MSERProcessor, label_set
+from training_mser.tokenizer import build_tokenizer
+
+
+TINY_QUERIES = 4
+
+
+def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
+    """A model of a few thousand random weights, with all the parts of a large one."""
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    processor = MSERProcessor(WhisperFeatureExtractor(feature_size=20), tokenizer, num_query_tokens=TINY_QUERIES)
+    config = {
+        "audio_config": {
+            "d_model": 32,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 64,
+            "num_mel_bins": 20,
+            "decoder_layers": 1,
+            "vocab_size": 8,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 1,
+        },
+        "qformer_config": {
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+        },
+        "text_config": {
+            "model_type": "llama",
+            "hidden_size": 48,
+            "intermediate_size": 96,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "vocab_size": len(tokenizer),
+            "pad_token_id": tokenizer.pad_token_id,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+        },
+        "num_query_tokens": TINY_QUERIES,
+        "audio_token_id": processor.audio_token_id,
+        "encoder_layers": "weighted",
+        "freeze_audio": False,
+        "freeze_text": False,
+        "emotion_words": list(label_set("seven").words),
+    } | config
+    model = MSERForEmotionGeneration(MSERConfig(**config))
+    # Away from the initial symmetry, where a wrong mask or a wrong order might not show.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval(), processor
+
+
+@pytest.fixture
+def tiny() -> tuple[MSERForEmotionGeneration, MSERProcessor]:
+    return build_tiny()
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("tiny-model")
+    model, processor = build_tiny()
+    model.save_pretrained(directory)
+    processor.save_pretrained(directory)
+    return directory
+
+
+def _folder(variable: str) -> Path:
+    value = os.environ.get(variable)
+    if not value or not Path(value).is_dir():
+        pytest.skip(f"{variable} is not set to a folder")
+    return Path(value)
+
+
+@pytest.fixture(scope="session")
+def corpora_dir() -> Path:
+    """The folder of real corpora, or a skip."""
+    return _folder("MSER_CORPORA")
+
+
+@pytest.fixture(scope="session")
+def backbones_dir() -> Path:
+    """The folder of real backbones, or a skip."""
+    return _folder("MSER_BACKBONES")
