@@ -9,6 +9,7 @@ import io
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -56,7 +57,7 @@ class AudioError(ValueError):
         cure: what to do.
     """
 
-    def __init__(self, source: str, problem: str, cure: str):
+    def __init__(self, source: str, problem: str, cure: str) -> None:
         super().__init__(source, problem, cure)  # all three in `args`: the error must survive a worker process
         self.source = source
         self.problem = problem
@@ -87,8 +88,8 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
     Raises:
         AudioTooLongError: longer than `max_seconds`.
         AudioError: missing, not a file, not permitted, not audio, cut short, empty, all zero, NaN or infinite, shorter
-            than `MIN_SECONDS`, or at a rate outside 1 kHz to 768 kHz.
-        TypeError: a source of no form above.
+            than `MIN_SECONDS`, at a rate outside 1 kHz to 768 kHz, or of no form above.
+        ImportError: soundfile or soxr is needed and not installed.
     """
     name, samples, rate = _decode(source, sampling_rate, max_seconds)
     if len(samples) == 0:
@@ -154,6 +155,11 @@ def _expand(path: str | os.PathLike) -> Path:
         return Path(path)
 
 
+def _quoted(name: str) -> str:
+    """A name as it goes on a command line; sound without a file stands as FILE."""
+    return "FILE" if name.startswith("<") else shlex.quote(name)
+
+
 def _too_long(name: str, seconds: float, max_seconds: float) -> AudioTooLongError:
     problem = f"is too long ({seconds:.1f} s, the most is {max_seconds:g} s)"
     return AudioTooLongError(name, problem, "cut it into shorter pieces (predict does so by itself)")
@@ -169,7 +175,7 @@ def _decode(source: Any, sampling_rate: int, max_seconds: float | None) -> tuple
                 raise AudioError(name, "has no sampling rate (None)", 'give {"array": ..., "sampling_rate": ...}')
             return name, _mono_array(name, source["array"]), _checked_rate(name, rate)
         data, path = source.get("bytes"), source.get("path")
-        if data is None and path is None:
+        if data is None and not path:
             keys = ", ".join(map(str, source)) or "none"
             raise AudioError("<dict>", f"holds no audio (keys: {keys})", "give array and sampling_rate, bytes or path")
         if data is not None:
@@ -191,7 +197,8 @@ def _decode(source: Any, sampling_rate: int, max_seconds: float | None) -> tuple
         return _decode_bytes(name, data, max_seconds)
     if isinstance(source, np.ndarray) or hasattr(source, "detach"):
         return "<array>", _mono_array("<array>", source), _checked_rate("<array>", sampling_rate)
-    raise TypeError(f"audio is a {type(source).__name__}; give a path, bytes, a file object, an array or a dict of them")
+    problem = f"is no form of audio ({type(source).__name__})"
+    raise AudioError(f"<{type(source).__name__}>", problem, "give a path, bytes, a file object, an array or a dict")
 
 
 def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
@@ -210,14 +217,16 @@ def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[
         with open(path, "rb") as file:
             return _decode_stream(name, file, os.fstat(file.fileno()).st_size, max_seconds)
     except FileNotFoundError:
-        raise AudioError(name, "is missing (no such file)", f"check the path, seen from {os.getcwd()}") from None
+        raise AudioError(name, "is missing (no such file)", f"check the path {path.absolute()}") from None
     except PermissionError:
-        raise AudioError(name, "may not be read (permission denied)", f"allow it: chmod u+r {name}") from None
+        raise AudioError(name, "may not be read (permission denied)", f"allow it: chmod u+r {_quoted(name)}") from None
     except OSError as error:
         raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
 
 
-def _decode_bytes(name: str, data: bytes, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
+def _decode_bytes(
+    name: str, data: bytes | bytearray | memoryview, max_seconds: float | None
+) -> tuple[str, np.ndarray, int]:
     return _decode_stream(name, io.BytesIO(data), len(data), max_seconds)
 
 
@@ -230,13 +239,14 @@ def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | No
     disagreement = sound_bytes(file, size)
     file.seek(0)
     # The length in an MP3 is counted only where its first frame says so; libsndfile guesses it otherwise.
-    exact_mp3 = any(tag in file.read(4096) for tag in (b"Xing", b"Info"))
+    head = file.read(4096)
+    exact_mp3 = b"Xing" in head or b"Info" in head
     file.seek(0)
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
         problem = f"is not audio that can be read ({error.error_string.rstrip('.')})"
-        raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {name} out.wav") from None
+        raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {_quoted(name)} out.wav") from None
     with sound:
         rate, declared = _checked_rate(name, sound.samplerate), sound.frames
         if disagreement is not None:
@@ -244,9 +254,9 @@ def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | No
             if counted > present:
                 raise _cut_short(name, f"{present} of {counted} bytes of sound are there")
             problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
-            raise AudioError(name, problem, f"rewrite it: ffmpeg -ignore_length 1 -i {name} out.wav")
+            raise AudioError(name, problem, f"rewrite it: ffmpeg -ignore_length 1 -i {_quoted(name)} out.wav")
         if declared >= _UNKNOWN_FRAMES:
-            raise AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {name} out.wav")
+            raise AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
         blocks: list[np.ndarray] = []
         count, loudest = 0, 0.0
         try:
@@ -286,13 +296,15 @@ def _mono_array(name: str, array: Any) -> np.ndarray:
         # numpy has no bfloat16
         array = (array.float() if array.dtype.is_floating_point else array).numpy()
     array = np.asarray(array)
+    if array.size == 0:
+        return np.zeros(0, np.float32)
     if array.ndim not in (1, 2):
         raise AudioError(name, f"has the wrong shape {array.shape}", "give (samples,) or (channels, samples)")
     kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
     if kind == "f":
         samples = array.astype(np.float32)
     elif kind in "iu" and bits <= 32:
-        # In float64, where every 32-bit integer is exact. Unsigned samples rest at half of their range, as in 8-bit WAV.
+        # Unsigned samples rest at half of their range, as in an 8-bit WAV.
         half = 2.0 ** (bits - 1)
         samples = (array / half - (kind == "u")).astype(np.float32)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emotion vocabulary: canonical words, what each corpus calls them, label sets, and reading a word out of free text.
+"""The emotion vocabulary: canonical words, what each corpus calls them, label sets, and words found in free text.
 
 Three tables, each for one purpose, so that no synonym is ever global:
 
@@ -88,7 +88,8 @@ CORPUS_LABELS: dict[str, dict[str, str]] = {
     },
 }
 
-# Forms of one word, the canonical one first. Synonyms (joy, furious) are not forms: a model that says them is unparsed.
+# Forms of one word, the canonical one first. Synonyms (joy, furious) are not forms: a text that has only them is
+# unparsed.
 INFLECTIONS: tuple[tuple[str, ...], ...] = (
     ("neutral", "neutrally", "neutrality"),
     ("happy", "happily", "happiness", "happier"),
@@ -143,6 +144,13 @@ def canonical_emotion(label: str, corpus: str) -> str:
     )
 
 
+def _tokens(text: str) -> tuple[str, ...]:
+    """Whole words, caseless. Combining marks stay inside a word (Devanagari), hyphens and apostrophes join two."""
+    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+    kept = "".join(c if c.isalnum() or c in "_-'’" or unicodedata.category(c)[0] == "M" else " " for c in text)
+    return tuple(token for token in (raw.strip("_-'’") for raw in kept.split()) if token)
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The words that compete in one protocol, in the order in which they are scored and reported.
@@ -150,14 +158,14 @@ class LabelSet:
     Args:
         name: what the set is called in a report.
         words: at least two different words.
-        merges: canonical words outside the set to the word of the set that they are counted as. All others are dropped.
+        merges: canonical words outside the set to the word of the set that they are counted as; others are dropped.
     """
 
     name: str
     words: tuple[str, ...]
     merges: Mapping[str, str] = field(default_factory=dict, hash=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.words) < 2:
             raise ValueError(f"label set {self.name!r} has {len(self.words)} word(s); give at least two")
         repeated = sorted({word for word in self.words if self.words.count(word) > 1})
@@ -167,7 +175,7 @@ class LabelSet:
             if not _tokens(word):
                 raise ValueError(f"label set {self.name!r} has the word {word!r}; a word needs a letter or a digit")
             if word == UNPARSED:
-                raise ValueError(f"label set {self.name!r} has the word {word!r}, which stands for no answer; rename it")
+                raise ValueError(f"label set {self.name!r} has the word {word!r}, which means no answer; rename it")
         astray = sorted(set(self.merges.values()) - set(self.words))
         if astray:
             raise ValueError(f"label set {self.name!r} merges into {', '.join(astray)}, not in it; add the word(s)")
@@ -219,7 +227,7 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
             return LABEL_SETS[name]
         if "," not in spec:
             raise ValueError(
-                f"label set {spec!r} is not known; write {' or '.join(LABEL_SETS)}, or two or more words as angry,happy"
+                f"label set {spec!r} is not known; write {' or '.join(LABEL_SETS)}, or words as angry,happy"
             )
         spec = [word for word in spec.split(",") if word.strip()]
     words = tuple(_own_word(word) for word in spec)
@@ -229,13 +237,6 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
         if meaning not in words:
             merges.setdefault(meaning, word)
     return LabelSet(",".join(words), words, merges)
-
-
-def _tokens(text: str) -> tuple[str, ...]:
-    """Whole words, caseless. Combining marks stay inside a word (Devanagari), hyphens and apostrophes join two."""
-    text = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
-    kept = "".join(c if c.isalnum() or c in "_-'’" or unicodedata.category(c)[0] == "M" else " " for c in text)
-    return tuple(token for token in (raw.strip("_-'’") for raw in kept.split()) if token)
 
 
 @lru_cache(maxsize=256)

@@ -5,7 +5,7 @@ libsndfile reads the lesser of the two without a word: a copy that broke off, or
 completed, would become a shorter utterance.
 """
 
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 
 _SLACK_BYTES = 4096  # tags and padding that some writers leave uncounted
@@ -23,7 +23,7 @@ def sound_bytes(file: BinaryIO, size: int) -> tuple[int, int] | None:
     head = file.read(12)
     if head[:4] not in (b"RIFF", b"RIFX", b"FORM") or head[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
-    order = "little" if head[:4] == b"RIFF" else "big"
+    order: Literal["little", "big"] = "little" if head[:4] == b"RIFF" else "big"
     start = 12
     while start + 8 <= size:
         file.seek(start)
