@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dispatcher: quick help, lazy imports, exit statuses."""
+
+import dataclasses
+import importlib
+import os
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+import run_mser
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass
+class NoArguments:
+    word: str = "said"
+
+
+def add_command(monkeypatch, run):
+    """Put a command made here where the dispatcher finds one."""
+    module = types.ModuleType("commands_mser.made_by_test")
+    module.ARGUMENTS, module.HELP, module.run = NoArguments, "Made by a test.", run
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(run_mser.COMMANDS, "made", (module.__name__, "made by a test"))
+
+
+def raising(error):
+    def run(arguments):
+        raise error
+
+    return run
+
+
+def run_script(*arguments, **kwargs):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "run_mser.py"), *arguments], capture_output=True, text=True, check=False, **kwargs
+    )
+
+
+def test_help_lists_the_commands_at_once(tmp_path):
+    start = time.monotonic()
+    done = run_script("--help", cwd=tmp_path)
+    assert time.monotonic() - start < 2.0
+    assert done.returncode == 0
+    for name in ("demo", "train", "evaluate", "predict", "corpora", "probe"):
+        assert f"\n  {name} " in done.stdout
+
+
+def test_help_imports_neither_torch_nor_transformers():
+    code = (
+        "import sys, run_mser; run_mser.main(['--help']); run_mser.main(['--version']);"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'numpy', 'commands_mser')))"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, stdout=subprocess.DEVNULL).returncode == 0
+    )
+
+
+def test_version_is_that_of_setup_cfg():
+    import configparser
+
+    configuration = configparser.ConfigParser()
+    configuration.read(ROOT / "setup.cfg")
+    assert run_script("--version").stdout.split()[-1] == configuration["metadata"]["version"]
+
+
+@pytest.mark.parametrize("name", sorted(run_mser.COMMANDS))
+def test_every_command_keeps_the_contract_and_has_help(name, capsys):
+    module = importlib.import_module(run_mser.COMMANDS[name][0])
+    classes = module.ARGUMENTS if isinstance(module.ARGUMENTS, tuple) else (module.ARGUMENTS,)
+    assert all(dataclasses.is_dataclass(class_) for class_ in classes)
+    assert module.HELP.strip()
+    assert callable(module.run)
+    with pytest.raises(SystemExit) as left:
+        run_mser.main([name, "--help"])
+    assert left.value.code == 0
+    assert f"run-mser {name}" in capsys.readouterr().out
+
+
+def test_no_command_and_an_unknown_one_are_errors(capsys):
+    assert run_mser.main([]) == 2
+    assert "usage" in capsys.readouterr().out
+    assert run_mser.main(["dem"]) == 2
+    assert "no command 'dem'; choose from demo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [ValueError("one\ntwo"), FileNotFoundError("one two"), ImportError("one two")])
+def test_an_error_the_user_can_cure_is_one_line_and_status_two(monkeypatch, capsys, error):
+    add_command(monkeypatch, raising(error))
+    monkeypatch.delenv("MSER_TRACEBACK", raising=False)
+    assert run_mser.main(["made"]) == 2
+    assert capsys.readouterr().err == "run-mser: error: one two\n"
+
+
+def test_the_stack_is_there_for_the_asking(monkeypatch):
+    add_command(monkeypatch, raising(ValueError("one")))
+    with pytest.raises(ValueError, match="one"):
+        run_mser.main(["made", "--traceback"])
+    monkeypatch.setenv("MSER_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="one"):
+        run_mser.main(["made"])
+
+
+def test_an_error_of_the_program_is_not_dressed_as_the_users(monkeypatch):
+    add_command(monkeypatch, raising(KeyError("bug")))
+    with pytest.raises(KeyError):
+        run_mser.main(["made"])
+
+
+@pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1)])
+def test_the_status_is_what_the_command_returns(monkeypatch, returned, status):
+    add_command(monkeypatch, lambda arguments: returned)
+    assert run_mser.main(["made"]) == status
+
+
+def test_an_interrupt_is_status_130(monkeypatch, capsys):
+    add_command(monkeypatch, raising(KeyboardInterrupt()))
+    assert run_mser.main(["made"]) == 130
+    assert capsys.readouterr().err == "run-mser: interrupted\n"
+
+
+def test_arguments_reach_the_command(monkeypatch, capsys):
+    add_command(monkeypatch, lambda arguments: print(arguments.word))
+    assert run_mser.main(["made", "--word", "heard"]) == 0
+    assert capsys.readouterr().out == "heard\n"
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    """As in `run-mser predict ... | head -1`."""
+    code = (
+        "import sys, types, dataclasses, run_mser\n"
+        "module = types.ModuleType('commands_mser.made')\n"
+        "module.ARGUMENTS = dataclasses.make_dataclass('Arguments', [])\n"
+        "module.HELP = 'x'\n"
+        "module.run = lambda arguments: [print('x' * 1000) for _ in range(10_000)] and None\n"
+        "sys.modules['commands_mser.made'] = module\n"
+        "run_mser.COMMANDS['made'] = ('commands_mser.made', '')\n"
+        "sys.exit(run_mser.main(['made']))\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "MSER_TRACEBACK": "0"},
+    )
+    assert writer.stdout is not None
+    assert writer.stderr is not None
+    writer.stdout.readline()
+    writer.stdout.close()
+    assert writer.stderr.read() == b""
+    assert writer.wait(timeout=60) == 1

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every command in README.md and docs/ is one that the real parser takes, and the marked ones run.
+
+A block that follows `<!-- test: run -->` is executed, together with the other marked blocks of its page, in order and
+in one empty folder.
+"""
+
+import importlib
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import run_mser
+from commands_mser.parser import MSERArgumentParser
+
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^(<!-- test: run -->\s*\n)?```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RUNNERS = ("python", "python3", "torchrun")
+
+
+@dataclass
+class Block:
+    page: Path
+    language: str
+    text: str
+    marked: bool
+
+
+def blocks():
+    for page in PAGES:
+        for marked, language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+            yield Block(page, language, text, bool(marked))
+
+
+def commands():
+    """(page, words) of every command in a bash block, without variable assignments before it."""
+    for block in blocks():
+        if block.language == "bash":
+            for line in block.text.replace("\\\n", " ").splitlines():
+                for part in re.split(r"\s(?:&&|\|\||\||;)\s", line):
+                    words = shlex.split(part, comments=True)
+                    while words and re.fullmatch(r"\w+=.*", words[0]):
+                        words.pop(0)
+                    if words:
+                        yield block.page, words
+
+
+def mser_arguments(words):
+    """What follows `run-mser` or `run_mser.py` in a command; None where it is another program's."""
+    for index, word in enumerate(words):
+        if Path(word).name in ("run-mser", "run_mser.py") and (index == 0 or Path(words[0]).name in RUNNERS):
+            return words[index + 1 :]
+    return None
+
+
+MSER_COMMANDS = [(page, words) for page, words in commands() if mser_arguments(words) is not None]
+SCRIPT_COMMANDS = [
+    (page, words)
+    for page, words in commands()
+    if Path(words[0]).name in RUNNERS and mser_arguments(words) is None and "-c" not in words
+]
+MAKE_COMMANDS = [(page, words) for page, words in commands() if words[0] == "make"]
+
+
+def identify(value):
+    return value.name if isinstance(value, Path) else " ".join(value)[:80]
+
+
+def test_the_pages_show_commands():
+    assert MSER_COMMANDS
+    assert MAKE_COMMANDS
+
+
+@pytest.mark.parametrize(("page", "words"), MSER_COMMANDS, ids=identify)
+def test_a_documented_command_is_one_the_parser_takes(page, words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    arguments = mser_arguments(words)
+    if arguments[:1] in (["--help"], ["--version"]):
+        return
+    assert arguments, f"{page.name}: run-mser without a command"
+    assert arguments[0] in run_mser.COMMANDS
+    module = importlib.import_module(run_mser.COMMANDS[arguments[0]][0])
+    if "--help" not in arguments:
+        MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {arguments[0]}").parse_args_into_dataclasses(
+            [word for word in arguments[1:] if word != "--traceback"]
+        )
+
+
+@pytest.mark.parametrize(("page", "words"), SCRIPT_COMMANDS, ids=identify)
+def test_a_documented_script_exists(page, words):
+    if "-m" in words:
+        module = words[words.index("-m") + 1]
+        assert importlib.util.find_spec(module) is not None, f"{page.name}: no module {module}"
+    else:
+        script = next(word for word in words[1:] if word.endswith(".py"))
+        assert (ROOT / script).is_file(), f"{page.name}: no script {script}"
+
+
+@pytest.mark.parametrize(("page", "words"), MAKE_COMMANDS, ids=identify)
+def test_a_documented_target_exists(page, words):
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    for word in words[1:]:
+        assert "=" in word or word in targets, f"{page.name}: make {word}"
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in blocks() if block.language == "python"], ids=lambda b: b.page.name
+)
+def test_documented_python_compiles(block):
+    compile(block.text, str(block.page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=identify)
+def test_links_between_pages_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", target):
+            assert (page.parent / target).exists(), f"{page.name}: no {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(b.marked and b.page == page for b in blocks())], ids=identify
+)
+def test_marked_blocks_run(page, tmp_path):
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for number, block in enumerate(block for block in blocks() if block.page == page and block.marked):
+        script = tmp_path / f"block_{number}.{'sh' if block.language == 'bash' else 'py'}"
+        script.write_text(block.text, encoding="utf-8")
+        runner = ["bash", "-euo", "pipefail"] if block.language == "bash" else [sys.executable]
+        done = subprocess.run(
+            [*runner, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house rules: headers, names, which room may import which, and metadata that agree with what is on disk."""
+
+import ast
+import configparser
+import re
+import sys
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = {
+    # room: the rooms that it may import
+    "processing_mser": set(),
+    "modeling_mser": set(),
+    "data_mser": {"processing_mser"},
+    "evaluation_mser": {"processing_mser", "modeling_mser", "data_mser"},
+    "training_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser"},
+    "commands_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser"},
+}
+TRAVELLING = ("processing_mser", "modeling_mser")
+BUILT = {".venv", ".git", "build", "dist", "runs"}
+
+
+def sources(folder=ROOT):
+    return [path for path in sorted(folder.rglob("*.py")) if not BUILT & set(path.relative_to(ROOT).parts)]
+
+
+def name_of(path):
+    return str(path.relative_to(ROOT))
+
+
+def imports(path):
+    """(module or None for `from . import x`, relative level, inside a try block) of every import of a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    guarded = {
+        node
+        for block in ast.walk(tree)
+        if isinstance(block, ast.Try)
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, 0, node in guarded
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module, node.level, node in guarded
+
+
+@pytest.fixture(scope="module")
+def setup():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+def lines(text):
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_every_file_states_its_licence_first(path):
+    assert path.read_text(encoding="utf-8").startswith("# SPDX-License-Identifier: Apache-2.0\n")
+
+
+@pytest.mark.parametrize("path", sources(), ids=name_of)
+def test_no_file_is_named_for_everything(path):
+    assert not re.search(r"(^|_)(utils?|helpers?|misc|common)(_|$)", path.stem)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_the_rooms_before_it(room):
+    for path in sources(ROOT / room):
+        for module, level, _ in imports(path):
+            first = (module or "").split(".")[0]
+            if level == 0 and first in {*ROOMS, "run_mser"} - {room}:
+                assert first in ROOMS[room], f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("room", TRAVELLING)
+def test_a_travelling_room_is_flat_and_imports_only_its_neighbours(room):
+    folder = ROOT / room
+    assert not [path for path in folder.iterdir() if path.is_dir() and path.name != "__pycache__"]
+    neighbours = {path.stem for path in folder.glob("*.py")}
+    for path in sources(folder):
+        assert path.stem == "__init__" or path.stem.endswith("_mser"), name_of(path)
+        for module, level, _ in imports(path):
+            if level:
+                assert level == 1, f"{name_of(path)} reaches out of its folder"
+                assert module in neighbours, f"{name_of(path)} imports .{module}"
+            else:
+                assert module is not None
+                assert module.split(".")[0] != room, f"{name_of(path)}: write `from .{module.split('.')[-1]} import`"
+
+
+@pytest.mark.parametrize("room", TRAVELLING)
+def test_a_travelling_room_guards_what_may_not_be_installed(room, setup):
+    """transformers refuses remote code whose imports are missing, unless they stand in a `try:` block."""
+    required = {canonicalize_name(Requirement(line).name) for line in lines(setup["options"]["install_requires"])}
+    for path in sources(ROOT / room):
+        for module, level, guarded in imports(path):
+            first = (module or "").split(".")[0]
+            if level == 0 and not guarded and first not in sys.stdlib_module_names:
+                names = {canonicalize_name(name) for name in packages_distributions().get(first, [first])}
+                assert names & required, f"{name_of(path)} imports {first} outside a try block"
+
+
+def test_what_is_imported_is_declared(setup):
+    declared = lines(setup["options"]["install_requires"])
+    for extra in setup["options.extras_require"].values():
+        declared += lines(extra)
+    known = {canonicalize_name(Requirement(line).name) for line in declared}
+    distributions = packages_distributions()
+    for path in [*(path for room in ROOMS for path in sources(ROOT / room)), ROOT / "run_mser.py"]:
+        for module, level, _ in imports(path):
+            first = (module or "").split(".")[0]
+            if level == 0 and first not in {*ROOMS, "run_mser", *sys.stdlib_module_names}:
+                names = {canonicalize_name(name) for name in distributions.get(first, [first])}
+                assert names & known, f"{name_of(path)} imports {first}, which setup.cfg does not declare"
+
+
+def test_the_packages_of_setup_cfg_are_those_on_disk(setup):
+    moved = dict(line.split(" = ") for line in lines(setup["options"]["package_dir"]))
+    listed = {moved.get(name, name.replace(".", "/")) for name in lines(setup["options"]["packages"])}
+    on_disk = {
+        str(path.parent.relative_to(ROOT))
+        for path in sources()
+        if path.name == "__init__.py" and path.relative_to(ROOT).parts[0] not in ("tests", "benchmarks")
+    }
+    assert listed == on_disk
+
+
+def test_every_tested_version_satisfies_what_setup_cfg_asks_for(setup):
+    pinned = {}
+    for line in lines((ROOT / "constraints.txt").read_text(encoding="utf-8")):
+        requirement = Requirement(line)
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", line
+        pinned[canonicalize_name(requirement.name)] = specifier.version
+    asked = lines(setup["options"]["install_requires"])
+    for extra in setup["options.extras_require"].values():
+        asked += lines(extra)
+    for line in asked:
+        requirement = Requirement(line)
+        assert requirement.specifier.contains(pinned[canonicalize_name(requirement.name)]), line
+
+
+def test_the_extra_all_is_what_a_user_can_add(setup):
+    extras = {name: set(lines(text)) for name, text in setup["options.extras_require"].items()}
+    assert extras["all"] == extras["demo"] | extras["augment"]
+    assert extras["all"] <= extras["dev"]
+
+
+def test_changelog_and_citation_name_the_version(setup):
+    version = setup["metadata"]["version"]
+    assert f"\n## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version
+    assert citation["license"] == setup["metadata"]["license"]
