@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser predict`: the emotion in audio files, one line a file.
+
+run-mser predict recordings/ --model runs/demo/model
+run-mser predict a.wav b.mp3 --model runs/demo/model --labels calm,tired,excited --json
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+
+if TYPE_CHECKING:
+    from evaluation_mser.recognition import Recognition
+
+
+HELP = "Name the emotion in audio files or folders, one line a file."
+
+
+@dataclass
+class PredictArguments:
+    files: list[str] = field(
+        metadata={"positional": True, "help": "audio files; folders are searched for audio, sub-folders included"}
+    )
+    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
+    labels: str | None = field(
+        default=None,
+        metadata={"help": "four, seven, or words separated by commas; by default the model's own words, else seven"},
+    )
+    json: bool = field(default=False, metadata={"help": "one JSON object a line"})
+    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    decode: Literal["score", "generate"] = field(
+        default="score",
+        metadata={"help": "score compares the candidate words; generate reads a word out of the model's free text"},
+    )
+
+
+ARGUMENTS = PredictArguments
+
+
+def run(args: PredictArguments) -> int:
+    """Prints an answer for each file in the order given; returns 0, or 1 if any file could not be read."""
+    from processing_mser import find_audio, label_set
+
+    if not args.files:
+        raise ValueError("nothing to do; give audio files or folders")
+    chosen = None if args.labels is None else label_set(args.labels)
+    files = find_audio(args.files)
+    if all(file.is_dir() for file in files):
+        raise ValueError(f"{' '.join(args.files)}: no audio found; give audio files, or folders that hold some")
+
+    from tqdm.auto import tqdm
+
+    from evaluation_mser.loading import load_model
+    from evaluation_mser.recognition import recognise
+
+    model, processor = load_model(args.model, args.device)
+    own = model.config.emotion_words
+    words = (chosen or label_set(own or "seven")).words
+    _warn_of_unseen_words(words, own)
+    width = max(len(str(file)) for file in files)
+    answers = recognise(model, processor, files, words, batch_size=args.batch_size, decode=args.decode)
+    failed = False
+    with tqdm(total=len(files), unit="clip", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+        for file, answer in zip(files, answers, strict=True):
+            line = _json_line(file, answer) if args.json else _text_line(file, answer, words, width)
+            with tqdm.external_write_mode(file=sys.stdout):
+                _print(line)
+            failed = failed or answer.error is not None
+            bar.update()
+    return 1 if failed else 0
+
+
+def _warn_of_unseen_words(words: Sequence[str], own: Sequence[str] | None) -> None:
+    """A language model trained from scratch knows the words of its training and gives any other an arbitrary score."""
+    unseen = [] if own is None else [word for word in words if word not in own]
+    if unseen:
+        print(
+            f"warning: the model was trained from scratch on {', '.join(own or ())} and never saw "
+            f"{', '.join(unseen)}; probabilities of unseen words mean nothing",
+            file=sys.stderr,
+        )
+
+
+def _json_line(file: Path, answer: "Recognition") -> str:
+    if answer.error is not None:
+        return json.dumps({"file": str(file), "error": answer.error}, ensure_ascii=False)
+    line: dict[str, Any] = {"file": str(file), "label": answer.label, "scores": None}
+    if answer.scores is not None:
+        line["scores"] = {word: round(score, 6) for word, score in answer.scores.items()}
+    if answer.text is not None:
+        line["text"] = answer.text
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _text_line(file: Path, answer: "Recognition", words: Sequence[str], width: int) -> str:
+    """`path  label  neutral 0.03  happy 0.90 ...`, in columns; an error names the file itself."""
+    if answer.error is not None:
+        return f"{file!s:<{width}}  error: {answer.error.removeprefix(f'{file}: ')}"
+    widest = max(len("unparsed"), *map(len, words))
+    if answer.scores is None:
+        return f"{file!s:<{width}}  {answer.label:<{widest}}  {json.dumps(answer.text, ensure_ascii=False)}"
+    scores = "  ".join(f"{word} {answer.scores[word]:.2f}" for word in words)
+    return f"{file!s:<{width}}  {answer.label:<{widest}}  {scores}"
+
+
+def _print(line: str) -> None:
+    """One line at once. A file name may hold bytes that are no text, and must not end the run."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(line.encode(encoding, "backslashreplace").decode(encoding), flush=True)

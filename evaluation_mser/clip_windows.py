@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading clips ahead of the network, in order, in threads, and never more than a window of them."""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
+
+
+# One clip may be an hour long: a window closes at this much sound (115 MB), however few clips it then holds.
+WINDOW_SECONDS = 1800.0
+READERS = 4
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One source, read: a mono waveform `(num_samples,)` at 16 kHz, or the error that reading it gave."""
+
+    source: Any
+    waveform: np.ndarray | None
+    error: str | None = None
+
+    @property
+    def seconds(self) -> float:
+        return 0.0 if self.waveform is None else len(self.waveform) / SAMPLING_RATE
+
+
+def read_clip(source: Any) -> Clip:
+    try:
+        return Clip(source, load_audio(source))
+    except (AudioError, OSError) as error:
+        return Clip(source, None, " ".join(str(error).split()))
+
+
+def read_windows(sources: Iterable[Any], window_clips: int) -> Iterator[list[Clip]]:
+    """Windows of at most `window_clips` clips and about `WINDOW_SECONDS` of sound, in the order of `sources`.
+
+    While the consumer works on a window the next one is read, so at most `2 * window_clips` sources have been taken
+    from the iterable beyond what was consumed. Which clips share a window depends on the sources alone, not on which
+    thread was faster, so that results repeat.
+    """
+    remaining = iter(sources)
+    with ThreadPoolExecutor(READERS, "mser-read") as readers, ThreadPoolExecutor(1, "mser-window") as assembler:
+        reading: deque[Future[Clip]] = deque()
+
+        def next_window() -> list[Clip]:
+            window: list[Clip] = []
+            seconds = 0.0
+            while len(window) < window_clips and seconds < WINDOW_SECONDS:
+                # A clip's length is known once it is read, so few are under way at a time.
+                room = min(2 * READERS, window_clips - len(window)) - len(reading)
+                reading.extend(readers.submit(read_clip, source) for source in islice(remaining, max(room, 0)))
+                if not reading:
+                    break
+                window.append(reading.popleft().result())
+                seconds += window[-1].seconds
+            return window
+
+        upcoming = assembler.submit(next_window)
+        try:
+            while window := upcoming.result():
+                upcoming = assembler.submit(next_window)
+                yield window
+        finally:
+            assembler.shutdown(wait=False, cancel_futures=True)
+            readers.shutdown(wait=False, cancel_futures=True)

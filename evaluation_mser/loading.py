@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model with its processor, from a folder or the Hub, onto the device that is to be had."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+
+# OWNER/NAME or NAME, as the Hub has them; a path with more slashes or a leading dot can only be meant as a folder.
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+class ModelNotFoundError(ValueError):
+    """No model at the place that was named, or something else than a model."""
+
+
+def pick_device(device: str = "auto") -> str:
+    """`auto` is the first CUDA device, else Apple's, else the CPU; anything else is taken at its word.
+
+    Raises:
+        ValueError: torch knows no such device, or this machine has none.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"device {device!r} cannot be used ({reason}); give auto, cpu, cuda or cuda:0") from None
+    return device
+
+
+def load_model(model: str, device: str = "auto", prompt: str | None = None) -> tuple[Any, Any]:
+    """`(model, processor)` in evaluation mode.
+
+    Args:
+        model: a folder written by `save_pretrained` or a training, or a Hub id.
+        device: as in `pick_device`.
+        prompt: version of the prompt template in place of the one that the model was trained with.
+
+    Raises:
+        ModelNotFoundError: the folder is missing or holds no MSER model.
+        ValueError: an unknown device or prompt version.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        _check_folder(path)
+        model = str(path)
+    elif not _HUB_ID.fullmatch(model):
+        raise ModelNotFoundError(
+            f"{model}: no such folder; give a folder with a trained model, as `run-mser train` writes"
+        )
+    device = pick_device(device)
+
+    from modeling_mser import MSERForEmotionGeneration
+    from processing_mser.processing_mser import PROMPTS, MSERProcessor
+
+    try:
+        processor = MSERProcessor.from_pretrained(model)
+        network = MSERForEmotionGeneration.from_pretrained(model)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise ModelNotFoundError(
+            f"{model}: cannot be loaded ({reason}); give a folder with a trained model"
+        ) from error
+    if prompt is not None:
+        if prompt not in PROMPTS:
+            raise ValueError(f"prompt {prompt!r} is not known; choose from {', '.join(PROMPTS)}")
+        processor.prompt_version = prompt
+    return network.eval().to(device), processor
+
+
+def _check_folder(path: Path) -> None:
+    config = path / "config.json" if path.is_dir() else path
+    if not path.is_dir() or not config.is_file():
+        raise ModelNotFoundError(
+            f"{path}: holds no model (no config.json in a folder); give the folder of a trained model"
+        )
+    try:
+        model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
+    except (ValueError, AttributeError):
+        raise ModelNotFoundError(f"{config}: is not JSON; copy or train the model again") from None
+    if model_type != "mser":
+        raise ModelNotFoundError(f"{path}: holds a model of type {model_type!r}, not 'mser'; give an MSER model")

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recognition loop: sources in, words with probabilities out, in the order of the sources."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from evaluation_mser.clip_windows import Clip, read_windows
+from processing_mser.audio_mser import SAMPLING_RATE, cut_windows
+from processing_mser.emotions_mser import UNPARSED
+
+
+# Clips are sorted by length within so many batches, which keeps most of the padding out.
+BATCHES_PER_WINDOW = 4
+MAX_NEW_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The answer for one source.
+
+    Attributes:
+        source: the source as it was given.
+        label: one of the candidate words, or `UNPARSED`; None where the clip could not be read.
+        scores: probability of each candidate word; None in generate mode and for errors.
+        error: one line saying what is wrong with the clip and what cures it; None for an answer.
+        text: what the model wrote, in generate mode; the windows of a long clip are joined by " | ".
+        seconds: length of the clip, 0 where it could not be read.
+    """
+
+    source: Any
+    label: str | None
+    scores: dict[str, float] | None = None
+    error: str | None = None
+    text: str | None = None
+    seconds: float = 0.0
+
+
+def recognise(
+    model: Any,
+    processor: Any,
+    sources: Iterable[Any],
+    words: Sequence[str],
+    *,
+    batch_size: int = 16,
+    decode: Literal["score", "generate"] = "score",
+    length_normalize: bool = False,
+    prior_correction: bool = False,
+) -> Iterator[Recognition]:
+    """Names the emotion in each source, on the model's device, in the order of the sources.
+
+    Sources stream: at most `2 * BATCHES_PER_WINDOW * batch_size` of them are taken ahead of what was yielded, so that
+    memory does not grow with their number. Within a window clips of like length share a batch. Audio over 30 s is cut
+    into equal windows whose probabilities (in generate mode: votes) are averaged, weighted by duration. A clip that
+    cannot be read gives an answer with `error` set and does not stop the others.
+
+    Args:
+        model: `MSERForEmotionGeneration`; it is put into evaluation mode for the duration.
+        processor: the model's `MSERProcessor`.
+        sources: any form that `load_audio` reads.
+        words: the candidate words, at least one.
+        batch_size: cut windows per forward pass.
+        decode: "score" compares the log-probabilities of the words; "generate" lets the model write freely and reads
+            one word out of the text, which may fail (`UNPARSED`).
+        length_normalize, prior_correction: as in `score_emotions`; without effect on "generate".
+
+    Raises:
+        ValueError: no words, a batch size below 1, or an unknown decode mode.
+    """
+    words = tuple(words)
+    if not words:
+        raise ValueError("No candidate words; pass a label set such as label_set('seven').words.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
+    if decode not in ("score", "generate"):
+        raise ValueError(f"decode is {decode!r}; choose 'score' or 'generate'.")
+    scoring = {"length_normalize": length_normalize, "prior_correction": prior_correction}
+    return _recognise(model, processor, sources, words, batch_size, decode, scoring)
+
+
+def _recognise(
+    model: Any,
+    processor: Any,
+    sources: Iterable[Any],
+    words: tuple[str, ...],
+    batch_size: int,
+    decode: str,
+    scoring: dict[str, bool],
+) -> Iterator[Recognition]:
+    was_training = model.training
+    model.eval()
+    try:
+        for window in read_windows(sources, BATCHES_PER_WINDOW * batch_size):
+            pieces = [
+                (index, piece)
+                for index, clip in enumerate(window)
+                if clip.waveform is not None
+                for piece in cut_windows(clip.waveform)
+            ]
+            by_length = sorted(range(len(pieces)), key=lambda position: len(pieces[position][1]))
+            outputs: list[Any] = [None] * len(pieces)
+            for start in range(0, len(pieces), batch_size):
+                batch = by_length[start : start + batch_size]
+                waveforms = [pieces[position][1] for position in batch]
+                if decode == "score":
+                    answered = _probabilities(model, processor, waveforms, words, scoring)
+                else:
+                    answered = _texts(model, processor, waveforms)
+                for position, output in zip(batch, answered, strict=True):
+                    outputs[position] = output
+            answers: dict[int, list[tuple[float, Any]]] = defaultdict(list)
+            for (index, piece), output in zip(pieces, outputs, strict=True):
+                answers[index].append((len(piece) / SAMPLING_RATE, output))
+            for index, clip in enumerate(window):
+                if clip.waveform is None:
+                    yield Recognition(clip.source, None, error=clip.error)
+                elif decode == "score":
+                    yield _scored(clip, answers[index], words)
+                else:
+                    yield _generated(clip, answers[index], words, processor)
+    finally:
+        model.train(was_training)
+
+
+def _inputs(model: Any, processor: Any, waveforms: list[np.ndarray]) -> dict[str, torch.Tensor]:
+    """The processor's tensors for waveforms that were checked before: one window of a good clip may be all silence."""
+    inputs = processor.extract_features(waveforms) | processor.encode_text(len(waveforms))
+    return {name: tensor.to(model.device) for name, tensor in inputs.items()}
+
+
+@torch.inference_mode()
+def _probabilities(
+    model: Any, processor: Any, waveforms: list[np.ndarray], words: tuple[str, ...], scoring: dict[str, bool]
+) -> np.ndarray:
+    """Probabilities `(len(waveforms), len(words))` in float64."""
+    inputs = _inputs(model, processor, waveforms)
+    scores = model.score_emotions(**inputs, candidate_ids=processor.candidate_ids(words), **scoring)
+    return scores.double().softmax(dim=-1).cpu().numpy()
+
+
+@torch.inference_mode()
+def _texts(model: Any, processor: Any, waveforms: list[np.ndarray]) -> list[str]:
+    tokens = model.generate(**_inputs(model, processor, waveforms), max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
+    return processor.batch_decode(tokens)
+
+
+def _name(source: Any) -> str:
+    path = source.get("path") if isinstance(source, Mapping) else source
+    return str(path) if isinstance(path, (str, PathLike)) else f"<{type(source).__name__}>"
+
+
+def _scored(clip: Clip, answers: list[tuple[float, np.ndarray]], words: tuple[str, ...]) -> Recognition:
+    durations = np.array([seconds for seconds, _ in answers])
+    mean = durations @ np.stack([row for _, row in answers]) / durations.sum()
+    if not np.isfinite(mean).all():
+        error = f"{_name(clip.source)}: the model's scores are not numbers (NaN); load it in float32"
+        return Recognition(clip.source, None, error=error, seconds=clip.seconds)
+    scores = {word: float(probability) for word, probability in zip(words, mean, strict=True)}
+    return Recognition(clip.source, words[int(mean.argmax())], scores=scores, seconds=clip.seconds)
+
+
+def _generated(clip: Clip, answers: list[tuple[float, str]], words: tuple[str, ...], processor: Any) -> Recognition:
+    """The word that was read out of most of the clip's time; unparsed only where no window gave a word."""
+    texts = [text for _, text in answers]
+    votes: dict[str, float] = defaultdict(float)
+    for (seconds, _), word in zip(answers, processor.parse_emotions(texts, words), strict=True):
+        if word != UNPARSED:
+            votes[word] += seconds
+    label = max(votes, key=lambda word: votes[word]) if votes else UNPARSED
+    return Recognition(clip.source, label, text=" | ".join(texts), seconds=clip.seconds)
