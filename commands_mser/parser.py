@@ -195,8 +195,11 @@ def _convert_single(value: Any, type_: Any) -> Any:
             raise _Unfit("a section of `key: value` lines")
     elif origin is Literal or (isinstance(type_, type) and issubclass(type_, Enum)):
         choices = get_args(type_) if origin is Literal else tuple(member.value for member in type_)
-        if value not in choices or isinstance(value, bool):
+        # `stage: 1` means the choice "1", as `--stage 1` does; False is what YAML makes of the word no.
+        matching = [choice for choice in choices if str(choice) == str(value) and not isinstance(value, bool)]
+        if not matching:
             raise _Unfit(f"one of {', '.join(map(repr, choices))}")
+        return matching[0]
     elif type_ is bool:
         if not isinstance(value, bool):
             raise _Unfit("true or false")

@@ -42,6 +42,7 @@ class Recipe:
     shuffle: bool = True
     limit: int | None = None
     mode: Literal["mean", "sum"] = "mean"
+    stage: Literal["1", "2"] = "1"
     colour: Colour = Colour.RED
     layers: list[int] = field(default_factory=lambda: [1])
     text_config: dict | None = None
@@ -132,6 +133,8 @@ def test_sections_become_dicts_and_have_no_flag(tmp_path, capsys):
         ("layers: [2, 3]", "layers", [2, 3]),
         ("mode: sum", "mode", "sum"),
         ("colour: blue", "colour", "blue"),
+        ("stage: 2", "stage", "2"),
+        ('stage: "2"', "stage", "2"),
         ('name: "no"', "name", "no"),
         ('name: "007"', "name", "007"),
     ],
@@ -153,6 +156,8 @@ def test_values_are_read_as_their_arguments_type(tmp_path, line, attribute, valu
         ("flag: 1", "flag: expected true or false, got 1"),
         ("name: no", "got False"),
         ("name: 007", "in quotes"),
+        ("mode: no", "expected one of 'mean', 'sum', got False"),
+        ("stage: 2.5", "expected one of '1', '2', got 2.5"),
         ("mode: max", "expected one of 'mean', 'sum', got 'max'"),
         ("colour: green", "expected one of 'red', 'blue', got 'green'"),
         ("layers: [2, x]", "layers: expected a list, each item a whole number"),
