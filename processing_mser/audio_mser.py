@@ -64,7 +64,9 @@ class AudioError(ValueError):
         self.cure = cure
 
     def __str__(self) -> str:
-        return " ".join(f"{self.source}: {self.problem}; {self.cure}".split())
+        # A file name may hold a line break, or bytes that no terminal can print.
+        text = f"{self.source}: {self.problem}; {self.cure}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class AudioTooLongError(AudioError):
@@ -103,7 +105,7 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
     if bad:
         raise AudioError(name, f"holds NaN or infinite samples ({bad} of {len(samples)})", "export it again")
     if not samples.any():
-        raise AudioError(name, "is silent (every sample is 0)", "check the microphone or channel and record it again")
+        raise AudioError(name, "is silent (every sample is 0)", "record it again; if two channels cancel, keep one")
     if rate != sampling_rate:
         if soxr is None:
             raise ImportError(f"{name}: resampling from {rate} Hz needs soxr; pip install soxr")
@@ -128,24 +130,23 @@ def cut_windows(
 def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
     """The files to read: files as given, folders searched to the bottom, each folder's in sorted order.
 
-    Hidden files and folders are skipped. A folder without audio, like a missing file, is returned as it was given, so
-    that `load_audio` names it and the others go on.
+    Hidden files and folders are skipped. A missing file, a folder without audio and one that may not be searched are
+    returned as they are, so that `load_audio` names them and the others go on.
     """
     found: list[Path] = []
     for path in map(_expand, paths):
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = []
-        for folder, folders, files in os.walk(path):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            inside += [
-                Path(folder, name)
-                for name in files
-                if not name.startswith(".") and name.lower().endswith(AUDIO_EXTENSIONS + _FOREIGN_EXTENSIONS)
-            ]
-        found += sorted(inside) or [path]
+        found += (_search(path) or [path]) if path.is_dir() else [path]
     return found
+
+
+def _search(top: Path) -> list[Path]:
+    inside: list[Path] = []
+    for folder, folders, files in os.walk(top, onerror=lambda error: inside.append(Path(error.filename))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in files if not name.startswith(".")]
+        known = AUDIO_EXTENSIONS + _FOREIGN_EXTENSIONS
+        inside.extend(Path(folder, name) for name in shown if name.lower().endswith(known))
+    return sorted(inside)
 
 
 def _expand(path: str | os.PathLike) -> Path:
@@ -211,6 +212,7 @@ def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[
         raise AudioError(name, "is raw samples without a header (.raw)", "save it as WAV with its rate")
     try:
         if path.is_dir():
+            os.scandir(path).close()  # raises where it may not be searched
             raise AudioError(name, "is a folder, not an audio file", "give an audio file, or a folder that holds some")
         if path.exists() and not path.is_file():
             raise AudioError(name, "is a device or a pipe, not a file", "save the audio to a file first")
@@ -219,7 +221,8 @@ def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[
     except FileNotFoundError:
         raise AudioError(name, "is missing (no such file)", f"check the path {path.absolute()}") from None
     except PermissionError:
-        raise AudioError(name, "may not be read (permission denied)", f"allow it: chmod u+r {_quoted(name)}") from None
+        cure = f"allow it: chmod u+rX {_quoted(name)}"
+        raise AudioError(name, "may not be read (permission denied)", cure) from None
     except OSError as error:
         raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
 
@@ -258,23 +261,19 @@ def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | No
         if declared >= _UNKNOWN_FRAMES:
             raise AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
         blocks: list[np.ndarray] = []
-        count, loudest = 0, 0.0
+        count = 0
         try:
             while len(block := sound.read(max(1, _BLOCK_SAMPLES // sound.channels), "float32", always_2d=True)):
                 count += len(block)
                 if max_seconds is not None and count > max_seconds * rate:
                     raise _too_long(name, max(count, declared) / rate, max_seconds)
-                loudest = max(loudest, float(np.abs(block).max()))
                 blocks.append(block.mean(axis=1))
         except soundfile.LibsndfileError:
             raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read") from None
     exact = sound.format == "FLAC" or (sound.format == "MP3" and exact_mp3)
     if exact and count < declared - MIN_SECONDS * rate:
         raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read")
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if loudest > 0 and not samples.any():
-        raise AudioError(name, "is silent as mono (its channels cancel out)", "keep one channel")
-    return name, samples, rate
+    return name, np.concatenate(blocks or [np.zeros(0, np.float32)]), rate
 
 
 def _cut_short(name: str, detail: str) -> AudioError:
@@ -302,7 +301,8 @@ def _mono_array(name: str, array: Any) -> np.ndarray:
         raise AudioError(name, f"has the wrong shape {array.shape}", "give (samples,) or (channels, samples)")
     kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
     if kind == "f":
-        samples = array.astype(np.float32)
+        with np.errstate(over="ignore"):  # becomes infinite, which is an error of its own
+            samples = array.astype(np.float32)
     elif kind in "iu" and bits <= 32:
         # Unsigned samples rest at half of their range, as in an 8-bit WAV.
         half = 2.0 ** (bits - 1)

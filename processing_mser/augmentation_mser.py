@@ -4,6 +4,7 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,11 +74,11 @@ class WaveformAugmenter:
         if changes[0]:
             seconds = len(waveform) / sampling_rate
             rate = min(max(rate, seconds / MAX_SECONDS), seconds / MIN_SECONDS)
-            stretch = TimeStretch(min_rate=rate, max_rate=rate, leave_length_unchanged=False, p=1.0)
-            waveform = stretch(waveform, sampling_rate)[: int(MAX_SECONDS * sampling_rate)]
+            stretch = TimeStretch(leave_length_unchanged=False)
+            stretched = _applied(stretch, waveform, sampling_rate, rate=rate)
+            waveform = stretched[: int(MAX_SECONDS * sampling_rate)]  # a rounding's worth of samples at most
         if changes[1]:
-            shift = PitchShift(min_semitones=semitones, max_semitones=semitones, p=1.0)
-            waveform = shift(waveform, sampling_rate)
+            waveform = _applied(PitchShift(), waveform, sampling_rate, num_semitones=semitones)
         if changes[2]:
             waveform = waveform * 10 ** (gain_db / 20)
         if changes[3]:
@@ -91,6 +92,13 @@ class WaveformAugmenter:
     ) -> list[np.ndarray]:
         """Views 0 to `count` - 1, the first of them the recording itself."""
         return [self.view(waveform, clip_id, index, sampling_rate) for index in range(count)]
+
+
+def _applied(transform: Any, waveform: np.ndarray, sampling_rate: int, **amounts: float) -> np.ndarray:
+    """An audiomentations transform by given amounts; frozen, it neither draws nor moves a global generator."""
+    transform.parameters = {"should_apply": True, **amounts}
+    transform.freeze_parameters()
+    return transform(waveform, sampling_rate)
 
 
 def mask_features(

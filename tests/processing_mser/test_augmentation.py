@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+import random
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from processing_mser import augmentation_mser
+from processing_mser.augmentation_mser import WaveformAugmenter, mask_features
+
+
+RATE = 16_000
+# Every change alone: a range of no width around "no change" for the other three.
+NOTHING = {
+    "time_rate": (1.0, 1.0),
+    "semitones": (0.0, 0.0),
+    "gain_db": (0.0, 0.0),
+    "snr_db": (300.0, 300.0),
+    "probability": 1.0,
+}
+
+
+def tone(seconds: float = 1.0, hertz: float = 200.0) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+def pitch(waveform: np.ndarray) -> float:
+    """The strongest frequency in Hz."""
+    spectrum = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)), 1 << 18))
+    return float(np.argmax(spectrum) * RATE / (1 << 18))
+
+
+@pytest.fixture(autouse=True)
+def _needs_audiomentations(request):
+    if "masks" not in request.node.name:
+        pytest.importorskip("audiomentations")
+
+
+def test_views_do_not_depend_on_order_thread_or_the_global_generators():
+    clips = {f"clip-{k}": tone(0.3 + 0.1 * k, 150 + 20 * k) for k in range(4)}
+    keys = [(name, index) for name in clips for index in range(4)]
+    first = {key: WaveformAugmenter(seed=3).view(clips[key[0]], *key).tobytes() for key in keys}
+
+    augmenter = WaveformAugmenter(seed=3)
+    again = {}
+
+    def speak(part):
+        for key in part:
+            np.random.seed(len(again))
+            random.seed(len(again))
+            again[key] = augmenter.view(clips[key[0]], *key).tobytes()
+
+    threads = [threading.Thread(target=speak, args=(keys[::-1][k::2],)) for k in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert again == first
+
+
+def test_views_leave_the_global_generators_alone():
+    np.random.seed(1)
+    random.seed(1)
+    expected = (np.random.random(), random.random())
+    np.random.seed(1)
+    random.seed(1)
+    WaveformAugmenter(probability=1.0).view(tone(), "a", 1)
+    assert (np.random.random(), random.random()) == expected
+
+
+def test_the_seed_the_clip_and_the_view_each_change_the_sound():
+    views = [
+        WaveformAugmenter(seed=seed, probability=1.0).view(tone(), clip, index).tobytes()
+        for seed in (0, 1)
+        for clip in ("a", "b")
+        for index in (1, 2, 12)
+    ]
+    assert len(set(views)) == len(views)
+
+
+def test_view_zero_is_the_recording_and_the_recording_is_never_written_to():
+    waveform = tone()
+    views = WaveformAugmenter(probability=1.0).views(waveform, "a", 3)
+    assert len(views) == 3
+    np.testing.assert_array_equal(views[0], tone())
+    np.testing.assert_array_equal(waveform, tone())
+    assert {view.dtype for view in views} == {np.dtype(np.float32)}
+    assert all(np.isfinite(view).all() and view.ndim == 1 for view in views)
+
+
+def test_a_speed_changes_the_length_and_not_the_pitch():
+    view = WaveformAugmenter(**NOTHING | {"time_rate": (0.8, 0.8)}).view(tone(), "a", 1)
+    assert len(view) == pytest.approx(RATE / 0.8, rel=0.01)
+    assert pitch(view) == pytest.approx(200, rel=0.01)
+
+
+def test_a_shift_changes_the_pitch_and_not_the_length():
+    view = WaveformAugmenter(**NOTHING | {"semitones": (2.0, 2.0)}).view(tone(), "a", 1)
+    assert len(view) == RATE
+    assert pitch(view) == pytest.approx(200 * 2 ** (2 / 12), rel=0.01)
+
+
+def test_a_gain_is_in_decibels():
+    plain = WaveformAugmenter(**NOTHING).view(tone(), "a", 1)
+    loud = WaveformAugmenter(**NOTHING | {"gain_db": (6.0, 6.0)}).view(tone(), "a", 1)
+    np.testing.assert_allclose(loud, plain * 1.9952623, rtol=1e-5, atol=1e-7)
+
+
+def test_noise_has_the_signal_to_noise_ratio_asked_for():
+    plain = WaveformAugmenter(**NOTHING).view(tone(5.0), "a", 1)
+    noisy = WaveformAugmenter(**NOTHING | {"snr_db": (15.0, 15.0)}).view(tone(5.0), "a", 1)
+    ratio = 10 * np.log10(np.mean(plain**2) / np.mean((noisy - plain) ** 2))
+    assert ratio == pytest.approx(15.0, abs=0.1)
+
+
+def test_drawn_values_fill_their_range_and_stay_in_it():
+    augmenter = WaveformAugmenter(**NOTHING | {"time_rate": (0.8, 1.25)})
+    rates = [RATE / 4 / len(augmenter.view(tone(0.25), f"clip-{k}", 1)) for k in range(40)]
+    assert 0.79 <= min(rates) < 0.9
+    assert 1.1 < max(rates) <= 1.27
+
+
+def test_each_change_comes_with_its_probability():
+    clips = [f"clip-{k}" for k in range(400)]
+    changed = WaveformAugmenter(**NOTHING | {"gain_db": (20.0, 20.0), "probability": 0.3})
+    plain = tone(0.12)
+    louder = [np.abs(changed.view(plain, clip, 1)).max() > 2 * plain.max() for clip in clips]
+    assert np.mean(louder) == pytest.approx(0.3, abs=0.07)
+    never = WaveformAugmenter(probability=0.0)
+    assert all(np.array_equal(never.view(plain, clip, 1), plain) for clip in clips[:20])
+
+
+def test_a_view_is_never_too_long_or_too_short_for_the_encoder():
+    slow = WaveformAugmenter(**NOTHING | {"time_rate": (0.5, 0.5)})
+    assert len(slow.view(tone(29.0), "a", 1)) <= 30 * RATE
+    fast = WaveformAugmenter(**NOTHING | {"time_rate": (2.0, 2.0)})
+    assert len(fast.view(tone(0.11), "a", 1)) >= 0.1 * RATE
+
+
+def test_ranges_are_checked():
+    with pytest.raises(ValueError, match=r"snr_db is \(40, 10\)"):
+        WaveformAugmenter(snr_db=(40, 10))
+    with pytest.raises(ValueError, match=r"probability is 1\.5"):
+        WaveformAugmenter(probability=1.5)
+
+
+def test_without_audiomentations_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setattr(augmentation_mser, "TimeStretch", None)
+    with pytest.raises(ImportError, match=r'pip install "mser-llm\[augment\]"'):
+        WaveformAugmenter()
+
+
+def ragged(lengths: list[int], size: int = 24, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ones `(batch, frames, size)` and their mask; so that a zero in the result is a masked place."""
+    frames = max(lengths)
+    mask = torch.zeros(len(lengths), frames, dtype=torch.long)
+    for row, length in enumerate(lengths):
+        mask[row, frames - length if left else 0 : frames if left else length] = 1
+    return torch.ones(len(lengths), frames, size), mask
+
+
+def runs(flags: torch.Tensor) -> list[int]:
+    """Lengths of the stretches of True."""
+    text = "".join("x" if flag else " " for flag in flags.tolist())
+    return [len(run) for run in text.split()]
+
+
+def test_masks_repeat_with_their_generator_and_differ_without():
+    hidden, mask = ragged([50, 40])
+    one = mask_features(hidden, mask, generator=torch.Generator().manual_seed(5))
+    state = torch.get_rng_state()
+    two = mask_features(hidden, mask, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(torch.get_rng_state(), state)
+    other = mask_features(hidden, mask, generator=torch.Generator().manual_seed(6))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_time_masks_are_stretches_within_a_clips_own_frames(left):
+    generator = torch.Generator().manual_seed(0)
+    lengths = [1, 2, 5, 30, 100]
+    hidden, mask = ragged(lengths, left=left)
+    widest = [0] * len(lengths)
+    for _ in range(300):
+        masked = mask_features(hidden, mask, time_masks=2, time_width=12, channel_masks=0, generator=generator) == 0
+        assert torch.equal(masked.any(2), masked.all(2)), "a frame is masked in all channels or in none"
+        frames = masked.all(2)
+        assert not frames[mask == 0].any(), "padding is left as it is"
+        for row, length in enumerate(lengths):
+            stretches = runs(frames[row])
+            assert len(stretches) <= 2
+            assert sum(stretches) <= min(24, length // 2), "at most half of a clip"
+            widest[row] = max(widest[row], *stretches, 0)
+    # One mask of a 5-frame clip is 1 wide, of a 30-frame one 7, of a 100-frame one 12; two may adjoin.
+    assert widest[:2] == [0, 0]
+    assert widest[2] in (1, 2)
+    assert widest[3] >= 7
+    assert widest[4] >= 12
+
+
+def test_time_masks_reach_every_frame_and_have_the_stated_mean_width():
+    hidden, mask = ragged([40] * 4000, size=4)
+    frames = (
+        mask_features(
+            hidden,
+            mask,
+            time_masks=1,
+            time_width=10,
+            channel_masks=0,
+            generator=torch.Generator().manual_seed(1),
+        )
+        == 0
+    ).all(2)
+    assert frames.any(0).all()
+    widths = frames.sum(1)
+    assert set(widths.tolist()) == set(range(11)), "uniform from 0 to the greatest width, both included"
+    assert widths.float().mean().item() == pytest.approx(5.0, abs=0.2)
+
+
+def test_channel_masks_are_the_same_in_all_frames_and_leave_half_of_the_channels():
+    generator = torch.Generator().manual_seed(0)
+    hidden, mask = ragged([20, 30], size=24)
+    seen = torch.zeros(24, dtype=torch.bool)
+    for _ in range(200):
+        masked = (
+            mask_features(hidden, mask, time_masks=0, channel_masks=3, channel_width=100, generator=generator) == 0
+        )
+        assert torch.equal(masked, masked[:, :1].expand_as(masked))
+        assert masked[:, 0].sum(1).max() <= 12
+        seen |= masked[0, 0]
+    assert seen.all()
+
+
+def test_masks_differ_from_clip_to_clip():
+    hidden, mask = ragged([100] * 8)
+    masked = mask_features(hidden, mask, generator=torch.Generator().manual_seed(2)) == 0
+    assert len({row.numpy().tobytes() for row in masked}) > 1
+
+
+def test_masks_keep_the_rest_the_dtype_and_the_gradient():
+    hidden = torch.randn(2, 30, 24, dtype=torch.float64, requires_grad=True)
+    result = mask_features(hidden, generator=torch.Generator().manual_seed(0))
+    assert result.dtype == torch.float64
+    kept = result != 0
+    assert 0 < kept.sum() < kept.numel()
+    assert torch.equal(result[kept], hidden[kept])
+    result.sum().backward()
+    assert torch.equal(hidden.grad, kept.double())
+
+
+def test_masks_of_no_width_change_nothing():
+    hidden, mask = ragged([10, 20])
+    assert torch.equal(mask_features(hidden, mask, time_width=0, channel_width=0), hidden)
+    assert torch.equal(mask_features(hidden, mask, time_masks=0, channel_masks=0), hidden)
+
+
+def test_masks_of_the_wrong_shape_are_refused():
+    hidden, mask = ragged([10, 20])
+    with pytest.raises(ValueError, match=r"attention_mask has shape \(2, 19\); give \(2, 20\)"):
+        mask_features(hidden, mask[:, 1:])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_masks_on_a_gpu_with_a_generator_on_either_device():
+    hidden, mask = ragged([50, 40])
+    expected = mask_features(hidden, mask, generator=torch.Generator().manual_seed(5))
+    result = mask_features(hidden.cuda(), mask.cuda(), generator=torch.Generator().manual_seed(5))
+    assert torch.equal(result.cpu(), expected)
+    assert mask_features(hidden.cuda(), mask.cuda(), generator=torch.Generator("cuda").manual_seed(5)).is_cuda

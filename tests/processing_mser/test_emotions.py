@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+import pickle
+
+import pytest
+
+from processing_mser.emotions_mser import (
+    CORPUS_LABELS,
+    EMOTIONS,
+    INFLECTIONS,
+    LABEL_SETS,
+    UNPARSED,
+    LabelSet,
+    UnknownEmotionError,
+    canonical_emotion,
+    label_set,
+    parse_emotion,
+)
+
+
+SEVEN = ("neutral", "happy", "sad", "angry", "surprise", "disgust", "fear")
+
+
+def test_the_papers_seven_words_come_first_and_in_its_order():
+    assert EMOTIONS[:7] == SEVEN
+    assert len(set(EMOTIONS)) == len(EMOTIONS)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "label", "word"),
+    [
+        ("ravdess", "01", "neutral"),
+        ("ravdess", "02", "calm"),
+        ("ravdess", "06", "fear"),
+        ("ravdess", "08", "surprise"),
+        ("emodb", "W", "angry"),
+        ("emodb", "L", "boredom"),
+        ("emodb", "E", "disgust"),
+        ("emodb", "A", "fear"),
+        ("emodb", "F", "happy"),
+        ("emodb", "T", "sad"),
+        ("nemo", "anger", "angry"),
+        ("nemo", "surprised", "surprise"),
+        ("demo-speech", "fear", "fear"),
+        ("folder", "Joy", "happy"),
+        ("folder", " Bored\n", "boredom"),
+        ("folder", "ANGER", "angry"),
+        ("folder", "calm", "calm"),
+    ],
+)
+def test_a_corpus_label_becomes_its_canonical_word(corpus, label, word):
+    assert canonical_emotion(label, corpus) == word
+
+
+def test_every_label_of_every_corpus_leads_to_a_canonical_word():
+    for labels in CORPUS_LABELS.values():
+        assert set(labels.values()) <= set(EMOTIONS)
+
+
+def test_a_synonym_of_one_corpus_means_nothing_in_another():
+    with pytest.raises(UnknownEmotionError, match=r"'joy' is not a label of corpus 'nemo'.*anger.*surprised"):
+        canonical_emotion("joy", "nemo")
+    assert canonical_emotion("F", "emodb") == "happy"
+    with pytest.raises(UnknownEmotionError):
+        canonical_emotion("F", "ravdess")
+
+
+def test_codes_are_matched_as_published():
+    with pytest.raises(UnknownEmotionError):
+        canonical_emotion("w", "emodb")
+
+
+def test_in_a_users_folder_an_unknown_word_is_the_users_own():
+    assert canonical_emotion("  Very  Tired ", "folder") == "very tired"
+    assert canonical_emotion("Wütend", "folder") == "wütend"
+    assert canonical_emotion("fatigue\N{COMBINING ACUTE ACCENT}", "folder") == "fatigué"
+    with pytest.raises(UnknownEmotionError):
+        canonical_emotion("  ", "folder")
+
+
+def test_an_unknown_corpus_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"'radvess'.*ravdess"):
+        canonical_emotion("01", "radvess")
+
+
+def test_four_counts_excited_as_happy_and_drops_the_rest():
+    four = label_set("four")
+    assert tuple(four) == ("neutral", "happy", "sad", "angry")
+    assert four.map("excited") == "happy"
+    assert four.map("sad") == "sad"
+    assert [four.map(word) for word in ("calm", "fear", "boredom", None)] == [None] * 4
+
+
+def test_seven_drops_calm_and_excited():
+    seven = label_set("seven")
+    assert seven.words == SEVEN
+    assert [seven.map(word) for word in ("calm", "excited", "enthusiasm", "other")] == [None] * 4
+    assert [seven.index(word) for word in SEVEN] == list(range(7))
+
+
+def test_no_named_set_merges_calm():
+    assert all(labels.map("calm") is None for labels in LABEL_SETS.values())
+
+
+def test_any_words_make_a_set():
+    labels = label_set("angry, Very  tired,müde")
+    assert labels.words == ("angry", "very tired", "müde")
+    assert len(labels) == 3
+    assert "müde" in labels
+    assert labels.map("very tired") == "very tired"
+    assert labels.map("happy") is None
+    assert label_set(["angry", "calm"]).words == label_set("angry,calm").words
+    assert label_set(labels) is labels
+
+
+def test_a_users_synonym_gets_the_rows_of_its_canonical_word():
+    labels = label_set("anger,joy,neutral")
+    assert labels.words == ("anger", "joy", "neutral")
+    assert [labels.map(word) for word in ("angry", "happy", "neutral", "sad")] == ["anger", "joy", "neutral", None]
+    both = label_set("joy,happy")
+    assert both.map("happy") == "happy"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("five", r"'five'.*four or seven"),
+        ("angry,", "at least two"),
+        ("angry,happy,Angry", "repeats angry"),
+        ("angry,!!", r"'!!'.*a letter or a digit"),
+        ("angry,unparsed", "unparsed"),
+        ([], "at least two"),
+    ],
+)
+def test_a_faulty_set_is_refused_with_the_cure(spec, message):
+    with pytest.raises(ValueError, match=message):
+        label_set(spec)
+
+
+def test_a_merge_into_a_word_outside_the_set_is_refused():
+    with pytest.raises(ValueError, match="merges into happy"):
+        LabelSet("odd", ("angry", "sad"), {"excited": "happy"})
+
+
+def test_a_word_outside_the_set_has_no_index():
+    with pytest.raises(ValueError, match=r"'calm' is not in label set 'four'"):
+        label_set("four").index("calm")
+
+
+def test_a_label_set_travels_to_worker_processes_and_into_dictionaries():
+    four = label_set("four")
+    assert pickle.loads(pickle.dumps(four)) == four
+    assert {four: 1}[label_set("four")] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("angry", "angry"),
+        ("Angry.", "angry"),
+        (" ANGRY!\n", "angry"),
+        ("**angry**", "angry"),
+        ("_angry_", "angry"),
+        ("“angry”", "angry"),
+        ("The speaker sounds angry", "angry"),
+        ("anger", "angry"),
+        ("She answers angrily.", "angry"),
+        ("angry, very angry: anger", "angry"),
+        ("Surprised", "surprise"),
+        ("happiness", "happy"),
+        ("fearful", "fear"),
+        ("", UNPARSED),
+        ("   ", UNPARSED),
+        ("...", UNPARSED),
+        ("I cannot tell", UNPARSED),
+        ("happy and sad", UNPARSED),
+        ("happy/sad", UNPARSED),
+        ("anger or fear", UNPARSED),
+        ("unhappy", UNPARSED),
+        ("un-happy", UNPARSED),
+        ("happy-sad", UNPARSED),
+        ("hangry", UNPARSED),
+        ("saddle", UNPARSED),
+        ("joy", UNPARSED),
+        ("calm", UNPARSED),
+        ("unparsed", UNPARSED),
+    ],
+)
+def test_free_text_is_read_as_one_word_of_the_set_or_none(text, word):
+    assert parse_emotion(text, SEVEN) == word
+    assert parse_emotion(text, label_set("seven")) == word
+    assert parse_emotion(text, list(SEVEN)) == word
+
+
+def test_only_forms_of_words_in_the_set_count():
+    assert parse_emotion("anger", ["happy", "sad"]) == UNPARSED
+    assert parse_emotion("angry", ["anger", "joy"]) == "anger"
+    assert parse_emotion("happy, not angry", ["happy", "sad"]) == "happy"
+    # Where the set tells two forms apart, each is only itself.
+    assert parse_emotion("anger", ["angry", "anger"]) == "anger"
+    assert parse_emotion("angrily", ["angry", "anger"]) == UNPARSED
+
+
+def test_users_words_of_several_tokens_match_as_a_whole_and_the_longest_wins():
+    words = ["tired", "very tired", "high-arousal", "on edge"]
+    assert parse_emotion("Very  tired.", words) == "very tired"
+    assert parse_emotion("tired", words) == "tired"
+    assert parse_emotion("tired, very tired", words) == UNPARSED
+    assert parse_emotion("The voice is high-arousal", words) == "high-arousal"
+    assert parse_emotion("arousal", words) == UNPARSED
+    assert parse_emotion("on the edge", words) == UNPARSED
+    assert parse_emotion("on", words) == UNPARSED
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "word"),
+    [
+        ("WÜTEND!", ["wütend", "müde"], "wütend"),
+        ("fatigue\N{COMBINING ACUTE ACCENT}", ["fatigué", "triste"], "fatigué"),
+        ("Ο ομιλητής είναι ΘΥΜΩΜΈΝΟΣ", ["θυμωμένος", "λυπημένος"], "θυμωμένος"),
+        ("高兴。", ["高兴", "生气"], "高兴"),
+        ("عصبانی", ["عصبانی", "غمگین"], "عصبانی"),
+        ("खुश", ["खुश", "दुखी"], "खुश"),
+        ("खुशी", ["खुश", "दुखी"], UNPARSED),
+    ],
+)
+def test_words_of_any_script(text, words, word):
+    assert parse_emotion(text, words) == word
+
+
+def test_every_inflection_is_read_as_its_word_and_belongs_to_one_only():
+    forms = [form for family in INFLECTIONS for form in family]
+    assert len(set(forms)) == len(forms)
+    for word, *others in INFLECTIONS:
+        assert word in EMOTIONS
+        assert {parse_emotion(form, EMOTIONS) for form in others} == {word}
