@@ -84,7 +84,7 @@ def evaluate_corpora(
         "prior_correction": prior_correction,
     }
     pooled = _Answers()
-    settings = {"decode": decode, "length_normalize": length_normalize, "prior_correction": prior_correction}
+    settings: dict[str, Any] = {"decode": decode, "length_normalize": length_normalize, "prior_correction": prior_correction}
     with ExitStack() as stack:
         table = None
         if output_dir is not None:

@@ -63,9 +63,9 @@ def confusion_figure(
 
     def cell(column: float, row: int, count: int, colour: str) -> None:
         share = count / support[row] if support[row] else 0.0
-        square = {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96, "linewidth": 0}
+        square: dict[str, Any] = {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96, "linewidth": 0}
         axes.add_patch(Rectangle(**square, facecolor=RULE, alpha=0.3))
-        centred = {"ha": "center", "va": "center"}
+        centred: dict[str, Any] = {"ha": "center", "va": "center"}
         if not count:
             axes.text(column, row, "0" if support[row] else "–", fontsize=9, color=MUTED, **centred)
             return
@@ -163,7 +163,8 @@ def embedding_figure(
     for emotion, hue in hues.items():
         for language, mark in marks.items():
             chosen = [e == emotion and s == language for e, s in zip(emotions, languages, strict=True)]
-            axes.scatter(*points[chosen].T, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
+            across, up = points[chosen].T
+            axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
     _plain(axes)
     axes.grid(False)
     axes.set_xticks([])
