@@ -26,7 +26,7 @@ try:
 except ImportError:
     soxr = None
 
-from .wav_header_mser import sound_bytes
+from .sound_length_mser import length_disagreement
 
 
 SAMPLING_RATE = 16_000
@@ -239,7 +239,7 @@ def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | No
         raise AudioError(name, "is empty (0 bytes)", "copy or record it again")
     if soundfile is None:
         raise ImportError(f"{name}: reading audio files needs soundfile; pip install soundfile")
-    disagreement = sound_bytes(file, size)
+    disagreement = length_disagreement(file, size)
     file.seek(0)
     # The length in an MP3 is counted only where its first frame says so; libsndfile guesses it otherwise.
     head = file.read(4096)
@@ -255,7 +255,7 @@ def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | No
         if disagreement is not None:
             counted, present = disagreement
             if counted > present:
-                raise _cut_short(name, f"{present} of {counted} bytes of sound are there")
+                raise _cut_short(name, f"its header counts {counted} bytes, {present} are there")
             problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
             raise AudioError(name, problem, f"rewrite it: ffmpeg -ignore_length 1 -i {_quoted(name)} out.wav")
         if declared >= _UNKNOWN_FRAMES:

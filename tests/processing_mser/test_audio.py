@@ -296,7 +296,7 @@ def test_what_is_not_audio(tmp_path, data):
 def test_every_beginning_of_a_file_is_read_whole_or_refused_with_an_audio_error():
     """Whatever is cut off where, there is neither a crash nor a result much shorter than the recording."""
     refused = 0
-    for kind, subtype in [("WAV", "PCM_16"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]:
+    for kind, subtype in [("WAV", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("MP3", "MPEG_LAYER_III")]:
         whole = encoded(tone(1.0), kind=kind, subtype=subtype)
         for size in np.linspace(0, len(whole), 40, dtype=int):
             try:
@@ -304,26 +304,26 @@ def test_every_beginning_of_a_file_is_read_whole_or_refused_with_an_audio_error(
             except AudioError:
                 refused += 1
             else:
-                assert len(waveform) > 0.85 * RATE, (kind, size)
-    assert refused > 80
+                assert len(waveform) > 0.9 * RATE, (kind, size)
+    assert refused > 120
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_an_ogg_file_that_breaks_off_gives_what_is_there_or_an_audio_error(subtype):
-    whole = encoded(tone(3.0), kind="OGG", subtype=subtype)
-    for size in range(1, len(whole), len(whole) // 30):
-        try:
-            waveform = load_audio(whole[:size])
-        except AudioError:
-            continue
-        assert len(waveform) <= 3 * RATE
+def test_an_ogg_file_that_breaks_off_within_a_page_is_refused(subtype):
+    whole = encoded(np.random.default_rng(0).normal(scale=0.1, size=3 * RATE), kind="OGG", subtype=subtype)
+    pages = [place for place in range(len(whole)) if whole[place : place + 4] == b"OggS"]
+    for size in {*range(1, len(whole), len(whole) // 50), *(page + 20 for page in pages)} - set(pages):
+        assert message(whole[:size])
+    # Between two pages it cannot be told from a recorder that was switched off.
+    assert len(load_audio(whole[: pages[-1]])) < len(load_audio(whole)) == 3 * RATE
 
 
-def test_a_broken_off_wav_says_how_much_is_there():
-    wav = encoded(tone(1.0))
-    assert "is damaged or cut short (15956 of 32000 bytes of sound are there)" in message(wav[:16000])
-    aiff = encoded(tone(1.0), kind="AIFF")
-    assert "is damaged or cut short" in message(aiff[:16000])
+def test_a_file_that_breaks_off_says_how_much_is_there():
+    for kind, header in [("WAV", 44), ("AU", 24)]:
+        text = message(encoded(tone(1.0), kind=kind)[:16000])
+        assert f"is damaged or cut short (its header counts 32000 bytes, {16000 - header} are there)" in text
+    assert "is damaged or cut short" in message(encoded(tone(1.0), kind="AIFF")[:16000])
+    assert "is damaged or cut short (its header counts " in message(encoded(tone(1.0), subtype="IMA_ADPCM")[:6000])
 
 
 def test_a_header_that_counts_less_than_there_is():
