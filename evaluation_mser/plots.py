@@ -202,8 +202,10 @@ def inline_svg(figure: Figure, description: str) -> str:
     svg = svg[svg.index("<svg") :]
     for colour, variable in _PAGE_COLOURS.items():
         svg = svg.replace(colour, f"var({variable})")
-    # Inside HTML the namespaces are known; without them the page names no address at all.
+    # Inside HTML the namespaces are known; without them the page names no address at all. The ids of groups serve
+    # nobody and are the same in every picture.
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"<svg[^>]*?viewBox", f'<svg role="img" aria-label="{_attribute(description)}" viewBox', svg, count=1)
     width = figure.get_figwidth() * 96
     return re.sub(r'(viewBox="[^"]*")[^>]*>', rf'\1 style="width: {width:.0f}px">', svg, count=1)

@@ -136,6 +136,7 @@ def test_metric_modules_load_offline_and_agree(module, names, tmp_path):
     assert computed == (expected if names is None else {name: expected[name] for name in names})
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_metric_accepts_batches_as_they_come(tmp_path):
     truths, answers = CASES["all labels"]
     metric = evaluate.load(str(MODULES / "unweighted_accuracy.py"), cache_dir=str(tmp_path))
