@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from processing_mser.emotions_mser import (
 )
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "emotions.md"
 SEVEN = ("neutral", "happy", "sad", "angry", "surprise", "disgust", "fear")
 
 
@@ -233,3 +236,31 @@ def test_every_inflection_is_read_as_its_word_and_belongs_to_one_only():
     for word, *others in INFLECTIONS:
         assert word in EMOTIONS
         assert {parse_emotion(form, EMOTIONS) for form in others} == {word}
+
+
+def page_table(heading: str, number: int = 0) -> list[list[str]]:
+    """The cells of a table under a heading of docs/emotions.md, without its header."""
+    text = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    block = [block for block in text.split("\n\n") if block.startswith("|")][number]
+    return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in block.splitlines()[2:]]
+
+
+def test_the_page_lists_every_word_label_and_set():
+    words = re.search(r"canonical words: (.*?)\.\n", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
+    assert tuple(re.findall(r"\w+", words)) == EMOTIONS
+
+    labels = {
+        name: dict(pair.split() for pair in pairs.split(", "))
+        for name, pairs in page_table("What the corpora call them")
+    }
+    assert labels == {name: table for name, table in CORPUS_LABELS.items() if name not in ("folder", "demo-speech")}
+
+    folder = {
+        written: word
+        for many, word in page_table("What the corpora call them", 1)[:-1]
+        for written in many.split(", ")
+    }
+    assert folder == {label: word for label, word in CORPUS_LABELS["folder"].items() if label != word}
+
+    sets = {name: tuple(words.split(", ")) for name, words, _ in page_table("Label sets")[:-1]}
+    assert sets == {name: labels.words for name, labels in LABEL_SETS.items()}
