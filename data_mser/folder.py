@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The corpus `folder`: a user's own recordings, in class-named folders or listed in a CSV or TSV file."""
+
+import csv
+import io
+from collections import Counter
+from pathlib import Path
+
+from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
+
+from .corpora import FOLDER
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, audio_files, check_ids
+from .schema import new_row
+
+
+TABLE_EXTENSIONS = (".csv", ".tsv")
+_GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"} | {
+    "m": "male",
+    "male": "male",
+    "man": "male",
+}
+_HOW_TO = (
+    "put the recordings into folders named after their emotions (angry/, happy/), or give a CSV file with the columns "
+    "path and emotion"
+)
+
+
+def read_folder(path: Path) -> CorpusReading:
+    """Read a user's own data.
+
+    `path` may be
+
+    - a `.csv` or `.tsv` file, or a folder with exactly one whose header has `path` and `emotion`: one clip a line,
+      paths relative to the file's folder or absolute; optional columns speaker, language, gender, transcript, split.
+      An empty emotion is an unlabelled clip. Files that are not there are counted and listed, not read.
+    - a folder of class-named folders, at any depth: the level whose names are most often emotion words (see
+      `CORPUS_LABELS["folder"]`) names the class; where none is, the first level does, and its words are kept as they
+      are. Speaker, language and the rest are null.
+
+    A row's id is its path as written, relative to the folder. Speakers share one name space: the same name in two
+    folders is taken for the same person, so that no leak goes unseen.
+
+    Raises:
+        CorpusError: no audio, no class folders, a table without the two columns or without one existing file, or a
+            clip listed twice.
+    """
+    if path.is_file():
+        if path.suffix.lower() not in TABLE_EXTENSIONS:
+            raise CorpusError(f"{path}: is neither a folder nor a .csv or .tsv file; {_HOW_TO}")
+        return _read_table(path)
+    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLE_EXTENSIONS]
+    tables = [file for file in tables if not file.name.startswith(".") and _is_clip_table(file)]
+    if len(tables) > 1:
+        names = ", ".join(table.name for table in tables)
+        raise CorpusError(f"{path}: holds several tables ({names}); give the one to read, as folder={tables[0]}")
+    if tables:
+        return _read_table(tables[0])
+    return _read_class_folders(path)
+
+
+def _read_class_folders(path: Path) -> CorpusReading:
+    files = audio_files(path, _HOW_TO)
+    folders = {file: file.relative_to(path).parts[:-1] for file in files}
+    words = CORPUS_LABELS[FOLDER]
+    hits = Counter(level for parts in folders.values() for level, part in enumerate(parts) if part.lower() in words)
+    level = min(hits, key=lambda level: (-hits[level], level), default=0)
+    rows, unmatched = [], []
+    for file, parts in folders.items():
+        if len(parts) <= level:
+            unmatched.append(file)
+            continue
+        emotion = canonical_emotion(parts[level], FOLDER)
+        rows.append(new_row(id=file.relative_to(path).as_posix(), path=file, corpus=FOLDER, emotion=emotion))
+    if not rows:
+        raise CorpusError(
+            f"{path}: none of its {len(files)} audio files lies in a folder named after an emotion; {_HOW_TO}"
+        )
+    warnings = []
+    if unmatched:
+        warnings.append(f"{len(unmatched)} audio files lie in no folder named after an emotion and were not read")
+    return _reading(path, rows, unmatched, [], warnings)
+
+
+def _read_table(path: Path) -> CorpusReading:
+    lines = _lines(path)
+    columns = [column.strip().lower() for column in lines[0][1]] if lines else []
+    absent = [column for column in ("path", "emotion") if column not in columns]
+    if absent:
+        raise CorpusError(
+            f"{path}: has no column {' and no column '.join(absent)}, only {', '.join(columns) or 'an empty header'}; "
+            "name them in the first line"
+        )
+    rows, missing, warnings = [], [], []
+    genders: Counter[str] = Counter()
+    for number, values in lines[1:]:
+        cells = {column: value.strip() for column, value in zip(columns, values)}
+        if not any(cells.values()):
+            continue
+        if not cells.get("path"):
+            raise CorpusError(f"{path}: line {number} has no path; fill it in or remove the line")
+        file = path.parent / Path(cells["path"]).expanduser()
+        if not file.is_file():
+            missing.append(file)
+            continue
+        gender = cells.get("gender", "")
+        if gender and gender.lower() not in _GENDERS:
+            genders[gender] += 1
+        speaker = cells.get("speaker")
+        rows.append(
+            new_row(
+                id=Path(cells["path"]).as_posix(),
+                path=file,
+                corpus=FOLDER,
+                emotion=canonical_emotion(cells["emotion"], FOLDER) if cells.get("emotion") else None,
+                language=cells.get("language", "").lower() or None,
+                speaker=f"{FOLDER}-{speaker}" if speaker else None,
+                gender=_GENDERS.get(gender.lower()),
+                transcript=cells.get("transcript") or None,
+                split=cells.get("split") or None,
+            )
+        )
+    if not rows:
+        if missing:
+            raise CorpusError(
+                f"{path}: none of the {len(missing)} files that it lists is there, such as {missing[0]}; paths are "
+                f"relative to {path.parent}"
+            )
+        raise CorpusError(f"{path}: lists no clip; write one line a clip under the header")
+    check_ids(FOLDER, rows)
+    if missing:
+        warnings.append(f"{len(missing)} of {len(missing) + len(rows)} listed files are not there and were not read")
+    if genders:
+        warnings.append(
+            f"gender {', '.join(sorted(genders))} read as null ({sum(genders.values())} clips); write female or male"
+        )
+    return _reading(path, rows, [], missing, warnings)
+
+
+def _reading(
+    path: Path, rows: list[dict], unmatched: list[Path], missing: list[Path], warnings: list[str]
+) -> CorpusReading:
+    found = Counter(row["emotion"] or UNLABELLED for row in rows)
+    return CorpusReading(
+        name=FOLDER,
+        path=path,
+        rows=rows,
+        expected={},
+        found=dict(found.most_common()),
+        unmatched=unmatched,
+        warnings=warnings,
+        missing=missing,
+    )
+
+
+def _is_clip_table(path: Path) -> bool:
+    try:
+        lines = _lines(path)
+    except CorpusError:
+        return False
+    return bool(lines) and {"path", "emotion"} <= {column.strip().lower() for column in lines[0][1]}
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """The lines of a table with their numbers."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
+    header = text.partition("\n")[0]
+    # Commas, tabs, or the semicolons of a spreadsheet in half of Europe: whichever the header has most of.
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else max((",", ";", "\t"), key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return [(reader.line_num, values) for values in reader]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The row: one clip of any corpus, and the Arrow schema under which every writer of this project stores it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import Audio, Dataset
+
+
+ROW_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("audio", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
+        pa.field("emotion", pa.string()),
+        pa.field("language", pa.string()),
+        pa.field("corpus", pa.string(), nullable=False),
+        pa.field("speaker", pa.string()),
+        pa.field("gender", pa.string()),
+        pa.field("transcript", pa.string()),
+        pa.field("duration", pa.float64()),
+        pa.field("split", pa.string()),
+    ]
+)
+"""Explicit, because a column that is null in one Parquet shard and text in another breaks streaming over both."""
+
+
+def new_row(
+    *,
+    id: str,
+    path: str | Path,
+    corpus: str,
+    emotion: str | None = None,
+    language: str | None = None,
+    speaker: str | None = None,
+    gender: str | None = None,
+    transcript: str | None = None,
+    duration: float | None = None,
+    split: str | None = None,
+) -> dict[str, Any]:
+    """A row with every column of `ROW_SCHEMA`.
+
+    Args:
+        id: unique within the corpus, and equal wherever the corpus lies.
+        path: of the audio file, which is not opened.
+        corpus: the corpus's name.
+        emotion: a canonical word, or None for unlabelled speech.
+        language: ISO 639-1 (`zh` for Mandarin).
+        speaker: unique across corpora.
+        gender: `female` or `male`.
+        transcript: what is said, as written in the language.
+        duration: seconds; None until a header was read.
+        split: the corpus's own, where it has one.
+    """
+    return {
+        "id": id,
+        "audio": {"bytes": None, "path": str(path)},
+        "emotion": emotion,
+        "language": language,
+        "corpus": corpus,
+        "speaker": speaker,
+        "gender": gender,
+        "transcript": transcript,
+        "duration": duration,
+        "split": split,
+    }
+
+
+def rows_to_dataset(rows: Iterable[Mapping[str, Any]]) -> Dataset:
+    """Rows to a data set under `ROW_SCHEMA`; its audio column is `Audio(decode=False)`, that is `{"bytes", "path"}`.
+
+    Raises:
+        ValueError: a row has a column that the schema lacks, or no id or corpus.
+    """
+    rows = list(rows)
+    for row in rows:
+        unknown = sorted(set(row) - set(ROW_SCHEMA.names))
+        if unknown:
+            raise ValueError(
+                f"row {row.get('id')!r} has the unknown columns {', '.join(unknown)}; "
+                f"the columns are {', '.join(ROW_SCHEMA.names)}"
+            )
+        if not row.get("id") or not row.get("corpus"):
+            raise ValueError(f"row {dict(row)} has no id or no corpus; give it both")
+    table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
+    # Cast afterwards: declaring the feature at once would ask for torchcodec even with decode=False.
+    return Dataset(table).cast_column("audio", Audio(decode=False))

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Splits in which nobody speaks on both sides, and the check that refuses any other."""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+Row = Mapping[str, Any]
+_TRIALS = 200
+_NAMED = 10
+
+
+class SpeakerLeakError(ValueError):
+    """The same speakers, or the same clips, are on both sides of a split."""
+
+
+def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Divide rows into training and validation by speaker.
+
+    Of many seeded random orders of the speakers, the beginning of that order is taken for validation that comes
+    nearest to `fraction` of the clips in every corpus, language and emotion, and before all leaves no emotion that
+    training lacks. Each clip without a speaker counts as a speaker of its own, and a warning says that independence
+    is unchecked.
+
+    Args:
+        rows: at least two speakers.
+        fraction: the share of the clips wanted for validation, between 0 and 1.
+        seed: equal seeds and rows give equal splits.
+
+    Returns:
+        (training rows, validation rows), each in the given order.
+
+    Raises:
+        ValueError: a fraction outside (0, 1), or fewer than two speakers.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"the validation fraction is {fraction}; give a number between 0 and 1, such as 0.1")
+    null = sum(row["speaker"] is None for row in rows)
+    if null:
+        warnings.warn(
+            f"{null} of {len(rows)} clips have no speaker, so the split may put one person on both sides; give the "
+            "speakers, for example in the speaker column of a CSV",
+            stacklevel=2,
+        )
+    names = [row["speaker"] if row["speaker"] is not None else ("clip", i) for i, row in enumerate(rows)]
+    speakers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    if len(speakers) < 2:
+        raise ValueError(
+            f"{len(rows)} clips of {len(speakers)} speaker(s) cannot be split by speaker; add clips of another "
+            "speaker, or give validation clips of their own"
+        )
+    counts = _counts(rows, [speakers[name] for name in names], len(speakers))
+    chosen = _choose(*counts, fraction, np.random.default_rng(seed))
+    validation = [speakers[name] in chosen for name in names]
+    return (
+        [row for row, held in zip(rows, validation) if not held],
+        [row for row, held in zip(rows, validation) if held],
+    )
+
+
+def check_speaker_leak(train: Iterable[Row], test: Iterable[Row]) -> None:
+    """Refuse a test on speakers, or on clips, that were trained on.
+
+    Clips without a speaker are compared by their file; a warning says that their independence cannot be checked.
+
+    Raises:
+        SpeakerLeakError: names the speakers or clips.
+    """
+    train, test = list(train), list(test)
+    both = {row["speaker"] for row in train} & {row["speaker"] for row in test} - {None}
+    if both:
+        raise SpeakerLeakError(
+            f"{len(both)} speaker(s) are in training and in test: {_some(both)}; leave them out of one, or give "
+            "different people different names"
+        )
+    clips = {row["audio"]["path"] for row in train} & {row["audio"]["path"] for row in test} - {None}
+    if clips:
+        raise SpeakerLeakError(
+            f"{len(clips)} clip(s) are in training and in test: {_some(clips)}; leave them out of one"
+        )
+    null = [sum(row["speaker"] is None for row in side) for side in (train, test)]
+    if any(null):
+        warnings.warn(
+            f"speaker independence cannot be checked: {null[0]} of {len(train)} training and {null[1]} of {len(test)} "
+            "test clips have no speaker",
+            stacklevel=2,
+        )
+
+
+def _counts(rows: Sequence[Row], speakers: Sequence[int], num_speakers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clips of each speaker (num_speakers, num_strata); the emotion of each stratum (num_strata, num_emotions)."""
+    strata = [(row["corpus"], row["language"], row["emotion"]) for row in rows]
+    order = {stratum: i for i, stratum in enumerate(dict.fromkeys(strata))}
+    emotions = {emotion: i for i, emotion in enumerate(dict.fromkeys(stratum[2] for stratum in order))}
+    counts = np.zeros((num_speakers, len(order)))
+    np.add.at(counts, (speakers, [order[stratum] for stratum in strata]), 1)
+    membership = np.zeros((len(order), len(emotions)))
+    membership[range(len(order)), [emotions[stratum[2]] for stratum in order]] = 1
+    return counts, membership
+
+
+def _choose(counts: np.ndarray, membership: np.ndarray, fraction: float, rng: np.random.Generator) -> set[int]:
+    total = counts.sum(axis=0)
+    best_score, best = np.inf, np.zeros(0, dtype=int)
+    for _ in range(_TRIALS):
+        order = rng.permutation(len(counts))
+        held = np.cumsum(counts[order], axis=0)[:-1]
+        score = np.abs(held - fraction * total).sum(axis=1) / total.sum()
+        lost = (((total - held) @ membership == 0) & (total @ membership > 0)).sum(axis=1)
+        unseen = ((held @ membership == 0) & (total @ membership > 0)).sum(axis=1)
+        # An emotion that training lacks cannot be learnt; one that validation lacks only goes unmeasured.
+        score += 100 * lost + 1 * unseen
+        if score.min() < best_score:
+            best_score, best = score.min(), order[: int(score.argmin()) + 1]
+    return set(best.tolist())
+
+
+def _some(names: Iterable[Any]) -> str:
+    ordered = sorted(map(str, names))
+    return ", ".join(ordered[:_NAMED]) + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import pytest
+
+from data_mser.reading import CorpusError, read_corpus
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    path.write_text(text, encoding=encoding)
+    return path
+
+
+def emotions(path: Path) -> dict[str, str]:
+    return {row["id"]: row["emotion"] for row in read_corpus("folder", path).rows}
+
+
+def test_class_named_folders(tmp_path):
+    touch(tmp_path, "Angry/1.wav", "anger/1.wav", "joy/a/2.ogg", "bliss/3.flac", "stray.wav", "notes.txt")
+    reading = read_corpus("folder", tmp_path)
+    # The folder's own words are kept; the table's synonyms become canonical words.
+    assert {row["id"]: row["emotion"] for row in reading.rows} == {
+        "Angry/1.wav": "angry",
+        "anger/1.wav": "angry",
+        "bliss/3.flac": "bliss",
+        "joy/a/2.ogg": "happy",
+    }
+    assert reading.found == {"angry": 2, "bliss": 1, "happy": 1}
+    assert [path.name for path in reading.unmatched] == ["stray.wav"]
+    assert "1 audio files lie in no folder named after an emotion" in reading.warnings[0]
+    assert {(row["speaker"], row["language"], row["corpus"]) for row in reading.rows} == {(None, None, "folder")}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["train/sad/1.wav", "test/happy/1.wav"], ["happy", "sad"]),
+        (["anna/sad/1.wav", "bob/happy/1.wav", "bob/tired/2.wav"], ["happy", "sad", "tired"]),
+        (["sad/anna/1.wav", "happy/bob/1.wav"], ["happy", "sad"]),
+        (["tired/x/1.wav", "awake/2.wav"], ["awake", "tired"]),
+    ],
+)
+def test_the_level_of_the_class_folders_is_found(tmp_path, files, expected):
+    touch(tmp_path, *files)
+    assert sorted(emotions(tmp_path).values()) == expected
+
+
+def test_table_with_every_column(tmp_path):
+    touch(tmp_path, "clips/a.wav", "clips/b.wav", "clips/c.wav")
+    elsewhere = tmp_path / "clips" / "c.wav"
+    table = write(
+        tmp_path / "clips.csv",
+        "Path, Emotion ,speaker,language,gender,transcript,split,note\n"
+        'clips/a.wav,anger,anna,DE,f,"Guten Tag, sagt sie",train,x\n'
+        "\n"
+        "clips/gone.wav,happy,anna,de,F,,train,\n"
+        "clips/b.wav,,,,,,,\n"
+        f"{elsewhere},wistful,bob,fa,Male,سلام,test,\n",
+        encoding="utf-8-sig",
+    )
+    reading = read_corpus("folder", table)
+    first, second, third = reading.rows
+    assert first == {
+        "id": "clips/a.wav",
+        "audio": {"bytes": None, "path": str(tmp_path / "clips" / "a.wav")},
+        "emotion": "angry",
+        "language": "de",
+        "corpus": "folder",
+        "speaker": "folder-anna",
+        "gender": "female",
+        "transcript": "Guten Tag, sagt sie",
+        "duration": None,
+        "split": "train",
+    }
+    assert {key for key, value in second.items() if value is not None} == {"id", "audio", "corpus"}
+    assert (third["emotion"], third["gender"], third["transcript"]) == ("wistful", "male", "سلام")
+    assert reading.missing == [tmp_path / "clips" / "gone.wav"]
+    assert reading.warnings == ["1 of 4 listed files are not there and were not read"]
+    assert "gone.wav" in str(reading)
+    assert "(no emotion)" in str(reading)
+    # A folder that holds one such table is read by it.
+    assert read_corpus("folder", tmp_path).rows == reading.rows
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("t.tsv", "path\temotion\na, b.wav\tsad\n"), ("t.csv", "emotion;path\nsad;a, b.wav\n")],
+)
+def test_delimiters(tmp_path, name, text):
+    touch(tmp_path, "a, b.wav")
+    assert emotions(write(tmp_path / name, text)) == {"a, b.wav": "sad"}
+
+
+def test_another_table_beside_class_folders_is_no_matter(tmp_path):
+    touch(tmp_path, "sad/1.wav")
+    write(tmp_path / "scores.csv", "clip,score\n1,2\n")
+    (tmp_path / "latin.csv").write_bytes(b"caf\xe9,x\n")
+    (tmp_path / "empty.csv").touch()
+    assert emotions(tmp_path) == {"sad/1.wav": "sad"}
+
+
+def test_an_unknown_gender_is_null_and_said(tmp_path):
+    touch(tmp_path, "a.wav")
+    reading = read_corpus("folder", write(tmp_path / "t.csv", "path,emotion,gender\na.wav,sad,robot\n"))
+    assert reading.rows[0]["gender"] is None
+    assert "gender robot read as null" in reading.warnings[0]
+
+
+def test_each_wrong_table_has_its_own_cure(tmp_path):
+    touch(tmp_path, "a.wav", "sad.wav")
+    cases = [
+        ("path,label\na.wav,sad\n", "has no column emotion, only path, label"),
+        ("", "has no column path and no column emotion, only an empty header"),
+        ("path,emotion\n", "lists no clip"),
+        ("path,emotion\nx.wav,sad\ny.wav,sad\n", r"none of the 2 files .* such as .*x\.wav; paths are relative to"),
+        ("path,emotion\na.wav,sad\n,sad\n", "line 3 has no path"),
+        ("path,emotion\na.wav,sad\na.wav,sad\n", "has the id 'a.wav'"),
+    ]
+    for text, message in cases:
+        with pytest.raises(CorpusError, match=message):
+            read_corpus("folder", write(tmp_path / "t.csv", text))
+    (tmp_path / "t.csv").write_bytes("path,emotion\na.wav,fröhlich\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match="is not UTF-8 text"):
+        read_corpus("folder", tmp_path / "t.csv")
+    with pytest.raises(CorpusError, match=r"neither a folder nor a \.csv"):
+        read_corpus("folder", tmp_path / "a.wav")
+    write(tmp_path / "t.csv", "path,emotion\na.wav,sad\n")
+    write(tmp_path / "u.csv", "path,emotion\na.wav,sad\n")
+    with pytest.raises(CorpusError, match=r"several tables \(t\.csv, u\.csv\)"):
+        read_corpus("folder", tmp_path)
+
+
+def test_a_folder_without_classes_or_audio(tmp_path):
+    with pytest.raises(CorpusError, match="holds no audio file; put the recordings into folders"):
+        read_corpus("folder", tmp_path)
+    touch(tmp_path, "a.wav")
+    with pytest.raises(CorpusError, match="none of its 1 audio files lies in a folder named after an emotion"):
+        read_corpus("folder", tmp_path)
