@@ -45,8 +45,10 @@ ARGUMENTS = EvaluateArguments
 
 def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
-    from data_mser.corpora import parse_corpora, read_corpus
+    from data_mser.reading import parse_corpora, read_corpus
+    from evaluation_mser.evaluation import evaluate_corpora, within_label_set
     from evaluation_mser.loading import load_model
+    from evaluation_mser.report import write_report
     from processing_mser import label_set
 
     labels = label_set(args.labels)
@@ -54,11 +56,9 @@ def run(args: EvaluateArguments) -> int:
     for key, reading in readings.items():
         for warning in reading.warnings:
             print(f"{key}: {warning}", file=sys.stderr)
+        # Before a model of gigabytes is loaded for nothing.
+        within_label_set(key, reading.rows, labels)
     model, processor = load_model(args.model, args.device, args.prompt)
-
-    from evaluation_mser.evaluation import evaluate_corpora
-    from evaluation_mser.report import write_report
-
     results = evaluate_corpora(
         model,
         processor,

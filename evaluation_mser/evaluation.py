@@ -67,7 +67,7 @@ def evaluate_corpora(
         EvaluationError: no corpus, or a corpus of which no clip is left to score.
     """
     chosen = as_label_set(label_set)
-    kept = {name: _within_label_set(name, rows, chosen) for name, rows in corpora.items()}
+    kept = {name: within_label_set(name, rows, chosen) for name, rows in corpora.items()}
     if not kept:
         raise EvaluationError("No corpus to evaluate on; give at least one as NAME=PATH.")
     results: dict[str, Any] = {
@@ -84,7 +84,11 @@ def evaluate_corpora(
         "prior_correction": prior_correction,
     }
     pooled = _Answers()
-    settings: dict[str, Any] = {"decode": decode, "length_normalize": length_normalize, "prior_correction": prior_correction}
+    settings: dict[str, Any] = {
+        "decode": decode,
+        "length_normalize": length_normalize,
+        "prior_correction": prior_correction,
+    }
     with ExitStack() as stack:
         table = None
         if output_dir is not None:
@@ -165,8 +169,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
-    """The rows whose emotion the set holds, each with the word that it counts as."""
+def within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
+    """The rows whose emotion the set holds, each with the word that it counts as.
+
+    Raises:
+        EvaluationError: there is none.
+    """
     kept = [(row, word) for row in rows if (word := labels.map(row["emotion"])) is not None]
     if not kept:
         seen = ", ".join(sorted({str(row["emotion"]) for row in rows})) or "none, for it has no clips"

@@ -3,6 +3,9 @@
 
 import json
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,19 +63,35 @@ def load_model(model: str, device: str = "auto", prompt: str | None = None) -> t
     from modeling_mser import MSERForEmotionGeneration
     from processing_mser.processing_mser import PROMPTS, MSERProcessor
 
+    if prompt is not None and prompt not in PROMPTS:
+        raise ValueError(f"prompt {prompt!r} is not known; choose from {', '.join(PROMPTS)}")
     try:
-        processor = MSERProcessor.from_pretrained(model)
-        network = MSERForEmotionGeneration.from_pretrained(model)
+        with _bars_on_terminals_only():
+            processor = MSERProcessor.from_pretrained(model)
+            network = MSERForEmotionGeneration.from_pretrained(model)
     except OSError as error:
         reason = " ".join(str(error).split())
         raise ModelNotFoundError(
             f"{model}: cannot be loaded ({reason}); give a folder with a trained model"
         ) from error
     if prompt is not None:
-        if prompt not in PROMPTS:
-            raise ValueError(f"prompt {prompt!r} is not known; choose from {', '.join(PROMPTS)}")
         processor.prompt_version = prompt
     return network.eval().to(device), processor
+
+
+@contextmanager
+def _bars_on_terminals_only() -> Iterator[None]:
+    """transformers draws its bar of loaded weights into log files and pipes too."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _check_folder(path: Path) -> None:

@@ -156,7 +156,7 @@ def test_nothing_within_the_labels_is_told_before_anything_runs(corpora, tmp_pat
 
 def test_a_corpus_without_one_readable_clip_is_an_error_and_leaves_no_results(tiny, corpora, tmp_path):
     rows = [r | {"audio": {"bytes": None, "path": "/nowhere.wav"}} for r in corpora["emodb"]]
-    with pytest.raises(EvaluationError, match="emodb: none of its 4 clips could be read; the first: /nowhere.wav"):
+    with pytest.raises(EvaluationError, match=r"emodb: none of its 4 clips could be read; the first: /nowhere\.wav"):
         evaluate_corpora(*tiny, {"emodb": rows}, "four", output_dir=tmp_path / "out", progress=False)
     assert list((tmp_path / "out").iterdir()) == []
 

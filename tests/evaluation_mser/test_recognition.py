@@ -59,7 +59,14 @@ def test_answers_come_in_order_and_equal_those_of_single_clips(tiny, clips, batc
 def test_sources_of_all_forms_and_rates_in_one_stream(tiny, clips, tmp_path):
     path = tmp_path / "eight kHz.wav"
     soundfile.write(path, clips[0][::2], 8000)
-    sources = [path, str(path), path.read_bytes(), {"bytes": None, "path": str(path)}, clips[1], torch.tensor(clips[2])]
+    sources = [
+        path,
+        str(path),
+        path.read_bytes(),
+        {"bytes": None, "path": str(path)},
+        clips[1],
+        torch.tensor(clips[2]),
+    ]
 
     answers = list(recognise(*tiny, iter(sources), WORDS))
 
@@ -213,7 +220,11 @@ def test_scores_that_are_no_numbers_are_an_error(tiny, clips):
 
 @pytest.mark.parametrize(
     ("words", "settings", "message"),
-    [((), {}, "candidate words"), (WORDS, {"batch_size": 0}, "batch_size is 0"), (WORDS, {"decode": "x"}, "decode is")],
+    [
+        ((), {}, "candidate words"),
+        (WORDS, {"batch_size": 0}, "batch_size is 0"),
+        (WORDS, {"decode": "x"}, "decode is"),
+    ],
 )
 def test_impossible_calls_fail_before_anything_is_read(tiny, words, settings, message):
     with pytest.raises(ValueError, match=message):

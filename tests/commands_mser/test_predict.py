@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser predict`, from the command line's words to the lines on the terminal."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from evaluation_mser.recognition import recognise
+from modeling_mser import MSERForEmotionGeneration
+from processing_mser import SAMPLING_RATE, label_set
+from processing_mser.processing_mser import MSERProcessor
+from run_mser import main
+
+
+WORDS = label_set("seven").words
+
+
+def noise(seconds: float, seed: int = 0, rate: int = SAMPLING_RATE) -> np.ndarray:
+    return (0.2 * np.random.default_rng(seed).standard_normal(int(seconds * rate))).astype(np.float32)
+
+
+def break_audio(folder: Path) -> dict[str, str]:
+    """Ten kinds of broken audio; file name to what its error must speak of."""
+    soundfile.write(folder / "good.wav", noise(1.0), SAMPLING_RATE)
+    whole = (folder / "good.wav").read_bytes()
+    (folder / "good.wav").unlink()
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "text.mp3").write_text("this is no sound\n" * 50)
+    (folder / "header_only.wav").write_bytes(whole[:44])
+    (folder / "cut_short.wav").write_bytes(whole[: len(whole) // 3])
+    soundfile.write(folder / "silence.flac", np.zeros(SAMPLING_RATE), SAMPLING_RATE)
+    spoilt = noise(1.0)
+    spoilt[100] = np.nan
+    soundfile.write(folder / "nan.wav", spoilt, SAMPLING_RATE, subtype="FLOAT")
+    spoilt[100] = np.inf
+    soundfile.write(folder / "infinite.wav", spoilt, SAMPLING_RATE, subtype="FLOAT")
+    soundfile.write(folder / "blink.wav", noise(0.05), SAMPLING_RATE)
+    soundfile.write(folder / "absurd_rate.wav", noise(1.0), 50)
+    (folder / "dangling.wav").symlink_to(folder / "gone.wav")
+    return {
+        "empty.wav": "empty",
+        "text.mp3": "not audio",
+        "header_only.wav": "0 samples|no sound|cut short|promises",
+        "cut_short.wav": "cut short|promises",
+        "silence.flac": "silent",
+        "nan.wav": "NaN",
+        "infinite.wav": "infinite",
+        "blink.wav": "too short",
+        "absurd_rate.wav": "50 Hz|rate",
+        "dangling.wav": "missing",
+    }
+
+
+@pytest.fixture
+def mixed_folder(tmp_path) -> tuple[Path, dict[str, str], list[str]]:
+    folder = tmp_path / "recordings"
+    (folder / "inner folder").mkdir(parents=True)
+    broken = break_audio(folder)
+    good = ["a.wav", "inner folder/ü b.flac", "stereo.ogg", "zz 48k.wav"]
+    soundfile.write(folder / good[0], noise(0.6, 1), SAMPLING_RATE)
+    soundfile.write(folder / good[1], noise(1.1, 2, 8000), 8000)
+    soundfile.write(folder / good[2], np.stack([noise(1.3, 3), noise(1.3, 4)], axis=1), SAMPLING_RATE)
+    soundfile.write(folder / good[3], noise(0.8, 5, 48000), 48000)
+    return folder, broken, good
+
+
+def test_every_broken_file_is_told_and_every_good_one_answered(mixed_folder, tiny_model_dir, capsys):
+    folder, broken, good = mixed_folder
+
+    status = main(["predict", str(folder), "--model", str(tiny_model_dir), "--json", "--device", "cpu"])
+
+    assert status == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["file"] for line in lines] == sorted(str(folder / name) for name in (*broken, *good))
+    answers = {str(Path(line["file"]).relative_to(folder)): line for line in lines}
+    for name, speaks_of in broken.items():
+        assert set(answers[name]) == {"file", "error"}
+        problem, _, cure = answers[name]["error"].partition("; ")
+        assert name in problem
+        assert re.search(speaks_of, problem), problem
+        assert cure
+    for name in good:
+        answer = answers[name]
+        assert set(answer) == {"file", "label", "scores"}
+        assert list(answer["scores"]) == list(WORDS)
+        assert answer["label"] == max(answer["scores"], key=answer["scores"].get)
+        assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+
+
+def test_text_lines_are_aligned_and_start_with_the_word(mixed_folder, tiny_model_dir, capsys):
+    folder, broken, good = mixed_folder
+
+    status = main(["predict", str(folder), "--model", str(tiny_model_dir), "--batch_size", "2", "--device", "cpu"])
+
+    assert status == 1
+    lines = capsys.readouterr().out.splitlines()
+    files = sorted(str(folder / name) for name in (*broken, *good))
+    width = max(map(len, files)) + 2
+    assert [line[:width].strip() for line in lines] == files
+    model = MSERForEmotionGeneration.from_pretrained(tiny_model_dir)
+    processor = MSERProcessor.from_pretrained(tiny_model_dir)
+    for file, line in zip(files, lines, strict=True):
+        if str(Path(file).relative_to(folder)) in broken:
+            assert line[width:].startswith("error: ")
+            continue
+        (expected,) = recognise(model, processor, [file], WORDS)
+        label, *pairs = line[width:].split()
+        assert label == expected.label
+        assert pairs[::2] == list(WORDS)
+        assert [float(value) for value in pairs[1::2]] == pytest.approx(list(expected.scores.values()), abs=0.006)
+    starts = {line.index("neutral 0") for line in lines if "error: " not in line}
+    assert len(starts) == 1
+
+
+@pytest.fixture
+def good_file(tmp_path) -> Path:
+    path = tmp_path / "good.wav"
+    soundfile.write(path, noise(0.7), SAMPLING_RATE)
+    return path
+
+
+def test_good_files_alone_are_a_success_and_default_to_the_models_words(good_file, tiny_model_dir, capsys):
+    assert main(["predict", str(good_file), str(good_file), "--model", str(tiny_model_dir), "--json"]) == 0
+    captured = capsys.readouterr()
+    lines = [json.loads(line) for line in captured.out.splitlines()]
+    assert len(lines) == 2
+    assert lines[0] == lines[1]
+    assert "warning" not in captured.err
+
+
+def test_words_that_the_model_never_saw_are_warned_of(good_file, tiny_model_dir, capsys):
+    arguments = ["predict", str(good_file), "--model", str(tiny_model_dir), "--json", "--labels"]
+    assert main([*arguments, "happy,tired,bored"]) == 0
+    captured = capsys.readouterr()
+    assert list(json.loads(captured.out)["scores"]) == ["happy", "tired", "bored"]
+    assert re.search("warning: .* never saw tired, bored;", captured.err)
+    assert main([*arguments, "happy,sad"]) == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_a_pretrained_language_model_needs_no_warning(good_file, tiny, tmp_path, capsys):
+    model, processor = tiny
+    model.config.emotion_words = None
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    assert main(["predict", str(good_file), "--model", str(tmp_path / "model"), "--json", "--labels", "joy,rage"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    assert main(["predict", str(good_file), "--model", str(tmp_path / "model"), "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["scores"]) == list(WORDS)
+
+
+def test_free_generation_shows_the_text(good_file, tiny_model_dir, capsys):
+    arguments = ["predict", str(good_file), "--model", str(tiny_model_dir), "--decode", "generate"]
+    assert main([*arguments, "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["label"], line["scores"]) == ("unparsed", None)
+    assert main(arguments) == 0
+    file, label, text = re.split(r"  +", capsys.readouterr().out.strip(), maxsplit=2)
+    assert (file, label, json.loads(text)) == (str(good_file), "unparsed", line["text"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["EMPTY"], "no audio found; give audio files"),
+        (["FILE", "--labels", "happy"], "label set 'happy'"),
+        (["FILE", "--model", "EMPTY"], "no config.json"),
+        (["FILE", "--model", "no/such/folder"], "no/such/folder: no such folder"),
+        (["FILE", "--device", "warp"], "device 'warp' cannot be used"),
+        ([], "files"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_status_2(arguments, message, good_file, tiny_model_dir, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    places = {"EMPTY": str(tmp_path / "nothing"), "FILE": str(good_file)}
+    words = [places.get(word, word) for word in arguments]
+    if "--model" not in words:
+        words += ["--model", str(tiny_model_dir)]
+    try:
+        status = main(["predict", *words])
+    except SystemExit as leaving:
+        status = leaving.code
+    captured = capsys.readouterr()
+    assert status == 2
+    assert captured.out == ""
+    assert message in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_a_folder_without_audio_beside_a_good_file_is_a_line_of_its_own(good_file, tiny_model_dir, tmp_path, capsys):
+    (tmp_path / "nothing").mkdir()
+    status = main(["predict", str(tmp_path / "nothing"), str(good_file), "--model", str(tiny_model_dir), "--json"])
+    first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert status == 1
+    assert "folder" in first["error"]
+    assert second["label"] in WORDS
+
+
+def test_a_closed_pipe_and_strange_names_end_quietly(tiny_model_dir, tmp_path):
+    """Through a real pipe: `head` leaves after one line, and a name that is not UTF-8 reaches it as valid JSON."""
+    folder = os.fsencode(tmp_path / "many")
+    os.mkdir(folder)
+    soundfile.write(tmp_path / "one.wav", noise(0.3), SAMPLING_RATE)
+    names = [b"\xff first.wav", *(b"%03d.wav" % number for number in range(40))]
+    for name in names:
+        os.link(tmp_path / "one.wav", os.path.join(folder, name))
+    root = Path(__file__).parents[2]
+    command = [sys.executable, str(root / "run_mser.py"), "predict", os.path.join(folder, names[0]), folder]
+    command += ["--model", str(tiny_model_dir), "--json", "--batch_size", "1", "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
+    first = process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    assert process.wait(timeout=60) == 1
+    assert os.fsencode(json.loads(first)["file"]) == os.path.join(folder, names[0])
+    assert "Traceback" not in errors
+    assert "Broken" not in errors
