@@ -140,7 +140,7 @@ def _probabilities(
     """Probabilities `(len(waveforms), len(words))` in float64."""
     inputs = _inputs(model, processor, waveforms)
     scores = model.score_emotions(**inputs, candidate_ids=processor.candidate_ids(words), **scoring)
-    return scores.double().softmax(dim=-1).cpu().numpy()
+    return scores.cpu().double().softmax(dim=-1).numpy()
 
 
 @torch.inference_mode()

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading a trained model, and what is told when there is none."""
+
+import json
+
+import pytest
+import torch
+
+from evaluation_mser.loading import ModelNotFoundError, load_model, pick_device
+
+
+def test_a_saved_model_comes_back_ready_to_answer(tiny_model_dir, tiny):
+    model, processor = load_model(str(tiny_model_dir), "cpu")
+    assert not model.training
+    assert processor.prompt_version == "v1"
+    expected = tiny[0].state_dict()
+    loaded = model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_another_prompt_can_be_chosen(tiny_model_dir):
+    assert load_model(str(tiny_model_dir), "cpu", prompt="v3")[1].prompt_version == "v3"
+    with pytest.raises(ValueError, match="prompt 'v9' is not known; choose from v1"):
+        load_model(str(tiny_model_dir), "cpu", prompt="v9")
+
+
+def test_another_kind_of_model_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
+    with pytest.raises(ModelNotFoundError, match="holds a model of type 'whisper', not 'mser'"):
+        load_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("content", ["{", "[]", ""])
+def test_a_spoilt_configuration_is_told(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(ModelNotFoundError, match="is not JSON"):
+        load_model(str(tmp_path))
+
+
+def test_a_folder_without_weights_is_told(tiny_model_dir, tmp_path):
+    for path in tiny_model_dir.iterdir():
+        if path.suffix != ".safetensors":
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        load_model(str(tmp_path), "cpu")
+
+
+def test_devices():
+    assert pick_device("cpu") == "cpu"
+    assert pick_device("auto") in ("cpu", "cuda", "mps")
+    with pytest.raises(ValueError, match="device 'abacus' cannot be used"):
+        pick_device("abacus")
