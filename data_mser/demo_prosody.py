@@ -66,7 +66,7 @@ RULES: dict[str, Prosody] = {
 # Standard deviations of what a speaker always does with an emotion, and of what one clip adds.
 SPEAKER_SPREAD = Prosody(0.05, 0.7, 0.18, 0.8, 0.35, 0.4, 0.01, 0.05, 0.08, 0.20)
 CLIP_SPREAD = Prosody(0.08, 1.1, 0.25, 1.3, 0.50, 0.7, 0.015, 0.07, 0.10, 0.25)
-STRENGTH = (0.65, 1.25)
+STRENGTH = (0.75, 1.3)
 """A clip expresses its emotion at a strength drawn between these."""
 # Nobody has less than no breath, creak or tremor.
 LEAST = Prosody(-1.0, -9.0, -2.0, -12.0, -6.0, -9.0, 0.0, 0.0, 0.0, -4.0)
