@@ -55,6 +55,12 @@ def imports(path):
 
 
 @pytest.fixture(scope="module")
+def distributions():
+    """Import name -> names of the distributions that bring it."""
+    return {name: {canonicalize_name(one) for one in found} for name, found in packages_distributions().items()}
+
+
+@pytest.fixture(scope="module")
 def setup():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
@@ -101,28 +107,27 @@ def test_a_travelling_room_is_flat_and_imports_only_its_neighbours(room):
 
 
 @pytest.mark.parametrize("room", TRAVELLING)
-def test_a_travelling_room_guards_what_may_not_be_installed(room, setup):
+def test_a_travelling_room_guards_what_may_not_be_installed(room, setup, distributions):
     """transformers refuses remote code whose imports are missing, unless they stand in a `try:` block."""
     required = {canonicalize_name(Requirement(line).name) for line in lines(setup["options"]["install_requires"])}
     for path in sources(ROOT / room):
         for module, level, guarded in imports(path):
             first = (module or "").split(".")[0]
             if level == 0 and not guarded and first not in sys.stdlib_module_names:
-                names = {canonicalize_name(name) for name in packages_distributions().get(first, [first])}
+                names = distributions.get(first, {canonicalize_name(first)})
                 assert names & required, f"{name_of(path)} imports {first} outside a try block"
 
 
-def test_what_is_imported_is_declared(setup):
+def test_what_is_imported_is_declared(setup, distributions):
     declared = lines(setup["options"]["install_requires"])
     for extra in setup["options.extras_require"].values():
         declared += lines(extra)
     known = {canonicalize_name(Requirement(line).name) for line in declared}
-    distributions = packages_distributions()
     for path in [*(path for room in ROOMS for path in sources(ROOT / room)), ROOT / "run_mser.py"]:
         for module, level, _ in imports(path):
             first = (module or "").split(".")[0]
             if level == 0 and first not in {*ROOMS, "run_mser", *sys.stdlib_module_names}:
-                names = {canonicalize_name(name) for name in distributions.get(first, [first])}
+                names = distributions.get(first, {canonicalize_name(first)})
                 assert names & known, f"{name_of(path)} imports {first}, which setup.cfg does not declare"
 
 
