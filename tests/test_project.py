@@ -29,7 +29,10 @@ BUILT = {".venv", ".git", "build", "dist", "runs"}
 
 
 def sources(folder=ROOT):
-    return [path for path in sorted(folder.rglob("*.py")) if not BUILT & set(path.relative_to(ROOT).parts)]
+    """The Python files of the project under a folder; what was built or installed is not entered."""
+    inside = [path for path in folder.iterdir() if path.name not in BUILT]
+    files = [path for path in inside if path.suffix == ".py"]
+    return sorted([*files, *(found for path in inside if path.is_dir() for found in path.rglob("*.py"))])
 
 
 def name_of(path):
