@@ -6,6 +6,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModel
 from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
 
+from .backbones_mser import quiet_load_report
 from .configuration_mser import MSERConfig
 
 
@@ -80,7 +81,8 @@ class EmotionQFormer(nn.Module):
                 f"{path_or_id}: {found.num_hidden_layers} layers, the Q-Former wants {wanted.num_hidden_layers}; "
                 f"set qformer_config.num_hidden_layers to at most {found.num_hidden_layers}"
             )
-        bert = AutoModel.from_pretrained(path_or_id, dtype=torch.float32, add_pooling_layer=False, **kwargs)
+        with quiet_load_report():  # of the pooler, which is not wanted
+            bert = AutoModel.from_pretrained(path_or_id, dtype=torch.float32, add_pooling_layer=False, **kwargs)
         module = cls(config)
         module.initialize_queries(config.initializer_range)
         module.qformer.init_weights()

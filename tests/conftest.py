@@ -2,6 +2,7 @@
 """Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,12 @@ def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
             if parameter.requires_grad:
                 parameter.add_(0.05 * torch.randn_like(parameter))
     return model.eval(), processor
+
+
+@pytest.fixture(scope="session")
+def make_tiny() -> Callable[..., tuple[MSERForEmotionGeneration, MSERProcessor]]:
+    """`build_tiny`, for tests that vary the configuration."""
+    return build_tiny
 
 
 @pytest.fixture

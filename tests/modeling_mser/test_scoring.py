@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Word scoring against the plain loop: one full forward pass for each clip and word."""
+
+import numpy as np
+import pytest
+import torch
+
+
+WORDS = ["happy", "sad", "sadness", "very tired", "überrascht", "angry"]
+
+
+def waveforms(*lengths: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [0.1 * rng.standard_normal(length).astype(np.float32) for length in lengths]
+
+
+@torch.no_grad()
+def plain_loop(model, processor, clips: list[np.ndarray], words: list[str]) -> torch.Tensor:
+    """Log-probability of each word and eos, token by token, each clip alone."""
+    scores = torch.zeros(len(clips), len(words))
+    for row, clip in enumerate(clips):
+        for column, word in enumerate(words):
+            inputs = processor(audio=[clip], emotion=[word])
+            labels = inputs.pop("labels")[0]
+            log_probabilities = model(**inputs).logits[0].log_softmax(-1)
+            for position in range(1, len(labels)):
+                if labels[position] != -100:
+                    scores[row, column] += log_probabilities[position - 1, labels[position]]
+    return scores
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_scores_equal_the_plain_loop(tiny, attention: str):
+    model, processor = tiny
+    model.set_attn_implementation(attention)
+    clips = waveforms(31773, 16000, 48080)
+    candidates = processor.candidate_ids(WORDS)
+    assert len({len(ids) for ids in candidates}) > 2, "the words should differ in their number of tokens"
+    scores = model.score_emotions(**processor(audio=clips), candidate_ids=candidates)
+    torch.testing.assert_close(scores, plain_loop(model, processor, clips, WORDS), atol=1e-5, rtol=1e-6)
+
+
+def test_a_language_model_with_learned_positions_and_tied_embeddings_scores_alike(make_tiny):
+    text = {"model_type": "gpt2", "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64, "tie_word_embeddings": True}
+    _, processor = make_tiny()
+    vocabulary = len(processor.tokenizer)
+    model, processor = make_tiny(text_config=text | {"vocab_size": vocabulary})
+    clips = waveforms(16000, 24000)
+    prompts = ["Emotion:", "What is the emotion of the speaker?"]
+    candidates = processor.candidate_ids(WORDS)
+    together = model.score_emotions(**processor(audio=clips, prompt=prompts), candidate_ids=candidates)
+    for row in range(2):
+        alone = model.score_emotions(
+            **processor(audio=clips[row : row + 1], prompt=prompts[row]), candidate_ids=candidates
+        )
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-6)
+    torch.testing.assert_close(
+        model.score_emotions(**processor(audio=clips), candidate_ids=candidates),
+        plain_loop(model, processor, clips, WORDS),
+        atol=1e-5,
+        rtol=1e-6,
+    )
+
+
+def test_a_word_that_begins_another_is_not_favoured(tiny):
+    """Without eos "sad" could never be less likely than "sadness"; with it the two compete."""
+    model, processor = tiny
+    tokens = processor.tokenizer.encode(" sad", add_special_tokens=False)
+    eos = processor.tokenizer.eos_token_id
+    longer = [*tokens, 300, eos]
+    inputs = processor(audio=waveforms(16000))
+    with torch.no_grad():
+        model.language_model.lm_head.weight[300] += 10 * model.language_model.lm_head.weight[300]
+    short, long, bare = model.score_emotions(**inputs, candidate_ids=[[*tokens, eos], longer, tokens])[0]
+    assert short < bare and long < bare
+
+
+def test_one_token_words_need_no_second_pass(tiny):
+    model, processor = tiny
+    inputs = processor(audio=waveforms(16000))
+    passes = []
+    model.language_model.register_forward_hook(lambda *_: passes.append(1))
+    model.score_emotions(**inputs, candidate_ids=[[10], [11]])
+    assert len(passes) == 1
+    model.score_emotions(**inputs, candidate_ids=processor.candidate_ids([*WORDS] * 8))
+    assert len(passes) == 3, "48 words must cost one prefix pass and one word pass"
+
+
+def test_length_normalisation_and_prior_correction_are_what_they_say(tiny):
+    model, processor = tiny
+    inputs = processor(audio=waveforms(16000, 20000))
+    candidates = processor.candidate_ids(WORDS)
+    plain = model.score_emotions(**inputs, candidate_ids=candidates)
+    lengths = torch.tensor([len(ids) for ids in candidates])
+    normalised = model.score_emotions(**inputs, candidate_ids=candidates, length_normalize=True)
+    torch.testing.assert_close(normalised, plain / lengths)
+    corrected = model.score_emotions(**inputs, candidate_ids=candidates, prior_correction=True)
+    silence = processor.extract_features([np.zeros(16000, dtype=np.float32)])
+    prior = model.score_emotions(
+        **(processor.encode_text(1) | {"input_features": silence["input_features"]}), candidate_ids=candidates
+    )
+    torch.testing.assert_close(corrected, plain - prior, atol=1e-4, rtol=0)
+
+
+def test_scores_do_not_depend_on_batch_mates(tiny):
+    model, processor = tiny
+    clips = waveforms(1601, 31773, 16160, 80000)
+    candidates = processor.candidate_ids(WORDS)
+    together = model.score_emotions(**processor(audio=clips), candidate_ids=candidates)
+    for row, clip in enumerate(clips):
+        alone = model.score_emotions(**processor(audio=[clip]), candidate_ids=candidates)
+        torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-6)
+
+
+def test_no_candidates_is_an_error(tiny):
+    model, processor = tiny
+    with pytest.raises(ValueError, match="no word"):
+        model.score_emotions(**processor(audio=waveforms(16000)), candidate_ids=[])

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The masked encoder: stock where stock is asked for, and blind to padding and batch-mates everywhere else."""
+
+import pytest
+import torch
+from transformers import WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from modeling_mser import MaskedWhisperEncoder
+
+
+def build(depth: int = 3, positions: int = 1500) -> tuple[WhisperEncoder, MaskedWhisperEncoder]:
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        d_model=32,
+        encoder_layers=depth,
+        encoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        num_mel_bins=20,
+        max_source_positions=positions,
+    )
+    stock = WhisperEncoder(config).eval()
+    with torch.no_grad():
+        for parameter in stock.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    masked = MaskedWhisperEncoder(config).eval()
+    masked.load_state_dict(stock.state_dict())
+    return stock, masked
+
+
+@torch.no_grad()
+def test_full_length_under_a_true_mask_is_bit_equal_to_stock():
+    stock, masked = build()
+    features = torch.randn(2, 20, 3000)
+    expected = stock(features).last_hidden_state
+    mask = torch.ones(2, 3000, dtype=torch.bool)
+    assert torch.equal(masked(features, mask).last_hidden_state, expected)
+    assert torch.equal(masked(features).last_hidden_state, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [10, 97, 98, 301])
+def test_a_clip_alone_is_what_stock_gives_with_positions_cut_to_its_length(length: int):
+    stock, masked = build()
+    positions = (length + 1) // 2
+    features = torch.randn(1, 20, length)
+    # Stock Whisper of exactly this length: its table cut, its length check satisfied by an even number of frames.
+    cut, _ = build(positions=positions)
+    state = stock.state_dict()
+    state["embed_positions.weight"] = state["embed_positions.weight"][:positions]
+    cut.load_state_dict(state)
+    even = torch.nn.functional.pad(features, (0, length % 2))
+    expected = cut(even).last_hidden_state
+    found = masked(features, torch.ones(1, length, dtype=torch.bool)).last_hidden_state
+    # The zero frame that evens an odd length is what the convolution's own padding is, but for conv1's bias in it.
+    if length % 2 == 0:
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    assert found.shape == (1, positions, 32)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("lengths", [(97, 201), (98, 200), (97, 98, 300), (11, 2999)])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_output_does_not_depend_on_batch_mates_or_padding(lengths: tuple[int, ...], attention: str):
+    _, masked = build()
+    masked.set_attn_implementation(attention)
+    clips = [torch.randn(20, length) for length in lengths]
+    frames = max(lengths) if max(lengths) == 2999 else max(lengths) + 7
+    # Whatever lies in the padding must not matter, so it is filled with noise.
+    batch = 100 * torch.randn(len(clips), 20, frames)
+    for row, clip in zip(batch, clips, strict=True):
+        row[:, : clip.shape[1]] = clip
+    mask = torch.arange(frames) < torch.tensor(lengths)[:, None]
+    layers = (0, 1, 2, 3)
+    together = masked(batch, mask, output_layers=layers).hidden_states
+    for row, clip in enumerate(clips):
+        alone = masked(clip[None], torch.ones(1, clip.shape[1], dtype=torch.bool), output_layers=layers).hidden_states
+        for layer in layers:
+            kept = together[layer][row : row + 1, : alone[layer].shape[1]]
+            torch.testing.assert_close(kept, alone[layer], atol=1e-5, rtol=0)
+    assert masked.output_mask(mask).sum(1).tolist() == [(length + 1) // 2 for length in lengths]
+
+
+@torch.no_grad()
+def test_layers_are_those_of_the_stock_hidden_states():
+    stock, masked = build(depth=3)
+    features = torch.randn(1, 20, 3000)
+    expected = stock(features, output_hidden_states=True).hidden_states
+    found = masked(features, output_layers=(0, 1, 2, 3)).hidden_states
+    assert len(expected) == 4
+    for layer in range(3):
+        assert torch.equal(found[layer], expected[layer])
+    assert torch.equal(found[3], stock(features).last_hidden_state)
+
+
+@torch.no_grad()
+def test_layers_past_the_deepest_wanted_are_not_run():
+    _, masked = build(depth=3)
+    ran = []
+    for index, layer in enumerate(masked.layers):
+        layer.register_forward_hook(lambda *_, index=index: ran.append(index))
+    masked(torch.randn(1, 20, 100), output_layers=(1, 2))
+    assert ran == [0, 1]
+
+
+def test_audio_past_the_position_table_is_refused():
+    _, masked = build(positions=50)
+    with pytest.raises(ValueError, match=r"101 frames.*at most 100.*windows"):
+        masked(torch.randn(1, 20, 101))
+
+
+@torch.no_grad()
+def test_the_real_encoder_is_bit_equal_to_stock_and_blind_to_batch_mates(backbones_dir):
+    path = str(backbones_dir / "whisper-base-encoder")
+    stock = WhisperEncoder.from_pretrained(path, dtype=torch.float32).eval()
+    masked = MaskedWhisperEncoder.from_pretrained(path, dtype=torch.float32).eval()
+    features = torch.randn(1, 80, 3000)
+    assert torch.equal(masked(features).last_hidden_state, stock(features).last_hidden_state)
+    clip = features[:, :, :151]
+    batch = torch.zeros(2, 80, 400)
+    batch[0, :, :151] = clip
+    batch[1] = features[0, :, :400]
+    mask = torch.arange(400) < torch.tensor([[151], [400]])
+    alone = masked(clip, mask[:1, :151]).last_hidden_state
+    together = masked(batch, mask).last_hidden_state[:1, :76]
+    torch.testing.assert_close(together, alone, atol=2e-4, rtol=0)

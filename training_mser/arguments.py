@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recipe says: the model, the data, and the training. One YAML, three dataclasses, no other source of settings."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from transformers import TrainingArguments
+
+
+@dataclass
+class ModelArguments:
+    """
+    The model: a checkpoint to go on from, or the parts to build one of.
+
+    > Where it starts
+
+    `init_from` continues a checkpoint (stage 2 after stage 1) and leaves the other arguments of this group aside, but
+    for what is frozen. Without it each part takes its weights from its backbone or, without one, is random and trained.
+    """
+
+    init_from: str | None = field(default=None, metadata={"help": "Checkpoint to go on from (stage 2 after stage 1)."})
+    audio_backbone: str | None = field(
+        default=None, metadata={"help": "Path or Hub id of the Whisper encoder; environment variables are expanded."}
+    )
+    audio_backbone_revision: str | None = field(default=None, metadata={"help": "Its Hub revision."})
+    text_backbone: str | None = field(
+        default=None, metadata={"help": "Path or Hub id of the language model; environment variables are expanded."}
+    )
+    text_backbone_revision: str | None = field(default=None, metadata={"help": "Its Hub revision."})
+    qformer_backbone: str | None = field(
+        default=None, metadata={"help": "Path or Hub id of a BERT that initialises the Q-Former; random without."}
+    )
+    audio_config: dict | None = None
+    qformer_config: dict | None = None
+    text_config: dict | None = None
+    num_query_tokens: int = field(default=32, metadata={"help": "Learned queries K, and audio positions."})
+    encoder_layers: str = field(
+        default="last", metadata={"help": 'What the Q-Former sees: "last", "weighted", or layers as in "2,3,4".'}
+    )
+    freeze_audio: bool = field(default=True, metadata={"help": "Keep the encoder as it is."})
+    freeze_text: bool = field(default=True, metadata={"help": "Keep the language model as it is."})
+    prompt_version: str = field(default="v1", metadata={"help": "Prompt template."})
+    pad_to: str = field(default="longest", metadata={"help": '"longest" under a mask, or "30s" as stock Whisper.'})
+
+    def __post_init__(self):
+        if self.encoder_layers not in ("last", "weighted"):
+            self.parsed_layers  # noqa: B018 - refuse nonsense before anything is loaded
+
+    @property
+    def parsed_layers(self) -> str | list[int]:
+        """`encoder_layers` as `MSERConfig` takes it."""
+        if self.encoder_layers in ("last", "weighted"):
+            return self.encoder_layers
+        try:
+            return [int(layer) for layer in self.encoder_layers.split(",")]
+        except ValueError:
+            raise ValueError(
+                f'encoder_layers is {self.encoder_layers!r}; give "last", "weighted" or layers as in "2,3,4"'
+            ) from None
+
+
+@dataclass
+class DataArguments:
+    """
+    The data: corpora, label set, stage, and where features are kept.
+
+    > The two stages (arXiv:2503.21806, Sec. IV-B)
+
+    Stage 1 trains on English human speech, stage 2 on speech in other languages, which is added to the English or
+    replaces it: the paper says both in different places (docs/paper.md quotes them). `joint` is one stage over all.
+    """
+
+    corpora: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of each training corpus."})
+    labels: str = field(default="seven", metadata={"help": 'Label set: "four", "seven", or words as in "happy,sad".'})
+    stage: Literal["1", "2", "joint"] = field(default="joint", metadata={"help": "Which data: 1, 2 or joint."})
+    stage2_mix: Literal["add", "replace"] = field(
+        default="add", metadata={"help": "Whether stage 2 adds to the English of stage 1 or replaces it."}
+    )
+    validation_fraction: float = field(
+        default=0.15, metadata={"help": "Share of the speakers of each corpus held out for choosing the checkpoint."}
+    )
+    split_seed: int = field(default=0, metadata={"help": "Seed of the speaker split; the same in both stages."})
+    views: int = field(default=1, metadata={"help": "Augmented views of each training clip, the clip itself included."})
+    cache_dir: str = field(
+        default="~/.cache/mser-llm", metadata={"help": "Where features are kept, so that each clip is encoded once."}
+    )
+    cache_gb: float = field(
+        default=20.0, metadata={"help": "Bound on what is kept; the clips beyond are encoded each time. 0 keeps none."}
+    )
+
+
+@dataclass
+class MSERTrainingArguments(TrainingArguments):
+    """
+    `TrainingArguments`, with Eqs. (2) and (3) of the paper: contrast + lambda * language-model loss.
+
+    > Parameters that control the loss
+
+    The paper gives none of w1, w2, m and lambda; docs/paper.md has the measurement behind these defaults.
+
+    > Changed defaults
+
+    Evaluation and saving once an epoch, the best checkpoint by unweighted accuracy (UA) on held-out speakers.
+    """
+
+    ce_weight: float = field(default=1.0, metadata={"help": "lambda, the weight of the language-model loss."})
+    contrast_weight: float = field(default=1.0, metadata={"help": "Weight of Eq. (1); 0 trains without the contrast."})
+    contrast_positive_weight: float = field(default=1.0, metadata={"help": "w1 of Eq. (1)."})
+    contrast_negative_weight: float = field(default=1.0, metadata={"help": "w2 of Eq. (1)."})
+    contrast_margin: float = field(default=0.0, metadata={"help": "Margin m of Eq. (1), a cosine."})
+    contrast_reduction: Literal["mean", "sum"] = field(
+        default="mean", metadata={"help": "Mean over the ordered pairs of a batch, or their sum as in the paper."}
+    )
+    balance: Literal["none", "emotion", "emotion_language"] = field(
+        default="emotion_language",
+        metadata={"help": "Batches with equal counts of emotions, or of emotions and, within them, languages."},
+    )
+    time_masks: int = field(default=0, metadata={"help": "Stretches of frames masked in each training clip."})
+    time_width: int = field(default=20, metadata={"help": "Widest such stretch, in frames of the features."})
+    channel_masks: int = field(default=0, metadata={"help": "Stretches of channels masked in each training clip."})
+    channel_width: int = field(default=32, metadata={"help": "Widest such stretch, in channels."})
+    early_stopping_patience: int | None = field(
+        default=None, metadata={"help": "Evaluations without a better UA after which training stops."}
+    )
+
+    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
+    save_strategy: str = field(default="epoch", metadata={"help": "When to save."})
+    save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept, the best beside them."})
+    load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
+    metric_for_best_model: str | None = field(default="UA", metadata={"help": "What best means."})
+    greater_is_better: bool | None = field(default=True, metadata={"help": "More is better."})
+    logging_steps: float = field(default=10, metadata={"help": "Steps between two logs."})
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: rows are not columns."})
+    resume: bool = field(
+        default=True, metadata={"help": "Go on from the last whole checkpoint in output_dir, if there is one."}
+    )

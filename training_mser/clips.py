@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training clips: rows whose audio was read once, named by its content."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from tqdm.auto import tqdm
+
+from processing_mser import MAX_SECONDS, AudioError
+
+
+@dataclass(frozen=True)
+class Clip:
+    """
+    A row with its audio's name.
+
+    Attributes:
+        row: of the row schema.
+        emotion: the label set's word.
+        key: SHA-256 of the audio file's bytes.
+        seconds: from the header.
+    """
+
+    row: dict[str, Any]
+    emotion: str
+    key: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that cannot be trained on, and why."""
+
+    row: dict[str, Any]
+    reason: str
+
+
+def index_clips(
+    rows: Sequence[dict[str, Any]], emotions: Iterable[str], max_seconds: float = MAX_SECONDS
+) -> tuple[list[Clip], list[Rejection]]:
+    """
+    Hashes every file and reads its header; a file that is missing, not audio or too long is rejected, not fatal.
+
+    Args:
+        rows: of the row schema.
+        emotions: the label set's word of each row.
+        max_seconds: longer clips are rejected, since cutting one would give its pieces a label that nobody gave them.
+    """
+
+    def index(item: tuple[dict[str, Any], str]) -> Clip | Rejection:
+        row, emotion = item
+        audio = row["audio"]
+        try:
+            data = audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
+            info = soundfile.info(io.BytesIO(data))
+        except (OSError, soundfile.SoundFileError) as error:
+            return Rejection(row, f"{audio['path']}: {error}")
+        seconds = info.frames / info.samplerate
+        if seconds > max_seconds:
+            error = AudioError(
+                audio["path"], f"longer than {max_seconds:g} s ({seconds:.1f} s)", "cut it into labelled pieces"
+            )
+            return Rejection(row, str(error))
+        return Clip(row, emotion, hashlib.sha256(data).hexdigest(), seconds)
+
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(index, zip(rows, emotions, strict=True))
+        indexed = list(tqdm(found, total=len(rows), desc="Reading clips", unit="clip"))
+    clips = [item for item in indexed if isinstance(item, Clip)]
+    return clips, [item for item in indexed if isinstance(item, Rejection)]

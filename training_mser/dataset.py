@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From clips to batches: features out of the cache, or made on the spot where the cache's bound was reached."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from processing_mser import AudioError, LabelSet, MSERProcessor, load_audio
+from processing_mser.augmentation_mser import WaveformAugmenter
+
+from .clips import Clip, Rejection
+from .feature_cache import FeatureCache, FeatureEncoder
+
+
+ENCODING_BATCH = 16
+BATCHES_PER_SHARD = 32
+
+
+class ClipFeatures:
+    """
+    Features of clips and of their views, encoded once each.
+
+    Args:
+        encoder: makes features of waveforms.
+        cache_dir: root of all caches on this machine; `~` is expanded.
+        cache_gb: bound on what these clips may take, in GB; the clips past it are encoded at each use.
+        augmenter: makes the views past the first; needed only where there are any.
+    """
+
+    def __init__(
+        self, encoder: FeatureEncoder, cache_dir: str, cache_gb: float, augmenter: WaveformAugmenter | None = None
+    ):
+        self.encoder, self.augmenter = encoder, augmenter
+        self.budget = cache_gb * 1e9
+        self.fingerprint = encoder.fingerprint()
+        self.cache = FeatureCache(Path(cache_dir).expanduser() / self.fingerprint)
+
+    def prepare(self, clips: Sequence[Clip], views: int = 1, rank: int = 0, world_size: int = 1) -> list[Rejection]:
+        """
+        Encodes what is not yet there; a clip that cannot be read in full is rejected.
+
+        The batches are fixed by the clips alone, whatever is there already, because a batch's composition moves
+        features in their last digit and an interrupted run shall end as an unbroken one does. Processes share the work.
+
+        Args:
+            clips: of the training and validation data.
+            views: of each clip.
+            rank, world_size: this process among all.
+
+        Returns:
+            The clips that could not be read, found by this process.
+        """
+        jobs = [(clip, view) for clip in clips for view in range(views)]
+        kept, size = [], 0.0
+        for job in jobs:
+            size += job[0].seconds * self.encoder.bytes_per_second
+            if size > self.budget:
+                break
+            kept.append(job)
+        beyond = [clip for clip, view in jobs[len(kept) :] if view == 0]
+        kept.sort(key=lambda job: (job[0].seconds, self.name(*job)))
+        batches = [kept[start : start + ENCODING_BATCH] for start in range(0, len(kept), ENCODING_BATCH)]
+        todo = [batch for batch in batches if not all(self.name(*job) in self.cache for job in batch)]
+        if rank == 0:
+            total = sum(clip.seconds for clip, _ in kept) * self.encoder.bytes_per_second / 1e9
+            print(
+                f"Features: {len(kept)} of {len(jobs)} clips and views kept in {self.cache.directory} "
+                f"({total:.2f} GB of at most {self.budget / 1e9:g}), {sum(map(len, todo))} of them to encode"
+            )
+        rejections = []
+        shard: dict[str, torch.Tensor] = {}
+        mine = todo[rank::world_size]
+        for number, batch in enumerate(tqdm(mine, desc="Encoding", unit="batch", disable=not mine), start=1):
+            readable, waveforms = [], []
+            for clip, view in batch:
+                try:
+                    waveforms.append(self._waveform(clip, view))
+                    readable.append((clip, view))
+                except AudioError as error:
+                    rejections.append(Rejection(clip.row, str(error)))
+            if waveforms:
+                shard |= {
+                    self.name(*job): features
+                    for job, features in zip(readable, self.encoder(waveforms), strict=True)
+                }
+            if number % BATCHES_PER_SHARD == 0 or number == len(mine):
+                self.cache.write(shard)
+                shard = {}
+        for clip in tqdm(beyond[rank::world_size], desc="Checking", unit="clip", disable=not beyond):
+            try:
+                self._waveform(clip, 0)
+            except AudioError as error:
+                rejections.append(Rejection(clip.row, str(error)))
+        return rejections
+
+    def __call__(self, clip: Clip, view: int) -> torch.Tensor:
+        name = self.name(clip, view)
+        if name in self.cache:
+            return self.cache[name]
+        return self.encoder([self._waveform(clip, view)])[0]
+
+    def name(self, clip: Clip, view: int) -> str:
+        """A view's name in the cache; that of a clip itself does not depend on the augmentation."""
+        return clip.key if view == 0 else f"{clip.key}-{self.augmenter.seed}-{view}"
+
+    def _waveform(self, clip: Clip, view: int) -> np.ndarray:
+        processor = self.encoder.processor
+        audio = clip.row["audio"]
+        source = audio["path"] if audio["bytes"] is None else audio
+        waveform = load_audio(source, processor.sampling_rate, max_seconds=processor.max_seconds)
+        return waveform if view == 0 else self.augmenter.view(waveform, clip.key, view, processor.sampling_rate)
+
+
+class EmotionDataset(torch.utils.data.Dataset):
+    """
+    Clips with their views, clip by clip: item `i` is view `i % views` of clip `i // views`.
+
+    Args:
+        clips: prepared ones.
+        features: where their features come from.
+        label_set: of the task.
+        views: of each clip.
+    """
+
+    def __init__(self, clips: Sequence[Clip], features: ClipFeatures, label_set: LabelSet, views: int = 1):
+        self.clips, self.features, self.label_set, self.views = list(clips), features, label_set, views
+
+    def __len__(self) -> int:
+        return len(self.clips) * self.views
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        clip = self.clips[index // self.views]
+        return {
+            "features": self.features(clip, index % self.views),
+            "emotion": clip.emotion,
+            "emotion_label": self.label_set.index(clip.emotion),
+        }
+
+
+class EmotionCollator:
+    """
+    Items to a padded batch: features with their mask, `[bos, audio x K, prompt, emotion, eos]` with its labels, and
+    `emotion_labels` `(batch_size,)` for the contrast.
+
+    Args:
+        processor: builds the text.
+        encoded: whether the features are encoder states or log-mel spectrograms.
+    """
+
+    def __init__(self, processor: MSERProcessor, encoded: bool):
+        self.processor, self.encoded = processor, encoded
+
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        # Frames are the last axis but one of encoder states, and the last of spectrograms.
+        axis = -2 if self.encoded else -1
+        features = [item["features"].movedim(axis, 0) for item in items]
+        lengths = torch.tensor([len(feature) for feature in features])
+        padded = torch.nn.utils.rnn.pad_sequence(features, batch_first=True).float()
+        mask = torch.arange(padded.shape[1]) < lengths[:, None]
+        names = ("encoder_states", "encoder_mask") if self.encoded else ("input_features", "input_features_mask")
+        batch = self.processor.encode_text(len(items), [item["emotion"] for item in items])
+        batch |= {names[0]: padded.movedim(1, axis), names[1]: mask}
+        return batch | {"emotion_labels": torch.tensor([item["emotion_label"] for item in items])}
+
+
+def remove_partial_shards(directory: Path) -> None:
+    """Deletes what a killed process left half-written in a cache that no other process is writing."""
+    for partial in directory.glob("*.partial"):
+        os.unlink(partial)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recipe's model section to a configuration, a model and its processor."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
+
+from modeling_mser import EmotionQFormer, MSERConfig, MSERForEmotionGeneration
+from processing_mser import MSERProcessor
+
+from .arguments import ModelArguments
+from .tokenizer import build_tokenizer
+
+
+def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | None = None) -> MSERConfig:
+    """
+    The configuration that a recipe describes. A full sub-configuration needs no backbone, so that the shape of a
+    gated model can be built by anybody.
+
+    Args:
+        arguments: the recipe's model section.
+        tokenizer: whose vocabulary size and special tokens a language model trained from scratch takes.
+    """
+    text_config = dict(arguments.text_config or {})
+    if tokenizer is not None and arguments.text_backbone is None:
+        special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        text_config |= {"vocab_size": len(tokenizer), **special}
+    return MSERConfig(
+        audio_config=_sub_config(arguments.audio_config, arguments.audio_backbone, arguments.audio_backbone_revision),
+        qformer_config=dict(arguments.qformer_config or {}),
+        text_config=_sub_config(text_config, arguments.text_backbone, arguments.text_backbone_revision),
+        num_query_tokens=arguments.num_query_tokens,
+        encoder_layers=arguments.parsed_layers,
+        audio_backbone=_expanded(arguments.audio_backbone),
+        audio_backbone_revision=arguments.audio_backbone_revision,
+        text_backbone=_expanded(arguments.text_backbone),
+        text_backbone_revision=arguments.text_backbone_revision,
+        freeze_audio=arguments.freeze_audio,
+        freeze_text=arguments.freeze_text,
+    )
+
+
+def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
+    """
+    A model ready for training and its processor.
+
+    Args:
+        arguments: the recipe's model section.
+        words: the emotion words of the label set.
+
+    Raises:
+        BackboneError: a backbone cannot be had in full.
+        ValueError: a part without a backbone would stay random.
+    """
+    if arguments.init_from is not None:
+        checkpoint = _expanded(arguments.init_from)
+        model = MSERForEmotionGeneration.from_pretrained(checkpoint)
+        processor = MSERProcessor.from_pretrained(checkpoint)
+        model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
+        if model.config.emotion_words is not None:
+            model.config.emotion_words = list(dict.fromkeys([*model.config.emotion_words, *words]))
+        return model, processor
+
+    for part in ("audio", "text"):
+        if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
+            raise ValueError(
+                f"freeze_{part} is true and {part}_backbone is not set, which would freeze random weights; "
+                f"name a backbone, or set freeze_{part}: false to train that part from scratch"
+            )
+    processor = build_processor(arguments)
+    config = build_config(arguments, processor.tokenizer)
+    config.audio_token_id = processor.audio_token_id
+    if config.text_backbone is None:
+        config.emotion_words = list(words)
+    model = MSERForEmotionGeneration(config)
+    model.load_backbones()
+    if arguments.qformer_backbone is not None:
+        model.emotion_qformer = EmotionQFormer.from_bert(_expanded(arguments.qformer_backbone), config)
+    tokenizer = processor.tokenizer
+    model.generation_config.update(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model, processor
+
+
+def build_processor(arguments: ModelArguments) -> MSERProcessor:
+    """The processor that a recipe describes: the backbones' own extractor and tokenizer where there are backbones."""
+    if arguments.audio_backbone is not None:
+        feature_extractor = WhisperFeatureExtractor.from_pretrained(
+            _expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision
+        )
+    else:
+        feature_extractor = WhisperFeatureExtractor(feature_size=(arguments.audio_config or {})["num_mel_bins"])
+    if arguments.text_backbone is not None:
+        tokenizer = AutoTokenizer.from_pretrained(
+            _expanded(arguments.text_backbone), revision=arguments.text_backbone_revision
+        )
+    else:
+        tokenizer = build_tokenizer()
+    return MSERProcessor(
+        feature_extractor,
+        tokenizer,
+        num_query_tokens=arguments.num_query_tokens,
+        prompt_version=arguments.prompt_version,
+        pad_to=arguments.pad_to,
+    )
+
+
+def parameter_counts(model: MSERForEmotionGeneration) -> dict[str, dict[str, int]]:
+    """Parameters of each part and how many of them are trained; works on the `meta` device."""
+
+    def count(module: torch.nn.Module) -> dict[str, int]:
+        parameters = list(module.parameters())
+        return {
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        }
+
+    parts = ("audio_tower", "emotion_qformer", "projection", "language_model")
+    return {part: count(getattr(model, part)) for part in parts} | {"total": count(model)}
+
+
+def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:
+    if section:
+        return dict(section)
+    return None if backbone is None else AutoConfig.from_pretrained(_expanded(backbone), revision=revision)
+
+
+def _expanded(path_or_id: str | None) -> str | None:
+    """With `$VARIABLES` and `~` filled in, so that a recipe can say where backbones lie on any machine."""
+    if path_or_id is None:
+        return None
+    expanded = os.path.expandvars(path_or_id)
+    if "$" in expanded:
+        raise ValueError(f"{path_or_id}: the environment variable is not set; export it or give a path or a Hub id")
+    return os.path.expanduser(expanded)

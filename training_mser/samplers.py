@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The order of an epoch: batches in which every emotion, and every language within it, has its share."""
+
+from collections.abc import Hashable, Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+
+class BalancedSampler(Sampler[int]):
+    """
+    An epoch's order in which emotions take turns and, within an emotion, groups (languages) take turns.
+
+    In any stretch of the order, and so in any batch cut out of it by however many processes, the counts of two emotions
+    differ by at most two, and so do those of two groups within an emotion: pairs of one emotion cross languages. An
+    epoch has as many items as there are clips; a rare class repeats its clips, each as often as any other of its own.
+
+    Args:
+        emotions: of each clip.
+        groups: of each clip, its language say; `None` for no second level.
+        views: of each clip; each time a clip is drawn one of its views is.
+        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+    """
+
+    def __init__(
+        self, emotions: Sequence[Hashable], groups: Sequence[Hashable] | None = None, views: int = 1, seed: int = 0
+    ):
+        groups = [None] * len(emotions) if groups is None else groups
+        self.cells: dict[Hashable, dict[Hashable, list[int]]] = {}
+        for index, (emotion, group) in enumerate(zip(emotions, groups, strict=True)):
+            self.cells.setdefault(emotion, {}).setdefault(group, []).append(index)
+        self.size, self.views, self.seed, self.epoch = len(emotions), views, seed, 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        turns = {
+            emotion: _Turns([_Shuffled(indices, generator) for indices in cells.values()], generator)
+            for emotion, cells in self.cells.items()
+        }
+        emotions = _Turns(list(turns.values()), generator)
+        for _ in range(self.size):
+            clip = next(next(next(emotions)))
+            view = int(torch.randint(self.views, (), generator=generator)) if self.views > 1 else 0
+            yield clip * self.views + view
+
+
+class _Turns(Iterator):
+    """Members in rounds, each round in a new random order."""
+
+    def __init__(self, members: list, generator: torch.Generator):
+        self.members, self.generator, self.order = members, generator, []
+
+    def __next__(self):
+        if not self.order:
+            self.order = torch.randperm(len(self.members), generator=self.generator).tolist()
+        return self.members[self.order.pop()]
+
+
+class _Shuffled(_Turns):
+    """Clips without replacement until all were had, then again."""

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training run: rows to clips, clips to features, features to a checkpoint that is the best on held-out speakers."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from accelerate.utils import gather_object
+from transformers import EarlyStoppingCallback, set_seed
+
+from data_mser.splits import speaker_split
+from processing_mser import LabelSet, label_set
+from processing_mser.augmentation_mser import WaveformAugmenter
+
+from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from .checkpoints import last_checkpoint
+from .clips import Clip, Rejection, index_clips
+from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
+from .feature_cache import FeatureEncoder
+from .model_building import build_model, parameter_counts
+from .objectives import MarginContrast
+from .trainer import MSERTrainer, Objective
+
+
+ENGLISH = "en"
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """
+    What a run trains on and what it is judged by.
+
+    Attributes:
+        train, validation: clips; no speaker is in both.
+        dropped: rows outside the label set, by emotion.
+        rejections: rows whose audio cannot be used.
+    """
+
+    train: list[Clip]
+    validation: list[Clip]
+    dropped: dict[str, int]
+    rejections: list[Rejection]
+
+
+def stage_rows(rows: Sequence[dict[str, Any]], stage: str, mix: str = "add") -> list[dict[str, Any]]:
+    """
+    The rows of a stage: one function, two data mixes.
+
+    Args:
+        rows: of all corpora.
+        stage: `"1"` English; `"2"` the other languages, with or in place of the English; `"joint"` all.
+        mix: of stage 2, `"add"` or `"replace"`.
+    """
+    if stage == "1":
+        return [row for row in rows if row["language"] == ENGLISH]
+    if stage == "2" and mix == "replace":
+        return [row for row in rows if row["language"] != ENGLISH]
+    return list(rows)
+
+
+def prepare_data(rows: Sequence[dict[str, Any]], arguments: DataArguments) -> TrainingData:
+    """
+    Rows of a stage to clips, split by speaker.
+
+    The speakers are split before the stage's rows are chosen, so that a speaker held out in stage 1 is still held out
+    in stage 2.
+
+    Raises:
+        ValueError: nothing is left to train on or to validate on.
+    """
+    labels = label_set(arguments.labels)
+    labelled = [row for row in rows if labels.map(row["emotion"]) is not None]
+    dropped = Counter(str(row["emotion"]) for row in rows if labels.map(row["emotion"]) is None)
+    if not labelled:
+        raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
+    parts = speaker_split(labelled, arguments.validation_fraction, arguments.split_seed)
+    clips, rejections = [], []
+    for name, part in zip(("training", "validation"), parts, strict=True):
+        chosen = stage_rows(part, arguments.stage, arguments.stage2_mix)
+        if not chosen:
+            languages = sorted({str(row["language"]) for row in part})
+            raise ValueError(
+                f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
+                f"and stage 1 needs English ({ENGLISH})"
+            )
+        indexed, unusable = index_clips(chosen, [labels.map(row["emotion"]) for row in chosen])
+        clips.append(indexed)
+        rejections += unusable
+    return TrainingData(clips[0], clips[1], dict(dropped), rejections)
+
+
+def training_objectives(arguments: MSERTrainingArguments) -> dict[str, tuple[float, Objective]]:
+    """The objectives beside the language-model loss, with their weights."""
+    if arguments.contrast_weight == 0:
+        return {}
+    contrast = MarginContrast(
+        positive_weight=arguments.contrast_positive_weight,
+        negative_weight=arguments.contrast_negative_weight,
+        margin=arguments.contrast_margin,
+        reduction=arguments.contrast_reduction,
+    )
+    return {"contrast": (arguments.contrast_weight, contrast)}
+
+
+def train(
+    rows: Sequence[dict[str, Any]],
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: MSERTrainingArguments,
+) -> dict[str, Any]:
+    """
+    Trains one stage and writes the best model, its processor and `train_results.json` to `arguments.output_dir`.
+
+    Killed at any moment and called again, it goes on from the last whole checkpoint to the same result.
+
+    Args:
+        rows: of all corpora.
+        model_arguments, data_arguments, arguments: the recipe.
+
+    Returns:
+        What `train_results.json` holds: validation figures, loss history, clips, parameters.
+    """
+    state = PartialState()
+    set_seed(arguments.seed)
+    labels = label_set(data_arguments.labels)
+    model, processor = build_model(model_arguments, labels.words)
+    model.to(arguments.device)
+    data = prepare_data(rows, data_arguments)
+    features = clip_features(FeatureEncoder(model, processor), data_arguments)
+    unreadable = features.prepare(data.train, data_arguments.views, state.process_index, state.num_processes)
+    unreadable += features.prepare(data.validation, 1, state.process_index, state.num_processes)
+    state.wait_for_everyone()
+    features.cache.refresh()
+    data = without(data, gather_object(unreadable))
+    if state.is_main_process:
+        announce(data, labels)
+
+    trainer = MSERTrainer(
+        model=model,
+        args=arguments,
+        label_set=labels,
+        objectives=training_objectives(arguments),
+        processing_class=processor,
+        train_dataset=EmotionDataset(data.train, features, labels, data_arguments.views),
+        eval_dataset=EmotionDataset(data.validation, features, labels),
+        data_collator=EmotionCollator(processor, encoded=features.encoder.encodes),
+    )
+    if arguments.early_stopping_patience is not None:
+        trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
+    checkpoint = last_checkpoint(arguments.output_dir) if arguments.resume else None
+    if checkpoint is not None and state.is_main_process:
+        print(f"Going on from {checkpoint}")
+    trainer.train(resume_from_checkpoint=checkpoint)
+    results = {
+        "validation": trainer.evaluate(),
+        "clips": {"train": len(data.train), "validation": len(data.validation)},
+        "dropped": data.dropped,
+        "rejected": [rejection.reason for rejection in data.rejections],
+        "parameters": parameter_counts(model),
+        "log_history": trainer.state.log_history,
+    }
+    trainer.save_model()
+    if state.is_main_process:
+        _write_whole(Path(arguments.output_dir) / "train_results.json", json.dumps(results, indent=2) + "\n")
+    state.wait_for_everyone()
+    return results
+
+
+def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeatures:
+    """The features that a recipe asks for, with views where it asks for any."""
+    augmenter = WaveformAugmenter(seed=arguments.split_seed) if arguments.views > 1 else None
+    return ClipFeatures(encoder, arguments.cache_dir, arguments.cache_gb, augmenter)
+
+
+def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
+    """The data less the rows that turned out unreadable."""
+    unusable = {(rejection.row["corpus"], rejection.row["id"]) for rejection in rejections}
+
+    def usable(clips: list[Clip]) -> list[Clip]:
+        return [clip for clip in clips if (clip.row["corpus"], clip.row["id"]) not in unusable]
+
+    train, validation = usable(data.train), usable(data.validation)
+    if not train or not validation:
+        reason = rejections[0].reason if rejections else data.rejections[0].reason
+        raise ValueError(f"no clip can be read for {'training' if not train else 'validation'}; the first: {reason}")
+    return TrainingData(train, validation, data.dropped, [*data.rejections, *rejections])
+
+
+def announce(data: TrainingData, labels: LabelSet) -> None:
+    """Prints what is trained on, what was dropped and what was rejected."""
+    for name, clips in (("training", data.train), ("validation", data.validation)):
+        counts = Counter(clip.emotion for clip in clips)
+        languages = Counter(str(clip.row["language"]) for clip in clips)
+        speakers = len({clip.row["speaker"] for clip in clips})
+        emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
+        print(f"{len(clips)} {name} clips of {speakers} speakers: {emotions}; {dict(languages)}")
+    if data.dropped:
+        print(f"Dropped, being outside the label set: {data.dropped}")
+    for rejection in data.rejections[:10]:
+        print(f"Rejected: {rejection.reason}")
+    if len(data.rejections) > 10:
+        print(f"… and {len(data.rejections) - 10} more, all in train_results.json")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(text)
+    with partial.open() as file:
+        os.fsync(file.fileno())
+    partial.replace(path)
+

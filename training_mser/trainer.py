@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`MSERTrainer`: the language-model loss with contrastive objectives beside it, judged by unweighted accuracy."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+from transformers import EvalPrediction
+
+from evaluation_mser.metrics import emotion_metrics
+from processing_mser import LabelSet, MSERProcessor
+from processing_mser.augmentation_mser import mask_features
+
+from .arguments import MSERTrainingArguments
+from .checkpoints import WholeCheckpoints
+from .dataset import EmotionDataset
+from .samplers import BalancedSampler
+
+
+Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class MSERTrainer(WholeCheckpoints):
+    """
+    Eqs. (2) and (3) of arXiv:2503.21806: `sum of weight * objective(emotion embeddings, emotions) + lambda * L_ce`.
+
+    Evaluation scores the label set's words after the prompt alone, as recognition does, and never shows the model the
+    answer. Each term of the loss is logged apart as `loss_<name>`.
+
+    Args:
+        label_set: of the task.
+        objectives: name to (weight, objective); an objective takes emotion embeddings `(batch_size, hidden_size)` and
+            labels `(batch_size,)` of this process and gathers the others' itself.
+        processing_class: the `MSERProcessor`, saved with each checkpoint.
+        kwargs: as for `Trainer`.
+    """
+
+    args: MSERTrainingArguments
+
+    def __init__(
+        self,
+        *args: Any,
+        label_set: LabelSet,
+        objectives: Mapping[str, tuple[float, Objective]] | None = None,
+        processing_class: MSERProcessor,
+        **kwargs: Any,
+    ):
+        kwargs.setdefault("compute_metrics", self._compute_metrics)
+        super().__init__(*args, processing_class=processing_class, **kwargs)
+        self.label_set = label_set
+        self.objectives = dict(objectives or {})
+        self.candidate_ids = processing_class.candidate_ids(label_set.words)
+        self._terms: dict[str, list[torch.Tensor]] = {}
+
+    # Loss
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor | tuple[torch.Tensor, Any]:
+        """The weighted sum of all terms, a mean over this micro-batch; the Trainer divides it by their number."""
+        inputs = dict(inputs)
+        emotion_labels = inputs.pop("emotion_labels")
+        outputs = model(**self._masked(inputs))
+        terms = {"ce": (self.args.ce_weight, outputs.loss)}
+        for name, (weight, objective) in self.objectives.items():
+            terms[name] = (weight, objective(outputs.emotion_embedding, emotion_labels))
+        for name, (_, value) in terms.items():
+            self._terms.setdefault(f"loss_{name}", []).append(value.detach())
+        loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
+        return (loss, outputs) if return_outputs else loss
+
+    def _masked(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """SpecAugment on the features, which costs nothing and so needs no views of its own in the cache."""
+        args = self.args
+        if not (args.time_masks or args.channel_masks):
+            return inputs
+        # Encoder states are (batch, layers, frames, channels) and share one mask over the layers; spectrograms are
+        # (batch, channels, frames).
+        name, mask_name = "encoder_states", "encoder_mask"
+        if name not in inputs:
+            name, mask_name = "input_features", "input_features_mask"
+        features = inputs[name]
+        frames_first = features[:, 0] if features.dim() == 4 else features.transpose(1, 2)
+        kept = mask_features(
+            torch.ones_like(frames_first),
+            inputs[mask_name],
+            time_masks=args.time_masks,
+            time_width=args.time_width,
+            channel_masks=args.channel_masks,
+            channel_width=args.channel_width,
+        )
+        return inputs | {name: features * (kept[:, None] if features.dim() == 4 else kept.transpose(1, 2))}
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name, values in sorted(self._terms.items()):
+                mean = self.accelerator.reduce(torch.stack(values).mean(), reduction="mean")
+                logs[name] = round(mean.item(), 6)
+            self._terms.clear()
+        super().log(logs, start_time)
+
+    # Data
+
+    def _get_train_sampler(self, train_dataset: EmotionDataset | None = None) -> Sampler | None:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.balance == "none":
+            return super()._get_train_sampler(dataset)
+        return BalancedSampler(
+            [clip.emotion for clip in dataset.clips],
+            [clip.row["language"] for clip in dataset.clips] if self.args.balance == "emotion_language" else None,
+            views=dataset.views,
+            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
+        )
+
+    # Evaluation
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, torch.Tensor],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """
+        Scores of the candidate words `(batch_size, num_words)`.
+
+        The batch holds `[bos, audio, prompt, emotion, eos]`; all rows share the prompt, so all before the first label
+        is the question.
+        """
+        inputs = self._prepare_inputs(inputs)
+        targets = inputs["emotion_labels"]
+        question = int((inputs["labels"] != -100).any(0).nonzero()[0])
+        audio = {name: inputs[name] for name in inputs if name.startswith(("input_features", "encoder_"))}
+        with self.compute_loss_context_manager():
+            scores = self.accelerator.unwrap_model(model).score_emotions(
+                input_ids=inputs["input_ids"][:, :question],
+                attention_mask=inputs["attention_mask"][:, :question],
+                candidate_ids=self.candidate_ids,
+                **audio,
+            )
+        loss = torch.nn.functional.cross_entropy(scores, targets)
+        return (loss, None, None) if prediction_loss_only else (loss, scores, targets)
+
+    def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
+        words = self.label_set.words
+        figures = emotion_metrics(
+            [words[index] for index in prediction.label_ids],
+            [words[index] for index in prediction.predictions.argmax(-1)],
+            words,
+        )
+        return {name: figures[name] for name in ("WA", "UA", "WF1", "macro_F1")}
