@@ -4,6 +4,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from transformers import TrainingArguments
 
 
@@ -131,6 +132,14 @@ class MSERTrainingArguments(TrainingArguments):
     greater_is_better: bool | None = field(default=True, metadata={"help": "More is better."})
     logging_steps: float = field(default=10, metadata={"help": "Steps between two logs."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: rows are not columns."})
-    resume: bool = field(
-        default=True, metadata={"help": "Go on from the last whole checkpoint in output_dir, if there is one."}
+    restore_callback_states_from_checkpoint: bool = field(
+        default=True, metadata={"help": "Early stopping goes on counting where it was; needed for an exact resume."}
     )
+    resume: bool = field(
+        default=True, metadata={"help": "Go on from the last whole checkpoint in output_dir; otherwise delete those that are there."}
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.
+        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()

@@ -2,7 +2,6 @@
 """One training run: rows to clips, clips to features, features to a checkpoint that is the best on held-out speakers."""
 
 import json
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from accelerate.utils import gather_object
-from transformers import EarlyStoppingCallback, set_seed
+from accelerate.utils import broadcast_object_list, gather_object
+from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
 
 from data_mser.splits import speaker_split
+from evaluation_mser.whole_files import whole_file
 from processing_mser import LabelSet, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from .checkpoints import last_checkpoint
 from .clips import Clip, Rejection, index_clips
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model, parameter_counts
 from .objectives import MarginContrast
+from .progress import TrainingProgress
+from .run_record import RESULTS, claim, describe_run, finished_results
 from .trainer import MSERTrainer, Objective
 
 
@@ -140,6 +141,15 @@ def train(
     if state.is_main_process:
         announce(data, labels)
 
+    clips = [*data.train, *data.validation]
+    run = describe_run(model_arguments, data_arguments, arguments, clips, state.num_processes)
+    results = finished_results(arguments.output_dir, run) if arguments.resume else None
+    if results is not None:
+        if state.is_main_process:
+            print(f"{arguments.output_dir} holds this very run, finished")
+        return results
+    checkpoint = claim(arguments.output_dir, run, arguments.resume) if state.is_main_process else None
+    (checkpoint,) = broadcast_object_list([checkpoint])
     trainer = MSERTrainer(
         model=model,
         args=arguments,
@@ -150,12 +160,12 @@ def train(
         eval_dataset=EmotionDataset(data.validation, features, labels),
         data_collator=EmotionCollator(processor, encoded=features.encoder.encodes),
     )
+    if not arguments.disable_tqdm:
+        trainer.remove_callback(ProgressCallback)
+        trainer.add_callback(TrainingProgress)
     if arguments.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
-    checkpoint = last_checkpoint(arguments.output_dir) if arguments.resume else None
-    if checkpoint is not None and state.is_main_process:
-        print(f"Going on from {checkpoint}")
-    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.train_or_resume(checkpoint)
     results = {
         "validation": trainer.evaluate(),
         "clips": {"train": len(data.train), "validation": len(data.validation)},
@@ -166,7 +176,8 @@ def train(
     }
     trainer.save_model()
     if state.is_main_process:
-        _write_whole(Path(arguments.output_dir) / "train_results.json", json.dumps(results, indent=2) + "\n")
+        with whole_file(Path(arguments.output_dir) / RESULTS) as file:
+            json.dump(results, file, indent=2)
     state.wait_for_everyone()
     return results
 
@@ -205,12 +216,4 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
         print(f"Rejected: {rejection.reason}")
     if len(data.rejections) > 10:
         print(f"… and {len(data.rejections) - 10} more, all in train_results.json")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
-    with partial.open() as file:
-        os.fsync(file.fileno())
-    partial.replace(path)
 

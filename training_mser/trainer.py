@@ -2,11 +2,13 @@
 """`MSERTrainer`: the language-model loss with contrastive objectives beside it, judged by unweighted accuracy."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.utils.data import Sampler
-from transformers import EvalPrediction
+from transformers import EvalPrediction, TrainerState
+from transformers.trainer import TRAINER_STATE_NAME
 
 from evaluation_mser.metrics import emotion_metrics
 from processing_mser import LabelSet, MSERProcessor
@@ -15,6 +17,7 @@ from processing_mser.augmentation_mser import mask_features
 from .arguments import MSERTrainingArguments
 from .checkpoints import WholeCheckpoints
 from .dataset import EmotionDataset
+from .run_record import stopped_early
 from .samplers import BalancedSampler
 
 
@@ -52,6 +55,22 @@ class MSERTrainer(WholeCheckpoints):
         self.objectives = dict(objectives or {})
         self.candidate_ids = processing_class.candidate_ids(label_set.words)
         self._terms: dict[str, list[torch.Tensor]] = {}
+
+    def train_or_resume(self, checkpoint: str | None) -> None:
+        """
+        Trains from the start or from a whole checkpoint, to the same end.
+
+        A run that had stopped early is not trained on: the stock `Trainer` would, for as long as it takes to decide to
+        stop once more, and what it finds there an unbroken run never sees.
+        """
+        if checkpoint is None or not stopped_early(checkpoint):
+            self.train(resume_from_checkpoint=checkpoint)
+            return
+        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+        if self.args.load_best_model_at_end:
+            self._load_best_model()
+        else:
+            self._load_from_checkpoint(checkpoint)
 
     # Loss
 

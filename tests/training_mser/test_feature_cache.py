@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each clip is encoded once; what comes out of the cache is what the encoder would give on the spot."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from processing_mser.augmentation_mser import WaveformAugmenter
+from training_mser.clips import Clip, Rejection, index_clips
+from training_mser.dataset import ClipFeatures, EmotionCollator
+from training_mser.feature_cache import FeatureCache, FeatureEncoder
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for index, seconds in enumerate([0.5, 1.7, 0.9, 0.31, 1.2]):
+        path = tmp_path / f"clip{index}.flac"
+        soundfile.write(path, 0.1 * rng.standard_normal(int(16000 * seconds)), 16000)
+        rows.append({"id": str(index), "corpus": "c", "audio": {"bytes": None, "path": str(path)}})
+    found, rejected = index_clips(rows, ["happy"] * len(rows))
+    assert not rejected
+    return found
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_features_come_from_the_disk_and_equal_those_made_on_the_spot(make_tiny, clips, tmp_path: Path, frozen: bool):
+    model, processor = make_tiny(freeze_audio=frozen)
+    encoder = FeatureEncoder(model, processor)
+    features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=1)
+    assert features.prepare(clips) == []
+    encoded = []
+    again = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), cache_gb=1)
+    monitored, again.encoder = again.encoder, lambda waveforms: encoded.append(waveforms)
+    on_the_spot = ClipFeatures(monitored, str(tmp_path / "empty"), cache_gb=0)
+    for clip in clips:
+        kept = again(clip, 0)
+        frames = round(clip.seconds * 16000) // 160
+        assert kept.shape == ((3, (frames + 1) // 2, 32) if frozen else (20, frames))
+        torch.testing.assert_close(kept, on_the_spot(clip, 0), atol=2e-3, rtol=1e-3)
+    assert encoded == []
+
+
+def test_the_cache_belongs_to_the_weights_the_layers_and_the_padding(make_tiny):
+    prints = set()
+    for change in ("nothing", "weights", "layers", "padding", "trained"):
+        layers = [1] if change == "layers" else "weighted"
+        model, processor = make_tiny(freeze_audio=change != "trained", encoder_layers=layers)
+        if change == "weights":
+            with torch.no_grad():
+                model.audio_tower.conv1.bias[0] += 1e-3
+        if change == "padding":
+            processor.pad_to = "30s"
+        prints.add(FeatureEncoder(model, processor).fingerprint())
+    assert len(prints) == 5
+    same, processor = make_tiny(freeze_audio=True)
+    assert FeatureEncoder(same, processor).fingerprint() in prints
+    # What comes after the encoder does not count.
+    with torch.no_grad():
+        same.projection.bias += 1
+    assert FeatureEncoder(same, processor).fingerprint() in prints
+
+
+def test_past_the_bound_clips_are_encoded_each_time_with_the_same_result(make_tiny, clips, tmp_path: Path, capsys):
+    model, processor = make_tiny(freeze_audio=True)
+    encoder = FeatureEncoder(model, processor)
+    bound = sum(clip.seconds for clip in clips[:3]) * encoder.bytes_per_second / 1e9 + 1e-9
+    features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=bound)
+    features.prepare(clips)
+    assert "3 of 5 clips and views kept" in capsys.readouterr().out
+    assert [clip.key in features.cache for clip in clips] == [True, True, True, False, False]
+    size = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.safetensors"))
+    assert size < 1.15 * bound * 1e9
+    whole = ClipFeatures(encoder, str(tmp_path / "whole"), cache_gb=1)
+    whole.prepare(clips)
+    for clip in clips:
+        torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
+
+
+def test_views_are_kept_under_names_of_their_own(make_tiny, clips, tmp_path: Path):
+    pytest.importorskip("audiomentations")
+    model, processor = make_tiny(freeze_audio=True)
+    augmenter = WaveformAugmenter(seed=4, probability=1.0)
+    features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1, augmenter)
+    features.prepare(clips[:2], views=3)
+    assert len(features.cache._shard_of) == 6
+    views = [features(clips[0], view) for view in range(3)]
+    assert not any(views[0].shape == view.shape and torch.equal(views[0], view) for view in views[1:])
+    plain = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
+    assert torch.equal(plain(clips[0], 0), views[0])
+
+
+def test_broken_clips_are_rejected_with_their_reason_and_cost_no_other(make_tiny, clips, tmp_path: Path):
+    broken = tmp_path / "silent.wav"
+    soundfile.write(broken, np.zeros(8000), 16000)
+    long = tmp_path / "long.wav"
+    soundfile.write(long, 0.1 * np.ones(31 * 16000), 16000)
+    (tmp_path / "text.wav").write_text("not audio")
+    names = ["silent.wav", "long.wav", "text.wav", "missing.wav"]
+    rows = [{"id": n, "corpus": "c", "audio": {"bytes": None, "path": str(tmp_path / n)}} for n in names]
+    indexed, rejected = index_clips(rows, ["sad"] * 4)
+    assert [item.row["id"] for item in rejected] == ["long.wav", "text.wav", "missing.wav"]
+    assert "longer than 30 s (31.0 s); cut it into labelled pieces" in rejected[0].reason
+    assert all(str(tmp_path) in item.reason for item in rejected)
+    model, processor = make_tiny(freeze_audio=True)
+    features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
+    (silent,) = features.prepare([*clips, *indexed])
+    assert isinstance(silent, Rejection) and silent.row["id"] == "silent.wav" and "silen" in silent.reason
+    assert all(clip.key in features.cache for clip in clips)
+
+
+def test_a_damaged_shard_names_itself_and_its_cure(tmp_path: Path):
+    cache = FeatureCache(tmp_path)
+    cache.write({"a": torch.ones(3)})
+    (shard,) = tmp_path.glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:20])
+    with pytest.raises(ValueError, match=rf"{shard.name}: damaged .*; delete it"):
+        FeatureCache(tmp_path)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch):
+    cache = FeatureCache(tmp_path)
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("training_mser.feature_cache.os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        cache.write({"a": torch.ones(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_batches_are_padded_under_a_mask(make_tiny):
+    _, processor = make_tiny()
+    items = [
+        {"features": torch.full((3, frames, 32), float(frames)), "emotion": "happy", "emotion_label": 1}
+        for frames in (5, 9)
+    ]
+    batch = EmotionCollator(processor, encoded=True)(items)
+    assert batch["encoder_states"].shape == (2, 3, 9, 32)
+    assert batch["encoder_mask"].sum(1).tolist() == [5, 9]
+    assert batch["encoder_states"][0, :, 5:].abs().sum() == 0
+    spectrograms = [item | {"features": item["features"][0].T} for item in items]
+    batch = EmotionCollator(processor, encoded=False)(spectrograms)
+    assert batch["input_features"].shape == (2, 32, 9)
+    assert batch["input_features_mask"].sum(1).tolist() == [5, 9]

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training killed by SIGKILL at any moment and run again ends exactly as a run that was left alone."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+
+HERE = Path(__file__).parent
+STEPS = 24  # 48 training clips in batches of 8, four epochs
+
+
+def run(moment: str, tones: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess:
+    script, recipe = HERE / "interrupted_training.py", HERE / "recipe.yaml"
+    command = [sys.executable, str(script), moment, "train", str(recipe), "--corpora", f"folder={tones}", *flags]
+    command += ["--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[tuple[float, float]], float]:
+    results = json.loads((folder / "run" / "train_results.json").read_text())
+    losses = [(entry["step"], entry["eval_loss"]) for entry in results["log_history"] if "eval_loss" in entry]
+    return load_file(folder / "run" / "model.safetensors"), losses, results["validation"]["eval_loss"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tones: Path, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    finished = run("never", tones, folder)
+    assert finished.returncode == 0, finished.stderr
+    return outcome(folder)
+
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
+def test_a_killed_run_ends_as_an_unbroken_one(kind: str, tones: Path, tmp_path: Path, unbroken):
+    # A step past the first checkpoint, so that something is there to resume from.
+    moment = f"step:{random.randrange(7, STEPS)}" if kind == "step" else kind
+    killed = run(moment, tones, tmp_path)
+    assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
+    whole = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert bool(whole) == (kind == "step"), whole
+    resumed = run("never", tones, tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert not list((tmp_path / "run").glob("partial*"))
+    weights, losses, final = outcome(tmp_path)
+    expected_weights, expected_losses, expected_final = unbroken
+    # An evaluation between the last checkpoint and the kill is made again, never twice recorded.
+    assert losses == expected_losses, moment
+    assert final == expected_final
+    for name, tensor in expected_weights.items():
+        assert torch.equal(weights[name], tensor), f"{moment}: {name}"
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_still_ends_the_same(tones: Path, tmp_path: Path, unbroken):
+    for moment in ("step:8", "step:12", "save:written", "step:17"):
+        assert run(moment, tones, tmp_path).returncode == -signal.SIGKILL
+    assert run("never", tones, tmp_path).returncode == 0
+    weights, losses, _ = outcome(tmp_path)
+    assert losses == unbroken[1]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in unbroken[0].items())
+    again = run("never", tones, tmp_path)
+    assert again.returncode == 0 and "holds this very run, finished" in again.stdout
+
+
+@pytest.mark.slow
+def test_other_settings_in_the_same_folder_are_refused(tones: Path, tmp_path: Path):
+    assert run("step:8", tones, tmp_path).returncode == -signal.SIGKILL
+    refused = run("never", tones, tmp_path, "--learning_rate", "0.5")
+    assert refused.returncode == 2
+    assert "learning_rate 0.01 -> 0.5" in refused.stderr and "--no_resume" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()[-1]) < 500
+    afresh = run("never", tones, tmp_path, "--learning_rate", "0.5", "--no_resume")
+    assert afresh.returncode == 0, afresh.stderr

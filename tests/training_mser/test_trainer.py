@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer: its loss is Eq. (2), its evaluation sees no answer, and accumulation multiplies nothing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data_mser.reading import read_corpus
+from processing_mser import label_set
+from training_mser.clips import index_clips
+from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
+from training_mser.feature_cache import FeatureEncoder
+from training_mser.model_building import build_model
+from training_mser.objectives import MarginContrast
+from training_mser.stages import stage_rows, train, training_objectives
+from training_mser.trainer import MSERTrainer
+
+
+LABELS = label_set("neutral,happy,sad,angry")
+
+
+@pytest.fixture
+def parts(tones: Path, recipe):
+    """Builds a trainer over the tones and returns it with one batch."""
+
+    def build(*flags: str) -> tuple[MSERTrainer, dict[str, torch.Tensor]]:
+        model_arguments, data_arguments, arguments = recipe(*flags)
+        torch.manual_seed(0)
+        model, processor = build_model(model_arguments, LABELS.words)
+        rows = read_corpus("folder", tones).rows
+        clips, _ = index_clips(rows, [row["emotion"] for row in rows])
+        features = ClipFeatures(FeatureEncoder(model, processor), data_arguments.cache_dir, data_arguments.cache_gb)
+        features.prepare(clips)
+        dataset = EmotionDataset(clips, features, LABELS)
+        trainer = MSERTrainer(
+            model=model,
+            args=arguments,
+            label_set=LABELS,
+            objectives=training_objectives(arguments),
+            processing_class=processor,
+            train_dataset=dataset,
+            eval_dataset=dataset,
+            data_collator=EmotionCollator(processor, encoded=features.encoder.encodes),
+        )
+        return trainer, trainer.data_collator([dataset[index] for index in (0, 5, 20, 40, 41, 70)])
+
+    return build
+
+
+def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
+    flags = ["--contrast_weight", "0.5", "--ce_weight", "2", "--contrast_margin", "0.1", "--time_masks", "0"]
+    trainer, batch = parts(*flags, "--channel_masks", "0")
+    trainer.model.eval()
+    with torch.no_grad():
+        loss = trainer.compute_loss(trainer.model, batch)
+        emotions = batch.pop("emotion_labels")
+        output = trainer.model(**batch)
+        contrast = MarginContrast(margin=0.1)(output.emotion_embedding, emotions)
+    torch.testing.assert_close(loss, 0.5 * contrast + 2 * output.loss)
+    trainer.log({"loss": float(loss)})
+    logged = trainer.state.log_history[-1]
+    assert logged["loss_contrast"] == pytest.approx(contrast.item(), abs=1e-5)
+    assert logged["loss_ce"] == pytest.approx(output.loss.item(), abs=1e-5)
+
+
+def test_weight_zero_leaves_the_contrast_out(parts):
+    trainer, batch = parts("--contrast_weight", "0")
+    assert trainer.objectives == {}
+    trainer.compute_loss(trainer.model, batch)
+    assert set(trainer._terms) == {"loss_ce"}
+
+
+def test_accumulated_gradient_is_the_mean_over_micro_batches(parts, tones: Path, recipe):
+    """Neither the added term nor the label tokens may be multiplied by the number of accumulation steps."""
+    trainer, batch = parts("--gradient_accumulation_steps", "3", "--time_masks", "0", "--channel_masks", "0")
+    model = trainer.model.eval()
+    micro = [{name: tensor[start : start + 2] for name, tensor in batch.items()} for start in (0, 2, 4)]
+    losses = [trainer.compute_loss(model, dict(part)) for part in micro]
+    expected = torch.autograd.grad(torch.stack(losses).mean(), model.projection.weight)[0]
+    trainer.current_gradient_accumulation_steps = 3
+    model.train = lambda mode=True: model
+    items = trainer._get_num_items_in_batch(micro, model.device)
+    for part in micro:
+        trainer.training_step(model, dict(part), items)
+    torch.testing.assert_close(model.projection.weight.grad, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_masking_touches_training_features_only_and_leaves_padding_alone(parts):
+    trainer, batch = parts("--time_masks", "2", "--time_width", "30", "--channel_masks", "0")
+    torch.manual_seed(1)
+    masked = trainer._masked(dict(batch))["input_features"]
+    changed = (masked != batch["input_features"]).any(1)
+    assert changed.any() and not (changed & ~batch["input_features_mask"]).any()
+    assert (masked[changed[:, None].expand_as(masked)] == 0).all()
+    scores = [trainer.prediction_step(trainer.model.eval(), dict(batch), False)[1] for _ in range(2)]
+    assert torch.equal(*scores)
+
+
+def test_masking_encoder_states_spares_no_layer(parts):
+    trainer, _ = parts()
+    states = torch.ones(2, 3, 40, 16)
+    masked = trainer._masked({"encoder_states": states, "encoder_mask": torch.ones(2, 40, dtype=torch.bool)})
+    kept = masked["encoder_states"]
+    assert (kept == 0).any() and torch.equal(kept[:, 0], kept[:, 1]) and torch.equal(kept[:, 0], kept[:, 2])
+
+
+def test_evaluation_scores_the_prompt_alone(parts):
+    trainer, batch = parts()
+    model = trainer.model.eval()
+    loss, scores, targets = trainer.prediction_step(model, dict(batch), False)
+    processor = trainer.processing_class
+    text = processor.encode_text(6)
+    audio = {name: batch[name] for name in ("input_features", "input_features_mask")}
+    expected = model.score_emotions(**text, **audio, candidate_ids=processor.candidate_ids(LABELS.words))
+    torch.testing.assert_close(scores, expected)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, targets))
+    # Other answers in the same batch change nothing.
+    other = trainer.data_collator(
+        [{**trainer.eval_dataset[index], "emotion": "angry"} for index in (0, 5, 20, 40, 41, 70)]
+    )
+    torch.testing.assert_close(trainer.prediction_step(model, other, False)[1], expected)
+
+
+def test_stages_are_one_function_and_two_mixes():
+    rows = [{"id": str(index), "language": language} for index, language in enumerate(["en", "pl", "en", None, "de"])]
+
+    def ids(*arguments: str) -> str:
+        return "".join(row["id"] for row in stage_rows(rows, *arguments))
+
+    assert ids("1") == "02"
+    assert ids("2", "add") == ids("joint") == "01234"
+    assert ids("2", "replace") == "134"
+
+
+def test_two_stages_learn_the_tones_and_hold_the_same_speakers_out(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    first_dir = str(tmp_path / "first")
+    learn = ["--num_train_epochs", "8", "--validation_fraction", "0.3"]
+    first = train(rows, *recipe("--stage", "1", "--output_dir", first_dir, *learn))
+    second = train(rows, *recipe("--stage", "2", "--init_from", first_dir, *learn))
+    assert first["clips"]["train"] + first["clips"]["validation"] == 36
+    assert second["clips"]["train"] + second["clips"]["validation"] == 72
+    assert first["clips"]["validation"] > 0
+    assert second["validation"]["eval_UA"] >= 0.5, "four tones an octave apart should be told apart"
+
+
+def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
+    rows = [row for row in read_corpus("folder", tones).rows if row["language"] == "pl"]
+    with pytest.raises(ValueError, match=r"stage 1 finds no training rows; the corpora given are in pl"):
+        train(rows, *recipe("--stage", "1"))

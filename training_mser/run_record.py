@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which run a folder belongs to: a rerun goes on with its own work and never with another's."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation_mser.whole_files import whole_file
+
+from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from .checkpoints import last_checkpoint
+from .clips import Clip
+
+
+RECORD = "run.json"
+RESULTS = "train_results.json"
+# What decides the result. Where things lie, how they are logged and what machine runs them does not.
+STOCK_SETTINGS = (
+    "learning_rate num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 "
+    "adam_beta2 adam_epsilon weight_decay max_grad_norm lr_scheduler_type lr_scheduler_kwargs warmup_steps seed "
+    "data_seed eval_strategy eval_steps save_strategy save_steps metric_for_best_model load_best_model_at_end"
+).split()
+MACHINE_SETTINGS = {"corpora", "cache_dir", "cache_gb", "resume"}
+
+
+def describe_run(
+    model: ModelArguments,
+    data: DataArguments,
+    training: MSERTrainingArguments,
+    clips: Sequence[Clip],
+    num_processes: int,
+) -> dict[str, Any]:
+    """All that decides a run's result, as JSON-ready values."""
+    own = {field.name for field in dataclasses.fields(training) if field.name in MSERTrainingArguments.__annotations__}
+    stock = training.to_dict()
+    settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
+    settings |= {name: stock[name] for name in own}
+    settings = {name: value for name, value in sorted(settings.items()) if name not in MACHINE_SETTINGS}
+    keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
+    return json.loads(
+        json.dumps(settings | {"clips": hashlib.sha256(keys.encode()).hexdigest(), "num_processes": num_processes})
+    )
+
+
+def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of this very run where it has ended already."""
+    folder = Path(output_dir)
+    if _read(folder / RECORD) != run:
+        return None
+    return _read(folder / RESULTS)
+
+
+def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
+    """
+    Makes a folder this run's, and says from which checkpoint it goes on.
+
+    Args:
+        output_dir: made if need be.
+        run: what `describe_run` says.
+        resume: go on from what is there; otherwise checkpoints that are there are deleted.
+
+    Raises:
+        ValueError: the folder holds checkpoints of a run with other settings; the first of these are named.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = last_checkpoint(folder)
+    earlier = _read(folder / RECORD)
+    if not resume:
+        for old in folder.glob("checkpoint-*"):
+            shutil.rmtree(old)
+        checkpoint = None
+    elif checkpoint is not None and earlier is not None and earlier != run:
+        changed = [name for name in run if earlier.get(name) != run[name]]
+        told = ", ".join(f"{name} {earlier.get(name)!r} -> {run[name]!r}" for name in changed[:3] if name != "clips")
+        raise ValueError(
+            f"{folder} holds checkpoints of a run with other settings ({told or 'other clips'}); "
+            "give another --output_dir, or --no_resume to delete them and start anew"
+        )
+    (folder / RESULTS).unlink(missing_ok=True)
+    with whole_file(folder / RECORD) as file:
+        json.dump(run, file, indent=2)
+    return checkpoint
+
+
+def stopped_early(checkpoint: str) -> bool:
+    """Whether training had decided to stop when this checkpoint was saved."""
+    state = _read(Path(checkpoint) / "trainer_state.json") or {}
+    control = state.get("stateful_callbacks", {}).get("TrainerControl", {})
+    return bool(control.get("args", {}).get("should_training_stop"))
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
