@@ -29,10 +29,10 @@ SIZES = {
     "small": (70, 28, 14, ["--num_train_epochs", "2"]),
 }
 INTRODUCTION = (
-    "Synthetic speech: espeak-ng voices, the emotion put in by published prosody rules. Trained on English (stage 1) and "
-    "on English, French, German, Italian, Mandarin and Spanish (stage 2), everything from random weights; tested on Greek, "
-    "Russian and Persian, spoken by voices that were not trained on. It shows that the parts work together. It says "
-    "nothing of human speech."
+    "Synthetic speech: espeak-ng voices, the emotion put in by published prosody rules. Trained on English (stage 1) "
+    "and on English, French, German, Italian, Mandarin and Spanish (stage 2), all from random weights; tested on "
+    "Greek, Russian and Persian, spoken by voices that were not trained on. It shows that the parts work together. It "
+    "says nothing of human speech."
 )
 
 
@@ -45,8 +45,8 @@ def run(args: DemoArguments) -> int:
 
     folder = Path(args.output_dir)
     english, other, held_out, flags = SIZES[args.size]
-    counts = {language: other for language in DEMO_LANGUAGES} | {"en": english}
-    counts |= {language: held_out for language in HELD_OUT_LANGUAGES}
+    counts = dict.fromkeys(DEMO_LANGUAGES, other) | {"en": english}
+    counts |= dict.fromkeys(HELD_OUT_LANGUAGES, held_out)
     print(f"1/5 Speech in {len(counts)} languages -> {folder / 'speech'}")
     rows = write_demo_speech(folder / "speech", languages=list(counts), clips_per_language=counts, seed=args.seed)
     training = [row for row in rows if row["language"] not in HELD_OUT_LANGUAGES]
@@ -55,20 +55,17 @@ def run(args: DemoArguments) -> int:
     print("2/5 Stage 1: English")
     first = train_stage("tiny/stage1", training, folder / "stage1", flags)
     print("3/5 Stage 2: five more languages")
-    second = train_stage(
-        "tiny/stage2", training, folder / "stage2", [*flags, "--init_from", str(folder / "stage1")]
-    )
+    second = train_stage("tiny/stage2", training, folder / "stage2", [*flags, "--init_from", str(folder / "stage1")])
 
     print("4/5 Evaluation on Greek, Russian and Persian, which it never heard")
     model, processor = load_model(str(folder / "stage2"))
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
     corpora = {f"demo-{code}": [row for row in rows if row["language"] == code] for code in HELD_OUT_LANGUAGES}
-    results = evaluate_corpora(
-        model, processor, corpora, "seven", output_dir=folder, model_name=str(folder / "model")
-    )
+    results = evaluate_corpora(model, processor, corpora, "seven", output_dir=folder, model_name=str(folder / "model"))
     for name, figures in [*results["corpora"].items(), ("all three", results["pooled"])]:
-        print(f"    {name:<10} UA {figures['UA']:.3f}  WA {figures['WA']:.3f}  (chance {figures['chance']:.3f}, n {figures['n']})")
+        chance = f"chance {figures['chance']:.3f}, n {figures['n']}"
+        print(f"    {name:<10} UA {figures['UA']:.3f}  WA {figures['WA']:.3f}  ({chance})")
 
     print("5/5 One prediction")
     tested = [row for rows_of_one in corpora.values() for row in rows_of_one]
@@ -104,6 +101,7 @@ def predict_one(model: Any, processor: Any, row: Mapping[str, Any], words: Seque
 
     path = row["audio"]["path"]
     (answer,) = recognise(model, processor, [path], words)
+    assert answer.scores is not None and answer.label is not None, "the demo's own clips can be read"
     print(f"    {path} ({row['language']}): {row['transcript']}")
     for word, probability in sorted(answer.scores.items(), key=lambda item: -item[1]):
         print(f"    {word:<9}{probability:6.3f} {'█' * round(40 * probability)}")

@@ -52,7 +52,7 @@ def run(args: ProbeArguments) -> int:
             rows = [row for row in read_corpus(name, path).rows if labels.map(row["emotion"]) is not None]
             if limit and len(rows) > limit:
                 rows = [rows[index] for index in sorted(random.choice(len(rows), limit, replace=False))]
-            clips, rejected = index_clips(rows, [labels.map(row["emotion"]) for row in rows])
+            clips, rejected = index_clips(rows, labels)
             rejected += features.prepare(clips)
             unusable = {item.row["id"] for item in rejected}
             clips = [clip for clip in clips if clip.row["id"] not in unusable]

@@ -19,9 +19,7 @@ ARGUMENTS = (TrainArguments, ModelArguments, DataArguments, MSERTrainingArgument
 HELP = "train a model from a recipe, one stage a call"
 
 
-def run(
-    command: TrainArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments
-) -> int:
+def run(command: TrainArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments) -> int:
     """Reads the corpora, trains, and prints where the model is."""
     if not data.corpora:
         raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")

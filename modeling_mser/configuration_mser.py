@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of MSER: a Whisper encoder, an Emotion Q-Former and a causal language model."""
 
+from typing import Any
+
 from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
@@ -41,7 +43,7 @@ class MSERConfig(PreTrainedConfig):
     """
 
     model_type = "mser"
-    sub_configs_defaults = {
+    sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
         "audio_config": WhisperConfig,
         "qformer_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer"),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
@@ -63,15 +65,15 @@ class MSERConfig(PreTrainedConfig):
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         self.qformer_config.encoder_hidden_size = self.audio_config.d_model
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
-        self.used_encoder_layers  # noqa: B018 - a wrong `encoder_layers` is to be refused here, not in the first forward
+        self.used_encoder_layers  # noqa: B018 - a wrong `encoder_layers` is refused here, not in the first forward
 
     @property
     def used_encoder_layers(self) -> tuple[int, ...]:
-        """The encoder layers that the Q-Former sees, as sorted indices; raises `ValueError` on an impossible choice."""
+        """The encoder layers that the Q-Former sees, sorted; raises `ValueError` on an impossible choice."""
         depth = self.audio_config.encoder_layers
         if self.encoder_layers == "last":
             return (depth,)

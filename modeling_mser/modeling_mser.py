@@ -149,7 +149,8 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
             input_features_mask: `(batch_size, num_frames)`.
 
         Returns:
-            `(batch_size, num_layers, ceil(num_frames / 2), d_model)` and its mask `(batch_size, ceil(num_frames / 2))`.
+            `(batch_size, num_layers, ceil(num_frames / 2), d_model)` and its mask
+            `(batch_size, ceil(num_frames / 2))`.
         """
         layers = self.config.used_encoder_layers
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.config.freeze_audio):
@@ -193,10 +194,11 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         """
         is_audio = input_ids == self.config.audio_token_id
         counts = is_audio.sum(-1)
-        if not bool((counts == audio_embeds.shape[1]).all()):
+        wanted = audio_embeds.shape[1]
+        if not bool((counts == wanted).all()):
             raise ValueError(
                 f"input_ids hold {counts.tolist()} audio tokens (id {self.config.audio_token_id}) a row, the model "
-                f"{audio_embeds.shape[1]}; make the inputs with a processor of num_query_tokens={audio_embeds.shape[1]}"
+                f"has {wanted} queries; make the inputs with a processor of num_query_tokens={wanted}"
             )
         # The placeholder may lie outside the embedding matrix, so that no frozen language model need be resized.
         inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
@@ -285,7 +287,7 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         """
         audio = self.get_audio_features(input_features, input_features_mask)
         embeds = self.merge_audio(input_ids, audio.pooler_output)
-        # Handed over as embeddings, the placeholders never meet a logits processor, for which they may be out of range.
+        # Handed over as embeddings, the placeholders never meet a logits processor, whose range they may leave.
         return super().generate(inputs_embeds=embeds, attention_mask=attention_mask, **kwargs)
 
     @torch.no_grad()
@@ -320,9 +322,7 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         scores, lengths = score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
         if prior_correction:
             audio_prior = self.get_audio_features(self._silence())
-            prior_embeds = self.merge_audio(
-                input_ids, audio_prior.pooler_output.expand(input_ids.shape[0], -1, -1)
-            )
+            prior_embeds = self.merge_audio(input_ids, audio_prior.pooler_output.expand(input_ids.shape[0], -1, -1))
             scores = scores - score_candidates(self.language_model, prior_embeds, attention_mask, candidate_ids)[0]
         return scores / lengths if length_normalize else scores
 
@@ -424,12 +424,12 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         missing |= {str(key) for key in info["mismatched_keys"]}
         if missing:
             raise BackboneError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} weights, {min(missing)} among them, and names no "
-                "backbone to take them from; save it with `save_pretrained(…, include_backbones=True)` or name the "
+                f"{pretrained_model_name_or_path} lacks {len(missing)} weights, {min(missing)} among them, and names "
+                "no backbone to take them from; save it with `save_pretrained(…, include_backbones=True)` or name the "
                 "backbones with `audio_backbone=` and `text_backbone=`"
             )
         info["missing_keys"] = missing
-        return (model, info) if with_info else model
+        return (model, info) if with_info else model  # type: ignore[return-value]
 
     def save_pretrained(self, save_directory: str, *args: Any, include_backbones: bool = False, **kwargs: Any) -> None:
         """
@@ -450,4 +450,4 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         return {key for key in self.state_dict() if key.startswith(tuple(prefixes))} if prefixes else set()
 
 
-__all__ = ["MSEROutput", "MSERForEmotionGeneration"]
+__all__ = ["MSERForEmotionGeneration", "MSEROutput"]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Emotion Q-Former: learned queries that draw what matters for emotion out of the encoder's frames."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel
@@ -52,7 +54,7 @@ class EmotionQFormer(nn.Module):
         ).last_hidden_state
 
     @classmethod
-    def from_bert(cls, path_or_id: str, config: MSERConfig, **kwargs) -> "EmotionQFormer":
+    def from_bert(cls, path_or_id: str, config: MSERConfig, **kwargs: Any) -> "EmotionQFormer":
         """
         An Emotion Q-Former whose self-attention, feed-forward layers and norms are BERT's; the cross-attention and
         the queries, which BERT has not, are initialised at random.

@@ -73,7 +73,7 @@ def score_candidates(
         `(num_words,)`.
     """
     tree = CandidateTree.build(candidate_ids, inputs_embeds.device)
-    batch_size, prefix_length = attention_mask.shape
+    batch_size = attention_mask.shape[0]
     position_ids = positions_from_mask(attention_mask)
     prefix = language_model(
         inputs_embeds=inputs_embeds,

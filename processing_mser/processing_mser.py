@@ -176,7 +176,10 @@ class MSERProcessor(ProcessorMixin):
         `[bos, audio x K, prompt, (emotion, eos)]` as token ids, with mask and, where there is an emotion, labels; for
         audio whose encoder output is already at hand. Arguments and tensors as in `__call__`.
         """
-        prompts = [self.prompt if prompt is None else prompt] * batch_size if _is_one(prompt) else list(prompt)
+        if prompt is None or isinstance(prompt, str):
+            prompts = [self.prompt if prompt is None else prompt] * batch_size
+        else:
+            prompts = list(prompt)
         for name, given in (("emotion", emotion), ("prompt", prompts)):
             if given is not None and len(given) != batch_size:
                 raise ValueError(f"{len(given)} values of {name} for {batch_size} clips; give one a clip")
@@ -219,10 +222,6 @@ class MSERProcessor(ProcessorMixin):
     def parse_emotions(self, texts: Sequence[str], words: Sequence[str]) -> list[str]:
         """Free texts to words of a set, or `"unparsed"`."""
         return [parse_emotion(text, words) for text in texts]
-
-
-def _is_one(prompt: str | Sequence[str] | None) -> bool:
-    return prompt is None or isinstance(prompt, str)
 
 
 __all__ = ["PROMPTS", "MSERProcessor"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recipe says: the model, the data, and the training. One YAML, three dataclasses, no other source of settings."""
+"""What a recipe says: the model, the data and the training. One YAML, three dataclasses, no other settings."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -16,7 +16,7 @@ class ModelArguments:
     > Where it starts
 
     `init_from` continues a checkpoint (stage 2 after stage 1) and leaves the other arguments of this group aside, but
-    for what is frozen. Without it each part takes its weights from its backbone or, without one, is random and trained.
+    for what is frozen. Without it each part has its backbone's weights or, without one, is random and trained.
     """
 
     init_from: str | None = field(default=None, metadata={"help": "Checkpoint to go on from (stage 2 after stage 1)."})
@@ -43,7 +43,7 @@ class ModelArguments:
     prompt_version: str = field(default="v1", metadata={"help": "Prompt template."})
     pad_to: str = field(default="longest", metadata={"help": '"longest" under a mask, or "30s" as stock Whisper.'})
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.encoder_layers not in ("last", "weighted"):
             self.parsed_layers  # noqa: B018 - refuse nonsense before anything is loaded
 
@@ -81,7 +81,9 @@ class DataArguments:
         default=0.15, metadata={"help": "Share of the speakers of each corpus held out for choosing the checkpoint."}
     )
     split_seed: int = field(default=0, metadata={"help": "Seed of the speaker split; the same in both stages."})
-    views: int = field(default=1, metadata={"help": "Augmented views of each training clip, the clip itself included."})
+    views: int = field(
+        default=1, metadata={"help": "Augmented views of each training clip, the clip itself included."}
+    )
     cache_dir: str = field(
         default="~/.cache/mser-llm", metadata={"help": "Where features are kept, so that each clip is encoded once."}
     )
@@ -136,10 +138,14 @@ class MSERTrainingArguments(TrainingArguments):
         default=True, metadata={"help": "Early stopping goes on counting where it was; needed for an exact resume."}
     )
     resume: bool = field(
-        default=True, metadata={"help": "Go on from the last whole checkpoint in output_dir; otherwise delete those that are there."}
+        default=True,
+        metadata={
+            "help": "Go on from the last whole checkpoint in output_dir; otherwise delete those that are there."
+        },
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.
-        self.dataloader_pin_memory = self.dataloader_pin_memory and torch.accelerator.is_available()
+        if not torch.accelerator.is_available():
+            self.dataloader_pin_memory = False

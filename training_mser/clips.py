@@ -3,7 +3,7 @@
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import soundfile
 from tqdm.auto import tqdm
 
-from processing_mser import MAX_SECONDS, AudioError
+from processing_mser import MAX_SECONDS, AudioError, LabelSet
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Clip:
         seconds: from the header.
     """
 
-    row: dict[str, Any]
+    row: Mapping[str, Any]
     emotion: str
     key: str
     seconds: float
@@ -37,25 +37,25 @@ class Clip:
 class Rejection:
     """A row that cannot be trained on, and why."""
 
-    row: dict[str, Any]
+    row: Mapping[str, Any]
     reason: str
 
 
 def index_clips(
-    rows: Sequence[dict[str, Any]], emotions: Iterable[str], max_seconds: float = MAX_SECONDS
+    rows: Sequence[Mapping[str, Any]], labels: LabelSet, max_seconds: float = MAX_SECONDS
 ) -> tuple[list[Clip], list[Rejection]]:
     """
     Hashes every file and reads its header; a file that is missing, not audio or too long is rejected, not fatal.
 
     Args:
-        rows: of the row schema.
-        emotions: the label set's word of each row.
+        rows: of the row schema, each with an emotion of the label set.
+        labels: the label set.
         max_seconds: longer clips are rejected, since cutting one would give its pieces a label that nobody gave them.
     """
 
-    def index(item: tuple[dict[str, Any], str]) -> Clip | Rejection:
-        row, emotion = item
-        audio = row["audio"]
+    def index(row: Mapping[str, Any]) -> Clip | Rejection:
+        audio, emotion = row["audio"], labels.map(row["emotion"])
+        assert emotion is not None, "rows outside the label set are dropped, and counted, before"
         try:
             data = audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
             info = soundfile.info(io.BytesIO(data))
@@ -63,14 +63,12 @@ def index_clips(
             return Rejection(row, f"{audio['path']}: {error}")
         seconds = info.frames / info.samplerate
         if seconds > max_seconds:
-            error = AudioError(
-                audio["path"], f"longer than {max_seconds:g} s ({seconds:.1f} s)", "cut it into labelled pieces"
-            )
-            return Rejection(row, str(error))
+            problem = f"longer than {max_seconds:g} s ({seconds:.1f} s)"
+            return Rejection(row, str(AudioError(audio["path"], problem, "cut it into labelled pieces")))
         return Clip(row, emotion, hashlib.sha256(data).hexdigest(), seconds)
 
     with ThreadPoolExecutor() as pool:
-        found = pool.map(index, zip(rows, emotions, strict=True))
+        found = pool.map(index, rows)
         indexed = list(tqdm(found, total=len(rows), desc="Reading clips", unit="clip"))
     clips = [item for item in indexed if isinstance(item, Clip)]
     return clips, [item for item in indexed if isinstance(item, Rejection)]

@@ -4,7 +4,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -14,11 +14,24 @@ from processing_mser import AudioError, LabelSet, MSERProcessor, load_audio
 from processing_mser.augmentation_mser import WaveformAugmenter
 
 from .clips import Clip, Rejection
-from .feature_cache import FeatureCache, FeatureEncoder
+from .feature_cache import FeatureCache
 
 
 ENCODING_BATCH = 16
 BATCHES_PER_SHARD = 32
+
+
+class WaveformEncoder(Protocol):
+    """What `ClipFeatures` asks of an encoder."""
+
+    processor: MSERProcessor
+
+    @property
+    def bytes_per_second(self) -> float: ...
+
+    def fingerprint(self) -> str: ...
+
+    def __call__(self, waveforms: list[np.ndarray]) -> list[torch.Tensor]: ...
 
 
 class ClipFeatures:
@@ -26,14 +39,14 @@ class ClipFeatures:
     Features of clips and of their views, encoded once each.
 
     Args:
-        encoder: makes features of waveforms.
+        encoder: makes features of waveforms, batch by batch.
         cache_dir: root of all caches on this machine; `~` is expanded.
         cache_gb: bound on what these clips may take, in GB; the clips past it are encoded at each use.
         augmenter: makes the views past the first; needed only where there are any.
     """
 
     def __init__(
-        self, encoder: FeatureEncoder, cache_dir: str, cache_gb: float, augmenter: WaveformAugmenter | None = None
+        self, encoder: WaveformEncoder, cache_dir: str, cache_gb: float, augmenter: WaveformAugmenter | None = None
     ):
         self.encoder, self.augmenter = encoder, augmenter
         self.budget = cache_gb * 1e9
@@ -45,7 +58,8 @@ class ClipFeatures:
         Encodes what is not yet there; a clip that cannot be read in full is rejected.
 
         The batches are fixed by the clips alone, whatever is there already, because a batch's composition moves
-        features in their last digit and an interrupted run shall end as an unbroken one does. Processes share the work.
+        features in their last digit and an interrupted run shall end as an unbroken one does. Processes share the
+        work.
 
         Args:
             clips: of the training and validation data.
@@ -85,8 +99,7 @@ class ClipFeatures:
                     rejections.append(Rejection(clip.row, str(error)))
             if waveforms:
                 shard |= {
-                    self.name(*job): features
-                    for job, features in zip(readable, self.encoder(waveforms), strict=True)
+                    self.name(*job): features for job, features in zip(readable, self.encoder(waveforms), strict=True)
                 }
             if number % BATCHES_PER_SHARD == 0 or number == len(mine):
                 self.cache.write(shard)
@@ -106,14 +119,19 @@ class ClipFeatures:
 
     def name(self, clip: Clip, view: int) -> str:
         """A view's name in the cache; that of a clip itself does not depend on the augmentation."""
-        return clip.key if view == 0 else f"{clip.key}-{self.augmenter.seed}-{view}"
+        return clip.key if view == 0 else f"{clip.key}-{self._views.seed}-{view}"
 
     def _waveform(self, clip: Clip, view: int) -> np.ndarray:
         processor = self.encoder.processor
         audio = clip.row["audio"]
         source = audio["path"] if audio["bytes"] is None else audio
         waveform = load_audio(source, processor.sampling_rate, max_seconds=processor.max_seconds)
-        return waveform if view == 0 else self.augmenter.view(waveform, clip.key, view, processor.sampling_rate)
+        return waveform if view == 0 else self._views.view(waveform, clip.key, view, processor.sampling_rate)
+
+    @property
+    def _views(self) -> WaveformAugmenter:
+        assert self.augmenter is not None, "views were asked for without an augmenter"
+        return self.augmenter
 
 
 class EmotionDataset(torch.utils.data.Dataset):

@@ -39,22 +39,23 @@ class FeatureEncoder:
         """Features of mono waveforms `(num_samples,)` at the processor's rate, in their order."""
         inputs = self.processor.extract_features(waveforms)
         features, mask = inputs["input_features"], inputs["input_features_mask"]
+        lengths = mask.sum(-1)
         if self.encodes:
             device = self.model.device
-            features, mask = self.model.encode_audio(features.to(device), mask.to(device))
-            features, mask = features.transpose(-1, -2).cpu(), mask.cpu()
-        lengths = mask.sum(-1).tolist()
-        clips = [feature[..., :length] for feature, length in zip(features, lengths, strict=True)]
-        if self.encodes:
-            clips = [clip.transpose(-1, -2) for clip in clips]
+            states, _ = self.model.encode_audio(features.to(device), mask.to(device))
+            lengths = (lengths + 1) // 2
+            clips = [state[:, :length] for state, length in zip(states.cpu(), lengths.tolist(), strict=True)]
+        else:
+            clips = [feature[:, :length] for feature, length in zip(features, lengths.tolist(), strict=True)]
         return [clip.to(torch.float16).contiguous() for clip in clips]
 
     @property
     def bytes_per_second(self) -> float:
         """Of one clip's features."""
+        encoder = self.model.audio_tower.config
         if self.encodes:
-            return 50 * len(self.model.config.used_encoder_layers) * self.model.config.audio_config.d_model * 2
-        return 100 * self.model.config.audio_config.num_mel_bins * 2
+            return 50 * len(self.model.config.used_encoder_layers) * encoder.d_model * 2
+        return 100 * encoder.num_mel_bins * 2
 
     def fingerprint(self) -> str:
         """Of everything but the clip that decides its features: weights, layers, feature extraction, padding."""

@@ -127,6 +127,4 @@ def probe_layers(
 
 
 def _probe(regularisation: float) -> Any:
-    return make_pipeline(
-        StandardScaler(), LogisticRegression(C=regularisation, class_weight="balanced", max_iter=500)
-    )
+    return make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, class_weight="balanced", max_iter=500))

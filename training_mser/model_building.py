@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
@@ -129,6 +129,10 @@ def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: 
     return None if backbone is None else AutoConfig.from_pretrained(_expanded(backbone), revision=revision)
 
 
+@overload
+def _expanded(path_or_id: str) -> str: ...
+@overload
+def _expanded(path_or_id: None) -> None: ...
 def _expanded(path_or_id: str | None) -> str | None:
     """With `$VARIABLES` and `~` filled in, so that a recipe can say where backbones lie on any machine."""
     if path_or_id is None:

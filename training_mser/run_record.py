@@ -19,11 +19,12 @@ from .clips import Clip
 RECORD = "run.json"
 RESULTS = "train_results.json"
 # What decides the result. Where things lie, how they are logged and what machine runs them does not.
-STOCK_SETTINGS = (
-    "learning_rate num_train_epochs max_steps per_device_train_batch_size gradient_accumulation_steps optim adam_beta1 "
-    "adam_beta2 adam_epsilon weight_decay max_grad_norm lr_scheduler_type lr_scheduler_kwargs warmup_steps seed "
-    "data_seed eval_strategy eval_steps save_strategy save_steps metric_for_best_model load_best_model_at_end"
-).split()
+STOCK_SETTINGS = [
+    *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "max_steps"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "max_grad_norm", "seed", "data_seed"),
+    *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model", "load_best_model_at_end"),
+]
 MACHINE_SETTINGS = {"corpora", "cache_dir", "cache_gb", "resume"}
 
 

@@ -2,6 +2,7 @@
 """The order of an epoch: batches in which every emotion, and every language within it, has its share."""
 
 from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -11,9 +12,10 @@ class BalancedSampler(Sampler[int]):
     """
     An epoch's order in which emotions take turns and, within an emotion, groups (languages) take turns.
 
-    In any stretch of the order, and so in any batch cut out of it by however many processes, the counts of two emotions
-    differ by at most two, and so do those of two groups within an emotion: pairs of one emotion cross languages. An
-    epoch has as many items as there are clips; a rare class repeats its clips, each as often as any other of its own.
+    In any stretch of the order, and so in any batch cut out of it by however many processes, the counts of two
+    emotions differ by at most two, and so do those of two groups within an emotion: pairs of one emotion cross
+    languages. An epoch has as many items as there are clips; a rare class repeats its clips, each as often as any
+    other of its own.
 
     Args:
         emotions: of each clip.
@@ -40,7 +42,7 @@ class BalancedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         turns = {
-            emotion: _Turns([_Shuffled(indices, generator) for indices in cells.values()], generator)
+            emotion: _Turns([_Turns(indices, generator) for indices in cells.values()], generator)
             for emotion, cells in self.cells.items()
         }
         emotions = _Turns(list(turns.values()), generator)
@@ -50,17 +52,14 @@ class BalancedSampler(Sampler[int]):
             yield clip * self.views + view
 
 
-class _Turns(Iterator):
+class _Turns(Iterator[Any]):
     """Members in rounds, each round in a new random order."""
 
-    def __init__(self, members: list, generator: torch.Generator):
-        self.members, self.generator, self.order = members, generator, []
+    def __init__(self, members: list[Any], generator: torch.Generator):
+        self.members, self.generator = members, generator
+        self.order: list[int] = []
 
-    def __next__(self):
+    def __next__(self) -> Any:
         if not self.order:
             self.order = torch.randperm(len(self.members), generator=self.generator).tolist()
         return self.members[self.order.pop()]
-
-
-class _Shuffled(_Turns):
-    """Clips without replacement until all were had, then again."""

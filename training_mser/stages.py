@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training run: rows to clips, clips to features, features to a checkpoint that is the best on held-out speakers."""
+"""One training run: rows to clips, clips to features, features to the checkpoint that is best on held-out speakers."""
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from .trainer import MSERTrainer, Objective
 
 
 ENGLISH = "en"
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class TrainingData:
     rejections: list[Rejection]
 
 
-def stage_rows(rows: Sequence[dict[str, Any]], stage: str, mix: str = "add") -> list[dict[str, Any]]:
+def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
     """
     The rows of a stage: one function, two data mixes.
 
@@ -64,7 +65,7 @@ def stage_rows(rows: Sequence[dict[str, Any]], stage: str, mix: str = "add") -> 
     return list(rows)
 
 
-def prepare_data(rows: Sequence[dict[str, Any]], arguments: DataArguments) -> TrainingData:
+def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     """
     Rows of a stage to clips, split by speaker.
 
@@ -89,7 +90,7 @@ def prepare_data(rows: Sequence[dict[str, Any]], arguments: DataArguments) -> Tr
                 f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
                 f"and stage 1 needs English ({ENGLISH})"
             )
-        indexed, unusable = index_clips(chosen, [labels.map(row["emotion"]) for row in chosen])
+        indexed, unusable = index_clips(chosen, labels)
         clips.append(indexed)
         rejections += unusable
     return TrainingData(clips[0], clips[1], dict(dropped), rejections)
@@ -109,7 +110,7 @@ def training_objectives(arguments: MSERTrainingArguments) -> dict[str, tuple[flo
 
 
 def train(
-    rows: Sequence[dict[str, Any]],
+    rows: Sequence[Row],
     model_arguments: ModelArguments,
     data_arguments: DataArguments,
     arguments: MSERTrainingArguments,
@@ -132,7 +133,8 @@ def train(
     model, processor = build_model(model_arguments, labels.words)
     model.to(arguments.device)
     data = prepare_data(rows, data_arguments)
-    features = clip_features(FeatureEncoder(model, processor), data_arguments)
+    encoder = FeatureEncoder(model, processor)
+    features = clip_features(encoder, data_arguments)
     unreadable = features.prepare(data.train, data_arguments.views, state.process_index, state.num_processes)
     unreadable += features.prepare(data.validation, 1, state.process_index, state.num_processes)
     state.wait_for_everyone()
@@ -158,7 +160,7 @@ def train(
         processing_class=processor,
         train_dataset=EmotionDataset(data.train, features, labels, data_arguments.views),
         eval_dataset=EmotionDataset(data.validation, features, labels),
-        data_collator=EmotionCollator(processor, encoded=features.encoder.encodes),
+        data_collator=EmotionCollator(processor, encoded=encoder.encodes),
     )
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
@@ -216,4 +218,3 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
         print(f"Rejected: {rejection.reason}")
     if len(data.rejections) > 10:
         print(f"… and {len(data.rejections) - 10} more, all in train_results.json")
-

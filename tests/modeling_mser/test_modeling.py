@@ -136,7 +136,10 @@ def test_checkpoint_round_trip_keeps_scores(tiny, tmp_path: Path):
     model, processor = tiny
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
-    loaded, loaded_processor = MSERForEmotionGeneration.from_pretrained(tmp_path), MSERProcessor.from_pretrained(tmp_path)
+    loaded, loaded_processor = (
+        MSERForEmotionGeneration.from_pretrained(tmp_path),
+        MSERProcessor.from_pretrained(tmp_path),
+    )
     clips, words = waveforms(16000, 31773), ["happy", "very tired"]
     before = model.score_emotions(**processor(audio=clips), candidate_ids=processor.candidate_ids(words))
     after = loaded.score_emotions(**loaded_processor(audio=clips), candidate_ids=loaded_processor.candidate_ids(words))

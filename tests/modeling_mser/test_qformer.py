@@ -77,9 +77,9 @@ def test_from_bert_gives_the_blocks_of_a_real_bert():
 
 
 def test_from_bert_refuses_other_sizes_and_other_models(tmp_path: Path):
-    BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)).save_pretrained(
-        tmp_path / "bert"
-    )
+    BertModel(
+        BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
+    ).save_pretrained(tmp_path / "bert")
     with pytest.raises(ValueError, match=r"hidden_size is 32, the Q-Former's 384; set qformer_config.hidden_size: 32"):
         EmotionQFormer.from_bert(str(tmp_path / "bert"), bert_sized())
     fitting = bert_sized(hidden_size=32, intermediate_size=64, num_attention_heads=2)

@@ -41,7 +41,14 @@ def test_scores_equal_the_plain_loop(tiny, attention: str):
 
 
 def test_a_language_model_with_learned_positions_and_tied_embeddings_scores_alike(make_tiny):
-    text = {"model_type": "gpt2", "n_embd": 48, "n_layer": 2, "n_head": 4, "n_positions": 64, "tie_word_embeddings": True}
+    text = {
+        "model_type": "gpt2",
+        "n_embd": 48,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 64,
+        "tie_word_embeddings": True,
+    }
     _, processor = make_tiny()
     vocabulary = len(processor.tokenizer)
     model, processor = make_tiny(text_config=text | {"vocab_size": vocabulary})

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs `run-mser train` and kills it with SIGKILL at a given moment: a script for test_resume.py, not a test.
 
-interrupted_training.py MOMENT train RECIPE …, MOMENT one of `never`, `step:N`, `cache` (after the first encoded batch),
+interrupted_training.py MOMENT train RECIPE …, MOMENT one of `never`, `step:N`, `cache` (after the first shard),
 `save:begun` (the weights written, the optimiser not) and `save:written` (all written, not yet renamed).
 """
 

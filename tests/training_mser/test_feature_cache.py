@@ -8,6 +8,7 @@ import pytest
 import soundfile
 import torch
 
+from processing_mser import label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
 from training_mser.clips import Clip, Rejection, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator
@@ -21,8 +22,8 @@ def clips(tmp_path: Path) -> list[Clip]:
     for index, seconds in enumerate([0.5, 1.7, 0.9, 0.31, 1.2]):
         path = tmp_path / f"clip{index}.flac"
         soundfile.write(path, 0.1 * rng.standard_normal(int(16000 * seconds)), 16000)
-        rows.append({"id": str(index), "corpus": "c", "audio": {"bytes": None, "path": str(path)}})
-    found, rejected = index_clips(rows, ["happy"] * len(rows))
+        rows.append({"id": str(index), "corpus": "c", "emotion": "happy", "audio": {"bytes": None, "path": str(path)}})
+    found, rejected = index_clips(rows, label_set("four"))
     assert not rejected
     return found
 
@@ -101,8 +102,10 @@ def test_broken_clips_are_rejected_with_their_reason_and_cost_no_other(make_tiny
     soundfile.write(long, 0.1 * np.ones(31 * 16000), 16000)
     (tmp_path / "text.wav").write_text("not audio")
     names = ["silent.wav", "long.wav", "text.wav", "missing.wav"]
-    rows = [{"id": n, "corpus": "c", "audio": {"bytes": None, "path": str(tmp_path / n)}} for n in names]
-    indexed, rejected = index_clips(rows, ["sad"] * 4)
+    rows = [
+        {"id": n, "corpus": "c", "emotion": "sad", "audio": {"bytes": None, "path": str(tmp_path / n)}} for n in names
+    ]
+    indexed, rejected = index_clips(rows, label_set("four"))
     assert [item.row["id"] for item in rejected] == ["long.wav", "text.wav", "missing.wav"]
     assert "longer than 30 s (31.0 s); cut it into labelled pieces" in rejected[0].reason
     assert all(str(tmp_path) in item.reason for item in rejected)

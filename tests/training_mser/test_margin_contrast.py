@@ -57,7 +57,9 @@ def test_half_precision_and_a_batch_of_one_stay_finite():
     assert loss.item() == 0 and torch.isfinite(alone.grad).all()
 
 
-@pytest.mark.parametrize(("argument", "message"), [({"reduction": "max"}, '"mean" or "sum"'), ({"margin": 1.5}, "cosine")])
+@pytest.mark.parametrize(
+    ("argument", "message"), [({"reduction": "max"}, '"mean" or "sum"'), ({"margin": 1.5}, "cosine")]
+)
 def test_impossible_settings_are_refused(argument: dict, message: str):
     with pytest.raises(ValueError, match=message):
         MarginContrast(**argument)

@@ -38,7 +38,6 @@ def unbroken(tones: Path, tmp_path_factory: pytest.TempPathFactory):
     return outcome(folder)
 
 
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
 def test_a_killed_run_ends_as_an_unbroken_one(kind: str, tones: Path, tmp_path: Path, unbroken):

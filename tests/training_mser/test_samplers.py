@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An epoch's order: shares of emotions and languages in every batch, nothing lost, the same again for the same epoch."""
+"""An epoch's order: even shares of emotions and languages in every batch, and the same again for the same epoch."""
 
 from collections import Counter
 

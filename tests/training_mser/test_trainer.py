@@ -29,7 +29,7 @@ def parts(tones: Path, recipe):
         torch.manual_seed(0)
         model, processor = build_model(model_arguments, LABELS.words)
         rows = read_corpus("folder", tones).rows
-        clips, _ = index_clips(rows, [row["emotion"] for row in rows])
+        clips, _ = index_clips(rows, LABELS)
         features = ClipFeatures(FeatureEncoder(model, processor), data_arguments.cache_dir, data_arguments.cache_gb)
         features.prepare(clips)
         dataset = EmotionDataset(clips, features, LABELS)

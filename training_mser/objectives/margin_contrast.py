@@ -11,8 +11,8 @@ from ..gather import gather_with_gradient
 @dataclass(frozen=True)
 class MarginContrast:
     """
-    `w1 * y_ij * (1 - S_ij) + w2 * (1 - y_ij) * max(0, S_ij - m)` over the ordered pairs of a batch, S the cosine of two
-    emotion embeddings and y whether they share an emotion. A pair of a clip with itself contributes zero.
+    `w1 * y_ij * (1 - S_ij) + w2 * (1 - y_ij) * max(0, S_ij - m)` over the ordered pairs of a batch, S the cosine of
+    two emotion embeddings and y whether they share an emotion. A pair of a clip with itself contributes zero.
 
     The batch is that of all processes. Under gradient accumulation it is the micro-batch: a contrast over four
     micro-batches of eight sees 4 x 64 pairs, not the 1024 of one batch of 32, and no rescaling makes up for the
@@ -31,7 +31,7 @@ class MarginContrast:
     margin: float = 0.0
     reduction: str = "mean"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.reduction not in ("mean", "sum"):
             raise ValueError(f'reduction is {self.reduction!r}; give "mean" or "sum"')
         if not -1.0 <= self.margin <= 1.0:
