@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`MSERProcessor`: the order of its tokens, features that know no batch-mates, and the way through a folder."""
+
+import io
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
+
+from processing_mser import EMOTIONS, PROMPTS, AudioError, AudioTooLongError, MSERProcessor
+from training_mser.tokenizer import build_tokenizer
+
+
+RATE = 16_000
+K = 3
+LLAMA_RESERVED = "<|reserved_special_token_0|>"
+
+
+def extractor() -> WhisperFeatureExtractor:
+    return WhisperFeatureExtractor(feature_size=20)
+
+
+def make(tokenizer: PreTrainedTokenizerFast | None = None, **kwargs) -> MSERProcessor:
+    return MSERProcessor(extractor(), tokenizer or build_tokenizer(), num_query_tokens=K, **kwargs)
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    return (0.1 * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
+
+
+def byte_tokenizer(*added: str, adds_bos: bool = False, **special: str) -> PreTrainedTokenizerFast:
+    """One token a byte, then the added tokens: a stand-in for tokenizers that do not travel with a test."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([*special.values(), *added])
+    if adds_bos:
+        bos = special["bos_token"]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
+        )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special)
+
+
+def without_special(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+# Text
+
+
+def test_the_order_is_bos_audio_prompt_emotion_eos_and_only_the_answer_is_learnt():
+    processor = make()
+    tokenizer = processor.tokenizer
+    inputs = processor(audio=[noise(8000)], emotion=["sad"])
+    prompt, answer = without_special(tokenizer, PROMPTS["v1"]), without_special(tokenizer, " sad")
+    audio_id = tokenizer.get_vocab()["<|audio|>"]
+    expected = [tokenizer.bos_token_id, *[audio_id] * K, *prompt, *answer, tokenizer.eos_token_id]
+    assert inputs["input_ids"].tolist() == [expected]
+    learnt = [*answer, tokenizer.eos_token_id]
+    assert inputs["labels"].tolist() == [[-100] * (len(expected) - len(learnt)) + learnt]
+    assert inputs["attention_mask"].tolist() == [[1] * len(expected)]
+    question = processor(audio=[noise(8000)])
+    assert question["input_ids"].tolist() == [expected[: -len(learnt)]]
+    assert "labels" not in question
+
+
+def test_padding_is_on_the_right_for_training_and_on_the_left_for_answering():
+    processor = make()
+    tokenizer, clips = processor.tokenizer, [noise(8000), noise(9000)]
+    short, long = processor.candidate_ids(["sad", "very, very tired"])
+    assert len(short) < len(long)
+    inputs = processor(audio=clips, emotion=["sad", "very, very tired"])
+    gap = len(long) - len(short)
+    assert inputs["attention_mask"].tolist()[0][-gap:] == [0] * gap
+    assert inputs["input_ids"].tolist()[0][-gap:] == [tokenizer.pad_token_id] * gap
+    assert inputs["labels"].tolist()[0][-gap - len(short) :] == short + [-100] * gap
+    assert inputs["labels"].tolist()[1][-len(long) :] == long
+
+    prompts = ["Sad?", "How does the speaker feel?"]
+    asked = [without_special(tokenizer, prompt) for prompt in prompts]
+    question = processor(audio=clips, prompt=prompts)
+    gap = len(asked[1]) - len(asked[0])
+    assert gap > 0
+    start = [tokenizer.bos_token_id, *[processor.audio_token_id] * K]
+    assert question["input_ids"].tolist() == [[tokenizer.pad_token_id] * gap + start + asked[0], start + asked[1]]
+    assert question["attention_mask"].tolist()[0] == [0] * gap + [1] * len(start + asked[0])
+
+
+def test_the_padding_side_can_be_chosen():
+    processor, clips = make(), [noise(8000), noise(8000)]
+    left = processor(audio=clips, emotion=["sad", "very tired"], padding_side="left")
+    right = processor(audio=clips, emotion=["sad", "very tired"])
+    gap = int((right["attention_mask"] == 0).sum())
+    assert gap > 0
+    for name in ("input_ids", "attention_mask", "labels"):
+        assert torch.equal(left[name][0], right[name][0].roll(gap)), name
+        assert torch.equal(left[name][1], right[name][1]), name
+    asked = processor(audio=clips, prompt=["Sad?", "How does it sound?"], padding_side="right")
+    assert asked["attention_mask"][0, -1] == 0 and asked["attention_mask"][:, 0].tolist() == [1, 1]
+    with pytest.raises(ValueError, match=r"padding_side is 'middle'; give \"left\" or \"right\""):
+        processor(audio=clips, padding_side="middle")
+
+
+def test_a_prompt_of_ones_own_is_for_all_rows_or_one_a_row():
+    processor, clips = make(), [noise(8000), noise(8000)]
+    one = processor(audio=clips, prompt="Sad?", emotion=["sad", "sad"])
+    each = processor(audio=clips, prompt=["Sad?", "Sad?"], emotion=["sad", "sad"])
+    assert torch.equal(one["input_ids"], each["input_ids"])
+    assert processor.decode(one["input_ids"][0]) == "Sad? sad"
+    with pytest.raises(ValueError, match="3 values of prompt for 2 clips; give one a clip"):
+        processor(audio=clips, prompt=["a", "b", "c"])
+    with pytest.raises(ValueError, match="1 values of emotion for 2 clips; give one a clip"):
+        processor(audio=clips, emotion="sad")
+
+
+@pytest.mark.parametrize("version", PROMPTS)
+def test_a_template_is_asked_for_by_its_version(version: str):
+    processor = make(prompt_version=version)
+    assert processor.prompt == PROMPTS[version]
+    assert processor.decode(processor(audio=noise(8000))["input_ids"][0]) == PROMPTS[version]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"prompt_version": "v9"}, "prompt_version is 'v9'; known are v1, v2, v3"),
+        ({"pad_to": "10s"}, 'pad_to is \'10s\'; give "longest" or "30s"'),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_the_right_ones(given: dict, message: str):
+    with pytest.raises(ValueError) as caught:
+        make(**given)
+    assert str(caught.value) == message
+
+
+def test_what_the_processor_does_not_know_is_refused_and_not_swallowed():
+    processor = make()
+    with pytest.raises(ValueError, match="does not take truncation, max_length"):
+        processor(audio=noise(8000), truncation=True, max_length=10)
+    with pytest.raises(ValueError, match="does not take return_tensors='np'"):
+        processor(audio=noise(8000), return_tensors="np")
+    with pytest.raises(ValueError, match="needs audio"):
+        processor(emotion="sad")
+
+
+# Tokenizers
+
+
+def test_a_tokenizer_without_bos_starts_with_the_audio():
+    processor = make(byte_tokenizer(eos_token="<|im_end|>", pad_token="<|pad|>"))
+    inputs = processor(audio=noise(8000), emotion="sad")
+    ids = inputs["input_ids"][0].tolist()
+    assert ids[: K + 1] == [processor.audio_token_id] * K + without_special(processor.tokenizer, "W")
+    assert ids[-1] == processor.tokenizer.get_vocab()["<|im_end|>"]
+
+
+def test_a_tokenizer_without_padding_pads_with_eos_and_still_learns_eos():
+    tokenizer = byte_tokenizer(bos_token="<s>", eos_token="</s>")
+    assert tokenizer.pad_token is None
+    processor = make(tokenizer)
+    inputs = processor(audio=[noise(8000)] * 2, emotion=["sad", "angry"])
+    eos = tokenizer.get_vocab()["</s>"]
+    assert inputs["input_ids"][0, -3:].tolist() == [eos] * 3
+    # The first of them ends the word and is learnt; the two after it only fill the row.
+    assert inputs["labels"][0, -3:].tolist() == [eos, -100, -100]
+    assert inputs["attention_mask"][0, -3:].tolist() == [1, 0, 0]
+
+
+def test_llama_3_gives_its_first_reserved_token_to_the_audio_and_grows_by_none():
+    reserved = [LLAMA_RESERVED, "<|reserved_special_token_1|>"]
+    tokenizer = byte_tokenizer(*reserved, adds_bos=True, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>")
+    size = len(tokenizer)
+    processor = make(tokenizer)
+    assert processor.audio_token == LLAMA_RESERVED
+    assert len(processor.tokenizer) == size
+    ids = processor(audio=noise(8000), emotion="sad")["input_ids"][0].tolist()
+    assert ids.count(tokenizer.bos_token_id) == 1 and ids[0] == tokenizer.bos_token_id
+    assert ids[1 : K + 1] == [tokenizer.get_vocab()[LLAMA_RESERVED]] * K
+    assert make(tokenizer, audio_token=reserved[1]).audio_token_id == tokenizer.get_vocab()[reserved[1]]
+
+
+def test_a_tokenizer_that_has_no_placeholder_gets_one():
+    tokenizer = byte_tokenizer(bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    size = len(tokenizer)
+    processor = make(tokenizer)
+    assert len(processor.tokenizer) == size + 1
+    assert processor.audio_token_id == size
+    assert processor.decode([processor.audio_token_id]) == ""
+
+
+WORDS = ["happy", "very, very tired", "très étonné", "愤怒", "خشمگین", "σε αμηχανία", "so-so", "😀"]  # fmt: skip
+
+
+@pytest.mark.parametrize("tokenizer", [build_tokenizer, lambda: byte_tokenizer(eos_token="</s>")])
+def test_candidates_of_any_words_end_with_eos_and_decode_back(tokenizer):
+    processor = make(tokenizer())
+    candidates = processor.candidate_ids(WORDS)
+    assert all(ids[-1] == processor.tokenizer.eos_token_id for ids in candidates)
+    assert [processor.decode(ids) for ids in candidates] == WORDS
+    assert processor.batch_decode(candidates) == WORDS
+    # What is scored is what was learnt.
+    inputs = processor(audio=[noise(8000)] * len(WORDS), emotion=WORDS)
+    for labels, ids in zip(inputs["labels"], candidates, strict=True):
+        assert labels[labels != -100].tolist() == ids
+
+
+def test_generated_ids_become_words_of_the_set():
+    processor = make()
+    texts = ["Angry.", "the speaker is very tired", "happy or sad", "no idea"]
+    ids = [[*processor.tokenizer.encode(f" {text}"), processor.tokenizer.eos_token_id] for text in texts]
+    padded = [row + [processor.tokenizer.pad_token_id] * (99 - len(row)) for row in ids]
+    decoded = processor.batch_decode(torch.tensor(padded))
+    assert decoded == texts
+    words = ["angry", "very tired", "happy", "sad"]
+    assert processor.parse_emotions(decoded, words) == ["angry", "very tired", "unparsed", "unparsed"]
+
+
+# The project's own tokenizer
+
+
+def test_the_emotion_words_are_single_tokens_of_the_own_tokenizer():
+    processor = make()
+    assert all(len(ids) == 2 for ids in processor.candidate_ids(EMOTIONS))
+
+
+def test_the_own_tokenizer_gives_back_any_text():
+    tokenizer = build_tokenizer()
+    rng = random.Random(0)
+    # All of Unicode but the surrogates, which are no text, and the crowded beginning more often than the rest.
+    ranges = [(0x20, 0x7E), (0x00, 0x2FF), (0x370, 0x6FF), (0x700, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF)]
+    texts = ["", " ", "  a  b ", "it 's , not .", "a\r\n\tb\x00", "e\u0301", *PROMPTS.values()]
+    for _ in range(300):
+        low, high = rng.choice(ranges)
+        texts.append("".join(chr(rng.randint(low, high)) for _ in range(rng.randint(1, 40))))
+    for text in texts:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        assert tokenizer.decode(ids) == text, repr(text)
+        assert not set(ids) & set(tokenizer.all_special_ids), repr(text)
+
+
+# Features
+
+
+@pytest.mark.parametrize("samples", [1600, 1759, 1760, 16000, 31773, 31840, 479_999, 480_000])
+def test_a_clip_has_a_frame_each_10_ms_alone_and_in_any_batch_and_the_same_ones(samples: int):
+    processor, clip = make(), noise(samples)
+    alone = processor(audio=[clip])
+    assert alone["input_features"].shape == (1, 20, samples // 160)
+    assert alone["input_features_mask"].all()
+    stock = extractor()(clip, sampling_rate=RATE, padding="longest", truncation=False, return_tensors="pt")
+    assert torch.equal(alone["input_features"], stock["input_features"])
+    for mates in ([5000], [33333, 2000, 60001]):
+        batch = processor(audio=[*(noise(mate, seed=mate) for mate in mates), clip])
+        counts = [length // 160 for length in (*mates, samples)]
+        assert batch["input_features_mask"].dtype == torch.bool
+        assert batch["input_features_mask"].sum(-1).tolist() == counts
+        assert batch["input_features"].shape == (len(counts), 20, max(counts))
+        assert torch.equal(batch["input_features"][-1, :, : samples // 160], alone["input_features"][0])
+        assert not batch["input_features"][-1, :, samples // 160 :].any()
+        assert not batch["input_features_mask"][-1, samples // 160 :].any()
+
+
+def test_the_stock_extractor_counts_and_computes_another_clip_in_a_batch():
+    """Why features are computed clip by clip: should this fail, the stock batch call has become an alternative."""
+    stock, mate = extractor(), noise(48_000, seed=1)
+    given = {"sampling_rate": RATE, "padding": "longest", "truncation": False, "return_tensors": "pt"}
+    clip = noise(31_773)
+    alone, together = (stock(clips, return_attention_mask=True, **given) for clips in ([clip], [clip, mate]))
+    assert alone["attention_mask"].sum(-1).tolist() == [198]
+    assert together["attention_mask"].sum(-1).tolist() == [199, 300]
+    # Alone, the last window reaches past the end into a reflection; in a batch, into the padding.
+    clip = noise(32_000)
+    alone, together = (stock(clips, **given)["input_features"][0] for clips in ([clip], [clip, mate]))
+    assert alone.shape == (20, 200) and not torch.equal(alone, together[:, :200])
+
+
+def test_padded_to_30_s_everything_is_stock_whisper():
+    processor = make(pad_to="30s")
+    clips = [noise(1600), noise(31_773), noise(480_000)]
+    inputs = processor(audio=clips)
+    stock = extractor()(clips, sampling_rate=RATE, return_tensors="pt")["input_features"]
+    assert stock.shape == (3, 20, 3000)
+    assert torch.equal(inputs["input_features"], stock)
+    assert inputs["input_features_mask"].shape == (3, 3000) and inputs["input_features_mask"].all()
+
+
+@pytest.mark.parametrize("pad_to", ["longest", "30s"])
+def test_longer_than_30_s_is_an_error_and_never_cut(pad_to: str, tmp_path: Path):
+    processor = make(pad_to=pad_to)
+    assert processor.max_seconds == 30.0
+    with pytest.raises(AudioTooLongError, match=r"is too long \(30\.0 s, the most is 30 s\); "):
+        processor(audio=[noise(8000), noise(480_001)])
+    soundfile.write(tmp_path / "long.wav", noise(31 * 8000), 8000)
+    with pytest.raises(AudioTooLongError, match=r"long\.wav: is too long \(31\.0 s"):
+        processor(audio=str(tmp_path / "long.wav"))
+
+
+def test_a_broken_clip_names_itself(tmp_path: Path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(8000), RATE)
+    with pytest.raises(AudioError, match=r"silent\.wav: is silent"):
+        make()(audio=[noise(8000), tmp_path / "silent.wav"])
+
+
+def test_every_form_of_audio_is_the_same_clip(tmp_path: Path):
+    clip, path = noise(8000), tmp_path / "clip.wav"
+    soundfile.write(path, clip, RATE, subtype="FLOAT")
+    data = path.read_bytes()
+    processor = make()
+    with path.open("rb") as file:
+        forms = [
+            str(path), path, data, bytearray(data), io.BytesIO(data), file, clip, torch.from_numpy(clip),
+            np.stack([clip, clip]), clip.astype(np.float64), {"array": clip, "sampling_rate": RATE},
+            {"bytes": data, "path": "other.wav"}, {"bytes": data, "path": None}, {"bytes": None, "path": str(path)},
+        ]  # fmt: skip
+        batch = processor(audio=forms)
+    expected = processor(audio=clip)["input_features"]
+    for form, features in zip(forms, batch["input_features"], strict=True):
+        assert torch.equal(features, expected[0]), type(form)
+    assert torch.equal(processor(audio=tuple(forms[:2]))["input_features"], expected.expand(2, -1, -1))
+    # Another rate is resampled; an array without one is taken to be at the model's.
+    slow = {"array": noise(4000), "sampling_rate": 8000}
+    assert processor(audio=slow)["input_features_mask"].sum() == 50
+    assert processor(audio=noise(4000))["input_features_mask"].sum() == 25
+
+
+# A folder
+
+
+def test_a_folder_keeps_all_that_decides_the_input(tmp_path: Path):
+    tokenizer = byte_tokenizer(bos_token="<s>", eos_token="</s>")
+    processor = MSERProcessor(extractor(), tokenizer, num_query_tokens=5, prompt_version="v3", pad_to="30s")
+    processor.save_pretrained(tmp_path)
+    loaded = MSERProcessor.from_pretrained(tmp_path)
+    assert (loaded.num_query_tokens, loaded.prompt_version, loaded.pad_to) == (5, "v3", "30s")
+    assert loaded.audio_token_id == processor.audio_token_id
+    assert len(loaded.tokenizer) == len(processor.tokenizer)
+    assert loaded.tokenizer.pad_token == "</s>"
+    clips, emotions = [noise(8000), noise(31_773)], ["sad", "très étonné"]
+    before, after = processor(audio=clips, emotion=emotions), loaded(audio=clips, emotion=emotions)
+    assert set(before) == set(after)
+    for name, tensor in before.items():
+        assert torch.equal(after[name], tensor), name
+    assert set(processor(audio=clips)) == set(processor.model_input_names)
