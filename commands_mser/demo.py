@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser demo`: the whole path on speech that this machine makes itself, with no download and no GPU."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -61,6 +62,7 @@ def run(args: DemoArguments) -> int:
     model, processor = load_model(str(folder / "stage2"))
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
+    shutil.copyfile(folder / "stage2" / "README.md", folder / "model" / "README.md")
     corpora = {f"demo-{code}": [row for row in rows if row["language"] == code] for code in HELD_OUT_LANGUAGES}
     results = evaluate_corpora(model, processor, corpora, "seven", output_dir=folder, model_name=str(folder / "model"))
     for name, figures in [*results["corpora"].items(), ("all three", results["pooled"])]:

@@ -11,6 +11,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
+from transformers.utils.logging import disable_progress_bar
 
 from data_mser.splits import speaker_split
 from evaluation_mser.whole_files import whole_file
@@ -22,6 +23,7 @@ from .clips import Clip, Rejection, index_clips
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model, parameter_counts
+from .model_card import write_model_card
 from .objectives import MarginContrast
 from .progress import TrainingProgress
 from .run_record import RESULTS, claim, describe_run, finished_results
@@ -131,6 +133,8 @@ def train(
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
     model, processor = build_model(model_arguments, labels.words)
+    # From here on the library's bars only flicker between the lines: one for every save of a few megabytes.
+    disable_progress_bar()
     model.to(arguments.device)
     data = prepare_data(rows, data_arguments)
     encoder = FeatureEncoder(model, processor)
@@ -178,6 +182,7 @@ def train(
     }
     trainer.save_model()
     if state.is_main_process:
+        write_model_card(arguments.output_dir, model.config, processor, labels, data.train, results)
         with whole_file(Path(arguments.output_dir) / RESULTS) as file:
             json.dump(results, file, indent=2)
     state.wait_for_everyone()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from data_mser.reading import read_corpus
 from processing_mser import label_set
@@ -143,6 +144,11 @@ def test_two_stages_learn_the_tones_and_hold_the_same_speakers_out(tones: Path, 
     assert second["clips"]["train"] + second["clips"]["validation"] == 72
     assert first["clips"]["validation"] > 0
     assert second["validation"]["eval_UA"] >= 0.5, "four tones an octave apart should be told apart"
+
+    card = ModelCard.load(tmp_path / "run" / "README.md")
+    assert card.data.language == ["en", "pl"] and card.data.pipeline_tag == "audio-classification"
+    assert f"UA {second['validation']['eval_UA']:.3f}" in card.text
+    assert f"{second['clips']['train']} clips of folder" in card.text
 
 
 def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
