@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time of the Whisper encoder per clip: at the clips' own length under a mask, against stock Whisper's 30 s padding.
+
+    python benchmarks/encoder_padding.py
+    python benchmarks/encoder_padding.py --encoder PATH --corpus emodb=PATH --output runs/encoder_padding.json
+
+Both encoders have the same weights and take turns on the same clips in one run, so that whatever else the machine does
+falls on both. Only the ratio is worth quoting from a machine that is not idle.
+"""
+
+import json
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from tqdm.auto import tqdm
+from transformers import WhisperConfig, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from commands_mser.parser import MSERArgumentParser
+from data_mser.reading import parse_corpora, read_corpus
+from evaluation_mser.whole_files import whole_file
+from modeling_mser import MaskedWhisperEncoder
+from modeling_mser.backbones_mser import load_audio_backbone
+from processing_mser import SAMPLING_RATE, AudioError, MSERProcessor, load_audio
+from training_mser.tokenizer import build_tokenizer
+
+
+WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048}
+
+
+@dataclass
+class BenchmarkArguments:
+    encoder: str | None = field(
+        default=None, metadata={"help": "folder or Hub id of a Whisper; without it random weights of base's sizes"}
+    )
+    corpus: str | None = field(default=None, metadata={"help": "NAME=PATH of the clips; without it, noise"})
+    seconds: list[float] = field(default_factory=lambda: [2.0, 3.0], metadata={"help": "shortest and longest clip"})
+    clips: int = field(default=16, metadata={"help": "at most so many clips, drawn at random"})
+    batch_size: int = field(default=8, metadata={"help": "clips in a batch, sorted by length as in recognition"})
+    repeats: int = field(default=5, metadata={"help": "rounds over all clips by each encoder, one more to warm up"})
+    threads: int = field(default=0, metadata={"help": "of torch; 0 leaves torch's own choice"})
+    seed: int = field(default=0, metadata={"help": "of the draw, the noise and random weights"})
+    output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
+
+    def __post_init__(self) -> None:
+        if len(self.seconds) != 2 or not 0.1 <= self.seconds[0] <= self.seconds[1] <= 30.0:
+            raise ValueError(f"seconds is {self.seconds}; give the shortest and the longest clip, from 0.1 to 30")
+        for name in ("clips", "batch_size", "repeats"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+
+
+def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
+    """Measures, and returns what is printed and written: seconds per clip of each round, medians, their ratio."""
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    if arguments.encoder is None:
+        masked = MaskedWhisperEncoder(WhisperConfig(**WHISPER_BASE)).eval()
+        extractor = WhisperFeatureExtractor(feature_size=masked.config.num_mel_bins)
+    else:
+        masked = load_audio_backbone(arguments.encoder).eval()
+        extractor = WhisperFeatureExtractor.from_pretrained(arguments.encoder)
+    stock = WhisperEncoder(masked.config).eval()
+    stock.load_state_dict(masked.state_dict())
+
+    waveforms = sorted(draw_clips(arguments), key=len)
+    batches = [waveforms[i : i + arguments.batch_size] for i in range(0, len(waveforms), arguments.batch_size)]
+    tokenizer = build_tokenizer()
+    own = [MSERProcessor(extractor, tokenizer).extract_features(batch) for batch in batches]
+    padded = [MSERProcessor(extractor, tokenizer, pad_to="30s").extract_features(batch) for batch in batches]
+    rounds: dict[str, list[float]] = {"masked": [], "stock": []}
+    with torch.inference_mode():
+        for number in tqdm(range(arguments.repeats + 1), desc="Encoding", unit="round"):
+            for name, encoder, inputs in (("masked", masked, own), ("stock", stock, padded)):
+                start = time.perf_counter()
+                for batch in inputs:
+                    mask = {"input_features_mask": batch["input_features_mask"]} if encoder is masked else {}
+                    encoder(batch["input_features"], **mask)
+                if number:  # the first round is to warm up
+                    rounds[name].append((time.perf_counter() - start) / len(waveforms))
+    medians = {name: statistics.median(times) for name, times in rounds.items()}
+    return {
+        "seconds_per_clip": medians,
+        "ratio": medians["stock"] / medians["masked"],
+        "ratio_of_each_round": [slow / fast for slow, fast in zip(rounds["stock"], rounds["masked"], strict=True)],
+        "rounds": rounds,
+        "clips": {"count": len(waveforms), "mean_seconds": sum(map(len, waveforms)) / len(waveforms) / SAMPLING_RATE},
+        "encoder_parameters": sum(parameter.numel() for parameter in masked.parameters()),
+        "arguments": asdict(arguments),
+        "machine": {
+            "processor": processor_name(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def draw_clips(arguments: BenchmarkArguments) -> list[np.ndarray]:
+    """
+    Waveforms `(num_samples,)` at 16 kHz between the shortest and the longest length.
+
+    Raises:
+        ValueError: the corpus has no such clip.
+    """
+    random = np.random.default_rng(arguments.seed)
+    shortest, longest = (round(seconds * SAMPLING_RATE) for seconds in arguments.seconds)
+    if arguments.corpus is None:
+        lengths = random.integers(shortest, longest, size=arguments.clips, endpoint=True)
+        return [0.1 * random.standard_normal(length, dtype=np.float32) for length in lengths]
+    ((name, path),) = parse_corpora([arguments.corpus]).values()
+    rows = read_corpus(name, path).rows
+    found: list[np.ndarray] = []
+    for index in random.permutation(len(rows)):
+        try:
+            waveform = load_audio(rows[index]["audio"]["path"], SAMPLING_RATE)
+        except AudioError:
+            continue
+        if shortest <= len(waveform) <= longest:
+            found.append(waveform)
+        if len(found) == arguments.clips:
+            break
+    if not found:
+        raise ValueError(f"{path}: no clip of {arguments.seconds[0]:g} to {arguments.seconds[1]:g} s; widen --seconds")
+    return found
+
+
+def processor_name() -> str:
+    """The processor as Linux names it, or whatever the platform tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = MSERArgumentParser(BenchmarkArguments, description="The masked encoder against Whisper's 30 s padding.")
+    (arguments,) = parser.parse_args_into_dataclasses(words)
+    try:
+        figures = benchmark(arguments)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    clips, machine, medians = figures["clips"], figures["machine"], figures["seconds_per_clip"]
+    print(f"{clips['count']} clips of {clips['mean_seconds']:.2f} s on average, batches of {arguments.batch_size}")
+    print(f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}")
+    print(f"own length, masked  {medians['masked']:.4f} s a clip")
+    print(f"padded to 30 s      {medians['stock']:.4f} s a clip")
+    each = figures["ratio_of_each_round"]
+    print(f"ratio               {figures['ratio']:.1f} ({min(each):.1f} to {max(each):.1f} in {len(each)} rounds)")
+    if arguments.output:
+        output = Path(arguments.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as file:
+            json.dump(figures, file, indent=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

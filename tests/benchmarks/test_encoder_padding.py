@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The encoder benchmark runs in its smallest form and writes what it says; how fast it is, it tells and no test."""
+
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import soundfile
+from transformers import WhisperConfig, WhisperFeatureExtractor
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "encoder_padding.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("encoder_padding", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks its annotations up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def encoder(tmp_path: Path) -> Path:
+    folder = tmp_path / "encoder"
+    sizes = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    WhisperEncoder(WhisperConfig(num_mel_bins=20, **sizes)).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """Three clips of the length asked for, one too short, one too long, one broken."""
+    folder = tmp_path / "speech" / "happy"
+    folder.mkdir(parents=True)
+    for seconds in (0.2, 0.5, 0.55, 0.6, 1.0):
+        noise = 0.1 * np.random.default_rng(0).standard_normal(int(16000 * seconds))
+        soundfile.write(folder / f"{seconds}.wav", noise, 16000)
+    (folder / "broken.wav").write_text("not audio")
+    return folder.parent
+
+
+def test_the_smallest_run_writes_its_figures(script, encoder: Path, speech: Path, tmp_path: Path, capsys):
+    output = tmp_path / "new" / "figures.json"
+    words = ["--encoder", str(encoder), "--corpus", f"folder={speech}", "--seconds", "0.5", "0.6"]
+    assert script.main([*words, "--batch_size", "2", "--repeats", "3", "--output", str(output)]) == 0
+    figures = json.loads(output.read_text())
+    assert figures["clips"] == {"count": 3, "mean_seconds": pytest.approx(0.55)}
+    assert figures["arguments"]["batch_size"] == 2 and figures["arguments"]["encoder"] == str(encoder)
+    assert figures["machine"]["threads"] >= 1 and figures["machine"]["processor"]
+    for name in ("masked", "stock"):
+        times = figures["rounds"][name]
+        assert len(times) == 3 and min(times) > 0
+        assert figures["seconds_per_clip"][name] == statistics.median(times)
+    ratio = figures["seconds_per_clip"]["stock"] / figures["seconds_per_clip"]["masked"]
+    assert figures["ratio"] == pytest.approx(ratio)
+    printed = capsys.readouterr().out
+    assert "3 clips of 0.55 s" in printed and f"ratio               {ratio:.1f}" in printed
+
+
+def test_the_same_seed_draws_the_same_clips(script, speech: Path):
+    for corpus in (None, f"folder={speech}"):
+        arguments = script.BenchmarkArguments(corpus=corpus, seconds=[0.5, 0.6], clips=2, seed=1)
+        first, second = script.draw_clips(arguments), script.draw_clips(arguments)
+        assert len(first) == 2
+        for clip, again in zip(first, second, strict=True):
+            assert 8000 <= len(clip) <= 9600
+            np.testing.assert_array_equal(clip, again)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--seconds", "3", "2"], "seconds is [3.0, 2.0]; give the shortest and the longest clip"),
+        (["--seconds", "2"], "seconds is [2.0]; give the shortest and the longest clip"),
+        (["--repeats", "0"], "repeats is 0; give at least 1"),
+        (["--encoder", "/nowhere"], "'/nowhere' cannot be loaded"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_line(script, words: list[str], message: str, capsys):
+    with pytest.raises(SystemExit) as left:
+        script.main(words)
+    assert left.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert message in told and "\n" not in told
+
+
+def test_a_corpus_without_such_clips_says_so(script, encoder: Path, speech: Path, capsys):
+    with pytest.raises(SystemExit):
+        script.main(["--encoder", str(encoder), "--corpus", f"folder={speech}", "--seconds", "5", "6"])
+    assert f"{speech}: no clip of 5 to 6 s; widen --seconds" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_an_encoder_it_is_one_of_the_size_of_whisper_base(tmp_path: Path):
+    output = tmp_path / "figures.json"
+    command = [sys.executable, str(SCRIPT), "--clips", "1", "--repeats", "1", "--output", str(output)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(output.read_text())
+    assert figures["encoder_parameters"] == 20_590_592
+    assert 2 <= figures["clips"]["mean_seconds"] <= 3
