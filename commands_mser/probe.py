@@ -53,7 +53,7 @@ def run(args: ProbeArguments) -> int:
             if limit and len(rows) > limit:
                 rows = [rows[index] for index in sorted(random.choice(len(rows), limit, replace=False))]
             clips, rejected = index_clips(rows, labels)
-            rejected += features.prepare(clips)
+            rejected += features.prepare([(clip, 0) for clip in clips])
             unusable = {item.row["id"] for item in rejected}
             clips = [clip for clip in clips if clip.row["id"] not in unusable]
             if not clips:

@@ -3,6 +3,8 @@
 
 from dataclasses import dataclass, field
 
+from accelerate import PartialState
+
 from data_mser.reading import parse_corpora, read_corpus
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from training_mser.stages import train
@@ -23,13 +25,14 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
     """Reads the corpora, trains, and prints where the model is."""
     if not data.corpora:
         raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")
+    show = print if PartialState().is_main_process else lambda *_: None
     rows = []
     for name, path in parse_corpora(data.corpora).values():
         reading = read_corpus(name, path)
         for warning in reading.warnings:
-            print(f"Warning: {warning}")
+            show(f"Warning: {warning}")
         rows += reading.rows
     results = train(rows, model, data, training)
     validation = {name: round(results["validation"][f"eval_{name}"], 3) for name in ("UA", "WA", "WF1")}
-    print(f"Best on held-out speakers: {validation}; the model is in {training.output_dir}")
+    show(f"Best on held-out speakers: {validation}; the model is in {training.output_dir}")
     return 0

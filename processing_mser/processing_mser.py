@@ -123,6 +123,8 @@ class MSERProcessor(ProcessorMixin):
         if audio is None:
             raise ValueError("MSERProcessor needs audio")
         clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        if not clips:
+            raise ValueError("audio is an empty list; give at least one clip")
         waveforms = [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
         emotions = [emotion] if isinstance(emotion, str) else emotion
         inputs = self.extract_features(waveforms)
@@ -189,7 +191,7 @@ class MSERProcessor(ProcessorMixin):
         tokenizer = self.tokenizer
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         start = start + [self.audio_token_id] * self.num_query_tokens
-        prefixes = [start + tokenizer.encode(text, add_special_tokens=False) for text in prompts]
+        prefixes = [start + self._encode(text) for text in prompts]
         answers = [[]] * batch_size if emotion is None else self.candidate_ids(emotion)
         length = max(len(prefix) + len(answer) for prefix, answer in zip(prefixes, answers, strict=True))
         input_ids = torch.full((batch_size, length), tokenizer.pad_token_id)
@@ -207,7 +209,11 @@ class MSERProcessor(ProcessorMixin):
     def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
         """Token ids of each word as it follows the prompt, end of sequence included."""
         eos = self.tokenizer.eos_token_id
-        return [[*self.tokenizer.encode(f" {word}", add_special_tokens=False), eos] for word in words]
+        return [[*self._encode(f" {word}"), eos] for word in words]
+
+    def _encode(self, text: str) -> list[int]:
+        # A placeholder that somebody writes into a prompt is text and not a place for audio.
+        return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     def batch_decode(self, sequences: Any, **kwargs: Any) -> list[str]:
         """Generated ids to text, without special tokens and outer spaces."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a recipe says: the model, the data and the training. One YAML, three dataclasses, no other settings."""
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -78,7 +79,7 @@ class DataArguments:
         default="add", metadata={"help": "Whether stage 2 adds to the English of stage 1 or replaces it."}
     )
     validation_fraction: float = field(
-        default=0.15, metadata={"help": "Share of the speakers of each corpus held out for choosing the checkpoint."}
+        default=0.15, metadata={"help": "Share of each corpus held out, by speaker, for choosing the checkpoint."}
     )
     split_seed: int = field(default=0, metadata={"help": "Seed of the speaker split; the same in both stages."})
     views: int = field(
@@ -137,6 +138,9 @@ class MSERTrainingArguments(TrainingArguments):
     restore_callback_states_from_checkpoint: bool = field(
         default=True, metadata={"help": "Early stopping goes on counting where it was; needed for an exact resume."}
     )
+    ddp_find_unused_parameters: bool | None = field(
+        default=False, metadata={"help": "Every trained weight is used in every step."}
+    )
     resume: bool = field(
         default=True,
         metadata={
@@ -145,6 +149,9 @@ class MSERTrainingArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        # Without this, processes on a machine without an accelerator would each train alone, into one folder.
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
+            self.use_cpu = True
         super().__post_init__()
         # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.
         if not torch.accelerator.is_available():

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clips to batches: features out of the cache, or made on the spot where the cache's bound was reached."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,23 +52,21 @@ class ClipFeatures:
         self.fingerprint = encoder.fingerprint()
         self.cache = FeatureCache(Path(cache_dir).expanduser() / self.fingerprint)
 
-    def prepare(self, clips: Sequence[Clip], views: int = 1, rank: int = 0, world_size: int = 1) -> list[Rejection]:
+    def prepare(self, jobs: Sequence[tuple[Clip, int]], rank: int = 0, world_size: int = 1) -> list[Rejection]:
         """
         Encodes what is not yet there; a clip that cannot be read in full is rejected.
 
         The batches are fixed by the clips alone, whatever is there already, because a batch's composition moves
         features in their last digit and an interrupted run shall end as an unbroken one does. Processes share the
-        work.
+        work by the same fixed batches, so that none is left to nobody when one process starts late.
 
         Args:
-            clips: of the training and validation data.
-            views: of each clip.
+            jobs: clips, each with the index of a view; view 0 is the clip itself.
             rank, world_size: this process among all.
 
         Returns:
             The clips that could not be read, found by this process.
         """
-        jobs = [(clip, view) for clip in clips for view in range(views)]
         kept, size = [], 0.0
         for job in jobs:
             size += job[0].seconds * self.encoder.bytes_per_second
@@ -79,16 +76,17 @@ class ClipFeatures:
         beyond = [clip for clip, view in jobs[len(kept) :] if view == 0]
         kept.sort(key=lambda job: (job[0].seconds, self.name(*job)))
         batches = [kept[start : start + ENCODING_BATCH] for start in range(0, len(kept), ENCODING_BATCH)]
-        todo = [batch for batch in batches if not all(self.name(*job) in self.cache for job in batch)]
+        mine = [
+            batch for batch in batches[rank::world_size] if not all(self.name(*job) in self.cache for job in batch)
+        ]
         if rank == 0:
             total = sum(clip.seconds for clip, _ in kept) * self.encoder.bytes_per_second / 1e9
             print(
-                f"Features: {len(kept)} of {len(jobs)} clips and views kept in {self.cache.directory} "
-                f"({total:.2f} GB of at most {self.budget / 1e9:g}), {sum(map(len, todo))} of them to encode"
+                f"Features: {len(kept)} of {len(jobs)} clips and views are kept in {self.cache.directory} "
+                f"({total:.2f} GB of at most {self.budget / 1e9:g})"
             )
         rejections = []
         shard: dict[str, torch.Tensor] = {}
-        mine = todo[rank::world_size]
         for number, batch in enumerate(tqdm(mine, desc="Encoding", unit="batch", disable=not mine), start=1):
             readable, waveforms = [], []
             for clip, view in batch:
@@ -97,10 +95,10 @@ class ClipFeatures:
                     readable.append((clip, view))
                 except AudioError as error:
                     rejections.append(Rejection(clip.row, str(error)))
-            if waveforms:
-                shard |= {
-                    self.name(*job): features for job, features in zip(readable, self.encoder(waveforms), strict=True)
-                }
+            encoded = self.encoder(waveforms) if waveforms else []
+            for job, features in zip(readable, encoded, strict=True):
+                if self.name(*job) not in self.cache:
+                    shard[self.name(*job)] = features
             if number % BATCHES_PER_SHARD == 0 or number == len(mine):
                 self.cache.write(shard)
                 shard = {}
@@ -184,9 +182,3 @@ class EmotionCollator:
         batch = self.processor.encode_text(len(items), [item["emotion"] for item in items])
         batch |= {names[0]: padded.movedim(1, axis), names[1]: mask}
         return batch | {"emotion_labels": torch.tensor([item["emotion_label"] for item in items])}
-
-
-def remove_partial_shards(directory: Path) -> None:
-    """Deletes what a killed process left half-written in a cache that no other process is writing."""
-    for partial in directory.glob("*.partial"):
-        os.unlink(partial)

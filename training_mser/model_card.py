@@ -37,8 +37,8 @@ def write_model_card(
         results: what `train_results.json` holds.
     """
     languages = sorted({clip.row["language"] for clip in train if clip.row["language"]})
-    backbones = {"audio encoder": config.audio_backbone, "language model": config.text_backbone}
-    backbones = {part: place for part, place in backbones.items() if place is not None}
+    parts = {"audio encoder": config.audio_backbone, "language model": config.text_backbone}
+    backbones = {part: place for part, place in parts.items() if place is not None}
     counts = Counter(clip.emotion for clip in train)
     data = ModelCardData(
         language=languages or None,

@@ -13,7 +13,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
 from transformers.utils.logging import disable_progress_bar
 
-from data_mser.splits import speaker_split
+from data_mser.splits import SpeakerLeakError, speaker_split
 from evaluation_mser.whole_files import whole_file
 from processing_mser import LabelSet, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
@@ -71,8 +71,8 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     """
     Rows of a stage to clips, split by speaker.
 
-    The speakers are split before the stage's rows are chosen, so that a speaker held out in stage 1 is still held out
-    in stage 2.
+    Each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in stage 1 is
+    still held out in stage 2, whatever other corpora are given there.
 
     Raises:
         ValueError: nothing is left to train on or to validate on.
@@ -82,9 +82,14 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     dropped = Counter(str(row["emotion"]) for row in rows if labels.map(row["emotion"]) is None)
     if not labelled:
         raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
-    parts = speaker_split(labelled, arguments.validation_fraction, arguments.split_seed)
+    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    for corpus in dict.fromkeys(row["corpus"] for row in labelled):
+        own = [row for row in labelled if row["corpus"] == corpus]
+        held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
+        for part, chosen in zip(parts.values(), held, strict=True):
+            part += chosen
     clips, rejections = [], []
-    for name, part in zip(("training", "validation"), parts, strict=True):
+    for name, part in parts.items():
         chosen = stage_rows(part, arguments.stage, arguments.stage2_mix)
         if not chosen:
             languages = sorted({str(row["language"]) for row in part})
@@ -137,10 +142,12 @@ def train(
     disable_progress_bar()
     model.to(arguments.device)
     data = prepare_data(rows, data_arguments)
+    check_earlier_stage(model_arguments.init_from, data.validation)
     encoder = FeatureEncoder(model, processor)
     features = clip_features(encoder, data_arguments)
-    unreadable = features.prepare(data.train, data_arguments.views, state.process_index, state.num_processes)
-    unreadable += features.prepare(data.validation, 1, state.process_index, state.num_processes)
+    jobs = [(clip, view) for clip in data.train for view in range(data_arguments.views)]
+    jobs += [(clip, 0) for clip in data.validation]
+    unreadable = features.prepare(jobs, state.process_index, state.num_processes)
     state.wait_for_everyone()
     features.cache.refresh()
     data = without(data, gather_object(unreadable))
@@ -174,6 +181,7 @@ def train(
     trainer.train_or_resume(checkpoint)
     results = {
         "validation": trainer.evaluate(),
+        "speakers": sorted({str(clip.row["speaker"]) for clip in data.train if clip.row["speaker"] is not None}),
         "clips": {"train": len(data.train), "validation": len(data.validation)},
         "dropped": data.dropped,
         "rejected": [rejection.reason for rejection in data.rejections],
@@ -189,6 +197,26 @@ def train(
     return results
 
 
+def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> None:
+    """
+    Refuses to judge a model by speakers whom an earlier stage trained on.
+
+    Raises:
+        SpeakerLeakError: names the speakers.
+    """
+    record = None if init_from is None else Path(init_from) / RESULTS
+    if record is None or not record.is_file():
+        return
+    earlier = json.loads(record.read_text(encoding="utf-8"))["speakers"]
+    leaked = sorted({clip.row["speaker"] for clip in validation} & set(earlier))
+    if leaked:
+        raise SpeakerLeakError(
+            f"{init_from} was trained on speakers who are to validate this stage ({', '.join(leaked[:5])}"
+            f"{', …' if len(leaked) > 5 else ''}); give both stages the same labels, split_seed and "
+            "validation_fraction"
+        )
+
+
 def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeatures:
     """The features that a recipe asks for, with views where it asks for any."""
     augmenter = WaveformAugmenter(seed=arguments.split_seed) if arguments.views > 1 else None
@@ -197,7 +225,8 @@ def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeat
 
 def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
     """The data less the rows that turned out unreadable."""
-    unusable = {(rejection.row["corpus"], rejection.row["id"]) for rejection in rejections}
+    # A clip is found unreadable once for each of its views.
+    unusable = {(rejection.row["corpus"], rejection.row["id"]): rejection for rejection in rejections}
 
     def usable(clips: list[Clip]) -> list[Clip]:
         return [clip for clip in clips if (clip.row["corpus"], clip.row["id"]) not in unusable]
@@ -206,7 +235,7 @@ def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData
     if not train or not validation:
         reason = rejections[0].reason if rejections else data.rejections[0].reason
         raise ValueError(f"no clip can be read for {'training' if not train else 'validation'}; the first: {reason}")
-    return TrainingData(train, validation, data.dropped, [*data.rejections, *rejections])
+    return TrainingData(train, validation, data.dropped, [*data.rejections, *unusable.values()])
 
 
 def announce(data: TrainingData, labels: LabelSet) -> None:

@@ -33,7 +33,7 @@ def test_features_come_from_the_disk_and_equal_those_made_on_the_spot(make_tiny,
     model, processor = make_tiny(freeze_audio=frozen)
     encoder = FeatureEncoder(model, processor)
     features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=1)
-    assert features.prepare(clips) == []
+    assert features.prepare([(clip, 0) for clip in clips]) == []
     encoded = []
     again = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), cache_gb=1)
     monitored, again.encoder = again.encoder, lambda waveforms: encoded.append(waveforms)
@@ -71,13 +71,13 @@ def test_past_the_bound_clips_are_encoded_each_time_with_the_same_result(make_ti
     encoder = FeatureEncoder(model, processor)
     bound = sum(clip.seconds for clip in clips[:3]) * encoder.bytes_per_second / 1e9 + 1e-9
     features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=bound)
-    features.prepare(clips)
-    assert "3 of 5 clips and views kept" in capsys.readouterr().out
+    features.prepare([(clip, 0) for clip in clips])
+    assert "3 of 5 clips and views are kept" in capsys.readouterr().out
     assert [clip.key in features.cache for clip in clips] == [True, True, True, False, False]
     size = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.safetensors"))
     assert size < 1.15 * bound * 1e9
     whole = ClipFeatures(encoder, str(tmp_path / "whole"), cache_gb=1)
-    whole.prepare(clips)
+    whole.prepare([(clip, 0) for clip in clips])
     for clip in clips:
         torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
 
@@ -87,7 +87,7 @@ def test_views_are_kept_under_names_of_their_own(make_tiny, clips, tmp_path: Pat
     model, processor = make_tiny(freeze_audio=True)
     augmenter = WaveformAugmenter(seed=4, probability=1.0)
     features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1, augmenter)
-    features.prepare(clips[:2], views=3)
+    features.prepare([(clip, view) for clip in clips[:2] for view in range(3)])
     assert len(features.cache._shard_of) == 6
     views = [features(clips[0], view) for view in range(3)]
     assert not any(views[0].shape == view.shape and torch.equal(views[0], view) for view in views[1:])
@@ -111,7 +111,7 @@ def test_broken_clips_are_rejected_with_their_reason_and_cost_no_other(make_tiny
     assert all(str(tmp_path) in item.reason for item in rejected)
     model, processor = make_tiny(freeze_audio=True)
     features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
-    (silent,) = features.prepare([*clips, *indexed])
+    (silent,) = features.prepare([(clip, 0) for clip in [*clips, *indexed]])
     assert isinstance(silent, Rejection) and silent.row["id"] == "silent.wav" and "silen" in silent.reason
     assert all(clip.key in features.cache for clip in clips)
 

@@ -32,7 +32,7 @@ def parts(tones: Path, recipe):
         rows = read_corpus("folder", tones).rows
         clips, _ = index_clips(rows, LABELS)
         features = ClipFeatures(FeatureEncoder(model, processor), data_arguments.cache_dir, data_arguments.cache_gb)
-        features.prepare(clips)
+        features.prepare([(clip, 0) for clip in clips])
         dataset = EmotionDataset(clips, features, LABELS)
         trainer = MSERTrainer(
             model=model,

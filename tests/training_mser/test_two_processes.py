@@ -118,7 +118,9 @@ def test_a_process_that_comes_late_still_encodes_its_share(tones: Path, make_tin
     model, processor = make_tiny()
     clips, _ = index_clips(read_corpus("folder", tones).rows, LABELS)
     for rank in (0, 1):
-        ClipFeatures(FeatureEncoder(model, processor), str(tmp_path), 1).prepare(clips, 1, rank, world_size=2)
+        ClipFeatures(FeatureEncoder(model, processor), str(tmp_path), 1).prepare(
+            [(clip, 0) for clip in clips], rank, world_size=2
+        )
     cache = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path), 1).cache
     assert all(clip.key in cache for clip in clips)
 
