@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The trainer: its loss is Eq. (2), its evaluation sees no answer, and accumulation multiplies nothing."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,14 @@ import torch
 from huggingface_hub import ModelCard
 
 from data_mser.reading import read_corpus
+from data_mser.splits import SpeakerLeakError
 from processing_mser import label_set
-from training_mser.clips import index_clips
+from training_mser.clips import Rejection, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
 from training_mser.objectives import MarginContrast
-from training_mser.stages import stage_rows, train, training_objectives
+from training_mser.stages import prepare_data, stage_rows, train, training_objectives, without
 from training_mser.trainer import MSERTrainer
 
 
@@ -155,3 +157,34 @@ def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
     rows = [row for row in read_corpus("folder", tones).rows if row["language"] == "pl"]
     with pytest.raises(ValueError, match=r"stage 1 finds no training rows; the corpora given are in pl"):
         train(rows, *recipe("--stage", "1"))
+
+
+def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(tones: Path, recipe):
+    _, arguments, _ = recipe()
+    rows = read_corpus("folder", tones).rows
+    other = [{**row, "corpus": "other", "speaker": f"other-{row['speaker']}"} for row in rows]
+    alone, beside = prepare_data(rows, arguments), prepare_data([*other, *rows], arguments)
+    held = {clip.row["speaker"] for clip in alone.validation}
+    assert held == {clip.row["speaker"] for clip in beside.validation if clip.row["corpus"] == "folder"}
+    assert not held & {clip.row["speaker"] for clip in beside.train}
+
+
+def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    first = str(tmp_path / "first")
+    train(rows, *recipe("--output_dir", first, "--max_steps", "1", "--num_train_epochs", "1"))
+    trained_on = set(json.loads((tmp_path / "first" / "train_results.json").read_text())["speakers"])
+    for seed in range(1, 20):
+        _, arguments, _ = recipe("--split_seed", str(seed))
+        if {clip.row["speaker"] for clip in prepare_data(rows, arguments).validation} & trained_on:
+            break
+    with pytest.raises(SpeakerLeakError, match=r"first was trained on speakers who are to validate.*split_seed"):
+        train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
+
+
+def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
+    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
+    row = data.train[0].row
+    left = without(data, [Rejection(row, "silent")] * 3)
+    assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
+    assert row["id"] not in {clip.row["id"] for clip in left.train}
