@@ -5,7 +5,8 @@ from transformers import AutoConfig
 
 from .backbones_mser import BackboneError
 from .configuration_mser import MSERConfig
-from .modeling_mser import AudioFeatures, MSERForEmotionGeneration, MSEROutput
+from .modeling_mser import MSERForEmotionGeneration
+from .outputs_mser import AudioFeatures, MSEROutput
 from .qformer_mser import EmotionQFormer
 from .whisper_encoder_mser import MaskedWhisperEncoder
 

@@ -2,7 +2,6 @@
 """MSER: a frozen Whisper encoder hears, an Emotion Q-Former condenses, a language model says the emotion word."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,52 +9,13 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers import initialization as init
 from transformers.cache_utils import Cache
-from transformers.utils import ModelOutput
 
 from .backbones_mser import BackboneError, load_audio_backbone, load_text_backbone, quiet_load_report
 from .configuration_mser import MSERConfig
+from .outputs_mser import AudioFeatures, MSEROutput
 from .qformer_mser import EmotionQFormer
 from .scoring_mser import positions_from_mask, score_candidates
 from .whisper_encoder_mser import MaskedWhisperEncoder
-
-
-@dataclass
-class MSEROutput(ModelOutput):
-    """
-    Output of [`MSERForEmotionGeneration`].
-
-    Attributes:
-        loss: language-model loss over the labels, when these are given.
-        logits: `(batch_size, num_kept_positions, vocab_size)`; with labels, the positions that predict one.
-        past_key_values, hidden_states, attentions: the language model's.
-        audio_hidden_states: what took the audio positions `(batch_size, num_query_tokens, text hidden_size)`.
-        emotion_embedding: mean of the Q-Former's query outputs `(batch_size, qformer hidden_size)`, which every
-            contrastive objective sees.
-    """
-
-    loss: torch.Tensor | None = None
-    logits: torch.Tensor | None = None
-    past_key_values: Cache | None = None
-    hidden_states: tuple[torch.Tensor, ...] | None = None
-    attentions: tuple[torch.Tensor, ...] | None = None
-    audio_hidden_states: torch.Tensor | None = None
-    emotion_embedding: torch.Tensor | None = None
-
-
-@dataclass
-class AudioFeatures(ModelOutput):
-    """
-    Output of `get_audio_features`.
-
-    Attributes:
-        last_hidden_state: query outputs `(batch_size, num_query_tokens, qformer hidden_size)`.
-        pooler_output: their projection `(batch_size, num_query_tokens, text hidden_size)`.
-        emotion_embedding: their mean `(batch_size, qformer hidden_size)`.
-    """
-
-    last_hidden_state: torch.Tensor | None = None
-    pooler_output: torch.Tensor | None = None
-    emotion_embedding: torch.Tensor | None = None
 
 
 class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
@@ -450,4 +410,4 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         return {key for key in self.state_dict() if key.startswith(tuple(prefixes))} if prefixes else set()
 
 
-__all__ = ["MSERForEmotionGeneration", "MSEROutput"]
+__all__ = ["MSERForEmotionGeneration"]
