@@ -83,8 +83,12 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     if not labelled:
         raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
     parts: dict[str, list[Row]] = {"training": [], "validation": []}
-    for corpus in dict.fromkeys(row["corpus"] for row in labelled):
+    corpora = list(dict.fromkeys(row["corpus"] for row in labelled))
+    for corpus in corpora:
         own = [row for row in labelled if row["corpus"] == corpus]
+        if len(corpora) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1:
+            parts["training"] += own  # a single voice cannot be divided; the other corpora validate
+            continue
         held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
         for part, chosen in zip(parts.values(), held, strict=True):
             part += chosen

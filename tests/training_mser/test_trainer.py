@@ -167,6 +167,10 @@ def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(to
     held = {clip.row["speaker"] for clip in alone.validation}
     assert held == {clip.row["speaker"] for clip in beside.validation if clip.row["corpus"] == "folder"}
     assert not held & {clip.row["speaker"] for clip in beside.train}
+    # A corpus of one voice is all training, where others can validate.
+    one = [{**row, "corpus": "one", "speaker": "one"} for row in rows[:8]]
+    with_one = prepare_data([*one, *rows], arguments)
+    assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
 
 
 def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, recipe, tmp_path: Path):
