@@ -32,6 +32,10 @@ class EvaluateArguments:
     prompt: str | None = field(
         default=None, metadata={"help": "version of the prompt template; by default the one of the training"}
     )
+    pad_to: Literal["longest", "30s"] | None = field(
+        default=None,
+        metadata={"help": "longest pads under a mask, 30s as stock Whisper; by default as in the training"},
+    )
     length_normalize: bool = field(
         default=False, metadata={"help": "divide each word's score by its number of tokens"}
     )
@@ -59,6 +63,7 @@ def run(args: EvaluateArguments) -> int:
         # Before a model of gigabytes is loaded for nothing.
         within_label_set(key, reading.rows, labels)
     model, processor = load_model(args.model, args.device, args.prompt)
+    processor.pad_to = args.pad_to or processor.pad_to
     results = evaluate_corpora(
         model,
         processor,

@@ -77,6 +77,7 @@ def evaluate_corpora(
         "prompt": processor.prompt_version,
         "versions": versions(),
         "prompt_text": processor.prompt,
+        "pad_to": processor.pad_to,
         "label_set": chosen.name,
         "merges": dict(chosen.merges),
         "decode": decode,

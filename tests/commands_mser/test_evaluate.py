@@ -78,6 +78,14 @@ def test_another_prompt_is_used_and_told(recordings, tiny_model_dir, tmp_path):
     assert (tmp_path / "v1" / "predictions.csv").read_text() != (tmp_path / "v2" / "predictions.csv").read_text()
 
 
+def test_stock_padding_can_be_asked_for_and_is_told(recordings, tiny_model_dir, tmp_path):
+    evaluate(tiny_model_dir, recordings, tmp_path / "own")
+    evaluate(tiny_model_dir, recordings, tmp_path / "stock", "--pad_to", "30s")
+    first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("own", "stock"))
+    assert (first["pad_to"], second["pad_to"]) == ("longest", "30s")
+    assert (tmp_path / "own" / "predictions.csv").read_text() != (tmp_path / "stock" / "predictions.csv").read_text()
+
+
 def test_an_unreadable_clip_is_counted_and_gives_status_1(recordings, tiny_model_dir, tmp_path, capsys):
     (recordings / "sad" / "broken.wav").write_bytes(b"")
     assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 1
