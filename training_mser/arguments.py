@@ -123,6 +123,10 @@ class MSERTrainingArguments(TrainingArguments):
     time_width: int = field(default=20, metadata={"help": "Widest such stretch, in frames of the features."})
     channel_masks: int = field(default=0, metadata={"help": "Stretches of channels masked in each training clip."})
     channel_width: int = field(default=32, metadata={"help": "Widest such stretch, in channels."})
+    average_from: float | None = field(
+        default=None,
+        metadata={"help": "Part of training, 0 to 1, from which on the weights are averaged; the mean is the model."},
+    )
     early_stopping_patience: int | None = field(
         default=None, metadata={"help": "Evaluations without a better UA after which training stops."}
     )
@@ -153,6 +157,11 @@ class MSERTrainingArguments(TrainingArguments):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True
         super().__post_init__()
+        if self.average_from is not None:
+            if not 0 <= self.average_from < 1:
+                raise ValueError(f"average_from is {self.average_from}; give a part of training, from 0 to below 1")
+            # The mean over the steps takes the place of the one step that the validation split likes best.
+            self.load_best_model_at_end = False
         # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.
         if not torch.accelerator.is_available():
             self.dataloader_pin_memory = False

@@ -2,6 +2,7 @@
 """`MSERTrainer`: the language-model loss with contrastive objectives beside it, judged by unweighted accuracy."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from .checkpoints import WholeCheckpoints
 from .dataset import EmotionDataset
 from .run_record import stopped_early
 from .samplers import BalancedSampler
+from .weight_average import WeightAverage
 
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -55,6 +57,7 @@ class MSERTrainer(WholeCheckpoints):
         self.objectives = dict(objectives or {})
         self.candidate_ids = processing_class.candidate_ids(label_set.words)
         self._terms: dict[str, list[torch.Tensor]] = {}
+        self.average = None if self.args.average_from is None else WeightAverage(self.model)
 
     def train_or_resume(self, checkpoint: str | None) -> None:
         """
@@ -65,6 +68,8 @@ class MSERTrainer(WholeCheckpoints):
         """
         if checkpoint is None or not stopped_early(checkpoint):
             self.train(resume_from_checkpoint=checkpoint)
+            if self.average is not None:
+                self.average.apply()
             return
         self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
         if self.args.load_best_model_at_end:
@@ -92,6 +97,24 @@ class MSERTrainer(WholeCheckpoints):
             self._terms.setdefault(f"loss_{name}", []).append(value.detach())
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
         return (loss, outputs) if return_outputs else loss
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        # Before the step rather than after it, where the weights are the same and accumulation has no say.
+        if self.average is not None and self.accelerator.sync_gradients:
+            average_from = self.args.average_from * self.state.max_steps
+            if self.state.global_step > average_from:
+                self.average.update()
+        return super().training_step(*args, **kwargs)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.average is not None and self.args.should_save:
+            self.average.save(output_dir)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if self.average is not None and checkpoint is not None:
+            self.average.load(checkpoint)
 
     def _masked(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """SpecAugment on the features, which costs nothing and so needs no views of its own in the cache."""
@@ -137,6 +160,11 @@ class MSERTrainer(WholeCheckpoints):
         )
 
     # Evaluation
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """As the stock method, of the averaged weights where they are averaged."""
+        with nullcontext() if self.average is None else self.average.applied():
+            return super().evaluate(*args, **kwargs)
 
     def prediction_step(
         self,

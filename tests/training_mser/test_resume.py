@@ -72,6 +72,18 @@ def test_a_run_killed_again_and_again_still_ends_the_same(tones: Path, tmp_path:
 
 
 @pytest.mark.slow
+def test_averaged_weights_resume_too(tones: Path, tmp_path: Path):
+    flags = ["--average_from", "0.2"]
+    assert run("never", tones, tmp_path / "unbroken", *flags).returncode == 0
+    for moment in ("step:9", "step:15"):
+        assert run(moment, tones, tmp_path / "killed", *flags).returncode == -signal.SIGKILL
+    assert run("never", tones, tmp_path / "killed", *flags).returncode == 0
+    expected, found = outcome(tmp_path / "unbroken"), outcome(tmp_path / "killed")
+    assert found[1:] == expected[1:]
+    assert all(torch.equal(found[0][name], tensor) for name, tensor in expected[0].items())
+
+
+@pytest.mark.slow
 def test_other_settings_in_the_same_folder_are_refused(tones: Path, tmp_path: Path):
     assert run("step:8", tones, tmp_path).returncode == -signal.SIGKILL
     refused = run("never", tones, tmp_path, "--learning_rate", "0.5")
