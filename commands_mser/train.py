@@ -33,6 +33,8 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
             show(f"Warning: {warning}")
         rows += reading.rows
     results = train(rows, model, data, training)
-    validation = {name: round(results["validation"][f"eval_{name}"], 3) for name in ("UA", "WA", "WF1")}
-    show(f"Best on held-out speakers: {validation}; the model is in {training.output_dir}")
+    if results["validation"] is not None:
+        figures = "  ".join(f"{name} {results['validation'][f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
+        show(f"On held-out speakers: {figures}")
+    show(f"The model is in {training.output_dir}")
     return 0

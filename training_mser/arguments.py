@@ -79,7 +79,8 @@ class DataArguments:
         default="add", metadata={"help": "Whether stage 2 adds to the English of stage 1 or replaces it."}
     )
     validation_fraction: float = field(
-        default=0.15, metadata={"help": "Share of each corpus held out, by speaker, for choosing the checkpoint."}
+        default=0.15,
+        metadata={"help": "Share of each corpus held out, by speaker, to judge by; 0 trains on all."},
     )
     split_seed: int = field(default=0, metadata={"help": "Seed of the speaker split; the same in both stages."})
     views: int = field(

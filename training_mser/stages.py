@@ -11,6 +11,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
+from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
 from data_mser.splits import SpeakerLeakError, speaker_split
@@ -40,7 +41,7 @@ class TrainingData:
     What a run trains on and what it is judged by.
 
     Attributes:
-        train, validation: clips; no speaker is in both.
+        train, validation: clips; no speaker is in both. Without a validation fraction all are in the first.
         dropped: rows outside the label set, by emotion.
         rejections: rows whose audio cannot be used.
     """
@@ -82,17 +83,22 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     dropped = Counter(str(row["emotion"]) for row in rows if labels.map(row["emotion"]) is None)
     if not labelled:
         raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
-    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    parts: dict[str, list[Row]] = {"training": []}
+    if arguments.validation_fraction > 0:
+        parts["validation"] = []
     corpora = list(dict.fromkeys(row["corpus"] for row in labelled))
     for corpus in corpora:
         own = [row for row in labelled if row["corpus"] == corpus]
-        if len(corpora) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1:
-            parts["training"] += own  # a single voice cannot be divided; the other corpora validate
+        # A single voice cannot be divided; the other corpora validate.
+        single = len(corpora) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1
+        if single or "validation" not in parts:
+            parts["training"] += own
             continue
         held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
         for part, chosen in zip(parts.values(), held, strict=True):
             part += chosen
-    clips, rejections = [], []
+    clips: dict[str, list[Clip]] = {"training": [], "validation": []}
+    rejections: list[Rejection] = []
     for name, part in parts.items():
         chosen = stage_rows(part, arguments.stage, arguments.stage2_mix)
         if not chosen:
@@ -101,10 +107,9 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
                 f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
                 f"and stage 1 needs English ({ENGLISH})"
             )
-        indexed, unusable = index_clips(chosen, labels)
-        clips.append(indexed)
+        clips[name], unusable = index_clips(chosen, labels)
         rejections += unusable
-    return TrainingData(clips[0], clips[1], dict(dropped), rejections)
+    return TrainingData(clips["training"], clips["validation"], dict(dropped), rejections)
 
 
 def training_objectives(arguments: MSERTrainingArguments) -> dict[str, tuple[float, Objective]]:
@@ -139,6 +144,8 @@ def train(
         What `train_results.json` holds: validation figures, loss history, clips, parameters.
     """
     state = PartialState()
+    if data_arguments.validation_fraction == 0:
+        train_without_validation(arguments)
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
     model, processor = build_model(model_arguments, labels.words)
@@ -174,7 +181,7 @@ def train(
         objectives=training_objectives(arguments),
         processing_class=processor,
         train_dataset=EmotionDataset(data.train, features, labels, data_arguments.views),
-        eval_dataset=EmotionDataset(data.validation, features, labels),
+        eval_dataset=EmotionDataset(data.validation, features, labels) if data.validation else None,
         data_collator=EmotionCollator(processor, encoded=encoder.encodes),
     )
     if not arguments.disable_tqdm:
@@ -184,7 +191,7 @@ def train(
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     trainer.train_or_resume(checkpoint)
     results = {
-        "validation": trainer.evaluate(),
+        "validation": trainer.evaluate() if data.validation else None,
         "speakers": sorted({str(clip.row["speaker"]) for clip in data.train if clip.row["speaker"] is not None}),
         "clips": {"train": len(data.train), "validation": len(data.validation)},
         "dropped": data.dropped,
@@ -199,6 +206,21 @@ def train(
             json.dump(results, file, indent=2)
     state.wait_for_everyone()
     return results
+
+
+def train_without_validation(arguments: MSERTrainingArguments) -> None:
+    """
+    Sets the arguments for training on every speaker, where no figure says when to stop.
+
+    Raises:
+        ValueError: the checkpoint was to be chosen by figures that there will not be.
+    """
+    if arguments.load_best_model_at_end or arguments.early_stopping_patience is not None:
+        raise ValueError(
+            "validation_fraction 0 leaves no speakers to choose a checkpoint by; give average_from (0.3, say), or "
+            "load_best_model_at_end false, and no early_stopping_patience"
+        )
+    arguments.eval_strategy = IntervalStrategy.NO
 
 
 def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> None:
@@ -236,15 +258,18 @@ def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData
         return [clip for clip in clips if (clip.row["corpus"], clip.row["id"]) not in unusable]
 
     train, validation = usable(data.train), usable(data.validation)
-    if not train or not validation:
-        reason = rejections[0].reason if rejections else data.rejections[0].reason
-        raise ValueError(f"no clip can be read for {'training' if not train else 'validation'}; the first: {reason}")
+    for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
+        if not left and (before or name == "training"):
+            reason = [*rejections, *data.rejections][0].reason
+            raise ValueError(f"no clip can be read for {name}; the first: {reason}")
     return TrainingData(train, validation, data.dropped, [*data.rejections, *unusable.values()])
 
 
 def announce(data: TrainingData, labels: LabelSet) -> None:
     """Prints what is trained on, what was dropped and what was rejected."""
     for name, clips in (("training", data.train), ("validation", data.validation)):
+        if not clips:
+            continue
         counts = Counter(clip.emotion for clip in clips)
         languages = Counter(str(clip.row["language"]) for clip in clips)
         speakers = len({clip.row["speaker"] for clip in clips})

@@ -192,3 +192,14 @@ def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
     left = without(data, [Rejection(row, "silent")] * 3)
     assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
     assert row["id"] not in {clip.row["id"] for clip in left.train}
+
+
+def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    flags = ["--validation_fraction", "0", "--num_train_epochs", "1"]
+    with pytest.raises(ValueError, match="no speakers to choose a checkpoint by; give average_from"):
+        train(rows, *recipe(*flags))
+    results = train(rows, *recipe(*flags, "--average_from", "0.3"))
+    assert results["clips"] == {"train": 72, "validation": 0} and results["validation"] is None
+    assert "every speaker was trained on" in (tmp_path / "run" / "README.md").read_text()
+    assert not [entry for entry in results["log_history"] if "eval_loss" in entry]
