@@ -84,7 +84,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     if not labelled:
         raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
     parts: dict[str, list[Row]] = {"training": []}
-    if arguments.validation_fraction > 0:
+    if arguments.validation_fraction != 0:
         parts["validation"] = []
     corpora = list(dict.fromkeys(row["corpus"] for row in labelled))
     for corpus in corpora:

@@ -201,5 +201,7 @@ def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, 
         train(rows, *recipe(*flags))
     results = train(rows, *recipe(*flags, "--average_from", "0.3"))
     assert results["clips"] == {"train": 72, "validation": 0} and results["validation"] is None
+    with pytest.raises(ValueError, match=r"the validation fraction is -0.1"):
+        prepare_data(rows, recipe("--validation_fraction", "-0.1")[1])
     assert "every speaker was trained on" in (tmp_path / "run" / "README.md").read_text()
     assert not [entry for entry in results["log_history"] if "eval_loss" in entry]
