@@ -27,7 +27,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from commands_mser.parser import MSERArgumentParser
 from data_mser.reading import parse_corpora, read_corpus
-from evaluation_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file
 from modeling_mser import MaskedWhisperEncoder
 from modeling_mser.backbones_mser import load_audio_backbone
 from processing_mser import SAMPLING_RATE, AudioError, MSERProcessor, load_audio

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from commands_mser import train as train_command
 from commands_mser.parser import MSERArgumentParser
-from data_mser.demo_speech import DEMO_LANGUAGES, HELD_OUT_LANGUAGES, write_demo_speech
+from data_mser.synthesis.demo_speech import DEMO_LANGUAGES, HELD_OUT_LANGUAGES, write_demo_speech
 
 
 @dataclass

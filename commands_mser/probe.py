@@ -31,7 +31,7 @@ def run(args: ProbeArguments) -> int:
     from transformers import WhisperFeatureExtractor
 
     from data_mser.reading import parse_corpora, read_corpus
-    from evaluation_mser.whole_files import whole_file
+    from data_mser.whole_files import whole_file
     from modeling_mser.backbones_mser import load_audio_backbone
     from processing_mser import MSERProcessor, label_set
     from training_mser.clips import index_clips

@@ -17,9 +17,9 @@ from typing import IO, Any, Literal
 
 from tqdm.auto import tqdm
 
+from data_mser.whole_files import whole_file
 from evaluation_mser.metrics import emotion_metrics
 from evaluation_mser.recognition import Recognition, recognise
-from evaluation_mser.whole_files import whole_file
 from processing_mser.emotions_mser import LabelSet
 from processing_mser.emotions_mser import label_set as as_label_set
 

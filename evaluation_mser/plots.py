@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from evaluation_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file
 
 
 # Each colour here is a variable of the page in `inline_svg`, so that one picture serves the light and the dark theme.

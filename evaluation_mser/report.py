@@ -15,6 +15,7 @@ import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from data_mser.whole_files import whole_file
 from evaluation_mser.plots import (
     confusion_figure,
     curve_figure,
@@ -24,7 +25,6 @@ from evaluation_mser.plots import (
     loss_keys,
     score_keys,
 )
-from evaluation_mser.whole_files import whole_file
 from processing_mser.audio_mser import SAMPLING_RATE, load_audio
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from evaluation_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file
 from modeling_mser import MSERConfig
 from processing_mser import LabelSet, MSERProcessor
 

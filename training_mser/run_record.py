@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from .checkpoints import last_checkpoint

@@ -15,7 +15,7 @@ from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
 from data_mser.splits import SpeakerLeakError, speaker_split
-from evaluation_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file
 from processing_mser import LabelSet, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
 

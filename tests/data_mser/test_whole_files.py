@@ -3,7 +3,7 @@
 
 import pytest
 
-from evaluation_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file
 
 
 def test_nothing_is_seen_before_the_end(tmp_path):

@@ -19,10 +19,10 @@ from tqdm.auto import tqdm
 
 from processing_mser.audio_mser import SAMPLING_RATE
 
+from ..schema import new_row
 from .demo_prosody import MAX_CLIP_SECONDS, RULES, colour, draw_prosody, record, spoken, trim
 from .demo_sentences import DEMO_SENTENCES
 from .espeak import Espeak, utterance_seed
-from .schema import new_row
 
 
 DEMO_CORPUS = "demo-speech"

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_mser.espeak import Espeak, EspeakError, utterance_seed
+from data_mser.synthesis.espeak import Espeak, EspeakError, utterance_seed
 
 
 pytest.importorskip("espeakng_loader")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 UTTERANCES = [
     ("Die Schlüssel liegen auf dem Küchentisch.", "de+f2"),
     ("The bus stops at the corner.", "en+m3"),
@@ -129,7 +129,7 @@ def test_the_process_dies_with_its_parent():
     # The grandchild keeps the pipe open, as a data loader's worker would: its end alone must not be relied on.
     code = (
         "import subprocess, sys, time, os\n"
-        "from data_mser.espeak import Espeak\n"
+        "from data_mser.synthesis.espeak import Espeak\n"
         "espeak = Espeak()\n"
         "if os.fork() == 0:\n"
         "    time.sleep(30)\n"
@@ -162,7 +162,7 @@ def test_the_seed_is_stable_and_tells_rows_apart():
 def test_without_the_extra_the_error_names_it():
     code = (
         "import sys; sys.modules['espeakng_loader'] = None\n"
-        "from data_mser.espeak import Espeak, EspeakError\n"
+        "from data_mser.synthesis.espeak import Espeak, EspeakError\n"
         "try:\n    Espeak()\nexcept EspeakError as error:\n    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

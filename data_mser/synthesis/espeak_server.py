@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process behind [`data_mser.espeak.Espeak`]: espeak-ng, one fork per utterance.
+"""The process behind [`data_mser.synthesis.espeak.Espeak`]: espeak-ng, one fork per utterance.
 
 espeak-ng (GPL-3.0) answers the same sentence with other samples from call to call, because its state and its random
 numbers live on from one utterance to the next. This process therefore initialises the library in its synchronous mode

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from data_mser import demo_speech
-from data_mser.demo_prosody import RULES, draw_prosody
-from data_mser.demo_sentences import DEMO_SENTENCES
-from data_mser.demo_speech import (
+from data_mser.reading import read_corpus
+from data_mser.synthesis import demo_speech
+from data_mser.synthesis.demo_prosody import RULES, draw_prosody
+from data_mser.synthesis.demo_sentences import DEMO_SENTENCES
+from data_mser.synthesis.demo_speech import (
     DEMO_LANGUAGES,
     HELD_OUT_LANGUAGES,
     HELD_OUT_VOICES,
@@ -22,14 +23,13 @@ from data_mser.demo_speech import (
     speak_row,
     write_demo_speech,
 )
-from data_mser.espeak import Espeak
-from data_mser.reading import read_corpus
+from data_mser.synthesis.espeak import Espeak
 from processing_mser.emotions_mser import LABEL_SETS
 
 
 pytest.importorskip("espeakng_loader")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ALL = DEMO_LANGUAGES + HELD_OUT_LANGUAGES
 
 
@@ -127,7 +127,7 @@ def test_equal_samples_in_another_order_and_process(spoken):
 def test_the_files_are_equal_under_another_hash_seed(spoken, tmp_path):
     folder, _ = spoken
     code = (
-        "import sys; from data_mser.demo_speech import write_demo_speech\n"
+        "import sys; from data_mser.synthesis.demo_speech import write_demo_speech\n"
         "write_demo_speech(sys.argv[1], languages=['zh', 'fa'], clips_per_language=3, seed=5, progress=False)\n"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
