@@ -2,8 +2,8 @@
 """The one entry: `run-mser COMMAND ...`, or `python run_mser.py COMMAND ...` in a checkout.
 
 A command is a module of `commands_mser` with `ARGUMENTS` (a dataclass, or a tuple of them), `HELP` (a sentence) and
-`run(*arguments) -> int | None`. Modules are imported when they are called for, so `run-mser --help` does not wait for
-torch.
+`run(*arguments) -> int | None`. Its name may have two words (`m5ser build`). Modules are imported when they are called
+for, so `run-mser --help` does not wait for torch.
 
 Exit status: 0 done; 1 done, but not for every input (`predict` with a broken file); 2 an error the user can cure, told
 in one line (any `ValueError`, `OSError` or `ImportError`; `--traceback`, or MSER_TRACEBACK=1, shows the stack);
@@ -23,6 +23,12 @@ COMMANDS = {
     "predict": ("commands_mser.predict", "name the emotion in audio files or folders"),
     "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),
     "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
+    "m5ser build": (
+        "commands_mser.m5ser_build",
+        "translate emotional speech into other languages and filter it",
+    ),
+    "m5ser analyse": ("commands_mser.m5ser_analyse", "show whether the translations kept their emotions"),
+    "m5ser push": ("commands_mser.m5ser_push", "publish a built corpus on the Hugging Face Hub"),
 }
 
 
@@ -33,10 +39,27 @@ def usage() -> str:
         "",
         "Emotion in speech, in any language, named by a language model.",
     ]
-    lines += ["", "commands:", *(f"  {name:<10}{summary}" for name, (_, summary) in COMMANDS.items())]
+    lines += ["", "commands:", *(f"  {name:<15}{summary}" for name, (_, summary) in COMMANDS.items())]
     lines += ["", "options:", "  -h, --help     this text; `run-mser COMMAND --help` lists a command's arguments"]
     lines += ["  --version      the installed version", "  --traceback    on an error, show the stack"]
     return "\n".join(lines)
+
+
+def split_command(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The command that the words begin with, None where they begin with none, and the words after it."""
+    for count in (1, 2):
+        if " ".join(words[:count]) in COMMANDS:
+            return " ".join(words[:count]), list(words[count:])
+    return None, list(words)
+
+
+def no_command(words: Sequence[str]) -> str:
+    """What to say about words that begin with no command."""
+    family = [name for name in COMMANDS if name.split()[0] == words[0]]
+    if not family:
+        return f"no command {words[0]!r}; choose from {', '.join(COMMANDS)}"
+    said = f"{words[0]} {words[1]}" if len(words) > 1 else f"{words[0]} alone"
+    return f"{said} is no command; choose from {', '.join(family)}"
 
 
 def version() -> str:
@@ -76,11 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[0] == "--version":
         print(f"mser-llm {version()}")
         return 0
-    if words[0] not in COMMANDS:
-        print(f"run-mser: error: no command {words[0]!r}; choose from {', '.join(COMMANDS)}", file=sys.stderr)
+    name, arguments_of_it = split_command(words)
+    if name is None:
+        print(f"run-mser: error: {no_command(words)}", file=sys.stderr)
         return 2
     try:
-        return run_command(words[0], words[1:])
+        return run_command(name, arguments_of_it)
     except KeyboardInterrupt:
         print("run-mser: interrupted", file=sys.stderr)
         return 130

@@ -86,11 +86,12 @@ def test_a_documented_command_is_one_the_parser_takes(page, words, monkeypatch):
     if arguments[:1] in (["--help"], ["--version"]):
         return
     assert arguments, f"{page.name}: run-mser without a command"
-    assert arguments[0] in run_mser.COMMANDS
-    module = importlib.import_module(run_mser.COMMANDS[arguments[0]][0])
+    name, arguments = run_mser.split_command(arguments)
+    assert name is not None, f"{page.name}: {run_mser.no_command(arguments)}"
+    module = importlib.import_module(run_mser.COMMANDS[name][0])
     if "--help" not in arguments:
-        MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {arguments[0]}").parse_args_into_dataclasses(
-            [word for word in arguments[1:] if word != "--traceback"]
+        MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}").parse_args_into_dataclasses(
+            [word for word in arguments if word != "--traceback"]
         )
 
 

@@ -79,7 +79,7 @@ def test_every_command_keeps_the_contract_and_has_help(name, capsys):
     assert module.HELP.strip()
     assert callable(module.run)
     with pytest.raises(SystemExit) as left:
-        run_mser.main([name, "--help"])
+        run_mser.main([*name.split(), "--help"])
     assert left.value.code == 0
     assert f"run-mser {name}" in capsys.readouterr().out
 
@@ -89,6 +89,18 @@ def test_no_command_and_an_unknown_one_are_errors(capsys):
     assert "usage" in capsys.readouterr().out
     assert run_mser.main(["dem"]) == 2
     assert "no command 'dem'; choose from demo" in capsys.readouterr().err
+
+
+def test_a_command_of_two_words(monkeypatch, capsys):
+    add_command(monkeypatch, lambda arguments: print(arguments.word))
+    monkeypatch.setitem(run_mser.COMMANDS, "made again", run_mser.COMMANDS["made"])
+    monkeypatch.delitem(run_mser.COMMANDS, "made")
+    assert run_mser.main(["made", "again", "--word", "twice"]) == 0
+    assert capsys.readouterr().out == "twice\n"
+    assert run_mser.main(["m5ser"]) == 2
+    assert "m5ser alone is no command; choose from m5ser build, m5ser analyse, m5ser push" in capsys.readouterr().err
+    assert run_mser.main(["m5ser", "bild"]) == 2
+    assert "m5ser bild is no command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("error", [ValueError("one\ntwo"), FileNotFoundError("one two"), ImportError("one two")])
