@@ -15,6 +15,8 @@ from processing_mser.emotions_mser import UnknownEmotionError, canonical_emotion
 from .corpora import CORPORA, FOLDER, CorpusSpec
 from .corpus_reading import CorpusError, CorpusReading, audio_files, check_ids
 from .folder import read_folder
+from .m5ser.loading import read_m5ser
+from .m5ser.schema import M5SER_CORPUS
 from .schema import new_row
 
 
@@ -22,7 +24,8 @@ def read_corpus(name: str, path: str | Path) -> CorpusReading:
     """Read a corpus.
 
     Args:
-        name: a name of `CORPORA`, or `folder` for the user's own data (see `data_mser.folder.read_folder`).
+        name: a name of `CORPORA`, `folder` for the user's own data (see `data_mser.folder.read_folder`), or `m5ser`
+            for what the builder wrote (see `data_mser.m5ser.loading.read_m5ser`).
         path: the corpus's folder, anything above its audio files; for `folder` a CSV or TSV file too.
 
     Returns:
@@ -37,6 +40,8 @@ def read_corpus(name: str, path: str | Path) -> CorpusReading:
         raise CorpusError(f"{path}: there is no such folder; check the path in {name}=PATH (seen from {Path.cwd()})")
     if name == FOLDER:
         return read_folder(path)
+    if name == M5SER_CORPUS and path.is_dir():
+        return read_m5ser(path)
     if not path.is_dir():
         raise CorpusError(f"{path}: is a file; give the folder of {name} in {name}=PATH")
     return _read_declared(CORPORA[name], path)
@@ -74,9 +79,10 @@ def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
 
 
 def check_name(name: str) -> None:
-    if name != FOLDER and name not in CORPORA:
+    if name not in (FOLDER, M5SER_CORPUS, *CORPORA):
         raise CorpusError(
-            f"there is no corpus {name!r}; the corpora are {', '.join(CORPORA)}, and {FOLDER} for your own data"
+            f"there is no corpus {name!r}; the corpora are {', '.join(CORPORA)}, and {FOLDER} for your own data, "
+            f"{M5SER_CORPUS} for what run-mser m5ser build wrote"
         )
 
 
