@@ -22,8 +22,8 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
 
     Of many seeded random orders of the speakers, the beginning of that order is taken for validation that comes
     nearest to `fraction` of the clips in every corpus, language and emotion, and before all leaves no emotion that
-    training lacks. Each clip without a speaker counts as a speaker of its own, and a warning says that independence
-    is unchecked.
+    training lacks. Each clip without a speaker counts as a speaker of its own, together with its translations where it
+    is of M5SER, and a warning says that independence is unchecked.
 
     Args:
         rows: at least two speakers.
@@ -45,7 +45,7 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
             "speakers, for example in the speaker column of a CSV",
             stacklevel=2,
         )
-    names = [row["speaker"] if row["speaker"] is not None else ("clip", i) for i, row in enumerate(rows)]
+    names = [row["speaker"] if row["speaker"] is not None else _clip(row, i) for i, row in enumerate(rows)]
     speakers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     if len(speakers) < 2:
         raise ValueError(
@@ -88,6 +88,11 @@ def check_speaker_leak(train: Iterable[Row], test: Iterable[Row]) -> None:
             "test clips have no speaker",
             stacklevel=2,
         )
+
+
+def _clip(row: Row, index: int) -> tuple[str, Any]:
+    """The clip; of M5SER its source, which the id names before the language: translations keep the voice."""
+    return ("clip", index if row.get("source_corpus") is None else row["id"].rpartition("/")[0])
 
 
 def _counts(rows: Sequence[Row], speakers: Sequence[int], num_speakers: int) -> tuple[np.ndarray, np.ndarray]:
