@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of datatrove's executors runs a build, with the options of its own that the configuration gives."""
+
+import difflib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from datatrove.executor.base import PipelineExecutor
+from datatrove.executor.local import LocalPipelineExecutor
+from datatrove.executor.ray import RayPipelineExecutor
+from datatrove.executor.slurm import SlurmPipelineExecutor
+from datatrove.pipeline.base import PipelineStep
+
+from .build_config import BuildConfig
+from .local_executor import BuildExecutor
+from .shards import Shard
+
+
+# What the build decides itself.
+_OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id")
+_LOCAL = (*_OURS, "local_tasks", "local_rank_offset", "start_method")
+
+
+def executor_options(config: BuildConfig) -> dict[str, Any]:
+    """`executor_options`, checked against what datatrove's executor takes.
+
+    Raises:
+        ValueError: an option that it does not have, or none for one that it needs.
+    """
+    stock, ours = {
+        "local": (LocalPipelineExecutor, _LOCAL),
+        "slurm": (SlurmPipelineExecutor, _OURS),
+        "ray": (RayPipelineExecutor, _OURS),
+    }[config.executor]
+    parameters = {key: one for key, one in inspect.signature(stock.__init__).parameters.items() if key not in ours}
+    for key in config.executor_options:
+        if key not in parameters:
+            near = difflib.get_close_matches(key, list(parameters), n=1, cutoff=0.0)
+            raise ValueError(f"executor_options: {config.executor} has no option {key!r}; the nearest is {near[0]!r}")
+    for key, one in parameters.items():
+        if one.default is inspect.Parameter.empty and key not in config.executor_options:
+            raise ValueError(f"executor_options: {config.executor} needs {key}; add it there")
+    return dict(config.executor_options)
+
+
+def make_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: int, logs: Path) -> PipelineExecutor:
+    """The executor of a build; it runs the ranks that have no marker in `logs/completions`."""
+    options: dict[str, Any] = {
+        **executor_options(config),
+        "pipeline": list(pipeline),
+        "tasks": tasks,
+        "workers": config.workers,
+        "logging_dir": str(logs),
+    }
+    if config.executor == "slurm":
+        return SlurmPipelineExecutor(**options)
+    if config.executor == "ray":
+        return RayPipelineExecutor(**options)
+    return BuildExecutor(devices=config.devices, log_folder=logs / "workers", **options)
+
+
+def mark_whole_shards(shards: Sequence[Shard], build: str, logs: Path) -> list[int]:
+    """Makes datatrove's markers say what the shards say, and returns the ranks whose shards are not whole.
+
+    A marker alone proves nothing: it may outlive its shard, and a worker may have been killed between the two.
+    """
+    completions = logs / "completions"
+    completions.mkdir(parents=True, exist_ok=True)
+    missing = []
+    for rank, shard in enumerate(shards):
+        marker = completions / f"{rank:05d}"
+        if shard.is_whole(build):
+            marker.touch()
+        else:
+            marker.unlink(missing_ok=True)
+            missing.append(rank)
+    return missing

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest: what a built corpus consists of, read off the shards and off nothing else."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyarrow import compute, parquet
+from tqdm.auto import tqdm
+
+from ..whole_files import whole_file
+from .build_config import FORMAT
+from .shards import Shard, canonical
+
+
+MANIFEST = "manifest.json"
+_BLOCK = 1 << 20
+
+
+def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, progress: bool = True) -> dict[str, Any]:
+    """The manifest of shards that are all whole.
+
+    Equal shards give equal manifests: there are no times and no names of machines in it. `manifest_hash` is the
+    SHA-256 of everything else as canonical JSON.
+    """
+    described = [_describe(shard) for shard in tqdm(shards, desc="Hashing", unit="shard", disable=not progress)]
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "config": dict(identity),
+        "config_hash": hash_of(identity),
+        "shards": described,
+        "rows": sum(shard["rows"] for shard in described),
+        "hours": sum(shard["seconds"] for shard in described) / 3600,
+    }
+    return {**manifest, "manifest_hash": hash_of(manifest)}
+
+
+def write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
+    """Writes `manifest.json`."""
+    with whole_file(folder / MANIFEST) as file:
+        json.dump(manifest, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def hash_of(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a value as canonical JSON."""
+    return hashlib.sha256(canonical(dict(value)).encode()).hexdigest()
+
+
+def _describe(shard: Shard) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    size = 0
+    with open(shard.data, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            size += len(block)
+    durations = parquet.read_table(shard.data, columns=["duration"])["duration"]
+    return {
+        "path": shard.name,
+        "language": shard.language,
+        "rows": len(durations),
+        "seconds": compute.sum(durations).as_py() or 0.0,
+        "bytes": size,
+        "sha256": digest.hexdigest(),
+        "rejects": parquet.read_metadata(shard.rejects).num_rows,
+    }

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The step that translates: batches of clips to the translator, and what comes back to 16 kHz."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import soxr
+from datatrove.data import Document, DocumentsPipeline
+from datatrove.pipeline.base import PipelineStep
+
+from processing_mser.audio_mser import SAMPLING_RATE
+
+from .build_config import BuildConfig
+from .clip import Clip, clip_of
+from .shards import Shard
+from .translators.base import SourceClip, Translation, TranslationError, Translator, TranslatorStartError
+from .translators.process import TranslatorProcess
+
+
+class Translate(PipelineStep):
+    """Each clip in the shard's language; clips of the source language pass as they are.
+
+    The translator starts with the first batch, in a process of its own, and stays for the ranks that follow.
+
+    Args:
+        shards: of all ranks.
+        config: the build's.
+        device: where the translator runs.
+    """
+
+    name = "Translate"
+    type = "M5SER"
+
+    def __init__(self, shards: Sequence[Shard], config: BuildConfig, device: str):
+        super().__init__()
+        self.shards, self.config, self.device = shards, config, device
+        self._translator: Translator | None = None
+
+    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
+        """Every document in its order; what cannot be translated is rejected."""
+        assert data is not None
+        language = self.shards[rank].language
+        for batch in batches(data, self.config.batch_size):
+            clips = [clip for clip in map(clip_of, batch) if clip.rejection is None]
+            if language == self.config.source_language:
+                for clip in clips:
+                    clip.speech, clip.transcript = clip.source, clip.row["transcript"]
+            elif clips:
+                self.translate(clips, language)
+            yield from batch
+
+    def translate(self, clips: Sequence[Clip], language: str) -> None:
+        """Give each clip its translation, or reject it."""
+        try:
+            answers = self.translator().translate([self.source(clip) for clip in clips], language)
+        except (TranslatorStartError, ImportError):
+            raise
+        except Exception as error:
+            # A translator that breaks costs its batch and no other row.
+            answers = [TranslationError(f"the translator broke: {type(error).__name__}: {error}")] * len(clips)
+        for clip, answer in zip(clips, answers, strict=True):
+            if isinstance(answer, Translation):
+                clip.speech = to_corpus_rate(answer)
+                clip.transcript = answer.transcript
+                clip.translator = self.config.translator
+            else:
+                clip.reject("translate", " ".join(str(answer).split()))
+
+    def source(self, clip: Clip) -> SourceClip:
+        """What the translator may know."""
+        assert clip.source is not None
+        row = clip.row
+        return SourceClip(
+            id=row["id"],
+            waveform=clip.source,
+            language=row["language"] or self.config.source_language,
+            transcript=row["transcript"],
+            speaker=row["speaker"],
+            gender=row["gender"],
+            source_corpus=row["corpus"],
+        )
+
+    def translator(self) -> Translator:
+        """The translator, started if need be."""
+        if self._translator is None:
+            self._translator = start_translator(self.config, self.device)
+        return self._translator
+
+    def close(self) -> None:
+        """End the translator's process."""
+        if self._translator is not None:
+            self._translator.close()
+            self._translator = None
+
+
+def start_translator(config: BuildConfig, device: str) -> Translator:
+    """The build's translator in a process of its own.
+
+    Raises:
+        TranslatorStartError: it cannot start.
+        ValueError: no such translator, or an option that it does not have.
+    """
+    return TranslatorProcess(
+        config.translator, config.translator_options, device=device, seconds_per_batch=config.seconds_per_batch
+    )
+
+
+def fingerprint(config: BuildConfig) -> Mapping[str, Any]:
+    """What decides the translator's output; empty where nothing is translated."""
+    if not config.languages:
+        return {}
+    translator = start_translator(config, config.devices[0])
+    try:
+        return translator.fingerprint()
+    finally:
+        translator.close()
+
+
+def to_corpus_rate(translation: Translation) -> np.ndarray:
+    """float32 (samples,) at 16 kHz, whatever rate the translator speaks at."""
+    waveform = np.asarray(translation.waveform, dtype=np.float32)
+    if translation.sampling_rate == SAMPLING_RATE:
+        return waveform
+    return soxr.resample(waveform, translation.sampling_rate, SAMPLING_RATE).astype(np.float32)
+
+
+def batches(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:
+    """Documents in order, in lists of `size` clips that are still to be translated; rejected ones ride along."""
+    batch: list[Document] = []
+    alive = 0
+    for document in documents:
+        batch.append(document)
+        alive += clip_of(document).rejection is None
+        if alive == size:
+            yield batch
+            batch, alive = [], 0
+    if batch:
+        yield batch
