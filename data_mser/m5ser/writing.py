@@ -15,7 +15,6 @@ import pyarrow as pa
 import soundfile
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
-from pyarrow import parquet
 
 from processing_mser.audio_mser import SAMPLING_RATE
 
@@ -71,8 +70,11 @@ class WriteShard(PipelineStep):
         rejects: list[dict[str, Any]] = []
         for path in (shard.data, shard.rejects, progress):
             path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(shard.data, "wb") as file, open(progress, "wb", buffering=0) as counter:
-            writer = open_writer(file, M5SER_SCHEMA, shard, self.build)
+        with (
+            open(progress, "wb", buffering=0) as counter,
+            whole_file(shard.data, "wb") as file,
+            open_writer(file, M5SER_SCHEMA, shard, self.build) as writer,
+        ):
             rows: list[dict[str, Any]] = []
             for done, document in enumerate(data, start=1):
                 clip = clip_of(document)
@@ -88,15 +90,15 @@ class WriteShard(PipelineStep):
                 os.pwrite(counter.fileno(), b"%d\n" % done, 0)
             if rows:
                 writer.write_table(pa.Table.from_pylist(rows, schema=M5SER_SCHEMA))
-            writer.close()
             self.write_rejects(rejects, shard)
 
     def write_rejects(self, rejects: Sequence[dict[str, Any]], shard: Shard) -> None:
         """Write the table of what has no row."""
-        with whole_file(shard.rejects, "wb") as file:
-            writer: parquet.ParquetWriter = open_writer(file, REJECTS_SCHEMA, shard, self.build)
+        with (
+            whole_file(shard.rejects, "wb") as file,
+            open_writer(file, REJECTS_SCHEMA, shard, self.build) as writer,
+        ):
             writer.write_table(pa.Table.from_pylist(list(rejects), schema=REJECTS_SCHEMA))
-            writer.close()
 
 
 @contextmanager
