@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What any reader of a corpus hands back, and the errors that all of them share."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,11 @@ from typing import Any
 from processing_mser.audio_mser import find_audio
 
 from .corpora import CORPORA
+from .listing import extension_of
 
 
 UNLABELLED = "(no emotion)"
+OTHER_FORMAT = "another format of a clip that was read"
 _LISTED = 5
 
 
@@ -40,33 +43,41 @@ class CorpusReading:
     skipped: dict[str, int] = field(default_factory=dict)
     """Reason to the number of files that were left out on purpose."""
     missing: list[Path] = field(default_factory=list)
-    """Files that a table lists and that are not there."""
+    """Files that a table lists and that are not there, by the names that the table uses."""
+    release: str | None = None
+    """Of a corpus that is published in releases, where a folder's name tells."""
 
     def __str__(self) -> str:
         spec = CORPORA.get(self.name)
-        lines = [f"{self.name}: {spec.title if spec else 'your own data'}, {self.path}"]
+        release = f", release {self.release}" if self.release else ""
+        lines = [f"{self.name}: {spec.title if spec else 'your own data'}{release}, {self.path}"]
         emotions = [*self.expected, *(emotion for emotion in self.found if emotion not in self.expected)]
         width = max(len(emotion) for emotion in [*emotions, "emotion"])
-        lines.append(f"  {'emotion':{width}}  {'found':>7}" + (f"  {'expected':>8}" if self.expected else ""))
-        for emotion in [*emotions, "total"]:
-            found = len(self.rows) if emotion == "total" else self.found.get(emotion, 0)
-            expected = sum(self.expected.values()) if emotion == "total" else self.expected.get(emotion, 0)
-            line = f"  {emotion:{width}}  {found:>7}"
-            if self.expected:
-                line += f"  {expected:>8}" + ("" if found == expected else "  <- differs")
-            lines.append(line)
+        clips = sum(self.expected.values()) or (spec.expected_total if spec else None)
+        lines.append(f"  {'emotion':{width}}  {'found':>7}" + (f"  {'expected':>8}" if clips else ""))
+        for emotion in emotions:
+            expected = self.expected.get(emotion, 0) if self.expected else None
+            lines.append(_counted(emotion, width, self.found.get(emotion, 0), expected))
+        total = _counted("total", width, len(self.rows), clips)
+        left_out = sum(count for reason, count in self.skipped.items() if reason != OTHER_FORMAT)
+        # A published total without emotions counts the clips that are left out on purpose.
+        lines.append(total.partition("  <-")[0] if not self.expected and len(self.rows) + left_out == clips else total)
         speakers = {row["speaker"] for row in self.rows} - {None}
         genders = Counter({row["speaker"]: row["gender"] for row in self.rows if row["speaker"]}.values())
         known = ", ".join(f"{genders[gender]} {gender}" for gender in ("female", "male") if genders[gender])
         languages = sorted({row["language"] for row in self.rows if row["language"]})
+        splits = Counter(row["split"] for row in self.rows if row["split"])
         lines.append(f"  speakers {len(speakers) or 'unknown'}" + (f" ({known})" if known else ""))
         lines.append(f"  language {', '.join(languages) or 'unknown'}")
+        if splits:
+            lines.append("  splits " + ", ".join(f"{split} {count}" for split, count in splits.items()))
         if spec:
             lines.append(f"  licence {spec.licence}; {spec.citation}")
+            lines += [f"  note: {spec.note}"] if spec.note else []
         lines += [f"  left out {count}: {reason}" for reason, count in self.skipped.items()]
         for title, paths in (("unmatched", self.unmatched), ("missing", self.missing)):
             if paths:
-                lines.append(f"  {title} files {len(paths)}: {_some(paths)}")
+                lines.append(f"  {title} files {len(paths)}: {some(paths)}")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -91,6 +102,25 @@ def check_ids(name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         first[row["id"]] = path
 
 
-def _some(paths: Sequence[Path]) -> str:
-    names = ", ".join(str(path) for path in paths[:_LISTED])
-    return names + (f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else "")
+def extraction(path: Path, files: Sequence[str]) -> str:
+    """The formats of files that soundfile does not open, one of them, and the command that takes their sound out."""
+    formats = sorted({extension_of(file) for file in files})
+    names = " -o ".join(f"-name '*{extension}'" for extension in formats)
+    if len(formats) > 1:
+        names = rf"\( {names} \)"
+    ffmpeg = """'ffmpeg -nostdin -i "$1" -vn -ac 1 -ar 16000 "${1%.*}.wav"'"""
+    return (
+        f"{' and '.join(formats)}, such as {files[0]}, which cannot be opened; take their sound out: "
+        rf"find {shlex.quote(str(path))} {names} -exec sh -c {ffmpeg} sh {{}} \;"
+    )
+
+
+def some(names: Sequence[object]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(map(str, names[:_LISTED]))
+    return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
+
+
+def _counted(name: str, width: int, found: int, expected: int | None) -> str:
+    line = f"  {name:{width}}  {found:>7}"
+    return line if expected is None else f"{line}  {expected:>8}" + ("" if found == expected else "  <- differs")

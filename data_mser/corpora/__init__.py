@@ -1,18 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The speech corpora that this project reads, each one a declaration; [`data_mser.reading`] holds the one engine.
+"""The speech corpora that this project reads, each one a declaration; [`data_mser.declared`] holds the one engine.
 
 A further corpus is a further `CorpusSpec`, its labels in `processing_mser.emotions_mser.CORPUS_LABELS`, and a test
 that builds a tree in its published layout. Counts are those of the published files; a reader reports what it finds
 beside them and warns where they differ.
 """
 
-from .acted import ACTED
-from .spec import NULL, CorpusSpec, MetadataTable, Rule
+from .acted_english import ACTED_ENGLISH
+from .acted_languages import ACTED_LANGUAGES
+from .labelled_by_tables import LABELLED_BY_TABLES
+from .mosei import MOSEI
+from .rule import NULL, Rule
+from .spec import CorpusSpec, ParquetClips
+from .tables import ClipTable, DelimitedTable, LineTable
+from .unlabelled import COMMON_VOICE
 
 
-CORPORA: dict[str, CorpusSpec] = {spec.name: spec for spec in ACTED}
-"""The corpora that are read by their file names."""
+CORPORA: dict[str, CorpusSpec] = {
+    spec.name: spec for spec in (*LABELLED_BY_TABLES, MOSEI, *ACTED_ENGLISH, *ACTED_LANGUAGES, COMMON_VOICE)
+}
+"""The corpora with a declaration, those that name their emotions in tables first."""
 FOLDER = "folder"
 """The name under which `data_mser.folder` reads the user's own data."""
 
-__all__ = ["CORPORA", "FOLDER", "NULL", "CorpusSpec", "MetadataTable", "Rule"]
+__all__ = [
+    "CORPORA",
+    "FOLDER",
+    "NULL",
+    "ClipTable",
+    "CorpusSpec",
+    "DelimitedTable",
+    "LineTable",
+    "ParquetClips",
+    "Rule",
+]

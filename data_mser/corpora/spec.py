@@ -1,43 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The declaration of a corpus: what its files are called, what the names mean, and what should be there."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from string import Formatter
+
+from .rule import EMOTION, NULL, SPEAKER, Rule
+from .tables import ClipTable
 
 
 @dataclass(frozen=True)
-class Rule:
-    """How one column comes about: a template over the file's fields, then, where given, a table of its values.
+class ParquetClips:
+    """Columns of a data set from the Hub that holds its recordings in Parquet files instead of in files of their own.
 
-    `Rule("{actor}", {"01": "male"})` is `male` for the field `actor` = `01`. A missing field, an empty result and a
-    value outside the table give null.
+    The first part of a Parquet file's name (`train-00000-of-00001.parquet`) stands for the folder of its clips.
     """
 
-    template: str
-    values: Mapping[str, str] | None = None
-
-    def __call__(self, fields: Mapping[str, str]) -> str | None:
-        try:
-            value = self.template.format_map(fields).strip()
-        except KeyError:
-            return None
-        if self.values is not None:
-            return self.values.get(value)
-        return value or None
-
-
-NULL = Rule("")
-
-
-@dataclass(frozen=True)
-class MetadataTable:
-    """A table that comes with a corpus; its columns join the fields of the file whose row it is."""
-
     name: str
-    """Path of the table under the corpus folder."""
-    key: Rule
-    """Over the row's columns: the base name, without extension, of the file that the row is about."""
-    delimiter: str = "\t"
+    """The column with the clip's base name."""
+    audio: str
+    """The column with the recording."""
 
 
 @dataclass(frozen=True)
@@ -46,26 +29,77 @@ class CorpusSpec:
 
     `pattern` is a regular expression whose named groups become the file's fields. It must match the whole base name
     without the extension, because users re-encode; a pattern with a `/` must match that many last parts of the path.
+    Two more fields are at hand: `stem`, the base name, and `id`.
     """
 
     name: str
     title: str
     language: str
+    """ISO 639-1, or `many`."""
     pattern: str
     example: str
     """A base name that matches, for error messages."""
-    expected: Mapping[str, int]
-    """Canonical emotion to the number of published clips."""
     licence: str
+    redistribution: bool
+    """Whether the licence lets anyone pass the recordings, and what is made of them, on; False where it is unclear."""
+    non_commercial: bool
+    """Whether the licence forbids commercial use; True where it is unclear."""
     how_to_get: str
     citation: str
-    emotion: Rule = Rule("{emotion}")
+    expected: Mapping[str, int] = field(default_factory=dict)
+    """Canonical emotion to the number of published clips."""
+    expected_total: int | None = None
+    """Published clips, those left out on purpose included, where only their total is known."""
+    expected_splits: Mapping[str, int] = field(default_factory=dict)
+    speakers: int | None = None
+    """Published number of speakers, as far as the file names or tables tell them apart."""
+    labelled: bool = True
+    id: Rule | None = None
+    """Unique within the corpus; by default what the pattern matched."""
+    emotion: Rule = EMOTION
     """Gives the label or code as published."""
-    speaker: Rule = Rule("{speaker}")
+    speaker: Rule = SPEAKER
     """Unique within the corpus; the engine puts the corpus's name before it."""
     gender: Rule = NULL
     transcript: Rule = NULL
     split: Rule = NULL
+    spoken: Rule = NULL
+    """A clip's language, in a corpus of many."""
+    folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Field to folder names, in lower case, and the values that they stand for; the deepest such folder counts."""
     skip: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Field to its values that are left out on purpose, each with the reason."""
-    table: MetadataTable | None = None
+    skip_folders: Mapping[str, str] = field(default_factory=dict)
+    """Folder names, in lower case, that hold no clips, each with what they hold."""
+    tables: tuple[ClipTable, ...] = ()
+    """The columns of each join the fields of the file that its record is about."""
+    parquet: ParquetClips | None = None
+    release: str | None = None
+    """A regular expression whose first group is the release, looked for in the names of folders."""
+    note: str = ""
+    """What a user of the corpus must know."""
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """Every rule over a file's fields."""
+        rules = (self.emotion, self.speaker, self.gender, self.transcript, self.split, self.spoken)
+        return (*rules, *([self.id] if self.id else []), *(table.of for table in self.tables))
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The fields that matter; a table of millions of lines keeps no other column."""
+        return frozenset(self.skip).union(*(names_in(rule.template) for rule in self.rules))
+
+    @property
+    def clips(self) -> int | None:
+        """Published number of clips, where it is known."""
+        return sum(self.expected.values()) or self.expected_total
+
+    def matcher(self) -> re.Pattern[str]:
+        """Over a path without its extension, with `/`; the group `clip` is what the pattern itself matched."""
+        return re.compile(rf"(?:.*/)?(?P<clip>{self.pattern})", re.DOTALL)
+
+
+def names_in(template: str) -> set[str]:
+    """The fields that a template asks for."""
+    return {name for _, name, _, _ in Formatter().parse(template) if name}

@@ -39,7 +39,13 @@ def ravdess(tmp_path):
 def test_every_declared_corpus_is_complete(name):
     spec = CORPORA[name]
     assert spec.name == name
-    assert set(spec.expected) == set(CORPUS_LABELS[name].values()) <= set(EMOTIONS)
+    assert spec.labelled == (name in CORPUS_LABELS)
+    if spec.labelled:
+        assert set(CORPUS_LABELS[name].values()) <= set(EMOTIONS)
+    if spec.expected:
+        assert set(spec.expected) == set(CORPUS_LABELS[name].values())
+        assert sum(spec.expected_splits.values()) in (0, sum(spec.expected.values()))
+    assert spec.matcher().fullmatch(spec.example)
     assert spec.licence
     assert spec.how_to_get
     assert spec.citation
@@ -165,7 +171,7 @@ def test_each_wrong_place_has_its_own_cure(tmp_path):
         ("ravdess", "song", "left out 1: song"),
         ("ravdess", "empty", "holds no audio file; get ravdess from https://zenodo"),
         ("ravdess", "other/hello.wav", "is a file; give the folder of ravdess"),
-        ("ravdes", "other", "there is no corpus 'ravdes'; the corpora are ravdess, emodb, nemo, and folder"),
+        ("ravdes", "other", r"no corpus 'ravdes' \(did you mean ravdess\?\); the corpora are iemocap, .*, and folder"),
     ]
     for name, place, message in cases:
         with pytest.raises(CorpusError, match=message) as caught:
@@ -200,7 +206,7 @@ def test_corpora_arguments():
         (["/data/ravdess"], "is not NAME=PATH; write for example"),
         (["ravdess="], "is not NAME=PATH"),
         (["=x"], "is not NAME=PATH"),
-        (["iemocap=/x"], "there is no corpus 'iemocap'; the corpora are"),
+        (["atlantis=/x"], "there is no corpus 'atlantis'; the corpora are"),
         (["nemo=/x", "nemo=/x/"], "given twice"),
     ],
 )
