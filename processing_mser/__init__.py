@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sound and words in, tensors out: the emotion vocabulary, audio reading, augmentation and the processor."""
 
+from typing import TYPE_CHECKING, Any
+
 from .audio_mser import (
     AUDIO_EXTENSIONS,
     MAX_SECONDS,
@@ -23,8 +25,10 @@ from .emotions_mser import (
     label_set,
     parse_emotion,
 )
-from .processing_mser import PROMPTS, MSERProcessor
 
+
+if TYPE_CHECKING:
+    from .processing_mser import PROMPTS, MSERProcessor
 
 __all__ = [
     "AUDIO_EXTENSIONS",
@@ -48,3 +52,17 @@ __all__ = [
     "load_audio",
     "parse_emotion",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The processor, when it is asked for: with transformers and torch it takes seconds, and what lists corpora, reads
+    audio or builds M5SER in several processes needs neither."""
+    if name == "MSERProcessor":
+        from .processing_mser import MSERProcessor
+
+        return MSERProcessor
+    if name == "PROMPTS":
+        from .processing_mser import PROMPTS
+
+        return PROMPTS
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,7 +12,7 @@ import yaml
 from datatrove.data import DocumentsPipeline
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
-from loguru import logger
+from datatrove.utils.logging import logger
 
 from ..whole_files import whole_file
 from .build_config import BuildConfig, differences

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Translators of the tests, found by the builder as `m5ser_building.toy_translators:CLASS`.
 
-A clip is made faster or slower by its language. What goes wrong is in the clip's id: `...-dies`, `...-hangs` and so on.
+A clip is stretched by its language. What goes wrong is in the clip's id: `...-dies`, `...-hangs` and so on.
 """
 
 import os
@@ -46,7 +46,7 @@ class Toy(Translator):
 
     def one(self, clip: SourceClip, language: str) -> Translation | TranslationError:
         time.sleep(self.seconds)
-        fault = clip.id.rpartition("-")[2]
+        fault = clip.id.removesuffix(".wav").rpartition("-")[2]
         if fault == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == "hangs":
