@@ -5,6 +5,9 @@ run-mser m5ser build m5ser/demo
 run-mser m5ser build m5ser/paper --executor local --workers 2
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 from data_mser.m5ser.build_config import BuildConfig
 
 
@@ -16,4 +19,22 @@ def run(config: BuildConfig) -> None:
     """Builds what is missing and prints what there is."""
     from data_mser.m5ser.build import build
 
-    build(config)
+    manifest = build(config)
+    if manifest is None:
+        print(f"The work is with Slurm; its last job writes {config.output_dir}/manifest.json.")
+        print("Should jobs fail, run the same command again when none is running: whole shards are kept.")
+        return
+    print(summary(manifest))
+    print(f"The corpus is in {config.output_dir}; its manifest hash is {manifest['manifest_hash']}")
+
+
+def summary(manifest: Mapping[str, Any]) -> str:
+    """Rows, hours and rejects of each language, and of all."""
+    lines = [f"{'language':<10}{'rows':>8}{'hours':>9}{'rejected':>10}"]
+    languages = list(dict.fromkeys(shard["language"] for shard in manifest["shards"]))
+    for language in [*languages, "all"]:
+        shards = [shard for shard in manifest["shards"] if language in (shard["language"], "all")]
+        rows, rejects = (sum(shard[key] for shard in shards) for key in ("rows", "rejects"))
+        hours = sum(shard["seconds"] for shard in shards) / 3600
+        lines.append(f"{language:<10}{rows:>8}{hours:>9.3f}{rejects:>10}")
+    return "\n".join(lines)

@@ -80,7 +80,10 @@ class Build:
             Translate(self.shards, self.config, self.config.devices[0]),
             LengthFilter(self.config.min_seconds, self.config.kilobytes()),
             QualityGates(self.config),
-            WriteShard(self.shards, self.text, self.logs / "locks", self.progress),
+            # Ray runs ranks in a pool of its own, which would outlive the actor; the local workers have asked already.
+            WriteShard(
+                self.shards, self.text, self.logs / "locks", self.progress, owned=self.config.executor == "ray"
+            ),
         ]
 
 
@@ -105,17 +108,18 @@ def build(
         ValueError: the configuration or a corpus cannot be used.
     """
     prepared = prepare(config, rows)
-    missing = mark_whole_shards(prepared.shards, prepared.text, prepared.logs)
-    if missing:
-        sizes = [size for path in prepared.slices.values() for size in slice_sizes(path)]
-        executor = make_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
-        with quiet_datatrove():
-            if isinstance(executor, SlurmPipelineExecutor):
-                submit(prepared, executor)
-                return None
-            with watched(prepared.progress, sizes, missing, progress):
-                executor.run()
-    return finish(prepared, progress=progress)
+    with full_disk_explained(Path(config.output_dir)):
+        missing = mark_whole_shards(prepared.shards, prepared.text, prepared.logs)
+        if missing:
+            sizes = [size for path in prepared.slices.values() for size in slice_sizes(path)]
+            executor = make_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
+            with quiet_datatrove():
+                if isinstance(executor, SlurmPipelineExecutor):
+                    submit(prepared, executor)
+                    return None
+                with watched(prepared.progress, sizes, missing, progress):
+                    executor.run()
+        return finish(prepared, progress=progress)
 
 
 def prepare(config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None) -> Build:
@@ -170,10 +174,9 @@ def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
             f"{folder}: {len(missing)} of {len(prepared.shards)} shards are missing, such as {missing[0]}; see the "
             f"logs in {prepared.logs} and run the same command again"
         )
-    with full_disk_explained(folder):
-        manifest = derive_manifest(prepared.shards, prepared.identity, progress=progress)
-        write_manifest(manifest, folder)
-        write_card(folder)
+    manifest = derive_manifest(prepared.shards, prepared.identity, progress=progress)
+    write_manifest(manifest, folder)
+    write_card(folder)
     return manifest
 
 

@@ -20,6 +20,7 @@ from datatrove.utils.stats import Stats
 
 from .parent_death import die_with_parent
 from .translating import Translate
+from .writing import full_disk_explained
 
 
 class WorkerDiedError(OSError):
@@ -127,7 +128,8 @@ def work(executor: BuildExecutor, number: int, connection: Connection, parent: i
 
 def _attempt(executor: BuildExecutor, rank: int, number: int) -> Exception | None:
     try:
-        executor._run_for_rank(rank, number)
+        with full_disk_explained(executor.log_folder):
+            executor._run_for_rank(rank, number)
         return None
     except (OSError, ValueError, ImportError) as error:
         return error

@@ -107,11 +107,19 @@ def start_translator(config: BuildConfig, device: str) -> Translator:
 
 
 def fingerprint(config: BuildConfig) -> Mapping[str, Any]:
-    """What decides the translator's output; empty where nothing is translated."""
+    """What decides the translator's output; empty where nothing is translated.
+
+    Raises:
+        TranslatorStartError: it cannot start.
+        ValueError: it lacks a language, or it is not what the configuration takes it for.
+    """
     if not config.languages:
         return {}
     translator = start_translator(config, config.devices[0])
     try:
+        for language in config.languages:
+            # Now, rather than as the reason of every clip of the language.
+            translator.translate([], language)
         return translator.fingerprint()
     finally:
         translator.close()

@@ -20,6 +20,7 @@ from processing_mser.audio_mser import SAMPLING_RATE
 
 from ..whole_files import whole_file
 from .clip import Clip, clip_of
+from .parent_death import die_with_parent
 from .schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
 from .shards import Shard, open_writer
 
@@ -41,14 +42,15 @@ class WriteShard(PipelineStep):
         build: the identity of the build, as canonical JSON.
         locks: folder of the locks.
         progress: folder in which each rank's file says how many clips it has done.
+        owned: whether the process that runs a rank is to die with the one that started it.
     """
 
     name = "Write shard"
     type = "M5SER"
 
-    def __init__(self, shards: Sequence[Shard], build: str, locks: Path, progress: Path):
+    def __init__(self, shards: Sequence[Shard], build: str, locks: Path, progress: Path, owned: bool = False):
         super().__init__()
-        self.shards, self.build, self.locks, self.progress = shards, build, locks, progress
+        self.shards, self.build, self.locks, self.progress, self.owned = shards, build, locks, progress, owned
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Writes; nothing comes out.
@@ -56,6 +58,8 @@ class WriteShard(PipelineStep):
         Raises:
             OutputFullError: no room; finished shards stay as they are.
         """
+        if self.owned:
+            die_with_parent()
         shard = self.shards[rank]
         with full_disk_explained(shard.data), shard.lock(self.locks):
             # Looked at again, under the lock: whoever held it may have written the shard.
