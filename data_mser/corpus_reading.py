@@ -15,7 +15,6 @@ from .listing import extension_of
 
 
 UNLABELLED = "(no emotion)"
-OTHER_FORMAT = "another format of a clip that was read"
 _LISTED = 5
 
 
@@ -59,7 +58,7 @@ class CorpusReading:
             expected = self.expected.get(emotion, 0) if self.expected else None
             lines.append(_counted(emotion, width, self.found.get(emotion, 0), expected))
         total = _counted("total", width, len(self.rows), clips)
-        left_out = sum(count for reason, count in self.skipped.items() if reason != OTHER_FORMAT)
+        left_out = spec.clips_left_out(self.skipped) if spec else 0
         # A published total without emotions counts the clips that are left out on purpose.
         lines.append(total.partition("  <-")[0] if not self.expected and len(self.rows) + left_out == clips else total)
         speakers = {row["speaker"] for row in self.rows} - {None}

@@ -11,12 +11,15 @@ from typing import Any
 from processing_mser.emotions_mser import UnknownEmotionError, canonical_emotion
 
 from .corpora import CorpusSpec
-from .corpus_reading import OTHER_FORMAT, UNLABELLED, CorpusError, CorpusReading, extraction
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction
 from .corpus_tables import TableRecords, read_tables
 from .expectations import count_warnings, settle_genders
 from .listing import Listing, format_rank, list_files, without_extension
 from .parquet_audio import parquet_clips
 from .schema import new_row
+
+
+OTHER_FORMAT = "another format of a clip that was read"
 
 
 def read_declared(spec: CorpusSpec, path: Path) -> CorpusReading:
@@ -189,7 +192,7 @@ def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
     if missing:
         listed = ", ".join(table.table.named() for table in clips.tables if table.table.lists_clips)
         warnings.append(f"{len(missing)} clips that {listed} lists are not there")
-    warnings += count_warnings(spec, rows, clips.skipped.total())
+    warnings += count_warnings(spec, rows, spec.clips_left_out(clips.skipped))
     warnings += settle_genders(rows)
     if spec.release and release is None:
         warnings.append("its release is in no folder's name; note it down, because the clips differ between releases")

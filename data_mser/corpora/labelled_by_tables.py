@@ -14,13 +14,13 @@ LABELLED_BY_TABLES = (
         title="IEMOCAP",
         language="en",
         pattern=(
-            r"Ses(?P<session>0[1-5])(?P<wears>[MF])_(?P<scene>impro|script)(?P<scenario>\d{2}(?:_\d)?[ab]?)_"
+            r"Ses0(?P<session>[1-5])(?P<wears>[MF])_(?P<scene>impro|script)(?P<scenario>\d{2}(?:_\d)?[ab]?)_"
             r"(?P<gender>[MF])(?P<turn>(?:XX)?\d+)"
         ),
         example="Ses01F_impro01_F000",
         emotion=Rule("{label}"),
         # The first letter says who wears the markers in this dialogue, the second who speaks this turn.
-        speaker=Rule("Ses{session}{gender}"),
+        speaker=Rule("Ses0{session}{gender}"),
         gender=Rule("{gender}", {"F": "female", "M": "male"}),
         transcript=Rule("{words}"),
         split=Rule("session{session}"),

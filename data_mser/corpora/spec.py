@@ -95,6 +95,11 @@ class CorpusSpec:
         """Published number of clips, where it is known."""
         return sum(self.expected.values()) or self.expected_total
 
+    def clips_left_out(self, skipped: Mapping[str, int]) -> int:
+        """How many of the files that were left out, by reason, are published clips."""
+        reasons = {reason for values in self.skip.values() for reason in values.values()}
+        return sum(count for reason, count in skipped.items() if reason in reasons)
+
     def matcher(self) -> re.Pattern[str]:
         """Over a path without its extension, with `/`; the group `clip` is what the pattern itself matched."""
         return re.compile(rf"(?:.*/)?(?P<clip>{self.pattern})", re.DOTALL)

@@ -3,6 +3,7 @@
 
 import os
 import re
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,10 @@ def said(capsys, *words):
     status = run_mser.main(["corpora", *map(str, words)])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
+
+
+def is_indented(line):
+    return line.startswith(" ")
 
 
 def line_of(text, start):
@@ -61,6 +66,15 @@ def test_several_corpora_are_read_in_their_order(ravdess, tmp_path, capsys):
     assert out.index("folder:") < out.index("ravdess:")
 
 
+def test_one_that_cannot_be_read_does_not_hide_the_others(ravdess, capsys):
+    status, out, err = said(capsys, "nemo=/no/such", f"ravdess={ravdess}", "savee=/no/such/either")
+    assert status == 1
+    assert "nemo: not found, /no/such" in out
+    assert "savee: not found, /no/such/either" in out
+    assert line_of(out, "total")[:3] == ["total", "5", "1440"]
+    assert err.count("\n") == 2
+
+
 @pytest.mark.parametrize(
     ("argument", "told"),
     [("ravdess=/no/such", "/no/such"), ("ravdes=.", "'ravdes'"), ("ravdess", "NAME=PATH"), ("=x", "NAME=PATH")],
@@ -80,11 +94,21 @@ def test_a_file_that_is_no_table_is_refused(tmp_path, capsys):
 def test_without_arguments_every_known_corpus_is_told_with_its_licence(capsys):
     status, out, _ = said(capsys)
     assert status == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100
+    starts = {line.split()[0]: index for index, line in enumerate(lines) if not line.startswith(" ")}
+    assert list(starts) == ["corpus", *CORPORA, "folder", "m5ser"]
     for name, spec in CORPORA.items():
-        assert f"{name}: " in out
-        assert spec.licence in out
-        assert spec.how_to_get in out
-    assert "folder: " in out
+        first = starts[name]
+        told = " ".join(" ".join(lines[first:][: 1 + len(list(takewhile(is_indented, lines[first + 1 :])))]).split())
+        assert told.split()[1] == spec.language
+        assert spec.licence in told
+        assert spec.how_to_get in told
+        assert spec.note in told
+        for emotion, count in spec.expected.items():
+            assert f"{emotion} {count}" in told
+        assert ("may be passed on" in told) == spec.redistribution
+        assert ("not for commercial use" in told) == spec.non_commercial
 
 
 @pytest.mark.skipif(not os.environ.get("MSER_CORPORA"), reason="MSER_CORPORA is not set")

@@ -1,0 +1,419 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small copies of every corpus in its published layout, its odd names included, and the rows that they must give.
+
+The recordings are empty files, which a reader that opened one would fail on.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+
+Clip = tuple[str | None, str | None, str | None, str | None]
+"""Emotion, speaker, gender and split of a row."""
+
+
+def touch(root: Path, *names: str) -> None:
+    """Empty files."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def write(root: Path, name: str, *lines: str) -> Path:
+    """A text file of these lines."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def iemocap(root: Path) -> dict[str, Clip]:
+    turns = {
+        # In Ses01F the woman wears the markers; the man of the same session answers her.
+        "Ses01F_impro01_F000": ("neu", "Excuse me."),
+        "Ses01F_impro01_M000": ("ang", "Do you have your forms?"),
+        "Ses01M_impro01_F000": ("xxx", "Yeah."),
+        "Ses02F_script01_1_M001": ("exc", "Wow!"),
+        "Ses05M_script03_2b_F023": ("fru", "Why?"),
+        "Ses05M_impro05a_MXX0": ("hap", "Ha."),
+        "Ses05M_impro05a_M001": ("oth", "Hm."),
+    }
+    for turn, (label, words) in turns.items():
+        session, dialogue = f"Session{turn[4]}", turn.rpartition("_")[0]
+        touch(root, f"{session}/sentences/wav/{dialogue}/{turn}.wav", f"{session}/dialog/wav/{dialogue}.wav")
+        folder = root / session / "dialog"
+        for name, line in {
+            f"EmoEvaluation/{dialogue}.txt": f"[6.2901 - 8.2357]\t{turn}\t{label}\t[2.5000, 2.5000, 2.5000]",
+            f"transcriptions/{dialogue}.txt": f"{turn} [006.2901-008.2357]: {words}",
+        }.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with open(folder / name, "a", encoding="utf-8") as file:
+                if file.tell() == 0:
+                    file.write("% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n")
+                file.write(line + "\nC-E1:\tNeutral;\t()\n")
+        # One listener's own label, and what macOS left beside the file: neither is the label.
+        write(folder, f"EmoEvaluation/Categorical/e1_{dialogue}_cat.txt", f"[6.2901 - 8.2357]\t{turn}\tsad\t[1, 1, 1]")
+        write(folder, f"EmoEvaluation/._{dialogue}.txt", f"[6.2901 - 8.2357]\t{turn}\tsad\t[1, 1, 1]")
+        touch(root, f"{session}/sentences/wav/{dialogue}/._{turn}.wav")
+    return {
+        "Ses01F_impro01_F000": ("neutral", "Ses01F", "female", "session1"),
+        "Ses01F_impro01_M000": ("angry", "Ses01M", "male", "session1"),
+        "Ses02F_script01_1_M001": ("excited", "Ses02M", "male", "session2"),
+        "Ses05M_impro05a_M001": ("other", "Ses05M", "male", "session5"),
+        "Ses05M_impro05a_MXX0": ("happy", "Ses05M", "male", "session5"),
+        "Ses05M_script03_2b_F023": ("frustrated", "Ses05F", "female", "session5"),
+    }
+
+
+MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
+
+
+def meld(root: Path, extension: str = ".wav") -> dict[str, Clip]:
+    header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
+    tail = '8,21,"00:16:16,059","00:16:21,731"'
+    # Dialogue 0 begins anew in every split.
+    write(
+        root,
+        "train_sent_emo.csv",
+        header,
+        f'1,"also I was, the point person",Chandler,neutral,neutral,0,0,{tail}',
+        f"2,You must\u2019ve had your hands full.,The Interviewer,surprise,positive,0,1,{tail}",
+        f"3,Broken,Joey,joy,positive,125,3,{tail}",
+    )
+    write(root, "dev_sent_emo.csv", header, f"1,Oh my God!,Phoebe,sadness,negative,0,0,{tail}")
+    write(
+        root,
+        "test_sent_emo.csv",
+        header,
+        f"1,Why do all you're coffee mugs have numbers?,Mark,fear,negative,0,0,{tail}",
+        f"2,Oh.,Rachel,disgust,negative,10,0,{tail}",
+    )
+    clips = ["train/dia0_utt0", "train/dia0_utt1", "dev/dia0_utt0", "test/dia0_utt0", "test/dia10_utt0"]
+    for clip in clips:
+        split, name = clip.split("/")
+        touch(root, f"{MELD_FOLDERS[split]}/{name}{extension}")
+    touch(root, f"output_repeated_splits_test/final_videos_testdia10_utt0{extension}")
+    return {
+        "dev/dia0_utt0": ("sad", "Phoebe", "female", "dev"),
+        "test/dia0_utt0": ("fear", "Mark", None, "test"),
+        "test/dia10_utt0": ("disgust", "Rachel", "female", "test"),
+        "train/dia0_utt0": ("neutral", "Chandler", "male", "train"),
+        "train/dia0_utt1": ("surprise", "The Interviewer", None, "train"),
+    }
+
+
+def msp_podcast(root: Path) -> dict[str, Clip]:
+    root = root / "MSP-PODCAST-Publish-1.11"
+    lines = {
+        "MSP-PODCAST_0001_0008": ("N", "30", "Male", "Train"),
+        "MSP-PODCAST_0001_0019": ("A", "Spkr_30", "Male", "Train"),
+        "MSP-PODCAST_0153_0064_0001": ("C", "Spkr_7", "Female", "Development"),
+        "MSP-PODCAST_0200_0001": ("O", "Unknown", "Unknown", "Test1"),
+        "MSP-PODCAST_0200_0002": ("X", "8", "Female", "Test2"),
+        "MSP-PODCAST_0200_0003": ("U", "8", "Female", "Test2"),
+    }
+    write(
+        root,
+        "Labels/labels_consensus.csv",
+        "FileName,EmoClass,EmoAct,EmoVal,EmoDom,SpkrID,Gender,Split_Set",
+        *(f"{clip}.wav,{label},4.0,3.2,4.1,{','.join(rest)}" for clip, (label, *rest) in lines.items()),
+    )
+    # The hidden test set has recordings and no labels.
+    hidden = ["MSP-PODCAST_test3_0001", "MSP-PODCAST_0900_0001"]
+    write(
+        root,
+        "Partition.txt",
+        *(f"{values[3]}; {clip}.wav" for clip, values in lines.items()),
+        *(f"Test3; {clip}.wav" for clip in hidden),
+    )
+    touch(root, *(f"Audios/{clip}.wav" for clip in [*lines, *hidden]))
+    return {
+        "MSP-PODCAST_0001_0008": ("neutral", "30", "male", "train"),
+        "MSP-PODCAST_0001_0019": ("angry", "30", "male", "train"),
+        "MSP-PODCAST_0153_0064_0001": ("contempt", "7", "female", "development"),
+        "MSP-PODCAST_0200_0001": ("other", None, None, "test1"),
+        "MSP-PODCAST_0200_0003": ("surprise", "8", "female", "test2"),
+    }
+
+
+MOSEI_RATINGS = {
+    # Sentiment, happy, sad, anger, surprise, disgust, fear.
+    "--qXJuDtHPw": [
+        [1.0, 0.67, 0, 0, 0, 0, 0],
+        [-2.0, 0, 0, 0, 0, 0, 0],
+        [0.0, 1.0, 1.0, 0, 0, 0.33, 0],
+        [-1.0, 0, 0.33, 1.33, 0, 1.0, 0],
+    ],
+    "a_b_12": [[0.0, 0, 0, 0, 0, 0, 0.33]],
+    "100499": [[3.0, 0, 0, 0, 2.0, 0, 0], [0.0, 0, 0, 0, 0, 3.0, 0]],
+}
+
+
+def cmu_mosei(root: Path) -> dict[str, Clip]:
+    import h5py
+    import numpy as np
+
+    root.mkdir(parents=True, exist_ok=True)
+    with h5py.File(root / "CMU_MOSEI_Labels.csd", "w") as file:
+        for video, ratings in MOSEI_RATINGS.items():
+            group = file.create_group(f"All Labels/data/{video}")
+            group["features"] = np.array(ratings, dtype=np.float32)
+            group["intervals"] = np.array([[i, i + 1] for i in range(len(ratings))], dtype=np.float32)
+        file["All Labels"].create_group("metadata")
+    audio = "Audio/Segmented_Audio"
+    touch(root, *(f"{audio}/train/--qXJuDtHPw_{index}.wav" for index in range(4)))
+    touch(root, f"{audio}/dev/a_b_12_0.wav", f"{audio}/test/100499_0.wav", f"{audio}/test/100499_1.wav")
+    touch(root, *(f"Audio/Full/WAV_16000/{video}.wav" for video in MOSEI_RATINGS))
+    return {
+        "--qXJuDtHPw_0": ("happy", "--qXJuDtHPw", None, "train"),
+        "--qXJuDtHPw_3": ("angry", "--qXJuDtHPw", None, "train"),
+        "100499_0": ("surprise", "100499", None, "test"),
+        "100499_1": ("disgust", "100499", None, "test"),
+        "a_b_12_0": ("fear", "a_b_12", None, "dev"),
+    }
+
+
+def common_voice(root: Path) -> dict[str, Clip]:
+    root = root / "cv-corpus-22.0-2025-06-20"
+    header = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccents\tvariant\tlocale\tsegment"
+
+    def line(client: str, clip: str, sentence: str, gender: str, locale: str) -> str:
+        return f"{client}\t{clip}.mp3\t{sentence}\t2\t0\ttwenties\t{gender}\t\t\t{locale}\t"
+
+    train = line("aa1", "common_voice_fr_17", '"Bonjour, dit-il.', "female_feminine", "fr")
+    other = line("aa1", "common_voice_fr_18", "Bonsoir.", "female_feminine", "fr")
+    bad = line("bb2", "common_voice_fr_19", "Euh.", "male", "fr")
+    write(root, "fr/train.tsv", header, train)
+    write(root, "fr/validated.tsv", header, train, other)
+    write(root, "fr/invalidated.tsv", header, bad)
+    write(root, "fr/reported.tsv", "sentence\tsentence_id\tlocale\treason", "Euh.\t1\tfr\tother")
+    write(root, "zh-CN/test.tsv", header, line("cc3", "common_voice_zh-CN_20", "你好", "", "zh-CN"))
+    write(root, "zh-HK/dev.tsv", header, line("dd4", "common_voice_zh-HK_21", "你好", "male_masculine", "zh-HK"))
+    touch(root, *(f"fr/clips/common_voice_fr_{number}.mp3" for number in (17, 18, 19)))
+    touch(root, "zh-CN/clips/common_voice_zh-CN_20.mp3", "zh-HK/clips/common_voice_zh-HK_21.mp3")
+    return {
+        "common_voice_fr_17": (None, "aa1", "female", "train"),
+        "common_voice_fr_18": (None, "aa1", "female", "validated"),
+        "common_voice_zh-CN_20": (None, "cc3", None, "test"),
+        "common_voice_zh-HK_21": (None, "dd4", "male", "dev"),
+    }
+
+
+def crema_d(root: Path) -> dict[str, Clip]:
+    write(root, "VideoDemographics.csv", "ActorID,Age,Sex,Race,Ethnicity", "1001,51,Male,C,N", "1040,42,Female,A,N")
+    clips = ["1001_DFA_ANG_XX", "1001_IEO_SAD_HI", "1001_IEO_NEU_XX", "1040_ITH_SAD_X", "1040_TSI_DIS_XX"]
+    clips += ["1040_TSI_FEA_XX", "1040_TSI_HAP_XX"]
+    touch(root, *(f"AudioWAV/{clip}.wav" for clip in clips))
+    # The same clips again as published, compressed, and with their picture.
+    touch(root, *(f"AudioMP3/{clip}.mp3" for clip in clips), *(f"VideoFlash/{clip}.flv" for clip in clips))
+    words = {"ANG": "angry", "SAD": "sad", "NEU": "neutral", "DIS": "disgust", "FEA": "fear", "HAP": "happy"}
+    genders = {"1001": "male", "1040": "female"}
+    return {clip: (words[clip[9:12]], clip[:4], genders[clip[:4]], None) for clip in clips}
+
+
+def nemo(root: Path) -> dict[str, Clip]:
+    write(
+        root,
+        "data.tsv",
+        "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage",
+        "WR0_surprised_64.wav\tsurprised\tUcho wykrywa dźwięki.\tucho wykrywa dźwięki\t        WR0\tmale\t23",
+        "SK0_anger_1.wav\tanger\tLubię czytać.\tlubię czytać\tSK0\tfemale\t30",
+    )
+    touch(root, "samples/SK0_anger_1.wav", "samples/WR0_surprised_64.wav")
+    return {
+        "SK0_anger_1": ("angry", "SK0", "female", None),
+        "WR0_surprised_64": ("surprise", "WR0", "male", None),
+    }
+
+
+RESD_SPLITS = {
+    "train": ["32_happiness_enthusiasm_h_120", "32_happiness_enthusiasm e_121", "1_anger_fear_a_010"],
+    "test": ["1_anger_fear f_011", "1_anger_fear_n_012", "10_disgust_sadness_d_1", "10_disgust_sadness_s_2"],
+}
+_RESD_CLIPS: dict[str, Clip] = {
+    "1_anger_fear f_011": ("fear", None, None, "test"),
+    "1_anger_fear_a_010": ("angry", None, None, "train"),
+    "1_anger_fear_n_012": ("neutral", None, None, "test"),
+    "10_disgust_sadness_d_1": ("disgust", None, None, "test"),
+    "10_disgust_sadness_s_2": ("sad", None, None, "test"),
+    "32_happiness_enthusiasm e_121": ("enthusiasm", None, None, "train"),
+    "32_happiness_enthusiasm_h_120": ("happy", None, None, "train"),
+}
+
+
+def resd(root: Path) -> dict[str, Clip]:
+    for split, clips in RESD_SPLITS.items():
+        touch(root, *(f"{split}/{clip.split('_')[0]}/{clip}.wav" for clip in clips))
+    return _RESD_CLIPS
+
+
+def resd_parquet(root: Path, recording: bytes = b"") -> dict[str, Clip]:
+    """As the Hub has it: recordings inside Parquet files."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    (root / "data").mkdir(parents=True)
+    for split, clips in RESD_SPLITS.items():
+        table = pa.table(
+            {
+                "name": clips,
+                "path": [f"{clip.rpartition('_')[0]}/{clip}.wav" for clip in clips],
+                "emotion": ["happiness"] * len(clips),
+                "speech": [{"bytes": recording + clip.encode(), "path": f"{clip}.wav"} for clip in clips],
+            }
+        )
+        parquet.write_table(table, root / "data" / f"{split}-00000-of-00001.parquet")
+    return _RESD_CLIPS
+
+
+def named(clips: Mapping[str, Clip]) -> Callable[[Path], dict[str, Clip]]:
+    """A corpus whose file names tell everything: paths to what they mean, by the name without its folder."""
+
+    def build(root: Path) -> dict[str, Clip]:
+        touch(root, *clips)
+        return {Path(path).stem: clip for path, clip in clips.items()}
+
+    return build
+
+
+def mead(root: Path) -> dict[str, Clip]:
+    clips: dict[str, Clip] = {
+        "M003/audio/angry/level_1/001": ("angry", "M003", "male", None),
+        "M003/audio/contempt/level_3/030": ("contempt", "M003", "male", None),
+        "M003/audio/disgusted/level_2/002": ("disgust", "M003", "male", None),
+        "M003/audio/fear/level_1/001": ("fear", "M003", "male", None),
+        "W009/audio/happy/level_1/001": ("happy", "W009", "female", None),
+        "W009/audio/neutral/level_1/001": ("neutral", "W009", "female", None),
+        "W009/audio/sad/level_1/001": ("sad", "W009", "female", None),
+        "W009/audio/surprised/level_1/001": ("surprise", "W009", "female", None),
+    }
+    touch(root, *(f"{clip}.wav" for clip in clips))
+    touch(root, "M003/video/front/angry/level_1/001.mp4")
+    return clips
+
+
+def savee(root: Path) -> dict[str, Clip]:
+    names = {"a01": "angry", "d02": "disgust", "f03": "fear", "h04": "happy", "n30": "neutral"}
+    names |= {"sa05": "sad", "su06": "surprise"}
+    touch(root, *(f"AudioData/{speaker}/{name}.wav" for speaker in ("DC", "KL") for name in names))
+    return {
+        f"{speaker}_{name}": (word, speaker, "male", None) for speaker in ("DC", "KL") for name, word in names.items()
+    }
+
+
+TREES: dict[str, Callable[[Path], dict[str, Clip]]] = {
+    "iemocap": iemocap,
+    "meld": meld,
+    "msp-podcast": msp_podcast,
+    "cmu-mosei": cmu_mosei,
+    "mead": mead,
+    "ravdess": named(
+        {
+            "Actor_01/03-01-01-01-01-01-01.wav": ("neutral", "01", "male", None),
+            "Actor_01/03-01-02-01-01-01-01.wav": ("calm", "01", "male", None),
+            "Actor_24/03-01-06-02-02-02-24.wav": ("fear", "24", "female", None),
+        }
+    ),
+    "tess": named(
+        {
+            "OAF_angry/OAF_back_angry.wav": ("angry", "OA", "female", None),
+            "OAF_angry/OA_bite_neutral.wav": ("neutral", "OA", "female", None),
+            "OAF_Pleasant_surprise/OAF_back_ps.wav": ("surprise", "OA", "female", None),
+            "YAF_disgust/copy of YAF_germ_disgust (1).wav": ("disgust", "YA", "female", None),
+            "YAF_sad/YAF_youth_sad.wav": ("sad", "YA", "female", None),
+            "YAF_happy/YAF_kite_happy.wav": ("happy", "YA", "female", None),
+            "YAF_fear/YAF_kite_fear.wav": ("fear", "YA", "female", None),
+        }
+    ),
+    "crema-d": crema_d,
+    "savee": savee,
+    "aesdd": named(
+        {
+            "anger/a01 (1).wav": ("angry", "1", None, None),
+            "anger/a03 (4)b.wav": ("angry", "4", None, None),
+            "anger/a07 (01).wav": ("angry", "1", None, None),
+            "disgust/d01 (2).wav": ("disgust", "2", None, None),
+            "fear/f10 (3).wav": ("fear", "3", None, None),
+            "happiness/h20 (6).wav": ("happy", "6", None, None),
+            "sadness/s01 (5).wav": ("sad", "5", None, None),
+        }
+    ),
+    "resd": resd,
+    "shemo": named(
+        {
+            "female/F01A01.wav": ("angry", "F01", "female", None),
+            "female/F01N105.wav": ("neutral", "F01", "female", None),
+            "female/F31S02.wav": ("sad", "F31", "female", None),
+            "male/M01H01.wav": ("happy", "M01", "male", None),
+            "male/M56W01.wav": ("surprise", "M56", "male", None),
+            "male/M56F01.wav": ("fear", "M56", "male", None),
+        }
+    ),
+    "emodb": named(
+        {
+            "wav/03a01Fa.wav": ("happy", "03", "male", None),
+            "wav/08b02Tc.wav": ("sad", "08", "female", None),
+            "wav/16b10Lb.wav": ("boredom", "16", "female", None),
+            "wav/11b03E.wav": ("disgust", "11", "male", None),
+        }
+    ),
+    "urdu": named(
+        {
+            "Angry/SM1_F1_A1.wav": ("angry", "M1", "male", None),
+            "Happy/SM27_F10_H024.wav": ("happy", "M27", "male", None),
+            "Neutral/SF1_F1_N1.wav": ("neutral", "F1", "female", None),
+            "Sad/SF1_F2_S2.wav": ("sad", "F1", "female", None),
+        }
+    ),
+    "subesco": named(
+        {
+            "F_01_OISHI_S_10_ANGRY_1.wav": ("angry", "F01", "female", None),
+            "F_01_OISHI_S_1_DISGUST_5.wav": ("disgust", "F01", "female", None),
+            "M_01_TITAS_S_2_FEAR_1.wav": ("fear", "M01", "male", None),
+            "M_10_RASHED_S_3_HAPPY_2.wav": ("happy", "M10", "male", None),
+            "M_10_RASHED_S_3_NEUTRAL_2].wav": ("neutral", "M10", "male", None),
+            "M_10_RASHED_S_3_SAD_2.wav": ("sad", "M10", "male", None),
+            "M_10_RASHED_S_3_SURPRISE_2.wav": ("surprise", "M10", "male", None),
+        }
+    ),
+    "ased": named(
+        {
+            "neutral/n1-01-01-01-15.wav": ("neutral", "15", "female", None),
+            "fear/f2-02-01-02-16.wav": ("fear", "16", "male", None),
+            "happy/h3-03-02-02-16.wav": ("happy", "16", "male", None),
+            "sad/s4-04-02-01-15.wav": ("sad", "15", "female", None),
+            "sad/S4-05-02-01-15.wav": ("sad", "15", "female", None),
+            # Speaker 17 is once a woman and once a man.
+            "angry/a5-06-01-01-17.wav": ("angry", "17", None, None),
+            "angry/a5-07-01-02-17.wav": ("angry", "17", None, None),
+        }
+    ),
+    "nemo": nemo,
+    "turev-db": named(
+        {
+            "Angry/1157_kz_acik.wav": ("angry", "1157", None, None),
+            "Calm/1157_sk_ak.sam.wav": ("calm", "1157", None, None),
+            "Happy/6783_mt_altın kız.wav": ("happy", "6783", None, None),
+            "Sad/6783_hl_aşk_2.wav": ("sad", "6783", None, None),
+        }
+    ),
+    "emovo": named(
+        {
+            "f1/dis-f1-b1.wav": ("disgust", "f1", "female", None),
+            "f1/gio-f1-b1.wav": ("happy", "f1", "female", None),
+            "f1/neu-f1-d2.wav": ("neutral", "f1", "female", None),
+            "m3/pau-m3-l4.wav": ("fear", "m3", "male", None),
+            "m3/rab-m3-n5.wav": ("angry", "m3", "male", None),
+            "m3/sor-m3-b3.wav": ("surprise", "m3", "male", None),
+            "m3/tri-m3-l1.wav": ("sad", "m3", "male", None),
+        }
+    ),
+    "common-voice": common_voice,
+}
+"""Corpus to what builds its small copy under a folder and tells the rows by id."""
+
+
+def build_trees(root: Path, names: Iterable[str] = TREES) -> dict[str, dict[str, Clip]]:
+    """The small copies of several corpora, each in a folder of its name."""
+    return {name: TREES[name](root / name) for name in names}
