@@ -54,6 +54,7 @@ def read_tables(spec: CorpusSpec, path: Path, others: Sequence[str]) -> list[Tab
 
 def _read(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str]) -> TableRecords:
     records: dict[str, dict[str, str]] = {}
+    columns = spec.columns
     found = list(table.find(others))
     for file, shared in found:
         try:
@@ -62,7 +63,7 @@ def _read(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str])
                 key = table.key(fields)
                 if key is not None:
                     records.setdefault(
-                        without_extension(key), {name: fields[name] for name in spec.columns if name in fields}
+                        without_extension(key), {name: fields[name] for name in columns if name in fields}
                     )
         except (OSError, ValueError) as error:
             raise CorpusError(str(error) if str(path / file) in str(error) else f"{path / file}: {error}") from error

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one engine for every corpus that `data_mser.corpora` declares: file names, folders and tables to rows."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,8 +41,9 @@ def read_declared(spec: CorpusSpec, path: Path) -> CorpusReading:
     if not (listing.audio or listing.media or embedded):
         raise CorpusError(f"{path}: holds no audio file; get {spec.name} from {spec.how_to_get}, and give its folder")
     clips = _Clips(spec, read_tables(spec, path, listing.others))
+    folder = "" if str(path) == "." else os.path.join(path, "")
     for file in listing.audio:
-        clips.add(without_extension(file), format_rank(file), {"bytes": None, "path": str(path / file)})
+        clips.add(without_extension(file), format_rank(file), {"bytes": None, "path": folder + file})
     for name, audio in embedded:
         clips.add(name, 0, audio)
     unopened = [file for file in listing.media if clips.lacks(without_extension(file))]
@@ -66,6 +68,7 @@ class _Clips:
 
     def __post_init__(self) -> None:
         self._pattern = self.spec.matcher()
+        self._required = [table for table in self.tables if table.table.required]
         self._ranks: dict[str, int] = {}
         self._emotions: dict[str, str | None] = {}
 
@@ -133,14 +136,13 @@ class _Clips:
 
     def _aside(self, fields: Mapping[str, str]) -> list[str] | None:
         """The list to which a file of these fields goes instead of becoming a row."""
-        required = any(table.table.required for table in self.tables)
-        if required and any(table.table.required and table.find(fields) is None for table in self.tables):
+        if any(table.find(fields) is None for table in self._required):
             return self.unlabelled
         if not self.spec.labelled:
             return None
         label = self.spec.emotion(fields)
         if label is None:
-            return self.unlabelled if required else self.unmatched
+            return self.unlabelled if self._required else self.unmatched
         return self.unmatched if self._emotion(label) is None else None
 
     def _emotion(self, label: str) -> str | None:
@@ -172,8 +174,7 @@ def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
     rows, missing = list(clips.rows.values()), clips.missing()
     release = _release(spec, path, listing)
     warnings = [
-        f"{path / table.table.named()} is not there, so the {table.table.holds} that it gives are null; put it back "
-        "to have them"
+        f"{path} holds no {table.table.named()}, which gives {table.table.holds}; put it back to have them"
         for table in clips.tables
         if not table.files
     ]

@@ -159,7 +159,7 @@ LABELLED_BY_TABLES = (
                 {"Partition.txt": {}, "Partitions.txt": {}, "partitions.txt": {}},
                 key=Rule("{file}"),
                 line=r"(?P<Split_Set>\w+)\s*;\s*(?P<file>MSP-PODCAST_\w+)",
-                holds="splits",
+                holds="the splits of clips without a label",
                 lists_clips=False,
             ),
             DelimitedTable(

@@ -20,6 +20,8 @@ class Rule:
     pattern: str | None = None
 
     def __call__(self, fields: Mapping[str, str]) -> str | None:
+        if not self.template:
+            return None
         try:
             value = self.template.format_map(fields).strip()
         except KeyError:
