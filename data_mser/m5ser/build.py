@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from .sources import (
     slice_sizes,
     write_slices,
 )
-from .translating import Translate, fingerprint
+from .translating import Translate, check_languages, start_translator
 from .writing import WriteShard, full_disk_explained
 
 
@@ -80,7 +80,7 @@ class Build:
             Translate(self.shards, self.config, self.config.devices[0]),
             LengthFilter(self.config.min_seconds, self.config.kilobytes()),
             QualityGates(self.config),
-            # Ray runs ranks in a pool of its own, which would outlive the actor; the local workers have asked already.
+            # Ray's pool of processes would outlive its actor; the local workers have asked before.
             WriteShard(
                 self.shards, self.text, self.logs / "locks", self.progress, owned=self.config.executor == "ray"
             ),
@@ -132,10 +132,13 @@ def prepare(config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None
             raise ValueError("no corpora to translate; give --corpora NAME=PATH …, for instance folder=my_clips")
         rows = read_sources(config.corpora)
     ordered = order_sources(rows, config.seed)
-    identity = config.identity(describe_sources(ordered), fingerprint(config))
     folder = Path(config.output_dir).absolute()
-    prepared = Build(config, identity, shards_of(config, folder), folder / "logs" / hash_of(identity)[:16])
-    refuse_another(prepared, folder)
+    with closing(start_translator(config, config.devices[0])) as translator:
+        identity = config.identity(describe_sources(ordered), translator.fingerprint())
+        prepared = Build(config, identity, shards_of(config, folder), folder / "logs" / hash_of(identity)[:16])
+        refuse_another(prepared, folder)
+        if not all(shard.is_whole(prepared.text) for shard in prepared.shards):
+            check_languages(translator, config, ordered)
     with full_disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / CONFIG) as file:

@@ -85,8 +85,8 @@ class BuildConfig:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} is {value}; give a number that is not negative")
-        if not self.languages and not self.include_source:
-            raise ValueError("languages is empty and include_source is off, so nothing is built; give a language")
+        if not self.languages:
+            raise ValueError("languages is empty, so nothing would be translated; give at least one, such as fr")
         twice = sorted({one for one in self.all_languages if self.all_languages.count(one) > 1})
         if twice:
             raise ValueError(

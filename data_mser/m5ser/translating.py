@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The step that translates: batches of clips to the translator, and what comes back to 16 kHz."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,12 +9,19 @@ import soxr
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
-from processing_mser.audio_mser import SAMPLING_RATE
+from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 from .build_config import BuildConfig
 from .clip import Clip, clip_of
 from .shards import Shard
-from .translators.base import SourceClip, Translation, TranslationError, Translator, TranslatorStartError
+from .translators.base import (
+    LanguageError,
+    SourceClip,
+    Translation,
+    TranslationError,
+    Translator,
+    TranslatorStartError,
+)
 from .translators.process import TranslatorProcess
 
 
@@ -53,8 +60,8 @@ class Translate(PipelineStep):
     def translate(self, clips: Sequence[Clip], language: str) -> None:
         """Give each clip its translation, or reject it."""
         try:
-            answers = self.translator().translate([self.source(clip) for clip in clips], language)
-        except (TranslatorStartError, ImportError):
+            answers = self.translator().translate([source_clip(clip, self.config) for clip in clips], language)
+        except (LanguageError, TranslatorStartError):
             raise
         except Exception as error:
             # A translator that breaks costs its batch and no other row.
@@ -66,20 +73,6 @@ class Translate(PipelineStep):
                 clip.translator = self.config.translator
             else:
                 clip.reject("translate", " ".join(str(answer).split()))
-
-    def source(self, clip: Clip) -> SourceClip:
-        """What the translator may know."""
-        assert clip.source is not None
-        row = clip.row
-        return SourceClip(
-            id=row["id"],
-            waveform=clip.source,
-            language=row["language"] or self.config.source_language,
-            transcript=row["transcript"],
-            speaker=row["speaker"],
-            gender=row["gender"],
-            source_corpus=row["corpus"],
-        )
 
     def translator(self) -> Translator:
         """The translator, started if need be."""
@@ -94,6 +87,21 @@ class Translate(PipelineStep):
             self._translator = None
 
 
+def source_clip(clip: Clip, config: BuildConfig) -> SourceClip:
+    """What the translator may know of a clip."""
+    assert clip.source is not None
+    row = clip.row
+    return SourceClip(
+        id=row["id"],
+        waveform=clip.source,
+        language=row["language"] or config.source_language,
+        transcript=row["transcript"],
+        speaker=row["speaker"],
+        gender=row["gender"],
+        source_corpus=row["corpus"],
+    )
+
+
 def start_translator(config: BuildConfig, device: str) -> Translator:
     """The build's translator in a process of its own.
 
@@ -106,23 +114,21 @@ def start_translator(config: BuildConfig, device: str) -> Translator:
     )
 
 
-def fingerprint(config: BuildConfig) -> Mapping[str, Any]:
-    """What decides the translator's output; empty where nothing is translated.
+def check_languages(translator: Translator, config: BuildConfig, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Translate one source into every language, so that a missing one stops the build before it begins.
 
     Raises:
-        TranslatorStartError: it cannot start.
-        ValueError: it lacks a language, or it is not what the configuration takes it for.
+        LanguageError: the translator lacks one.
     """
-    if not config.languages:
-        return {}
-    translator = start_translator(config, config.devices[0])
-    try:
+    for row in rows:
+        clip = Clip(dict(row), config.source_language)
+        try:
+            clip.source = load_audio(row["audio"]["bytes"] or row["audio"]["path"])
+        except AudioError:
+            continue
         for language in config.languages:
-            # Now, rather than as the reason of every clip of the language.
-            translator.translate([], language)
-        return translator.fingerprint()
-    finally:
-        translator.close()
+            translator.translate([source_clip(clip, config)], language)
+        return
 
 
 def to_corpus_rate(translation: Translation) -> np.ndarray:

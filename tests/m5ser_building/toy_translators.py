@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_mser.m5ser.translators.base import (
+    LanguageError,
     SourceClip,
     Translation,
     TranslationError,
@@ -41,7 +42,9 @@ class Toy(Translator):
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in SPEED:
-            raise ValueError(f"the translator 'toy' speaks {', '.join(SPEED)}, not {language!r}; choose one of these")
+            raise LanguageError(
+                f"the translator 'toy' speaks {', '.join(SPEED)}, not {language!r}; choose one of these"
+            )
         return [self.one(clip, language) for clip in clips]
 
     def one(self, clip: SourceClip, language: str) -> Translation | TranslationError:

@@ -90,7 +90,7 @@ def test_the_manifest_says_what_the_shards_hold(built):
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_every_configuration_loads(built, streaming, tmp_path):
-    output, manifest = built
+    output, _ = built
     for name, count in (("en", 13), ("fr", 10), ("de", 10), ("default", 33)):
         dataset = load_dataset(str(output), name, split="train", streaming=streaming, cache_dir=str(tmp_path))
         assert dataset.features["audio"] == Audio(sampling_rate=16_000, decode=False)
@@ -100,6 +100,7 @@ def test_every_configuration_loads(built, streaming, tmp_path):
         assert all(row["audio"]["bytes"].startswith(b"fLaC") for row in rows)
 
 
+@pytest.mark.slow
 def test_workers_and_their_number_decide_nothing(built, corpus, tmp_path):
     output, manifest = built
     again = build(toy_config(corpus, tmp_path / "again", shards_per_language=2, workers=2), progress=False)
@@ -110,6 +111,7 @@ def test_workers_and_their_number_decide_nothing(built, corpus, tmp_path):
             assert content == shard_bytes(output)[name], name
 
 
+@pytest.mark.slow
 def test_a_marker_proves_nothing_and_a_whole_shard_is_kept(built, corpus, tmp_path):
     output, manifest = built
     copy = tmp_path / "copy"
@@ -133,9 +135,9 @@ def test_another_configuration_in_the_same_folder_is_refused(built, corpus):
     with pytest.raises(AnotherBuildError, match=r"batch_size: 4 -> 5.*another --output_dir") as refused:
         build(toy_config(corpus, output, shards_per_language=2, batch_size=5), progress=False)
     assert "\n" not in str(refused.value)
+    quieter = toy_config(corpus, output, shards_per_language=2, translator_options={"loudness": 0.5})
     with pytest.raises(AnotherBuildError, match=r"translator_fingerprint.loudness: 1.0 -> 0.5"):
-        options = {"loudness": 0.5}
-        build(toy_config(corpus, output, shards_per_language=2, translator_options=options), progress=False)
+        build(quieter, progress=False)
 
 
 def test_other_source_rows_are_another_configuration(built, corpus, tmp_path):
@@ -152,16 +154,17 @@ def test_a_translator_that_cannot_start_is_a_clear_stop(corpus, tmp_path):
     with pytest.raises(TranslatorStartError, match="fetch them with the command fetch"):
         build(config, progress=False)
     config = toy_config(corpus, tmp_path / "x", translator="m5ser_building.toy_translators:DiesAtOnce")
-    with pytest.raises(TranslatorStartError, match="signal 11"):
+    with pytest.raises(TranslatorStartError, match="SIGSEGV"):
         build(config, progress=False)
 
 
 def test_a_language_that_the_translator_lacks_is_a_clear_stop(corpus, tmp_path):
     with pytest.raises(ValueError, match=r"speaks fr, de, it, not 'es'"):
         build(toy_config(corpus, tmp_path / "x", languages=["fr", "es"]), progress=False)
-    assert not (tmp_path / "x" / "data").exists()
+    assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.slow
 def test_the_command_tells_what_it_built(corpus, tmp_path):
     done = run_build(corpus, tmp_path / "x", "--sample", "7", "--workers", "2")
     assert done.returncode == 0, done.stderr
@@ -174,6 +177,7 @@ def test_the_command_tells_what_it_built(corpus, tmp_path):
     assert (tmp_path / "x" / "config.yaml").read_text(encoding="utf-8").startswith("corpora:")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_a_clear_stop(corpus, tmp_path):
     """As by the kernel, for want of memory: datatrove's own pool would wait for ever."""
     recipe = tmp_path / "slow.yaml"

@@ -15,7 +15,7 @@ FINGERPRINT = {"name": "toy", "version": "1"}
         ({"batch_size": 0}, "batch_size is 0; give at least 1"),
         ({"languages": ["fr", "en"]}, "en twice"),
         ({"languages": ["fr", "../x"]}, "'../x'; give ISO 639-1"),
-        ({"languages": [], "include_source": False}, "nothing is built"),
+        ({"languages": []}, "give at least one, such as fr"),
         ({"min_kilobytes": ["meld=20"]}, "add default=50"),
         ({"min_kilobytes": ["default=50", "meld"]}, "'meld'; write CORPUS=KB"),
         ({"min_kilobytes": ["default=50", "meld=-1"]}, "'meld=-1'; write CORPUS=KB"),

@@ -40,7 +40,13 @@ def test_a_translator_that_fails_costs_the_clips_that_it_fails_on(tmp_path):
     assert set(reasons) == {"c7", *(f"x-{fault}" for fault in FAULTS)}
     assert reasons.pop("c7")["stage"] == "read"
     assert {row["stage"] for row in reasons.values()} == {"translate"}
-    told = {"dies": "signal 9", "hangs": "4 s", "silence": "silen", "nan": "NaN", "rate": "8000"}
+    told = {
+        "dies": "died (SIGKILL) on this clip",
+        "hangs": "took longer than 4 s on this clip",
+        "silence": "is silent",
+        "nan": "no finite numbers",
+        "rate": "sampling rate of 8000 Hz",
+    }
     for fault, words in told.items():
         assert words in reasons[f"x-{fault}"]["reason"], reasons[f"x-{fault}"]
     assert [shard["rows"] for shard in manifest["shards"]] == [len(names) - 1, 7]
