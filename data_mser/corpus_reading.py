@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from processing_mser.audio_mser import find_audio
-
 from .corpora import CORPORA
 from .listing import extension_of
 
@@ -79,14 +77,6 @@ class CorpusReading:
                 lines.append(f"  {title} files {len(paths)}: {some(paths)}")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
-
-
-def audio_files(path: Path, how_to_get: str) -> list[Path]:
-    """All audio under a folder, sorted."""
-    files = [file for file in find_audio([path]) if file != path]
-    if not files:
-        raise CorpusError(f"{path}: holds no audio file; {how_to_get}")
-    return files
 
 
 def check_ids(name: str, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
 
 from .corpora import FOLDER
-from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, audio_files, check_ids
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, check_ids, extraction
+from .listing import list_files, without_extension
 from .schema import new_row
 
 
@@ -59,25 +60,36 @@ def read_folder(path: Path) -> CorpusReading:
 
 
 def _read_class_folders(path: Path) -> CorpusReading:
-    files = audio_files(path, _HOW_TO)
-    folders = {file: file.relative_to(path).parts[:-1] for file in files}
+    listing = list_files(path)
+    if not listing.audio and not listing.media:
+        raise CorpusError(f"{path}: holds no audio file; {_HOW_TO}")
+    if not listing.audio:
+        raise CorpusError(f"{path}: its recordings are there only as {extraction(path, listing.media)}")
+    folders = {file: file.split("/")[:-1] for file in listing.audio}
     words = CORPUS_LABELS[FOLDER]
     hits = Counter(level for parts in folders.values() for level, part in enumerate(parts) if part.lower() in words)
     level = min(hits, key=lambda level: (-hits[level], level), default=0)
     rows, unmatched = [], []
     for file, parts in folders.items():
         if len(parts) <= level:
-            unmatched.append(file)
+            unmatched.append(path / file)
             continue
         emotion = canonical_emotion(parts[level], FOLDER)
-        rows.append(new_row(id=file.relative_to(path).as_posix(), path=file, corpus=FOLDER, emotion=emotion))
+        rows.append(new_row(id=file, path=path / file, corpus=FOLDER, emotion=emotion))
     if not rows:
         raise CorpusError(
-            f"{path}: none of its {len(files)} audio files lies in a folder named after an emotion; {_HOW_TO}"
+            f"{path}: none of its {len(listing.audio)} audio files lies in a folder named after an emotion; {_HOW_TO}"
         )
     warnings = []
     if unmatched:
         warnings.append(f"{len(unmatched)} audio files lie in no folder named after an emotion and were not read")
+    read = {without_extension(file) for file in listing.audio}
+    unopened = [file for file in listing.media if without_extension(file) not in read]
+    if unopened:
+        warnings.append(f"{len(unopened)} recordings are there only as {extraction(path, unopened)}")
+    if listing.unreadable:
+        warnings.append(f"{len(listing.unreadable)} folders or links cannot be read; check them")
+    unmatched += [path / file for file in [*unopened, *listing.unreadable]]
     return _reading(path, rows, unmatched, [], warnings)
 
 

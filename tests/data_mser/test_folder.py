@@ -38,6 +38,17 @@ def test_class_named_folders(tmp_path):
     assert {(row["speaker"], row["language"], row["corpus"]) for row in reading.rows} == {(None, None, "folder")}
 
 
+def test_recordings_that_soundfile_does_not_open_are_told_with_the_cure(tmp_path):
+    touch(tmp_path, "sad/1.m4a", "happy/2.mp4")
+    with pytest.raises(CorpusError, match=r"only as \.m4a and \.mp4, such as happy/2\.mp4.*-name '\*\.m4a' -o -name"):
+        read_corpus("folder", tmp_path)
+    touch(tmp_path, "sad/1.wav", "sad/3.wav")
+    reading = read_corpus("folder", tmp_path)
+    assert [row["id"] for row in reading.rows] == ["sad/1.wav", "sad/3.wav"]
+    assert reading.unmatched == [tmp_path / "happy" / "2.mp4"]
+    assert "1 recordings are there only as .mp4" in reading.warnings[0]
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Corpora whose paths tell all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from .files import Clip, named, touch
+
+
+def mead(root: Path) -> dict[str, Clip]:
+    clips: dict[str, Clip] = {
+        "M003/audio/angry/level_1/001": ("angry", "M003", "male", None),
+        "M003/audio/contempt/level_3/030": ("contempt", "M003", "male", None),
+        "M003/audio/disgusted/level_2/002": ("disgust", "M003", "male", None),
+        "M003/audio/fear/level_1/001": ("fear", "M003", "male", None),
+        "W009/audio/happy/level_1/001": ("happy", "W009", "female", None),
+        "W009/audio/neutral/level_1/001": ("neutral", "W009", "female", None),
+        "W009/audio/sad/level_1/001": ("sad", "W009", "female", None),
+        "W009/audio/surprised/level_1/001": ("surprise", "W009", "female", None),
+    }
+    touch(root, *(f"{clip}.wav" for clip in clips))
+    touch(root, "M003/video/front/angry/level_1/001.mp4")
+    return clips
+
+
+def savee(root: Path) -> dict[str, Clip]:
+    names = {"a01": "angry", "d02": "disgust", "f03": "fear", "h04": "happy", "n30": "neutral"}
+    names |= {"sa05": "sad", "su06": "surprise"}
+    touch(root, *(f"AudioData/{speaker}/{name}.wav" for speaker in ("DC", "KL") for name in names))
+    return {
+        f"{speaker}_{name}": (word, speaker, "male", None) for speaker in ("DC", "KL") for name, word in names.items()
+    }
+
+
+TOLD_BY_NAMES: dict[str, Callable[[Path], dict[str, Clip]]] = {
+    "mead": mead,
+    "ravdess": named(
+        {
+            "Actor_01/03-01-01-01-01-01-01.wav": ("neutral", "01", "male", None),
+            "Actor_01/03-01-02-01-01-01-01.wav": ("calm", "01", "male", None),
+            "Actor_24/03-01-06-02-02-02-24.wav": ("fear", "24", "female", None),
+        }
+    ),
+    "tess": named(
+        {
+            "OAF_angry/OAF_back_angry.wav": ("angry", "OA", "female", None),
+            "OAF_angry/OA_bite_neutral.wav": ("neutral", "OA", "female", None),
+            "OAF_Pleasant_surprise/OAF_back_ps.wav": ("surprise", "OA", "female", None),
+            "YAF_disgust/copy of YAF_germ_disgust (1).wav": ("disgust", "YA", "female", None),
+            "YAF_sad/YAF_youth_sad.wav": ("sad", "YA", "female", None),
+            "YAF_happy/YAF_kite_happy.wav": ("happy", "YA", "female", None),
+            "YAF_fear/YAF_kite_fear.wav": ("fear", "YA", "female", None),
+        }
+    ),
+    "savee": savee,
+    "aesdd": named(
+        {
+            "anger/a01 (1).wav": ("angry", "1", None, None),
+            "anger/a03 (4)b.wav": ("angry", "4", None, None),
+            "anger/a07 (01).wav": ("angry", "1", None, None),
+            "disgust/d01 (2).wav": ("disgust", "2", None, None),
+            "fear/f10 (3).wav": ("fear", "3", None, None),
+            "happiness/h20 (6).wav": ("happy", "6", None, None),
+            "sadness/s01 (5).wav": ("sad", "5", None, None),
+        }
+    ),
+    "shemo": named(
+        {
+            "female/F01A01.wav": ("angry", "F01", "female", None),
+            "female/F01N105.wav": ("neutral", "F01", "female", None),
+            "female/F31S02.wav": ("sad", "F31", "female", None),
+            "male/M01H01.wav": ("happy", "M01", "male", None),
+            "male/M56W01.wav": ("surprise", "M56", "male", None),
+            "male/M56F01.wav": ("fear", "M56", "male", None),
+        }
+    ),
+    "emodb": named(
+        {
+            "wav/03a01Fa.wav": ("happy", "03", "male", None),
+            "wav/08b02Tc.wav": ("sad", "08", "female", None),
+            "wav/16b10Lb.wav": ("boredom", "16", "female", None),
+            "wav/11b03E.wav": ("disgust", "11", "male", None),
+        }
+    ),
+    "urdu": named(
+        {
+            "Angry/SM1_F1_A1.wav": ("angry", "M1", "male", None),
+            "Happy/SM27_F10_H024.wav": ("happy", "M27", "male", None),
+            "Neutral/SF1_F1_N1.wav": ("neutral", "F1", "female", None),
+            "Sad/SF1_F2_S2.wav": ("sad", "F1", "female", None),
+        }
+    ),
+    "subesco": named(
+        {
+            "F_01_OISHI_S_10_ANGRY_1.wav": ("angry", "F01", "female", None),
+            "F_01_OISHI_S_1_DISGUST_5.wav": ("disgust", "F01", "female", None),
+            "M_01_TITAS_S_2_FEAR_1.wav": ("fear", "M01", "male", None),
+            "M_10_RASHED_S_3_HAPPY_2.wav": ("happy", "M10", "male", None),
+            "M_10_RASHED_S_3_NEUTRAL_2].wav": ("neutral", "M10", "male", None),
+            "M_10_RASHED_S_3_SAD_2.wav": ("sad", "M10", "male", None),
+            "M_10_RASHED_S_3_SURPRISE_2.wav": ("surprise", "M10", "male", None),
+        }
+    ),
+    "ased": named(
+        {
+            "neutral/n1-01-01-01-15.wav": ("neutral", "15", "female", None),
+            "fear/f2-02-01-02-16.wav": ("fear", "16", "male", None),
+            "happy/h3-03-02-02-16.wav": ("happy", "16", "male", None),
+            "sad/s4-04-02-01-15.wav": ("sad", "15", "female", None),
+            "sad/S4-05-02-01-15.wav": ("sad", "15", "female", None),
+            # Speaker 17 is once a woman and once a man.
+            "angry/a5-06-01-01-17.wav": ("angry", "17", None, None),
+            "angry/a5-07-01-02-17.wav": ("angry", "17", None, None),
+        }
+    ),
+    "turev-db": named(
+        {
+            "Angry/1157_kz_acik.wav": ("angry", "1157", None, None),
+            "Calm/1157_sk_ak.sam.wav": ("calm", "1157", None, None),
+            "Happy/6783_mt_altın kız.wav": ("happy", "6783", None, None),
+            "Sad/6783_hl_aşk_2.wav": ("sad", "6783", None, None),
+        }
+    ),
+    "emovo": named(
+        {
+            "f1/dis-f1-b1.wav": ("disgust", "f1", "female", None),
+            "f1/gio-f1-b1.wav": ("happy", "f1", "female", None),
+            "f1/neu-f1-d2.wav": ("neutral", "f1", "female", None),
+            "m3/pau-m3-l4.wav": ("fear", "m3", "male", None),
+            "m3/rab-m3-n5.wav": ("angry", "m3", "male", None),
+            "m3/sor-m3-b3.wav": ("surprise", "m3", "male", None),
+            "m3/tri-m3-l1.wav": ("sad", "m3", "male", None),
+        }
+    ),
+}
