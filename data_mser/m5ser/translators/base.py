@@ -53,6 +53,10 @@ class TranslationError(ValueError):
     """One clip could not be translated; the message says why, and no other clip is touched."""
 
 
+class LanguageError(ValueError):
+    """A translator does not speak a language, whatever the clip."""
+
+
 class TranslatorStartError(OSError):
     """A translator could not start: weights, an environment or a package are missing. The message names the cure."""
 
@@ -86,7 +90,7 @@ class Translator(ABC):
             for each clip, in order, its translation or the error that it ran into.
 
         Raises:
-            ValueError: the translator does not speak the language at all.
+            LanguageError: the translator does not speak the language.
         """
 
     @abstractmethod
