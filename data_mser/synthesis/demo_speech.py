@@ -32,8 +32,8 @@ INDEX_NAME = "index.csv"
 _RECIPE_NAME = "recipe.json"
 # Raised whenever sentences, voices or rules change: clips of another recipe are not kept.
 _RECIPE = 1
-_ESPEAK_LANGUAGES = {"zh": "cmn"}
-_NEUTRAL_WORDS_PER_MINUTE = 165
+ESPEAK_LANGUAGES = {"zh": "cmn"}
+NEUTRAL_WORDS_PER_MINUTE = 165
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ def speak_row(espeak: Espeak, row: Mapping[str, Any], seed: int) -> np.ndarray:
     habits = np.random.default_rng(utterance_seed(voice.speaker, row["emotion"], seed))
     prosody = draw_prosody(row["emotion"], habits, rng)
     rate, pitch, pitch_range = spoken(prosody)
-    language = _ESPEAK_LANGUAGES.get(row["language"], row["language"])
+    language = ESPEAK_LANGUAGES.get(row["language"], row["language"])
     # Half a second of room for the silence around the speech, and what a lower smile or a falling bend adds to it.
     longest = int((MAX_CLIP_SECONDS - 0.5) * espeak.sampling_rate * 2 ** ((prosody.smile + prosody.bend / 4) / 12))
     octaves = voice.rate + rate
@@ -188,7 +188,7 @@ def speak_row(espeak: Espeak, row: Mapping[str, Any], seed: int) -> np.ndarray:
             row["transcript"],
             voice=f"{language}+{voice.variant}",
             seed=number,
-            rate=int(np.clip(_NEUTRAL_WORDS_PER_MINUTE * 2**octaves, 80, 450)),
+            rate=int(np.clip(NEUTRAL_WORDS_PER_MINUTE * 2**octaves, 80, 450)),
             # The library's scale from 0 to 99 spans two octaves around 50.
             pitch=int(np.clip(50 + (voice.pitch + pitch) * 99 / 24, 0, 99)),
             pitch_range=int(np.clip(50 * 2**pitch_range, 0, 99)),
