@@ -2,11 +2,12 @@
 """Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from loopback_hub import LoopbackHub
 from transformers import WhisperFeatureExtractor
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
@@ -107,3 +108,11 @@ def corpora_dir() -> Path:
 def backbones_dir() -> Path:
     """The folder of real backbones, or a skip."""
     return _folder("MSER_BACKBONES")
+
+
+@pytest.fixture(scope="module")
+def loopback_hub() -> Iterator[LoopbackHub]:
+    """A Hub on 127.0.0.1 for the tests of one file, whose repositories bear different names. Clients run in processes
+    of their own, with `loopback_hub.environment(home)`."""
+    with LoopbackHub() as hub:
+        yield hub

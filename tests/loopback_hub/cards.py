@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The metadata of a card, as the Hub reads and refuses them."""
+
+import re
+from typing import Any
+
+import yaml
+
+
+LICENCES = {"apache-2.0", "mit", "other", "unknown", "cc0-1.0", "openrail", "llama3", "gpl-3.0"} | {
+    f"cc-by{variant}-{version}"
+    for variant in ("", "-sa", "-nc", "-nd", "-nc-sa", "-nc-nd")
+    for version in ("3.0", "4.0")
+}
+SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
+
+
+def front_matter(card: str) -> Any:
+    """The metadata of a README; None where it has none.
+
+    Raises:
+        yaml.YAMLError: it is no YAML.
+    """
+    front = re.match(r"---\n(.*?\n)---\s", card, re.DOTALL)
+    return yaml.safe_load(front.group(1)) if front else None
+
+
+def metadata_errors(metadata: Any) -> list[str]:
+    """What the Hub refuses in a card's metadata, as far as this project's cards could get it wrong."""
+
+    def listed(key: str) -> list[Any]:
+        value = metadata.get(key, [])
+        return value if isinstance(value, list) else [value]
+
+    if not isinstance(metadata, dict):
+        return ["metadata should be a mapping"]
+    errors = [f'"license" must not be {word!r}' for word in listed("license") if word not in LICENCES]
+    errors += [
+        f'"language" must not be {code!r}' for code in listed("language") if not re.fullmatch("[a-z]{2,3}", code)
+    ]
+    errors += [f'"size_categories" must not be {size!r}' for size in listed("size_categories") if size not in SIZES]
+    errors += [f'"{key}" must hold strings' for key in ("tags", "datasets") if {*map(type, listed(key))} - {str}]
+    names = [config.get("config_name") for config in listed("configs")]
+    errors += ['"configs" must each have a name of their own'] if len({*names, None}) != len(names) + 1 else []
+    return errors + ['"configs" must each name data_files' for c in listed("configs") if not c.get("data_files")]
