@@ -44,7 +44,7 @@ def flac(seconds: float, hertz: float) -> bytes:
 
 def row(corpus: str, source: str, language: str, **columns: Any) -> dict[str, Any]:
     name = f"{corpus}/{source}/{language}"
-    sound = flac(columns.get("duration", 0.5), 200 + 10 * len(name))
+    sound = b"" if "audio" in columns else flac(columns.get("duration", 0.5), 200 + 10 * len(name))
     return {
         "id": name,
         "audio": {"bytes": sound, "path": f"{name.replace('/', '_')}.flac"},
@@ -84,12 +84,17 @@ def write_m5ser(
         for number in range(shards):
             name = f"data/{language}/train-{number:05d}-of-{shards:05d}.parquet"
             dropped = (rejects or {}).get(language, [])[number::shards]
+            number_of = {b"m5ser.shard": f"{language}-{number}".encode()}
             for path, schema, content in (
                 (root / f"rejects/{language}-{number:05d}-of-{shards:05d}.parquet", REJECTS, dropped),
                 (root / name, SCHEMA, kept[number::shards]),
             ):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                parquet.write_table(pa.Table.from_pylist(content, schema=schema), path)
+                schema = schema.with_metadata({**(schema.metadata or {}), **number_of})
+                # An empty shard has no row group: `datasets` cannot read one of no rows.
+                with parquet.ParquetWriter(path, schema) as writer:
+                    if content:
+                        writer.write_table(pa.Table.from_pylist(content, schema=schema))
             data = (root / name).read_bytes()
             entries.append(
                 {
@@ -102,23 +107,29 @@ def write_m5ser(
                     "rejects": len(dropped),
                 }
             )
-    config = {
-        "corpora": ["ravdess=/data/ravdess"],
+    identity = {
+        "format": 1,
         "languages": [language for language in rows if language != "en"],
-        "labels": "seven",
+        "labels": list(EMOTIONS),
         "translator": "espeak",
-        "translator_options": {},
-        "include_source": "en" in rows,
+        "filters": {"min_seconds": 0.5, "min_kilobytes": {"default": 50.0}},
+        "gates": {"max_clipping": None},
     } | config
     manifest = {
         "format": 1,
-        "config": config,
-        "config_hash": hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:16],
+        "config": identity,
+        "config_hash": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
         "shards": entries,
         "rows": sum(entry["rows"] for entry in entries),
         "hours": sum(entry["seconds"] for entry in entries) / 3600,
     }
-    manifest["manifest_hash"] = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+    canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    manifest["manifest_hash"] = hashlib.sha256(canonical.encode()).hexdigest()
     (root / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-    (root / "config.yaml").write_text(json.dumps(config), encoding="utf-8")
+    recipe = {
+        "corpora": ["ravdess=/home/someone/ravdess"],
+        "translator": "espeak",
+        "output_dir": "/home/someone/m5ser",
+    }
+    (root / "config.yaml").write_text(json.dumps(recipe), encoding="utf-8")
     return root
