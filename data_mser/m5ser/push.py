@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A built folder onto the Hub: checked before anything is sent, and gone on with where it broke off.
+
+The first commit holds the manifest and the recipe, and so says what the repository is going to be; the shards follow
+in commits of their own; the card comes last. A file that lies there already, by its hash, is not sent again; of an
+unfinished commit the Hub keeps what has arrived whole. (`upload_large_folder` is gone from huggingface_hub 2, and
+without Xet `upload_folder` makes one commit of everything.)
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoFile
+from tqdm.auto import tqdm
+
+from .card import count_clips, render_card
+from .hub_errors import PushError, one_message
+from .licences import forbidding, source_terms, translator_terms
+from .loading import read_manifest
+from .manifest import MANIFEST, hash_of
+
+
+CARD = "README.md"
+RECIPE = "config.yaml"
+# A commit of more takes longer than a connection can be counted on; of fewer files, the Hub sees too many commits.
+_COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
+# What the Hub itself, or its form for a new repository, puts into an empty one.
+_EMPTY = {".gitattributes", CARD}
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of the repository: where it is to lie, its content, and its two hashes."""
+
+    path: str
+    content: Path | bytes
+    size: int
+    sha256: str
+
+    @property
+    def git_oid(self) -> str:
+        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+    def is_there(self, remote: Any) -> bool:
+        """Whether a file of the Hub's tree is this one."""
+        if remote is None or remote.size != self.size:
+            return False
+        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git_oid
+
+
+def push(
+    folder: str | Path, repo_id: str, *, private: bool = False, gated: bool = False, recipe_only: bool = False
+) -> str:
+    """Publish a built folder as a data set; called again after a failure it goes on, and after a success does nothing.
+
+    Args:
+        folder: of a finished build.
+        repo_id: `NAMESPACE/NAME`.
+        private: make the repository private.
+        gated: let only those read it who have agreed to the conditions on the card.
+        recipe_only: send the manifest, the configuration and the card, and no audio.
+
+    Returns:
+        the address of the data set.
+
+    Raises:
+        PushError: a file is not what the manifest says; a source may not be published; the repository holds something
+            else, or is public and was to be private; the token is unknown or may not write; no connection.
+    """
+    if private and gated:
+        raise PushError("--private and --gated exclude each other: nobody else sees a private data set; give one")
+    root = Path(folder).expanduser()
+    manifest = read_manifest(root)
+    verify_shards(root, manifest)
+    if not private and not recipe_only:
+        refuse_forbidden(root, manifest)
+    uploads = _uploads(root, manifest, repo_id, recipe_only)
+    api = HfApi()
+    with one_message(repo_id, api.endpoint):
+        remote = _prepare(api, repo_id, uploads[0], private=private, gated=gated, recipe_only=recipe_only)
+        missing = [upload for upload in uploads if not upload.is_there(remote.get(upload.path))]
+        for number, batch in enumerate(batches := list(_commits(missing)), start=1):
+            api.create_commit(
+                repo_id,
+                [CommitOperationAdd(upload.path, upload.content) for upload in batch],
+                repo_type="dataset",
+                commit_message=f"M5SER {manifest['manifest_hash'][:12]}, part {number} of {len(batches)}",
+            )
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
+    """Compares every shard with its hash in the manifest, and the manifest with its own.
+
+    Raises:
+        PushError: names the file that differs.
+    """
+    if hash_of({key: value for key, value in manifest.items() if key != "manifest_hash"}) != manifest["manifest_hash"]:
+        raise PushError(f"{root / MANIFEST}: was changed after the build; run the build again, which rewrites it")
+    total = sum(shard["bytes"] for shard in manifest["shards"])
+    with tqdm(total=total, desc="Verifying", unit="B", unit_scale=True) as bar:
+        for shard in manifest["shards"]:
+            path = root / shard["path"]
+            if not path.is_file():
+                raise PushError(f"{path}: the manifest lists it and it is not there; run the build again")
+            if _sha256(path, bar) != shard["sha256"]:
+                raise PushError(f"{path}: is not the file of the manifest; delete it and run the build again")
+
+
+def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
+    """Raises PushError where a source, or the translator, does not let others publish what is made of it."""
+    counts = count_clips(root, manifest)
+    terms = [*map(source_terms, sorted(counts.sources)), translator_terms(manifest["config"]["translator"])]
+    names = [f"{one.name} ({one.licence})" for one in forbidding(terms)]
+    if names:
+        raise PushError(
+            f"{root}: may not be published, for these do not let others pass it on: {', '.join(names)}; give "
+            "--private to keep it to yourself, or --recipe_only to publish how it is built without its audio"
+        )
+
+
+def public_recipe(root: Path) -> bytes:
+    """`config.yaml` without the places where things lie on this machine: each absolute path becomes PATH."""
+
+    def public(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: public(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [public(item) for item in value]
+        if isinstance(value, str):
+            name, equals, path = value.rpartition("=")
+            return f"{name}{equals}PATH" if path.startswith(("/", "~")) else value
+        return value
+
+    recipe = public(yaml.safe_load((root / RECIPE).read_text(encoding="utf-8")))
+    return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode()
+
+
+def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bool) -> list[Upload]:
+    """In the order of sending: the manifest first, the card last."""
+    card = (root / CARD).read_text(encoding="utf-8") if (root / CARD).is_file() else render_card(root)
+    if recipe_only or card == render_card(root):
+        # As it was built, and not what somebody made of it since: here the example can name the repository.
+        card = render_card(root, repo_id, recipe_only)
+    uploads = [_of_path(root, MANIFEST), _of_bytes(RECIPE, public_recipe(root))]
+    if not recipe_only:
+        for shard in manifest["shards"]:
+            uploads.append(Upload(shard["path"], root / shard["path"], shard["bytes"], shard["sha256"]))
+        rejects = sorted((root / "rejects").glob("*.parquet"))
+        uploads += [_of_path(root, file.relative_to(root).as_posix()) for file in rejects]
+    return [*uploads, _of_bytes(CARD, card.encode())]
+
+
+def _prepare(
+    api: HfApi, repo_id: str, manifest: Upload, *, private: bool, gated: bool, recipe_only: bool
+) -> dict[str, Any]:
+    """Makes the repository, or looks whether the one that exists may be written to; returns its files by path."""
+    try:
+        found = api.dataset_info(repo_id)
+    except RepositoryNotFoundError:
+        repo_id = api.create_repo(repo_id, repo_type="dataset", private=private or None).repo_id
+        found = api.dataset_info(repo_id)
+    tree = api.list_repo_tree(repo_id, repo_type="dataset", recursive=True)
+    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
+    others = set(files) - _EMPTY
+    settings = f"{api.endpoint}/datasets/{repo_id}/settings"
+    if private and not found.private:
+        raise PushError(f"{repo_id}: exists and is public; make it private at {settings}, or choose another --repo_id")
+    if others and not manifest.is_there(files.get(MANIFEST)):
+        raise PushError(
+            f"{repo_id}: exists and holds something else ({len(others)} files); choose another --repo_id, or delete "
+            f"it at {settings}"
+        )
+    if recipe_only and any(path.startswith("data/") for path in files):
+        raise PushError(
+            f"{repo_id}: exists and holds the audio already; choose another --repo_id, or delete it at {settings}"
+        )
+    if gated and not found.gated:
+        api.update_repo_settings(repo_id, repo_type="dataset", gated="auto")
+    return files
+
+
+def _commits(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+    """Divides what is missing: the manifest and the recipe, then the shards, then the card."""
+    batch: list[Upload] = []
+    for upload in uploads:
+        apart = upload.path == CARD or (batch and batch[-1].path in (MANIFEST, RECIPE) and upload.path != RECIPE)
+        full = len(batch) == _COMMIT_FILES or sum(one.size for one in batch) + upload.size > _COMMIT_BYTES
+        if batch and (apart or full):
+            yield batch
+            batch = []
+        batch.append(upload)
+    if batch:
+        yield batch
+
+
+def _of_path(root: Path, name: str) -> Upload:
+    path = root / name
+    return Upload(name, path, path.stat().st_size, _sha256(path))
+
+
+def _of_bytes(name: str, content: bytes) -> Upload:
+    return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
+
+
+def _sha256(path: Path, bar: tqdm | None = None) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            if bar is not None:
+                bar.update(len(block))
+    return digest.hexdigest()
