@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .corpora import CORPORA
+from .corpora import CORPORA, FOLDER
 from .listing import extension_of
 
 
@@ -47,7 +47,8 @@ class CorpusReading:
     def __str__(self) -> str:
         spec = CORPORA.get(self.name)
         release = f", release {self.release}" if self.release else ""
-        lines = [f"{self.name}: {spec.title if spec else 'your own data'}{release}, {self.path}"]
+        title = spec.title if spec else "your own data" if self.name == FOLDER else "built by this project"
+        lines = [f"{self.name}: {title}{release}, {self.path}"]
         emotions = [*self.expected, *(emotion for emotion in self.found if emotion not in self.expected)]
         width = max(len(emotion) for emotion in [*emotions, "emotion"])
         clips = sum(self.expected.values()) or (spec.expected_total if spec else None)

@@ -187,7 +187,7 @@ def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
     if clips.unlabelled:
         warnings.append(f"{len(clips.unlabelled)} audio files are not in {required}, or without a label there")
     if listing.unreadable:
-        warnings.append(f"{len(listing.unreadable)} folders or links cannot be read; check them")
+        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the list")
     if unopened:
         warnings.append(f"{len(unopened)} clips are there only as {extraction(path, unopened)}")
     if missing:

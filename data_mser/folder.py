@@ -88,7 +88,7 @@ def _read_class_folders(path: Path) -> CorpusReading:
     if unopened:
         warnings.append(f"{len(unopened)} recordings are there only as {extraction(path, unopened)}")
     if listing.unreadable:
-        warnings.append(f"{len(listing.unreadable)} folders or links cannot be read; check them")
+        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the list")
     unmatched += [path / file for file in [*unopened, *listing.unreadable]]
     return _reading(path, rows, unmatched, [], warnings)
 

@@ -26,7 +26,7 @@ class Listing:
     """Other files with sound."""
     others: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    """Folders that may not be searched, and links to audio that is not there."""
+    """Folders that may not be searched, links to folders, and links to audio that is not there."""
 
 
 def list_files(folder: Path) -> Listing:
@@ -76,7 +76,9 @@ def _walk(folder: str, prefix: str, unreadable: list[str]) -> Iterator[tuple[str
             yield from _walk(entry.path, path + "/", unreadable)
         elif not entry.is_symlink():
             yield path, False
-        elif not os.path.isdir(entry.path):
+        elif os.path.isdir(entry.path):
+            unreadable.append(path)
+        else:
             yield path, not os.path.exists(entry.path)
 
 

@@ -28,7 +28,7 @@ def test_links(tmp_path):
     os.symlink(tmp_path, tmp_path / "real" / "loop")
     listing = list_files(tmp_path / "real")
     assert listing.audio == ["a.wav", "again.wav"]
-    assert listing.unreadable == ["gone.wav"]
+    assert listing.unreadable == ["gone.wav", "loop"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may search every folder")

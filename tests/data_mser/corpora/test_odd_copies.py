@@ -248,7 +248,7 @@ def test_links_to_what_was_not_fetched_are_listed(tmp_path):
     reading = read_corpus("emodb", tmp_path)
     assert [row["id"] for row in reading.rows] == ["03a01Fa", "03a01Na"]
     assert reading.unmatched == [tmp_path / "wav" / "03a01Wa.wav"]
-    assert any("1 folders or links cannot be read" in warning for warning in reading.warnings)
+    assert any("1 folders or links were not followed" in warning for warning in reading.warnings)
 
 
 @pytest.mark.parametrize("written", ["CREMA-D", "crema_d", "cremad", "Crema D"])
