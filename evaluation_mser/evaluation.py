@@ -159,10 +159,14 @@ def confusion_files(names: Iterator[str] | Sequence[str] | Mapping[str, Any]) ->
     return files
 
 
-def versions() -> dict[str, str]:
-    """What a figure depends on beside the model: the versions of this project, Python and the libraries."""
+def versions(*more: str) -> dict[str, str]:
+    """What a figure depends on beside the model: the versions of this project, Python and the libraries.
+
+    Args:
+        *more: further distributions that the figure depends on.
+    """
     found = {"python": platform.python_version()}
-    for distribution in ("mser-llm", "torch", "transformers", "datasets", "numpy", "soundfile", "soxr"):
+    for distribution in ("mser-llm", "torch", "transformers", "datasets", "numpy", "soundfile", "soxr", *more):
         try:
             found[distribution] = version(distribution)
         except PackageNotFoundError:

@@ -59,7 +59,7 @@ def confusion_figure(
     width, height = 0.52 * (size + extra) + longest + 0.45, 0.52 * size + 0.7 * longest + (0.62 if title else 0.35)
     figure = Figure(figsize=(max(width, 2.6), height), layout="constrained")
     axes = figure.add_subplot()
-    _frameless(axes)
+    frameless(axes)
 
     def cell(column: float, row: int, count: int, colour: str) -> None:
         share = count / support[row] if support[row] else 0.0
@@ -107,7 +107,7 @@ def curve_figure(log_history: Sequence[Mapping[str, Any]], keys: Sequence[str], 
         axes.plot(
             *zip(*points, strict=True), color=hue, linewidth=1.6, marker=marker, markersize=3, label=_curve_name(key)
         )
-    _plain(axes)
+    plain(axes)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel(time, color=MUTED, fontsize=9)
     axes.set_ylabel(label, color=MUTED, fontsize=9)
@@ -165,7 +165,7 @@ def embedding_figure(
             chosen = [e == emotion and s == language for e, s in zip(emotions, languages, strict=True)]
             across, up = points[chosen].T
             axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
-    _plain(axes)
+    plain(axes)
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -215,13 +215,15 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace("\\", "")
 
 
-def _frameless(axes: Axes) -> None:
+def frameless(axes: Axes) -> None:
+    """Axes with nothing but their labels."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0, labelsize=9, colors=INK)
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Axes with two quiet spines and a grid behind what is drawn."""
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(RULE)

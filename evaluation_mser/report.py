@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from data_mser.whole_files import whole_file
 from evaluation_mser.plots import (
@@ -84,20 +85,11 @@ def write_report(
         `output_path`.
     """
     output_path = Path(output_path)
-    environment = Environment(
-        loader=PackageLoader("evaluation_mser", "templates"),
-        autoescape=select_autoescape(["html", "j2"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["figure"] = lambda value: f"{value:.3f}"
-    environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
-    environment.filters["language"] = lambda code: LANGUAGES.get(code, code)
     columns = dict(results["corpora"])
     if "pooled" in results:
         columns["all corpora"] = results["pooled"]
-    page = environment.get_template("report.html.j2").render(
+    template = page_environment().get_template("report.html.j2")
+    page = template.render(
         results=results,
         title=title,
         introduction=introduction,
@@ -116,11 +108,32 @@ def write_report(
     return output_path
 
 
+def page_environment() -> Environment:
+    """Where the templates of pages come from, with the filters that they use."""
+    environment = Environment(
+        loader=PackageLoader("evaluation_mser", "templates"),
+        autoescape=select_autoescape(["html", "j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = lambda value: f"{value:.3f}"
+    environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
+    environment.filters["language"] = lambda code: LANGUAGES.get(code, code)
+    return environment
+
+
+def page_picture(figure: Figure, description: str) -> Markup:
+    """A picture as a template takes it."""
+    # matplotlib escapes the text that it draws, and `inline_svg` the description.
+    return Markup(inline_svg(figure, description))
+
+
 def _matrices(columns: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Markup]:
     # One corpus with unparsed answers gives all matrices the column: side by side they are to have one scale.
     apart = any(any(figures["confusion_unparsed"]) for figures in columns.values())
     return {
-        name: _svg(
+        name: page_picture(
             confusion_figure(figures["confusion"], labels, figures["confusion_unparsed"] if apart else None),
             f"Confusion matrix, {name}",
         )
@@ -135,7 +148,7 @@ def _curves(
     histories = log_history if isinstance(log_history, Mapping) else {"training": log_history or []}
     for stage, history in histories.items():
         panels = [
-            _svg(curve_figure(history, keys, label), f"{label}, {stage}")
+            page_picture(curve_figure(history, keys, label), f"{label}, {stage}")
             for keys, label in ((loss_keys(history), "loss"), (score_keys(history), "on the validation split"))
             if keys
         ]
@@ -146,7 +159,7 @@ def _curves(
 def _map(embeddings: EmbeddingMap, labels: Sequence[str]) -> Markup:
     languages = [LANGUAGES.get(code, code) for code in embeddings.languages]
     figure = embedding_figure(embeddings.embeddings, embeddings.emotions, languages, labels)
-    return _svg(figure, "Map of emotion embeddings")
+    return page_picture(figure, "Map of emotion embeddings")
 
 
 def _example(example: ExamplePrediction, labels: Sequence[str]) -> dict[str, Any]:
@@ -161,11 +174,6 @@ def _example(example: ExamplePrediction, labels: Sequence[str]) -> dict[str, Any
         "caption": example.caption,
         "bars": [(word, score, hues[word]) for word, score in example.scores.items()],
     }
-
-
-def _svg(figure: Any, description: str) -> Markup:
-    # matplotlib escapes the text that it draws, and `inline_svg` the description.
-    return Markup(inline_svg(figure, description))
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
