@@ -208,9 +208,9 @@ def _written(value: Any) -> str:
 def _rejects(rejects: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
     ordered = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
     shown = [{"stage": stage, "reason": _written(reason), "clips": n} for (stage, reason), n in ordered]
-    rest = shown[_SHOWN_REJECTS:]
+    rest = [n for _, n in ordered[_SHOWN_REJECTS:]]
     if rest:
-        others = {"stage": "any", "reason": f"{len(rest)} other reasons", "clips": sum(one["clips"] for one in rest)}
+        others = {"stage": "any", "reason": f"{len(rest)} other reasons", "clips": sum(rest)}
         return [*shown[:_SHOWN_REJECTS], others]
     return shown
 

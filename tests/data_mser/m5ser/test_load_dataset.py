@@ -15,8 +15,8 @@ from data_mser.m5ser.card import write_card
 
 ROOT = Path(__file__).resolve().parents[3]
 LANGUAGES = ("en", "fr", "de", "it", "zh", "es")
-# In a process of its own, for the clients read HF_ENDPOINT when they are imported, and in a folder where nothing of this
-# project lies.
+# In a process of its own, for the clients read HF_ENDPOINT when they are imported, and in a folder where nothing of
+# this project lies.
 CLIENT = """
 import hashlib, io, json, sys
 sys.modules["torchcodec"] = None
@@ -75,6 +75,7 @@ def test_every_configuration_loads_from_the_folder(folder, rows, tmp_path):
     assert found == {"default": sum(counts.values()), **counts}
 
 
+@pytest.mark.slow
 def test_it_loads_from_the_hub_for_those_who_may_see_it(folder, rows, loopback_hub, tmp_path):
     owner = {**os.environ, **loopback_hub.environment(tmp_path / "owner", token="hf_owner"), "PYTHONPATH": str(ROOT)}
     run(PUSH, folder, "org/m5ser", environment=owner, cwd=tmp_path)
