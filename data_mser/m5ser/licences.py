@@ -45,7 +45,8 @@ def source_terms(name: str) -> Terms:
     The user's own folder is the user's to publish. A corpus that is not declared may not be passed on.
     """
     if name == FOLDER:
-        return Terms(name, "recordings of whoever built this", "set by whoever made them", True, False)
+        licence = "set by whoever made them"
+        return Terms(name, "own recordings", licence, True, False, how_to_get="whoever built this data set")
     if name not in CORPORA:
         return Terms(name, name, "unknown", redistribution=False, non_commercial=True)
     spec = CORPORA[name]
