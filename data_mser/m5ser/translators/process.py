@@ -21,9 +21,9 @@ SILENT_PEAK = 1e-4
 class TranslatorProcess(Translator):
     """Runs a translator in a child process that stays up between batches and dies with its parent.
 
-    A child that dies, raises or hangs is replaced, and each clip of its batch is given to the new one alone: what fails
-    alone becomes a [`TranslationError`], and the others are translated. What comes back is checked: empty clips,
-    silence, samples that are not numbers and a wrong sampling rate are errors too.
+    A child that dies, raises or hangs is replaced, and the new one gets each clip of its batch alone: what fails alone
+    becomes a [`TranslationError`], and the others are translated. What comes back is checked: empty clips, silence,
+    samples that are not numbers and a wrong sampling rate are errors too.
 
     On Linux the kernel ends the child with the thread that started it: build it in a thread that lives as long.
 

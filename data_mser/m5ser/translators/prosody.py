@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prosody measured in one clip and imposed on another.
+"""Prosody, measured.
 
 Measured are the voiced stretch (hence the rate), F0 level, range and contour, energy level and contour, the long-term
-spectrum and the roughness of the voice. F0 is tracked by Praat's autocorrelation (Boersma, "Accurate short-term analysis
-of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17, 1993), and F0 and
-duration are imposed by Praat's overlap-add (Moulines and Charpentier, "Pitch-synchronous waveform processing techniques
-for text-to-speech synthesis using diphones", Speech Communication 9, 1990). Both come through praat-parselmouth
-(GPL-3.0, the extras `m5ser` and `demo`).
+spectrum and the roughness of the voice. F0 is tracked by Praat's autocorrelation (Boersma, "Accurate short-term
+analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", IFA Proceedings 17, 1993),
+through praat-parselmouth (GPL-3.0, the extras `m5ser` and `demo`).
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a clip adds to its neutral rendering, and how another sentence is spoken with it.
 
+F0 and duration are imposed by Praat's overlap-add (Moulines and Charpentier, "Pitch-synchronous waveform processing
+techniques for text-to-speech synthesis using diphones", Speech Communication 9, 1990).
+
 What is carried over is a difference: the clip's measurements less those of the same sentence, spoken neutrally by the
 same voice. What belongs to the words, the language or the speaker falls out of it, and the manner is left.
 """
@@ -56,8 +59,7 @@ def manner_of(clip: Prosody, neutral: Prosody) -> Manner:
     """What the clip adds to its neutral rendering."""
     energy = slow(clip.energy - neutral.energy)
     tilt = tilt_between(clip.spectrum, neutral.spectrum)
-    # Loudness is power: tilting a spectrum about 1 kHz changes it, so the voice's own share above 5 kHz is expected
-    # from the slope through all bands.
+    # What the voice itself has above 5 kHz lies on the line through the bands below; noise on top of it is breath.
     known = np.isfinite(clip.spectrum - neutral.spectrum)
     offset = np.median((clip.spectrum - neutral.spectrum - tilt * _OCTAVES)[known & ~_BREATHY]) if known.any() else 0.0
     expected = 10 ** ((neutral.spectrum + tilt * _OCTAVES + offset)[known & _BREATHY] / 10)

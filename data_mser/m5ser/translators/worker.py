@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child behind [`data_mser.m5ser.translators.process.TranslatorProcess`]: one translator, one batch after another."""
+"""The child behind [`data_mser.m5ser.translators.process.TranslatorProcess`]: one translator, batch after batch."""
 
 from typing import Any
 
