@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SeamlessExpressive in its own environment, run by path: `python seamless_expressive_worker.py PARENT_PID`.
+
+The steps are those of the package's published `expressivity_predict`, one clip at a time, with the models loaded once.
+Nothing of this project but `frames.py` is imported, and what the other environment has is imported by name, because
+this one does not know it.
+"""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class ExpressiveModel:
+    """Prosody UnitY2 (speech to units) and PRETSSEL (units and the source's prosody to speech).
+
+    Args:
+        settings: `model_dir`, `model`, `vocoder`, `device`.
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        torch = self._torch = importlib.import_module("torch")
+        package = "seamless_communication"
+        importlib.import_module(f"{package}.store").add_gated_assets(Path(settings["model_dir"]))
+        inference = importlib.import_module(f"{package}.inference")
+        unity = importlib.import_module(f"{package}.models.unity")
+        expressivity = importlib.import_module(f"{package}.cli.expressivity.predict.pretssel_generator")
+        audio = importlib.import_module("fairseq2.data.audio")
+
+        self._device = torch.device(settings["device"])
+        dtype = torch.float32 if self._device.type == "cpu" else torch.float16
+        self._translator = inference.Translator(
+            settings["model"], vocoder_name_or_card=None, device=self._device, dtype=dtype
+        )
+        self._generator = expressivity.PretsselGenerator(
+            settings["vocoder"],
+            vocab_info=unity.load_unity_unit_tokenizer(settings["model"]).vocab_info,
+            device=self._device,
+            dtype=dtype,
+        )
+        self.sampling_rate = int(self._generator.output_sample_rate)
+        self._filter_bank = audio.WaveformToFbankConverter(
+            num_mel_bins=80,
+            waveform_scale=2**15,
+            channel_last=True,
+            standardize=False,
+            device=self._device,
+            dtype=dtype,
+        )
+        mean, deviation = unity.load_gcmvn_stats(settings["vocoder"])
+        self._mean = torch.tensor(mean, device=self._device, dtype=dtype)
+        self._deviation = torch.tensor(deviation, device=self._device, dtype=dtype)
+
+    def translate(self, waveform: np.ndarray, code: str, duration_factor: float) -> tuple[np.ndarray, int, str]:
+        """Samples (samples,) at 16 kHz to samples, their rate in Hz, and the translated text."""
+        torch = self._torch
+        with torch.inference_mode():
+            sound = torch.tensor(waveform, device=self._device)[:, None]
+            features = self._filter_bank({"waveform": sound, "sample_rate": 16_000})["fbank"]
+            prosody = self._batch((features - self._mean) / self._deviation)
+            deviation, mean = torch.std_mean(features, dim=0)
+            # Left to `predict`, the decoding options are those of the command line.
+            text, units = self._translator.predict(
+                self._batch((features - mean) / deviation),
+                "s2st",
+                code,
+                duration_factor=duration_factor,
+                prosody_encoder_input=prosody,
+            )
+            spoken = self._generator.predict(units.units, tgt_lang=code, prosody_encoder_input=prosody)
+        samples = spoken.audio_wavs[0][0].to(torch.float32).cpu().numpy().reshape(-1)
+        # Emphasis and pauses are written into the text as * and =.
+        return samples, int(spoken.sample_rate), " ".join(str(text[0]).replace("*", "").replace("=", "").split())
+
+    def _batch(self, features: Any) -> dict[str, Any]:
+        """fairseq2's `SequenceData` of one sequence (frames, bins)."""
+        lengths = self._torch.LongTensor([features.shape[0]])
+        return {"seqs": features.unsqueeze(0), "seq_lens": lengths, "is_ragged": False}
+
+
+def serve(parent: int) -> None:
+    frames = importlib.import_module("frames")
+    # The neighbours of this file have names that other packages use too.
+    sys.path.remove(str(Path(__file__).resolve().parent))
+    frames.die_with_parent(parent)
+    connection = frames.Connection()
+    settings, _ = connection.receive()
+    try:
+        model = ExpressiveModel(settings)
+    except Exception as error:
+        connection.send({"failure": f"{type(error).__name__}: {error}"})
+        return
+    connection.send({"sampling_rate": model.sampling_rate})
+    while True:
+        request, (waveform,) = connection.receive()
+        try:
+            samples, rate, text = model.translate(waveform, request["code"], request["duration_factor"])
+        except Exception as error:
+            connection.send({"failure": f"{type(error).__name__}: {error}"})
+            return
+        connection.send({"sampling_rate": rate, "text": text}, [samples])
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
