@@ -6,6 +6,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -95,12 +96,14 @@ class Handler(BaseHTTPRequestHandler):
         self.path_only = unquote(urlsplit(self.path).path)
         self.query = {key: values[-1] for key, values in parse_qs(urlsplit(self.path).query).items()}
         method = self.command
-        self.hub.requests[method, self.path_only] += 1
+        with self.hub.lock:
+            self.hub.requests[method, self.path_only] += 1
         try:
             for verb, pattern, function in _ROUTES:
                 match = pattern.fullmatch(self.path_only)
                 if match and verb == ("GET" if method == "HEAD" else method):
-                    with self.hub.lock if verb != "PUT" else threading.Lock():
+                    # Uploads come in side by side and guard what they change themselves.
+                    with self.hub.lock if verb != "PUT" else nullcontext():
                         function(self, **match.groupdict())
                     return
             raise Refusal(404, f"no {self.path_only} here", "RepoNotFound")
