@@ -36,8 +36,8 @@ INTRODUCTION = (
     "Synthetic speech: espeak-ng voices, the emotion put in by published prosody rules. Trained on English (stage 1) "
     "and on English with its translations into French, German, Italian, Mandarin and Spanish (stage 2), which take "
     "the prosody over from the English sound, not from its label; all from random weights. Tested on Greek, Russian "
-    "and Persian, spoken by voices that were not trained on. It shows that the parts work together. It says nothing of "
-    "human speech."
+    "and Persian, spoken by voices that were not trained on. It shows that the parts work together. It says nothing "
+    "of human speech."
 )
 
 

@@ -16,7 +16,7 @@ _DEFAULT = "default"
 
 @dataclass
 class BuildConfig:
-    """A build. Its recipes are `configs/m5ser/*.yaml`; every field without `{...}` is a flag too."""
+    """A build. Its recipes are `configs/m5ser/*.yaml`; every field but a section is a flag too."""
 
     config: str | None = field(
         default=None,
@@ -73,7 +73,10 @@ class BuildConfig:
     shards_per_language: int = field(default=1, metadata={"help": "files of each language, and units of work"})
     executor: Literal["local", "slurm", "ray"] = field(default="local", metadata={"help": "datatrove's executor"})
     workers: int = field(default=1, metadata={"help": "shards that are built at the same time"})
-    executor_options: dict = field(default_factory=dict)
+    slurm: dict = field(default_factory=dict)
+    """What datatrove's SlurmPipelineExecutor takes: partition, time, gpus_per_task and so on."""
+    ray: dict = field(default_factory=dict)
+    """What datatrove's RayPipelineExecutor takes."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "shards_per_language", "workers"):

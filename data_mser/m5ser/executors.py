@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from datatrove.executor.base import PipelineExecutor
-from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.executor.ray import RayPipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
@@ -20,29 +19,28 @@ from .shards import Shard
 
 # What the build decides itself.
 _OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id")
-_LOCAL = (*_OURS, "local_tasks", "local_rank_offset", "start_method")
 
 
 def executor_options(config: BuildConfig) -> dict[str, Any]:
-    """`executor_options`, checked against what datatrove's executor takes.
+    """The section of the configuration's executor, checked against what datatrove's class takes.
 
     Raises:
         ValueError: an option that it does not have, or none for one that it needs.
     """
-    stock, ours = {
-        "local": (LocalPipelineExecutor, _LOCAL),
-        "slurm": (SlurmPipelineExecutor, _OURS),
-        "ray": (RayPipelineExecutor, _OURS),
-    }[config.executor]
-    parameters = {key: one for key, one in inspect.signature(stock.__init__).parameters.items() if key not in ours}
-    for key in config.executor_options:
+    if config.executor == "local":
+        return {}
+    stock, options = {"slurm": (SlurmPipelineExecutor, config.slurm), "ray": (RayPipelineExecutor, config.ray)}[
+        config.executor
+    ]
+    parameters = {key: one for key, one in inspect.signature(stock.__init__).parameters.items() if key not in _OURS}
+    for key in options:
         if key not in parameters:
             near = difflib.get_close_matches(key, list(parameters), n=1, cutoff=0.0)
-            raise ValueError(f"executor_options: {config.executor} has no option {key!r}; the nearest is {near[0]!r}")
+            raise ValueError(f"{config.executor}: {stock.__name__} has no option {key!r}; the nearest is {near[0]!r}")
     for key, one in parameters.items():
-        if one.default is inspect.Parameter.empty and key not in config.executor_options:
-            raise ValueError(f"executor_options: {config.executor} needs {key}; add it there")
-    return dict(config.executor_options)
+        if one.default is inspect.Parameter.empty and key not in options:
+            raise ValueError(f"{config.executor}: {stock.__name__} needs {key}; add it to that section of the recipe")
+    return dict(options)
 
 
 def make_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: int, logs: Path) -> PipelineExecutor:

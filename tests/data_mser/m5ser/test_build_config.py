@@ -43,7 +43,7 @@ def test_the_papers_bounds_are_the_defaults():
 def test_the_resolved_configuration_is_a_recipe_that_asks_for_the_same(tmp_path):
     import yaml
 
-    config = BuildConfig(corpora=["meld=/x"], duration_ratio=[0.5, 2.0], executor_options={"time": "1:00"}, sample=3)
+    config = BuildConfig(corpora=["meld=/x"], duration_ratio=[0.5, 2.0], slurm={"time": "1:00"}, sample=3)
     recipe = tmp_path / "config.yaml"
     recipe.write_text(yaml.safe_dump(config.resolved()), encoding="utf-8")
     (again,) = MSERArgumentParser(BuildConfig).parse_args_into_dataclasses([str(recipe)])

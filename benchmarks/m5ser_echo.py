@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A translator that costs nothing, for measuring what everything around it costs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_mser.m5ser.translators.base import SourceClip, Translation, TranslationError, Translator
+
+
+class Echo(Translator):
+    """Gives every clip back as it came."""
+
+    name = "echo"
+
+    def __init__(self, *, device: str = "cpu") -> None:
+        self.device = device
+
+    def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
+        return [Translation(clip.waveform, 16_000, clip.transcript) for clip in clips]
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"name": self.name}

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How a build of M5SER scales: clips per second with one worker and with two, peak memory on 1x and 10x rows.
+
+    python benchmarks/m5ser_scaling.py --output runs/m5ser_scaling.json
+    python benchmarks/m5ser_scaling.py --rows 28 --clips_to_translate 28
+
+Speed: the espeak translator on the demonstration's English speech, the same build by one worker and by two, in turn.
+The clock of a build runs from its first finished clip to its last, so that neither starting processes nor listing
+counts. Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed most, and of all
+together. On a machine that is not idle the figures of speed mean nothing.
+"""
+
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from commands_mser.parser import MSERArgumentParser
+from data_mser.m5ser.build import build
+from data_mser.m5ser.build_config import BuildConfig
+from data_mser.schema import new_row
+from data_mser.synthesis.demo_speech import write_demo_speech
+from data_mser.whole_files import whole_file
+
+
+# Beside this file, which Python puts on the path of what it runs.
+ECHO = "m5ser_echo:Echo"
+
+
+@dataclass
+class ScalingArguments:
+    clips_to_translate: int = field(default=350, metadata={"help": "English clips of the builds that are timed"})
+    languages: list[str] = field(default_factory=lambda: ["fr", "de"], metadata={"help": "of the timed builds"})
+    repeats: int = field(default=3, metadata={"help": "builds with one worker, and as many with two, in turn"})
+    rows: int = field(default=500, metadata={"help": "rows of the smaller build whose memory is measured"})
+    output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
+
+    def __post_init__(self) -> None:
+        for name in ("clips_to_translate", "repeats", "rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+
+
+def benchmark(arguments: ScalingArguments) -> dict[str, Any]:
+    """Measures, and returns what is printed and written."""
+    with tempfile.TemporaryDirectory(prefix="m5ser_scaling_") as name:
+        folder = Path(name)
+        return {
+            "speed": speed(arguments, folder),
+            "memory": memory(arguments, folder),
+            "arguments": asdict(arguments),
+            "processors": len(os.sched_getaffinity(0)),
+        }
+
+
+def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
+    """Clips per second by one worker and by two, and the ratio of the medians."""
+    rows = write_demo_speech(
+        folder / "speech", languages=["en"], clips_per_language=arguments.clips_to_translate, seed=0
+    )
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for repeat in range(arguments.repeats):
+        for workers in rates:
+            output = folder / f"speed-{repeat}-{workers}"
+            config = BuildConfig(
+                output_dir=str(output),
+                languages=arguments.languages,
+                include_source=False,
+                min_kilobytes=["default=0"],
+                shards_per_language=8,
+                workers=workers,
+            )
+            with Clock(output) as clock:
+                build(config, rows)
+            rates[workers].append(clock.clips_per_second())
+            shutil.rmtree(output)
+    medians = {workers: statistics.median(values) for workers, values in rates.items()}
+    return {
+        "clips_per_second": {"1 worker": medians[1], "2 workers": medians[2]},
+        "ratio": medians[2] / medians[1],
+        "rounds": {"1 worker": rates[1], "2 workers": rates[2]},
+    }
+
+
+def memory(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
+    """Peak resident memory in MB on so many rows and on ten times as many."""
+    peaks = {}
+    for factor in (1, 10):
+        rows = echo_rows(folder / "clips", arguments.rows * factor)
+        output = folder / f"memory-{factor}"
+        config = BuildConfig(
+            output_dir=str(output),
+            languages=["fr"],
+            translator=ECHO,
+            min_kilobytes=["default=0"],
+        )
+        with MemoryPeak() as peak:
+            build(config, rows)
+        peaks[factor] = peak
+        shutil.rmtree(output)
+    largest = {factor: peak.largest / 1e6 for factor, peak in peaks.items()}
+    together = {factor: peak.together / 1e6 for factor, peak in peaks.items()}
+    return {
+        "rows": {"1x": arguments.rows, "10x": 10 * arguments.rows},
+        "peak_mb_of_the_largest_process": {"1x": largest[1], "10x": largest[10]},
+        "peak_mb_of_all_processes": {"1x": together[1], "10x": together[10]},
+        "ratio": together[10] / together[1],
+    }
+
+
+def echo_rows(folder: Path, count: int) -> list[dict[str, Any]]:
+    """Rows over a hundred recordings of 3 s, each under as many ids as are needed."""
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{i}.flac" for i in range(100)]
+    for i, path in enumerate(paths):
+        if not path.exists():
+            noise = 0.1 * np.random.default_rng(i).standard_normal(48_000)
+            soundfile.write(path, noise, 16_000)
+    return [
+        new_row(id=f"c{i}", path=paths[i % len(paths)], corpus="mead", emotion="sad", language="en", speaker="mead-1")
+        for i in range(count)
+    ]
+
+
+class Poll:
+    """Looks at something again and again while its block runs."""
+
+    seconds = 0.02
+
+    def look(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> Any:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._over.set()
+        self._thread.join()
+        self.look()
+
+    def _watch(self) -> None:
+        while not self._over.wait(self.seconds):
+            self.look()
+
+
+class Clock(Poll):
+    """When clips were finished, by the files that the workers count into."""
+
+    def __init__(self, output: Path):
+        self.output = output
+        self.seen: list[tuple[float, int]] = []
+
+    def look(self) -> None:
+        done = sum(int(path.read_bytes() or 0) for path in self.output.glob("logs/*/progress/*"))
+        if not self.seen or done > self.seen[-1][1]:
+            self.seen.append((time.perf_counter(), done))
+
+    def clips_per_second(self) -> float:
+        """Of the clips after the first that were seen finished."""
+        started = [(moment, done) for moment, done in self.seen if done > 0]
+        (begin, first), (end, last) = started[0], started[-1]
+        return (last - first) / (end - begin)
+
+
+class MemoryPeak(Poll):
+    """Peak resident memory in bytes of this process and its offspring: of the largest, and of all at one moment."""
+
+    seconds = 0.1
+
+    def __init__(self) -> None:
+        self.largest = self.together = 0
+
+    def look(self) -> None:
+        sizes = [resident(pid) for pid in family(os.getpid())]
+        self.largest, self.together = max(self.largest, *sizes), max(self.together, sum(sizes))
+
+
+def family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        children = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    except OSError:
+        return [pid]
+    return [pid, *(one for child in children for one in family(child))]
+
+
+def resident(pid: int) -> int:
+    """Proportional set size in bytes: memory that processes share counts once."""
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = MSERArgumentParser(ScalingArguments, description="Speed by workers and memory by rows of a build.")
+    (arguments,) = parser.parse_args_into_dataclasses(words)
+    try:
+        figures = benchmark(arguments)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    rates, peaks = figures["speed"]["clips_per_second"], figures["memory"]["peak_mb_of_all_processes"]
+    languages = len(arguments.languages)
+    print(f"{figures['processors']} processors, {arguments.clips_to_translate} clips into {languages} languages")
+    print(f"1 worker   {rates['1 worker']:8.2f} clips/s")
+    print(f"2 workers  {rates['2 workers']:8.2f} clips/s")
+    print(f"ratio      {figures['speed']['ratio']:8.2f}")
+    for label, rows in figures["memory"]["rows"].items():
+        print(f"{label:<4} {rows:>6} rows  {peaks[label]:8.0f} MB at most, all processes together")
+    print(f"ratio      {figures['memory']['ratio']:8.2f}")
+    if arguments.output:
+        output = Path(arguments.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as file:
+            json.dump(figures, file, indent=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scaling benchmark measures what it says and runs in its smallest form; how fast a build is, no test tells."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "m5ser_scaling.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("m5ser_scaling", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where its dataclass looks its annotations up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_clock_starts_at_the_first_finished_clips(script, tmp_path):
+    clock = script.Clock(tmp_path)
+    # Ten seconds of starting up; then 30 clips in 5 s.
+    clock.seen = [(0.0, 0), (10.0, 8), (12.0, 20), (15.0, 38)]
+    assert clock.clips_per_second() == 6.0
+
+
+def test_the_memory_of_offspring_is_seen(script):
+    # A process that holds 100 MB through a child of its own.
+    grandchild = "import time; x = bytearray(b'x') * 100_000_000; time.sleep(2)"
+    child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
+    with script.MemoryPeak() as before:
+        time.sleep(0.3)
+    with script.MemoryPeak() as peak:
+        subprocess.run([sys.executable, "-c", child], check=True)
+    assert 95e6 < peak.together - before.together < 200e6
+
+
+@pytest.mark.slow
+def test_the_smallest_run_writes_what_it_prints(tmp_path):
+    output = tmp_path / "figures.json"
+    flags = ["--rows", "20", "--clips_to_translate", "7", "--repeats", "1", "--languages", "fr"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *flags, "--output", str(output)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(output.read_text(encoding="utf-8"))
+    assert figures["memory"]["rows"] == {"1x": 20, "10x": 200}
+    rates = figures["speed"]["clips_per_second"]
+    assert figures["speed"]["ratio"] == pytest.approx(rates["2 workers"] / rates["1 worker"])
+    assert f"{figures['memory']['ratio']:.2f}" in done.stdout
