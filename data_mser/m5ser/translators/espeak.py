@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The embedded translator: a parallel sentence bank, espeak-ng's voices, and the source's measured prosody.
 
-It translates what the demo's sentence bank knows. The voice of the clip's speaker speaks the target sentence, and takes
-over what the clip adds to a neutral rendering of its own sentence by that voice (see `prosody_transfer`).
+It translates what the demo's sentence bank knows. The voice of the clip's speaker speaks the target sentence with what
+the clip adds to a neutral rendering of its own sentence by that voice (see `prosody_transfer`).
 """
 
 import hashlib

@@ -141,7 +141,7 @@ def _intone(
 ) -> np.ndarray:
     """Move F0 and time by overlap-add."""
     import parselmouth
-    from parselmouth.praat import call
+    from parselmouth.praat import call, run
 
     floor = max(PITCH_HERTZ[0], 2 ** ((spoken.pitch - 12) / 12))
     ceiling = min(PITCH_HERTZ[1], 2 ** ((spoken.pitch + 24) / 12))
@@ -163,6 +163,8 @@ def _intone(
     call(duration_tier, "Add point", 0.0, stretch)
     call([pitch_tier, manipulation], "Replace pitch tier")
     call([duration_tier, manipulation], "Replace duration tier")
+    # Praat draws random numbers where nothing is voiced; started anew, they are equal for equal speech.
+    run("random_initializeWithSeedUnsafelyButPredictably (1)")
     return call(manipulation, "Get resynthesis (overlap-add)").values[0]
 
 
