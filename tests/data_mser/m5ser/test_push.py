@@ -128,7 +128,8 @@ def test_an_upload_that_the_server_cuts_once_is_sent_again(client, folder, loopb
 
 @pytest.mark.slow
 def test_a_push_that_broke_off_is_resumed_and_nothing_is_sent_twice(client, loopback_hub, tmp_path):
-    folder = write_m5ser(tmp_path / "m5ser", {"fr": corpus_rows("fr", "folder")}, shards=2)
+    folder = write_m5ser(tmp_path / "m5ser", {"fr": corpus_rows("fr", "folder", speakers=2)}, shards=2)
+    loopback_hub.objects.clear()
     loopback_hub.uploads.clear()
     # More often than the client's own patience lasts.
     loopback_hub.cut_uploads = 1_000
