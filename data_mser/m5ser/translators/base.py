@@ -148,4 +148,4 @@ def build_translator(name: str, options: Mapping[str, Any], device: str = "cpu")
     missing = [key for key, one in parameters.items() if one.default is inspect.Parameter.empty and key not in options]
     if missing:
         raise ValueError(f"translator {name!r} needs the option {', '.join(missing)}; its options: {known}")
-    return found(**options, device=device)
+    return found(**{**options, "device": device})

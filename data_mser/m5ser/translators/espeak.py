@@ -55,7 +55,7 @@ class EspeakTranslator(Translator):
             ) from error
         self._seed = seed
         self._espeak = Espeak()
-        self._neutral: dict[tuple[str, str, str], Prosody] = {}
+        self._neutral: dict[tuple[str, str, int], Prosody] = {}
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in DEMO_SENTENCES:

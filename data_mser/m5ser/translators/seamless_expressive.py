@@ -115,7 +115,8 @@ class SeamlessExpressiveTranslator(Translator):
 
     def _translate(self, clip: SourceClip, language: str) -> Translation:
         worker = self._worker or self._start()
-        request = {"code": LANGUAGE_CODES[language], "duration_factor": self._factors.get(language, 1.0)}
+        factor = self._factors.get(language, 1.0)
+        request = {"code": LANGUAGE_CODES[language], "duration_factor": factor}
         try:
             answer, waveforms = worker.ask(request, [clip.waveform], seconds=self._seconds_per_clip)
         except WorkerError:
@@ -129,5 +130,5 @@ class SeamlessExpressiveTranslator(Translator):
             waveform=waveforms[0],
             sampling_rate=answer["sampling_rate"],
             transcript=answer["text"],
-            metadata={"duration_factor": request["duration_factor"]},
+            metadata={"duration_factor": factor},
         )

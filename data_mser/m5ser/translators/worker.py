@@ -63,7 +63,7 @@ def _translate(
     if len(answers) != len(clips):
         raise RuntimeError(f"the translator gave {len(answers)} answers to {len(clips)} clips")
     described: list[dict[str, Any]] = []
-    waveforms = []
+    waveforms: list[np.ndarray] = []
     for answer in answers:
         if isinstance(answer, Translation):
             described.append(
