@@ -132,7 +132,7 @@ def _distances(clips: MeasuredClips, permutations: int, seed: int, progress: boo
     }
     return {
         name: {
-            "picture": project_cells(features, design, clips),
+            "picture": project_cells(features, design, clips.languages, clips.corpora, clips.emotions),
             "test": compare_cells(
                 features,
                 design,

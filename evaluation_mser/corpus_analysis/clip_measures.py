@@ -17,7 +17,7 @@ CONTOUR_POINTS = 40
 SCALARS = ("seconds", "f0_median", "f0_range", "energy", "rate", "tilt")
 
 _FRAME, _HOP = 400, 160
-_FLOOR = 1e-10
+_FLOOR = 1e-13
 # Frames more than this below the clip's loud ones are pauses.
 _PAUSE_DECIBELS = 35.0
 _FEWEST_VOICED = 8
@@ -35,7 +35,7 @@ class ClipMeasures:
         scalars: `(len(SCALARS),)` float32. `seconds`: length without the silence before and after the speech;
             `f0_median`: semitones above 100 Hz; `f0_range`: semitones from the 5th to the 95th percentile; `energy`:
             dB of full scale, pauses left out; `rate`: syllables (vowel peaks) per second of `seconds`; `tilt`: dB per
-            octave between 200 Hz and 5 kHz. The two of F0 are NaN where too little is voiced.
+            octave of the mean power between 200 Hz and 5 kHz. The two of F0 are NaN where too little is voiced.
         spectrum: `(MEL_BANDS,)` float32, the mean log-mel spectrum in dB, pauses left out.
         contour: `(CONTOUR_POINTS,)` float32, F0 in semitones from the first to the last voiced frame on even steps,
             straight lines across what is unvoiced; NaN where too little is voiced.
@@ -58,12 +58,15 @@ def measure_clip(waveform: np.ndarray) -> ClipMeasures:
     power = _power_frames(np.asarray(waveform, dtype=np.float64))
     loudness = 10 * np.log10(power.sum(axis=1) + _FLOOR)
     spoken = loudness >= np.percentile(loudness, 95) - _PAUSE_DECIBELS
-    spectrum = (10 * np.log10(power[spoken] @ _mel_filters() + _FLOOR)).mean(axis=0)
+    bands = power[spoken] @ _mel_filters()
+    spectrum = (10 * np.log10(bands + _FLOOR)).mean(axis=0)
     first, last = np.flatnonzero(spoken)[[0, -1]]
     seconds = (last - first + 1) * _HOP / SAMPLING_RATE
     energy = 10 * np.log10(np.mean(10 ** (loudness[spoken] / 10)))
     f0, contour = _pitch(waveform)
-    scalars = np.array([seconds, *f0, energy, _syllables(loudness) / seconds, _tilt(spectrum)], dtype=np.float32)
+    scalars = np.array(
+        [seconds, *f0, energy, _syllables(loudness) / seconds, _tilt(bands.mean(axis=0))], dtype=np.float32
+    )
     return ClipMeasures(scalars, spectrum.astype(np.float32), contour.astype(np.float32))
 
 
@@ -91,10 +94,11 @@ def _octaves() -> tuple[np.ndarray, np.ndarray]:
     return octaves, (octaves >= 0) & (octaves <= np.log2(25))
 
 
-def _tilt(spectrum: np.ndarray) -> float:
+def _tilt(bands: np.ndarray) -> float:
+    """Slope of the mean power of the bands; its logarithm is taken last, for that of a narrow band varies more."""
     octaves, used = _octaves()
     # A band twice as wide holds twice the power of the same density.
-    density = spectrum - 10 * np.log10(_mel_filters().sum(axis=0) + _FLOOR)
+    density = 10 * np.log10(bands / _mel_filters().sum(axis=0) + _FLOOR)
     return float(np.polyfit(octaves[used], density[used], 1)[0])
 
 

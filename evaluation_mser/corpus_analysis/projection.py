@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two-dimensional picture of the cells: principal components of their means."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from evaluation_mser.corpus_analysis.cell_distances import FEWEST_CLIPS, Design, cell_means
-from evaluation_mser.corpus_analysis.measured_clips import MeasuredClips
 
 
-def project_cells(features: np.ndarray, design: Design, clips: MeasuredClips) -> dict[str, Any] | None:
+def project_cells(
+    features: np.ndarray, design: Design, languages: Sequence[str], corpora: Sequence[str], emotions: Sequence[str]
+) -> dict[str, Any] | None:
     """The mean of each cell, and where it lies on the two directions in which the means differ most.
 
     Principal components have no free setting and no chance in them; of the two signs that each may have, the one is
@@ -18,7 +20,7 @@ def project_cells(features: np.ndarray, design: Design, clips: MeasuredClips) ->
     Args:
         features: `(num_languages, num_sources, size)`; a clip with any NaN is left out.
         design: of the sources.
-        clips: for the names of languages, corpora and emotions.
+        languages, corpora, emotions: their names.
 
     Returns:
         `points`: for each cell of at least `FEWEST_CLIPS` clips `language`, `source_corpus`, `emotion`, `clips`, `x`
@@ -37,9 +39,9 @@ def project_cells(features: np.ndarray, design: Design, clips: MeasuredClips) ->
         "explained": [float(share) for share in (spread**2 / (spread**2).sum())[:2]],
         "points": [
             {
-                "language": clips.languages[language],
-                "source_corpus": clips.corpora[corpus],
-                "emotion": clips.emotions[emotion],
+                "language": languages[language],
+                "source_corpus": corpora[corpus],
+                "emotion": emotions[emotion],
                 "clips": int(counts[language, corpus, emotion]),
                 "x": float(x),
                 "y": float(y),
