@@ -58,8 +58,6 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         if isinstance(module, EmotionQFormer):
             init.normal_(module.query_tokens, std=self.config.initializer_range)
             init.zeros_(module.layer_weights)
-            init.zeros_(module.feature_mean)
-            init.ones_(module.feature_std)
 
     # Parts
 

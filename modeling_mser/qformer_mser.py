@@ -26,22 +26,14 @@ class EmotionQFormer(nn.Module):
     Stock `blip_2_qformer` with learned queries over one or several encoder layers (arXiv:2503.21806, Sec. IV-A).
 
     Several layers are mixed by a learned softmax, each brought to zero mean and unit variance per frame before, since
-    the layers of Whisper differ in scale by orders of magnitude. `feature_mean` and `feature_std`, both
-    `(num_layers, d_model)`, then standardise each channel; as long as nobody measures them (`standardize`) they are 0
-    and 1.
+    the layers of Whisper differ in scale by orders of magnitude.
     """
-
-    feature_mean: torch.Tensor
-    feature_std: torch.Tensor
 
     def __init__(self, config: MSERConfig):
         super().__init__()
         hidden_size = config.qformer_config.hidden_size
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, hidden_size))
         self.layer_weights = nn.Parameter(torch.zeros(len(config.used_encoder_layers)))
-        shape = (len(config.used_encoder_layers), config.audio_config.d_model)
-        self.register_buffer("feature_mean", torch.zeros(shape))
-        self.register_buffer("feature_std", torch.ones(shape))
         self.qformer = Blip2QFormerModel._from_config(config.qformer_config)
 
     def forward(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -53,12 +45,9 @@ class EmotionQFormer(nn.Module):
         Returns:
             Query outputs `(batch_size, num_query_tokens, hidden_size)`.
         """
-        weights = self.layer_weights.softmax(0)[:, None]
-        scales = weights / self.feature_std
-        # Layer by layer, so that no second stack of them all is ever made.
-        mixed = -(scales * self.feature_mean).sum(0)
-        for states, scale in zip(encoder_states.unbind(1), scales, strict=True):
-            mixed = mixed + states.to(scale.dtype) * scale
+        weights = self.layer_weights.softmax(0)
+        # A weighted sum as a matrix product reads each layer once and makes no copy of the stack.
+        mixed = torch.einsum("l,bltd->btd", weights, encoder_states.to(weights.dtype))
         queries = self.query_tokens.expand(encoder_states.shape[0], -1, -1)
         return self.qformer(
             query_embeds=queries, encoder_hidden_states=mixed, encoder_attention_mask=encoder_mask
@@ -108,12 +97,6 @@ class EmotionQFormer(nn.Module):
                 f"missing {uninitialised[:3]}, unexpected {result.unexpected_keys[:3]}"
             )
         return module
-
-    @torch.no_grad()
-    def standardize(self, mean: torch.Tensor, std: torch.Tensor) -> None:
-        """Takes the mean and standard deviation of the encoder's channels, each `(num_layers, d_model)`."""
-        self.feature_mean.copy_(mean)
-        self.feature_std.copy_(std)
 
     @torch.no_grad()
     def initialize_queries(self, std: float) -> None:

@@ -39,10 +39,6 @@ class ModelArguments:
     encoder_layers: str = field(
         default="last", metadata={"help": 'What the Q-Former sees: "last", "weighted", or layers as in "2,3,4".'}
     )
-    standardize_features: bool = field(
-        default=False,
-        metadata={"help": "Bring each channel of the frozen encoder to mean 0, variance 1 over the training clips."},
-    )
     freeze_audio: bool = field(default=True, metadata={"help": "Keep the encoder as it is."})
     freeze_text: bool = field(default=True, metadata={"help": "Keep the language model as it is."})
     prompt_version: str = field(default="v1", metadata={"help": "Prompt template."})

@@ -28,7 +28,6 @@ from .model_card import write_model_card
 from .objectives import MarginContrast
 from .progress import TrainingProgress
 from .run_record import RESULTS, claim, describe_run, finished_results
-from .standardization import channel_statistics
 from .trainer import MSERTrainer, Objective
 
 
@@ -165,10 +164,6 @@ def train(
     data = without(data, gather_object(unreadable))
     if state.is_main_process:
         announce(data, labels)
-    if model_arguments.standardize_features and model_arguments.init_from is None:
-        if not encoder.encodes:
-            raise ValueError("standardize_features needs an encoder that stays as it is; set freeze_audio: true")
-        model.emotion_qformer.standardize(*channel_statistics(data.train, features))
 
     clips = [*data.train, *data.validation]
     run = describe_run(model_arguments, data_arguments, arguments, clips, state.num_processes)

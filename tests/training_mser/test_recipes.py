@@ -27,7 +27,6 @@ RECIPES = [path for family in FAMILIES for path in sorted((ROOT / "configs" / fa
 SHAPE = {"audio_backbone", "text_backbone", "qformer_backbone", "audio_config", "qformer_config", "text_config"} | {
     "num_query_tokens",
     "encoder_layers",
-    "standardize_features",
 }
 # The two readings of "a query embedding size of 256", in the columns' order of docs/paper.md.
 READINGS: list[dict[str, Any]] = [
