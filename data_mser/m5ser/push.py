@@ -7,9 +7,7 @@ unfinished commit the Hub keeps what has arrived whole. (`upload_large_folder` i
 without Xet `upload_folder` makes one commit of everything.)
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +17,9 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from tqdm.auto import tqdm
 
+from ..hub_errors import PushError, one_message
+from ..hub_upload import Upload, of_bytes, of_path, sha256_of
 from .card import count_clips, render_card
-from .hub_errors import PushError, one_message
 from .licences import forbidding, source_terms, translator_terms
 from .loading import read_manifest
 from .manifest import MANIFEST, hash_of
@@ -32,28 +31,6 @@ RECIPE = "config.yaml"
 _COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
 # What the Hub itself, or its form for a new repository, puts into an empty one.
 _EMPTY = {".gitattributes", CARD}
-_BLOCK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file of the repository: where it is to lie, its content, and its two hashes."""
-
-    path: str
-    content: Path | bytes
-    size: int
-    sha256: str
-
-    @property
-    def git_oid(self) -> str:
-        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-    def is_there(self, remote: Any) -> bool:
-        """Whether a file of the Hub's tree is this one."""
-        if remote is None or remote.size != self.size:
-            return False
-        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git_oid
 
 
 def push(
@@ -111,7 +88,7 @@ def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
             path = root / shard["path"]
             if not path.is_file():
                 raise PushError(f"{path}: the manifest lists it and it is not there; run the build again")
-            if _sha256(path, bar) != shard["sha256"]:
+            if sha256_of(path, bar) != shard["sha256"]:
                 raise PushError(f"{path}: is not the file of the manifest; delete it and run the build again")
 
 
@@ -150,13 +127,13 @@ def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bo
     if recipe_only or card == render_card(root):
         # As it was built, and not what somebody made of it since: here the example can name the repository.
         card = render_card(root, repo_id, recipe_only)
-    uploads = [_of_path(root, MANIFEST), _of_bytes(RECIPE, public_recipe(root))]
+    uploads = [of_path(root, MANIFEST), of_bytes(RECIPE, public_recipe(root))]
     if not recipe_only:
         for shard in manifest["shards"]:
             uploads.append(Upload(shard["path"], root / shard["path"], shard["bytes"], shard["sha256"]))
         rejects = sorted((root / "rejects").glob("*.parquet"))
-        uploads += [_of_path(root, file.relative_to(root).as_posix()) for file in rejects]
-    return [*uploads, _of_bytes(CARD, card.encode())]
+        uploads += [of_path(root, file.relative_to(root).as_posix()) for file in rejects]
+    return [*uploads, of_bytes(CARD, card.encode())]
 
 
 def _prepare(
@@ -200,22 +177,3 @@ def _commits(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
         batch.append(upload)
     if batch:
         yield batch
-
-
-def _of_path(root: Path, name: str) -> Upload:
-    path = root / name
-    return Upload(name, path, path.stat().st_size, _sha256(path))
-
-
-def _of_bytes(name: str, content: bytes) -> Upload:
-    return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
-
-
-def _sha256(path: Path, bar: tqdm | None = None) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            if bar is not None:
-                bar.update(len(block))
-    return digest.hexdigest()

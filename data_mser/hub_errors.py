@@ -49,7 +49,7 @@ def _answer(error: HfHubHTTPError, repo_id: str) -> str:
             "namespace of yours"
         )
     if status == 404:
-        return f"has no data set {repo_id} that the token may see; check --repo_id, or take a token of its owner"
+        return f"has no {repo_id} that the token may see; check --repo_id, or take a token of its owner"
     problem = f"answered {status} ({error.server_message or error.response.reason_phrase})"
     transient = status >= 500 or status in (408, 409, 412, 429)
     return f"{problem}; {_AGAIN if transient else '--traceback shows where'}"
