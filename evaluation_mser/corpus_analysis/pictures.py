@@ -134,7 +134,7 @@ def preservation_figure(
                 _dot(axes, row + offset, found["value"], found["interval"], hues[code])
     _rows(axes, list(shown.values()))
     axes.axvline(0.0, color=MUTED, linewidth=0.8, linestyle=(0, (3, 3)))
-    axes.set_xlim(right=1.0)
+    axes.set_xlim(right=1.03)
     axes.set_xlabel("correlation with the source", color=MUTED, fontsize=9)
     handles: list[Any] = [
         axes.plot([], [], "o-", color=hue, markersize=5, linewidth=1.4, label=names[code])[0]

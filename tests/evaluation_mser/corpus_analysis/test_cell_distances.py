@@ -204,6 +204,7 @@ def test_p_is_never_zero_and_a_speaker_of_one_emotion_proves_nothing():
     assert compare_cells(features, alone, LANGUAGES, EMOTIONS, permutations=19)["p"] == 1.0
 
 
+@pytest.mark.slow
 def test_the_interval_of_the_ratio_covers_the_true_ratio():
     effects = np.random.default_rng(5).standard_normal((1, len(EMOTIONS), 4)).repeat(3, axis=0)
 
