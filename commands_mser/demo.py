@@ -68,7 +68,8 @@ def run(args: DemoArguments) -> int:
     model, processor = load_model(str(folder / "stage2"))
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
-    shutil.copyfile(folder / "stage2" / "README.md", folder / "model" / "README.md")
+    for name in ("README.md", "train_results.json"):
+        shutil.copyfile(folder / "stage2" / name, folder / "model" / name)
     corpora = {f"demo-{code}": [row for row in rows if row["language"] == code] for code in HELD_OUT_LANGUAGES}
     results = evaluate_corpora(model, processor, corpora, "seven", output_dir=folder, model_name=str(folder / "model"))
     for name, figures in [*results["corpora"].items(), ("all three", results["pooled"])]:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card beside a trained checkpoint, filled from what was done and measured."""
+"""The model card: every figure on it is one that the training or an evaluation wrote down."""
 
-from collections import Counter
+import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
@@ -10,61 +12,153 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from data_mser.corpora import CORPORA
+from data_mser.m5ser.licences import Terms, card_licence, source_terms, translator_terms
 from data_mser.whole_files import whole_file
-from modeling_mser import MSERConfig
-from processing_mser import LabelSet, MSERProcessor
 
-from .clips import Clip
+from .measured_figures import eval_results, figure_rows
+from .run_record import RESULTS
 
 
-def write_model_card(
-    output_dir: str | Path,
-    config: MSERConfig,
-    processor: MSERProcessor,
-    labels: LabelSet,
-    train: Sequence[Clip],
-    results: Mapping[str, Any],
-) -> None:
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class WidgetExample:
+    """A clip in the repository and what this very model answered to it.
+
+    Attributes:
+        src: its path in the repository.
+        title: what the page calls it.
+        output: `{"label", "score"}`, the likeliest first.
     """
-    Writes `README.md`, whole or not at all.
+
+    src: str
+    title: str
+    output: Sequence[Mapping[str, Any]]
+
+
+def write_model_card(folder: str | Path, results: Mapping[str, Any]) -> None:
+    """Writes `README.md` of a trained model, whole or not at all.
 
     Args:
-        output_dir: of the checkpoint.
-        config: of the model.
-        processor: of the model.
-        labels: the label set.
-        train: the training clips.
-        results: what `train_results.json` holds.
+        folder: with the model and its processor.
+        results: what `train_results.json` holds, or is going to hold.
     """
-    languages = sorted({clip.row["language"] for clip in train if clip.row["language"]})
-    parts = {"audio encoder": config.audio_backbone, "language model": config.text_backbone}
+    with whole_file(Path(folder) / CARD) as file:
+        file.write(render_model_card(folder, results))
+
+
+def render_model_card(
+    folder: str | Path,
+    results: Mapping[str, Any] | None = None,
+    repo_id: str | None = None,
+    evaluations: Sequence[Mapping[str, Any]] = (),
+    widgets: Sequence[WidgetExample] = (),
+) -> str:
+    """The card as text.
+
+    Args:
+        folder: with the model and its processor.
+        results: what `train_results.json` holds; read from the folder by default, and where there is none the card
+            says that nothing is known of the training.
+        repo_id: where the model is going to be on the Hub; by default the card tells how the folder is used.
+        evaluations: of `read_results`; they become the card's table and its `model-index`.
+        widgets: clips in the repository.
+    """
+    root = Path(folder)
+    config = json.loads((root / "config.json").read_text(encoding="utf-8"))
+    results = results if results is not None else training_results(root)
+    data = results.get("data", {})
+    terms = _terms(data.get("sources", ()))
+    parts = {"audio encoder": config.get("audio_backbone"), "language model": config.get("text_backbone")}
     backbones = {part: place for part, place in parts.items() if place is not None}
-    counts = Counter(clip.emotion for clip in train)
-    data = ModelCardData(
-        language=languages or None,
+    # A path on this machine names no repository.
+    base_models = [place for place in backbones.values() if not Path(place).exists()]
+    name = (repo_id or root.absolute().name).split("/")[-1]
+    validation = results.get("validation")
+    card_data = ModelCardData(
+        language=list(data.get("languages", {})) or None,
+        **_licence(terms),
         library_name="transformers",
         pipeline_tag="audio-classification",
-        # A path on this machine names no repository.
-        base_model=[place for place in backbones.values() if not Path(place).exists()] or None,
+        base_model=base_models or None,
+        datasets=_datasets(data) or None,
         tags=["speech-emotion-recognition", "audio", "multilingual", "mser"],
+        metrics=["recall", "accuracy", "f1"] if evaluations else None,
+        widget=[{"src": one.src, "example_title": one.title, "output": [*map(dict, one.output)]} for one in widgets]
+        or None,
+        model_name=name,
+        eval_results=eval_results(evaluations) or None,
     )
     card = ModelCard.from_template(
-        data,
+        card_data,
         template_path=str(_template()),
-        model_name=Path(output_dir).as_posix(),
+        model_name=name,
         version=_version(),
-        words=list(labels.words),
-        emotions={word: counts[word] for word in labels.words},
+        repo_id=repo_id,
+        folder=root.as_posix(),
+        data=data,
+        languages=list(data.get("languages", {})) or ["languages that were not stated"],
+        words=data.get("labels") or config.get("emotion_words") or [],
+        open_words=config.get("emotion_words") is None,
         backbones=backbones,
-        corpora=sorted({clip.row["corpus"] for clip in train}),
-        languages=languages or ["languages that were not stated"],
-        prompt_version=processor.prompt_version,
-        clips=results["clips"],
-        parameters=results["parameters"],
-        validation=results["validation"],
+        base_models=base_models,
+        sources=_sources(data.get("sources", ())),
+        non_commercial=[one.title for one in terms if one.non_commercial],
+        clips=results.get("clips"),
+        parameters=results.get("parameters", {}),
+        validation=validation,
+        evaluations=figure_rows(evaluations),
+        widgets=widgets,
+        citations=[one.citation for one in terms if one.citation],
     )
-    with whole_file(Path(output_dir) / "README.md") as file:
-        file.write(str(card))
+    return str(card)
+
+
+def training_results(folder: str | Path) -> dict[str, Any]:
+    """What `train_results.json` of a folder holds; nothing where there is none."""
+    try:
+        return json.loads((Path(folder) / RESULTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def _sources(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of the card's table of speech."""
+    lines = []
+    for source in sources:
+        terms, seconds = source_terms(source["corpus"]), source["seconds"]
+        line = {"title": terms.title, "licence": terms.licence, "clips": source["clips"]}
+        if source["translator"] is not None:
+            by = translator_terms(source["translator"])
+            line["title"] += f", by {by.title}"
+            line["licence"] = "; ".join(dict.fromkeys([terms.licence, by.licence]))
+        lines.append(line | {"length": f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"})
+    return lines
+
+
+def _terms(sources: Sequence[Mapping[str, Any]]) -> list[Terms]:
+    """Of every corpus that was trained on, and of every translator, each once."""
+    terms = {source["corpus"]: source_terms(source["corpus"]) for source in sources}
+    translators = {source["translator"] for source in sources} - {None}
+    return [*terms.values(), *(translator_terms(name) for name in sorted(translators))]
+
+
+def _licence(terms: Sequence[Terms]) -> dict[str, Any]:
+    if not terms:
+        return {"license": "other", "license_name": "not-stated", "license_link": CARD}
+    return card_licence(terms)
+
+
+def _datasets(data: Mapping[str, Any]) -> list[str]:
+    """Where a corpus is on the Hub, its place there, and else its name; a user's own folder is not named."""
+    names = []
+    for source in data.get("sources", ()):
+        if source["corpus"] in CORPORA:
+            place = re.search(r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)", CORPORA[source["corpus"]].how_to_get)
+            names.append(place[1] if place else source["corpus"])
+    return sorted({*names, *({"m5ser"} & set(data.get("corpora", ())))})
 
 
 def _template() -> Any:

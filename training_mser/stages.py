@@ -21,6 +21,7 @@ from processing_mser.augmentation_mser import WaveformAugmenter
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from .clips import Clip, Rejection, index_clips
+from .data_record import data_record
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model, parameter_counts
@@ -194,6 +195,7 @@ def train(
         "validation": trainer.evaluate() if data.validation else None,
         "speakers": sorted({str(clip.row["speaker"]) for clip in data.train if clip.row["speaker"] is not None}),
         "clips": {"train": len(data.train), "validation": len(data.validation)},
+        "data": data_record(data.train, data.validation, labels),
         "dropped": data.dropped,
         "rejected": [rejection.reason for rejection in data.rejections],
         "parameters": parameter_counts(model),
@@ -201,7 +203,7 @@ def train(
     }
     trainer.save_model()
     if state.is_main_process:
-        write_model_card(arguments.output_dir, model.config, processor, labels, data.train, results)
+        write_model_card(arguments.output_dir, results)
         with whole_file(Path(arguments.output_dir) / RESULTS) as file:
             json.dump(results, file, indent=2)
     state.wait_for_everyone()

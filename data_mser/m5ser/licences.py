@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..corpora import CORPORA, FOLDER
+from ..synthesis.demo_speech import DEMO_CORPUS
 from .translators.base import translator_class
 
 
@@ -47,6 +48,9 @@ def source_terms(name: str) -> Terms:
     if name == FOLDER:
         licence = "set by whoever made them"
         return Terms(name, "own recordings", licence, True, False, how_to_get="whoever built this data set")
+    if name == DEMO_CORPUS:
+        # Sentences of this project, and what a synthesiser under the GPL speaks is not under the GPL.
+        return Terms(name, "this project's synthetic speech", "Apache-2.0", True, False, how_to_get="run-mser demo")
     if name not in CORPORA:
         return Terms(name, name, "unknown", redistribution=False, non_commercial=True)
     spec = CORPORA[name]

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run trained on, as `train_results.json` keeps it and the model card tells it."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from processing_mser import LabelSet
+
+from .clips import Clip
+
+
+def data_record(train: Sequence[Clip], validation: Sequence[Clip], labels: LabelSet) -> dict[str, Any]:
+    """
+    JSON-ready: the label set, training clips by emotion and language, the sources with clips and seconds, the split.
+
+    `split.sha256` names the division of speakers: of the lines `PART CORPUS SPEAKER`, sorted, where a clip without a
+    speaker stands with its id in the speaker's place. Two runs with the same hash held out the same people.
+    """
+    clips: Counter[tuple[str, str | None]] = Counter()
+    seconds: defaultdict[tuple[str, str | None], float] = defaultdict(float)
+    for clip in train:
+        # A clip of M5SER stands under the terms of its source and of what translated it.
+        source = (clip.row.get("source_corpus") or clip.row["corpus"], clip.row.get("translator"))
+        clips[source] += 1
+        seconds[source] += clip.seconds
+    emotions = Counter(clip.emotion for clip in train)
+    languages = Counter(clip.row["language"] for clip in train if clip.row["language"])
+    parts = {"train": train, "validation": validation}
+    lines = sorted(
+        {
+            f"{part} {clip.row['corpus']} {clip.row['speaker'] or clip.row['id']}"
+            for part, own in parts.items()
+            for clip in own
+        }
+    )
+    return {
+        "label_set": labels.name,
+        "labels": list(labels.words),
+        "emotions": {word: emotions[word] for word in labels.words},
+        "languages": dict(sorted(languages.items())),
+        "corpora": sorted({clip.row["corpus"] for clip in train}),
+        "sources": [
+            {
+                "corpus": corpus,
+                "translator": translator,
+                "clips": clips[corpus, translator],
+                "seconds": round(length, 1),
+            }
+            for (corpus, translator), length in sorted(seconds.items(), key=lambda item: str(item[0]))
+        ],
+        "split": {
+            "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            "speakers": {part: _speakers(own) for part, own in parts.items()},
+            "clips_without_speaker": sum(clip.row["speaker"] is None for own in parts.values() for clip in own),
+        },
+    }
+
+
+def _speakers(clips: Sequence[Clip]) -> int:
+    return len({clip.row["speaker"] for clip in clips} - {None})

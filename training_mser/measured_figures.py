@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures that `run-mser evaluate` wrote, as a model card shows them and its `model-index` lists them."""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult
+
+from data_mser.corpora import CORPORA
+from data_mser.splits import SpeakerLeakError
+
+
+# Figure of `results.json`: the Hub's metric, its variant, its name.
+METRICS = {
+    "UA": ("recall", "macro", "UA (unweighted accuracy)"),
+    "WA": ("accuracy", None, "WA (accuracy)"),
+    "WF1": ("f1", "weighted", "WF1 (F1 weighted by support)"),
+    "macro_F1": ("f1", "macro", "macro-F1"),
+}
+_SHOWN = 5
+
+
+class ResultsError(ValueError):
+    """A `results.json` that is missing or is not one."""
+
+
+def read_results(path: str | Path, trained_on: Iterable[str] = ()) -> dict[str, Any]:
+    """
+    A `results.json`.
+
+    Args:
+        path: of the file.
+        trained_on: the speakers of the training; where `predictions.csv` lies beside the file, none may be in it.
+
+    Raises:
+        ResultsError: there is no such file, or `run-mser evaluate` did not write it.
+        SpeakerLeakError: it was measured on speakers of the training.
+    """
+    file = Path(path).expanduser()
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        results["corpora"].items(), results["labels"], results["prompt"], results["label_set"]
+    except OSError as error:
+        raise ResultsError(
+            f"{file}: cannot be read ({error.strerror}); give a results.json that run-mser evaluate wrote"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise ResultsError(
+            f"{file}: holds no results of an evaluation; give a results.json that run-mser evaluate wrote"
+        ) from None
+    leaked = sorted(_speakers(file.with_name("predictions.csv")) & set(trained_on))
+    if leaked:
+        raise SpeakerLeakError(
+            f"{file}: was measured on {len(leaked)} speakers whom the model was trained on "
+            f"({', '.join(leaked[:_SHOWN])}{', …' if len(leaked) > _SHOWN else ''}); evaluate on other speakers"
+        )
+    return results
+
+
+def eval_results(all_results: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
+    """One entry of the `model-index` for each figure of each corpus, with its prompt and label set."""
+    return [
+        EvalResult(
+            task_type="audio-classification",
+            task_name="Speech Emotion Recognition",
+            dataset_type=name.split(":")[0],
+            dataset_name=title(name),
+            dataset_split="test",
+            dataset_args={"label_set": results["label_set"], "labels": results["labels"], "clips": figures["n"]},
+            metric_type=kind,
+            metric_name=metric_name,
+            metric_config=variant,
+            metric_args={"prompt": results["prompt"], **_choices(results)},
+            metric_value=round(figures[figure], 4),
+        )
+        for results in all_results
+        for name, figures in results["corpora"].items()
+        for figure, (kind, variant, metric_name) in METRICS.items()
+    ]
+
+
+def figure_rows(all_results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The lines of the card's table of figures."""
+    return [
+        {
+            "corpus": title(name),
+            "languages": ", ".join(figures.get("languages", [])) or "not stated",
+            "labels": ", ".join(results["labels"]),
+            "how": ", ".join([f"prompt {results['prompt']}", *(f"{k} {v}" for k, v in _choices(results).items())]),
+            **{name: figures[name] for name in (*METRICS, "n", "chance")},
+        }
+        for results in all_results
+        for name, figures in results["corpora"].items()
+    ]
+
+
+def title(name: str) -> str:
+    """What a corpus is called on a card: one of the known, or the name that it was given."""
+    corpus = name.split(":")[0]
+    return CORPORA[corpus].title if corpus in CORPORA else corpus
+
+
+def _choices(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen beside the prompt and moves the figures."""
+    wanted = {"decode": results.get("decode", "score"), "pad_to": results.get("pad_to")}
+    wanted |= {name: True for name in ("length_normalize", "prior_correction") if results.get(name)}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _speakers(predictions: Path) -> set[str]:
+    if not predictions.is_file():
+        return set()
+    with open(predictions, newline="", encoding="utf-8") as file:
+        return {line["speaker"] for line in csv.DictReader(file) if line.get("speaker")}
