@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from evaluation_mser.clip_windows import Clip, read_windows
+from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
 from processing_mser.audio_mser import SAMPLING_RATE, cut_windows
 from processing_mser.emotions_mser import UNPARSED
 
 
 # Clips are sorted by length within so many batches, which keeps most of the padding out.
 BATCHES_PER_WINDOW = 4
-MAX_NEW_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,12 @@ def _recognise(
             for start in range(0, len(pieces), batch_size):
                 batch = by_length[start : start + batch_size]
                 waveforms = [pieces[position][1] for position in batch]
+                inputs = _inputs(model, processor, waveforms)
+                answered: Any
                 if decode == "score":
-                    answered = _probabilities(model, processor, waveforms, words, scoring)
+                    answered = word_probabilities(model, inputs, processor.candidate_ids(words), **scoring).numpy()
                 else:
-                    answered = _texts(model, processor, waveforms)
+                    answered = processor.batch_decode(written_texts(model, inputs)[0])
                 for position, output in zip(batch, answered, strict=True):
                     outputs[position] = output
             answers: dict[int, list[tuple[float, Any]]] = defaultdict(list)
@@ -133,30 +135,13 @@ def _inputs(model: Any, processor: Any, waveforms: list[np.ndarray]) -> dict[str
     return {name: tensor.to(model.device) for name, tensor in inputs.items()}
 
 
-@torch.inference_mode()
-def _probabilities(
-    model: Any, processor: Any, waveforms: list[np.ndarray], words: tuple[str, ...], scoring: dict[str, bool]
-) -> np.ndarray:
-    """Probabilities `(len(waveforms), len(words))` in float64."""
-    inputs = _inputs(model, processor, waveforms)
-    scores = model.score_emotions(**inputs, candidate_ids=processor.candidate_ids(words), **scoring)
-    return scores.cpu().double().softmax(dim=-1).numpy()
-
-
-@torch.inference_mode()
-def _texts(model: Any, processor: Any, waveforms: list[np.ndarray]) -> list[str]:
-    tokens = model.generate(**_inputs(model, processor, waveforms), max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-    return processor.batch_decode(tokens)
-
-
 def _name(source: Any) -> str:
     path = source.get("path") if isinstance(source, Mapping) else source
     return str(path) if isinstance(path, (str, PathLike)) else f"<{type(source).__name__}>"
 
 
 def _scored(clip: Clip, answers: list[tuple[float, np.ndarray]], words: tuple[str, ...]) -> Recognition:
-    durations = np.array([seconds for seconds, _ in answers])
-    mean = durations @ np.stack([row for _, row in answers]) / durations.sum()
+    mean = mean_over_time([seconds for seconds, _ in answers], np.stack([row for _, row in answers]))
     if not np.isfinite(mean).all():
         error = f"{_name(clip.source)}: the model's scores are not numbers (NaN); load it in float32"
         return Recognition(clip.source, None, error=error, seconds=clip.seconds)
@@ -167,9 +152,6 @@ def _scored(clip: Clip, answers: list[tuple[float, np.ndarray]], words: tuple[st
 def _generated(clip: Clip, answers: list[tuple[float, str]], words: tuple[str, ...], processor: Any) -> Recognition:
     """The word that was read out of most of the clip's time; unparsed only where no window gave a word."""
     texts = [text for _, text in answers]
-    votes: dict[str, float] = defaultdict(float)
-    for (seconds, _), word in zip(answers, processor.parse_emotions(texts, words), strict=True):
-        if word != UNPARSED:
-            votes[word] += seconds
-    label = max(votes, key=lambda word: votes[word]) if votes else UNPARSED
+    seconds = [duration for duration, _ in answers]
+    label = majority(seconds, processor.parse_emotions(texts, words), UNPARSED)
     return Recognition(clip.source, label, text=" | ".join(texts), seconds=clip.seconds)

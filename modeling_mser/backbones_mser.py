@@ -8,12 +8,18 @@ from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, WhisperConfig
+from transformers.utils import cached_file
+from transformers.utils.hub import extract_commit_hash
 
+from .fingerprint_mser import backbone_fingerprint, fingerprint_difference, weight_files
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
+HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "token")
+
+
 class BackboneError(ValueError):
-    """A backbone is missing, unreachable, of another shape, or incomplete."""
+    """A backbone is missing, unreachable, incomplete, of another shape, or not the one that was trained with."""
 
 
 def load_audio_backbone(path_or_id: str, config: WhisperConfig | None = None, **kwargs: Any) -> MaskedWhisperEncoder:
@@ -41,12 +47,14 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
     kwargs.setdefault("dtype", torch.float32)
     if config is not None:
         kwargs["config"] = config
-    cure = f"pass `{part}_backbone=` with the folder or Hub id of the one that this model was trained with"
+    cure = _cure(part)
     try:
+        # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
+        cached_file(path_or_id, "config.json", **_hub_options(kwargs))
         with quiet_load_report():
             model, info = loader.from_pretrained(path_or_id, output_loading_info=True, **kwargs)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {cure}") from error
     # A whole Whisper holds a decoder too, which is not wanted here, so unexpected keys are no fault; missing ones are.
     absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
@@ -56,6 +64,55 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
             f"{absent[0]} among them; {cure}"
         )
     return model
+
+
+def verified_fingerprint(
+    path_or_id: str,
+    part: str,
+    config: PreTrainedConfig,
+    recorded: dict[str, Any] | None = None,
+    accept_other: bool = False,
+    **kwargs: Any,
+) -> tuple[dict[str, Any], str | None]:
+    """
+    The fingerprint of a backbone's files, which is the recorded one where there is one.
+
+    Args:
+        path_or_id: folder or Hub id.
+        part: `"audio"` or `"text"`.
+        config: its configuration.
+        recorded: the fingerprint of the backbone that the model was trained over, if it is known.
+        accept_other: whether another one will do.
+        kwargs: `HUB_OPTIONS`; others are left aside.
+
+    Returns:
+        The fingerprint, and the Hub commit that the files are of; `None` for a folder.
+
+    Raises:
+        BackboneError: the files are not those that the fingerprint was taken of.
+    """
+    try:
+        files = weight_files(path_or_id, **_hub_options(kwargs))
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be read: {reason}; {_cure(part)}") from error
+    ignored = ("lm_head.weight",) if config.tie_word_embeddings else ()
+    if recorded is not None and not accept_other:
+        difference = fingerprint_difference(recorded, files, ignored)
+        if difference is not None:
+            raise BackboneError(
+                f"the {part} backbone {path_or_id!r} is not the one that this model was trained with: {difference}; "
+                f"{_cure(part)}, or accept this one with `accept_other_backbones=True`"
+            )
+    return backbone_fingerprint(files, ignored), extract_commit_hash(str(files[0]), None)
+
+
+def _hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+
+
+def _cure(part: str) -> str:
+    return f"pass `{part}_backbone=` with the folder or Hub id of the one that this model was trained with"
 
 
 @contextlib.contextmanager
@@ -76,4 +133,4 @@ def _refuse(record: logging.LogRecord) -> bool:
     return False
 
 
-__all__ = ["BackboneError", "load_audio_backbone", "load_text_backbone"]
+__all__ = ["BackboneError", "load_audio_backbone", "load_text_backbone", "verified_fingerprint"]

@@ -33,6 +33,13 @@ class MSERConfig(PreTrainedConfig):
             scratch, which is then always saved with the model.
         audio_backbone_revision, text_backbone_revision (`str`, *optional*):
             Their Hub revisions.
+        audio_backbone_fingerprint, text_backbone_fingerprint (`dict`, *optional*):
+            What their weight files held when the model was trained (`backbone_fingerprint`). Set on loading them.
+        includes_backbones (`bool`, *optional*, defaults to `False`):
+            Whether this checkpoint holds the frozen backbones' weights itself. Set on saving.
+        lora (`dict`, *optional*):
+            Low-rank adapters of the language model, as arguments of `peft.LoraConfig`; `None` for none. They are
+            trained, and saved, whether or not the language model is.
         freeze_audio, freeze_text (`bool`, *optional*, defaults to `True`):
             Whether the encoder and the language model stay as they are in training (the paper's choice). A frozen
             part that came from a backbone is not saved with the model.
@@ -43,6 +50,7 @@ class MSERConfig(PreTrainedConfig):
     """
 
     model_type = "mser"
+    _auto_class = "AutoConfig"  # wherever it is saved, its code goes along
     sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
         "audio_config": WhisperConfig,
         "qformer_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer"),
@@ -59,6 +67,10 @@ class MSERConfig(PreTrainedConfig):
     audio_backbone_revision: str | None = None
     text_backbone: str | None = None
     text_backbone_revision: str | None = None
+    audio_backbone_fingerprint: dict | None = None
+    text_backbone_fingerprint: dict | None = None
+    includes_backbones: bool = False
+    lora: dict | None = None
     freeze_audio: bool = True
     freeze_text: bool = True
     emotion_words: list[str] | None = None

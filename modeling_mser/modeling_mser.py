@@ -6,25 +6,30 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import AutoModelForCausalLM, GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 
-from .backbones_mser import BackboneError, load_audio_backbone, load_text_backbone, quiet_load_report
+from .checkpoint_mser import SeparableBackbones
 from .configuration_mser import MSERConfig
+from .lora_mser import inject_lora, is_lora
 from .outputs_mser import AudioFeatures, MSEROutput
 from .qformer_mser import EmotionQFormer
 from .scoring_mser import positions_from_mask, score_candidates
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
-class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
+class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
     """
     The model of arXiv:2503.21806: emotion recognition as the generation of the emotion word after
     `[bos, audio x K, prompt]`.
 
     `score_emotions` gives the log-probability of any candidate words, `generate` free words, `forward` the training
     loss. A frozen part that came from a backbone is not saved; `from_pretrained` loads it again by its id.
+
+    Args:
+        config: of the model.
+        without: parts (`"audio"`, `"text"`) that are not built, being put in later by `load_backbones`.
     """
 
     config: MSERConfig
@@ -42,13 +47,16 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
     _keep_in_fp32_modules_strict = ["emotion_qformer", "projection"]  # noqa: RUF012
     # The loss is a mean over this batch's labels and ignores `num_items_in_batch`: the Trainer must not rescale it.
     accepts_loss_kwargs = False
+    _auto_class = "AutoModel"  # wherever it is saved, its code goes along
 
-    def __init__(self, config: MSERConfig):
+    def __init__(self, config: MSERConfig, without: Sequence[str] = ()):
         super().__init__(config)
-        self.audio_tower = MaskedWhisperEncoder._from_config(config.audio_config)
+        self.audio_tower = None if "audio" in without else MaskedWhisperEncoder._from_config(config.audio_config)
         self.emotion_qformer = EmotionQFormer(config)
         self.projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
-        self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+        self.language_model = None if "text" in without else AutoModelForCausalLM.from_config(config.text_config)
+        if self.language_model is not None and config.lora is not None:
+            inject_lora(self.language_model, config.lora)
         self.post_init()
         self.freeze(audio=config.freeze_audio, text=config.freeze_text)
 
@@ -61,39 +69,49 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
 
     # Parts
 
-    def get_input_embeddings(self) -> nn.Module:
-        return self.language_model.get_input_embeddings()
+    def get_input_embeddings(self) -> Any:
+        return None if self.language_model is None else self.language_model.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.language_model.set_input_embeddings(value)
 
-    def get_output_embeddings(self) -> nn.Module:
-        return self.language_model.get_output_embeddings()
+    def get_output_embeddings(self) -> Any:
+        return None if self.language_model is None else self.language_model.get_output_embeddings()
 
     def set_output_embeddings(self, value: nn.Module) -> None:
         self.language_model.set_output_embeddings(value)
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
-        """Freezes (`True`) or releases (`False`) the encoder, the Q-Former with the projection, the language model."""
+        """
+        Freezes (`True`) or releases (`False`) the encoder, the Q-Former with the projection, the language model.
+        Adapters of the language model are trained in either case.
+        """
         if audio is not None:
             self.config.freeze_audio = audio
-            self.audio_tower.requires_grad_(not audio)
-            self.audio_tower.embed_positions.requires_grad_(False)
+            if self.audio_tower is not None:
+                self.audio_tower.requires_grad_(not audio)
+                self.audio_tower.embed_positions.requires_grad_(False)
         if qformer is not None:
             self.emotion_qformer.requires_grad_(not qformer)
             self.projection.requires_grad_(not qformer)
         if text is not None:
             self.config.freeze_text = text
-            self.language_model.requires_grad_(not text)
+            if self.language_model is not None:
+                for name, parameter in self.language_model.named_parameters():
+                    if parameter.is_floating_point():  # a quantised weight is not, and is never trained
+                        parameter.requires_grad_(is_lora(name) or not text)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "MSERForEmotionGeneration":
         """Training mode for the trained parts; a frozen part stays in evaluation mode, without dropout."""
         super().train(mode)
-        if mode and self.config.freeze_audio:
+        if mode and self.config.freeze_audio and self.audio_tower is not None:
             self.audio_tower.eval()
-        if mode and self.config.freeze_text:
+        if mode and self.config.freeze_text and self.language_model is not None:
             self.language_model.eval()
+            for name, module in self.language_model.named_modules():
+                if is_lora(name):
+                    module.train()
         return self
 
     # Hearing
@@ -290,124 +308,6 @@ class MSERForEmotionGeneration(PreTrainedModel, GenerationMixin):
         """Whisper's log-mel spectrogram of one second of zeros: (log10(1e-10) + 4) / 4 throughout."""
         shape = (1, self.config.audio_config.num_mel_bins, 100)
         return torch.full(shape, -1.5, device=self.device)
-
-    # Loading and saving
-
-    @classmethod
-    def from_backbones(
-        cls,
-        audio: str,
-        text: str,
-        qformer: str | None = None,
-        audio_revision: str | None = None,
-        text_revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        **config_kwargs: Any,
-    ) -> "MSERForEmotionGeneration":
-        """
-        A model to be trained, over a pretrained encoder and a pretrained language model.
-
-        Args:
-            audio: path or Hub id of a Whisper checkpoint.
-            text: path or Hub id of a causal language model.
-            qformer: path or Hub id of a BERT to initialise the Emotion Q-Former from; `None` for random weights.
-            audio_revision, text_revision: Hub revisions.
-            dtype: of the backbones; the Q-Former stays in float32.
-            config_kwargs: further fields of `MSERConfig` (`qformer_config`, `num_query_tokens`, `encoder_layers`, …).
-        """
-        config = MSERConfig(
-            audio_config=AutoConfig.from_pretrained(audio, revision=audio_revision),
-            text_config=AutoConfig.from_pretrained(text, revision=text_revision),
-            audio_backbone=audio,
-            audio_backbone_revision=audio_revision,
-            text_backbone=text,
-            text_backbone_revision=text_revision,
-            **config_kwargs,
-        )
-        model = cls(config)
-        model.load_backbones(dtype=dtype)
-        if qformer is not None:
-            model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)
-        return model
-
-    def load_backbones(self, parts: Sequence[str] = ("audio", "text"), dtype: torch.dtype = torch.float32) -> None:
-        """
-        Loads the encoder and the language model from the ids in the configuration, where it names any.
-
-        Raises:
-            BackboneError: a backbone cannot be loaded, or not in full.
-        """
-        config, kwargs = self.config, {"dtype": dtype}
-        if "audio" in parts and config.audio_backbone is not None:
-            self.audio_tower = load_audio_backbone(
-                config.audio_backbone, config.audio_config, revision=config.audio_backbone_revision, **kwargs
-            ).to(self.device)
-        if "text" in parts and config.text_backbone is not None:
-            self.language_model = load_text_backbone(
-                config.text_backbone, config.text_config, revision=config.text_backbone_revision, **kwargs
-            ).to(self.device)
-        self.freeze(audio=config.freeze_audio, text=config.freeze_text)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str,
-        *args: Any,
-        audio_backbone: str | None = None,
-        text_backbone: str | None = None,
-        **kwargs: Any,
-    ) -> "MSERForEmotionGeneration":
-        """
-        Loads a checkpoint, and the frozen backbones that it leaves out by their ids.
-
-        Args:
-            audio_backbone, text_backbone: where the backbones are, in place of the ids in the checkpoint.
-            args, kwargs: as in `PreTrainedModel.from_pretrained`.
-
-        Raises:
-            BackboneError: a backbone cannot be loaded, or a weight came from nowhere. A model with random weights is
-                never returned.
-        """
-        with_info = kwargs.pop("output_loading_info", False)
-        with quiet_load_report():
-            model, info = super().from_pretrained(
-                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
-            )
-        model.config.audio_backbone = audio_backbone or model.config.audio_backbone
-        model.config.text_backbone = text_backbone or model.config.text_backbone
-        missing = set(info["missing_keys"])
-        for part, prefix in (("audio", "audio_tower."), ("text", "language_model.")):
-            absent = {key for key in missing if key.startswith(prefix)}
-            if absent and getattr(model.config, f"{part}_backbone") is not None:
-                model.load_backbones([part], dtype=next(getattr(model, prefix[:-1]).parameters()).dtype)
-                missing -= absent
-        missing |= {str(key) for key in info["mismatched_keys"]}
-        if missing:
-            raise BackboneError(
-                f"{pretrained_model_name_or_path} lacks {len(missing)} weights, {min(missing)} among them, and names "
-                "no backbone to take them from; save it with `save_pretrained(…, include_backbones=True)` or name the "
-                "backbones with `audio_backbone=` and `text_backbone=`"
-            )
-        info["missing_keys"] = missing
-        return (model, info) if with_info else model  # type: ignore[return-value]
-
-    def save_pretrained(self, save_directory: str, *args: Any, include_backbones: bool = False, **kwargs: Any) -> None:
-        """
-        Writes what was trained; a frozen part that came from a backbone only with `include_backbones=True`.
-
-        Args: as in `PreTrainedModel.save_pretrained`.
-        """
-        self._keys_to_ignore_on_save = set() if include_backbones else self.frozen_backbone_keys()
-        super().save_pretrained(save_directory, *args, **kwargs)
-
-    def frozen_backbone_keys(self) -> set[str]:
-        """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""
-        prefixes = []
-        if self.config.freeze_audio and self.config.audio_backbone is not None:
-            prefixes.append("audio_tower.")
-        if self.config.freeze_text and self.config.text_backbone is not None:
-            prefixes.append("language_model.")
-        return {key for key in self.state_dict() if key.startswith(tuple(prefixes))} if prefixes else set()
 
 
 __all__ = ["MSERForEmotionGeneration"]

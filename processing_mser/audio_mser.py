@@ -10,7 +10,9 @@ import math
 import os
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -78,9 +80,10 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
 
     Args:
         source: a path (`~` is expanded), the bytes of a file, a binary file object (read from where it stands),
-            `{"array", "sampling_rate"}`, `{"bytes", "path"}` (either may be None), a torchcodec `AudioDecoder`, or a
-            numpy array or torch tensor that is already at `sampling_rate`. An array is 1-D or 2-D, the shorter of two
-            axes being the channels; integers are scaled by their type to [-1, 1), floats are taken as they are.
+            `{"array", "sampling_rate"}` or `{"raw", "sampling_rate"}`, `{"bytes", "path"}` (either may be None), a
+            torchcodec `AudioDecoder`, or a numpy array or torch tensor that is already at `sampling_rate`. An array
+            is 1-D or 2-D, the shorter of two axes being the channels; integers are scaled by their type to [-1, 1),
+            floats are taken as they are.
         sampling_rate: of the result, in Hz.
         max_seconds: the longest audio that is accepted; None accepts any length.
 
@@ -93,7 +96,9 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             than `MIN_SECONDS`, at a rate outside 1 kHz to 768 kHz, or of no form above.
         ImportError: soundfile or soxr is needed and not installed.
     """
-    name, samples, rate = _decode(source, sampling_rate, max_seconds)
+    with open_audio(source, sampling_rate, max_seconds) as sound:
+        name, rate = sound.name, sound.rate
+        samples = np.concatenate([*sound.blocks] or [np.zeros(0, np.float32)])
     if len(samples) == 0:
         raise AudioError(name, "holds no sound (0 samples)", "record or export it again")
     if len(samples) < MIN_SECONDS * rate:
@@ -166,43 +171,70 @@ def _too_long(name: str, seconds: float, max_seconds: float) -> AudioTooLongErro
     return AudioTooLongError(name, problem, "cut it into shorter pieces (predict does so by itself)")
 
 
-def _decode(source: Any, sampling_rate: int, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
-    """What the source is called, its mono samples and their rate, by the form that it comes in."""
+@dataclass(frozen=True)
+class Sound:
+    """
+    An opened recording.
+
+    Attributes:
+        name: the file, or what stands for it.
+        rate: Hz.
+        blocks: mono float32 `(num_samples,)`, decoded as they are asked for.
+    """
+
+    name: str
+    rate: int
+    blocks: Iterator[np.ndarray]
+
+
+@contextmanager
+def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: float | None = None) -> Iterator[Sound]:
+    """
+    Opens any form of audio to be read block by block: memory follows the block, never the length that a header claims.
+
+    Arguments as in `load_audio`; of its errors those that show on opening are raised here, and on reading a block that
+    it is too long, cut short or unreadable. Nothing is resampled.
+    """
     if isinstance(source, Mapping):
-        if source.get("array") is not None:
+        array = source.get("array") if source.get("array") is not None else source.get("raw")
+        if array is not None:
             name = str(source.get("path") or "<array>")
             rate = source.get("sampling_rate")
             if rate is None:
                 raise AudioError(name, "has no sampling rate (None)", 'give {"array": ..., "sampling_rate": ...}')
-            return name, _mono_array(name, source["array"]), _checked_rate(name, rate)
+            yield Sound(name, _checked_rate(name, rate), iter([_mono_array(name, array)]))
+            return
         data, path = source.get("bytes"), source.get("path")
         if data is None and not path:
             keys = ", ".join(map(str, source)) or "none"
             raise AudioError("<dict>", f"holds no audio (keys: {keys})", "give array and sampling_rate, bytes or path")
         if data is not None:
-            return _decode_bytes(str(path or "<bytes>"), data, max_seconds)
+            yield from _open_bytes(str(path or "<bytes>"), data, max_seconds)
+            return
         source = path
     if isinstance(source, (str, os.PathLike)):
-        return _decode_file(source, max_seconds)
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return _decode_bytes("<bytes>", source, max_seconds)
-    if hasattr(source, "get_all_samples"):
+        yield from _open_file(source, max_seconds)
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        yield from _open_bytes("<bytes>", source, max_seconds)
+    elif hasattr(source, "get_all_samples"):
         decoded = source.get_all_samples()
         name = "<AudioDecoder>"
-        return name, _mono_array(name, decoded.data), _checked_rate(name, decoded.sample_rate)
-    if hasattr(source, "read"):
+        yield Sound(name, _checked_rate(name, decoded.sample_rate), iter([_mono_array(name, decoded.data)]))
+    elif hasattr(source, "read"):
         name = str(getattr(source, "name", "<file object>"))
         data = source.read()
         if isinstance(data, str):
             raise AudioError(name, "is open as text", 'open it with mode "rb"')
-        return _decode_bytes(name, data, max_seconds)
-    if isinstance(source, np.ndarray) or hasattr(source, "detach"):
-        return "<array>", _mono_array("<array>", source), _checked_rate("<array>", sampling_rate)
-    problem = f"is no form of audio ({type(source).__name__})"
-    raise AudioError(f"<{type(source).__name__}>", problem, "give a path, bytes, a file object, an array or a dict")
+        yield from _open_bytes(name, data, max_seconds)
+    elif isinstance(source, np.ndarray) or hasattr(source, "detach"):
+        yield Sound("<array>", _checked_rate("<array>", sampling_rate), iter([_mono_array("<array>", source)]))
+    else:
+        problem = f"is no form of audio ({type(source).__name__})"
+        cure = "give a path, bytes, a file object, an array or a dict"
+        raise AudioError(f"<{type(source).__name__}>", problem, cure)
 
 
-def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
+def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator[Sound]:
     name = os.fspath(source)
     if isinstance(name, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
         raise AudioError(name, "is a URL, not a file", "download it first and give the path")
@@ -217,7 +249,7 @@ def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[
         if path.exists() and not path.is_file():
             raise AudioError(name, "is a device or a pipe, not a file", "save the audio to a file first")
         with open(path, "rb") as file:
-            return _decode_stream(name, file, os.fstat(file.fileno()).st_size, max_seconds)
+            yield from _open_stream(name, file, os.fstat(file.fileno()).st_size, max_seconds)
     except FileNotFoundError:
         raise AudioError(name, "is missing (no such file)", f"check the path {path.absolute()}") from None
     except PermissionError:
@@ -227,14 +259,11 @@ def _decode_file(source: str | os.PathLike, max_seconds: float | None) -> tuple[
         raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
 
 
-def _decode_bytes(
-    name: str, data: bytes | bytearray | memoryview, max_seconds: float | None
-) -> tuple[str, np.ndarray, int]:
-    return _decode_stream(name, io.BytesIO(data), len(data), max_seconds)
+def _open_bytes(name: str, data: bytes | bytearray | memoryview, max_seconds: float | None) -> Iterator[Sound]:
+    yield from _open_stream(name, io.BytesIO(data), len(data), max_seconds)
 
 
-def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None) -> tuple[str, np.ndarray, int]:
-    """Decode block by block: memory follows the sound that is there, never the length that a header claims."""
+def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None) -> Iterator[Sound]:
     if size == 0:
         raise AudioError(name, "is empty (0 bytes)", "copy or record it again")
     if soundfile is None:
@@ -251,29 +280,32 @@ def _decode_stream(name: str, file: BinaryIO, size: int, max_seconds: float | No
         problem = f"is not audio that can be read ({error.error_string.rstrip('.')})"
         raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {_quoted(name)} out.wav") from None
     with sound:
-        rate, declared = _checked_rate(name, sound.samplerate), sound.frames
+        rate = _checked_rate(name, sound.samplerate)
         if disagreement is not None:
             counted, present = disagreement
             if counted > present:
                 raise _cut_short(name, f"its header counts {counted} bytes, {present} are there")
             problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
             raise AudioError(name, problem, f"rewrite it: ffmpeg -ignore_length 1 -i {_quoted(name)} out.wav")
-        if declared >= _UNKNOWN_FRAMES:
+        if sound.frames >= _UNKNOWN_FRAMES:
             raise AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
-        blocks: list[np.ndarray] = []
-        count = 0
-        try:
-            while len(block := sound.read(max(1, _BLOCK_SAMPLES // sound.channels), "float32", always_2d=True)):
-                count += len(block)
-                if max_seconds is not None and count > max_seconds * rate:
-                    raise _too_long(name, max(count, declared) / rate, max_seconds)
-                blocks.append(block.mean(axis=1))
-        except soundfile.LibsndfileError:
-            raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read") from None
-    exact = sound.format == "FLAC" or (sound.format == "MP3" and exact_mp3)
+        exact = sound.format == "FLAC" or (sound.format == "MP3" and exact_mp3)
+        yield Sound(name, rate, _blocks(name, sound, exact, max_seconds))
+
+
+def _blocks(name: str, sound: Any, exact: bool, max_seconds: float | None) -> Iterator[np.ndarray]:
+    """The blocks of an open `SoundFile`; `exact` says that its declared length can be relied on."""
+    rate, declared, count = sound.samplerate, sound.frames, 0
+    try:
+        while len(block := sound.read(max(1, _BLOCK_SAMPLES // sound.channels), "float32", always_2d=True)):
+            count += len(block)
+            if max_seconds is not None and count > max_seconds * rate:
+                raise _too_long(name, max(count, declared) / rate, max_seconds)
+            yield block.mean(axis=1)
+    except soundfile.LibsndfileError:
+        raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read") from None
     if exact and count < declared - MIN_SECONDS * rate:
         raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read")
-    return name, np.concatenate(blocks or [np.zeros(0, np.float32)]), rate
 
 
 def _cut_short(name: str, detail: str) -> AudioError:

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`MSERProcessor`: sound and words in, the tensors `[bos, audio x K, prompt, (emotion, eos)]` out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from transformers import BatchFeature, ProcessorMixin
 
 from .audio_mser import load_audio
-from .emotions_mser import parse_emotion
+from .emotions_mser import UNPARSED, label_set, parse_emotion
+from .windows_mser import Window, sliding_windows, whole_windows
 
 
 try:
@@ -41,6 +42,9 @@ class MSERProcessor(ProcessorMixin):
         pad_to: `"longest"` pads to the longest clip of the batch under a mask; `"30s"` is stock Whisper, every clip
             padded with silence to 30 s and the padding attended.
     """
+
+    _auto_class = "AutoProcessor"  # wherever it is saved, its code goes along
+    unparsed = UNPARSED
 
     def __init__(
         self,
@@ -130,6 +134,36 @@ class MSERProcessor(ProcessorMixin):
         inputs = self.extract_features(waveforms)
         inputs.update(self.encode_text(len(clips), emotions, prompt, padding_side))
         return BatchFeature(inputs)
+
+    def windows(
+        self,
+        source: Any,
+        timeline: bool | None = None,
+        window_seconds: float = 5.0,
+        overlap_seconds: float = 1.0,
+    ) -> Iterator[Window]:
+        """
+        A recording of any length in windows that the model can hear, read as they are asked for.
+
+        Args:
+            source: in any form of `load_audio`.
+            timeline: `True` cuts windows of `window_seconds` with overlap, without ever holding the recording as a
+                whole; `False` the fewest of at most `max_seconds`, without overlap; `None` leaves a recording of up to
+                `max_seconds` in one piece and cuts a longer one as `True` does.
+            window_seconds, overlap_seconds: of a timeline.
+        """
+        if not 0 < window_seconds <= self.max_seconds:
+            raise ValueError(
+                f"window_seconds is {window_seconds:g}; give more than 0 and at most {self.max_seconds:g}"
+            )
+        if timeline is False:
+            return whole_windows(source, self.max_seconds, self.sampling_rate)
+        uncut = 0.0 if timeline else self.max_seconds
+        return sliding_windows(source, window_seconds, overlap_seconds, uncut, self.sampling_rate)
+
+    def words(self, labels: str | Sequence[str] | None = None) -> tuple[str, ...]:
+        """The words of a label set by its name, or the user's own; `None` stands for `seven`."""
+        return label_set("seven" if labels is None else labels).words
 
     def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
         """

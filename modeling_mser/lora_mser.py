@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Low-rank adapters in the language model (Hu et al. 2021, arXiv:2106.09685), through peft."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+
+try:
+    from peft import LoraConfig, inject_adapter_in_model
+    from peft.tuners.tuners_utils import BaseTunerLayer
+except ImportError:
+    LoraConfig = inject_adapter_in_model = BaseTunerLayer = None
+
+
+def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
+    """
+    Puts adapters that change nothing yet into a language model; they are then all of it that is trained.
+
+    Args:
+        language_model: changed in place.
+        settings: arguments of `peft.LoraConfig` (`r`, `lora_alpha`, `lora_dropout`, `target_modules`).
+
+    Raises:
+        ImportError: peft, of the extra `lora`, is not installed.
+        ValueError: no module of the language model bears a name of `target_modules`.
+    """
+    _require_peft()
+    inject_adapter_in_model(LoraConfig(**settings), language_model)
+
+
+def merge_lora(language_model: nn.Module) -> None:
+    """Adds the adapters to the weights that they adapt and takes them out."""
+    _require_peft()
+    for name, module in list(language_model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            module.merge(safe_merge=True)
+            parent, _, child = name.rpartition(".")
+            setattr(language_model.get_submodule(parent), child, module.get_base_layer())
+
+
+def is_lora(name: str) -> bool:
+    """Whether a parameter or module of that name belongs to an adapter."""
+    return any(part.startswith("lora_") for part in name.split("."))
+
+
+def _require_peft() -> None:
+    if LoraConfig is None:
+        raise ImportError('adapters of the language model need peft; pip install "mser-llm[lora]"')
+
+
+__all__ = ["inject_lora", "is_lora", "merge_lora"]

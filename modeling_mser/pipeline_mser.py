@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`pipeline(model=…, trust_remote_code=True)`: recordings in, emotions out."""
+
+import shutil
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from torch.utils.data import DataLoader
+from transformers.pipelines.base import ChunkPipeline
+from transformers.pipelines.pt_utils import PipelineChunkIterator, PipelineIterator, PipelinePackIterator
+
+from .recognition_mser import majority, mean_over_time, word_probabilities, written_texts
+
+
+ABSTAINED = "abstained"
+SECONDS_TO_ANSWER = 30.0
+"""How long a server may take before a download is given up."""
+
+
+class MSERPipeline(ChunkPipeline):
+    """
+    Speech emotion recognition, as the task `audio-classification`.
+
+        >>> recognise = pipeline(model="…/mser", trust_remote_code=True)
+        >>> recognise("clip.wav")
+        [{"label": "happy", "score": 0.93}, {"label": "surprise", "score": 0.04}, …]
+
+    A recording that the model cannot hear in one piece (over 30 s) comes back as a timeline, a list of
+    `{"start", "end", "label", "score", "scores"}`.
+
+    Inputs are a path, an http(s) URL, the bytes of a file, `{"array" or "raw", "sampling_rate"}`, `{"bytes", "path"}`,
+    a numpy array or a torch tensor at 16 kHz, or a list, a generator or a data set of these.
+
+    Args (on making the pipeline or on calling it):
+        candidate_labels: the words that compete, as a list or separated by commas, or `four` or `seven`; by default
+            those that the model was trained on.
+        top_k: how many of them to return; all by default.
+        min_score: below this probability of the likeliest word the pipeline abstains: the answer is
+            `{"label": "abstained", "score": that probability, "reason": …}` alone.
+        mode: `"score"` compares the candidates; `"generate"` lets the model write freely and answers with the
+            candidate that the text names, or `unparsed`, with the `text` and its probability.
+        return_embedding: answer with `{"scores": the list, "embedding": emotion embedding as a list of floats}`; in a
+            timeline each entry has an `embedding`.
+        timeline: `True` for a timeline of any recording, `False` for one answer to any: the mean over windows.
+        window_seconds, overlap_seconds: of a timeline.
+        length_normalize, prior_correction: as in `score_emotions`.
+
+    Raises:
+        ValueError: an argument is not as above, or a recording cannot be read (`AudioError`, one line).
+    """
+
+    _load_processor = True
+    _load_tokenizer = False
+    _load_feature_extractor = False
+    _load_image_processor = False
+    _pipeline_calls_generate = False
+
+    def _sanitize_parameters(
+        self,
+        candidate_labels: str | Sequence[str] | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+        mode: str | None = None,
+        return_embedding: bool | None = None,
+        timeline: bool | None = None,
+        window_seconds: float | None = None,
+        overlap_seconds: float | None = None,
+        length_normalize: bool | None = None,
+        prior_correction: bool | None = None,
+        **unknown: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if unknown:
+            raise ValueError(f"the pipeline does not take {', '.join(sorted(unknown))}")
+        if mode not in (None, "score", "generate"):
+            raise ValueError(f'mode is {mode!r}; give "score" or "generate"')
+        if top_k is not None and top_k < 1:
+            raise ValueError(f"top_k is {top_k}; give at least 1, or leave it out for all")
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise ValueError(f"min_score is {min_score}; give a probability from 0 to 1")
+        words = None if candidate_labels is None else self.processor.words(candidate_labels)
+        preprocess = {"timeline": timeline, "window_seconds": window_seconds, "overlap_seconds": overlap_seconds}
+        forward = {
+            "words": words,
+            "mode": mode,
+            "return_embedding": return_embedding,
+            "length_normalize": length_normalize,
+            "prior_correction": prior_correction,
+        }
+        postprocess = {"words": words, "top_k": top_k, "min_score": min_score, "timeline": timeline}
+        return tuple(  # type: ignore[return-value]
+            {name: value for name, value in chosen.items() if value is not None}
+            for chosen in (preprocess, forward, postprocess)
+        )
+
+    @property
+    def default_words(self) -> tuple[str, ...]:
+        return self.processor.words(self.model.config.emotion_words)
+
+    def preprocess(self, inputs: Any, **windowing: Any) -> Iterator[dict[str, Any]]:
+        with _fetched(inputs) as source:
+            windows = self.processor.windows(source, **windowing)
+            window = next(windows)
+            for upcoming in windows:
+                yield {"window": window, "is_last": False}
+                window = upcoming
+            yield {"window": window, "is_last": True}
+
+    def _collate(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        """Tensors of several windows, each of whose spectrograms is computed alone and then padded."""
+        windows = [item["window"] for item in items]
+        inputs = self.processor.extract_features([window.waveform for window in windows])
+        inputs.update(self.processor.encode_text(len(windows)))
+        times = [(window.start, window.end) for window in windows]
+        return {"times": times, "inputs": inputs, "is_last": [item["is_last"] for item in items]}
+
+    def get_iterator(
+        self,
+        inputs: Any,
+        num_workers: int,
+        batch_size: int,
+        preprocess_params: dict[str, Any],
+        forward_params: dict[str, Any],
+        postprocess_params: dict[str, Any],
+    ) -> Iterator[Any]:
+        windows = PipelineChunkIterator(inputs, self.preprocess, preprocess_params)
+        # One worker at most: several would each read all of the recordings.
+        batches = DataLoader(windows, batch_size, num_workers=min(num_workers, 1), collate_fn=self._collate)
+        # A batch is taken apart again by the library, unless batches are of one.
+        forward_params = forward_params | {"apart": batch_size > 1}
+        answers = PipelinePackIterator(batches, self.forward, forward_params, loader_batch_size=batch_size)
+        return PipelineIterator(answers, self.postprocess, postprocess_params)
+
+    def _forward(
+        self,
+        model_inputs: dict[str, Any],
+        words: Sequence[str] | None = None,
+        mode: str = "score",
+        return_embedding: bool = False,
+        apart: bool = True,
+        **scoring: bool,
+    ) -> dict[str, Any]:
+        inputs = model_inputs["inputs"]
+        outputs: dict[str, Any] = {"times": model_inputs["times"]}
+        if mode == "generate":
+            tokens, outputs["scores"] = written_texts(self.model, inputs)
+            outputs["text"] = self.processor.batch_decode(tokens)
+        if return_embedding or mode == "score":
+            features, mask = inputs.pop("input_features"), inputs.pop("input_features_mask")
+            states, mask = self.model.encode_audio(features, mask)  # once for both
+            audio = {"encoder_states": states, "encoder_mask": mask}
+        if mode == "score":
+            candidates = self.processor.candidate_ids(words or self.default_words)
+            outputs["scores"] = word_probabilities(self.model, inputs | audio, candidates, **scoring)
+        if return_embedding:
+            outputs["embedding"] = self.model.get_audio_features(**audio).emotion_embedding
+        last = model_inputs["is_last"]
+        return outputs | {"is_last": last if apart else last[0]}
+
+    def postprocess(
+        self,
+        model_outputs: list[dict[str, Any]],
+        words: Sequence[str] | None = None,
+        top_k: int | None = None,
+        min_score: float | None = None,
+        timeline: bool | None = None,
+    ) -> Any:
+        words = words or self.default_words
+        pieces = [_Piece(output) for output in model_outputs]
+        if timeline or (timeline is None and len(pieces) > 1):
+            return [self._entry(piece, words, top_k, min_score) for piece in pieces]
+        seconds = [piece.end - piece.start for piece in pieces]
+        if pieces[0].text is None:
+            answer = _ranked(words, mean_over_time(seconds, np.stack([piece.scores for piece in pieces])))
+        else:
+            named = self.processor.parse_emotions([piece.text for piece in pieces], words)
+            score = float(mean_over_time(seconds, np.stack([piece.scores for piece in pieces]))[0])
+            label = majority(seconds, named, self.processor.unparsed)
+            answer = [{"label": label, "score": score, "text": " | ".join(str(piece.text) for piece in pieces)}]
+        answer = _abstaining(answer, min_score)[:top_k]
+        if pieces[0].embedding is None:
+            return answer
+        mean = mean_over_time(seconds, np.stack([piece.embedding for piece in pieces]))
+        return {"scores": answer, "embedding": mean.tolist()}
+
+    def _entry(
+        self, piece: "_Piece", words: Sequence[str], top_k: int | None, min_score: float | None
+    ) -> dict[str, Any]:
+        if piece.text is None:
+            ranked = _ranked(words, piece.scores)
+            entry = _abstaining(ranked, min_score)[0] | {"scores": ranked[:top_k]}
+        else:
+            (label,) = self.processor.parse_emotions([piece.text], words)
+            entry = _abstaining([{"label": label, "score": float(piece.scores[0]), "text": piece.text}], min_score)[0]
+        if piece.embedding is not None:
+            entry["embedding"] = piece.embedding.tolist()
+        return {"start": round(piece.start, 3), "end": round(piece.end, 3)} | entry
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """Writes the model, the processor and their code. Arguments as in the model's `save_pretrained`."""
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.processor.save_pretrained(save_directory)
+
+
+class _Piece:
+    """What the model answered to one window: `scores` `(num_words,)`, or of a written text `(1,)`."""
+
+    def __init__(self, output: Mapping[str, Any]):
+        # Tensors keep the axis of the batch that they were taken out of; lists keep theirs only in a batch of one.
+        self.start, self.end = np.ravel(output["times"]).tolist()
+        self.scores = output["scores"].flatten().numpy()
+        text = output.get("text")
+        self.text = text[0] if isinstance(text, list) else text
+        embedding = output.get("embedding")
+        self.embedding: Any = None if embedding is None else embedding.flatten().float().numpy()
+
+
+def _ranked(words: Sequence[str], probabilities: np.ndarray) -> list[dict[str, Any]]:
+    if not np.isfinite(probabilities).all():
+        raise ValueError("the model's scores are not numbers (NaN); load it in float32")
+    order = sorted(zip(words, map(float, probabilities), strict=True), key=lambda pair: -pair[1])
+    return [{"label": word, "score": score} for word, score in order]
+
+
+def _abstaining(ranked: list[dict[str, Any]], min_score: float | None) -> list[dict[str, Any]]:
+    best = ranked[0]
+    if min_score is None or best["score"] >= min_score:
+        return ranked
+    reason = f"{best['label']} is the likeliest, and its probability is below {min_score:g}"
+    return [best | {"label": ABSTAINED, "reason": reason}]
+
+
+@contextmanager
+def _fetched(source: Any) -> Iterator[Any]:
+    """What an http(s) URL leads to, as a file for the duration of the block; any other source as it is."""
+    if not isinstance(source, str) or not source.lower().startswith(("http://", "https://")):
+        yield source
+        return
+    with tempfile.NamedTemporaryFile() as file:
+        try:
+            with urllib.request.urlopen(source, timeout=SECONDS_TO_ANSWER) as answer:
+                shutil.copyfileobj(answer, file)
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise ValueError(f"{source}: cannot be downloaded ({reason}); check the address and the network") from None
+        file.flush()
+        try:
+            yield file.name
+        except ValueError as error:
+            raise ValueError(str(error).replace(file.name, source)) from None
+
+
+__all__ = ["MSERPipeline"]

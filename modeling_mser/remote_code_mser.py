@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint says about the code that travels with it, so that it loads where this project is not installed."""
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+
+MODEL = "modeling_mser.MSERForEmotionGeneration"
+AUTO_MAP = {
+    "AutoConfig": "configuration_mser.MSERConfig",
+    "AutoModel": MODEL,
+    "AutoModelForCausalLM": MODEL,
+    "AutoProcessor": "processing_mser.MSERProcessor",
+}
+TASK = "audio-classification"
+
+
+def declare_remote_code(config: PreTrainedConfig) -> None:
+    """
+    Writes into a configuration which file of the flat folder holds which class.
+
+    `pipeline(model=…)` infers its task only where `custom_pipelines` has exactly one entry.
+    """
+    # The import makes the pipeline's file travel with the model's; at the top it would cost every start a second.
+    from .pipeline_mser import MSERPipeline
+
+    config.auto_map = dict(AUTO_MAP)
+    config.custom_pipelines = {
+        TASK: {"impl": f"pipeline_mser.{MSERPipeline.__name__}", "pt": ["AutoModel"], "type": "audio"}
+    }
+
+
+def save_for_hub(model: Any, processor: Any, directory: str, include_backbones: bool | None = None) -> None:
+    """
+    Writes a folder that loads anywhere: weights in safetensors, processor, and all code, flat.
+
+    Args:
+        model: an `MSERForEmotionGeneration`.
+        processor: its `MSERProcessor`.
+        directory: made if need be.
+        include_backbones: as in `save_pretrained`.
+    """
+    model.save_pretrained(directory, include_backbones=include_backbones)
+    processor.save_pretrained(directory)
+
+
+__all__ = ["declare_remote_code", "save_for_hub"]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints without their backbones: small, found again, verified, and never random."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
+
+from modeling_mser import BackboneError, MSERForEmotionGeneration
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_backbones_are_loaded_left_out_of_the_checkpoint_and_found_again(backbones, small, tmp_path: Path):
+    model = small
+    whisper = load_file(backbones[0] / "model.safetensors")
+    assert torch.equal(model.audio_tower.conv1.weight, whisper["model.encoder.conv1.weight"])
+    assert torch.equal(
+        model.language_model.lm_head.weight, load_file(backbones[1] / "model.safetensors")["lm_head.weight"]
+    )
+    saved = tmp_path / "saved"
+    model.save_pretrained(saved)
+    keys = set(load_file(saved / "model.safetensors"))
+    assert keys and all(key.startswith(("emotion_qformer.", "projection.")) for key in keys)
+    loaded = MSERForEmotionGeneration.from_pretrained(saved)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+
+    model.save_pretrained(tmp_path / "whole", include_backbones=True)
+    shutil.rmtree(backbones[0])
+    shutil.rmtree(backbones[1])
+    whole = MSERForEmotionGeneration.from_pretrained(tmp_path / "whole")
+    assert torch.equal(whole.audio_tower.conv1.weight, model.audio_tower.conv1.weight)
+
+
+def test_a_missing_backbone_is_an_error_with_its_cure_and_an_override_cures_it(backbones, small, tmp_path: Path):
+    saved, moved = tmp_path / "saved", tmp_path / "moved"
+    small.save_pretrained(saved)
+    shutil.move(backbones[0], moved)
+    with pytest.raises(BackboneError, match=r"audio backbone '.*whisper' cannot be loaded.*audio_backbone="):
+        MSERForEmotionGeneration.from_pretrained(saved)
+    loaded = MSERForEmotionGeneration.from_pretrained(saved, audio_backbone=str(moved))
+    assert loaded.config.audio_backbone == str(moved)
+
+
+def test_a_backbone_without_some_weights_or_of_another_shape_is_refused(backbones, small, tmp_path: Path):
+    saved = tmp_path / "saved"
+    small.save_pretrained(saved)
+    file = backbones[0] / "model.safetensors"
+    weights = load_file(file)
+    save_file({k: v for k, v in weights.items() if k != "model.encoder.conv2.weight"}, file, metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=r"lacks 1 of the weights.*conv2.weight"):
+        MSERForEmotionGeneration.from_pretrained(saved)
+    weights["model.encoder.conv2.weight"] = torch.zeros(16, 32, 3)
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match="audio backbone"):
+        MSERForEmotionGeneration.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("lost", ["language_model.lm_head.weight", "emotion_qformer.query_tokens", "projection.bias"])
+def test_a_checkpoint_that_lost_a_weight_is_refused(tiny, tmp_path: Path, lost: str):
+    tiny[0].save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    del weights[lost]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=f"lacks 1 weights, {lost}"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path)
+
+
+def test_a_checkpoint_without_backbones_weighs_what_was_trained(backbones, tmp_path: Path):
+    sizes = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 768}
+    model = MSERForEmotionGeneration.from_backbones(*map(str, backbones), qformer_config=sizes)
+    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    model.save_pretrained(tmp_path / "saved")
+    written = sum(file.stat().st_size for file in (tmp_path / "saved").iterdir())
+    assert trained < written < 1.2 * trained
+
+
+def test_another_backbone_of_the_same_shape_is_refused_unless_it_is_accepted(backbones, small, tmp_path: Path):
+    saved, other = tmp_path / "saved", tmp_path / "other"
+    small.save_pretrained(saved)
+    LlamaForCausalLM(small.config.text_config).save_pretrained(other)
+    with pytest.raises(BackboneError, match=r"text backbone '.*other' is not the one .*accept_other_backbones=True"):
+        MSERForEmotionGeneration.from_pretrained(saved, text_backbone=str(other))
+    loaded = MSERForEmotionGeneration.from_pretrained(saved, text_backbone=str(other), accept_other_backbones=True)
+    expected = load_file(other / "model.safetensors")["lm_head.weight"]
+    assert torch.equal(loaded.language_model.lm_head.weight, expected)
+    # What was accepted is what a checkpoint of it asks for.
+    loaded.save_pretrained(tmp_path / "again")
+    MSERForEmotionGeneration.from_pretrained(tmp_path / "again")
+    shutil.rmtree(backbones[1])
+    shutil.copytree(other, backbones[1])
+    with pytest.raises(BackboneError, match=r"tensors hold other values, .* among them"):
+        MSERForEmotionGeneration.from_pretrained(saved)
+
+
+def test_the_same_backbone_in_half_precision_is_the_same(backbones, small, tmp_path: Path):
+    saved = tmp_path / "saved"
+    small.save_pretrained(saved)
+    half = LlamaForCausalLM.from_pretrained(backbones[1], dtype=torch.bfloat16)
+    half.save_pretrained(backbones[1], max_shard_size="40KB")
+    assert len(list(backbones[1].glob("*.safetensors"))) > 1
+    loaded = MSERForEmotionGeneration.from_pretrained(saved)
+    torch.testing.assert_close(
+        loaded.language_model.lm_head.weight, small.language_model.lm_head.weight, atol=1e-3, rtol=1e-2
+    )
+
+
+def test_a_checkpoint_that_holds_its_parts_takes_no_backbone(tiny, small, tmp_path: Path):
+    for model in (tiny[0], small):
+        model.save_pretrained(tmp_path, include_backbones=True)
+        with pytest.raises(BackboneError, match="holds its audio part itself"):
+            MSERForEmotionGeneration.from_pretrained(tmp_path, audio_backbone="openai/whisper-tiny")
+
+
+def test_saved_again_a_checkpoint_holds_what_it_held(small, tmp_path: Path):
+    small.save_pretrained(tmp_path / "whole", include_backbones=True)
+    small.save_pretrained(tmp_path / "bare")
+    for name in ("whole", "bare"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path / name).save_pretrained(tmp_path / "again")
+        first, again = (set(load_file(tmp_path / folder / "model.safetensors")) for folder in (name, "again"))
+        assert first == again
+        assert json.loads((tmp_path / "again" / "config.json").read_text())["includes_backbones"] == (name == "whole")
+
+
+def test_precision_placement_and_attention_reach_the_backbones(small, tmp_path: Path):
+    small.save_pretrained(tmp_path)
+    loaded = MSERForEmotionGeneration.from_pretrained(
+        tmp_path, dtype=torch.bfloat16, device_map="auto", attn_implementation="eager"
+    )
+    assert loaded.language_model.lm_head.weight.dtype == loaded.audio_tower.conv1.weight.dtype == torch.bfloat16
+    assert {parameter.dtype for parameter in loaded.emotion_qformer.parameters()} == {torch.float32}
+    assert {parameter.device.type for parameter in loaded.parameters()} <= {"cpu", "cuda", "mps", "xpu"}
+    for part in (loaded.language_model, loaded.audio_tower, loaded.emotion_qformer.qformer):
+        assert part.config._attn_implementation == "eager"
+    # How it was loaded is not how it was trained.
+    loaded.save_pretrained(tmp_path / "again")
+    assert MSERForEmotionGeneration.from_pretrained(tmp_path / "again", dtype=torch.float32).dtype == torch.float32
+
+
+UNREACHABLE = """
+import sys
+from modeling_mser import BackboneError, MSERForEmotionGeneration
+try:
+    MSERForEmotionGeneration.from_pretrained(sys.argv[1])
+except BackboneError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+def test_an_unreachable_backbone_is_an_error_with_its_id_and_the_cure(small, tmp_path: Path):
+    small.config.text_backbone = "someone/llama"
+    small.save_pretrained(tmp_path / "saved")
+    done = subprocess.run(
+        [sys.executable, "-c", UNREACHABLE, str(tmp_path / "saved")],
+        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "the text backbone 'someone/llama' cannot be loaded" in done.stdout
+    assert "text_backbone=" in done.stdout

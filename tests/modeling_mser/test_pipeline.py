@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pipeline: every form of audio, batches, abstaining, timelines, free words, embeddings."""
+
+import functools
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from evaluation_mser.recognition import recognise
+from modeling_mser import save_for_hub
+from modeling_mser.pipeline_mser import MSERPipeline
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def pipe(make_tiny) -> MSERPipeline:
+    model, processor = make_tiny()
+    return MSERPipeline(model, processor=processor, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory) -> list[Path]:
+    """Of 1.5, 2.5 and 71 s, the second at another rate and in two channels."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    for name, seconds, shape in (("a", 1.5, ()), ("b", 2.5, (2,)), ("long", 71, ())):
+        rate = 22050 if shape else 16000
+        noise = rng.standard_normal((int(seconds * rate), *shape)) * np.linspace(
+            0.01, 0.3, int(seconds * rate)
+        ).reshape(-1, *[1] * len(shape))
+        soundfile.write(folder / f"{name}.wav", noise, rate)
+    return [folder / f"{name}.wav" for name in ("a", "b", "long")]
+
+
+def as_scores(ranked):
+    return {entry["label"]: entry["score"] for entry in ranked}
+
+
+def expected_scores(pipe, source, words):
+    (answer,) = recognise(pipe.model, pipe.processor, [source], words)
+    return answer.scores
+
+
+def test_every_form_of_audio_gives_the_scores_of_the_recognition_loop(pipe, clips):
+    words = pipe.model.config.emotion_words
+    samples, rate = soundfile.read(clips[1], dtype="float32")
+    forms = [
+        str(clips[1]),
+        clips[1],
+        clips[1].read_bytes(),
+        {"bytes": clips[1].read_bytes(), "path": None},
+        {"path": str(clips[1]), "bytes": None},
+        {"array": samples, "sampling_rate": rate},
+        {"raw": samples, "sampling_rate": rate},
+    ]
+    expected = expected_scores(pipe, clips[1], words)
+    for form in forms:
+        ranked = pipe(form)
+        assert as_scores(ranked) == pytest.approx(expected, abs=1e-6)
+        assert [entry["score"] for entry in ranked] == sorted(expected.values(), reverse=True)
+    mono, _ = soundfile.read(clips[0], dtype="float32")
+    for form in (mono, torch.from_numpy(mono)):
+        assert as_scores(pipe(form)) == pytest.approx(expected_scores(pipe, clips[0], words), abs=1e-6)
+
+
+def test_a_url_is_fetched_and_one_that_leads_nowhere_is_told(pipe, clips):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Quiet, directory=str(clips[0].parent))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert pipe(f"{address}/a.wav") == pipe(clips[0])
+        with pytest.raises(ValueError, match=r"/no\.wav: cannot be downloaded \(File not found\)"):
+            pipe(f"{address}/no.wav")
+        (clips[0].parent / "text.txt").write_text("not audio")
+        with pytest.raises(ValueError, match=rf"{address}/text\.txt: is not audio"):
+            pipe(f"{address}/text.txt")
+        server.shutdown()
+
+
+def test_lists_generators_and_batches_answer_as_one_by_one(pipe, clips):
+    single = [pipe(clip) for clip in clips]
+    sources = [*clips, clips[0], clips[2]]
+    for batch_size in (2, 4, 50):
+        together = pipe(sources, batch_size=batch_size)
+        for answer, alone in zip(together, [*single, single[0], single[2]], strict=True):
+            assert [entry["label"] for entry in answer] == [entry["label"] for entry in alone]
+            np.testing.assert_allclose(
+                [entry["score"] for entry in answer], [entry["score"] for entry in alone], atol=1e-6
+            )
+    streamed = list(pipe((clip for clip in sources[:2]), batch_size=2))
+    assert [entry["label"] for entry in streamed[1]] == [entry["label"] for entry in single[1]]
+
+
+def test_a_clip_that_cannot_be_read_is_one_clear_error(pipe, tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.wav: is missing"):
+        pipe(str(tmp_path / "gone.wav"))
+    with pytest.raises(ValueError, match="is silent"):
+        pipe(np.zeros(16000, np.float32))
+
+
+def test_words_of_the_users_own_top_k_and_refusals(pipe, clips):
+    ranked = pipe(clips[0], candidate_labels=["calm", "very tired", "happy"], top_k=2)
+    expected = expected_scores(pipe, clips[0], ["calm", "very tired", "happy"])
+    assert len(ranked) == 2 and ranked[0]["score"] >= ranked[1]["score"]
+    assert all(entry["score"] == pytest.approx(expected[entry["label"]], abs=1e-6) for entry in ranked)
+    assert len(pipe(clips[0], candidate_labels="four")) == 4
+    for wrong in ({"top_k": 0}, {"min_score": 2}, {"mode": "guess"}, {"candidate_labels": ["one"]}, {"topk": 1}):
+        with pytest.raises(ValueError, match=r"."):
+            pipe(clips[0], **wrong)
+    for wrong in ({"window_seconds": 31}, {"window_seconds": 2, "overlap_seconds": 2}):
+        with pytest.raises(ValueError, match="give"):
+            pipe(clips[2], **wrong)
+
+
+def test_below_min_score_it_abstains_and_says_so(pipe, clips):
+    ranked = pipe(clips[0])
+    best = ranked[0]["score"]
+    (answer,) = pipe(clips[0], min_score=best + 0.01)
+    assert answer["label"] == "abstained" and answer["score"] == best
+    assert ranked[0]["label"] in answer["reason"]
+    assert pipe(clips[0], min_score=best - 0.01) == ranked
+    timeline = pipe(clips[2], min_score=1.0)
+    assert {entry["label"] for entry in timeline} == {"abstained"} and len(timeline[0]["scores"]) == 7
+
+
+def test_a_timeline_is_the_windows_judged_one_by_one(pipe, clips):
+    samples, _ = soundfile.read(clips[2], dtype="float32")
+    words = pipe.model.config.emotion_words
+    timeline = pipe(clips[2], window_seconds=10.0, overlap_seconds=2.5, batch_size=3)
+    starts = [7.5 * index for index in range(9)] + [61.0]
+    assert [(entry["start"], entry["end"]) for entry in timeline] == [(start, start + 10) for start in starts]
+    for entry in timeline:
+        piece = samples[int(entry["start"] * 16000) : int(entry["end"] * 16000)]
+        assert as_scores(entry["scores"]) == pytest.approx(expected_scores(pipe, piece, words), abs=1e-6)
+        assert entry["label"] == entry["scores"][0]["label"] and entry["score"] == entry["scores"][0]["score"]
+    # One answer to the whole, as `run-mser predict` gives it.
+    whole = pipe(clips[2], timeline=False, batch_size=2)
+    assert as_scores(whole) == pytest.approx(expected_scores(pipe, clips[2], words), abs=1e-6)
+    (entry,) = pipe(clips[0], timeline=True)
+    assert (entry["start"], entry["end"]) == (0.0, 1.5)
+    assert as_scores(entry["scores"]) == pytest.approx(as_scores(pipe(clips[0])), abs=1e-6)
+
+
+def test_free_words_are_read_or_called_unparsed(pipe, clips):
+    (answer,) = pipe(clips[0], mode="generate")
+    (loop,) = recognise(pipe.model, pipe.processor, [clips[0]], pipe.model.config.emotion_words, decode="generate")
+    assert (answer["label"], answer["text"]) == (loop.label, loop.text)
+    inputs = pipe.processor(audio=[clips[0]])
+    tokens = pipe.model.generate(**inputs, max_new_tokens=8, do_sample=False)
+    audio = pipe.model.get_audio_features(inputs["input_features"], inputs["input_features_mask"])
+    embeds = pipe.model.merge_audio(inputs["input_ids"], audio.pooler_output)
+    embeds = torch.cat([embeds, pipe.model.get_input_embeddings()(tokens)], 1)
+    logits = pipe.model(inputs_embeds=embeds).logits[0, -tokens.shape[1] - 1 : -1].double().log_softmax(-1)
+    expected = logits.gather(-1, tokens[0][:, None]).sum().exp().item()
+    assert answer["score"] == pytest.approx(expected, rel=1e-3)
+    assert all({"start", "end", "label", "score", "text"} == set(entry) for entry in pipe(clips[2], mode="generate"))
+
+
+def test_embeddings_come_along(pipe, clips):
+    answer = pipe(clips[0], return_embedding=True)
+    inputs = pipe.processor(audio=[clips[0]])
+    features = pipe.model.get_audio_features(inputs["input_features"], inputs["input_features_mask"])
+    np.testing.assert_allclose(answer["embedding"], features.emotion_embedding[0].detach().numpy(), atol=1e-5)
+    assert answer["scores"] == pipe(clips[0])
+    assert json.dumps(answer)
+    for entry in pipe(clips[2], return_embedding=True, mode="generate", batch_size=4):
+        assert len(entry["embedding"]) == 32
+
+
+MEMORY = """
+import resource, sys, torch
+from modeling_mser import MSERForEmotionGeneration
+from modeling_mser.pipeline_mser import MSERPipeline
+from processing_mser import MSERProcessor
+torch.set_num_threads(1)
+model, processor = MSERForEmotionGeneration.from_pretrained(sys.argv[1]), MSERProcessor.from_pretrained(sys.argv[1])
+timeline = MSERPipeline(model, processor=processor, device="cpu")(sys.argv[2], batch_size=8)
+print(len(timeline), timeline[-1]["end"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_an_hour_takes_little_more_memory_than_a_minute(tiny, tmp_path):
+    save_for_hub(*tiny, tmp_path / "model")
+    minute = (8000 * np.random.default_rng(0).standard_normal(60 * 16000)).clip(-32768, 32767).astype(np.int16)
+    peaks = []
+    for minutes in (1, 60):
+        with soundfile.SoundFile(tmp_path / f"{minutes}.wav", "w", 16000, 1, "PCM_16") as file:
+            for _ in range(minutes):
+                file.write(minute)
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(tmp_path / "model"), str(tmp_path / f"{minutes}.wav")],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        entries, end, peak = done.stdout.split()
+        assert float(end) == 60 * minutes and int(entries) == 15 * minutes
+        peaks.append(int(peak))
+    print(f"peak memory: {peaks[0] / 1024:.0f} MiB for a minute, {peaks[1] / 1024:.0f} MiB for an hour")
+    assert peaks[1] < 1.5 * peaks[0]
