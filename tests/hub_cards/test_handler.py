@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The endpoint handler as an Inference Endpoint runs it: a process of its own, where this project is not installed."""
+
+import base64
+import io
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+# What a request makes the process open or connect to is watched; libraries may load their own files.
+SERVER = """
+import json, os, pickle, resource, sys
+rooms = {"processing_mser", "modeling_mser", "data_mser", "training_mser", "evaluation_mser", "commands_mser"}
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name in rooms:
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, NotInstalled())
+sys.path.insert(0, sys.argv[1])
+from handler import EndpointHandler
+handler = EndpointHandler(sys.argv[1])
+touched, watching = [], False
+def watch(event, arguments):
+    if watching and event in ("open", "socket.connect", "socket.getaddrinfo", "os.system", "subprocess.Popen"):
+        touched.append(str(arguments[0]))
+sys.addaudithook(watch)
+handler(pickle.load(open(sys.argv[2], "rb"))[0])
+requests, answers = pickle.load(open(sys.argv[2], "rb")), []
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+watching = True
+for request in requests:
+    try:
+        answers.append({"answer": handler(request)})
+    except Exception as error:
+        answers.append({"error": str(error), "kind": type(error).__name__, "status": getattr(error, "status", 500)})
+watching = False
+grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+libraries = tuple({sys.prefix, sys.base_prefix, os.path.dirname(os.__file__), "/proc", "/sys"})
+touched = [path for path in touched if not path.startswith(libraries)]
+print(json.dumps({"answers": answers, "touched": touched, "grown_mb": grown / 1024}))
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint(tiny_model_dir, tmp_path_factory):
+    """A function from requests to what the server says of them."""
+    folder = tmp_path_factory.mktemp("endpoint") / "repository"
+    shutil.copytree(tiny_model_dir, folder)
+    shutil.copy(ROOT / "hub_cards" / "handler.py", folder)
+
+    def serve(requests):
+        (folder.parent / "requests").write_bytes(pickle.dumps(requests))
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        environment |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder.parent / "home")}
+        command = [sys.executable, "-P", "-c", SERVER, str(folder), str(folder.parent / "requests")]
+        done = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
+    return serve
+
+
+def tone(seconds=0.5, rate=16_000, channels=1, form="WAV", **options):
+    """A recording of a falling tone, as the bytes of a file."""
+    time = np.arange(int(seconds * rate)) / rate
+    sound = 0.3 * np.sin(2 * np.pi * (300 - 40 * time) * time)
+    file = io.BytesIO()
+    soundfile.write(file, np.repeat(sound[:, None], channels, axis=1), rate, format=form, **options)
+    return file.getvalue()
+
+
+def text(sound):
+    return base64.b64encode(sound).decode()
+
+
+def silence(hours, rate=16_000):
+    """Hours of silence in a FLAC of kilobytes, written block by block."""
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", rate, 1, format="FLAC", subtype="PCM_16") as sound:
+        block = np.zeros(rate * 600, np.int16)
+        for _ in range(int(hours * 6)):
+            sound.write(block)
+    return file.getvalue()
+
+
+def header_that_lies(sound, seconds=10**6):
+    """A WAV whose header counts more than is there."""
+    return sound[:40] + (seconds * 32_000 % 2**32).to_bytes(4, "little") + sound[44:]
+
+
+def good_requests():
+    sounds = [
+        tone(0.2 + 0.05 * n, rate, channels) for n in range(5) for rate in (8_000, 16_000) for channels in (1, 2)
+    ]
+    sounds += [tone(0.5, 16_000, 1, form) for form in ("FLAC", "OGG", "AIFF", "MP3")] + [tone(1.0, 44_100)]
+    parameters = [None, {}, {"top_k": 2}, {"candidate_labels": ["happy", "sad"]}]
+    requests = [{"inputs": sound} for sound in sounds] + [{"inputs": text(sound)} for sound in sounds]
+    requests += [{"inputs": "data:audio/wav;base64," + text(sounds[0])}, {"inputs": bytearray(sounds[1])}]
+    requests += [{"inputs": sounds[0], "parameters": {"candidate_labels": "happy, sad", "timeline": True}}]
+    while len(requests) < 200:
+        requests.append({"inputs": sounds[len(requests) % 7], "parameters": parameters[len(requests) % 4]})
+    return requests
+
+
+def hostile_requests(secret):
+    """(what is sent, part of what must come back)"""
+    fine, short = tone(), tone(0.02)
+    longer = tone(660, 8_000, 1, "FLAC")
+    bytes_of = "not audio that can be read"
+    return [
+        ({}, 'no "inputs"'),
+        ([], 'no "inputs"'),
+        (None, 'no "inputs"'),
+        ({"input": fine}, 'no "inputs"'),
+        ({"inputs": None}, "inputs are NoneType"),
+        ({"inputs": 7}, "inputs are int"),
+        ({"inputs": [text(fine)]}, "inputs are list"),
+        ({"inputs": {"path": str(secret)}}, "inputs are dict"),
+        ({"inputs": {"array": [0.0] * 9, "sampling_rate": 16_000}}, "inputs are dict"),
+        ({"inputs": b""}, "empty"),
+        ({"inputs": ""}, "empty"),
+        ({"inputs": "data:audio/wav;base64,"}, "empty"),
+        ({"inputs": b"\0"}, bytes_of),
+        ({"inputs": os.urandom(5_000)}, bytes_of),
+        ({"inputs": b"<html><body>no</body></html>"}, bytes_of),
+        ({"inputs": b"PK\3\4" + bytes(500)}, bytes_of),
+        ({"inputs": b"RIFF" + b"\xff" * 4 + b"WAVEfmt "}, bytes_of),
+        ({"inputs": b"fLaC" + b"\xff" * 60}, ""),
+        ({"inputs": b"OggS" + bytes(100)}, ""),
+        ({"inputs": b"ID3\4" + bytes(200)}, ""),
+        ({"inputs": fine[:30]}, ""),
+        ({"inputs": fine[:46]}, ""),
+        ({"inputs": header_that_lies(fine)}, "damaged or cut short"),
+        ({"inputs": tone(form="FLAC")[:2_000]}, ""),
+        ({"inputs": short}, "too short"),
+        ({"inputs": tone(0.5)[:44] + bytes(16_000)}, "silent"),
+        ({"inputs": str(secret)}, ""),
+        ({"inputs": "../" * 12 + "etc/passwd"}, "are not base64"),
+        ({"inputs": f"file://{secret}"}, "are not base64"),
+        ({"inputs": "http://127.0.0.1:9/clip.wav"}, "are not base64"),
+        ({"inputs": "/dev/zero"}, ""),
+        ({"inputs": str(secret).encode()}, bytes_of),
+        ({"inputs": "ünïcode"}, "are not base64"),
+        ({"inputs": "\ud800"}, "are not base64"),
+        ({"inputs": "A" * (50 << 20)}, "longer than 32 MiB"),
+        ({"inputs": bytes(33 << 20)}, "longer than 32 MiB"),
+        ({"inputs": silence(3)}, "longer than 600 s"),
+        ({"inputs": silence(1, rate=192_000)}, "longer than 150 s, at 192000 Hz"),
+        ({"inputs": longer}, "longer than 600 s"),
+        ({"inputs": tone(0.2, 16_000, 64, "WAV")}, "64 channels"),
+        ({"inputs": fine, "parameters": []}, "parameters are list"),
+        ({"inputs": fine, "parameters": {"model": "/etc"}}, "no parameter 'model'"),
+        ({"inputs": fine, "parameters": {"top_k": 0}}, "top_k is '0'"),
+        ({"inputs": fine, "parameters": {"top_k": True}}, "top_k is 'True'"),
+        ({"inputs": fine, "parameters": {"top_k": "9" * 10_000}}, "top_k is '999"),
+        ({"inputs": fine, "parameters": {"timeline": "yes"}}, "timeline is 'yes'"),
+        ({"inputs": fine, "parameters": {"candidate_labels": []}}, "0 words"),
+        ({"inputs": fine, "parameters": {"candidate_labels": [1, 2]}}, "not a list of words"),
+        ({"inputs": fine, "parameters": {"candidate_labels": ["sad", "sad"]}}, "each of them once"),
+        ({"inputs": fine, "parameters": {"candidate_labels": ["x" * 10_000]}}, "unprintable; the most is 64 letters"),
+        ({"inputs": fine, "parameters": {"candidate_labels": [f"w{n}" for n in range(5_000)]}}, "5000 words"),
+        ({"inputs": fine, "parameters": {"candidate_labels": "a," * 10_000_000}}, "not a list of words"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def served(endpoint, tmp_path_factory):
+    """What came of 200 good requests with the hostile ones among them."""
+    secret = tmp_path_factory.mktemp("secret") / "secret.wav"
+    secret.write_bytes(tone())
+    good, hostile = good_requests(), hostile_requests(secret)
+    mixed = [request for place in range(200) for request in [good[place], *(r for r, _ in hostile[place : place + 1])]]
+    found = endpoint(mixed)
+    answers = iter(found["answers"])
+    pairs = [(next(answers), next(answers) if place < len(hostile) else None) for place in range(200)]
+    found["good"] = [(request, answer) for request, (answer, _) in zip(good, pairs)]
+    found["hostile"] = [(expected, answer) for (_, expected), (_, answer) in zip(hostile, pairs)]
+    return found
+
+
+def test_two_hundred_good_requests_are_answered(served):
+    assert len(served["good"]) == 200
+    for request, answer in served["good"]:
+        parameters = request.get("parameters") or {}
+        scores = answer["answer"]
+        if parameters.get("timeline"):
+            assert [(one["start"], one["end"]) for one in scores] == [(0.0, 0.2)]
+            continue
+        assert all(set(one) == {"label", "score"} for one in scores)
+        values = [one["score"] for one in scores]
+        assert values == sorted(values, reverse=True)
+        if "top_k" in parameters:
+            assert len(scores) == 2
+        else:
+            assert sum(values) == pytest.approx(1, abs=1e-5)
+        if "candidate_labels" in parameters:
+            assert {one["label"] for one in scores} == {"happy", "sad"}
+
+
+def test_equal_sounds_get_equal_answers_however_they_are_sent(served):
+    first = served["good"][0]
+    as_text = next(answer for request, answer in served["good"] if request["inputs"] == text(first[0]["inputs"]))
+    assert as_text == first[1]
+
+
+def test_hostile_requests_are_refused_in_one_line_and_the_server_lives(served):
+    assert len(served["hostile"]) >= 40
+    for expected, answer in served["hostile"]:
+        assert answer.get("kind") == "BadRequest" and answer["status"] == 400, (expected, answer)
+        assert expected in answer["error"] and "\n" not in answer["error"] and len(answer["error"]) < 400
+
+
+def test_no_request_opens_a_file_or_a_connection(served):
+    assert served["touched"] == []
+
+
+def test_bombs_do_not_fill_the_memory(served):
+    # The largest request is 50 MB of text; ten decoded minutes at 48 kHz would be 115 MB.
+    assert served["grown_mb"] < 300
