@@ -53,6 +53,11 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
         cached_file(path_or_id, "config.json", **_hub_options(kwargs))
         with quiet_load_report():
             model, info = loader.from_pretrained(path_or_id, output_loading_info=True, **kwargs)
+    except ImportError as error:
+        if "quantization_config" not in kwargs:
+            raise
+        reason = " ".join(str(error).split())
+        raise ImportError(f'{reason}; for 4 and 8 bits: pip install "mser-llm[quantization]"') from error
     except (OSError, ValueError, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {cure}") from error

@@ -3,7 +3,7 @@
 
 import os
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
@@ -41,12 +41,31 @@ class ModelArguments:
     )
     freeze_audio: bool = field(default=True, metadata={"help": "Keep the encoder as it is."})
     freeze_text: bool = field(default=True, metadata={"help": "Keep the language model as it is."})
+    lora: bool = field(
+        default=False, metadata={"help": "Train low-rank adapters of the frozen language model (the extra lora)."}
+    )
+    lora_rank: int = field(default=8, metadata={"help": "Their rank."})
+    lora_alpha: int = field(default=16, metadata={"help": "Their scale: what they add counts alpha / rank."})
+    lora_dropout: float = field(default=0.05, metadata={"help": "Dropout of their input."})
+    lora_targets: str = field(default="q_proj,v_proj", metadata={"help": "The linear layers that get one, by name."})
     prompt_version: str = field(default="v1", metadata={"help": "Prompt template."})
     pad_to: str = field(default="longest", metadata={"help": '"longest" under a mask, or "30s" as stock Whisper.'})
 
     def __post_init__(self) -> None:
         if self.encoder_layers not in ("last", "weighted"):
             self.parsed_layers  # noqa: B018 - refuse nonsense before anything is loaded
+        if self.lora and not self.freeze_text:
+            raise ValueError("lora trains adapters in the language model's place; set freeze_text: true")
+
+    @property
+    def lora_settings(self) -> dict[str, Any]:
+        """The adapters as `MSERForEmotionGeneration.add_lora` takes them."""
+        return {
+            "r": self.lora_rank,
+            "lora_alpha": self.lora_alpha,
+            "lora_dropout": self.lora_dropout,
+            "target_modules": [name.strip() for name in self.lora_targets.split(",")],
+        }
 
     @property
     def parsed_layers(self) -> str | list[int]:

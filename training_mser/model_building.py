@@ -60,6 +60,8 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[MSERFo
         model = MSERForEmotionGeneration.from_pretrained(checkpoint)
         processor = MSERProcessor.from_pretrained(checkpoint)
         model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
+        if arguments.lora and model.config.lora is None:
+            model.add_lora(**arguments.lora_settings)
         if model.config.emotion_words is not None:
             model.config.emotion_words = list(dict.fromkeys([*model.config.emotion_words, *words]))
         return model, processor
@@ -79,6 +81,8 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[MSERFo
     model.load_backbones()
     if arguments.qformer_backbone is not None:
         model.emotion_qformer = EmotionQFormer.from_bert(_expanded(arguments.qformer_backbone), config)
+    if arguments.lora:
+        model.add_lora(**arguments.lora_settings)
     tokenizer = processor.tokenizer
     model.generation_config.update(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id

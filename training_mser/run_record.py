@@ -40,7 +40,8 @@ def describe_run(
     stock = training.to_dict()
     settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
     settings |= {name: stock[name] for name in own}
-    settings = {name: value for name, value in sorted(settings.items()) if name not in MACHINE_SETTINGS}
+    aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
+    settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
     return json.loads(
         json.dumps(settings | {"clips": hashlib.sha256(keys.encode()).hexdigest(), "num_processes": num_processes})

@@ -20,7 +20,7 @@ def backbones(tmp_path: Path) -> tuple[Path, Path]:
     whisper = WhisperForConditionalGeneration(WhisperConfig(**sizes, **heads, **special))
     whisper.save_pretrained(tmp_path / "whisper")
     llama = LlamaConfig(
-        hidden_size=48, intermediate_size=64, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4,
+        hidden_size=64, intermediate_size=128, num_hidden_layers=1, num_attention_heads=4, num_key_value_heads=4,
         vocab_size=400,
     )  # fmt: skip
     LlamaForCausalLM(llama).save_pretrained(tmp_path / "llama")

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adapters of the language model: trained alone, saved with the Q-Former, read back, merged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from modeling_mser import BackboneError, MSERForEmotionGeneration
+
+
+pytest.importorskip("peft")
+SETTINGS = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+
+
+@torch.no_grad()
+def logits(model: MSERForEmotionGeneration) -> torch.Tensor:
+    torch.manual_seed(0)
+    return model.language_model(inputs_embeds=torch.randn(2, 6, model.config.text_config.hidden_size)).logits
+
+
+@torch.no_grad()
+def moved(model: MSERForEmotionGeneration) -> MSERForEmotionGeneration:
+    """With adapters that change something, as after training."""
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            parameter.copy_(torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(params=["from a backbone", "in the checkpoint"])
+def model(request, small, tiny) -> MSERForEmotionGeneration:
+    return small if request.param == "from a backbone" else tiny[0]
+
+
+def test_adapters_change_nothing_at_first_and_are_trained_alone(model):
+    before = logits(model)
+    model.freeze(audio=True)
+    model.add_lora(**SETTINGS)
+    torch.testing.assert_close(logits(model), before)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    of_language_model = {name for name in trained if name.startswith("language_model.")}
+    assert of_language_model and all("lora_" in name for name in of_language_model)
+    assert {name.split(".")[0] for name in trained} == {"language_model", "emotion_qformer", "projection"}
+    with pytest.raises(ValueError, match="has adapters already"):
+        model.add_lora(**SETTINGS)
+
+
+def test_their_dropout_is_on_in_training_though_the_language_model_is_frozen(small):
+    small.add_lora(**SETTINGS, lora_dropout=0.5)
+    small.train()
+    assert not small.language_model.training
+    assert not torch.equal(logits(moved(small)), small.eval() and logits(small))
+
+
+def test_saved_read_back_and_merged_they_say_the_same(model, tmp_path: Path):
+    plain = logits(model)
+    model.add_lora(**SETTINGS)
+    expected = logits(moved(model))
+    assert (expected - plain).abs().max() > 1e-2
+    model.save_pretrained(tmp_path / "adapted")
+    loaded = MSERForEmotionGeneration.from_pretrained(tmp_path / "adapted")
+    assert torch.equal(logits(loaded), expected)
+    assert all(p.requires_grad for name, p in loaded.named_parameters() if "lora_" in name)
+    loaded.merge_lora()
+    torch.testing.assert_close(logits(loaded), expected, atol=1e-5, rtol=1e-5)
+    loaded.save_pretrained(tmp_path / "merged")
+    names = set(load_file(tmp_path / "merged" / "model.safetensors"))
+    assert "language_model.lm_head.weight" in names and not [name for name in names if "lora" in name]
+    merged = MSERForEmotionGeneration.from_pretrained(tmp_path / "merged")
+    assert merged.config.lora is None and merged.config.text_backbone is None
+    torch.testing.assert_close(logits(merged), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_checkpoint_over_a_backbone_holds_adapters_and_nothing_else_of_it(small, tmp_path: Path):
+    small.add_lora(**SETTINGS)
+    small.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    of_language_model = [name for name in weights if name.startswith("language_model.")]
+    assert len(of_language_model) == 4 and all("lora_" in name for name in of_language_model)
+    del weights[of_language_model[0]]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BackboneError, match=r"lacks 1 weights, language_model.*lora_"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path)
+
+
+def test_a_language_model_without_such_layers_is_told(small):
+    with pytest.raises(ValueError, match="no_such_layer"):
+        small.add_lora(r=4, target_modules=["no_such_layer"])
+    with pytest.raises(ValueError, match="no adapters to merge"):
+        small.merge_lora()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_quantised_language_model_leaves_all_else_as_it_is(small, tmp_path: Path, bits: int):
+    bitsandbytes = pytest.importorskip("bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    quantised = BitsAndBytesConfig(load_in_4bit=bits == 4, load_in_8bit=bits == 8)
+    small.save_pretrained(tmp_path / "saved")
+    loaded = MSERForEmotionGeneration.from_pretrained(tmp_path / "saved", quantization_config=quantised)
+    layer = bitsandbytes.nn.Linear4bit if bits == 4 else bitsandbytes.nn.Linear8bitLt
+    assert any(isinstance(module, layer) for module in loaded.language_model.modules())
+    for part in (loaded.emotion_qformer, loaded.projection, loaded.audio_tower):
+        assert {parameter.dtype for parameter in part.parameters()} == {torch.float32}
+    np.testing.assert_allclose(logits(loaded), logits(small), atol=0.05)
+    # What is saved is what was trained, and says nothing of the bits.
+    loaded.save_pretrained(tmp_path / "again")
+    assert "quantization" not in (tmp_path / "again" / "config.json").read_text()
+    assert torch.equal(logits(MSERForEmotionGeneration.from_pretrained(tmp_path / "again")), logits(small))
+    with pytest.raises(ValueError, match="cannot be included; load it without"):
+        loaded.save_pretrained(tmp_path / "whole", include_backbones=True)
