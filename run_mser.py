@@ -23,6 +23,8 @@ COMMANDS = {
     "predict": ("commands_mser.predict", "name the emotion in audio files or folders"),
     "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),
     "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
+    "push": ("commands_mser.push", "publish a trained model on the Hugging Face Hub"),
+    "space": ("commands_mser.space", "serve a page to try a model on in the browser"),
     "m5ser build": (
         "commands_mser.m5ser_build",
         "translate emotional speech into other languages and filter it",

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
 from data_mser.corpora import CORPORA
+from data_mser.hub_cards_folder import hub_cards_folder
 from data_mser.m5ser.licences import Terms, card_licence, source_terms, translator_terms
 from data_mser.whole_files import whole_file
 
@@ -93,7 +93,7 @@ def render_model_card(
     )
     card = ModelCard.from_template(
         card_data,
-        template_path=str(_template()),
+        template_path=str(hub_cards_folder() / "model_card.md.j2"),
         model_name=name,
         version=_version(),
         repo_id=repo_id,
@@ -159,12 +159,6 @@ def _datasets(data: Mapping[str, Any]) -> list[str]:
             place = re.search(r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)", CORPORA[source["corpus"]].how_to_get)
             names.append(place[1] if place else source["corpus"])
     return sorted({*names, *({"m5ser"} & set(data.get("corpora", ())))})
-
-
-def _template() -> Any:
-    checkout = Path(__file__).resolve().parent.parent / "hub_cards"
-    folder = checkout if checkout.is_dir() else files("hub_cards_mser")
-    return folder / "model_card.md.j2"
 
 
 def _version() -> str:

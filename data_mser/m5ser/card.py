@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
+from ..hub_cards_folder import hub_cards_folder
 from ..whole_files import whole_file
 from .licences import Terms, card_licence, forbidding, source_terms, translator_terms
 from .loading import read_manifest
@@ -70,7 +70,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
     )
     card = DatasetCard.from_template(
         data,
-        template_path=str(_template()),
+        template_path=str(hub_cards_folder() / "dataset_card.md.j2"),
         pretty_name=name,
         version=_version(),
         recipe_only=recipe_only,
@@ -219,12 +219,6 @@ def _ordered(emotions: set[str | None], labels: Iterable[str]) -> list[str | Non
     """As the label set has them, then the others by name."""
     order = {word: place for place, word in enumerate(labels)}
     return sorted(emotions, key=lambda emotion: (order.get(emotion or "", len(order)), emotion or ""))
-
-
-def _template() -> Any:
-    checkout = Path(__file__).resolve().parents[2] / "hub_cards"
-    folder = checkout if checkout.is_dir() else files("hub_cards_mser")
-    return folder / "dataset_card.md.j2"
 
 
 def _version() -> str:

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser space`: a page in the browser to try a model on, the one that its Space on the Hub shows.
+
+run-mser space --model runs/demo/model
+"""
+
+from dataclasses import dataclass, field
+
+
+HELP = "Serve a page to try a model on in the browser: microphone or upload, your words, probabilities, a timeline."
+
+
+@dataclass
+class SpaceArguments:
+    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    host: str = field(default="127.0.0.1", metadata={"help": "address to listen at; 0.0.0.0 lets other machines in"})
+    port: int | None = field(default=None, metadata={"help": "port to listen at; by default the first free from 7860"})
+
+
+ARGUMENTS = SpaceArguments
+
+
+def run(args: SpaceArguments) -> None:
+    """Serves the page until it is interrupted."""
+    from training_mser.publishing.space import local_page, space_program
+
+    space_program().serve(local_page(args.model, args.device), server_name=args.host, server_port=args.port)

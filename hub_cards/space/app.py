@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Space of a model: speak or upload, choose the words, see which of them the voice sounds like.
+
+On the Hub it serves the model that the metadata of its `README.md` name; `run-mser space` serves a folder by `build`.
+"""
+
+import html
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import soundfile
+
+
+Scores = dict[str, float]
+Answer = Callable[[list[dict[str, Any]], list[str]], list[Scores]]
+"""Sounds (`{"array", "sampling_rate"}`) and words in, for each sound the probability of each word out."""
+
+MAX_SECONDS = 600
+MAX_SAMPLES = MAX_SECONDS * 48_000
+MAX_WORDS, MAX_WORD_LETTERS = 20, 40
+# Beyond this a recording gets a timeline.
+WHOLE_SECONDS = 12.0
+WINDOW_SECONDS, STEP_SECONDS = 8.0, 4.0
+BATCH = 8
+COLOURS = (
+    "#4e79a7",
+    "#f28e2b",
+    "#59a14f",
+    "#e15759",
+    "#b07aa1",
+    "#edc948",
+    "#76b7b2",
+    "#9c755f",
+    "#ff9da7",
+    "#79706e",
+)
+
+NOTE = """
+**What this is.** A research model that says which of the words above a voice sounds most like. It learnt from
+people who labelled recordings, mostly acted ones. It does not know what anybody feels, it errs, and it errs more on
+voices, languages and recordings unlike those it learnt from. The probabilities are shared out among the words
+given, whether or not one of them fits. Do not use it to judge people. Recordings are deleted within twenty minutes.
+"""
+CSS = """
+.problem {border: 1px solid #b42318; border-left-width: 6px; border-radius: 6px; padding: .6rem .8rem; color: #b42318;
+  background: #fef3f2}
+.timeline {position: relative; height: 2.4rem; border-radius: 6px; overflow: hidden; margin: .4rem 0;
+  background: rgba(128, 128, 128, .25)}
+.timeline span {position: absolute; top: 0; bottom: 0; box-shadow: inset -1px 0 rgba(255, 255, 255, .5)}
+.timeline-ends {display: flex; justify-content: space-between; font-size: .85rem}
+.timeline-words {display: flex; flex-wrap: wrap; gap: .3rem 1rem; margin-top: .4rem; font-size: .95rem}
+.timeline-words i {display: inline-block; width: .9rem; height: .9rem; border-radius: 3px; margin-right: .35rem;
+  vertical-align: -.1rem}
+"""
+
+
+def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[str] = ()) -> gr.Blocks:
+    """The page.
+
+    Args:
+        answer: the model.
+        words: the candidate words that are there at first.
+        name: of the model.
+        examples: audio files to try it on.
+    """
+
+    def analyse(file: str | None, text: str) -> tuple[Scores | None, str]:
+        try:
+            chosen = read_words(text)
+            samples, rate = read_sound(file)
+            windows, spans = cut(samples, rate)
+            scores = [one for i in range(0, len(windows), BATCH) for one in answer(windows[i : i + BATCH], chosen)]
+        except ValueError as error:
+            # A sentence for the visitor; what stood behind it is nobody's business.
+            sentence = " ".join(str(error).removeprefix("<array>: ").split())
+            return None, f'<p role="alert" class="problem">{html.escape(sentence)}</p>'
+        mean = {word: float(np.mean([one[word] for one in scores])) for word in chosen}
+        seconds = len(samples) / rate
+        return mean, timeline(spans, scores, seconds) if seconds > WHOLE_SECONDS else ""
+
+    with gr.Blocks(title=f"{name}: emotion in speech", analytics_enabled=False, delete_cache=(600, 600)) as page:
+        gr.Markdown(f"# Emotion in speech\nSpeak in any language, or upload a recording. Model: `{name}`.")
+        with gr.Row():
+            with gr.Column():
+                sound = gr.Audio(label="Voice", sources=["upload", "microphone"], type="filepath")
+                text = gr.Textbox(", ".join(words), label="Words that compete", info="Separated by commas.")
+                button = gr.Button("Analyse", variant="primary")
+                if examples:
+                    gr.Examples([[str(file)] for file in examples], [sound], label="Synthetic speech to try it on")
+            with gr.Column():
+                bars = gr.Label(label="Sounds like")
+                line = gr.HTML()
+        gr.Markdown(NOTE)
+        gr.on([button.click, text.submit], analyse, [sound, text], [bars, line], api_name="analyse")
+    return page
+
+
+def read_words(text: str) -> list[str]:
+    """The words of a list with commas.
+
+    Raises:
+        ValueError: none, too many, or one that is too long.
+    """
+    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not 1 <= len(words) <= MAX_WORDS:
+        raise ValueError(f"{len(words)} words compete; give 1 to {MAX_WORDS}, separated by commas")
+    if max(map(len, words)) > MAX_WORD_LETTERS:
+        raise ValueError(f"a word has more than {MAX_WORD_LETTERS} letters; give shorter ones")
+    return words
+
+
+def read_sound(file: str | None) -> tuple[np.ndarray, int]:
+    """A recording as mono samples and their rate in Hz, block by block and never more than the bounds.
+
+    Raises:
+        ValueError: no recording, no audio, or a recording that is too long.
+    """
+    if file is None:
+        raise ValueError("There is no recording yet; speak or upload one.")
+    blocks, count = [], 0
+    try:
+        with soundfile.SoundFile(file) as opened:
+            rate = opened.samplerate
+            while len(block := opened.read(1 << 16, "float32", always_2d=True)):
+                count += len(block)
+                if count > min(MAX_SECONDS * rate, MAX_SAMPLES):
+                    raise ValueError(f"The recording is longer than {MAX_SECONDS} s; upload a shorter one.")
+                blocks.append(block.mean(axis=1))
+    except soundfile.LibsndfileError:
+        raise ValueError("This is not audio that can be read; upload WAV, FLAC, OGG, Opus or MP3.") from None
+    if not count:
+        raise ValueError("The recording is empty; speak or upload another.")
+    return np.concatenate(blocks), rate
+
+
+def cut(samples: np.ndarray, rate: int) -> tuple[list[dict[str, Any]], list[tuple[float, float]]]:
+    """The windows of a recording, overlapping where it is long, and the seconds that each of them stands for; windows
+    without any sound are left out.
+
+    Raises:
+        ValueError: there is no sound at all.
+    """
+    seconds = len(samples) / rate
+    if seconds <= WHOLE_SECONDS:
+        return [{"array": samples, "sampling_rate": rate}], [(0.0, seconds)]
+    count = int(np.ceil((seconds - WINDOW_SECONDS) / STEP_SECONDS)) + 1
+    starts = np.linspace(0, seconds - WINDOW_SECONDS, count)
+    windows = [samples[int(start * rate) : int((start + WINDOW_SECONDS) * rate)] for start in starts]
+    # Where two windows overlap, each stands for its half.
+    edges = [0.0, *((starts[1:] + starts[:-1] + WINDOW_SECONDS) / 2), seconds]
+    heard = [place for place, window in enumerate(windows) if window.any()]
+    if not heard:
+        raise ValueError("The recording is silent; record it again.")
+    sounds = [{"array": windows[place], "sampling_rate": rate} for place in heard]
+    return sounds, [(float(edges[place]), float(edges[place + 1])) for place in heard]
+
+
+def timeline(spans: Sequence[tuple[float, float]], scores: Sequence[Scores], total: float) -> str:
+    """A strip of the likeliest words along a recording of `total` seconds, as HTML."""
+    colours = {word: COLOURS[place % len(COLOURS)] for place, word in enumerate(scores[0])}
+    strip, shares = "", dict.fromkeys(colours, 0.0)
+    for (start, end), one in zip(spans, scores):
+        label = max(one, key=one.__getitem__)
+        shares[label] += end - start
+        told = html.escape(f"{clock(start)} to {clock(end)}: {label}, {one[label]:.2f}", quote=True)
+        place = f"left: {100 * start / total:.3f}%; width: {100 * (end - start) / total:.3f}%"
+        strip += f'<span style="{place}; background: {colours[label]}" title="{told}"></span>'
+    legend = "".join(
+        f'<span><i style="background: {colours[word]}"></i>{html.escape(word)} {shares[word] / total:.0%}</span>'
+        for word in sorted(shares, key=shares.__getitem__, reverse=True)
+        if shares[word]
+    )
+    return (
+        f'<div role="img" aria-label="the likeliest word along the recording" class="timeline">{strip}</div>'
+        f'<div class="timeline-ends"><span>0:00</span><span>{clock(total)}</span></div>'
+        f'<div class="timeline-words">{legend}</div>'
+    )
+
+
+def clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def serve(page: gr.Blocks, **options: Any) -> None:
+    """Serves the page until it is stopped; options as in `gr.Blocks.launch`."""
+    page.launch(css=CSS, max_file_size="32mb", show_error=False, footer_links=[], **options)
+
+
+def main() -> None:
+    """On the Hub: the model that `README.md` names."""
+    from huggingface_hub import metadata_load
+    from transformers import pipeline
+
+    here = Path(__file__).resolve().parent
+    (model,) = metadata_load(here / "README.md")["models"]
+    classify = pipeline("audio-classification", model=model, trust_remote_code=True)
+
+    def answer(sounds: list[dict[str, Any]], words: list[str]) -> list[Scores]:
+        answers = classify(sounds, candidate_labels=words, top_k=None)
+        return [{one["label"]: one["score"] for one in answered} for answered in answers]
+
+    own = classify.model.config.emotion_words or ["neutral", "happy", "sad", "angry", "surprise", "disgust", "fear"]
+    serve(build(answer, own, model, sorted(map(str, (here / "examples").glob("*.flac")))))
+
+
+if __name__ == "__main__":
+    main()
