@@ -112,8 +112,8 @@ def build(
         missing = mark_whole_shards(prepared.shards, prepared.text, prepared.logs)
         if missing:
             sizes = [size for path in prepared.slices.values() for size in slice_sizes(path)]
-            executor = make_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
             with quiet_datatrove():
+                executor = make_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
                 if isinstance(executor, SlurmPipelineExecutor):
                     submit(prepared, executor)
                     return None

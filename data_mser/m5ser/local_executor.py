@@ -18,8 +18,8 @@ from typing import Any
 from datatrove.executor.local import LocalPipelineExecutor
 from datatrove.utils.stats import Stats
 
-from .parent_death import die_with_parent
 from .translating import Translate
+from .translators.frames import die_with_parent
 from .writing import full_disk_explained
 
 
@@ -101,8 +101,6 @@ class BuildExecutor(LocalPipelineExecutor):
 def work(executor: BuildExecutor, number: int, connection: Connection, parent: int) -> None:
     """The life of a worker: a rank in, None or an error out, until the connection closes."""
     die_with_parent(parent)
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The terminal is the progress bar's. This takes datatrove's lines and whatever a translator's libraries print.
     with open(executor.log_folder / f"worker_{number:05d}.log", "ab") as log:
         os.dup2(log.fileno(), sys.stdout.fileno() if sys.stdout else 1)

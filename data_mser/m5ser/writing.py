@@ -20,9 +20,9 @@ from processing_mser.audio_mser import SAMPLING_RATE
 
 from ..whole_files import whole_file
 from .clip import Clip, clip_of
-from .parent_death import die_with_parent
 from .schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
 from .shards import Shard, open_writer
+from .translators.frames import die_with_parent
 
 
 ROWS_A_GROUP = 100
@@ -59,7 +59,7 @@ class WriteShard(PipelineStep):
             OutputFullError: no room; finished shards stay as they are.
         """
         if self.owned:
-            die_with_parent()
+            die_with_parent(os.getppid())
         shard = self.shards[rank]
         with full_disk_explained(shard.data), shard.lock(self.locks):
             # Looked at again, under the lock: whoever held it may have written the shard.
