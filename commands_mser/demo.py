@@ -29,7 +29,7 @@ ENGLISH = "en"
 # Clips in English, translated into each other training language, in each held-out language; further flags of both
 # stages.
 SIZES = {
-    "full": (350, 90, 105, []),
+    "full": (560, 100, 105, []),
     "small": (70, 28, 14, ["--num_train_epochs", "2"]),
 }
 INTRODUCTION = (
