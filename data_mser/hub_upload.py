@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file that is to lie in a repository of the Hub, and whether it lies there already."""
+"""Files that are to lie in a repository of the Hub: whether it may take them, and which lie there already."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.hf_api import RepoFile
 from tqdm.auto import tqdm
+
+from .hub_errors import PushError
 
 
 _BLOCK = 1 << 20
+# What the Hub itself, or its form for a new repository, puts into an empty one.
+_EMPTY = {".gitattributes", "README.md"}
 
 
 @dataclass(frozen=True)
@@ -53,3 +61,46 @@ def sha256_of(path: Path, bar: tqdm | None = None) -> str:
             if bar is not None:
                 bar.update(len(block))
     return digest.hexdigest()
+
+
+def open_repository(
+    api: HfApi, repo_id: str, kind: str, *, private: bool, is_ours: Callable[[Mapping[str, RepoFile]], bool]
+) -> tuple[Any, dict[str, RepoFile]]:
+    """Make a repository, or look whether the one that exists may be written to.
+
+    Args:
+        api: of the Hub.
+        repo_id: `NAMESPACE/NAME`.
+        kind: `model`, `dataset` or `space`.
+        private: make it private; one that exists has to be.
+        is_ours: whether the files of one that is not empty are what is going to be written there.
+
+    Returns:
+        what the Hub says of it, and its files by path.
+
+    Raises:
+        PushError: it is public and was to be private, or holds something else.
+    """
+    try:
+        found = api.repo_info(repo_id, repo_type=kind)
+    except RepositoryNotFoundError:
+        sdk = "gradio" if kind == "space" else None
+        repo_id = api.create_repo(repo_id, repo_type=kind, private=private or None, space_sdk=sdk).repo_id
+        found = api.repo_info(repo_id, repo_type=kind)
+    tree = api.list_repo_tree(repo_id, repo_type=kind, recursive=True)
+    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
+    settings = settings_page(api, repo_id, kind)
+    if private and not found.private:
+        raise PushError(f"{repo_id}: exists and is public; make it private at {settings}, or choose another --repo_id")
+    others = set(files) - _EMPTY
+    if others and not is_ours(files):
+        raise PushError(
+            f"{repo_id}: exists and holds something else ({len(others)} files); choose another --repo_id, or delete "
+            f"it at {settings}"
+        )
+    return found, files
+
+
+def settings_page(api: HfApi, repo_id: str, kind: str) -> str:
+    """Where a person changes or deletes a repository."""
+    return f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}/settings"

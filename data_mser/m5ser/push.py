@@ -13,12 +13,10 @@ from typing import Any
 
 import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
-from huggingface_hub.hf_api import RepoFile
 from tqdm.auto import tqdm
 
 from ..hub_errors import PushError, one_message
-from ..hub_upload import Upload, of_bytes, of_path, sha256_of
+from ..hub_upload import Upload, of_bytes, of_path, open_repository, settings_page, sha256_of
 from .card import count_clips, render_card
 from .licences import forbidding, source_terms, translator_terms
 from .loading import read_manifest
@@ -29,8 +27,6 @@ CARD = "README.md"
 RECIPE = "config.yaml"
 # A commit of more takes longer than a connection can be counted on; of fewer files, the Hub sees too many commits.
 _COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
-# What the Hub itself, or its form for a new repository, puts into an empty one.
-_EMPTY = {".gitattributes", CARD}
 
 
 def push(
@@ -140,25 +136,13 @@ def _prepare(
     api: HfApi, repo_id: str, manifest: Upload, *, private: bool, gated: bool, recipe_only: bool
 ) -> dict[str, Any]:
     """Makes the repository, or looks whether the one that exists may be written to; returns its files by path."""
-    try:
-        found = api.dataset_info(repo_id)
-    except RepositoryNotFoundError:
-        repo_id = api.create_repo(repo_id, repo_type="dataset", private=private or None).repo_id
-        found = api.dataset_info(repo_id)
-    tree = api.list_repo_tree(repo_id, repo_type="dataset", recursive=True)
-    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    others = set(files) - _EMPTY
-    settings = f"{api.endpoint}/datasets/{repo_id}/settings"
-    if private and not found.private:
-        raise PushError(f"{repo_id}: exists and is public; make it private at {settings}, or choose another --repo_id")
-    if others and not manifest.is_there(files.get(MANIFEST)):
-        raise PushError(
-            f"{repo_id}: exists and holds something else ({len(others)} files); choose another --repo_id, or delete "
-            f"it at {settings}"
-        )
+    found, files = open_repository(
+        api, repo_id, "dataset", private=private, is_ours=lambda files: manifest.is_there(files.get(MANIFEST))
+    )
     if recipe_only and any(path.startswith("data/") for path in files):
         raise PushError(
-            f"{repo_id}: exists and holds the audio already; choose another --repo_id, or delete it at {settings}"
+            f"{repo_id}: exists and holds the audio already; choose another --repo_id, or delete it at "
+            f"{settings_page(api, repo_id, 'dataset')}"
         )
     if gated and not found.gated:
         api.update_repo_settings(repo_id, repo_type="dataset", gated="auto")

@@ -4,11 +4,11 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 import soundfile
+from html_page import Page
 from matplotlib.figure import Figure
 
 from evaluation_mser.metrics import emotion_metrics
@@ -24,37 +24,6 @@ HISTORY = [
     {"loss": 1.0, "loss_contrast": 0.4, "learning_rate": 1e-4, "epoch": 1.5, "step": 3},
     {"train_loss": 1.5, "train_runtime": 9.0, "epoch": 2.0, "step": 4},
 ]
-
-
-class Page(HTMLParser):
-    """The elements of a page with their attributes, and its text; open elements must be closed in order."""
-
-    VOID = frozenset({"meta", "link", "img", "br", "hr", "path", "use", "rect", "input"})
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.elements, self.text, self.open = [], "", []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.text += data
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.elements)
 
 
 def figures(occurring, seed, **more):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from loopback_hub import LoopbackHub
 from loopback_hub.cards import front_matter, metadata_errors
+from loopback_hub.client import push_client
 from loopback_hub.repositories import Blob
 
 from training_mser.data_record import data_record
@@ -35,26 +36,8 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def client(loopback_hub, tmp_path_factory):
-    environment = {**os.environ, **loopback_hub.environment(tmp_path_factory.mktemp("home")), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLIENT],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-    def push(model, repo_id, token="hf_owner", **options):
-        process.stdin.write(json.dumps([token, str(model), repo_id, options]) + "\n")
-        process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
-        assert "\n" not in answer.get("error", "")
-        return answer
-
-    yield push
-    process.stdin.close()
-    process.wait(timeout=30)
+    with push_client(CLIENT, loopback_hub, tmp_path_factory.mktemp("home")) as push:
+        yield push
 
 
 def test_a_model_arrives_whole_once_and_answers_a_stranger_as_it_does_here(client, tiny_model_dir, loopback_hub):

@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import RepositoryNotFoundError
-from huggingface_hub.hf_api import RepoFile
 
-from data_mser.hub_errors import PushError, one_message
-from data_mser.hub_upload import Upload, of_path
+from data_mser.hub_errors import one_message
+from data_mser.hub_upload import Upload, of_path, open_repository
 
 from .repository import build_repository
 from .space import write_space
 from .verify import verify_pushed
 
 
-# What the Hub itself, or its form for a new repository, puts into an empty one.
-_EMPTY = {".gitattributes", "README.md"}
 # What an earlier push may have left that would be read in place of the new: other shards, other code, other examples.
 _OURS = re.compile(
     r"[^/]+\.safetensors(\.index\.json)?|[^/]+_mser\.py|adapter_config\.json|(widget|examples)/.+\.flac"
@@ -79,7 +75,9 @@ def push(
 
 def _send(api: HfApi, repo_id: str, kind: str, folder: Path, *, private: bool) -> str:
     """One commit with what is missing, so that nobody ever loads half of a new model and half of an old one."""
-    remote = _prepare(api, repo_id, kind, private=private)
+    # What every model, and every Space, of this project holds.
+    mark = "configuration_mser.py" if kind == "model" else "app.py"
+    _, remote = open_repository(api, repo_id, kind, private=private, is_ours=lambda files: mark in files)
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     uploads = [of_path(folder, name) for name in files]
     missing = [upload for upload in uploads if not upload.is_there(remote.get(upload.path))]
@@ -90,30 +88,6 @@ def _send(api: HfApi, repo_id: str, kind: str, folder: Path, *, private: bool) -
     operations += [CommitOperationDelete(name) for name in stale]
     api.create_commit(repo_id, operations, repo_type=kind, commit_message=f"{kind.capitalize()} by mser-llm")
     return f"{kind} {repo_id}: {len(missing)} of {len(files)} files sent ({_size(missing)})"
-
-
-def _prepare(api: HfApi, repo_id: str, kind: str, *, private: bool) -> dict[str, RepoFile]:
-    """Makes the repository, or looks whether the one that exists may be written to; returns its files by path."""
-    try:
-        found = api.repo_info(repo_id, repo_type=kind)
-    except RepositoryNotFoundError:
-        sdk = "gradio" if kind == "space" else None
-        repo_id = api.create_repo(repo_id, repo_type=kind, private=private or None, space_sdk=sdk).repo_id
-        found = api.repo_info(repo_id, repo_type=kind)
-    tree = api.list_repo_tree(repo_id, repo_type=kind, recursive=True)
-    files = {file.path: file for file in tree if isinstance(file, RepoFile)}
-    settings = f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}/settings"
-    if private and not found.private:
-        raise PushError(f"{repo_id}: exists and is public; make it private at {settings}, or choose another --repo_id")
-    # What every model, and every Space, of this project holds.
-    mark = "configuration_mser.py" if kind == "model" else "app.py"
-    others = set(files) - _EMPTY
-    if others and mark not in files:
-        raise PushError(
-            f"{repo_id}: exists and holds something else ({len(others)} files); choose another --repo_id, or delete "
-            f"it at {settings}"
-        )
-    return files
 
 
 def _size(uploads: Sequence[Upload]) -> str:

@@ -141,7 +141,8 @@ class EspeakTranslator(Translator):
 def voice_of(speaker: str | None, gender: str | None) -> Voice:
     """The demo speaker's own voice; for anyone else one of that gender, always the same for the same speaker."""
     for voice in VOICES + HELD_OUT_VOICES:
-        if voice.speaker == speaker:
+        # The reader of folders puts its own name before a speaker's.
+        if speaker is not None and speaker.removeprefix("folder-") == voice.speaker:
             return voice
     voices = [voice for voice in VOICES if gender in (None, voice.gender)] or VOICES
     digest = hashlib.blake2b((speaker or "").encode(), digest_size=4).digest()

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
 import os
 import subprocess
 import sys
@@ -8,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from loopback_hub import LoopbackHub
+from loopback_hub.client import push_client
 from m5ser_folder import corpus_rows, write_m5ser
 
 from data_mser.m5ser.card import write_card
@@ -32,26 +32,8 @@ for line in sys.stdin:
 
 @pytest.fixture(scope="module")
 def client(loopback_hub, tmp_path_factory):
-    environment = {**os.environ, **loopback_hub.environment(tmp_path_factory.mktemp("home")), "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLIENT],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-    def push(folder, repo_id, token="hf_owner", **options):
-        process.stdin.write(json.dumps([token, str(folder), repo_id, options]) + "\n")
-        process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
-        assert "\n" not in answer.get("error", "")
-        return answer
-
-    yield push
-    process.stdin.close()
-    process.wait(timeout=30)
+    with push_client(CLIENT, loopback_hub, tmp_path_factory.mktemp("home")) as push:
+        yield push
 
 
 def build(folder, corpus="folder", **config):

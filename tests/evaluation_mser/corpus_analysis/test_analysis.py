@@ -3,10 +3,10 @@
 
 import json
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from html_page import Page
 from m5ser_folder import row, write_m5ser
 from spoken_m5ser import EMOTIONS, spoken_rows, write_spoken
 
@@ -16,34 +16,6 @@ from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus, BuiltCorpu
 from evaluation_mser.corpus_analysis.label_noise import judge_labels
 from evaluation_mser.corpus_analysis.report import write_corpus_report
 from evaluation_mser.recognition import recognise
-
-
-class Page(HTMLParser):
-    """The text of a page and its elements; what is opened must be closed in order."""
-
-    VOID = frozenset({"meta", "br", "path", "use", "rect"})
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.elements, self.text, self.open = [], "", []
-        self.feed(html)
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.text += data
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,7 @@ def test_what_cannot_be_translated_costs_its_clip_alone(translator, clips):
 
 def test_other_speakers_have_a_voice_of_their_gender_that_stays_theirs():
     assert voice_of("demo-speech-linda", None).variant == "linda"
+    assert voice_of("folder-demo-speech-linda", None).variant == "linda"
     for gender in ("female", "male"):
         voices = {speaker: voice_of(speaker, gender) for speaker in map(str, range(40))}
         assert {voice.gender for voice in voices.values()} == {gender}

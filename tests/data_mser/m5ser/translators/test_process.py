@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import gone, wait_for
 
 from data_mser.m5ser.translators.base import LanguageError, Translation, TranslationError, TranslatorStartError
 from data_mser.m5ser.translators.process import TranslatorProcess
@@ -37,21 +38,6 @@ def start(misbehaving, log):
 def batches(log):
     """(pid, ids) of every batch that reached a child."""
     return [(int(line.split()[0]), line.split()[1:]) for line in log.read_text().splitlines()]
-
-
-def gone(pid):
-    """Ended, or ended and not yet reaped by whoever adopted it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
-        return True
-
-
-def wait_for(condition, seconds=10.0):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def test_what_goes_in_comes_out(start, log, make_clips):
