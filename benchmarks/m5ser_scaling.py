@@ -4,7 +4,9 @@
     python benchmarks/m5ser_scaling.py --output runs/m5ser_scaling.json
     python benchmarks/m5ser_scaling.py --rows 28 --clips_to_translate 28
 
-Speed: the espeak translator on the demonstration's English speech, the same build by one worker and by two, in turn.
+Speed: the espeak translator on the demonstration's English speech, the same build by one worker on one processor and by
+two on two, in turn. The clips are a few recordings under many ids: every worker measures a voice's neutral rendering of
+a sentence once, which a long build does at its beginning and a short one of ever new sentences would do all the time.
 The clock of a build runs from its first finished clip to its last, so that neither starting processes nor listing
 counts. Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed most, and of all
 together. On a machine that is not idle the figures of speed mean nothing.
@@ -18,7 +20,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,14 +39,15 @@ from data_mser.whole_files import whole_file
 
 # Beside this file, which Python puts on the path of what it runs.
 ECHO = "m5ser_echo:Echo"
+RECORDINGS = 28
 
 
 @dataclass
 class ScalingArguments:
-    clips_to_translate: int = field(default=350, metadata={"help": "English clips of the builds that are timed"})
+    clips_to_translate: int = field(default=560, metadata={"help": "English clips of the builds that are timed"})
     languages: list[str] = field(default_factory=lambda: ["fr", "de"], metadata={"help": "of the timed builds"})
     repeats: int = field(default=3, metadata={"help": "builds with one worker, and as many with two, in turn"})
-    rows: int = field(default=500, metadata={"help": "rows of the smaller build whose memory is measured"})
+    rows: int = field(default=200, metadata={"help": "rows of the smaller build whose memory is measured"})
     output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
 
     def __post_init__(self) -> None:
@@ -66,9 +70,11 @@ def benchmark(arguments: ScalingArguments) -> dict[str, Any]:
 
 def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
     """Clips per second by one worker and by two, and the ratio of the medians."""
-    rows = write_demo_speech(
-        folder / "speech", languages=["en"], clips_per_language=arguments.clips_to_translate, seed=0
-    )
+    recordings = write_demo_speech(folder / "speech", languages=["en"], clips_per_language=RECORDINGS, seed=0)
+    rows = [
+        {**recordings[i % RECORDINGS], "id": f"{recordings[i % RECORDINGS]['id']}-{i // RECORDINGS}"}
+        for i in range(arguments.clips_to_translate)
+    ]
     rates: dict[int, list[float]] = {1: [], 2: []}
     for repeat in range(arguments.repeats):
         for workers in rates:
@@ -78,10 +84,10 @@ def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
                 languages=arguments.languages,
                 include_source=False,
                 min_kilobytes=["default=0"],
-                shards_per_language=8,
+                shards_per_language=16,
                 workers=workers,
             )
-            with Clock(output) as clock:
+            with processors(workers), Clock(output) as clock:
                 build(config, rows)
             rates[workers].append(clock.clips_per_second())
             shutil.rmtree(output)
@@ -91,6 +97,19 @@ def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
         "ratio": medians[2] / medians[1],
         "rounds": {"1 worker": rates[1], "2 workers": rates[2]},
     }
+
+
+@contextmanager
+def processors(count: int) -> Iterator[None]:
+    """So many processors for what is started in the block: Praat alone would take every one it may."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < count:
+        raise OSError(f"{count} workers need {count} processors to be timed, and there are {len(allowed)}")
+    os.sched_setaffinity(0, sorted(allowed)[:count])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
 
 
 def memory(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
@@ -136,7 +155,7 @@ def echo_rows(folder: Path, count: int) -> list[dict[str, Any]]:
 class Poll:
     """Looks at something again and again while its block runs."""
 
-    seconds = 0.02
+    seconds = 0.1
 
     def look(self) -> None:
         raise NotImplementedError
@@ -178,8 +197,6 @@ class Clock(Poll):
 
 class MemoryPeak(Poll):
     """Peak resident memory in bytes of this process and its offspring: of the largest, and of all at one moment."""
-
-    seconds = 0.1
 
     def __init__(self) -> None:
         self.largest = self.together = 0
