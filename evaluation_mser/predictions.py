@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a system answered for each clip: in memory, and as `predictions.csv`."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from data_mser.whole_files import whole_file
+from evaluation_mser.metrics import emotion_metrics
+from processing_mser.emotions_mser import UNPARSED
+
+
+# Columns of text before the answer, and the field of `Predictions` that each is.
+_COLUMNS = {
+    "corpus": "corpora",
+    "id": "ids",
+    "file": "files",
+    "speaker": "speakers",
+    "gender": "genders",
+    "language": "languages",
+    "emotion": "truths",
+    "prediction": "answers",
+}
+_NEEDED = ("corpus", "id", "emotion", "prediction")
+# What may be unknown of a clip: an empty list stands for one that is unknown throughout.
+_OPTIONAL = ("speakers", "genders", "languages", "files")
+
+
+class PredictionsError(ValueError):
+    """A file that holds no predictions, or predictions that cannot be used together."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The answers of one system over one corpus or several, one entry a clip that could be read.
+
+    Attributes:
+        labels: the candidate words, in the order of the columns of `scores`.
+        corpora, ids: name each clip; a pair is unique.
+        truths: each one of `labels`.
+        answers: each one of `labels`, or `UNPARSED`; None is taken for `UNPARSED`.
+        scores: probabilities `(num_clips, num_labels)`; None for a system that gives none.
+        speakers, genders, languages, files: None where unknown; left out, they are unknown throughout.
+
+    Raises:
+        PredictionsError: lists of unequal length, or words outside `labels`.
+    """
+
+    labels: tuple[str, ...]
+    corpora: list[str]
+    ids: list[str]
+    truths: list[str]
+    answers: list[str | None]
+    scores: np.ndarray | None = None
+    speakers: list[str | None] = field(default_factory=list)
+    genders: list[str | None] = field(default_factory=list)
+    languages: list[str | None] = field(default_factory=list)
+    files: list[str | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name in _OPTIONAL:
+            if not getattr(self, name):
+                object.__setattr__(self, name, [None] * len(self.ids))
+        object.__setattr__(self, "labels", tuple(self.labels))
+        object.__setattr__(self, "answers", [UNPARSED if answer is None else answer for answer in self.answers])
+        lengths = {name: len(getattr(self, name)) for name in _COLUMNS.values()}
+        if len(set(lengths.values())) > 1:
+            raise PredictionsError(f"predictions of unequal length ({lengths}); give one entry a clip in each")
+        for name, allowed in (("truths", {*self.labels}), ("answers", {*self.labels, UNPARSED})):
+            astray = sorted(set(getattr(self, name)) - allowed, key=str)
+            if astray:
+                raise PredictionsError(
+                    f"{name} hold {', '.join(map(repr, astray[:5]))}, not in {', '.join(self.labels)}; drop such "
+                    "clips, or give the labels of the evaluation"
+                )
+        if self.scores is not None and self.scores.shape != (len(self), len(self.labels)):
+            raise PredictionsError(
+                f"scores have shape {self.scores.shape}; {len(self)} clips and {len(self.labels)} labels need "
+                f"({len(self)}, {len(self.labels)})"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, mask: Sequence[bool] | np.ndarray) -> "Predictions":
+        """The clips that a mask `(num_clips,)` chooses, or those at the given positions, in their order."""
+        chosen = np.arange(len(self))[np.asarray(mask)]
+        lists = {name: [getattr(self, name)[i] for i in chosen] for name in _COLUMNS.values()}
+        return Predictions(self.labels, scores=None if self.scores is None else self.scores[chosen], **lists)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
+        """The clips of all parts; scores only where every part has them.
+
+        Raises:
+            PredictionsError: no part, or parts with different labels.
+        """
+        if not parts:
+            raise PredictionsError("no predictions to join; give at least one")
+        for part in parts:
+            if part.labels != parts[0].labels:
+                raise PredictionsError(
+                    f"predictions over {', '.join(parts[0].labels)} and over {', '.join(part.labels)} cannot be "
+                    "joined; evaluate both with the same labels"
+                )
+        scores = [part.scores for part in parts if part.scores is not None]
+        lists = {name: [value for part in parts for value in getattr(part, name)] for name in _COLUMNS.values()}
+        return cls(parts[0].labels, scores=np.concatenate(scores) if len(scores) == len(parts) else None, **lists)
+
+    def figures(self) -> dict[str, Any]:
+        """The figures of all clips, as `emotion_metrics` gives them."""
+        return emotion_metrics(self.truths, self.answers, self.labels)
+
+    def clusters(self) -> np.ndarray:
+        """The speaker of each clip as a number from 0, `(num_clips,)`; a clip without one is a speaker of its own."""
+        keys = [(index,) if speaker is None else speaker for index, speaker in enumerate(self.speakers)]
+        number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
+        return np.array([number[key] for key in keys], dtype=np.int64)
+
+    def align(self, other: "Predictions") -> tuple["Predictions", "Predictions"]:
+        """This and another system's answers for the clips that both have, by corpus and id, in the order of this.
+
+        Raises:
+            PredictionsError: no clip is shared, a clip is there twice, or labels or truths differ.
+        """
+        if self.labels != other.labels:
+            raise PredictionsError(
+                f"one system chose from {', '.join(self.labels)}, the other from {', '.join(other.labels)}; evaluate "
+                "both with the same labels"
+            )
+        here, there = self._positions(), other._positions()
+        shared = [key for key in here if key in there]
+        if not shared:
+            raise PredictionsError(
+                f"the two systems share no clip (the first has {_clip(here)}, the second {_clip(there)}); evaluate "
+                "both on the same corpora, given under the same names"
+            )
+        for corpus, clip in shared:
+            truth, other_truth = self.truths[here[corpus, clip]], other.truths[there[corpus, clip]]
+            if truth != other_truth:
+                raise PredictionsError(
+                    f"{corpus}, clip {clip}: the truth is {truth} for one system and {other_truth} for the other; "
+                    "evaluate both on the same data"
+                )
+        return (
+            self.subset(np.array([here[key] for key in shared])),
+            other.subset(np.array([there[key] for key in shared])),
+        )
+
+    def _positions(self) -> dict[tuple[str, str], int]:
+        positions = {key: index for index, key in enumerate(zip(self.corpora, self.ids, strict=True))}
+        if len(positions) < len(self):
+            raise PredictionsError(f"{len(self) - len(positions)} clips are there twice; give each clip once")
+        return positions
+
+
+def _clip(positions: Mapping[tuple[str, str], int]) -> str:
+    return " / ".join(next(iter(positions), ("no", "clip")))
+
+
+class PredictionTable:
+    """`predictions.csv`: one line a clip, the probability of each word (`p_WORD`), and `error` where it was not read.
+
+    Args:
+        file: opened for writing text; the header is written at once. It names the candidate words even where a system
+            gives no probabilities, so that the file can be read by itself.
+        labels: the candidate words.
+        text: whether there is a column for the text that the model wrote.
+    """
+
+    def __init__(self, file: IO[str], labels: Sequence[str], text: bool = False):
+        self.labels = tuple(labels)
+        answer = [*(f"p_{word}" for word in self.labels), *(["text"] if text else []), "error"]
+        self.writer = csv.DictWriter(file, [*_COLUMNS, *answer])
+        self.writer.writeheader()
+
+    def write(self, clip: Mapping[str, Any], scores: Sequence[float] | np.ndarray | None = None) -> None:
+        """One line: the columns by name, those that are missing empty, and the probabilities in the labels' order."""
+        line = dict(clip)
+        if scores is not None:
+            line |= {f"p_{word}": f"{score:.6f}" for word, score in zip(self.labels, scores, strict=True)}
+        self.writer.writerow(line)
+
+
+def write_predictions(path: str | PathLike, predictions: Predictions) -> Path:
+    """Writes `predictions.csv`, whole or not at all; its folder is made if need be."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        table = PredictionTable(file, predictions.labels)
+        for index in range(len(predictions)):
+            clip = {column: getattr(predictions, name)[index] for column, name in _COLUMNS.items()}
+            table.write(clip, None if predictions.scores is None else predictions.scores[index])
+    return path
+
+
+def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) -> Predictions:
+    """Reads `predictions.csv`; clips that could not be read are left out.
+
+    Args:
+        path: the file, or the folder that `run-mser evaluate` wrote it into.
+        labels: the candidate words, needed only where the file has no `p_WORD` columns.
+
+    Raises:
+        PredictionsError: there is no such file, it is not one of predictions, or it names no labels.
+    """
+    path = Path(path).expanduser()
+    file_path = path / "predictions.csv" if path.is_dir() else path
+    try:
+        with open(file_path, encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            lines = [line for line in reader if not line.get("error")]
+    except OSError as error:
+        raise PredictionsError(
+            f"{file_path}: cannot be read ({error.strerror}); give a predictions.csv that run-mser evaluate wrote"
+        ) from None
+    except (UnicodeDecodeError, csv.Error):
+        raise PredictionsError(
+            f"{file_path}: is no table of text; give a predictions.csv that run-mser evaluate wrote"
+        ) from None
+    missing = [column for column in _NEEDED if column not in columns]
+    if missing:
+        raise PredictionsError(
+            f"{file_path}: has no column {', '.join(missing)}; give a predictions.csv that run-mser evaluate wrote"
+        )
+    scored = [column for column in columns if column.startswith("p_")]
+    words = tuple(labels if labels is not None else (column.removeprefix("p_") for column in scored))
+    if not words:
+        raise PredictionsError(f"{file_path}: names no labels (no p_WORD columns); write it again, or give the labels")
+    lists = {name: [line.get(column) or None for line in lines] for column, name in _COLUMNS.items()}
+    try:
+        return Predictions(words, scores=_scores(lines, words), **lists)  # type: ignore[arg-type]
+    except PredictionsError as error:
+        raise PredictionsError(f"{file_path}: {error}") from None
+
+
+def _scores(lines: Sequence[Mapping[str, str]], words: Sequence[str]) -> np.ndarray | None:
+    """The probabilities `(num_clips, num_labels)`; None where a clip has none."""
+    cells = [[line.get(f"p_{word}") for word in words] for line in lines]
+    if not cells or not all(cell for row in cells for cell in row):
+        return None
+    try:
+        return np.array(cells, dtype=np.float64)
+    except ValueError as error:
+        raise PredictionsError(f"a probability is no number ({error}); write the file again") from None
