@@ -47,6 +47,10 @@ given, whether or not one of them fits. Do not use it to judge people. Recording
 CSS = """
 .problem {border: 1px solid #b42318; border-left-width: 6px; border-radius: 6px; padding: .6rem .8rem; color: #b42318;
   background: #fef3f2}
+/* gradio draws a meter within each bar, as a speck */
+.confidence-set meter.bar {height: .6rem; border-radius: 3px}
+.confidence-set meter.bar::-webkit-meter-inner-element {display: none}
+.timeline-title {font-size: .95rem}
 .timeline {position: relative; height: 2.4rem; border-radius: 6px; overflow: hidden; margin: .4rem 0;
   background: rgba(128, 128, 128, .25)}
 .timeline span {position: absolute; top: 0; bottom: 0; box-shadow: inset -1px 0 rgba(255, 255, 255, .5)}
@@ -75,7 +79,7 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
             scores = [one for i in range(0, len(windows), BATCH) for one in answer(windows[i : i + BATCH], chosen)]
         except ValueError as error:
             # A sentence for the visitor; what stood behind it is nobody's business.
-            sentence = " ".join(str(error).removeprefix("<array>: ").split())
+            sentence = " ".join(str(error).replace("<array>:", "The recording", 1).split())
             return None, f'<p role="alert" class="problem">{html.escape(sentence)}</p>'
         mean = {word: float(np.mean([one[word] for one in scores])) for word in chosen}
         seconds = len(samples) / rate
@@ -174,6 +178,7 @@ def timeline(spans: Sequence[tuple[float, float]], scores: Sequence[Scores], tot
         if shares[word]
     )
     return (
+        '<div class="timeline-title">The likeliest word along the recording</div>'
         f'<div role="img" aria-label="the likeliest word along the recording" class="timeline">{strip}</div>'
         f'<div class="timeline-ends"><span>0:00</span><span>{clock(total)}</span></div>'
         f'<div class="timeline-words">{legend}</div>'

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page of a model, used in a real browser."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import soundfile
+from chromium import Chromium, find_chromium
+
+from evaluation_mser.loading import load_model
+from evaluation_mser.recognition import recognise
+from processing_mser import label_set
+
+
+pytest.importorskip("gradio", reason="the page needs gradio")
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+TRACES = re.compile(r"Traceback|File \"|Error\b|Exception|\.py\b")
+
+
+@contextmanager
+def served(*command: object, **options) -> Iterator[str]:
+    """Runs a program that serves a page of gradio and gives the page's address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", **options.pop("env")}
+    process = subprocess.Popen(
+        [str(word) for word in command],
+        env={**os.environ, **settings},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(url, timeout=5).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                assert process.poll() is None, process.stdout.read()
+                assert time.monotonic() < end, "the page is not served"
+                time.sleep(0.2)
+        yield url
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture(scope="module")
+def page(tiny_model_dir, tmp_path_factory):
+    """A browser, and the address of the page that `run-mser space` serves."""
+    program = find_chromium()
+    if program is None:
+        pytest.skip("no chromium on this machine; apt install chromium")
+    home = tmp_path_factory.mktemp("space")
+    command = [sys.executable, ROOT / "run_mser.py", "space", "--model", tiny_model_dir, "--device", "cpu"]
+    with (
+        served(*command, env={"GRADIO_TEMP_DIR": str(home), "HF_HUB_OFFLINE": "1"}) as url,
+        Chromium(program) as browser,
+    ):
+        browser.address = url
+        yield browser
+
+
+def upload(browser: Chromium, file: Path, width: int) -> None:
+    """Opens the page anew, uploads a file and asks for its analysis."""
+    browser.open("about:blank", width)
+    browser.open(browser.address, width)
+    browser.wait_for("!!document.querySelector('input[type=file]')")
+    # The page is on the screen before it can be used.
+    browser.wait_for("!!document.querySelector('textarea, input[type=text]')?.value")
+    browser.upload(file)
+    browser.wait_for("!!document.querySelector('audio, #waveform, [data-testid=waveform-Voice]')")
+    browser.click("Analyse")
+
+
+def tone(seconds: float) -> np.ndarray:
+    time = np.arange(int(16_000 * seconds)) / 16_000
+    return 0.2 * np.sin(2 * np.pi * (220 + 20 * np.sin(time)) * time) * np.sin(3 * time) ** 2
+
+
+def looks_whole(browser: Chromium, file: Path, width: int) -> None:
+    """Nothing sticks out sideways, and the picture is of the width and not blank."""
+    assert browser.value("document.documentElement.scrollWidth") <= width
+    browser.screenshot(file)
+    picture = matplotlib.image.imread(file)
+    assert picture.shape[1] == width and picture.std() > 0.05
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_clip_gets_its_label_and_a_bar_for_each_word(page, tiny_model_dir, tmp_path, width):
+    soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
+    upload(page, tmp_path / "clip.wav", width)
+    label = page.wait_for("document.querySelector('[data-testid=label-output-value]')?.innerText")
+    network, processor = load_model(str(tiny_model_dir), "cpu")
+    words = label_set("seven").words
+    (answer,) = recognise(network, processor, [str(tmp_path / "clip.wav")], words)
+    assert label == max(answer.scores, key=answer.scores.get)
+    bars = page.value(
+        "Object.fromEntries([...document.querySelectorAll('.confidence-set')].map(one => [one.querySelector('dt')"
+        ".innerText, [one.querySelector('dd').innerText, one.querySelector('.bar').getBoundingClientRect().width / "
+        "one.querySelector('.bar').parentElement.getBoundingClientRect().width]]))"
+    )
+    assert set(bars) == set(words)
+    for word, (percent, share) in bars.items():
+        assert percent == f"{100 * answer.scores[word]:.0f}%"
+        assert share == pytest.approx(answer.scores[word], abs=0.01)
+    assert "timeline" not in page.value("document.body.innerHTML").replace("data-testid", "")
+    looks_whole(page, tmp_path / "clip.png", width)
+
+
+def test_a_long_recording_gets_a_timeline_and_words_of_ones_own(page, tmp_path):
+    soundfile.write(tmp_path / "long.wav", tone(40), 16_000)
+    upload(page, tmp_path / "long.wav", 400)
+    page.wait_for("!!document.querySelector('.timeline')")
+    spans = page.value("[...document.querySelectorAll('.timeline span')].map(one => one.title)")
+    starts, ends = zip(*(re.match(r"(\d+:\d+) to (\d+:\d+): \w+, 0\.\d\d", told).groups() for told in spans))
+    assert starts == ("0:00", *ends[:-1]) and ends[-1] == "0:40"
+    looks_whole(page, tmp_path / "long.png", 400)
+    page.value("document.querySelector('textarea, input[type=text]').select()")
+    page.ask("Input.insertText", text="calm, tired")
+    page.click("Analyse")
+    page.wait_for("document.querySelectorAll('.confidence-set').length === 2")
+    assert {"calm", "tired"} == set(page.value("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"this is no sound\n" * 100, "This is not audio that can be read; upload WAV, FLAC, OGG, Opus or MP3."),
+        (b"", "This is not audio that can be read; upload WAV, FLAC, OGG, Opus or MP3."),
+        (None, "The recording is silent (every sample is 0)"),
+    ],
+    ids=["text", "empty", "silence"],
+)
+def test_a_broken_file_gets_a_sentence_and_no_stack_trace(page, tmp_path, content, sentence):
+    file = tmp_path / "broken.wav"
+    if content is None:
+        soundfile.write(file, np.zeros(32_000), 16_000)
+    else:
+        file.write_bytes(content)
+    upload(page, file, 1200)
+    told = page.wait_for("document.querySelector('[role=alert]')?.innerText")
+    assert sentence in told and len(told) < 200 and "\n" not in told
+    assert not TRACES.search(page.text()) and str(tmp_path) not in page.text()
+    assert not page.value("document.querySelectorAll('.confidence-set').length")
+    looks_whole(page, tmp_path / "broken.png", 1200)
