@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Splits in which nobody speaks on both sides, and the check that refuses any other."""
 
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from .corpora import FOLDER
 
 
 Row = Mapping[str, Any]
@@ -88,6 +91,18 @@ def check_speaker_leak(train: Iterable[Row], test: Iterable[Row]) -> None:
             "test clips have no speaker",
             stacklevel=2,
         )
+
+
+def recording(row: Row) -> str:
+    """Names what was recorded: `CORPUS/ID` of the row itself or, in M5SER, of the source that it says again.
+
+    A user's own clip is named by its file, because two folders may use the same names.
+    """
+    if row.get("source_corpus") is not None:
+        return row["id"].rpartition("/")[0]
+    path = row["audio"]["path"]
+    own = row["corpus"] == FOLDER and path is not None
+    return f"{row['corpus']}/{os.path.abspath(path) if own else row['id']}"
 
 
 def _clip(row: Row, index: int) -> tuple[str, Any]:

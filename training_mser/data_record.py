@@ -6,14 +6,26 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from data_mser.splits import recording
+from evaluation_mser.protocols import TrainingRecord, record_of
 from processing_mser import LabelSet
 
 from .clips import Clip
 
 
-def data_record(train: Sequence[Clip], validation: Sequence[Clip], labels: LabelSet) -> dict[str, Any]:
+def data_record(
+    train: Sequence[Clip], validation: Sequence[Clip], labels: LabelSet, earlier: TrainingRecord | None = None
+) -> dict[str, Any]:
     """
     JSON-ready: the label set, training clips by emotion and language, the sources with clips and seconds, the split.
+
+    `heard` is what a test must not share (`evaluation_mser.protocols.leaks`): speakers, corpora and languages of
+    training, validation and the earlier stages, and the recordings of the clips that have no speaker.
+
+    Args:
+        train, validation: clips.
+        labels: the label set.
+        earlier: the record of the stage before.
 
     `split.sha256` names the division of speakers: of the lines `PART CORPUS SPEAKER`, sorted, where a clip without a
     speaker stands with its id in the speaker's place. Two runs with the same hash held out the same people.
@@ -50,12 +62,21 @@ def data_record(train: Sequence[Clip], validation: Sequence[Clip], labels: Label
             }
             for (corpus, translator), length in sorted(seconds.items(), key=lambda item: str(item[0]))
         ],
+        "heard": _heard([*train, *validation], earlier),
         "split": {
             "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             "speakers": {part: _speakers(own) for part, own in parts.items()},
             "clips_without_speaker": sum(clip.row["speaker"] is None for own in parts.values() for clip in own),
         },
     }
+
+
+def _heard(clips: Sequence[Clip], earlier: TrainingRecord | None) -> dict[str, list[str]]:
+    own = record_of(clip.row for clip in clips)
+    unnamed = {recording(clip.row) for clip in clips if clip.row["speaker"] is None}
+    heard = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
+    before = {name: getattr(earlier, name) or () for name in heard} if earlier is not None else {}
+    return {name: sorted({*values, *before.get(name, ())}) for name, values in heard.items()}
 
 
 def _speakers(clips: Sequence[Clip]) -> int:

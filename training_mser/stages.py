@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from data_mser.splits import SpeakerLeakError, speaker_split
 from data_mser.whole_files import whole_file
+from evaluation_mser.protocols import read_training_record
 from processing_mser import LabelSet, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
 
@@ -155,6 +156,7 @@ def train(
     model.to(arguments.device)
     data = prepare_data(rows, data_arguments)
     check_earlier_stage(model_arguments.init_from, data.validation)
+    earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
     encoder = FeatureEncoder(model, processor)
     features = clip_features(encoder, data_arguments)
     jobs = [(clip, view) for clip in data.train for view in range(data_arguments.views)]
@@ -195,7 +197,7 @@ def train(
         "validation": trainer.evaluate() if data.validation else None,
         "speakers": sorted({str(clip.row["speaker"]) for clip in data.train if clip.row["speaker"] is not None}),
         "clips": {"train": len(data.train), "validation": len(data.validation)},
-        "data": data_record(data.train, data.validation, labels),
+        "data": data_record(data.train, data.validation, labels, earlier),
         "dropped": data.dropped,
         "rejected": [rejection.reason for rejection in data.rejections],
         "parameters": parameter_counts(model),

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tests as data: for each the words, the division, what leaks are refused, and the published numbers."""
+
+import difflib
+
+from .cross_lingual import CROSS_LINGUAL, cross_lingual, named_setting
+from .folds import Fold, KFold, LeaveLanguageOut, LeaveOneOut, OfficialSplit, ProtocolError, Whole
+from .leaks import LeakReport, check_leak, without_leaks
+from .low_resource_paper import LOW_RESOURCE_PAPER
+from .mser_paper import MSER_PAPER
+from .protocol import Protocol, Published
+from .training_record import TrainingRecord, read_training_record, record_of
+
+
+PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (*MSER_PAPER, *LOW_RESOURCE_PAPER, *CROSS_LINGUAL)}
+
+
+def find_protocol(name: str) -> Protocol:
+    """A protocol of `PROTOCOLS`, or the setting that a name such as `en+pl-to-de` describes.
+
+    Raises:
+        ProtocolError: there is none; the message names the nearest.
+    """
+    found = PROTOCOLS.get(name) or named_setting(name)
+    if found is None:
+        nearest = difflib.get_close_matches(name, PROTOCOLS, n=1)
+        raise ProtocolError(
+            f"there is no protocol {name!r}{f' (did you mean {nearest[0]}?)' if nearest else ''}; run-mser protocols "
+            "lists them, and languages are written as en+pl-to-de"
+        )
+    return found
+
+
+__all__ = [
+    "PROTOCOLS",
+    "Fold",
+    "KFold",
+    "LeakReport",
+    "LeaveLanguageOut",
+    "LeaveOneOut",
+    "OfficialSplit",
+    "Protocol",
+    "ProtocolError",
+    "Published",
+    "TrainingRecord",
+    "Whole",
+    "check_leak",
+    "cross_lingual",
+    "find_protocol",
+    "named_setting",
+    "read_training_record",
+    "record_of",
+    "without_leaks",
+]

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether training has heard what a test measures: the same people, or the same recordings, translated or not.
+
+M5SER is translated from IEMOCAP, MELD and others, which are test sets too (arXiv 2503.21806, Secs. III-B and V-A; the
+paper does not say whether it left out the translations of its test clips). A translation therefore counts as its
+source, by `source_corpus` and the source's id, and its speaker is the source's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data_mser.splits import SpeakerLeakError, recording
+
+from .training_record import TrainingRecord, record_of
+
+
+Row = Mapping[str, Any]
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class LeakReport:
+    """What is on both sides of a test.
+
+    Attributes:
+        speakers: heard in training and tested.
+        recordings: tested, and heard in training as they are or in translation, by name.
+        corpora: of which training heard something, where the test is meant for models that never did (zero-shot).
+        languages: likewise.
+        clips: tested clips that one of these concerns.
+        tested: all tested clips.
+        unchecked: what could not be compared, one sentence each.
+    """
+
+    speakers: tuple[str, ...] = ()
+    recordings: tuple[str, ...] = ()
+    corpora: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    clips: int = 0
+    tested: int = 0
+    unchecked: tuple[str, ...] = ()
+
+    @property
+    def found(self) -> bool:
+        """Whether anything is on both sides."""
+        return bool(self.speakers or self.recordings or self.corpora or self.languages)
+
+    def __str__(self) -> str:
+        """One line: what is on both sides, and how many of the tested clips that concerns."""
+        if not self.found:
+            return "nothing that is tested was heard in training"
+        said = []
+        if self.corpora:
+            said.append(f"training heard the corpus {', '.join(self.corpora)}, and this test is zero-shot")
+        if self.languages:
+            said.append(f"training heard the language {', '.join(self.languages)}, which this test leaves out")
+        if self.speakers:
+            said.append(f"{len(self.speakers)} speaker(s) are in training and in test: {_some(self.speakers)}")
+        if self.recordings:
+            said.append(
+                f"{len(self.recordings)} tested recording(s), or translations of them, are in training: "
+                f"{_some(self.recordings)}"
+            )
+        return f"{'; '.join(said)}; {self.clips} of {self.tested} tested clips are concerned"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, with `found`."""
+        return {"found": self.found, **{name: _listed(value) for name, value in asdict(self).items()}}
+
+
+def check_leak(
+    training: TrainingRecord | Iterable[Row],
+    test: Sequence[Row],
+    *,
+    allow: bool = False,
+    unheard_corpora: Iterable[str] = (),
+    unheard_languages: Iterable[str] = (),
+) -> LeakReport:
+    """Refuse a test of what was heard in training.
+
+    Args:
+        training: rows, or what `read_training_record` gives.
+        test: rows.
+        allow: give the report of a leak back instead of refusing; whoever measures then marks the figures with it.
+        unheard_corpora, unheard_languages: those that a zero-shot test takes for never heard.
+
+    Returns:
+        What is on both sides, which without `allow` is nothing, and what could not be checked.
+
+    Raises:
+        SpeakerLeakError: something is on both sides.
+    """
+    record = training if isinstance(training, TrainingRecord) else record_of(training)
+    heard = record.recordings or frozenset()
+    by_speaker = [row["speaker"] in record.speakers for row in test]
+    by_recording = [not heard.isdisjoint(_names(row)) for row in test]
+    corpora = sorted(record.corpora & set(unheard_corpora))
+    languages = sorted(record.languages & set(unheard_languages))
+    concerned = [
+        any(ways) or row["corpus"] in corpora or row["language"] in languages
+        for row, *ways in zip(test, by_speaker, by_recording, strict=True)
+    ]
+    report = LeakReport(
+        speakers=tuple(sorted({row["speaker"] for row, held in zip(test, by_speaker) if held})),
+        recordings=tuple(sorted({recording(row) for row, held in zip(test, by_recording) if held})),
+        corpora=tuple(corpora),
+        languages=tuple(languages),
+        clips=sum(concerned),
+        tested=len(test),
+        unchecked=_unchecked(record, test),
+    )
+    if report.found and not allow:
+        raise SpeakerLeakError(
+            f"{report}; test on other speech, train without it, or allow the leak (--allow_leak) and have it marked"
+        )
+    return report
+
+
+def without_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bool = True) -> list[Row]:
+    """Training rows less every row and translation of the recordings held out, and less their speakers.
+
+    Args:
+        training: rows.
+        held_out: test and validation rows.
+        speakers: whether all else that these people say is left out too. A split that has the same people on both
+            sides by its design can leave out no more than recordings.
+    """
+    held = [row for rows in held_out for row in rows]
+    recordings = {name for row in held for name in _names(row)}
+    people = {row["speaker"] for row in held} - {None} if speakers else set()
+    return [row for row in training if recording(row) not in recordings and row["speaker"] not in people]
+
+
+def _names(row: Row) -> tuple[str, str]:
+    """The recording, and what a translation calls it, which knows a user's own clip by its id alone."""
+    return recording(row), f"{row['corpus']}/{row['id']}"
+
+
+def _unchecked(record: TrainingRecord, test: Sequence[Row]) -> tuple[str, ...]:
+    said = []
+    unnamed = sum(row["speaker"] is None for row in test)
+    if unnamed:
+        said.append(
+            f"{unnamed} of {len(test)} tested clips have no speaker, so whether training heard these people cannot be "
+            "checked"
+        )
+    if record.without_speaker:
+        said.append(
+            f"{record.without_speaker} training clips have no speaker, so whether their people are tested cannot be "
+            "checked"
+        )
+    if record.recordings is None and record.without_speaker:
+        said.append("the training record does not name its recordings; train again to have them compared")
+    return tuple(said)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whom and what a checkpoint has heard, from the `train_results.json` beside it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from data_mser.splits import recording
+
+
+FILE = "train_results.json"
+Row = Mapping[str, Any]
+
+
+class TrainingRecordError(ValueError):
+    """A training record that cannot be read."""
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What training heard, its validation and its earlier stages included.
+
+    Attributes:
+        speakers: of all clips; of M5SER's the speakers of their sources.
+        recordings: names of the clips that have no speaker, as `data_mser.splits.recording` gives them; None in a
+            record that was written before they were kept.
+        corpora: those of the sources of M5SER and not M5SER itself.
+        languages: ISO 639-1.
+        without_speaker: how many clips have no speaker.
+    """
+
+    speakers: frozenset[str]
+    recordings: frozenset[str] | None
+    corpora: frozenset[str]
+    languages: frozenset[str]
+    without_speaker: int
+
+
+def record_of(rows: Iterable[Row]) -> TrainingRecord:
+    """The record of rows that are at hand; it names every recording, whether its speaker is known or not."""
+    rows = list(rows)
+    return TrainingRecord(
+        speakers=frozenset(row["speaker"] for row in rows if row["speaker"] is not None),
+        recordings=frozenset(map(recording, rows)),
+        corpora=frozenset(row.get("source_corpus") or row["corpus"] for row in rows),
+        languages=frozenset(row["language"] for row in rows if row["language"]),
+        without_speaker=sum(row["speaker"] is None for row in rows),
+    )
+
+
+def read_training_record(model: str | PathLike) -> TrainingRecord | None:
+    """The record of a model's folder; None where there is none, as beside a model of the Hub.
+
+    Raises:
+        TrainingRecordError: the file is damaged.
+    """
+    file = Path(model).expanduser() / FILE
+    if not file.is_file():
+        return None
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        data = results["data"]
+        heard = data.get("heard", {})
+        return TrainingRecord(
+            speakers=frozenset([*results["speakers"], *heard.get("speakers", [])]),
+            recordings=frozenset(heard["recordings"]) if heard else None,
+            corpora=frozenset([*heard.get("corpora", []), *(source["corpus"] for source in data["sources"])]),
+            languages=frozenset([*heard.get("languages", []), *data["languages"]]),
+            without_speaker=len(heard["recordings"]) if heard else data["split"]["clips_without_speaker"],
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise TrainingRecordError(
+            f"{file}: is not what run-mser train writes, so leaks cannot be checked; copy the model's folder again"
+        ) from None

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint's record, as training writes it and as evaluation reads it."""
+
+import json
+
+import pytest
+from protocol_rows import row, translated
+
+from data_mser.splits import SpeakerLeakError
+from evaluation_mser.protocols import check_leak, read_training_record
+from evaluation_mser.protocols.training_record import TrainingRecordError
+from processing_mser import label_set
+from training_mser.clips import Clip
+from training_mser.data_record import data_record
+
+
+def clips(*rows):
+    return [Clip(one, one["emotion"], one["id"], 2.0) for one in rows]
+
+
+def write(folder, train, validation=(), earlier=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    data = data_record(train, list(validation), label_set("four"), earlier)
+    speakers = sorted({clip.row["speaker"] for clip in train} - {None})
+    (folder / "train_results.json").write_text(json.dumps({"speakers": speakers, "data": data}))
+    return read_training_record(folder)
+
+
+def test_speakers_of_training_of_validation_and_of_the_stage_before_are_all_known(tmp_path):
+    first = write(tmp_path / "first", clips(row(0, "ravdess", "1", "sad"), row(1, "resd", None, "sad")))
+    second = write(
+        tmp_path / "second", clips(translated(row(0, "iemocap", "2", "sad"))), clips(row(0, "nemo", "3", "sad")), first
+    )
+    assert second.speakers == {"ravdess-1", "iemocap-2", "nemo-3"}
+    assert second.corpora == {"ravdess", "resd", "iemocap", "nemo"}
+    assert second.languages == {"en", "ru", "fr", "pl"}
+    assert second.recordings == {"resd/clip1"} and second.without_speaker == 1
+    for tested in (row(9, "ravdess", "1", "angry"), row(9, "nemo", "3", "angry"), row(1, "resd", None, "sad")):
+        with pytest.raises(SpeakerLeakError):
+            check_leak(second, [tested])
+    assert not check_leak(second, [row(9, "ravdess", "4", "angry"), row(2, "resd", None, "sad")]).found
+
+
+def test_an_older_record_says_that_it_does_not_name_its_recordings(tmp_path):
+    write(tmp_path, clips(row(0, "ravdess", "1", "sad"), row(1, "resd", None, "sad")))
+    results = json.loads((tmp_path / "train_results.json").read_text())
+    del results["data"]["heard"]
+    (tmp_path / "train_results.json").write_text(json.dumps(results))
+    record = read_training_record(tmp_path)
+    assert (record.speakers, record.corpora, record.recordings) == ({"ravdess-1"}, {"ravdess", "resd"}, None)
+    report = check_leak(record, [row(1, "resd", None, "sad")])
+    assert not report.found
+    assert any("does not name its recordings" in said for said in report.unchecked)
+
+
+def test_no_record_is_none_and_a_damaged_one_is_an_error(tmp_path):
+    assert read_training_record(tmp_path) is None
+    assert read_training_record("owner/name-on-the-hub") is None
+    for text in ("{", "[]", '{"speakers": []}'):
+        (tmp_path / "train_results.json").write_text(text)
+        with pytest.raises(TrainingRecordError, match=r"train_results\.json: is not what run-mser train writes"):
+            read_training_record(tmp_path)

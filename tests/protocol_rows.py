@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows enough for any protocol: ten people in five sessions, three splits, and one M5SER translation of a row."""
+
+from itertools import count
+
+from data_mser.corpora import CORPORA
+from data_mser.schema import new_row
+from evaluation_mser.protocols import Protocol
+
+
+WITHOUT_SPEAKERS = ("resd",)
+
+
+def row(number: int, corpus: str, speaker: str | None, emotion: str, split: str | None = None, **more):
+    """A clip of two seconds."""
+    own = new_row(
+        id=f"clip{number}",
+        path=f"/data/{corpus}/clip{number}.wav",
+        corpus=corpus,
+        emotion=emotion,
+        language=CORPORA[corpus].language if corpus in CORPORA else "en",
+        speaker=speaker and f"{corpus}-{speaker}",
+        gender=None if speaker is None else "female" if int(speaker) % 2 else "male",
+        duration=2.0,
+        split=split,
+    )
+    return own | more
+
+
+def rows_for(protocol: Protocol):
+    """For each corpus ten speakers with a clip of each word, and of one emotion that the protocol does not know.
+
+    In MELD's and RESD's manner everybody is in every split, in IEMOCAP's two in each session.
+    """
+    number, rows = count(), []
+    for corpus in protocol.corpora:
+        for speaker in range(10):
+            for index, emotion in enumerate((*protocol.words, "frustrated")):
+                split = f"session{speaker // 2 + 1}" if corpus == "iemocap" else ("train", "dev", "test")[index % 3]
+                name = None if corpus in WITHOUT_SPEAKERS else str(speaker)
+                rows.append(row(next(number), corpus, name, emotion, split))
+    return rows
+
+
+def translated(source, language: str = "fr", **more):
+    """The row of M5SER for a row."""
+    identity = f"{source['corpus']}/{source['id']}/{language}"
+    own = source | {"id": identity, "audio": {"bytes": b"", "path": f"{identity}.flac"}, "corpus": "m5ser"}
+    own |= {"language": language, "split": "train", "source_id": source["id"], "source_corpus": source["corpus"]}
+    return own | {"translator": "echo"} | more
