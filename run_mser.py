@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": ("commands_mser.evaluate", "measure a model on labelled corpora"),
     "predict": ("commands_mser.predict", "name the emotion in audio files or folders"),
     "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),
+    "protocols": ("commands_mser.protocols", "list the papers' tests, or show one with its published numbers"),
     "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
     "push": ("commands_mser.push", "publish a trained model on the Hugging Face Hub"),
     "space": ("commands_mser.space", "serve a page to try a model on in the browser"),

@@ -3,10 +3,12 @@
 
 import difflib
 
+from .comparison import comparison, comparison_table
 from .cross_lingual import CROSS_LINGUAL, cross_lingual, named_setting
 from .folds import Fold, KFold, LeaveLanguageOut, LeaveOneOut, OfficialSplit, ProtocolError, Whole
 from .leaks import LeakReport, check_leak, without_leaks
 from .low_resource_paper import LOW_RESOURCE_PAPER
+from .measurement import Measurement, check_model, measurement
 from .mser_paper import MSER_PAPER
 from .protocol import Protocol, Published
 from .training_record import TrainingRecord, read_training_record, record_of
@@ -38,6 +40,7 @@ __all__ = [
     "LeakReport",
     "LeaveLanguageOut",
     "LeaveOneOut",
+    "Measurement",
     "OfficialSplit",
     "Protocol",
     "ProtocolError",
@@ -45,8 +48,12 @@ __all__ = [
     "TrainingRecord",
     "Whole",
     "check_leak",
+    "check_model",
+    "comparison",
+    "comparison_table",
     "cross_lingual",
     "find_protocol",
+    "measurement",
     "named_setting",
     "read_training_record",
     "record_of",
