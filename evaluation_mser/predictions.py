@@ -152,6 +152,20 @@ class Predictions:
             other.subset(np.array([there[key] for key in shared])),
         )
 
+    @classmethod
+    def shared(cls, systems: Sequence["Predictions"]) -> list["Predictions"]:
+        """The answers of several systems for the clips that all of them have, in the order of the first.
+
+        Raises:
+            PredictionsError: no system, or as for `align`.
+        """
+        if not systems:
+            raise PredictionsError("no predictions to compare; give at least one")
+        first = systems[0]
+        for system in systems[1:]:
+            first, _ = first.align(system)
+        return [first, *(first.align(system)[1] for system in systems[1:])]
+
     def _positions(self) -> dict[tuple[str, str], int]:
         positions = {key: index for index, key in enumerate(zip(self.corpora, self.ids, strict=True))}
         if len(positions) < len(self):

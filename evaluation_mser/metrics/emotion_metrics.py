@@ -2,14 +2,14 @@
 """The figures of speech emotion recognition, from one table of counts.
 
 The field's names: WA (weighted accuracy) is plain accuracy, UA (unweighted accuracy) the mean of the per-class
-recalls, WF1 the F1 averaged by support. UA and macro-F1 average over the labels that occur in the references: a class
-without a single clip has no recall, and a zero in its place would punish a model for what the corpus lacks.
+recalls, WF1 the F1 averaged by support. UA and macro-F1 average over the labels that occur in the references.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from evaluation_mser.metrics.count_figures import count_figures
 from processing_mser.emotions_mser import UNPARSED
 
 
@@ -63,24 +63,13 @@ def emotion_metrics(references: Sequence[str], predictions: Sequence[str | None]
     """
     labels = tuple(labels)
     counts = _counts(references, predictions, labels)
-    confusion, unparsed = counts[:, :-1], counts[:, -1]
-    correct, support, predicted = np.diag(confusion), counts.sum(axis=1), confusion.sum(axis=0)
-    n, supported = int(support.sum()), support > 0
-    # The maxima only keep 0 / 0 apart: a class never predicted has precision 0, and one without support is left out.
-    recall = correct / np.maximum(support, 1)
-    precision = correct / np.maximum(predicted, 1)
-    f1 = 2 * correct / np.maximum(support + predicted, 1)
+    figures, support = count_figures(counts), counts.sum(axis=1)
     return {
-        "WA": float(correct.sum() / n),
-        "UA": float(recall[supported].mean()),
-        "WF1": float((f1 * support).sum() / n),
-        "macro_F1": float(f1[supported].mean()),
-        "precision": float((precision * support).sum() / n),
-        "unparsed": float(unparsed.sum() / n),
-        "n": n,
-        "supported_labels": int(supported.sum()),
-        "recall": {word: float(recall[i]) if supported[i] else None for i, word in enumerate(labels)},
+        **{name: float(figures[name]) for name in ("WA", "UA", "WF1", "macro_F1", "precision", "unparsed")},
+        "n": int(support.sum()),
+        "supported_labels": int((support > 0).sum()),
+        "recall": {word: float(figures["recall"][i]) if support[i] else None for i, word in enumerate(labels)},
         "support": {word: int(support[i]) for i, word in enumerate(labels)},
-        "confusion": confusion.tolist(),
-        "confusion_unparsed": unparsed.tolist(),
+        "confusion": counts[:, :-1].tolist(),
+        "confusion_unparsed": counts[:, -1].tolist(),
     }
