@@ -105,6 +105,11 @@ def recording(row: Row) -> str:
     return f"{row['corpus']}/{os.path.abspath(path) if own else row['id']}"
 
 
+def recording_names(row: Row) -> tuple[str, str]:
+    """The recording of a row, and what its translations call it, which know a user's own clip by its id alone."""
+    return recording(row), f"{row['corpus']}/{row['id']}"
+
+
 def _clip(row: Row, index: int) -> tuple[str, Any]:
     """The clip; of M5SER its source, which the id names before the language: translations keep the voice."""
     return ("clip", index if row.get("source_corpus") is None else row["id"].rpartition("/")[0])

@@ -14,7 +14,8 @@ from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
-from data_mser.splits import SpeakerLeakError, speaker_split
+from data_mser.m5ser.schema import M5SER_CORPUS
+from data_mser.splits import SpeakerLeakError, recording_names, speaker_split
 from data_mser.whole_files import whole_file
 from evaluation_mser.protocols import read_training_record
 from processing_mser import LabelSet, label_set
@@ -75,7 +76,8 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     Rows of a stage to clips, split by speaker.
 
     Each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in stage 1 is
-    still held out in stage 2, whatever other corpora are given there.
+    still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes where its
+    source's speaker went.
 
     Raises:
         ValueError: nothing is left to train on or to validate on.
@@ -88,17 +90,19 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     parts: dict[str, list[Row]] = {"training": []}
     if arguments.validation_fraction != 0:
         parts["validation"] = []
-    corpora = list(dict.fromkeys(row["corpus"] for row in labelled))
+    corpora = sorted(dict.fromkeys(row["corpus"] for row in labelled), key=lambda corpus: corpus == M5SER_CORPUS)
+    sides: dict[str, str] = {}
     for corpus in corpora:
-        own = [row for row in labelled if row["corpus"] == corpus]
+        rows_of_it = [row for row in labelled if row["corpus"] == corpus]
+        own = [row for row in rows_of_it if _voices(row)[0] not in sides]
         # A single voice cannot be divided; the other corpora validate.
         single = len(corpora) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1
-        if single or "validation" not in parts:
-            parts["training"] += own
-            continue
-        held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
-        for part, chosen in zip(parts.values(), held, strict=True):
-            part += chosen
+        if own and not single and "validation" in parts:
+            held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
+            placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
+            sides |= {voice: name for row, name in placed for voice in _voices(row)}
+        for row in rows_of_it:
+            parts[sides.get(_voices(row)[0], "training")].append(row)
     clips: dict[str, list[Clip]] = {"training": [], "validation": []}
     rejections: list[Rejection] = []
     for name, part in parts.items():
@@ -112,6 +116,11 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         clips[name], unusable = index_clips(chosen, labels)
         rejections += unusable
     return TrainingData(clips["training"], clips["validation"], dict(dropped), rejections)
+
+
+def _voices(row: Row) -> tuple[str, ...]:
+    """The speaker, or of a clip without one the names of its recording, which its translations share."""
+    return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
 
 
 def training_objectives(arguments: MSERTrainingArguments) -> dict[str, tuple[float, Objective]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from data_mser.splits import SpeakerLeakError, recording
+from data_mser.splits import SpeakerLeakError, recording, recording_names
 
 from .training_record import TrainingRecord, record_of
 
@@ -94,7 +94,7 @@ def check_leak(
     record = training if isinstance(training, TrainingRecord) else record_of(training)
     heard = record.recordings or frozenset()
     by_speaker = [row["speaker"] in record.speakers for row in test]
-    by_recording = [not heard.isdisjoint(_names(row)) for row in test]
+    by_recording = [not heard.isdisjoint(recording_names(row)) for row in test]
     corpora = sorted(record.corpora & set(unheard_corpora))
     languages = sorted(record.languages & set(unheard_languages))
     concerned = [
@@ -127,14 +127,9 @@ def without_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: b
             sides by its design can leave out no more than recordings.
     """
     held = [row for rows in held_out for row in rows]
-    recordings = {name for row in held for name in _names(row)}
+    recordings = {name for row in held for name in recording_names(row)}
     people = {row["speaker"] for row in held} - {None} if speakers else set()
     return [row for row in training if recording(row) not in recordings and row["speaker"] not in people]
-
-
-def _names(row: Row) -> tuple[str, str]:
-    """The recording, and what a translation calls it, which knows a user's own clip by its id alone."""
-    return recording(row), f"{row['corpus']}/{row['id']}"
 
 
 def _unchecked(record: TrainingRecord, test: Sequence[Row]) -> tuple[str, ...]:

@@ -159,6 +159,25 @@ def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
         train(rows, *recipe("--stage", "1"))
 
 
+def test_a_translation_is_on_the_side_of_its_source(tones: Path, recipe):
+    _, arguments, _ = recipe()
+    rows = read_corpus("folder", tones).rows
+    # Of every second clip, so that a split of the translations alone would choose other people.
+    made = [
+        {**row, "id": f"folder/{row['id']}/fr", "corpus": "m5ser", "source_corpus": "folder", "source_id": row["id"]}
+        for row in rows[::2]
+    ]
+    for speakers in (lambda row: row["speaker"], lambda row: None):
+        human, synthetic = ([{**row, "speaker": speakers(row)} for row in side] for side in (rows, made))
+        alone, beside = prepare_data(human, arguments), prepare_data([*synthetic, *human], arguments)
+        for part in ("train", "validation"):
+            sources = {clip.row["id"] for clip in getattr(alone, part)}
+            kept = [clip.row for clip in getattr(beside, part)]
+            assert {row["id"] for row in kept if row["corpus"] == "folder"} == sources
+            translations = {row["source_id"] for row in kept if row["corpus"] == "m5ser"}
+            assert translations == sources & {row["source_id"] for row in synthetic} != set()
+
+
 def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
