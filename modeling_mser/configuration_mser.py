@@ -84,6 +84,11 @@ class MSERConfig(PreTrainedConfig):
         self.used_encoder_layers  # noqa: B018 - a wrong `encoder_layers` is refused here, not in the first forward
 
     @property
+    def emotion_embedding_size(self) -> int:
+        """Of the `emotion_embedding` that the model returns."""
+        return self.qformer_config.hidden_size
+
+    @property
     def used_encoder_layers(self) -> tuple[int, ...]:
         """The encoder layers that the Q-Former sees, sorted; raises `ValueError` on an impossible choice."""
         depth = self.audio_config.encoder_layers

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from transformers import TrainingArguments
 
+from .objectives import ObjectiveError, check_objectives
+
 
 @dataclass
 class ModelArguments:
@@ -120,7 +122,8 @@ class MSERTrainingArguments(TrainingArguments):
 
     > Parameters that control the loss
 
-    The paper gives none of w1, w2, m and lambda; docs/paper.md has the measurement behind these defaults.
+    The paper gives none of w1, w2, m and lambda; docs/paper.md has the measurement behind these defaults. `objectives`
+    names other terms in the contrast's place or beside it, with their weights and options (docs/objectives.md).
 
     > Changed defaults
 
@@ -134,6 +137,14 @@ class MSERTrainingArguments(TrainingArguments):
     contrast_margin: float = field(default=0.0, metadata={"help": "Margin m of Eq. (1), a cosine."})
     contrast_reduction: Literal["mean", "sum"] = field(
         default="mean", metadata={"help": "Mean over the ordered pairs of a batch, or their sum as in the paper."}
+    )
+    objectives: dict | None = None
+    without: list[str] = field(
+        default_factory=list, metadata={"help": "Objectives of the recipe to leave out, for an ablation."}
+    )
+    objective_learning_rate: float | None = field(
+        default=None,
+        metadata={"help": "Learning rate of what objectives train of their own; without, that of the model."},
     )
     balance: Literal["none", "emotion", "emotion_language"] = field(
         default="emotion_language",
@@ -177,6 +188,7 @@ class MSERTrainingArguments(TrainingArguments):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True
         super().__post_init__()
+        check_objectives(self.objective_section)
         if self.average_from is not None:
             if not 0 <= self.average_from < 1:
                 raise ValueError(f"average_from is {self.average_from}; give a part of training, from 0 to below 1")
@@ -185,3 +197,41 @@ class MSERTrainingArguments(TrainingArguments):
         # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.
         if not torch.accelerator.is_available():
             self.dataloader_pin_memory = False
+
+    @property
+    def objective_section(self) -> dict[str, dict[str, Any] | None]:
+        """
+        Every objective of the run by name, with its options: those of `objectives`, or the contrast of Eq. (1) alone.
+        What `contrast_*` says is said of `margin_contrast`.
+
+        Raises:
+            ObjectiveError: one thing is said in two ways, or of an objective that is not there.
+        """
+        said = {
+            name.removeprefix("contrast_"): getattr(self, name)
+            for name in self.__dataclass_fields__
+            if name.startswith("contrast_")
+        }
+        changed = {
+            option: value
+            for option, value in said.items()
+            if value != self.__dataclass_fields__[f"contrast_{option}"].default
+        }
+        section = {"margin_contrast": {}} if self.objectives is None else dict(self.objectives)
+        margin = section["margin_contrast"] or {} if "margin_contrast" in section else None
+        for option, value in changed.items():
+            if margin is None and (option, value) != ("weight", 0):
+                raise ObjectiveError(f"contrast_{option} is set, but objectives does not name margin_contrast; add it")
+            if margin is not None and margin.get(option, value) != value:
+                raise ObjectiveError(
+                    f"contrast_{option} is {value} and objectives says {option} {margin[option]} of margin_contrast; "
+                    "say it once"
+                )
+        if margin is not None:
+            section["margin_contrast"] = said | margin
+        for name in self.without:
+            if name not in section:
+                there = ", ".join(section) or "none"
+                raise ObjectiveError(f"without: {name!r} is not among the objectives of this run ({there})")
+            del section[name]
+        return section

@@ -14,6 +14,7 @@ from processing_mser.augmentation_mser import WaveformAugmenter
 
 from .clips import Clip, Rejection
 from .feature_cache import FeatureCache
+from .objectives import UNKNOWN, TrainingFacts
 
 
 ENCODING_BATCH = 16
@@ -141,10 +142,20 @@ class EmotionDataset(torch.utils.data.Dataset):
         features: where their features come from.
         label_set: of the task.
         views: of each clip.
+        facts: by which languages and speakers are numbered for the objectives; all are unknown without.
     """
 
-    def __init__(self, clips: Sequence[Clip], features: ClipFeatures, label_set: LabelSet, views: int = 1):
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        features: ClipFeatures,
+        label_set: LabelSet,
+        views: int = 1,
+        facts: TrainingFacts | None = None,
+    ):
         self.clips, self.features, self.label_set, self.views = list(clips), features, label_set, views
+        self.languages = {} if facts is None else {name: index for index, name in enumerate(facts.languages)}
+        self.speakers = {} if facts is None else {name: index for index, name in enumerate(facts.speakers)}
 
     def __len__(self) -> int:
         return len(self.clips) * self.views
@@ -155,13 +166,15 @@ class EmotionDataset(torch.utils.data.Dataset):
             "features": self.features(clip, index % self.views),
             "emotion": clip.emotion,
             "emotion_label": self.label_set.index(clip.emotion),
+            "language_label": self.languages.get(clip.row["language"], UNKNOWN),
+            "speaker_label": self.speakers.get(clip.row["speaker"], UNKNOWN),
         }
 
 
 class EmotionCollator:
     """
     Items to a padded batch: features with their mask, `[bos, audio x K, prompt, emotion, eos]` with its labels, and
-    `emotion_labels` `(batch_size,)` for the contrast.
+    `emotion_labels`, `language_labels`, `speaker_labels` `(batch_size,)` for the objectives.
 
     Args:
         processor: builds the text.
@@ -181,4 +194,5 @@ class EmotionCollator:
         names = ("encoder_states", "encoder_mask") if self.encoded else ("input_features", "input_features_mask")
         batch = self.processor.encode_text(len(items), [item["emotion"] for item in items])
         batch |= {names[0]: padded.movedim(1, axis), names[1]: mask}
-        return batch | {"emotion_labels": torch.tensor([item["emotion_label"] for item in items])}
+        kinds = ("emotion", "language", "speaker")
+        return batch | {f"{kind}_labels": torch.tensor([item[f"{kind}_label"] for item in items]) for kind in kinds}

@@ -41,6 +41,8 @@ def describe_run(
     settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
     settings |= {name: stock[name] for name in own}
     aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
+    # Left out where they are not used, so that a run begun before they were there is still known as the same.
+    aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
     settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
     return json.loads(

@@ -3,7 +3,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,10 @@ from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model, parameter_counts
 from .model_card import write_model_card
-from .objectives import MarginContrast
+from .objectives import TrainingFacts, build_objectives
 from .progress import TrainingProgress
 from .run_record import RESULTS, claim, describe_run, finished_results
-from .trainer import MSERTrainer, Objective
+from .trainer import MSERTrainer
 
 
 ENGLISH = "en"
@@ -123,17 +123,18 @@ def _voices(row: Row) -> tuple[str, ...]:
     return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
 
 
-def training_objectives(arguments: MSERTrainingArguments) -> dict[str, tuple[float, Objective]]:
-    """The objectives beside the language-model loss, with their weights."""
-    if arguments.contrast_weight == 0:
-        return {}
-    contrast = MarginContrast(
-        positive_weight=arguments.contrast_positive_weight,
-        negative_weight=arguments.contrast_negative_weight,
-        margin=arguments.contrast_margin,
-        reduction=arguments.contrast_reduction,
+def training_facts(embedding_size: int, clips: Sequence[Clip]) -> TrainingFacts:
+    """What the objectives have to know of the model and of the clips that are trained on."""
+
+    def stated(values: Iterable[str | None]) -> list[str]:
+        return sorted({value for value in values if value is not None})
+
+    return TrainingFacts(
+        embedding_size,
+        emotions=stated(clip.emotion for clip in clips),
+        languages=stated(clip.row["language"] for clip in clips),
+        speakers=stated(clip.row["speaker"] for clip in clips),
     )
-    return {"contrast": (arguments.contrast_weight, contrast)}
 
 
 def train(
@@ -165,6 +166,8 @@ def train(
     model.to(arguments.device)
     data = prepare_data(rows, data_arguments)
     check_earlier_stage(model_arguments.init_from, data.validation)
+    facts = training_facts(model.config.emotion_embedding_size, data.train)
+    objectives = build_objectives(arguments.objective_section, facts)
     earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
     encoder = FeatureEncoder(model, processor)
     features = clip_features(encoder, data_arguments)
@@ -190,9 +193,9 @@ def train(
         model=model,
         args=arguments,
         label_set=labels,
-        objectives=training_objectives(arguments),
+        objectives=objectives,
         processing_class=processor,
-        train_dataset=EmotionDataset(data.train, features, labels, data_arguments.views),
+        train_dataset=EmotionDataset(data.train, features, labels, data_arguments.views, facts),
         eval_dataset=EmotionDataset(data.validation, features, labels) if data.validation else None,
         data_collator=EmotionCollator(processor, encoded=encoder.encodes),
     )

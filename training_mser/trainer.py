@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`MSERTrainer`: the language-model loss with contrastive objectives beside it, judged by unweighted accuracy."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,25 +18,25 @@ from processing_mser.augmentation_mser import mask_features
 from .arguments import MSERTrainingArguments
 from .checkpoints import WholeCheckpoints
 from .dataset import EmotionDataset
+from .objective_parameters import ObjectiveParameters
+from .objectives import Objective, ObjectiveBatch
 from .run_record import stopped_early
 from .samplers import BalancedSampler
 from .weight_average import WeightAverage
 
 
-Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
 class MSERTrainer(WholeCheckpoints):
     """
-    Eqs. (2) and (3) of arXiv:2503.21806: `sum of weight * objective(emotion embeddings, emotions) + lambda * L_ce`.
+    Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
+    objective(emotion embeddings, labels) + lambda * L_ce`.
 
     Evaluation scores the label set's words after the prompt alone, as recognition does, and never shows the model the
     answer. Each term of the loss is logged apart as `loss_<name>`.
 
     Args:
         label_set: of the task.
-        objectives: name to (weight, objective); an objective takes emotion embeddings `(batch_size, hidden_size)` and
-            labels `(batch_size,)` of this process and gathers the others' itself.
+        objectives: name to (weight, objective). What they train of their own is trained along, with the model's
+            optimiser, and is no part of the model that is saved.
         processing_class: the `MSERProcessor`, saved with each checkpoint.
         kwargs: as for `Trainer`.
     """
@@ -58,6 +58,12 @@ class MSERTrainer(WholeCheckpoints):
         self.candidate_ids = processing_class.candidate_ids(label_set.words)
         self._terms: dict[str, list[torch.Tensor]] = {}
         self.average = None if self.args.average_from is None else WeightAverage(self.model)
+        self.objective_parameters = ObjectiveParameters(
+            {name: objective.to(self.args.device) for name, (_, objective) in self.objectives.items()},
+            self.accelerator,
+            self.args.max_grad_norm,
+        )
+        self.add_callback(self.objective_parameters)
 
     def train_or_resume(self, checkpoint: str | None) -> None:
         """
@@ -88,11 +94,12 @@ class MSERTrainer(WholeCheckpoints):
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
         """The weighted sum of all terms, a mean over this micro-batch; the Trainer divides it by their number."""
         inputs = dict(inputs)
-        emotion_labels = inputs.pop("emotion_labels")
+        batch = ObjectiveBatch(*(inputs.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")))
         outputs = model(**self._masked(inputs))
         terms = {"ce": (self.args.ce_weight, outputs.loss)}
         for name, (weight, objective) in self.objectives.items():
-            terms[name] = (weight, objective(outputs.emotion_embedding, emotion_labels))
+            objective.progress = self.state.global_step / max(self.state.max_steps, 1)
+            terms[name] = (weight, objective(outputs.emotion_embedding, batch))
         for name, (_, value) in terms.items():
             self._terms.setdefault(f"loss_{name}", []).append(value.detach())
         loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
@@ -106,14 +113,30 @@ class MSERTrainer(WholeCheckpoints):
                 self.average.update()
         return super().training_step(*args, **kwargs)
 
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """As the stock method, with a group for what the objectives train of their own."""
+        made = self.optimizer is None
+        optimizer = super().create_optimizer(model)
+        if made and self.objective_parameters.parameters:
+            rate, decay = self.args.objective_learning_rate, self.args.weight_decay
+            own = {"params": self.objective_parameters.parameters, "weight_decay": decay}
+            optimizer.add_param_group(own | ({} if rate is None else {"lr": rate}))
+        return optimizer
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        if self.average is not None and self.args.should_save:
+        if not self.args.should_save:
+            return
+        self.objective_parameters.save(output_dir)
+        if self.average is not None:
             self.average.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
-        if self.average is not None and checkpoint is not None:
+        if checkpoint is None:
+            return
+        self.objective_parameters.load(checkpoint)
+        if self.average is not None:
             self.average.load(checkpoint)
 
     def _masked(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

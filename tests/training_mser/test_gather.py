@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The contrast over two gloo processes against one process on the joined batch, uneven last batch included."""
+"""The objectives over two gloo processes against one process on the joined batch, uneven last batch included."""
 
 from pathlib import Path
 
 import torch
+from objective_batches import labelled
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
-from training_mser.objectives import MarginContrast
+from training_mser.objectives import (
+    MarginContrast,
+    Objective,
+    SpeakerAdversarial,
+    SpeakerContrast,
+    SupervisedContrast,
+)
 
 
-EMOTIONS = torch.tensor([0, 1, 0, 2, 1, 1, 2, 0, 0])
+EMOTIONS = [0, 1, 0, 2, 1, 1, 2, 0, -1]
+LANGUAGES = [0, 0, 1, 1, 0, 1, 1, 0, 0]
+SPEAKERS = [0, 0, 1, 2, 2, -1, 1, 0, 1]
 
 
 def network() -> nn.Module:
@@ -18,39 +27,54 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 5))
 
 
+def objectives() -> dict[str, Objective]:
+    torch.manual_seed(2)
+    made = {
+        "margin": MarginContrast(margin=0.2),
+        "supervised": SupervisedContrast(5, cross_language_weight=2.0, projection_size=4),
+        "speaker": SpeakerContrast(5, projection_size=3),
+        "adversarial": SpeakerAdversarial(5, num_speakers=3, hidden_size=8),
+    }
+    made["adversarial"].progress = 0.3
+    return made
+
+
 def inputs() -> torch.Tensor:
     return torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
 
 
-def gradients(module: nn.Module) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("module."): parameter.grad for name, parameter in module.named_parameters()}
+def outcome(model: nn.Module, objective: Objective, rows: slice) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The loss, and the gradients of the model and of what the objective trains of its own."""
+    model.zero_grad()
+    labels = labelled(EMOTIONS[rows], LANGUAGES[rows], SPEAKERS[rows])
+    loss = objective(model(inputs()[rows]), labels)
+    loss.backward()
+    parameters = [*model.named_parameters(), *objective.named_parameters(prefix="objective")]
+    return loss.detach(), {name.removeprefix("module."): value.grad.clone() for name, value in parameters}
 
 
 def worker(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    model = nn.parallel.DistributedDataParallel(network())
     results = {}
     # Even batches, then a last batch of seven rows against two.
-    for name, sizes in (("even", (4, 4)), ("uneven", (7, 2))):
-        model.zero_grad()
+    for sizes in ((4, 4), (7, 2)):
         rows = slice(0, sizes[0]) if rank == 0 else slice(sizes[0], sum(sizes))
-        loss = MarginContrast(margin=0.2)(model(inputs()[rows]), EMOTIONS[rows])
-        loss.backward()
-        results[name] = (loss.detach(), {key: value.clone() for key, value in gradients(model).items()})
+        for name, objective in objectives().items():
+            results[name, sum(sizes)] = outcome(nn.parallel.DistributedDataParallel(network()), objective, rows)
     torch.save(results, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
 
 def test_two_processes_give_the_gradient_of_one_on_the_joined_batch(tmp_path: Path):
     multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
-    for name, size in (("even", 8), ("uneven", 9)):
-        model = network()
-        loss = MarginContrast(margin=0.2)(model(inputs()[:size]), EMOTIONS[:size])
-        loss.backward()
-        assert loss > 0.05
-        for rank in (0, 1):
-            found_loss, found = torch.load(tmp_path / f"rank{rank}.pt")[name]
-            torch.testing.assert_close(found_loss, loss.detach(), atol=1e-6, rtol=0)
-            for key, gradient in gradients(model).items():
-                torch.testing.assert_close(found[key], gradient, atol=1e-5, rtol=0)
+    for size in (8, 9):
+        for name, objective in objectives().items():
+            loss, gradients = outcome(network(), objective, slice(0, size))
+            assert loss.abs() > 0.05
+            for rank in (0, 1):
+                found_loss, found = torch.load(tmp_path / f"rank{rank}.pt")[name, size]
+                torch.testing.assert_close(found_loss, loss, atol=1e-6, rtol=1e-6)
+                assert found.keys() == gradients.keys()
+                for key, gradient in gradients.items():
+                    torch.testing.assert_close(found[key], gradient, atol=1e-5, rtol=0)

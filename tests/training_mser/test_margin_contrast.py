@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from objective_batches import labelled
 
 from training_mser.objectives import MarginContrast
 
@@ -29,7 +30,7 @@ def test_values_and_gradients_equal_the_double_loop(margin: float, emotions: lis
     ours = torch.randn(6, 8, dtype=torch.float64).float().requires_grad_()
     theirs = ours.detach().double().requires_grad_()
     for reduction, scale in (("sum", 1.0), ("mean", 1 / 36)):
-        loss = MarginContrast(1.5, 0.7, margin, reduction)(ours, labels)
+        loss = MarginContrast(1.5, 0.7, margin, reduction)(ours, labelled(emotions=labels))
         expected = scale * double_loop(theirs, labels, 1.5, 0.7, margin)
         torch.testing.assert_close(loss.double(), expected, atol=1e-5, rtol=1e-5)
         (found,) = torch.autograd.grad(loss, ours)
@@ -44,17 +45,23 @@ def test_a_case_worked_by_hand():
     # Ordered pairs: (0,1), (1,0): 2 * (1 - 0.5) each; (0,2), (2,0): max(0, 0 - 0.5) = 0;
     # (1,2), (2,1): cos 30 - 0.5 each; a vector with itself costs nothing.
     expected = 2 * 2 * 0.5 + 2 * (math.sqrt(3) / 2 - 0.5)
-    loss = MarginContrast(2.0, 1.0, 0.5, "sum")(embeddings, torch.tensor([4, 4, 7]))
+    loss = MarginContrast(2.0, 1.0, 0.5, "sum")(embeddings, labelled(emotions=[4, 4, 7]))
     assert loss.item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_half_precision_and_a_batch_of_one_stay_finite():
-    loss = MarginContrast()(torch.randn(4, 8).half(), torch.tensor([0, 0, 1, 1]))
+    loss = MarginContrast()(torch.randn(4, 8).half(), labelled(emotions=[0, 0, 1, 1]))
     assert loss.dtype == torch.float32 and torch.isfinite(loss)
     alone = torch.randn(1, 8, requires_grad=True)
-    loss = MarginContrast()(alone, torch.tensor([2]))
+    loss = MarginContrast()(alone, labelled(emotions=[2]))
     loss.backward()
     assert loss.item() == 0 and torch.isfinite(alone.grad).all()
+
+
+def test_a_clip_without_an_emotion_is_left_out():
+    embeddings = torch.randn(5, 8, dtype=torch.float64)
+    found = MarginContrast()(embeddings, labelled(emotions=[0, -1, 1, -1, 0]))
+    torch.testing.assert_close(found, MarginContrast()(embeddings[[0, 2, 4]], labelled(emotions=[0, 1, 0])))
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from training_mser.clips import Rejection, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
-from training_mser.objectives import MarginContrast
-from training_mser.stages import prepare_data, stage_rows, train, training_objectives, without
+from training_mser.objectives import MarginContrast, ObjectiveBatch, build_objectives
+from training_mser.stages import prepare_data, stage_rows, train, training_facts, without
 from training_mser.trainer import MSERTrainer
 
 
@@ -35,12 +35,13 @@ def parts(tones: Path, recipe):
         clips, _ = index_clips(rows, LABELS)
         features = ClipFeatures(FeatureEncoder(model, processor), data_arguments.cache_dir, data_arguments.cache_gb)
         features.prepare([(clip, 0) for clip in clips])
-        dataset = EmotionDataset(clips, features, LABELS)
+        facts = training_facts(model.config.emotion_embedding_size, clips)
+        dataset = EmotionDataset(clips, features, LABELS, facts=facts)
         trainer = MSERTrainer(
             model=model,
             args=arguments,
             label_set=LABELS,
-            objectives=training_objectives(arguments),
+            objectives=build_objectives(arguments.objective_section, facts),
             processing_class=processor,
             train_dataset=dataset,
             eval_dataset=dataset,
@@ -57,13 +58,13 @@ def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
     trainer.model.eval()
     with torch.no_grad():
         loss = trainer.compute_loss(trainer.model, batch)
-        emotions = batch.pop("emotion_labels")
+        labels = ObjectiveBatch(*(batch.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")))
         output = trainer.model(**batch)
-        contrast = MarginContrast(margin=0.1)(output.emotion_embedding, emotions)
+        contrast = MarginContrast(margin=0.1)(output.emotion_embedding, labels)
     torch.testing.assert_close(loss, 0.5 * contrast + 2 * output.loss)
     trainer.log({"loss": float(loss)})
     logged = trainer.state.log_history[-1]
-    assert logged["loss_contrast"] == pytest.approx(contrast.item(), abs=1e-5)
+    assert logged["loss_margin_contrast"] == pytest.approx(contrast.item(), abs=1e-5)
     assert logged["loss_ce"] == pytest.approx(output.loss.item(), abs=1e-5)
 
 

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Eq. (1) of arXiv:2503.21806: the margin-contrastive loss over all pairs of a batch."""
 
-from dataclasses import dataclass
-
 import torch
 
-from ..gather import gather_with_gradient
+from .objective import UNKNOWN, Objective, ObjectiveBatch
+from .pairs import cosines, pairs_of
 
 
-@dataclass(frozen=True)
-class MarginContrast:
+class MarginContrast(Objective):
     """
     `w1 * y_ij * (1 - S_ij) + w2 * (1 - y_ij) * max(0, S_ij - m)` over the ordered pairs of a batch, S the cosine of
     two emotion embeddings and y whether they share an emotion. A pair of a clip with itself contributes zero.
@@ -26,33 +24,25 @@ class MarginContrast:
             `"sum"`, the paper's form.
     """
 
-    positive_weight: float = 1.0
-    negative_weight: float = 1.0
-    margin: float = 0.0
-    reduction: str = "mean"
+    def __init__(
+        self,
+        positive_weight: float = 1.0,
+        negative_weight: float = 1.0,
+        margin: float = 0.0,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f'reduction is {reduction!r}; give "mean" or "sum"')
+        if not -1.0 <= margin <= 1.0:
+            raise ValueError(f"margin is {margin}; a cosine lies between -1 and 1")
+        self.positive_weight, self.negative_weight = positive_weight, negative_weight
+        self.margin, self.reduction = margin, reduction
 
-    def __post_init__(self) -> None:
-        if self.reduction not in ("mean", "sum"):
-            raise ValueError(f'reduction is {self.reduction!r}; give "mean" or "sum"')
-        if not -1.0 <= self.margin <= 1.0:
-            raise ValueError(f"margin is {self.margin}; a cosine lies between -1 and 1")
-
-    def __call__(self, embeddings: torch.Tensor, emotions: torch.Tensor) -> torch.Tensor:
-        """
-        Args:
-            embeddings: `(local_batch_size, hidden_size)`.
-            emotions: `(local_batch_size,)`, integer labels.
-
-        Returns:
-            A scalar, the same on every process.
-        """
-        embeddings = gather_with_gradient(embeddings.float())
-        emotions = gather_with_gradient(emotions)
-        normalized = torch.nn.functional.normalize(embeddings, dim=-1)
-        similarity = normalized @ normalized.T
-        same = emotions[:, None] == emotions[None, :]
-        itself = torch.eye(len(emotions), dtype=torch.bool, device=emotions.device)
+    def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:
+        same, different = pairs_of(batch.emotions)
+        similarity = cosines(embeddings)
         positive = self.positive_weight * (1 - similarity)
         negative = self.negative_weight * (similarity - self.margin).clamp(min=0)
-        pairs = torch.where(same, positive, negative).masked_fill(itself, 0.0)
-        return pairs.sum() if self.reduction == "sum" else pairs.mean()
+        total = (positive * same + negative * different).sum()
+        return total if self.reduction == "sum" else total / (batch.emotions != UNKNOWN).sum().clamp(min=1) ** 2
