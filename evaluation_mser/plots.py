@@ -30,6 +30,7 @@ HUES = (
     "#7fb2e5", "#e56b9d", "#a0703d", "#6b6bd6", "#97a03a", "#e07b39", "#5b6472",
 )  # fmt: skip
 MARKERS = "os^DvPX*<>ph"
+_CLIP = "clip:"
 
 
 def emotion_hues(words: Sequence[str]) -> dict[str, str]:
@@ -162,9 +163,11 @@ def embedding_figure(
     hues = {emotion: hue for emotion, hue in hues.items() if emotion in set(emotions)}
     for emotion, hue in hues.items():
         for language, mark in marks.items():
-            chosen = [e == emotion and s == language for e, s in zip(emotions, languages, strict=True)]
+            chosen = [i for i, pair in enumerate(zip(emotions, languages, strict=True)) if pair == (emotion, language)]
             across, up = points[chosen].T
-            axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
+            clips = axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
+            # A link is what SVG can hang on one mark of many; `inline_svg` makes it the clip's caption.
+            clips.set_urls([f"{_CLIP}{i}" for i in chosen])
     plain(axes)
     axes.grid(False)
     axes.set_xticks([])
@@ -180,18 +183,73 @@ def embedding_figure(
     return figure
 
 
+def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, float]], label: str) -> Figure:
+    """Figures side by side on one scale from 0 to 1: a dot, its interval as a line, chance as a tick.
+
+    Args:
+        rows: name, figure, interval (None where there is none) and chance of each, from the top.
+        label: what the scale measures.
+    """
+    figure = Figure(figsize=(6.4, 0.75 + 0.36 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    places = range(len(rows), 0, -1)
+    for place, (_, value, bounds, chance) in zip(places, rows, strict=True):
+        if bounds is not None:
+            axes.plot(bounds, [place, place], color=ACCENT, linewidth=5, alpha=0.35, solid_capstyle="butt")
+        axes.plot([value], [place], "o", color=ACCENT, markersize=6)
+        axes.plot([chance, chance], [place - 0.3, place + 0.3], color=MUTED, linewidth=1.4)
+        axes.annotate(
+            f"{value:.3f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
+        )
+    plain(axes)
+    axes.grid(False, axis="y")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0.4, len(rows) + 0.75)
+    axes.set_yticks(places, [name for name, *_ in rows], color=INK, fontsize=9)
+    axes.set_xlabel(label, color=MUTED, fontsize=9)
+    return figure
+
+
+def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
+    """Accuracy over probability, one bar a bin, its gap to the diagonal in the colour of a warning.
+
+    Args:
+        bins: `low`, `high`, `confidence`, `accuracy` and `n` of each, as `evaluation_mser.statistics.calibration`
+            gives them.
+    """
+    figure = Figure(figsize=(3.6, 3.4), layout="constrained")
+    axes = figure.add_subplot()
+    most = max(one["n"] for one in bins)
+    for one in bins:
+        wide: dict[str, Any] = {"x": one["low"], "width": one["high"] - one["low"], "align": "edge", "linewidth": 0}
+        # The paler a bar, the fewer the answers behind it.
+        weight = 0.25 + 0.75 * one["n"] / most
+        axes.bar(height=one["accuracy"], color=ACCENT, alpha=0.75 * weight, **wide)
+        apart = one["confidence"] - one["accuracy"]
+        axes.bar(height=apart, bottom=one["accuracy"], color=WARN, alpha=0.45 * weight, **wide)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
+    plain(axes)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_aspect("equal")
+    axes.set_xlabel("probability of the answer", color=MUTED, fontsize=9)
+    axes.set_ylabel("fraction that is right", color=MUTED, fontsize=9)
+    return figure
+
+
 def write_png(figure: Figure, path: str | PathLike) -> None:
     """Writes a picture on white, whole or not at all."""
     with whole_file(path, "wb") as file:
         figure.savefig(file, format="png", dpi=160, facecolor="white")
 
 
-def inline_svg(figure: Figure, description: str) -> str:
+def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -> str:
     """The picture as an `<svg>` element: transparent, text as text, colours as variables of the page.
 
     Args:
         figure: the picture.
         description: what a screen reader says; it also keeps apart the ids of several pictures on one page.
+        captions: of the clips of an `embedding_figure`, shown under the pointer.
     """
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": description}
@@ -207,6 +265,10 @@ def inline_svg(figure: Figure, description: str) -> str:
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"<svg[^>]*?viewBox", f'<svg role="img" aria-label="{_attribute(description)}" viewBox', svg, count=1)
+    titles = [f"<title>{_attribute(caption)}</title>" for caption in captions]
+    svg = re.sub(
+        rf'<a xlink:href="{_CLIP}(\d+)"[^>]*>', lambda link: "<g>" + (titles[int(link[1])] if titles else ""), svg
+    ).replace("</a>", "</g>")
     width = figure.get_figwidth() * 96
     return re.sub(r'(viewBox="[^"]*")[^>]*>', rf'\1 style="width: {width:.0f}px">', svg, count=1)
 

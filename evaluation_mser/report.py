@@ -23,10 +23,15 @@ from evaluation_mser.plots import (
     embedding_figure,
     emotion_hues,
     inline_svg,
+    interval_figure,
     loss_keys,
+    reliability_figure,
     score_keys,
 )
-from processing_mser.audio_mser import SAMPLING_RATE, load_audio
+from evaluation_mser.predictions import Predictions
+from evaluation_mser.report_findings import cautions, first_gaps, group_tables, speaker_ranges
+from evaluation_mser.worst_errors import worst_errors
+from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 
 LANGUAGES = {
@@ -36,6 +41,7 @@ LANGUAGES = {
 }  # fmt: skip
 # A minute of sound is 2 MB of page.
 _EXAMPLE_SECONDS = 20
+_ERROR_SECONDS = 6
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,15 @@ class ExamplePrediction:
 
 @dataclass(frozen=True)
 class EmbeddingMap:
-    """Emotion embeddings `(num_clips, hidden_size)` or their 2-D positions, with the emotion and language of each."""
+    """
+    Emotion embeddings `(num_clips, hidden_size)` or their 2-D positions, with the emotion and language of each, and
+    what each says of itself under the pointer.
+    """
 
     embeddings: np.ndarray
     emotions: Sequence[str]
     languages: Sequence[str]
+    captions: Sequence[str] = ()
 
 
 def write_report(
@@ -67,6 +77,7 @@ def write_report(
     log_history: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     embeddings: EmbeddingMap | None = None,
     example: ExamplePrediction | None = None,
+    predictions: Predictions | None = None,
     configuration: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes the report of one evaluation: a single page with its style, pictures and sound inside.
@@ -79,6 +90,7 @@ def write_report(
         log_history: `trainer.state.log_history`, or several by the name of their stage.
         embeddings: drawn as a map, if given.
         example: a clip that can be played, with the probability of each word, if given.
+        predictions: every answer; the worst errors among them can be played, where their files can still be read.
         configuration: settings to be shown; nested mappings are flattened.
 
     Returns:
@@ -96,6 +108,13 @@ def write_report(
         headline=results.get("pooled") or next(iter(results["corpora"].values())),
         columns=columns,
         matrices=_matrices(columns, results["labels"]),
+        cautions=cautions(results),
+        gaps=first_gaps(results, language_name),
+        bars=_bars(columns),
+        groups=group_tables(columns, language_name),
+        speakers=list(speaker_ranges(results["corpora"])),
+        calibration=list(_calibration(results["corpora"])),
+        errors=[] if predictions is None else list(_errors(predictions)),
         curves=list(_curves(log_history)),
         map=None if embeddings is None else _map(embeddings, results["labels"]),
         example=None if example is None else _example(example, results["labels"]),
@@ -119,14 +138,66 @@ def page_environment() -> Environment:
     )
     environment.filters["figure"] = lambda value: f"{value:.3f}"
     environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
-    environment.filters["language"] = lambda code: LANGUAGES.get(code, code)
+    environment.filters["language"] = language_name
+    environment.filters["range"] = lambda bounds: f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+    environment.filters["span"] = lambda bounds: f"{bounds[0]:.3f} to {bounds[1]:.3f}"
     return environment
 
 
-def page_picture(figure: Figure, description: str) -> Markup:
-    """A picture as a template takes it."""
-    # matplotlib escapes the text that it draws, and `inline_svg` the description.
-    return Markup(inline_svg(figure, description))
+def language_name(code: str) -> str:
+    """`de` to German; a code without a name here stays as it is."""
+    return LANGUAGES.get(code, code)
+
+
+def page_picture(figure: Figure, description: str, captions: Sequence[str] = ()) -> Markup:
+    """A picture as a template takes it; arguments as for `inline_svg`."""
+    # matplotlib escapes the text that it draws, and `inline_svg` the description and the captions.
+    return Markup(inline_svg(figure, description, captions))
+
+
+def _bars(columns: Mapping[str, Mapping[str, Any]]) -> Markup | None:
+    """The UA of each corpus with its interval, where there is one to be shown."""
+    rows = [
+        (name, figures["UA"], (figures.get("intervals") or {}).get("UA"), figures["chance"])
+        for name, figures in columns.items()
+    ]
+    if not any(bounds for _, _, bounds, _ in rows):
+        return None
+    return page_picture(
+        interval_figure(rows, "UA, 95 % interval over speakers; the tick is chance"), "UA of each corpus"
+    )
+
+
+def _calibration(corpora: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float, Markup]]:
+    for name, figures in corpora.items():
+        found = figures.get("calibration")
+        if found:
+            picture = page_picture(reliability_figure(found["bins"]), f"Reliability of probabilities, {name}")
+            yield name, found["ece"], picture
+
+
+def _errors(predictions: Predictions) -> Iterator[dict[str, Any]]:
+    for index in worst_errors(predictions):
+        assert predictions.scores is not None, "worst errors have probabilities"
+        file, truth, answer = predictions.files[index], predictions.truths[index], predictions.answers[index]
+        if file is None:
+            continue
+        try:
+            sound = _sound(file, _ERROR_SECONDS)
+        except (AudioError, OSError):
+            continue
+        known = (predictions.corpora, predictions.ids, predictions.speakers, predictions.genders)
+        language = predictions.languages[index]
+        named = [*(values[index] for values in known), language_name(language) if language else None]
+        scores = dict(zip(predictions.labels, predictions.scores[index], strict=True))
+        yield {
+            "truth": truth,
+            "answer": answer,
+            "probability": scores[str(answer)],
+            "given": scores[truth],
+            "sound": sound,
+            "caption": ", ".join(one for one in named if one),
+        }
 
 
 def _matrices(columns: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Markup]:
@@ -157,23 +228,28 @@ def _curves(
 
 
 def _map(embeddings: EmbeddingMap, labels: Sequence[str]) -> Markup:
-    languages = [LANGUAGES.get(code, code) for code in embeddings.languages]
+    languages = [language_name(code) for code in embeddings.languages]
     figure = embedding_figure(embeddings.embeddings, embeddings.emotions, languages, labels)
-    return page_picture(figure, "Map of emotion embeddings")
+    return page_picture(figure, "Map of emotion embeddings", embeddings.captions)
 
 
 def _example(example: ExamplePrediction, labels: Sequence[str]) -> dict[str, Any]:
-    waveform = load_audio(example.audio)[: _EXAMPLE_SECONDS * SAMPLING_RATE]
-    sound = io.BytesIO()
-    soundfile.write(sound, waveform, SAMPLING_RATE, format="WAV", subtype="PCM_16")
     hues = emotion_hues([*labels, *example.scores])
     return {
-        "sound": "data:audio/wav;base64," + base64.b64encode(sound.getvalue()).decode("ascii"),
+        "sound": _sound(example.audio, _EXAMPLE_SECONDS),
         "label": example.label,
         "truth": example.truth,
         "caption": example.caption,
         "bars": [(word, score, hues[word]) for word, score in example.scores.items()],
     }
+
+
+def _sound(audio: Any, seconds: float) -> str:
+    """The beginning of a clip as an address that holds it."""
+    sound = io.BytesIO()
+    waveform = load_audio(audio)[: int(seconds * SAMPLING_RATE)]
+    soundfile.write(sound, waveform, SAMPLING_RATE, format="WAV", subtype="PCM_16")
+    return "data:audio/wav;base64," + base64.b64encode(sound.getvalue()).decode("ascii")
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

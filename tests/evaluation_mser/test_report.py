@@ -2,6 +2,7 @@
 """The report: one page that holds everything and asks for nothing."""
 
 import base64
+import dataclasses
 import io
 import re
 
@@ -13,7 +14,10 @@ from matplotlib.figure import Figure
 
 from evaluation_mser.metrics import emotion_metrics
 from evaluation_mser.plots import confusion_figure, embedding_figure, inline_svg, loss_keys, score_keys
+from evaluation_mser.predictions import Predictions
+from evaluation_mser.protocols.leaks import LeakReport
 from evaluation_mser.report import EmbeddingMap, ExamplePrediction, write_report
+from evaluation_mser.summary import gaps, summary
 from processing_mser import UNPARSED, label_set
 
 
@@ -128,6 +132,89 @@ def test_results_read_back_from_the_evaluation_make_a_report(tiny, tmp_path):
     results = evaluate_corpora(*tiny, {"demo": rows}, "seven", progress=False)
     page = Page(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
     assert f"{results['corpora']['demo']['UA']:.3f}" in page.text
+
+
+def biased(hurt, field, clips=400):
+    """Answers that are right nine times in ten, and four times in ten where the clip is of one group."""
+    generator = np.random.default_rng(0)
+    speakers = [f"s{n % 20}" for n in range(clips)]
+    groups = [("female", "male")[n % 2] if field == "genders" else ("de", "el")[n % 2] for n in range(clips)]
+    truths = [str(word) for word in generator.choice(WORDS[:4], clips)]
+    answers = [
+        truth
+        if generator.random() < (0.4 if group == hurt else 0.9)
+        else str(generator.choice([word for word in WORDS[:4] if word != truth]))
+        for truth, group in zip(truths, groups, strict=True)
+    ]
+    column = {"genders": ["female"] * clips, "languages": ["de"] * clips, field: groups}
+    ids = [str(n) for n in range(clips)]
+    return Predictions(WORDS[:4], ["emodb"] * clips, ids, truths, answers, speakers=speakers, **column)
+
+
+def results_of(predictions):
+    """What an evaluation writes about these answers."""
+    found = {"corpora": {"emodb": {**summary(predictions), "languages": sorted(set(predictions.languages))}}}
+    base = {"labels": list(WORDS[:4]), "model": "m", "prompt": "v1", "versions": {}}
+    return {**found, "gaps": gaps(found), **base}
+
+
+def first_screen(page: str) -> str:
+    """The text above the first section, which is what one sees without moving."""
+    return Page(page[: page.index("<section>")] + "</main></body></html>").text
+
+
+@pytest.mark.parametrize(("field", "hurt", "said"), [("genders", "female", "female"), ("languages", "el", "Greek")])
+def test_a_planted_bias_stands_on_the_first_screen(field, hurt, said, tmp_path):
+    predictions = biased(hurt, field)
+    results = results_of(predictions)
+    screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    (gap,) = results["gaps"]
+    assert gap["worst"] == hurt
+    assert 0.3 < gap["gap"] < 0.7
+    assert f"{said} {gap['groups'][hurt]:.3f}" in screen
+    assert f"{gap['gap']:.3f} apart" in screen
+    assert "stands out from chance" not in screen
+
+
+def test_where_nothing_is_planted_no_gap_is_claimed(tmp_path):
+    results = results_of(biased("nobody", "genders"))
+    screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "No gap between genders or languages stands out from chance" in screen
+    assert " apart)" in screen
+    low, high = results["corpora"]["emodb"]["intervals"]["UA"]
+    assert f"{low:.3f} to {high:.3f} with other speakers (95 %, from 20 speakers)" in screen
+
+
+def test_a_leak_that_was_allowed_stands_on_the_first_screen(tmp_path):
+    results = results_of(biased("nobody", "genders"))
+    leak = LeakReport(speakers=("emodb-03",), corpora=("emodb",), clips=40, tested=400)
+    for report, said in ((leak, True), (LeakReport(tested=400), False)):
+        page = write_report({**results, "leak": report.as_dict()}, tmp_path / "report.html")
+        screen = first_screen(page.read_text(encoding="utf-8"))
+        assert ("Training heard what is tested here" in screen) == said
+        assert ("the corpus emodb, 1 of the speakers (40 of 400 clips)" in screen) == said
+
+
+def test_the_worst_errors_can_be_played_and_the_map_names_its_clips(tmp_path):
+    predictions = biased("female", "genders", 40)
+    wave = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+    soundfile.write(tmp_path / "clip.wav", wave, 16_000)
+    scores = np.full((40, 4), 0.1)
+    for index, answer in enumerate(predictions.answers):
+        scores[index, WORDS.index(answer)] = 0.7
+    files = [str(tmp_path / "clip.wav"), *[str(tmp_path / "gone.wav")] * 39]
+    wrong = next(i for i in range(40) if predictions.answers[i] != predictions.truths[i])
+    files[0], files[wrong] = files[wrong], files[0]
+    heard = dataclasses.replace(predictions, scores=scores, files=files)
+    captions = [f"clip {index} of <40>" for index in range(40)]
+    embeddings = EmbeddingMap(scores, heard.truths, ["de"] * 40, captions)
+    path = write_report(results_of(heard), tmp_path / "r.html", predictions=heard, embeddings=embeddings)
+    page = Page(path.read_text(encoding="utf-8"))
+    # The one error whose file is still there.
+    (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "audio"]
+    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    assert np.abs(sound - wave).max() < 1e-4
+    assert all(caption in page.text for caption in captions)
 
 
 def texts(figure: Figure) -> list[str]:
