@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, WhisperConfig
+from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
@@ -41,6 +41,11 @@ def load_audio_backbone(path_or_id: str, config: WhisperConfig | None = None, **
 def load_text_backbone(path_or_id: str, config: PreTrainedConfig | None = None, **kwargs: Any) -> PreTrainedModel:
     """A causal language model by folder or Hub id; arguments and errors as in `load_audio_backbone`."""
     return _load(AutoModelForCausalLM, path_or_id, config, "text", **kwargs)
+
+
+def load_speech_backbone(path_or_id: str, config: PreTrainedConfig | None = None, **kwargs: Any) -> PreTrainedModel:
+    """A speech encoder of `AutoModel` by folder or Hub id; arguments and errors as in `load_audio_backbone`."""
+    return _load(AutoModel, path_or_id, config, "audio", **kwargs)
 
 
 def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: str, **kwargs: Any) -> PreTrainedModel:
@@ -101,7 +106,7 @@ def verified_fingerprint(
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be read: {reason}; {_cure(part)}") from error
-    ignored = ("lm_head.weight",) if config.tie_word_embeddings else ()
+    ignored = ("lm_head.weight",) if getattr(config, "tie_word_embeddings", False) else ()
     if recorded is not None and not accept_other:
         difference = fingerprint_difference(recorded, files, ignored)
         if difference is not None:
@@ -138,4 +143,10 @@ def _refuse(record: logging.LogRecord) -> bool:
     return False
 
 
-__all__ = ["BackboneError", "load_audio_backbone", "load_text_backbone", "verified_fingerprint"]
+__all__ = [
+    "BackboneError",
+    "load_audio_backbone",
+    "load_speech_backbone",
+    "load_text_backbone",
+    "verified_fingerprint",
+]

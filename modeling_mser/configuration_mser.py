@@ -7,6 +7,8 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .encoder_layers_mser import used_layers
+
 
 @strict
 class MSERConfig(PreTrainedConfig):
@@ -91,17 +93,7 @@ class MSERConfig(PreTrainedConfig):
     @property
     def used_encoder_layers(self) -> tuple[int, ...]:
         """The encoder layers that the Q-Former sees, sorted; raises `ValueError` on an impossible choice."""
-        depth = self.audio_config.encoder_layers
-        if self.encoder_layers == "last":
-            return (depth,)
-        if self.encoder_layers == "weighted":
-            return tuple(range(depth + 1))
-        layers = self.encoder_layers
-        if isinstance(layers, str) or not layers or len(set(layers)) != len(layers):
-            raise ValueError(f'encoder_layers is {layers!r}; give "last", "weighted" or a list of distinct layers')
-        if min(layers) < 0 or max(layers) > depth:
-            raise ValueError(f"encoder_layers is {layers}, but this encoder has layers 0 to {depth}")
-        return tuple(sorted(layers))
+        return used_layers(self.encoder_layers, self.audio_config.encoder_layers)
 
 
 __all__ = ["MSERConfig"]

@@ -139,6 +139,13 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
         return stacked, mask
 
+    def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
+        """
+        What decides the states that `encode_audio` gives, beside the clip: which they are, and the encoder's weights.
+        `None` where the encoder is trained.
+        """
+        return (self.config.encoder_layers, self.audio_tower.state_dict()) if self.config.freeze_audio else None
+
     def get_audio_features(
         self,
         input_features: torch.Tensor | None = None,

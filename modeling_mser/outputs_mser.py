@@ -47,4 +47,22 @@ class AudioFeatures(ModelOutput):
     emotion_embedding: torch.Tensor | None = None
 
 
-__all__ = ["AudioFeatures", "MSEROutput"]
+@dataclass
+class EmotionClassifierOutput(ModelOutput):
+    """
+    Output of the classifiers.
+
+    Attributes:
+        loss: cross-entropy over the clips whose emotion is known, when labels are given.
+        logits: `(batch_size, num_words)`.
+        hidden_states: the frames that were pooled `(batch_size, num_output_frames, hidden_size)`.
+        emotion_embedding: `(batch_size, size)`, which every objective sees.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    hidden_states: torch.Tensor | None = None
+    emotion_embedding: torch.Tensor | None = None
+
+
+__all__ = ["AudioFeatures", "EmotionClassifierOutput", "MSEROutput"]

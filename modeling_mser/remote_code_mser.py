@@ -6,13 +6,32 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 
-MODEL = "modeling_mser.MSERForEmotionGeneration"
-AUTO_MAP = {
-    "AutoConfig": "configuration_mser.MSERConfig",
-    "AutoModel": MODEL,
-    "AutoModelForCausalLM": MODEL,
-    "AutoProcessor": "processing_mser.MSERProcessor",
+_MSER = "modeling_mser.MSERForEmotionGeneration"
+_CONFIGURATIONS = "classifier_configuration_mser"
+_CLASSIFIER_PROCESSOR = "classifier_processing_mser.EmotionClassifierProcessor"
+_WHISPER = "whisper_classification_mser.WhisperForEmotionClassification"
+_WAV2VEC2 = "wav2vec2_classification_mser.Wav2Vec2ForEmotionClassification"
+AUTO_MAPS = {
+    "mser": {
+        "AutoConfig": "configuration_mser.MSERConfig",
+        "AutoModel": _MSER,
+        "AutoModelForCausalLM": _MSER,
+        "AutoProcessor": "processing_mser.MSERProcessor",
+    },
+    "whisper_classifier": {
+        "AutoConfig": f"{_CONFIGURATIONS}.WhisperClassifierConfig",
+        "AutoModel": _WHISPER,
+        "AutoModelForAudioClassification": _WHISPER,
+        "AutoProcessor": _CLASSIFIER_PROCESSOR,
+    },
+    "wav2vec2_classifier": {
+        "AutoConfig": f"{_CONFIGURATIONS}.Wav2Vec2ClassifierConfig",
+        "AutoModel": _WAV2VEC2,
+        "AutoModelForAudioClassification": _WAV2VEC2,
+        "AutoProcessor": _CLASSIFIER_PROCESSOR,
+    },
 }
+"""By model type: which file of the flat folder holds which class."""
 TASK = "audio-classification"
 
 
@@ -25,7 +44,7 @@ def declare_remote_code(config: PreTrainedConfig) -> None:
     # The import makes the pipeline's file travel with the model's; at the top it would cost every start a second.
     from .pipeline_mser import MSERPipeline
 
-    config.auto_map = dict(AUTO_MAP)
+    config.auto_map = dict(AUTO_MAPS[config.model_type])
     config.custom_pipelines = {
         TASK: {"impl": f"pipeline_mser.{MSERPipeline.__name__}", "pt": ["AutoModel"], "type": "audio"}
     }
@@ -36,8 +55,8 @@ def save_for_hub(model: Any, processor: Any, directory: str, include_backbones: 
     Writes a folder that loads anywhere: weights in safetensors, processor, and all code, flat.
 
     Args:
-        model: an `MSERForEmotionGeneration`.
-        processor: its `MSERProcessor`.
+        model: an `MSERForEmotionGeneration` or a classifier.
+        processor: its processor.
         directory: made if need be.
         include_backbones: as in `save_pretrained`.
     """

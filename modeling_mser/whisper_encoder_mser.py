@@ -35,8 +35,6 @@ class MaskedWhisperEncoder(WhisperEncoder):
             `hidden_states`: one `(batch_size, ceil(num_frames / 2), d_model)` for each of `output_layers`;
             `last_hidden_state`: the last of them. Frames past a clip's length are undefined.
         """
-        depth = len(self.layers)
-        output_layers = (depth,) if output_layers is None else output_layers
         limit = 2 * self.max_source_positions
         if input_features.shape[-1] > limit:
             raise ValueError(
@@ -55,9 +53,29 @@ class MaskedWhisperEncoder(WhisperEncoder):
         hidden_states = hidden_states + self.embed_positions.weight[: hidden_states.shape[1]]
         hidden_states = nn.functional.dropout(hidden_states, p=self.dropout, training=self.training)
 
+        return self.resume(hidden_states, frame_mask, 0, output_layers)
+
+    def resume(
+        self,
+        hidden_states: torch.Tensor,
+        frame_mask: torch.Tensor | None = None,
+        after_layer: int = 0,
+        output_layers: tuple[int, ...] | None = None,
+    ) -> BaseModelOutput:
+        """
+        The rest of the way from an intermediate layer, as `forward` gives it.
+
+        Args:
+            hidden_states: output of a layer `(batch_size, num_output_frames, d_model)`.
+            frame_mask: `(batch_size, num_output_frames)`, as of `output_mask`.
+            after_layer: which layer's output it is; 0 is that of the convolutions.
+            output_layers: as in `forward`, none before `after_layer`.
+        """
+        depth = len(self.layers)
+        output_layers = (depth,) if output_layers is None else output_layers
         attention_mask = create_bidirectional_mask(self.config, hidden_states, frame_mask)
-        collected = {0: hidden_states}
-        for index, layer in enumerate(self.layers[: max(output_layers)], start=1):
+        collected = {after_layer: hidden_states}
+        for index, layer in enumerate(self.layers[after_layer : max(output_layers)], start=after_layer + 1):
             skipped = self.training and self.layerdrop > 0.0 and torch.rand([]) < self.layerdrop
             if not skipped:
                 hidden_states = layer(hidden_states, attention_mask)

@@ -28,6 +28,7 @@ from .emotions_mser import (
 
 
 if TYPE_CHECKING:
+    from .classifier_processing_mser import EmotionClassifierProcessor
     from .processing_mser import PROMPTS, MSERProcessor
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "UNPARSED",
     "AudioError",
     "AudioTooLongError",
+    "EmotionClassifierProcessor",
     "LabelSet",
     "MSERProcessor",
     "UnknownEmotionError",
@@ -61,6 +63,10 @@ def __getattr__(name: str) -> Any:
         from .processing_mser import MSERProcessor
 
         return MSERProcessor
+    if name == "EmotionClassifierProcessor":
+        from .classifier_processing_mser import EmotionClassifierProcessor
+
+        return EmotionClassifierProcessor
     if name == "PROMPTS":
         from .processing_mser import PROMPTS
 

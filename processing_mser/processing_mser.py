@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`MSERProcessor`: sound and words in, the tensors `[bos, audio x K, prompt, (emotion, eos)]` out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from transformers import BatchFeature, ProcessorMixin
+from transformers import BatchFeature
 
 from .audio_mser import load_audio
-from .emotions_mser import UNPARSED, label_set, parse_emotion
-from .windows_mser import Window, sliding_windows, whole_windows
+from .speech_processing_mser import SpeechProcessor
 
 
 try:
@@ -27,7 +26,7 @@ PROMPTS = {
 IGNORED = -100
 
 
-class MSERProcessor(ProcessorMixin):
+class MSERProcessor(SpeechProcessor):
     """
     Whisper's feature extractor and a language model's tokenizer under one roof.
 
@@ -42,9 +41,6 @@ class MSERProcessor(ProcessorMixin):
         pad_to: `"longest"` pads to the longest clip of the batch under a mask; `"30s"` is stock Whisper, every clip
             padded with silence to 30 s and the padding attended.
     """
-
-    _auto_class = "AutoProcessor"  # wherever it is saved, its code goes along
-    unparsed = UNPARSED
 
     def __init__(
         self,
@@ -80,16 +76,6 @@ class MSERProcessor(ProcessorMixin):
     def prompt(self) -> str:
         """The prompt's wording."""
         return PROMPTS[self.prompt_version]
-
-    @property
-    def sampling_rate(self) -> int:
-        """Hz."""
-        return self.feature_extractor.sampling_rate
-
-    @property
-    def max_seconds(self) -> float:
-        """Longest clip in seconds; a longer one raises `AudioTooLongError` and is never cut in silence."""
-        return float(self.feature_extractor.chunk_length)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -135,42 +121,9 @@ class MSERProcessor(ProcessorMixin):
         inputs.update(self.encode_text(len(clips), emotions, prompt, padding_side))
         return BatchFeature(inputs)
 
-    def windows(
-        self,
-        source: Any,
-        timeline: bool | None = None,
-        window_seconds: float = 5.0,
-        overlap_seconds: float = 1.0,
-    ) -> Iterator[Window]:
-        """
-        A recording of any length in windows that the model can hear, read as they are asked for.
-
-        Args:
-            source: in any form of `load_audio`.
-            timeline: `True` cuts windows of `window_seconds` with overlap, without ever holding the recording as a
-                whole; `False` the fewest of at most `max_seconds`, without overlap; `None` leaves a recording of up to
-                `max_seconds` in one piece and cuts a longer one as `True` does.
-            window_seconds, overlap_seconds: of a timeline.
-        """
-        if not 0 < window_seconds <= self.max_seconds:
-            raise ValueError(
-                f"window_seconds is {window_seconds:g}; give more than 0 and at most {self.max_seconds:g}"
-            )
-        if timeline is False:
-            return whole_windows(source, self.max_seconds, self.sampling_rate)
-        uncut = 0.0 if timeline else self.max_seconds
-        return sliding_windows(source, window_seconds, overlap_seconds, uncut, self.sampling_rate)
-
-    def words(self, labels: str | Sequence[str] | None = None) -> tuple[str, ...]:
-        """The words of a label set by its name, or the user's own; `None` stands for `seven`."""
-        return label_set("seven" if labels is None else labels).words
-
     def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
         """
         Log-mel spectrograms, each computed on its clip alone and then padded with zeros.
-
-        The extractor's own batch padding would shift Whisper's per-clip normalisation and count another length for the
-        same clip alone and in a batch; here a clip of n samples always has n // hop_length frames.
 
         Args:
             waveforms: mono float arrays `(num_samples,)` at `sampling_rate`.
@@ -180,26 +133,7 @@ class MSERProcessor(ProcessorMixin):
             `(batch_size, num_frames)`.
         """
         stock = self.pad_to == "30s"
-        features = [
-            torch.as_tensor(
-                self.feature_extractor(
-                    waveform,
-                    sampling_rate=self.sampling_rate,
-                    padding="max_length" if stock else "do_not_pad",
-                    truncation=False,
-                    return_tensors="np",
-                )["input_features"][0]
-            )
-            for waveform in waveforms
-        ]
-        lengths = torch.tensor([feature.shape[-1] for feature in features])
-        padded = torch.zeros(len(features), features[0].shape[0], int(lengths.max()))
-        for row, feature in zip(padded, features, strict=True):
-            row[:, : feature.shape[-1]] = feature
-        return {
-            "input_features": padded,
-            "input_features_mask": torch.arange(padded.shape[-1]) < lengths[:, None],
-        }
+        return self._features(waveforms, padding="max_length" if stock else "do_not_pad", truncation=False)
 
     def encode_text(
         self,
@@ -240,6 +174,16 @@ class MSERProcessor(ProcessorMixin):
         encoded = {"input_ids": input_ids, "attention_mask": attention_mask}
         return encoded if emotion is None else encoded | {"labels": labels}
 
+    def question(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+        """
+        What of a training batch stands before the answer, all rows sharing one prompt.
+
+        Args:
+            batch: with `input_ids`, `attention_mask` and `labels`.
+        """
+        length = int((batch["labels"] != IGNORED).any(0).nonzero()[0])
+        return {name: batch[name][:, :length] for name in ("input_ids", "attention_mask")}
+
     def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
         """Token ids of each word as it follows the prompt, end of sequence included."""
         eos = self.tokenizer.eos_token_id
@@ -258,10 +202,6 @@ class MSERProcessor(ProcessorMixin):
         """As `batch_decode`, for one sequence."""
         kwargs.setdefault("skip_special_tokens", True)
         return self.tokenizer.decode(sequence, **kwargs).strip()
-
-    def parse_emotions(self, texts: Sequence[str], words: Sequence[str]) -> list[str]:
-        """Free texts to words of a set, or `"unparsed"`."""
-        return [parse_emotion(text, words) for text in texts]
 
 
 __all__ = ["PROMPTS", "MSERProcessor"]

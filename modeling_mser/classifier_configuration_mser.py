@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configurations of the two classifiers that MSER is compared with."""
+
+from typing import Any
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
+from transformers.configuration_utils import SubConfigSpec
+
+from .encoder_layers_mser import used_layers
+
+
+@strict
+class EmotionClassifierConfig(PreTrainedConfig):
+    r"""
+    What both classifiers have: an encoder, and a head over the words of one label set.
+
+    Args:
+        audio_config (`PreTrainedConfig` or `dict`, *optional*):
+            The encoder.
+        audio_backbone, audio_backbone_revision (`str`, *optional*):
+            Path or Hub id that the encoder was loaded from, and its revision; `None` for one trained from scratch.
+        audio_backbone_fingerprint (`dict`, *optional*):
+            What its weight files held when the model was trained. Set on loading them.
+        includes_backbones (`bool`, *optional*, defaults to `False`):
+            Whether this checkpoint holds a frozen encoder's weights itself. Set on saving.
+        emotion_words (`list[str]`, *optional*):
+            The classes, in the order of the logits.
+        head_size (`int`, *optional*, defaults to 256):
+            Width of the hidden layer of the head.
+        head_dropout (`float`, *optional*, defaults to 0.1):
+            Dropout of both its layers' inputs.
+        initializer_range (`float`, *optional*, defaults to 0.02):
+            Standard deviation of the head's initial weights.
+    """
+
+    _auto_class = "AutoConfig"  # wherever it is saved, its code goes along
+
+    audio_config: dict | PreTrainedConfig | None = None
+    audio_backbone: str | None = None
+    audio_backbone_revision: str | None = None
+    audio_backbone_fingerprint: dict | None = None
+    includes_backbones: bool = False
+    emotion_words: list[str] | None = None
+    head_size: int = 256
+    head_dropout: float = 0.1
+    initializer_range: float = 0.02
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        self.emotion_words = self.emotion_words or ["neutral", "happy", "sad", "angry"]
+        # What the library's own tools read the classes off.
+        kwargs["id2label"] = dict(enumerate(self.emotion_words))
+        kwargs["label2id"] = {word: index for index, word in enumerate(self.emotion_words)}
+        super().__post_init__(**kwargs)
+        self.used_encoder_layers  # noqa: B018 - a wrong choice is refused here, not in the first forward
+
+    @property
+    def used_encoder_layers(self) -> tuple[int, ...]:
+        """The encoder layers that `encode_audio` gives."""
+        raise NotImplementedError
+
+    @property
+    def freeze_audio(self) -> bool:
+        """Whether no layer of the encoder is trained."""
+        raise NotImplementedError
+
+    # There is no language model; these are what `SeparableBackbones` asks of one.
+
+    @property
+    def freeze_text(self) -> bool:
+        return False
+
+    @property
+    def text_backbone(self) -> None:
+        return None
+
+    @property
+    def lora(self) -> None:
+        return None
+
+    @property
+    def audio_depth(self) -> int:
+        """Number of the encoder's Transformer layers."""
+        if self.audio_config.model_type == "whisper":
+            return self.audio_config.encoder_layers
+        return self.audio_config.num_hidden_layers
+
+
+@strict
+class WhisperClassifierConfig(EmotionClassifierConfig):
+    r"""
+    Configuration of [`WhisperForEmotionClassification`] (Gong et al. 2025, "Learning More with Less", Sec. 3.2).
+
+    Args:
+        max_seconds (`float`, *optional*, defaults to 4.0):
+            What the encoder's positions are cropped to; it hears the middle of a longer clip.
+        trained_layers (`int`, *optional*):
+            How many of the encoder's top layers are trained; `None` for all (the paper's choice). The convolutions and
+            the positions are frozen in any case.
+
+    The other arguments are those of [`EmotionClassifierConfig`].
+    """
+
+    model_type = "whisper_classifier"
+    sub_configs_defaults = {"audio_config": WhisperConfig}  # noqa: RUF012 - the library reads it off the class
+
+    max_seconds: float = 4.0
+    trained_layers: int | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if not 0 < self.max_seconds <= 30:
+            raise ValueError(f"max_seconds is {self.max_seconds:g}; give more than 0 and at most Whisper's 30")
+        self.audio_config.max_source_positions = round(50 * self.max_seconds)
+
+    @property
+    def used_encoder_layers(self) -> tuple[int, ...]:
+        """The deepest layer that is not trained; 0 is the output of the convolutions."""
+        depth = self.audio_depth
+        trained = depth if self.trained_layers is None else self.trained_layers
+        if not 0 <= trained <= depth:
+            raise ValueError(f"trained_layers is {trained}, but this encoder has {depth} layers")
+        return (depth - trained,)
+
+    @property
+    def freeze_audio(self) -> bool:
+        return self.used_encoder_layers == (self.audio_depth,)
+
+
+@strict
+class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
+    r"""
+    Configuration of [`Wav2Vec2ForEmotionClassification`] (after Ma et al. 2026, arXiv:2606.06200).
+
+    Args:
+        encoder_layers (`str` or `list[int]`, *optional*, defaults to `"weighted"`):
+            What the head sees: a learned softmax over all layers, the `"last"`, or a softmax over a list of them. But
+            for `"last"`, each layer is brought to zero mean and unit variance per frame first.
+        pooling (`str`, *optional*, defaults to `"mean"`):
+            `"mean"` over time, or `"mean_std"`, the standard deviation beside it.
+        embedding_size (`int`, *optional*, defaults to 256):
+            Width of the emotion embedding, the layer that head and objectives share.
+
+    The other arguments are those of [`EmotionClassifierConfig`]; the encoder is always frozen.
+    """
+
+    model_type = "wav2vec2_classifier"
+    sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
+        "audio_config": SubConfigSpec(config_class=AutoConfig, model_type="wav2vec2")
+    }
+
+    encoder_layers: str | list[int] = "weighted"
+    pooling: str = "mean"
+    embedding_size: int = 256
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        super().__post_init__(**kwargs)
+        if self.pooling not in ("mean", "mean_std"):
+            raise ValueError(f'pooling is {self.pooling!r}; give "mean" or "mean_std"')
+        # Masking while training has no place in a frozen encoder, and its embedding is missing in some checkpoints.
+        for name in ("mask_time_prob", "mask_feature_prob"):
+            if hasattr(self.audio_config, name):
+                setattr(self.audio_config, name, 0.0)
+
+    @property
+    def used_encoder_layers(self) -> tuple[int, ...]:
+        return used_layers(self.encoder_layers, self.audio_depth)
+
+    @property
+    def freeze_audio(self) -> bool:
+        return True
+
+
+__all__ = ["EmotionClassifierConfig", "Wav2Vec2ClassifierConfig", "WhisperClassifierConfig"]

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`Wav2Vec2ForEmotionClassification`: a frozen self-supervised encoder, a learned mixture of its layers, a head."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import initialization as init
+
+from .backbones_mser import load_audio_backbone, load_speech_backbone
+from .classification_mser import EmotionClassifier, mean_over_frames, two_layers
+from .classifier_configuration_mser import Wav2Vec2ClassifierConfig
+from .encoder_layers_mser import weighted_layers
+from .outputs_mser import AudioFeatures
+
+
+class Wav2Vec2ForEmotionClassification(EmotionClassifier):
+    """
+    After Ma et al. 2026 (arXiv:2606.06200): wav2vec 2.0 as a fixed feature extractor, and above it an emotion-
+    discriminative representation. Of the paper only a summary was at hand; the shape of the part above the encoder is
+    ours: layers mixed by learned weights, pooled over time, one layer that all objectives share (the
+    `emotion_embedding`) and a head of two. Projection head and speaker classifier belong to their objectives.
+
+    The encoder is any of `AutoModel` that takes waveforms as wav2vec 2.0 does (XLS-R, HuBERT, WavLM, …) or Whisper's.
+    """
+
+    config: Wav2Vec2ClassifierConfig
+    config_class = Wav2Vec2ClassifierConfig
+    _keep_in_fp32_modules_strict = ["classifier", "shared", "layer_weights"]  # noqa: RUF012
+
+    @staticmethod
+    def _encoder(audio_config: PreTrainedConfig) -> PreTrainedModel:
+        if audio_config.model_type == "whisper":
+            return EmotionClassifier._encoder(audio_config)
+        return AutoModel.from_config(audio_config)
+
+    @staticmethod
+    def load_audio(path_or_id: str, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
+        """The encoder by its path or Hub id."""
+        load = load_audio_backbone if config.model_type == "whisper" else load_speech_backbone
+        return load(path_or_id, config, **kwargs)
+
+    def _build_head(self) -> nn.Module:
+        config = self.config
+        self.layer_weights = nn.Parameter(torch.zeros(len(config.used_encoder_layers)))
+        pooled = config.audio_config.hidden_size * (2 if config.pooling == "mean_std" else 1)
+        self.shared = nn.Sequential(
+            nn.Dropout(config.head_dropout), nn.Linear(pooled, config.embedding_size), nn.ReLU()
+        )
+        return two_layers(config.embedding_size, config)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.zeros_(self.layer_weights)
+
+    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
+        if self.audio_tower is not None:
+            self.audio_tower.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Wav2Vec2ForEmotionClassification":
+        """Training mode for the head; the encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.audio_tower is not None:
+            self.audio_tower.eval()
+        return self
+
+    def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
+        return self.config.encoder_layers, self.audio_tower.state_dict()
+
+    @torch.no_grad()
+    def encode_audio(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        layers = self.config.used_encoder_layers
+        if self.config.audio_config.model_type == "whisper":
+            states = self.audio_tower(input_features, input_features_mask, output_layers=layers).hidden_states
+            mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
+        else:
+            states, mask = self._hear_waveforms(input_features, input_features_mask)
+            states = [states[layer] for layer in layers]
+        if self.config.encoder_layers != "last":
+            states = [nn.functional.layer_norm(state, state.shape[-1:]) for state in states]
+        return torch.stack(list(states), dim=1), mask
+
+    def _hear_waveforms(
+        self, waveforms: torch.Tensor, waveform_mask: torch.Tensor | None
+    ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+        """
+        All layers of an encoder of waveforms, each `(batch_size, num_output_frames, hidden_size)`, and their mask.
+
+        A first convolution under group normalisation, as in wav2vec 2.0's base models, takes its statistics over
+        all of the padded time and knows no mask: such an encoder hears clip by clip.
+        """
+        encoder = self.audio_tower
+        waveforms = waveforms.to(encoder.dtype)
+        if waveform_mask is None:
+            return list(encoder(waveforms, output_hidden_states=True).hidden_states), None
+        lengths = waveform_mask.sum(-1)
+        frames = encoder._get_feat_extract_output_lengths(lengths)
+        mask = torch.arange(int(frames.max()), device=waveforms.device) < frames[:, None]
+        if getattr(encoder.config, "feat_extract_norm", "layer") != "group":
+            heard = encoder(waveforms, attention_mask=waveform_mask.long(), output_hidden_states=True)
+            return list(heard.hidden_states), mask
+        clips = [
+            encoder(waveform[None, :length], output_hidden_states=True).hidden_states
+            for waveform, length in zip(waveforms, lengths.tolist(), strict=True)
+        ]
+        return [
+            nn.utils.rnn.pad_sequence([clip[layer][0] for clip in clips], batch_first=True)
+            for layer in range(len(clips[0]))
+        ], mask
+
+    def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
+        frames = weighted_layers(encoder_states, self.layer_weights)
+        pooled = mean_over_frames(frames, encoder_mask)
+        if self.config.pooling == "mean_std":
+            spread = mean_over_frames((frames - pooled[:, None]).square(), encoder_mask)
+            # Away from zero, where the root has no gradient: a clip may be one frame long.
+            pooled = torch.cat([pooled, (spread + 1e-6).sqrt()], dim=-1)
+        return AudioFeatures(last_hidden_state=frames, pooler_output=pooled, emotion_embedding=self.shared(pooled))
+
+
+__all__ = ["Wav2Vec2ForEmotionClassification"]

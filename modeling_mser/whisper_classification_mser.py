@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`WhisperForEmotionClassification`: Whisper's encoder over a few seconds, its mean over time, two layers."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import WhisperConfig
+
+from .backbones_mser import load_audio_backbone
+from .classification_mser import EmotionClassifier, mean_over_frames, two_layers
+from .classifier_configuration_mser import WhisperClassifierConfig
+from .outputs_mser import AudioFeatures
+from .whisper_encoder_mser import MaskedWhisperEncoder
+
+
+POSITIONS = 1500
+"""Of a Whisper as it is published, for 30 s."""
+
+
+class WhisperForEmotionClassification(EmotionClassifier):
+    """
+    The model of Gong et al. 2025, "Learning More with Less", Sec. 3.2: a Whisper encoder with cropped positions, its
+    convolutions and positions frozen, the mean over time, two fully connected layers with dropout.
+
+    The mean over time is the `emotion_embedding`. The encoder runs under a mask, where the paper's attends to padding.
+    With `trained_layers` the layers below stay frozen too, and their output can be computed once for all of training.
+    """
+
+    config: WhisperClassifierConfig
+    config_class = WhisperClassifierConfig
+
+    def _build_head(self) -> nn.Module:
+        return two_layers(self.config.audio_config.d_model, self.config)
+
+    @staticmethod
+    def load_audio(path_or_id: str, config: WhisperConfig, **kwargs: Any) -> MaskedWhisperEncoder:
+        """The encoder of a published Whisper, its positions cropped to those of `config`."""
+        whole = copy.deepcopy(config)
+        whole.max_source_positions = POSITIONS
+        encoder = load_audio_backbone(path_or_id, whole, **kwargs)
+        count = config.max_source_positions
+        kept = encoder.embed_positions.weight[:count].detach().clone()
+        encoder.embed_positions = nn.Embedding.from_pretrained(kept, freeze=True)
+        encoder.max_source_positions = encoder.config.max_source_positions = count
+        return encoder
+
+    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
+        if self.audio_tower is not None:
+            self.audio_tower.requires_grad_(False)
+            for module in self._trained():
+                module.requires_grad_(True)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "WhisperForEmotionClassification":
+        """Training mode for the trained parts; the layers below stay in evaluation mode, without dropout."""
+        super().train(mode)
+        if mode and self.audio_tower is not None:
+            self.audio_tower.eval()
+            for module in self._trained():
+                module.train()
+        return self
+
+    def _trained(self) -> list[nn.Module]:
+        (frozen,) = self.config.used_encoder_layers
+        layers = list(self.audio_tower.layers[frozen:])
+        return [*layers, self.audio_tower.layer_norm] if layers else []
+
+    def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
+        (frozen,) = self.config.used_encoder_layers
+        if frozen == 0:  # spectrograms are smaller than what the convolutions make of them
+            return None
+        trained = [f"layers.{index}." for index in range(frozen, self.config.audio_depth)]
+        left_out = (*trained, "layer_norm.") if trained else ()
+        weights = self.audio_tower.state_dict()
+        return f"output of {frozen}", {name: weights[name] for name in weights if not name.startswith(left_out)}
+
+    def encode_audio(
+        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        layers = self.config.used_encoder_layers
+        with torch.no_grad():
+            states = self.audio_tower(input_features, input_features_mask, output_layers=layers).last_hidden_state
+        mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
+        return states[:, None], mask
+
+    def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
+        (frozen,) = self.config.used_encoder_layers
+        states = encoder_states[:, 0].to(self.audio_tower.conv1.weight.dtype)
+        states = self.audio_tower.resume(states, encoder_mask, after_layer=frozen).last_hidden_state
+        pooled = mean_over_frames(states, encoder_mask)
+        return AudioFeatures(last_hidden_state=states, pooler_output=pooled, emotion_embedding=pooled)
+
+
+__all__ = ["WhisperForEmotionClassification"]

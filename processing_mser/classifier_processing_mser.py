@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`EmotionClassifierProcessor`: sound in, features out, for the models that choose among the words they learnt."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from transformers import BatchFeature
+
+from .audio_mser import load_audio
+from .speech_processing_mser import SpeechProcessor
+
+
+try:
+    import torch
+except ImportError as error:
+    raise ImportError("a processor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
+
+
+class EmotionClassifierProcessor(SpeechProcessor):
+    """
+    An encoder's feature extractor and the words of a classifier, under the interface of `MSERProcessor`.
+
+    There is no text: `encode_text` gives the number of each emotion as its label, and `candidate_ids` the number of
+    each candidate word in the place of its tokens, so that training, recognition and the pipeline need not know
+    which kind of model they serve.
+
+    Args:
+        feature_extractor: `WhisperFeatureExtractor`, or one of waveforms such as `Wav2Vec2FeatureExtractor`.
+        emotion_words: the classes, in the order of the logits.
+        crop_seconds: the model hears the middle of a longer clip, this long; `None` for all of it.
+    """
+
+    prompt_version = None
+    """There is no prompt."""
+    prompt = None
+
+    def __init__(self, feature_extractor: Any, emotion_words: Sequence[str], crop_seconds: float | None = None):
+        super().__init__(feature_extractor)
+        self.emotion_words = list(emotion_words)
+        self.crop_seconds = crop_seconds
+
+    @property
+    def model_input_names(self) -> list[str]:
+        return ["input_features", "input_features_mask"]
+
+    @property
+    def pad_to(self) -> str:
+        """Always `"longest"`, under a mask."""
+        return "longest"
+
+    @pad_to.setter
+    def pad_to(self, value: str) -> None:
+        if value != "longest":
+            raise ValueError(f'pad_to is {value!r}; a classifier pads to the longest clip under a mask ("longest")')
+
+    def __call__(
+        self, audio: Any = None, emotion: str | Sequence[str] | None = None, return_tensors: str = "pt", **kwargs: Any
+    ) -> BatchFeature:
+        """
+        Args:
+            audio: one clip or a list of clips, each in any form of `load_audio`.
+            emotion: the word to be learnt, one a clip.
+            return_tensors: `"pt"`, the only kind.
+
+        Returns:
+            `input_features`, log-mel spectrograms `(batch_size, num_mel_bins, num_frames)` or waveforms
+            `(batch_size, num_samples)`, and `input_features_mask` over their last axis; with an emotion `labels`
+            `(batch_size,)`.
+
+        Raises:
+            AudioError: a clip cannot be used; the message names it, the value and the cure.
+            ValueError: an emotion that the model does not know.
+        """
+        if return_tensors != "pt" or kwargs:
+            unknown = ", ".join([*kwargs, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])])
+            raise ValueError(f'this processor does not take {unknown}; tensors are always PyTorch\'s ("pt")')
+        clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        if audio is None or not clips:
+            raise ValueError("audio is empty; give at least one clip")
+        waveforms = [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
+        emotions = [emotion] if isinstance(emotion, str) else emotion
+        return BatchFeature({**self.extract_features(waveforms), **self.encode_text(len(clips), emotions)})
+
+    def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
+        """
+        Features of mono float waveforms `(num_samples,)` at `sampling_rate`, each cropped and extracted alone.
+
+        Returns:
+            `input_features` and `input_features_mask`, as `__call__` gives them.
+        """
+        how: dict[str, Any] = {"truncation": False}
+        if self.feature_extractor.model_input_names[0] == "input_features":
+            how["padding"] = "do_not_pad"
+        return self._features([self._cropped(waveform) for waveform in waveforms], **how)
+
+    def _cropped(self, waveform: np.ndarray) -> np.ndarray:
+        if self.crop_seconds is None:
+            return waveform
+        size = int(self.crop_seconds * self.sampling_rate)
+        start = max(0, (len(waveform) - size) // 2)
+        return waveform[start : start + size]
+
+    def encode_text(self, batch_size: int, emotion: Sequence[str] | None = None) -> dict[str, "torch.Tensor"]:
+        """`labels` `(batch_size,)` where there is an emotion, and otherwise nothing."""
+        if emotion is None:
+            return {}
+        if len(emotion) != batch_size:
+            raise ValueError(f"{len(emotion)} values of emotion for {batch_size} clips; give one a clip")
+        return {"labels": torch.tensor(self.candidate_ids(emotion))[:, 0]}
+
+    def question(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+        """What of a training batch stands before the answer: nothing."""
+        return {}
+
+    def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
+        """
+        The class of each word, as a list of one.
+
+        Raises:
+            ValueError: a word that the model was not trained on, for which it has no output.
+        """
+        unknown = [word for word in words if word not in self.emotion_words]
+        if unknown:
+            raise ValueError(
+                f"this model is a classifier of {', '.join(self.emotion_words)} and has no output for "
+                f"{', '.join(unknown)}; choose labels among its words, or train it on yours"
+            )
+        return [[self.emotion_words.index(word)] for word in words]
+
+
+__all__ = ["EmotionClassifierProcessor"]

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every processor of this folder does with sound, whatever becomes of the words."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from transformers import ProcessorMixin
+
+from .audio_mser import MAX_SECONDS
+from .emotions_mser import UNPARSED, label_set, parse_emotion
+from .windows_mser import Window, sliding_windows, whole_windows
+
+
+try:
+    import torch
+except ImportError as error:  # the tensors are torch's; everything else of this folder works without it
+    raise ImportError("a processor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
+
+
+class SpeechProcessor(ProcessorMixin):
+    """Recordings to windows, and waveforms to padded features; `feature_extractor` is the subclass's."""
+
+    _auto_class = "AutoProcessor"  # wherever it is saved, its code goes along
+    unparsed = UNPARSED
+    feature_extractor: Any
+
+    @property
+    def sampling_rate(self) -> int:
+        """Hz."""
+        return self.feature_extractor.sampling_rate
+
+    @property
+    def max_seconds(self) -> float:
+        """Longest clip in seconds; a longer one raises `AudioTooLongError` and is never cut in silence."""
+        return float(getattr(self.feature_extractor, "chunk_length", MAX_SECONDS))
+
+    def windows(
+        self,
+        source: Any,
+        timeline: bool | None = None,
+        window_seconds: float = 5.0,
+        overlap_seconds: float = 1.0,
+    ) -> Iterator[Window]:
+        """
+        A recording of any length in windows that the model can hear, read as they are asked for.
+
+        Args:
+            source: in any form of `load_audio`.
+            timeline: `True` cuts windows of `window_seconds` with overlap, without ever holding the recording as a
+                whole; `False` the fewest of at most `max_seconds`, without overlap; `None` leaves a recording of up to
+                `max_seconds` in one piece and cuts a longer one as `True` does.
+            window_seconds, overlap_seconds: of a timeline.
+        """
+        if not 0 < window_seconds <= self.max_seconds:
+            raise ValueError(
+                f"window_seconds is {window_seconds:g}; give more than 0 and at most {self.max_seconds:g}"
+            )
+        if timeline is False:
+            return whole_windows(source, self.max_seconds, self.sampling_rate)
+        uncut = 0.0 if timeline else self.max_seconds
+        return sliding_windows(source, window_seconds, overlap_seconds, uncut, self.sampling_rate)
+
+    def words(self, labels: str | Sequence[str] | None = None) -> tuple[str, ...]:
+        """The words of a label set by its name, or the user's own; `None` stands for `seven`."""
+        return label_set("seven" if labels is None else labels).words
+
+    def parse_emotions(self, texts: Sequence[str], words: Sequence[str]) -> list[str]:
+        """Free texts to words of a set, or `"unparsed"`."""
+        return [parse_emotion(text, words) for text in texts]
+
+    def _features(self, waveforms: Sequence[np.ndarray], **how: Any) -> dict[str, "torch.Tensor"]:
+        """
+        What the extractor makes of each waveform alone, then padded with zeros along time, the last axis.
+
+        The extractor's own batch padding would shift Whisper's per-clip normalisation and count another length for the
+        same clip alone and in a batch; here a clip of n samples always has n // hop_length frames.
+        """
+        name = self.feature_extractor.model_input_names[0]
+        features = [
+            torch.as_tensor(
+                self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **how)[name][0]
+            )
+            for waveform in waveforms
+        ]
+        lengths = torch.tensor([feature.shape[-1] for feature in features])
+        padded = torch.zeros(len(features), *features[0].shape[:-1], int(lengths.max()))
+        for row, feature in zip(padded, features, strict=True):
+            row[..., : feature.shape[-1]] = feature
+        return {
+            "input_features": padded,
+            "input_features_mask": torch.arange(padded.shape[-1]) < lengths[:, None],
+        }
+
+
+__all__ = ["SpeechProcessor"]
