@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, get_session
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from tqdm.auto import tqdm
@@ -16,6 +16,7 @@ from .hub_errors import PushError
 
 
 _BLOCK = 1 << 20
+_SECONDS_TO_ANSWER = 10.0
 # What the Hub itself, or its form for a new repository, puts into an empty one.
 _EMPTY = {".gitattributes", "README.md"}
 
@@ -63,6 +64,11 @@ def sha256_of(path: Path, bar: tqdm | None = None) -> str:
     return digest.hexdigest()
 
 
+def check_connection(api: HfApi) -> None:
+    """Raises httpx's error within seconds where the Hub does not answer; the libraries wait for minutes."""
+    get_session().head(api.endpoint, timeout=_SECONDS_TO_ANSWER)
+
+
 def open_repository(
     api: HfApi, repo_id: str, kind: str, *, private: bool, is_ours: Callable[[Mapping[str, RepoFile]], bool]
 ) -> tuple[Any, dict[str, RepoFile]]:
@@ -81,6 +87,7 @@ def open_repository(
     Raises:
         PushError: it is public and was to be private, or holds something else.
     """
+    check_connection(api)
     try:
         found = api.repo_info(repo_id, repo_type=kind)
     except RepositoryNotFoundError:

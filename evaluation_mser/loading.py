@@ -61,15 +61,22 @@ def load_model(model: str, device: str = "auto", prompt: str | None = None) -> t
     device = pick_device(device)
 
     from modeling_mser import MSERForEmotionGeneration
+    from modeling_mser.hub_mser import hub_options
     from processing_mser.processing_mser import PROMPTS, MSERProcessor
 
     if prompt is not None and prompt not in PROMPTS:
         raise ValueError(f"prompt {prompt!r} is not known; choose from {', '.join(PROMPTS)}")
+    options = hub_options(model)
     try:
         with _bars_on_terminals_only():
-            processor = MSERProcessor.from_pretrained(model)
-            network = MSERForEmotionGeneration.from_pretrained(model)
+            processor = MSERProcessor.from_pretrained(model, **options)
+            network = MSERForEmotionGeneration.from_pretrained(model, **options)
     except OSError as error:
+        if options:
+            raise ModelNotFoundError(
+                f"{model}: is not in the cache, and the Hub cannot be reached; check the network, or give a folder "
+                "with a trained model"
+            ) from error
         reason = " ".join(str(error).split())
         raise ModelNotFoundError(
             f"{model}: cannot be loaded ({reason}); give a folder with a trained model"

@@ -19,6 +19,7 @@ from .backbones_mser import (
 )
 from .configuration_mser import MSERConfig
 from .fingerprint_mser import weight_files
+from .hub_mser import hub_options
 from .lora_mser import inject_lora, is_lora, merge_lora
 from .qformer_mser import EmotionQFormer
 from .remote_code_mser import declare_remote_code
@@ -39,7 +40,6 @@ class SeparableBackbones(PreTrainedModel):
     # None while `from_pretrained` has not put it in.
     audio_tower: Any
     language_model: Any
-    load_audio = staticmethod(load_audio_backbone)
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
         raise NotImplementedError
@@ -103,11 +103,12 @@ class SeparableBackbones(PreTrainedModel):
             if place is None:
                 continue
             options = {"revision": getattr(config, f"{part}_backbone_revision"), **_for_part(kwargs, part)}
+            options |= hub_options(place, options)
             # A copy, so that nothing of how it was loaded this time is saved.
             shape = copy.deepcopy(getattr(config, f"{part}_config"))
             if part == "text" and text_alone is not None:
                 options["quantization_config"] = text_alone
-            load = self.load_audio if part == "audio" else load_text_backbone
+            load = load_audio_backbone if part == "audio" else load_text_backbone
             backbone = load(place, shape, **options)
             fingerprint, commit = verified_fingerprint(
                 place, part, shape, getattr(config, f"{part}_backbone_fingerprint"), accept_other, **options
@@ -151,6 +152,7 @@ class SeparableBackbones(PreTrainedModel):
                 came from nowhere. A model with random weights is never returned.
         """
         path, with_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        kwargs |= hub_options(path, kwargs)
         hub = {name: kwargs[name] for name in (*HUB_OPTIONS, "subfolder") if kwargs.get(name) is not None}
         config = kwargs.get("config")
         if not isinstance(config, PreTrainedConfig):

@@ -141,3 +141,39 @@ def test_the_command_without_a_network_says_so(tiny_model_dir, tmp_path):
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("run-mser: error:")]
     assert f"the connection to {gone.url} failed" in line and "check the network" in line
+
+
+LOAD = """
+import sys, time
+from evaluation_mser.loading import load_model
+start = time.monotonic()
+try:
+    print("loaded", load_model(sys.argv[1], "cpu")[0].config.model_type, end=" ")
+except ValueError as error:
+    print(error, end=" ")
+print("in", time.monotonic() - start)
+"""
+
+
+def test_without_the_hub_a_model_loads_from_the_cache_or_is_told_within_seconds(
+    client, tiny_model_dir, loopback_hub, tmp_path
+):
+    client(tiny_model_dir, "org/cached")
+
+    def load(repo_id, hub):
+        environment = {**os.environ, **hub.environment(tmp_path, token="hf_owner"), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", LOAD, repo_id]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        said, _, seconds = done.stdout.rpartition(" in ")
+        return said, float(seconds)
+
+    assert load("org/cached", loopback_hub)[0] == "loaded mser"
+    with LoopbackHub() as gone:
+        pass
+    # The libraries' own patience is minutes: each of ten files is asked for six times.
+    for repo_id, expected in (
+        ("org/cached", "loaded mser"),
+        ("org/other", "org/other: is not in the cache, and the Hub cannot be reached; check the network"),
+    ):
+        said, seconds = load(repo_id, gone)
+        assert said.startswith(expected) and seconds < 20

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
 from data_mser.hub_errors import one_message
-from data_mser.hub_upload import Upload, of_path, open_repository
+from data_mser.hub_upload import Upload, check_connection, of_path, open_repository
 
 from .repository import build_repository
 from .space import write_space
@@ -55,6 +55,9 @@ def push(
         ValueError: see `build_repository`.
     """
     api = HfApi()
+    with one_message(repo_id, api.endpoint):
+        # Before the model is loaded, which takes longer.
+        check_connection(api)
     with tempfile.TemporaryDirectory(prefix="mser-push-") as temporary:
         (folder := Path(temporary, "model")).mkdir()
         repository = build_repository(model, folder, repo_id, results, include_backbones)
