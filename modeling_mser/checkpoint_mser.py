@@ -40,6 +40,7 @@ class SeparableBackbones(PreTrainedModel):
     # None while `from_pretrained` has not put it in.
     audio_tower: Any
     language_model: Any
+    load_audio = staticmethod(load_audio_backbone)
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
         raise NotImplementedError
@@ -108,7 +109,7 @@ class SeparableBackbones(PreTrainedModel):
             shape = copy.deepcopy(getattr(config, f"{part}_config"))
             if part == "text" and text_alone is not None:
                 options["quantization_config"] = text_alone
-            load = load_audio_backbone if part == "audio" else load_text_backbone
+            load = self.load_audio if part == "audio" else load_text_backbone
             backbone = load(place, shape, **options)
             fingerprint, commit = verified_fingerprint(
                 place, part, shape, getattr(config, f"{part}_backbone_fingerprint"), accept_other, **options
