@@ -24,6 +24,8 @@ COMMANDS = {
     "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),
     "protocols": ("commands_mser.protocols", "list the papers' tests, or show one with its published numbers"),
     "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
+    "baselines": ("commands_mser.baselines", "a trained model in one table with what it has to beat"),
+    "robustness": ("commands_mser.robustness", "measure a model under noise, coding and other disturbances"),
     "push": ("commands_mser.push", "publish a trained model on the Hugging Face Hub"),
     "space": ("commands_mser.space", "serve a page to try a model on in the browser"),
     "m5ser build": (

@@ -2,8 +2,9 @@
 """`run-mser probe`: what each layer of a frozen encoder knows of emotion, the reference that training has to beat."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -32,11 +33,13 @@ def run(args: ProbeArguments) -> int:
 
     from data_mser.reading import parse_corpora, read_corpus
     from data_mser.whole_files import whole_file
+    from evaluation_mser.baselines.linear_probe import LayerProbe, probe_layers
+    from evaluation_mser.baselines.pooled_layers import PooledLayers
+    from evaluation_mser.labelled_clips import LabelledClips
     from modeling_mser.backbones_mser import load_audio_backbone
     from processing_mser import MSERProcessor, label_set
-    from training_mser.clips import index_clips
+    from training_mser.clip_vectors import clip_vectors
     from training_mser.dataset import ClipFeatures
-    from training_mser.layer_probe import PooledLayers, probe_layers
     from training_mser.tokenizer import build_tokenizer
 
     labels = label_set(args.labels)
@@ -46,33 +49,39 @@ def run(args: ProbeArguments) -> int:
     features = ClipFeatures(pooled, args.cache_dir, cache_gb=float("inf"))
     random = np.random.default_rng(args.seed)
 
-    def gather(corpora: list[str], limit: int) -> dict:
+    def gather(corpora: list[str], limit: int) -> dict[str, tuple[np.ndarray, LabelledClips]]:
         found = {}
         for key, (name, path) in parse_corpora(corpora).items():
-            rows = [row for row in read_corpus(name, path).rows if labels.map(row["emotion"]) is not None]
-            if limit and len(rows) > limit:
-                rows = [rows[index] for index in sorted(random.choice(len(rows), limit, replace=False))]
-            clips, rejected = index_clips(rows, labels)
-            rejected += features.prepare([(clip, 0) for clip in clips])
-            unusable = {item.row["id"] for item in rejected}
-            clips = [clip for clip in clips if clip.row["id"] not in unusable]
+            clips = LabelledClips.of_corpus(key, read_corpus(name, path).rows, labels)
+            if limit and len(clips) > limit:
+                clips = clips.chosen(sorted(random.choice(len(clips), limit, replace=False)))
             if not clips:
-                raise ValueError(f"{key}: no usable clip with an emotion of {', '.join(labels.words)} in {path}")
-            found[key] = (np.stack([features(clip, 0).float().numpy() for clip in clips]), clips)
+                raise ValueError(f"{key}: no clip with an emotion of {', '.join(labels.words)} in {path}")
+            found[key] = clip_vectors(features, clips, labels)
         return found
 
     training, tests = gather(args.corpora, args.max_clips), gather(args.test, 0)
     inputs = np.concatenate([given for given, _ in training.values()])
-    clips = [clip for _, those in training.values() for clip in those]
-    results, chosen = probe_layers(inputs, clips, tests)
+    clips = LabelledClips.joined([those for _, those in training.values()])
+    probes, chosen = probe_layers(inputs, clips)
+
+    def result(probe: LayerProbe) -> dict[str, Any]:
+        test = {
+            name: probe.predictions(given, those, labels.words).figures()["UA"]
+            for name, (given, those) in tests.items()
+        }
+        own = {"layer": probe.layer, "regularisation": probe.regularisation, "validation": probe.validation}
+        return {**own, "test": test}
+
+    results = [result(probe) for probe in probes]
     print(f"Unweighted accuracy of linear probes, {len(clips)} training clips, {len(labels.words)} classes")
     print("layer      C  held-out training speakers" + "".join(f"  {name:>8}" for name in tests))
-    for result in results:
-        mark = "  <- chosen by the training speakers" if result is chosen else ""
-        test = "".join(f"  {result.test[name]:8.3f}" for name in tests)
-        print(f"{result.layer:5}  {result.regularisation:5g}  {result.validation:26.3f}{test}{mark}")
+    for found in results:
+        mark = "  <- chosen by the training speakers" if found["layer"] == chosen.layer else ""
+        test = "".join(f"  {found['test'][name]:8.3f}" for name in tests)
+        print(f"{found['layer']:5}  {found['regularisation']:5g}  {found['validation']:26.3f}{test}{mark}")
     output = Path(args.output_dir)
     output.mkdir(parents=True, exist_ok=True)
     with whole_file(output / "probe.json") as file:
-        json.dump({"layers": [asdict(item) for item in results], "chosen": asdict(chosen)}, file, indent=2)
+        json.dump({"layers": results, "chosen": results[probes.index(chosen)]}, file, indent=2)
     return 0

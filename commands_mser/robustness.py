@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser robustness`: how far a model's figures hold under noise, coding, other voices and other languages.
+
+run-mser robustness --model runs/base/joint --corpora emodb=/data/emodb --labels four --others nemo=/data/nemo
+"""
+
+import hashlib
+import io
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from evaluation_mser.labelled_clips import LabelledClips
+
+
+@dataclass
+class RobustnessArguments:
+    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
+    corpora: list[str] = field(metadata={"help": "NAME=PATH of each corpus whose clips are disturbed"})
+    labels: str = field(default="four", metadata={"help": "label set: four, seven, or words separated by commas"})
+    conditions: list[str] = field(
+        default_factory=list, metadata={"help": "which disturbances; by default all for which there are clips"}
+    )
+    others: list[str] = field(
+        default_factory=list,
+        metadata={"help": "NAME=PATH of corpora that only lend second halves, for code_switch in another language"},
+    )
+    sample: int = field(default=0, metadata={"help": "at most so many clips of each corpus; 0 takes all"})
+    seed: int = field(default=0, metadata={"help": "of the sample, of noise, rooms and other voices"})
+    output_dir: str = field(default="runs/robustness", metadata={"help": "where everything is written"})
+    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
+
+
+ARGUMENTS = RobustnessArguments
+HELP = "UA against noise, rooms, codecs, speed, length, other voices and languages: curves with intervals, resumable."
+
+
+def run(args: RobustnessArguments) -> int:
+    """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
+    from commands_mser.labelled_corpora import read_labelled
+    from evaluation_mser.evaluation import versions
+    from evaluation_mser.labelled_clips import LabelledClips
+    from evaluation_mser.loading import load_model
+    from evaluation_mser.robustness.conditions import CONDITIONS_VERSION, chosen_conditions
+    from evaluation_mser.robustness.disturbing import Disturber, NoCompanionError
+    from evaluation_mser.robustness.measuring import answer_all, robustness_figures, sample_clips
+    from evaluation_mser.robustness.tables import markdown, write_robustness
+    from processing_mser import label_set
+
+    labels = label_set(args.labels)
+    conditions = chosen_conditions(args.conditions)
+    corpora = LabelledClips.joined(list(read_labelled(args.corpora, labels).values()))
+    lent = read_labelled(args.others, labels) if args.others else {}
+    disturber = Disturber(LabelledClips.joined([corpora, *lent.values()]), args.seed)
+    clips = sample_clips(corpora, args.sample, args.seed)
+    if not args.conditions:
+        possible = []
+        for condition in conditions:
+            try:
+                disturber.check(clips, condition)
+                possible.append(condition)
+            except NoCompanionError as error:
+                print(f"left out: {error}", file=sys.stderr)
+        conditions = possible
+    settings: dict[str, Any] = {
+        "model": _identity(args.model),
+        "conditions": CONDITIONS_VERSION,
+        "labels": list(labels.words),
+        "seed": args.seed,
+        "clips": clips.identity(),
+        "pool": disturber.pool.identity(),
+    }
+    answers = answer_all(
+        lambda: load_model(args.model, args.device),
+        clips,
+        disturber,
+        conditions,
+        labels.words,
+        args.output_dir,
+        settings,
+        batch_size=args.batch_size,
+        progress=sys.stderr.isatty(),
+    )
+    results = {
+        **robustness_figures(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
+        "labels": list(labels.words),
+        "model": args.model,
+        "configuration": asdict(args),
+        "versions": versions("scipy"),
+    }
+    written = write_robustness(results, args.output_dir)
+    print(markdown(results))
+    print(f"written to {written}")
+    unread = len(clips) - len(answers.clean)
+    if unread:
+        print(f"{unread} clips could not be read; run-mser evaluate names them", file=sys.stderr)
+    return 1 if unread else 0
+
+
+def _identity(model: str) -> str:
+    """What tells a model from another: the content of its folder, or its id on the Hub."""
+    folder = Path(model).expanduser()
+    if not folder.is_dir():
+        return model
+    digest = hashlib.sha256()
+    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
+        if path.is_file():
+            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+def _seconds(clips: "LabelledClips") -> dict[tuple[str, str], float]:
+    """The length of each clip whose header can be read, by corpus and id."""
+    import soundfile
+
+    found = {}
+    for corpus, row in zip(clips.corpora, clips.rows):
+        audio = row["audio"]
+        source = io.BytesIO(audio["bytes"]) if audio["bytes"] is not None else audio["path"]
+        try:
+            found[corpus, row["id"]] = soundfile.info(source).duration
+        except (OSError, soundfile.SoundFileError):
+            continue
+    return found

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A linear classifier over a learned mean of layers, as SUPERB probes frozen encoders (Yang et al. 2021, Sec. 2.2)."""
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.class_weight import compute_sample_weight
+
+
+class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
+    """
+    Multinomial logistic regression on `sum_l softmax(a)_l * z_l`, `z_l` layer l standardised on the training clips.
+
+    Layer weights and regression are fitted together by L-BFGS; the objective is that of scikit-learn's
+    `LogisticRegression(C=C, class_weight="balanced")`, to which this is equal where there is one layer.
+
+    Args:
+        C: inverse of the regularisation.
+        max_iter: of L-BFGS.
+    """
+
+    def __init__(self, C: float = 0.01, max_iter: int = 200):
+        self.C, self.max_iter = C, max_iter
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> "WeightedLayersClassifier":
+        """Fits on features `(num_clips, num_layers, dim)` and words `(num_clips,)`."""
+        self.classes_, targets = np.unique(y, return_inverse=True)
+        inputs = torch.from_numpy(np.asarray(X, dtype=np.float32))
+        self.mean_ = inputs.mean(0)
+        deviation = inputs.std(0, correction=0)
+        self.scale_ = torch.where(deviation > 0, deviation, 1.0)
+        inputs = (inputs - self.mean_) / self.scale_
+        labels = torch.from_numpy(targets)
+        weights = torch.from_numpy(compute_sample_weight("balanced", y)).float()
+        mixing = torch.zeros(inputs.shape[1], requires_grad=True)
+        matrix = torch.zeros(inputs.shape[2], len(self.classes_), requires_grad=True)
+        bias = torch.zeros(len(self.classes_), requires_grad=True)
+        parameters = [mixing, matrix, bias]
+        optimiser = torch.optim.LBFGS(
+            parameters,
+            max_iter=self.max_iter,
+            tolerance_grad=1e-6,
+            tolerance_change=1e-9,
+            line_search_fn="strong_wolfe",
+        )
+
+        def objective() -> torch.Tensor:
+            optimiser.zero_grad()
+            logits = torch.einsum("l,nld->nd", mixing.softmax(0), inputs) @ matrix + bias
+            losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+            # scikit-learn's objective over the number of clips, so that the step sizes do not depend on it.
+            loss = (self.C * (weights * losses).sum() + 0.5 * matrix.square().sum()) / (self.C * len(labels))
+            loss.backward()
+            return loss
+
+        optimiser.step(objective)
+        self.layer_weights_ = mixing.detach().softmax(0)
+        self.matrix_, self.bias_ = matrix.detach(), bias.detach()
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """`(num_clips, num_classes)` in the order of `classes_`."""
+        inputs = (torch.from_numpy(np.asarray(X, dtype=np.float32)) - self.mean_) / self.scale_
+        logits = torch.einsum("l,nld->nd", self.layer_weights_, inputs) @ self.matrix_ + self.bias_
+        return logits.double().softmax(-1).numpy()
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """The likeliest word of each clip."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

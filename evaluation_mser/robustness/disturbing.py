@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Clips under a condition: the same samples for the same clip, condition, level and seed, in any order and process."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from evaluation_mser.labelled_clips import LabelledClips
+from evaluation_mser.robustness.conditions import Condition
+from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
+
+
+VOICES = 5
+
+
+class NoCompanionError(ValueError):
+    """A condition needs other clips than there are."""
+
+
+class Disturber:
+    """Disturbs clips.
+
+    Args:
+        pool: the clips from which other voices and second halves are taken.
+        seed: another seed draws other noise, voices and halves.
+    """
+
+    def __init__(self, pool: LabelledClips, seed: int = 0):
+        self.pool, self.seed = pool, seed
+        self._speakers = pool.speakers
+        self._corpora = np.array(pool.corpora, dtype=object)
+        self._truths = np.array(pool.truths, dtype=object)
+        self._languages = np.array([row["language"] for row in pool.rows], dtype=object)
+
+    def check(self, clips: LabelledClips, condition: Condition) -> None:
+        """Refuses, before anything is measured, a condition for which some clip finds no other.
+
+        Raises:
+            NoCompanionError: names the clip and the cure.
+        """
+        for index in range(len(clips) if condition.companions != "none" else 0):
+            if not len(self._candidates(clips, index, condition)):
+                raise NoCompanionError(_nobody(clips, index, condition))
+
+    def sources(self, clips: LabelledClips, condition: Condition, level: float) -> Iterator[Any]:
+        """What `recognise` takes, clip by clip; a clip that cannot be read is passed on as it is, to be reported."""
+        for index, row in enumerate(clips.rows):
+            try:
+                waveform = load_audio(row["audio"])
+            except (AudioError, OSError):
+                yield row["audio"]
+                continue
+            yield {"array": self.disturbed(waveform, clips, index, condition, level), "sampling_rate": SAMPLING_RATE}
+
+    def disturbed(
+        self, waveform: np.ndarray, clips: LabelledClips, index: int, condition: Condition, level: float
+    ) -> np.ndarray:
+        """One clip's waveform `(num_samples,)` under a condition, float32.
+
+        Chance does not depend on the level, so that along a curve the same noise grows louder.
+
+        Raises:
+            NoCompanionError: no other clip that the condition could use can be read.
+        """
+        row = clips.rows[index]
+        key = f"{self.seed}\0{condition.name}\0{row['corpus']}\0{row['id']}".encode()
+        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
+        companions = self._companions(clips, index, condition, chance)
+        return np.asarray(condition.apply(waveform, level, chance, companions), dtype=np.float32)
+
+    def _candidates(self, clips: LabelledClips, index: int, condition: Condition) -> np.ndarray:
+        """Where in the pool a clip's companions may be: never the same clip, nor the same speaker."""
+        row, truth = clips.rows[index], clips.truths[index]
+        others = self._speakers != clips.speaker_of(index)
+        if condition.companions in ("voice", "voices"):
+            others &= self._corpora == clips.corpora[index]
+        else:
+            same = self._languages == row["language"]
+            known = np.array([language is not None for language in self._languages]) & (row["language"] is not None)
+            others &= (self._truths == truth) & known & (same if condition.companions == "same language" else ~same)
+        return np.flatnonzero(others)
+
+    def _companions(
+        self, clips: LabelledClips, index: int, condition: Condition, chance: np.random.Generator
+    ) -> list[np.ndarray]:
+        if condition.companions == "none":
+            return []
+        wanted = VOICES if condition.companions == "voices" else 1
+        found: list[np.ndarray] = []
+        for position in chance.permutation(self._candidates(clips, index, condition)):
+            try:
+                found.append(load_audio(self.pool.rows[position]["audio"]))
+            except (AudioError, OSError):
+                continue
+            if len(found) == wanted:
+                return found
+        if not found:
+            raise NoCompanionError(_nobody(clips, index, condition))
+        return found
+
+
+def _nobody(clips: LabelledClips, index: int, condition: Condition) -> str:
+    needed = {
+        "voice": "by another speaker",
+        "voices": "by another speaker",
+        "same language": f"of {clips.truths[index]} by another speaker of the same language",
+        "other language": f"of {clips.truths[index]} in another language",
+    }[condition.companions]
+    return (
+        f"{condition.name}: for {clips.rows[index]['id']} of {clips.corpora[index]} there is no other clip {needed}; "
+        "give a corpus that has some with --others, or leave the condition out"
+    )

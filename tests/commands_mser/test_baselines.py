@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser baselines` from folders of recordings to the table."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+from tone_corpus import write_tones
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+from evaluation_mser.predictions import read_predictions
+from run_mser import main
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder / "train", {"anna": "de", "bert": "de", "carla": "de"}, takes=3)
+    write_tones(folder / "test", {"dario": "it", "elena": "it", "fabio": "it"}, takes=2, seed=5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    """A Whisper of random weights, which still hears pitch."""
+    folder = tmp_path_factory.mktemp("whisper")
+    sizes = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    config = WhisperConfig(**sizes, num_mel_bins=20, decoder_layers=1, decoder_attention_heads=2, vocab_size=60_000)
+    WhisperModel(config).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder)
+    return folder
+
+
+def run(corpora, folder, *more):
+    words = ["--train", f"folder={corpora / 'train'}", "--test", f"folder={corpora / 'test'}"]
+    kept = ["--output_dir", str(folder / "out"), "--cache_dir", str(folder / "cache"), "--resamples", "300"]
+    return main(["baselines", *words, *kept, *more])
+
+
+def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_path, capsys):
+    pytest.importorskip("opensmile")
+    models = ["--encoder", str(encoder), "--model", str(tiny_model_dir), "--device", "cpu"]
+    assert run(corpora, tmp_path, *models) == 0
+    results = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))
+    (rows,) = results["corpora"].values()
+    names = [row["system"] for row in rows]
+    assert names[:3] == ["chance", "majority", "eGeMAPS + SVM"]
+    assert names[3:5] == ["probe of the chosen layer", "probe of all layers, weighted"]
+    assert names[5:] == [f"model {tiny_model_dir.name}"]
+    figures = {row["system"]: row for row in rows}
+    assert figures["chance"]["UA"] == figures["majority"]["UA"] == 0.25
+    assert figures["eGeMAPS + SVM"]["UA"] > 0.6, "the emotions of the tones are their pitches"
+    assert figures["probe of the chosen layer"]["UA"] > 0.6
+    (layers,) = results["layers"].values()
+    assert [layer["facts"]["layer"] for layer in layers] == [0, 1, 2]
+
+    for row in rows[1:]:
+        name = "".join(c if c.isalnum() else "_" for c in row["system"])
+        kept = read_predictions(
+            tmp_path / "out" / "predictions" / f"{name.replace('___', '_').replace('__', '_')}.csv"
+        )
+        assert row["UA"] == pytest.approx(balanced_accuracy_score(kept.truths, kept.answers))
+        low, high = row["intervals"]["UA"]
+        assert low <= row["UA"] <= high
+        if row["against"]:
+            difference = row["UA"] - rows[-1]["UA"]
+            assert row["against"]["difference"] == pytest.approx(difference)
+            assert row["against"]["p"] <= row["against"]["p_holm"] <= 1
+    printed, table = capsys.readouterr().out, (tmp_path / "out" / "baselines.md").read_text(encoding="utf-8")
+    assert table in printed
+    assert f"| {figures['eGeMAPS + SVM']['UA']:.3f} [" in table
+    with open(tmp_path / "out" / "baselines.csv", encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["system"] for line in lines] == names
+    assert np.allclose([float(line["UA"]) for line in lines], [row["UA"] for row in rows])
+
+
+def test_holm_corrects_over_all_test_corpora(corpora, tmp_path):
+    write_tones(tmp_path / "more", {"gina": "fr", "hugo": "fr", "ines": "fr"}, takes=2, seed=9)
+    words = ["--train", f"folder={corpora / 'train'}", "--systems", "majority", "egemaps"]
+    tests = ["--test", f"folder={corpora / 'test'}", f"folder={tmp_path / 'more'}", "--resamples", "300"]
+    kept = ["--output_dir", str(tmp_path / "out"), "--cache_dir", str(tmp_path / "cache")]
+    pytest.importorskip("opensmile")
+    assert main(["baselines", *words, *tests, *kept]) == 0
+    results = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))
+    assert len(results["corpora"]) == 2
+    against = [row["against"] for rows in results["corpora"].values() for row in rows if row["against"]]
+    assert len(against) == 2, "of each corpus the majority against the SVM, which comes last"
+    smaller = min(against, key=lambda of: of["p"])
+    assert smaller["p_holm"] == pytest.approx(min(1, 2 * smaller["p"]))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--systems", "probe"], "the probe needs an encoder"),
+        (["--systems", "svm"], "--systems svm: choose from majority, egemaps, probe"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(corpora, tmp_path, capsys, more, message):
+    assert run(corpora, tmp_path, *more) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
+
+
+def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys):
+    words = ["--train", f"folder={corpora / 'test'}", "--test", f"folder={corpora / 'test'}", "--systems", "majority"]
+    assert main(["baselines", *words, "--output_dir", str(tmp_path)]) == 2
+    assert "in training and in test" in capsys.readouterr().err

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser robustness` from folders of recordings to the picture."""
+
+import csv
+import json
+
+import pytest
+from tone_corpus import write_tones
+
+from evaluation_mser.predictions import read_predictions
+from run_mser import main
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder / "german", {"anna": "de", "bert": "de"}, takes=2)
+    write_tones(folder / "italian", {"carla": "it"}, takes=1)
+    return folder
+
+
+def run(model, corpora, output, *more):
+    words = ["--corpora", f"folder={corpora / 'german'}", "--output_dir", str(output), "--device", "cpu"]
+    return main(["robustness", "--model", str(model), *words, "--resamples", "200", *more])
+
+
+def test_from_recordings_to_a_picture_and_again_without_a_model(corpora, tiny_model_dir, tmp_path, capsys):
+    chosen = ["--conditions", "telephone", "truncation", "code_switch"]
+    others = ["--others", f"folder={corpora / 'italian'}"]
+    assert run(tiny_model_dir, corpora, tmp_path, *chosen, *others) == 0
+    printed = capsys.readouterr().out
+    results = json.loads((tmp_path / "robustness.json").read_text(encoding="utf-8"))
+    assert list(results["conditions"]) == ["telephone", "truncation", "code_switch"]
+    (name,) = results["clean"]
+    assert results["clean"][name]["n"] == 16
+    assert f"{results['clean'][name]['UA']:.3f}" in printed
+    touched = [level["corpora"][name]["touched"] for level in results["conditions"]["truncation"]["levels"]]
+    assert touched == [0, 0, 0], "the clips last half a second"
+    kept = read_predictions(tmp_path / "predictions" / "code_switch_50.csv")
+    assert kept.figures()["UA"] == results["conditions"]["code_switch"]["levels"][0]["corpora"][name]["UA"]
+    with open(tmp_path / "robustness.csv", encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 6
+    before = (tmp_path / "predictions" / "clean.csv").stat().st_mtime_ns
+    assert run(tiny_model_dir, corpora, tmp_path, *chosen, *others) == 0
+    assert (tmp_path / "predictions" / "clean.csv").stat().st_mtime_ns == before
+    assert json.loads((tmp_path / "robustness.json").read_text(encoding="utf-8")) == results
+
+
+@pytest.mark.slow
+def test_what_needs_other_clips_is_left_out_and_said_so(corpora, tiny_model_dir, tmp_path, capsys):
+    assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "code_switch") == 2
+    assert "in another language" in capsys.readouterr().err
+    assert run(tiny_model_dir, corpora, tmp_path, "--sample", "4") == 0
+    results = json.loads((tmp_path / "robustness.json").read_text(encoding="utf-8"))
+    assert "joined" in results["conditions"] and "code_switch" not in results["conditions"]
+    assert "left out: code_switch" in capsys.readouterr().err
+    assert [figures["n"] for figures in results["clean"].values()] == [4]
+
+
+def test_another_seed_into_the_same_folder_is_refused(corpora, tiny_model_dir, tmp_path, capsys):
+    assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level") == 0
+    assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level", "--seed", "1") == 2
+    assert "holds answers of another run (other seed)" in capsys.readouterr().err
