@@ -49,22 +49,17 @@ def run(args: DemoArguments) -> int:
     from evaluation_mser.report import write_report
 
     folder = Path(args.output_dir)
-    english, other, held_out, flags = SIZES[args.size]
-    print(f"1/6 Speech in English -> {folder / 'english'}, in Greek, Russian and Persian -> {folder / 'speech'}")
-    sources = write_demo_speech(folder / "english", languages=[ENGLISH], clips_per_language=english, seed=args.seed)
-    rows = write_demo_speech(
-        folder / "speech", languages=HELD_OUT_LANGUAGES, clips_per_language=held_out, seed=args.seed
-    )
-    print(f"2/6 Translations of the English into five languages -> {folder / 'm5ser'}")
-    training = translate(sources, folder / "m5ser", other, args.seed)
+    print("1/5 Speech")
+    *_, flags = SIZES[args.size]
+    training, rows = demonstration_speech(folder, args.size, args.seed)
 
     flags = [*flags, "--seed", str(args.seed), "--cache_dir", str(folder / "features")]
-    print("3/6 Stage 1: English")
+    print("2/5 Stage 1: English")
     first = train_stage("tiny/stage1", training, folder / "stage1", flags)
-    print("4/6 Stage 2: five more languages")
+    print("3/5 Stage 2: five more languages")
     second = train_stage("tiny/stage2", training, folder / "stage2", [*flags, "--init_from", str(folder / "stage1")])
 
-    print("5/6 Evaluation on Greek, Russian and Persian, which it never heard")
+    print("4/5 Evaluation on Greek, Russian and Persian, which it never heard")
     model, processor = load_model(str(folder / "stage2"))
     model.save_pretrained(folder / "model")
     processor.save_pretrained(folder / "model")
@@ -76,7 +71,7 @@ def run(args: DemoArguments) -> int:
         chance = f"chance {figures['chance']:.3f}, n {figures['n']}"
         print(f"    {name:<10} UA {figures['UA']:.3f}  WA {figures['WA']:.3f}  ({chance})")
 
-    print("6/6 One prediction")
+    print("5/5 One prediction")
     tested = [row for rows_of_one in corpora.values() for row in rows_of_one]
     example = predict_one(model, processor, tested[args.seed % len(tested)], results["labels"])
     report = write_report(
@@ -92,6 +87,16 @@ def run(args: DemoArguments) -> int:
     print(f"\nModel    {folder / 'model'}\nResults  {folder / 'results.json'}\nReport   {report}")
     print(f"\nTry it:  run-mser predict {folder / 'speech' / 'audio' / 'el'} --model {folder / 'model'}")
     return 0
+
+
+def demonstration_speech(folder: Path, size: str, seed: int) -> tuple[list[dict], list[dict]]:
+    """Makes the speech of a size of `SIZES`, or takes what is there; rows to train on, and of held-out languages."""
+    english, other, held_out, _ = SIZES[size]
+    print(f"Speech in English -> {folder / 'english'}, in Greek, Russian and Persian -> {folder / 'speech'}")
+    sources = write_demo_speech(folder / "english", languages=[ENGLISH], clips_per_language=english, seed=seed)
+    rows = write_demo_speech(folder / "speech", languages=HELD_OUT_LANGUAGES, clips_per_language=held_out, seed=seed)
+    print(f"Translations of the English into five languages -> {folder / 'm5ser'}")
+    return translate(sources, folder / "m5ser", other, seed), rows
 
 
 def translate(sources: Sequence[Mapping[str, Any]], output_dir: Path, sample: int, seed: int) -> list[dict]:

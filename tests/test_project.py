@@ -22,7 +22,10 @@ ROOMS = {
     "data_mser": {"processing_mser"},
     "evaluation_mser": {"processing_mser", "modeling_mser", "data_mser"},
     "training_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser"},
-    "commands_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser"},
+    "reproduction_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser"},
+    "commands_mser": {
+        *("processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser", "reproduction_mser")
+    },
 }
 TRAVELLING = ("processing_mser", "modeling_mser")
 BUILT = {".venv", ".git", "build", "dist", "runs"}

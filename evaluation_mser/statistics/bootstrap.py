@@ -53,6 +53,7 @@ def differ(
     second: Predictions | Sequence[Predictions],
     metric: str = "UA",
     *,
+    matched: bool = False,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -65,6 +66,7 @@ def differ(
     Args:
         first, second: of one system each; several for the seeds of one system, which are then drawn too.
         metric: of `FIGURES`.
+        matched: the runs of both come in pairs, each of one seed, and a pair is drawn as one.
         confidence, resamples, seed: as in `intervals`.
 
     Returns:
@@ -73,8 +75,11 @@ def differ(
 
     Raises:
         PredictionsError: the systems share no clip, or cannot be compared (see `Predictions.align`).
+        ValueError: matched runs that are not as many of both.
     """
     firsts, seconds = ([one] if isinstance(one, Predictions) else list(one) for one in (first, second))
+    if matched and len(firsts) != len(seconds):
+        raise ValueError(f"{len(firsts)} and {len(seconds)} runs cannot be matched; give one of both for each seed")
     systems = Predictions.shared([*firsts, *seconds])
     tables = [speaker_counts(system, systems[0].clusters()) for system in systems]
     values = np.array([count_figures(table.sum(axis=0))[metric] for table in tables])
@@ -90,7 +95,10 @@ def differ(
     if speakers > 1:
         draws = resampled(tables, [metric], resamples, seed)[metric]
         rng = np.random.default_rng([seed, 1])
-        differences = _over_seeds(draws[:, :half], rng) - _over_seeds(draws[:, half:], rng)
+        if matched:
+            differences = _over_seeds(draws[:, :half] - draws[:, half:], rng)
+        else:
+            differences = _over_seeds(draws[:, :half], rng) - _over_seeds(draws[:, half:], rng)
         made["low"], made["high"] = interval(differences, speakers, confidence)
         made["p"] = p_value(differences, speakers)
     return made

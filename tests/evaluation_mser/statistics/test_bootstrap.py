@@ -211,6 +211,17 @@ def test_seeds_widen_a_difference():
     assert several["high"] - several["low"] > one["high"] - one["low"]
 
 
+def test_what_a_seed_gives_both_systems_is_no_difference():
+    """Seeds that are good for both systems alike widen the interval only where the runs are not matched."""
+    rng = np.random.default_rng(13)
+    seeds = [simulate(rng, 10, more=more) for more in (-0.3, 0.0, 0.3)]
+    matched, free = (differ(seeds, seeds, matched=choice) for choice in (True, False))
+    assert (matched["difference"], matched["low"], matched["high"], matched["p"]) == (0, 0, 0, 1)
+    assert free["difference"] == 0 and free["low"] < -0.1 and free["high"] > 0.1
+    with pytest.raises(ValueError, match="3 and 2 runs"):
+        differ(seeds, seeds[:2], matched=True)
+
+
 def two_groups(rng, gap, speakers=10, names=("female", "male")):
     parts = [simulate(rng, speakers, more=more) for more in (0.0, gap)]
     truths = [word for part in parts for word in part.truths]

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains and measures what a table needs, each step once, and goes on where it was cut off."""
+
+import gc
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data_mser.whole_files import whole_file
+from evaluation_mser.evaluation import evaluate_corpora
+from evaluation_mser.loading import load_model
+from evaluation_mser.predictions import Predictions, read_predictions
+from evaluation_mser.protocols import LeakReport, check_leak
+from processing_mser import LabelSet
+from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from training_mser.clips import Clip, index_clips
+from training_mser.run_record import RESULTS, describe_run
+from training_mser.stages import train
+
+from .systems import Step, System, steps_of
+
+
+TRAINED, MEASURED = "trained.json", "measured.json"
+Row = Mapping[str, Any]
+Settings = tuple[ModelArguments, DataArguments, MSERTrainingArguments]
+# Step, seed, the folder of the run, the folder that it goes on from.
+Recipe = Callable[[Step, int, Path, Path | None], Settings]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A system trained with one seed and measured.
+
+    Attributes:
+        seed: of the training.
+        folder: of the model.
+        predictions: over all tested clips.
+        training: what `train_results.json` of each of its steps holds, the last step's last.
+    """
+
+    seed: int
+    folder: Path
+    predictions: Predictions
+    training: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Systems trained on the same speech and measured on the same speech.
+
+    Attributes:
+        recipe: gives the settings of a step.
+        training: rows of all training corpora.
+        tests: name and rows of each tested corpus.
+        labels: the candidate words, in training and in test.
+        folder: where runs go, each into `seedN/STEP`.
+        device: as `load_model` takes it.
+        allow_leak: measure although training heard what is tested, and mark the result.
+    """
+
+    recipe: Recipe
+    training: Sequence[Row]
+    tests: Mapping[str, Sequence[Row]]
+    labels: LabelSet
+    folder: Path
+    device: str = "auto"
+    allow_leak: bool = False
+
+    def run(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Run]]:
+        """The runs of each system by its name, in the order of the seeds.
+
+        What an earlier call finished is taken from the folder: trainings of the same settings, clips and earlier
+        steps, and predictions of the same weights for the same clips and words. A training that was cut off goes on
+        from its last checkpoint.
+
+        Raises:
+            ValueError: a folder holds a run with other settings.
+            SpeakerLeakError: training heard what is tested.
+        """
+        systems = list(systems)
+        jobs = [(seed, step) for seed in seeds for step in steps_of(systems)]
+        # What is wrong with the last of them is told before hours of training.
+        for seed, step in jobs:
+            self._settings(step, seed)
+        self.leak  # noqa: B018 - refused here, as above
+        for number, (seed, step) in enumerate(jobs, 1):
+            print(f"[{number}/{len(jobs)}] {self._folder(step, seed)}", flush=True)
+            self._train(step, seed)
+            self._predict(step, seed)
+        return {system.name: [self._finished(system.last, seed) for seed in seeds] for system in systems}
+
+    def _folder(self, step: Step, seed: int) -> Path:
+        return self.folder / f"seed{seed}" / step.name
+
+    def _settings(self, step: Step, seed: int) -> Settings:
+        earlier = None if step.after is None else self._folder(step.after, seed)
+        return self.recipe(step, seed, self._folder(step, seed), earlier)
+
+    @cached_property
+    def leak(self) -> LeakReport:
+        """What training and test share.
+
+        Raises:
+            SpeakerLeakError: something, and it is not allowed.
+        """
+        known = [
+            [row for row in rows if self.labels.map(row["emotion"]) is not None]
+            for rows in (self.training, *self.tests.values())
+        ]
+        return check_leak(known[0], [row for rows in known[1:] for row in rows], allow=self.allow_leak)
+
+    @cached_property
+    def _training_clips(self) -> list[Clip]:
+        return _indexed(self.training, self.labels)
+
+    @cached_property
+    def _tested(self) -> str:
+        """What is tested, in one number: clips with their sound and truth, and the words."""
+        clips = [clip for rows in self.tests.values() for clip in _indexed(rows, self.labels)]
+        lines = [f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips]
+        return hashlib.sha256("\n".join([*self.tests, *self.labels.words, *lines]).encode()).hexdigest()
+
+    def _description(self, step: Step, seed: int) -> dict[str, Any]:
+        settings = self._settings(step, seed)
+        earlier = None if step.after is None else self._description(step.after, seed)
+        return describe_run(*settings, self._training_clips, num_processes=1) | {"after": earlier}
+
+    def _train(self, step: Step, seed: int) -> None:
+        folder = self._folder(step, seed)
+        description, found = self._description(step, seed), _read(folder / TRAINED)
+        if found == description and (folder / RESULTS).is_file():
+            return
+        if found is not None and (found | {"after": None}) == (description | {"after": None}):
+            raise ValueError(
+                f"{folder} goes on from an earlier step that was trained otherwise; delete it, or give another "
+                "--output_dir"
+            )
+        train(self.training, *self._settings(step, seed))
+        _release()
+        _write(folder / TRAINED, description)
+
+    def _predict(self, step: Step, seed: int) -> Path:
+        """The folder of the predictions, which are made where they are missing or another model's."""
+        folder = self._folder(step, seed)
+        output = folder / "test"
+        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        measured = {"weights": weights, "tested": self._tested}
+        if _read(output / MEASURED) != measured:
+            model, processor = load_model(str(folder), self.device)
+            evaluate_corpora(model, processor, self.tests, self.labels, output_dir=output, model_name=str(folder))
+            _write(output / MEASURED, measured)
+        return output
+
+    def _finished(self, step: Step, seed: int) -> Run:
+        results = [json.loads((self._folder(one, seed) / RESULTS).read_text(encoding="utf-8")) for one in step.chain]
+        folder = self._folder(step, seed)
+        return Run(seed, folder, read_predictions(self._predict(step, seed), self.labels.words), tuple(results))
+
+
+def _indexed(rows: Sequence[Row], labels: LabelSet) -> list[Clip]:
+    known = [row for row in rows if labels.map(row["emotion"]) is not None]
+    return index_clips(known, labels, max_seconds=float("inf"))[0]
+
+
+def _release() -> None:
+    """A trainer holds its model in cycles, which would still fill an accelerator when the next one is built."""
+    if torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with whole_file(path) as file:
+        json.dump(content, file, indent=2)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The six systems of the paper's ablation (arXiv:2503.21806, Table II) as steps of training."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training: its data, whether the contrast takes part, and the step whose model it goes on from.
+
+    Two systems that begin alike have equal first steps, which are then trained once.
+    """
+
+    stage: Literal["1", "2", "joint"]
+    contrast: bool
+    after: "Step | None" = None
+
+    @property
+    def name(self) -> str:
+        """By its content, for folders: `joint`, `stage1-contrast_stage2-contrast`."""
+        own = ("joint" if self.stage == "joint" else f"stage{self.stage}") + ("-contrast" if self.contrast else "")
+        return own if self.after is None else f"{self.after.name}_{own}"
+
+    @property
+    def chain(self) -> "tuple[Step, ...]":
+        """The steps that lead here, this one last."""
+        return (self,) if self.after is None else (*self.after.chain, self)
+
+
+@dataclass(frozen=True)
+class System:
+    """A line of the table.
+
+    Attributes:
+        name: as the paper has it; `L_lec` is the contrast, `(S2)` the second stage.
+        last: the step whose model is measured.
+        data: which languages it hears.
+    """
+
+    name: str
+    last: Step
+    data: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What one choice does: a system with it against the system that is the same but for it."""
+
+    choice: Literal["contrast", "second stage", "languages"]
+    without: str
+    having: str
+
+
+def _systems() -> Iterable[System]:
+    for contrast, mark in ((False, ""), (True, " + L_lec")):
+        first = Step("1", contrast)
+        yield System(f"SER{mark}", first, "English")
+        yield System(f"MSER{mark}", Step("joint", contrast), "multilingual")
+        yield System(f"MSER{mark} (S2)", Step("2", contrast, first), "English, then multilingual")
+
+
+ORDER = ("SER", "SER + L_lec", "MSER", "MSER + L_lec", "MSER (S2)", "MSER + L_lec (S2)")
+SYSTEMS = {name: system for name in ORDER for system in _systems() if system.name == name}
+FULL = SYSTEMS["MSER + L_lec (S2)"]
+EFFECTS = (
+    Effect("contrast", "SER", "SER + L_lec"),
+    Effect("contrast", "MSER", "MSER + L_lec"),
+    Effect("contrast", "MSER (S2)", "MSER + L_lec (S2)"),
+    Effect("second stage", "MSER", "MSER (S2)"),
+    Effect("second stage", "MSER + L_lec", "MSER + L_lec (S2)"),
+    Effect("languages", "SER", "MSER"),
+    Effect("languages", "SER + L_lec", "MSER + L_lec"),
+)
+
+
+def steps_of(systems: Iterable[System]) -> list[Step]:
+    """Every step of the systems once, each after the one that it goes on from."""
+    return list(dict.fromkeys(step for system in systems for step in system.last.chain))

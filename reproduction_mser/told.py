@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is made of, in the few words that fit into a table."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from evaluation_mser.predictions import Predictions
+from training_mser.run_record import RESULTS
+
+
+def told_backbones(folder: Path) -> str:
+    """The encoder with what is heard of it, and the language model, of a trained model's folder."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    parts = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["parameters"]
+    layers = config["encoder_layers"]
+    heard = f"layers {layers}" if isinstance(layers, str) else f"layer {', '.join(map(str, layers))}"
+    encoder = _part(config["audio_backbone"], "encoder", parts["audio_tower"])
+    return f"{encoder}, {heard}; {_part(config['text_backbone'], 'LLaMA', parts['language_model'])}"
+
+
+def _part(backbone: str | None, kind: str, counts: Mapping[str, int]) -> str:
+    millions = f"{counts['parameters'] / 1e6:.1f} M"
+    if backbone is None:
+        return f"{kind} of {millions} from scratch"
+    return f"{Path(backbone).name} ({millions}{'' if counts['trained'] else ', frozen'})"
+
+
+def told_training(results: Sequence[Mapping[str, Any]]) -> str:
+    """Corpora with their clips, stage after stage, from what `train_results.json` of each stage holds."""
+    return ", then ".join(_sources(one["data"]["sources"]) for one in results)
+
+
+def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
+    clips: Counter[str] = Counter()
+    for source in sources:
+        clips[f"{source['corpus']}{' translated' if source['translator'] else ''}"] += source["clips"]
+    return " + ".join(f"{name} {count}" for name, count in clips.items())
+
+
+def told_test(predictions: Predictions) -> str:
+    """Corpora with the clips that were scored."""
+    return " + ".join(f"{name} {count}" for name, count in Counter(predictions.corpora).items())
