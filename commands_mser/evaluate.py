@@ -5,9 +5,10 @@ run-mser evaluate --model runs/demo/model --corpora folder=my_recordings --label
 """
 
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 HELP = "Measure a model on labelled corpora: results.json, predictions.csv, confusion matrices and report.html."
@@ -32,6 +33,12 @@ class EvaluateArguments:
     prompt: str | None = field(
         default=None, metadata={"help": "version of the prompt template; by default the one of the training"}
     )
+    prompts: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "versions of the prompt template to measure beside it, or all: how much the wording matters"
+        },
+    )
     pad_to: Literal["longest", "30s"] | None = field(
         default=None,
         metadata={"help": "longest pads under a mask, 30s as stock Whisper; by default as in the training"},
@@ -42,6 +49,11 @@ class EvaluateArguments:
     prior_correction: bool = field(
         default=False, metadata={"help": "subtract each word's score for silence, so that no word is liked beforehand"}
     )
+    cache_dir: str = field(
+        default="~/.cache/mser-llm",
+        metadata={"help": "where answers are kept, so that the same model answers the same clip once"},
+    )
+    no_cache: bool = field(default=False, metadata={"help": "answer every clip anew and keep nothing"})
 
 
 ARGUMENTS = EvaluateArguments
@@ -50,10 +62,12 @@ ARGUMENTS = EvaluateArguments
 def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from data_mser.reading import parse_corpora, read_corpus
+    from evaluation_mser.deferred_model import DeferredModel
     from evaluation_mser.evaluation import evaluate_corpora, within_label_set
-    from evaluation_mser.loading import load_model
+    from evaluation_mser.loading import load_processor
+    from evaluation_mser.prediction_cache import PredictionCache
     from evaluation_mser.report import write_report
-    from processing_mser import label_set
+    from processing_mser import PROMPTS, label_set
 
     labels = label_set(args.labels)
     readings = {key: read_corpus(name, path) for key, (name, path) in parse_corpora(args.corpora).items()}
@@ -62,7 +76,8 @@ def run(args: EvaluateArguments) -> int:
             print(f"{key}: {warning}", file=sys.stderr)
         # Before a model of gigabytes is loaded for nothing.
         within_label_set(key, reading.rows, labels)
-    model, processor = load_model(args.model, args.device, args.prompt)
+    model, processor = DeferredModel(args.model, args.device), load_processor(args.model, args.prompt)
+    cache = None if args.no_cache else PredictionCache(Path(args.cache_dir) / "predictions")
     processor.pad_to = args.pad_to or processor.pad_to
     results = evaluate_corpora(
         model,
@@ -76,19 +91,46 @@ def run(args: EvaluateArguments) -> int:
         progress=sys.stderr.isatty(),
         length_normalize=args.length_normalize,
         prior_correction=args.prior_correction,
+        prompts=list(PROMPTS) if args.prompts == ["all"] else args.prompts,
+        cache=cache,
     )
     report = write_report(results, Path(args.output_dir) / "report.html", configuration=asdict(args))
-    errors = 0
-    rows = list(results["corpora"].items()) + ([("all corpora", results["pooled"])] if "pooled" in results else [])
-    width = max(len(name) for name, _ in rows)
-    print(f"{'corpus':<{width}}     UA     WA    WF1  macro-F1  chance      n  dropped  unreadable")
-    for name, row in rows:
-        errors += row.get("errors", 0)
-        print(
-            f"{name:<{width}}  {row['UA']:.3f}  {row['WA']:.3f}  {row['WF1']:.3f}     {row['macro_F1']:.3f}   "
-            f"{row['chance']:.3f}  {row['n']:>5}  {row.get('dropped', ''):>7}  {row.get('errors', ''):>10}"
-        )
+    print_results(results)
+    if cache is not None and cache.found:
+        print(f"{cache.found} of {cache.found + cache.given} answers were kept from before (--no_cache asks anew)")
     print(f"written to {report}")
+    errors = sum(figures["errors"] for figures in results["corpora"].values())
     if errors:
         print(f"{errors} clips could not be read; see error_clips in results.json", file=sys.stderr)
     return 1 if errors else 0
+
+
+def print_results(results: Mapping[str, Any]) -> None:
+    """The figures of each corpus, the gaps between groups that are beyond chance, and the prompts, as a few lines."""
+    rows = list(results["corpora"].items()) + ([("all corpora", results["pooled"])] if "pooled" in results else [])
+    width = max(len(name) for name, _ in [("corpus", None), *rows])
+    print(
+        f"{'corpus':<{width}}     UA  95 % interval   speakers     WA    WF1  macro-F1  chance      n  dropped  "
+        "unreadable"
+    )
+    for name, row in rows:
+        ends = row["intervals"]
+        print(
+            f"{name:<{width}}  {row['UA']:.3f}  {'' if ends is None else _interval(ends['UA']):<14}  "
+            f"{row['clusters'] - row['clips_without_speaker'] or 'unknown':>8}  "
+            f"{row['WA']:.3f}  {row['WF1']:.3f}     {row['macro_F1']:.3f}   {row['chance']:.3f}  {row['n']:>5}  "
+            f"{row.get('dropped', ''):>7}  {row.get('errors', ''):>10}"
+        )
+    for gap in results["gaps"]:
+        if gap["flagged"]:
+            print(
+                f"{gap['name'] or 'all corpora'}: by {gap['by']}, UA {gap['groups'][gap['worst']]:.3f} for "
+                f"{gap['worst']} and {gap['groups'][gap['best']]:.3f} for {gap['best']}, a gap of {gap['gap']:.3f} "
+                f"({_interval((gap['low'], gap['high']))})"
+            )
+    for version, figures in results.get("prompts", {}).items():
+        print(f"prompt {version}: UA {figures['UA']:.3f}, WA {figures['WA']:.3f}")
+
+
+def _interval(ends: Sequence[float]) -> str:
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"

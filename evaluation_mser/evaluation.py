@@ -1,30 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model over labelled corpora: figures, every prediction, and the confusion matrices, written whole."""
 
-import csv
 import json
-import platform
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from itertools import compress
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from data_mser.whole_files import whole_file
-from evaluation_mser.metrics import emotion_metrics
+from evaluation_mser.deferred_model import DeferredModel
+from evaluation_mser.library_versions import versions
+from evaluation_mser.prediction_cache import PredictionCache
+from evaluation_mser.predictions import Predictions, PredictionTable
 from evaluation_mser.recognition import Recognition, recognise
+from evaluation_mser.summary import gaps, summary
 from processing_mser.emotions_mser import LabelSet
 from processing_mser.emotions_mser import label_set as as_label_set
+from processing_mser.processing_mser import PROMPTS
 
 
 Row = Mapping[str, Any]
+# Of other prompts only these are kept.
+PROMPT_FIGURES = ("UA", "WA", "WF1", "macro_F1", "precision", "unparsed")
 
 
 class EvaluationError(ValueError):
@@ -44,11 +47,13 @@ def evaluate_corpora(
     progress: bool = True,
     length_normalize: bool = False,
     prior_correction: bool = False,
+    prompts: Sequence[str] = (),
+    cache: PredictionCache | None = None,
 ) -> dict[str, Any]:
     """Measures a model on corpora, each for itself.
 
     Args:
-        model, processor: `MSERForEmotionGeneration` and its `MSERProcessor`.
+        model, processor: `MSERForEmotionGeneration`, or a `DeferredModel` of it, and its `MSERProcessor`.
         corpora: the name of each corpus and its rows, as `read_corpus(...).rows`.
         label_set: a name, words, or the set; a row whose emotion it does not hold is dropped and counted.
         decode, batch_size, length_normalize, prior_correction: as in `recognise`.
@@ -56,20 +61,35 @@ def evaluate_corpora(
             of them whole or not at all; None writes nothing.
         model_name: what `results.json` calls the model.
         progress: show a bar on standard error.
+        prompts: versions of the prompt template to measure beside the processor's own.
+        cache: where answers are kept and found again; it takes a `DeferredModel`.
 
     Returns:
-        The content of `results.json`: `corpora` (for each the figures of `emotion_metrics`, `dropped` rows outside the
-        label set and their `dropped_emotions`, `errors` unreadable clips and which they are in `error_clips`, `chance`
-        the UA of guessing), `labels`, `model`, `prompt`, `versions` and the settings. With several corpora `pooled`
-        holds the figures over all their clips, with several languages `languages` those of each.
+        The content of `results.json`: `corpora` (for each what `summary` says of it, `dropped` rows outside the
+        label set and their `dropped_emotions`, `errors` unreadable clips and which they are in `error_clips`),
+        `gaps` between groups, those to be read first at the top, `labels`, `model`, `prompt`, `versions` and the
+        settings. With several corpora `pooled` holds what `summary` says of all their clips, with several languages
+        `languages` that of each. With `prompts`, those and the processor's own are in `prompts`, by version with the
+        figures over all clips and, in `corpora`, over each corpus; `prompt_spread` is the largest less the smallest.
 
     Raises:
         EvaluationError: no corpus, or a corpus of which no clip is left to score.
+        ValueError: a cache, and a model that is no `DeferredModel`; or an unknown prompt.
     """
     chosen = as_label_set(label_set)
     kept = {name: within_label_set(name, rows, chosen) for name, rows in corpora.items()}
     if not kept:
         raise EvaluationError("No corpus to evaluate on; give at least one as NAME=PATH.")
+    unknown = sorted(set(prompts) - set(PROMPTS))
+    if unknown:
+        raise ValueError(f"prompt {', '.join(map(repr, unknown))} is not known; choose from {', '.join(PROMPTS)}")
+    if cache is not None and not isinstance(model, DeferredModel):
+        raise ValueError("a cache needs to know what a model's files hold; pass the model as DeferredModel(place)")
+    settings: dict[str, Any] = {
+        "decode": decode,
+        "length_normalize": length_normalize,
+        "prior_correction": prior_correction,
+    }
     results: dict[str, Any] = {
         "corpora": {},
         "labels": list(chosen.words),
@@ -80,51 +100,40 @@ def evaluate_corpora(
         "pad_to": processor.pad_to,
         "label_set": chosen.name,
         "merges": dict(chosen.merges),
-        "decode": decode,
-        "length_normalize": length_normalize,
-        "prior_correction": prior_correction,
+        **settings,
     }
-    pooled = _Answers()
-    settings: dict[str, Any] = {
-        "decode": decode,
-        "length_normalize": length_normalize,
-        "prior_correction": prior_correction,
-    }
+    answerer = _Answerer(model, processor, chosen, {"batch_size": batch_size, **settings}, cache, progress)
+    others = [version for version in dict.fromkeys(prompts) if version != processor.prompt_version]
+    answered: dict[str, Predictions] = {}
     with ExitStack() as stack:
         table = None
         if output_dir is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(whole_file(Path(output_dir) / "predictions.csv"))
-            table = _PredictionTable(file, chosen, decode)
-        clips = sum(map(len, kept.values()))
-        bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
+            table = PredictionTable(file, chosen.words, text=decode == "generate")
+        clips = sum(map(len, kept.values())) * (1 + len(others))
+        answerer.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
         for name, rows in kept.items():
-            bar.set_description(name)
-            sources = (row["audio"] for row, _ in rows)
-            recognised = recognise(model, processor, sources, chosen.words, batch_size=batch_size, **settings)
-            answers = _Answers()
-            for (row, truth), answer in zip(rows, recognised, strict=True):
-                answers.add(row, truth, answer)
-                if table is not None:
-                    table.write(name, row, truth, answer)
-                bar.update()
-            if not answers.truths:
-                first = answers.errors[0]["error"]
-                raise EvaluationError(f"{name}: none of its {len(rows)} clips could be read; the first: {first}")
+            answered[name], errors = answerer.predictions(name, rows, table)
             dropped = Counter(str(row["emotion"]) for row in corpora[name] if chosen.map(row["emotion"]) is None)
             results["corpora"][name] = {
-                **answers.figures(chosen),
+                **summary(answered[name]),
                 "dropped": sum(dropped.values()),
                 "dropped_emotions": dict(sorted(dropped.items())),
-                "errors": len(answers.errors),
-                "error_clips": answers.errors,
-                "languages": answers.spoken(),
+                "errors": len(errors),
+                "error_clips": errors,
+                "languages": _spoken(answered[name]),
             }
-            pooled.extend(answers)
-    if len(kept) > 1:
-        results["pooled"] = pooled.figures(chosen)
-    if len(pooled.spoken()) > 1:
-        results["languages"] = {language: pooled.figures(chosen, language) for language in pooled.spoken()}
+        pooled = Predictions.concatenate(list(answered.values()))
+        if len(kept) > 1:
+            results["pooled"] = summary(pooled)
+        if len(spoken := _spoken(pooled)) > 1:
+            results["languages"] = {
+                code: summary(pooled.subset([one == code for one in pooled.languages])) for code in spoken
+            }
+        results["gaps"] = gaps(results)
+        if prompts:
+            results |= _over_prompts(answerer, kept, answered, others)
     if output_dir is not None:
         write_results(results, output_dir)
     return results
@@ -159,21 +168,6 @@ def confusion_files(names: Iterator[str] | Sequence[str] | Mapping[str, Any]) ->
     return files
 
 
-def versions(*more: str) -> dict[str, str]:
-    """What a figure depends on beside the model: the versions of this project, Python and the libraries.
-
-    Args:
-        *more: further distributions that the figure depends on.
-    """
-    found = {"python": platform.python_version()}
-    for distribution in ("mser-llm", "torch", "transformers", "datasets", "numpy", "soundfile", "soxr", *more):
-        try:
-            found[distribution] = version(distribution)
-        except PackageNotFoundError:
-            found[distribution] = "not installed"
-    return found
-
-
 def within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
     """The rows whose emotion the set holds, each with the word that it counts as.
 
@@ -190,61 +184,111 @@ def within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[t
     return kept
 
 
-@dataclass
-class _Answers:
-    """The answered clips of one corpus or of several, and apart from them those that could not be read."""
+class _Answerer:
+    """A model that is asked for corpus after corpus, with its settings."""
 
-    truths: list[str] = field(default_factory=list)
-    predictions: list[str | None] = field(default_factory=list)
-    languages: list[str | None] = field(default_factory=list)
-    errors: list[dict[str, str]] = field(default_factory=list)
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        labels: LabelSet,
+        settings: Mapping[str, Any],
+        cache: PredictionCache | None,
+        progress: bool,
+    ):
+        self.model, self.processor, self.labels, self.cache = model, processor, labels, cache
+        self.settings, self.progress = settings, progress
+        self.bar: Any = None
 
-    def add(self, row: Row, truth: str, answer: Recognition) -> None:
-        if answer.error is not None:
-            self.errors.append({"id": row["id"], "file": _file(row), "error": answer.error})
-            return
-        self.truths.append(truth)
-        self.predictions.append(answer.label)
-        self.languages.append(row.get("language"))
+    def predictions(
+        self, name: str, rows: Sequence[tuple[Row, str]], table: PredictionTable | None = None
+    ) -> tuple[Predictions, list[dict[str, str]]]:
+        """The answers for the clips of a corpus that could be read, and the errors of the others.
 
-    def extend(self, other: "_Answers") -> None:
-        self.truths += other.truths
-        self.predictions += other.predictions
-        self.languages += other.languages
+        Args:
+            name: of the corpus.
+            rows: with their truths.
+            table: gets a line for each clip.
 
-    def spoken(self) -> list[str]:
-        return sorted({language for language in self.languages if language})
+        Raises:
+            EvaluationError: no clip could be read.
+        """
+        self.bar.set_description(name)
+        clips: list[dict[str, Any]] = []
+        scores: list[list[float]] = []
+        errors: list[dict[str, str]] = []
+        words = self.labels.words
+        for (row, truth), answer in zip(rows, self._answers([row["audio"] for row, _ in rows]), strict=True):
+            clip = {
+                "corpus": name,
+                "id": row["id"],
+                "file": _file(row) or None,
+                "emotion": truth,
+                "prediction": answer.label,
+                **{column: row.get(column) or None for column in ("speaker", "gender", "language")},
+            }
+            probabilities = None if answer.scores is None else [answer.scores[word] for word in words]
+            if table is not None:
+                text = {} if answer.text is None else {"text": answer.text}
+                table.write({**clip, **text, "error": answer.error}, probabilities)
+            if answer.error is not None:
+                errors.append({"id": row["id"], "file": _file(row), "error": answer.error})
+            else:
+                clips.append(clip)
+                if probabilities is not None:
+                    scores.append(probabilities)
+            self.bar.update()
+        if not clips:
+            raise EvaluationError(
+                f"{name}: none of its {len(rows)} clips could be read; the first: {errors[0]['error']}"
+            )
+        return Predictions.from_clips(words, clips, scores or None), errors
 
-    def figures(self, labels: LabelSet, language: str | None = None) -> dict[str, Any]:
-        """The figures of all clips, or of those in one language."""
-        chosen = [language in (None, spoken) for spoken in self.languages]
-        figures = emotion_metrics(
-            list(compress(self.truths, chosen)), list(compress(self.predictions, chosen)), labels.words
-        )
-        return {**figures, "chance": 1 / figures["supported_labels"]}
+    def _answers(self, sources: Sequence[Any]) -> Iterator[Recognition]:
+        asked = (self.processor, sources, self.labels.words)
+        if self.cache is not None:
+            return self.cache.recognise(self.model, *asked, progress=self.progress, **self.settings)
+        model = self.model.load() if isinstance(self.model, DeferredModel) else self.model
+        return recognise(model, *asked, **self.settings)
+
+
+def _over_prompts(
+    answerer: _Answerer,
+    kept: Mapping[str, Sequence[tuple[Row, str]]],
+    answered: Mapping[str, Predictions],
+    others: Sequence[str],
+) -> dict[str, Any]:
+    """`prompts` and `prompt_spread` of `evaluate_corpora`: what was answered, and the answers to other templates."""
+    own = answerer.processor.prompt_version
+    answers = {own: dict(answered)}
+    try:
+        for version in others:
+            answerer.processor.prompt_version = version
+            answers[version] = {name: answerer.predictions(name, rows)[0] for name, rows in kept.items()}
+    finally:
+        answerer.processor.prompt_version = own
+    pooled = {
+        version: _prompt_figures(Predictions.concatenate(list(parts.values()))) for version, parts in answers.items()
+    }
+    return {
+        "prompts": {
+            version: {**pooled[version], "corpora": {name: _prompt_figures(part) for name, part in parts.items()}}
+            for version, parts in answers.items()
+        },
+        "prompt_spread": {name: float(np.ptp([one[name] for one in pooled.values()])) for name in PROMPT_FIGURES},
+    }
+
+
+def _prompt_figures(predictions: Predictions) -> dict[str, float]:
+    figures = predictions.figures()
+    return {name: figures[name] for name in PROMPT_FIGURES}
+
+
+def _spoken(predictions: Predictions) -> list[str]:
+    return sorted({language for language in predictions.languages if language is not None})
 
 
 def _file(row: Row) -> str:
     audio = row["audio"]
     path = audio.get("path") if isinstance(audio, Mapping) else audio
     return str(path) if isinstance(path, (str, PathLike)) else ""
-
-
-class _PredictionTable:
-    """`predictions.csv`: one line a clip, the probability of each word (`p_WORD`) or the text that was generated."""
-
-    def __init__(self, file: IO[str], labels: LabelSet, decode: str):
-        self.words = labels.words if decode == "score" else ()
-        answer = [f"p_{word}" for word in self.words] or ["text"]
-        columns = ["corpus", "id", "file", "speaker", "language", "emotion", "prediction", *answer, "error"]
-        self.writer = csv.DictWriter(file, columns)
-        self.writer.writeheader()
-
-    def write(self, corpus: str, row: Row, truth: str, answer: Recognition) -> None:
-        line = {"corpus": corpus, "id": row["id"], "file": _file(row), "emotion": truth, "prediction": answer.label}
-        line |= {"speaker": row.get("speaker"), "language": row.get("language"), "error": answer.error}
-        if self.words:
-            line |= {f"p_{word}": f"{answer.scores[word]:.6f}" for word in self.words if answer.scores is not None}
-        else:
-            line |= {"text": answer.text}
-        self.writer.writerow(line)

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from evaluation_mser.model_types import MODEL_TYPES, model_classes, model_type_of
+
 
 # OWNER/NAME or NAME, as the Hub has them; a path with more slashes or a leading dot can only be meant as a folder.
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -50,40 +52,73 @@ def load_model(model: str, device: str = "auto", prompt: str | None = None) -> t
         ModelNotFoundError: the folder is missing or holds no MSER model.
         ValueError: an unknown device or prompt version.
     """
+    place, device = find_model(model), pick_device(device)
+    processor = load_processor(place, prompt)
+    return load_network(place, device), processor
+
+
+def find_model(model: str) -> str:
+    """The folder, found to hold a model, or the Hub id, which is not asked for.
+
+    Raises:
+        ModelNotFoundError: the folder is missing or holds no MSER model.
+    """
     path = Path(model).expanduser()
     if path.exists():
         _check_folder(path)
-        model = str(path)
-    elif not _HUB_ID.fullmatch(model):
+        return str(path)
+    if not _HUB_ID.fullmatch(model):
         raise ModelNotFoundError(
             f"{model}: no such folder; give a folder with a trained model, as `run-mser train` writes"
         )
-    device = pick_device(device)
+    return model
 
-    from modeling_mser import MSERForEmotionGeneration
-    from modeling_mser.hub_mser import hub_options
-    from processing_mser.processing_mser import PROMPTS, MSERProcessor
 
+def load_processor(model: str, prompt: str | None = None) -> Any:
+    """The processor of a model, as `load_model` gives it."""
+    from processing_mser.processing_mser import PROMPTS
+
+    place = find_model(model)
     if prompt is not None and prompt not in PROMPTS:
         raise ValueError(f"prompt {prompt!r} is not known; choose from {', '.join(PROMPTS)}")
-    options = hub_options(model)
+    with _told_in_one_line(place) as options:
+        processor = _classes(place, options)[1].from_pretrained(place, **options)
+    if prompt is not None and processor.prompt_version is None:
+        raise ValueError(f"{place}: is a classifier, which is asked nothing; leave the prompt out")
+    if prompt is not None:
+        processor.prompt_version = prompt
+    return processor
+
+
+def load_network(model: str, device: str = "auto") -> Any:
+    """The network of a model, as `load_model` gives it."""
+    place, device = find_model(model), pick_device(device)
+    with _told_in_one_line(place) as options, _bars_on_terminals_only():
+        return _classes(place, options)[0].from_pretrained(place, **options).eval().to(device)
+
+
+def _classes(place: str, options: dict[str, Any]) -> tuple[Any, Any]:
+    return model_classes(model_type_of(place, **options))
+
+
+@contextmanager
+def _told_in_one_line(place: str) -> Iterator[dict[str, Any]]:
+    """The options to load by, and what cannot be loaded as `ModelNotFoundError`."""
+    from modeling_mser.hub_mser import hub_options
+
+    options = hub_options(place)
     try:
-        with _bars_on_terminals_only():
-            processor = MSERProcessor.from_pretrained(model, **options)
-            network = MSERForEmotionGeneration.from_pretrained(model, **options)
+        yield options
     except OSError as error:
         if options:
             raise ModelNotFoundError(
-                f"{model}: is not in the cache, and the Hub cannot be reached; check the network, or give a folder "
+                f"{place}: is not in the cache, and the Hub cannot be reached; check the network, or give a folder "
                 "with a trained model"
             ) from error
         reason = " ".join(str(error).split())
         raise ModelNotFoundError(
-            f"{model}: cannot be loaded ({reason}); give a folder with a trained model"
+            f"{place}: cannot be loaded ({reason}); give a folder with a trained model"
         ) from error
-    if prompt is not None:
-        processor.prompt_version = prompt
-    return network.eval().to(device), processor
 
 
 @contextmanager
@@ -111,5 +146,7 @@ def _check_folder(path: Path) -> None:
         model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError):
         raise ModelNotFoundError(f"{config}: is not JSON; copy or train the model again") from None
-    if model_type != "mser":
-        raise ModelNotFoundError(f"{path}: holds a model of type {model_type!r}, not 'mser'; give an MSER model")
+    if model_type not in MODEL_TYPES:
+        raise ModelNotFoundError(
+            f"{path}: holds a model of type {model_type!r}, none of {', '.join(MODEL_TYPES)}; give a model of this project"
+        )

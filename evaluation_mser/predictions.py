@@ -112,6 +112,20 @@ class Predictions:
         lists = {name: [value for part in parts for value in getattr(part, name)] for name in _COLUMNS.values()}
         return cls(parts[0].labels, scores=np.concatenate(scores) if len(scores) == len(parts) else None, **lists)
 
+    @classmethod
+    def from_clips(
+        cls,
+        labels: Sequence[str],
+        clips: Sequence[Mapping[str, Any]],
+        scores: Sequence[Sequence[float]] | np.ndarray | None = None,
+    ) -> "Predictions":
+        """From one mapping a clip, with the columns of `predictions.csv`; `scores` is `(num_clips, num_labels)`."""
+        return cls(
+            tuple(labels),
+            scores=None if scores is None else np.asarray(scores, dtype=np.float64),
+            **{name: [clip.get(column) or None for clip in clips] for column, name in _COLUMNS.items()},  # type: ignore[arg-type]
+        )
+
     def figures(self) -> dict[str, Any]:
         """The figures of all clips, as `emotion_metrics` gives them."""
         return emotion_metrics(self.truths, self.answers, self.labels)
@@ -247,9 +261,8 @@ def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) 
     words = tuple(labels if labels is not None else (column.removeprefix("p_") for column in scored))
     if not words:
         raise PredictionsError(f"{file_path}: names no labels (no p_WORD columns); write it again, or give the labels")
-    lists = {name: [line.get(column) or None for line in lines] for column, name in _COLUMNS.items()}
     try:
-        return Predictions(words, scores=_scores(lines, words), **lists)  # type: ignore[arg-type]
+        return Predictions.from_clips(words, lines, _scores(lines, words))
     except PredictionsError as error:
         raise PredictionsError(f"{file_path}: {error}") from None
 

@@ -34,7 +34,7 @@ def recordings(tmp_path) -> Path:
 
 def evaluate(model, recordings, output, *more) -> int:
     words = ["evaluate", "--model", str(model), "--corpora", f"folder={recordings}", "--output_dir", str(output)]
-    return main([*words, "--device", "cpu", *more])
+    return main([*words, "--device", "cpu", "--cache_dir", str(recordings.parent / "cache"), *more])
 
 
 def test_a_folder_of_recordings_becomes_figures_and_a_page(recordings, tiny_model_dir, tmp_path, capsys):
@@ -76,6 +76,22 @@ def test_another_prompt_is_used_and_told(recordings, tiny_model_dir, tmp_path):
     assert (first["prompt"], second["prompt"]) == ("v1", "v2")
     assert second["prompt_text"] == PROMPTS["v2"]
     assert (tmp_path / "v1" / "predictions.csv").read_text() != (tmp_path / "v2" / "predictions.csv").read_text()
+
+
+def test_how_much_the_wording_matters_is_told(recordings, tiny_model_dir, tmp_path, capsys):
+    assert evaluate(tiny_model_dir, recordings, tmp_path / "out", "--prompts", "all") == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(results["prompts"]) == set(PROMPTS)
+    assert f"prompt v3: UA {results['prompts']['v3']['UA']:.3f}" in capsys.readouterr().out
+
+
+def test_an_unchanged_evaluation_is_not_answered_twice(recordings, tiny_model_dir, tmp_path, capsys):
+    for name, more in (("first", []), ("second", []), ("anew", ["--no_cache"]), ("other", ["--prompt", "v2"])):
+        evaluate(tiny_model_dir, recordings, tmp_path / name, *more)
+        told = "15 of 15 answers were kept from before" in capsys.readouterr().out
+        assert told == (name == "second")
+    first, second = (tmp_path / name / "results.json" for name in ("first", "second"))
+    assert first.read_bytes() == second.read_bytes()
 
 
 def test_stock_padding_can_be_asked_for_and_is_told(recordings, tiny_model_dir, tmp_path):

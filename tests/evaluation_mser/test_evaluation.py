@@ -11,7 +11,11 @@ from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
 from evaluation_mser.evaluation import EvaluationError, confusion_files, evaluate_corpora
+from evaluation_mser.prediction_cache import PredictionCache
+from evaluation_mser.predictions import read_predictions
 from evaluation_mser.recognition import recognise
+from evaluation_mser.statistics.bootstrap import intervals
+from evaluation_mser.statistics.calibration import ece
 from processing_mser import SAMPLING_RATE, UNPARSED, label_set
 
 
@@ -97,7 +101,7 @@ def test_predictions_hold_every_clip_that_was_run(evaluated, corpora):
     with open(output / "predictions.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert list(lines[0]) == [
-        *("corpus", "id", "file", "speaker", "language", "emotion", "prediction"),
+        *("corpus", "id", "file", "speaker", "gender", "language", "emotion", "prediction"),
         *(f"p_{word}" for word in FOUR.words),
         "error",
     ]
@@ -115,6 +119,42 @@ def test_predictions_hold_every_clip_that_was_run(evaluated, corpora):
             probabilities = {word: float(line[f"p_{word}"]) for word in FOUR.words}
             assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
             assert probabilities[line["prediction"]] == max(probabilities.values())
+
+
+def test_intervals_are_those_of_the_predictions_that_are_written(evaluated):
+    results, output = evaluated
+    written = read_predictions(output)
+    for name, figures in results["corpora"].items():
+        own = written.subset([corpus == name for corpus in written.corpora])
+        assert figures["intervals"] == {metric: list(ends) for metric, ends in intervals(own).items()}
+        assert figures["clusters"] == len(set(own.speakers))
+        assert figures["calibration"]["ece"] == pytest.approx(ece(own), abs=1e-5)
+    assert set(results["pooled"]["groups"]) == {"language", "corpus"}
+    languages = results["pooled"]["groups"]["language"]["groups"]
+    assert {code: group["n"] for code, group in languages.items()} == {"el": 4, "ru": 6}
+    assert {(gap["scope"], gap["by"]) for gap in results["gaps"]} == {("all", "language"), ("corpus", "language")}
+
+
+def test_other_wordings_of_the_prompt_are_measured_beside_it(tiny, corpora):
+    _, processor = tiny
+    one = {"emodb": corpora["emodb"]}
+    results = evaluate_corpora(*tiny, one, FOUR, prompts=["v3", "v2"], progress=False)
+    assert list(results["prompts"]) == ["v1", "v3", "v2"]
+    assert (results["prompt"], processor.prompt_version) == ("v1", "v1")
+    for version, figures in results["prompts"].items():
+        processor.prompt_version = version
+        alone = evaluate_corpora(*tiny, one, FOUR, progress=False)["corpora"]["emodb"]
+        assert figures["UA"] == figures["corpora"]["emodb"]["UA"] == alone["UA"]
+        assert "prompts" not in alone
+    values = [figures["WA"] for figures in results["prompts"].values()]
+    assert results["prompt_spread"]["WA"] == pytest.approx(max(values) - min(values))
+    with pytest.raises(ValueError, match="prompt 'v0' is not known; choose from v1"):
+        evaluate_corpora(*tiny, one, FOUR, prompts=["v0"])
+
+
+def test_a_cache_needs_a_model_that_knows_its_files(tiny, corpora, tmp_path):
+    with pytest.raises(ValueError, match="DeferredModel"):
+        evaluate_corpora(*tiny, {"emodb": corpora["emodb"]}, FOUR, cache=PredictionCache(tmp_path))
 
 
 def test_a_picture_for_each_corpus_and_nothing_half_written(evaluated):

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers that a model gave before: an unchanged evaluation does not run it again, nor load it."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm.auto import tqdm
+
+from evaluation_mser.clip_windows import read_clip
+from evaluation_mser.deferred_model import DeferredModel
+from evaluation_mser.recognition import Recognition, recognise
+
+
+class PredictionCache:
+    """
+    Answers by the content of the clip, in one file for each model and its settings.
+
+    An answer is found again only where all is the same that it depends on: the clip's bytes; the model's weights,
+    configuration, backbones, code, libraries and kind of device (`DeferredModel.fingerprint`); the words in their
+    order, the wording of the prompt, `decode`, `pad_to`, `length_normalize` and `prior_correction`. A line that a
+    killed process left torn is passed over.
+
+    Args:
+        directory: made when there is something to keep; several processes may use it at once.
+
+    Attributes:
+        found: answers that were here.
+        given: answers that the model gave.
+    """
+
+    def __init__(self, directory: str | PathLike):
+        self.directory = Path(directory).expanduser()
+        self.found = self.given = 0
+
+    def recognise(
+        self,
+        model: DeferredModel,
+        processor: Any,
+        sources: Sequence[Any],
+        words: Sequence[str],
+        *,
+        batch_size: int = 16,
+        decode: Literal["score", "generate"] = "score",
+        length_normalize: bool = False,
+        prior_correction: bool = False,
+        progress: bool = False,
+    ) -> Iterator[Recognition]:
+        """
+        As `evaluation_mser.recognition.recognise`, which is asked only for what is not here.
+
+        Args:
+            model: loaded if any clip is to be answered anew.
+            processor, words, batch_size, decode, length_normalize, prior_correction: as there.
+            sources: as there, but all of them at once. Other forms than a path, bytes and `{"bytes", "path"}` are
+                always answered anew.
+            progress: show a bar while the clips are compared with what is here.
+        """
+        settings: dict[str, Any] = {
+            "decode": decode,
+            "length_normalize": length_normalize,
+            "prior_correction": prior_correction,
+        }
+        question = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **settings}
+        file = self.directory / f"{_sha256(json.dumps([model.fingerprint, question], sort_keys=True).encode())}.jsonl"
+        kept = _read(file)
+        bar = tqdm(sources, "comparing", unit="clip", leave=False, disable=not progress, dynamic_ncols=True)
+        contents = [_content(source) for source in bar]
+        answers = [
+            _kept_answer(kept, content, source, words) or _missing_file(content, source)
+            for content, source in zip(contents, sources, strict=True)
+        ]
+        asked = [source for source, answer in zip(sources, answers, strict=True) if answer is None]
+        self.found += len(sources) - len(asked)
+        given: Iterator[Recognition] = iter(())
+        if asked:
+            given = recognise(model.load(), processor, asked, words, batch_size=batch_size, **settings)
+        with closing(_Lines(file)) as lines:
+            for content, answer in zip(contents, answers, strict=True):
+                if answer is None:
+                    answer = next(given)
+                    self.given += 1
+                    if content is not None:
+                        lines.append(_entry(content, answer, words))
+                yield answer
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _bytes(source: Any) -> bytes | None:
+    """What a clip's file holds; None for other forms of sound, and for a file that cannot be read."""
+    if isinstance(source, Mapping):
+        if "array" in source:
+            return None
+        content = source.get("bytes")
+        source = source.get("path") if content is None else content
+    if isinstance(source, (str, PathLike)):
+        try:
+            return Path(source).read_bytes()
+        except OSError:
+            return None
+    return bytes(source) if isinstance(source, (bytes, bytearray)) else None
+
+
+def _content(source: Any) -> str | None:
+    content = _bytes(source)
+    return None if content is None else _sha256(content)
+
+
+def _path(source: Any) -> str:
+    path = source.get("path") if isinstance(source, Mapping) else source
+    return str(path) if isinstance(path, (str, PathLike)) else ""
+
+
+def _missing_file(content: str | None, source: Any) -> Recognition | None:
+    """What there is to say of a file that cannot be read, for which no model need be loaded."""
+    if content is not None or not _path(source):
+        return None
+    error = read_clip(source).error
+    return None if error is None else Recognition(source, None, error=error)
+
+
+def _entry(content: str, answer: Recognition, words: Sequence[str]) -> dict[str, Any]:
+    scores = None if answer.scores is None else [answer.scores[word] for word in words]
+    entry = {"clip": content, "label": answer.label, "scores": scores, "text": answer.text, "seconds": answer.seconds}
+    if answer.error is not None:
+        # An error names the file, so it is not that of the same sound in another.
+        entry |= {"error": answer.error, "path": _path(answer.source)}
+    return entry
+
+
+def _kept_answer(
+    kept: Mapping[tuple[str, str | None], Mapping[str, Any]], content: str | None, source: Any, words: Sequence[str]
+) -> Recognition | None:
+    entry = kept.get((str(content), None)) or kept.get((str(content), _path(source)))
+    if entry is None:
+        return None
+    scores = None if entry["scores"] is None else dict(zip(words, entry["scores"], strict=True))
+    return Recognition(source, entry["label"], scores, entry.get("error"), entry["text"], entry["seconds"])
+
+
+def _read(file: Path) -> dict[tuple[str, str | None], dict[str, Any]]:
+    """The whole lines of a file, by clip and, for errors, its path."""
+    entries = {}
+    if file.is_file():
+        for line in file.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+                entries[entry["clip"], entry.get("path")] = entry
+            except (ValueError, TypeError, KeyError):
+                continue
+    return entries
+
+
+class _Lines:
+    """A file that lines are added to; it is opened for the first."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.descriptor: int | None = None
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        line = json.dumps(entry, ensure_ascii=False).encode() + b"\n"
+        if self.descriptor is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            # What a killed process left behind must not swallow this line.
+            line = b"\n" + line
+        # One write a line, so that two processes do not write into one another's.
+        os.write(self.descriptor, line)
+
+    def close(self) -> None:
+        if self.descriptor is not None:
+            os.close(self.descriptor)
