@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from commands_mser.protocols import beside_published
+
 
 HELP = "Measure a model on labelled corpora: results.json, predictions.csv, confusion matrices and report.html."
 
@@ -20,8 +22,22 @@ class EvaluateArguments:
     corpora: list[str] = field(
         metadata={"help": "corpora as NAME=PATH, for example emodb=/data/emodb folder=my_recordings"}
     )
-    labels: str = field(
-        default="four", metadata={"help": "label set: four, seven, or words separated by commas; others are dropped"}
+    labels: str | None = field(
+        default=None,
+        metadata={
+            "help": "label set: four, seven, or words separated by commas; others are dropped; by default the "
+            "protocol's, and four without one"
+        },
+    )
+    protocol: str | None = field(
+        default=None,
+        metadata={"help": "a test of the papers, with its words, division and published numbers: run-mser protocols"},
+    )
+    fold: str | None = field(
+        default=None, metadata={"help": "the one fold of the protocol to measure, such as session3; by default all"}
+    )
+    allow_leak: bool = field(
+        default=False, metadata={"help": "measure although training heard what is tested; the result says so"}
     )
     decode: Literal["score", "generate"] = field(
         default="score",
@@ -63,26 +79,38 @@ def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from data_mser.reading import parse_corpora, read_corpus
     from evaluation_mser.deferred_model import DeferredModel
-    from evaluation_mser.evaluation import evaluate_corpora, within_label_set
+    from evaluation_mser.evaluation import evaluate_corpora, within_label_set, write_results
     from evaluation_mser.loading import load_processor
     from evaluation_mser.prediction_cache import PredictionCache
+    from evaluation_mser.protocols import check_model, find_protocol, measurement
     from evaluation_mser.report import write_report
     from processing_mser import PROMPTS, label_set
 
-    labels = label_set(args.labels)
+    protocol = None if args.protocol is None else find_protocol(args.protocol)
+    if protocol is not None and args.labels is not None:
+        raise ValueError(f"--labels and --protocol are both given; {args.protocol} brings its own words")
+    if protocol is None and args.fold is not None:
+        raise ValueError("--fold is given without --protocol; name the protocol whose fold it is")
+    labels = protocol.words if protocol is not None else label_set(args.labels or "four")
     readings = {key: read_corpus(name, path) for key, (name, path) in parse_corpora(args.corpora).items()}
     for key, reading in readings.items():
         for warning in reading.warnings:
             print(f"{key}: {warning}", file=sys.stderr)
-        # Before a model of gigabytes is loaded for nothing.
-        within_label_set(key, reading.rows, labels)
+    corpora: Mapping[str, Sequence[Mapping[str, Any]]] = {key: reading.rows for key, reading in readings.items()}
+    measured = None
+    if protocol is not None:
+        measured = measurement(protocol, [row for rows in corpora.values() for row in rows], args.fold)
+        corpora = measured.rows
+    # Before a model of gigabytes is loaded for nothing.
+    tested = [row for key, rows in corpora.items() for row, _ in within_label_set(key, rows, labels)]
+    leak = check_model(args.model, tested, protocol, allow=args.allow_leak)
     model, processor = DeferredModel(args.model, args.device), load_processor(args.model, args.prompt)
     cache = None if args.no_cache else PredictionCache(Path(args.cache_dir) / "predictions")
     processor.pad_to = args.pad_to or processor.pad_to
     results = evaluate_corpora(
         model,
         processor,
-        {key: reading.rows for key, reading in readings.items()},
+        corpora,
         labels,
         decode=args.decode,
         batch_size=args.batch_size,
@@ -93,9 +121,18 @@ def run(args: EvaluateArguments) -> int:
         prior_correction=args.prior_correction,
         prompts=list(PROMPTS) if args.prompts == ["all"] else args.prompts,
         cache=cache,
+        marks={"leak": leak.as_dict()} | ({} if measured is None else {"protocol": measured.as_dict()}),
     )
+    over_folds = None if measured is None else measured.over_folds(results["corpora"])
+    if over_folds is not None:
+        results["protocol"]["over_folds"] = over_folds
+        write_results(results, args.output_dir)
     report = write_report(results, Path(args.output_dir) / "report.html", configuration=asdict(args))
     print_results(results)
+    if protocol is not None:
+        print(beside_published(protocol, results))
+    for sentence in [f"LEAK: {leak}"] * leak.found + [f"not checked: {said}" for said in leak.unchecked]:
+        print(sentence)
     if cache is not None and cache.found:
         print(f"{cache.found} of {cache.found + cache.given} answers were kept from before (--no_cache asks anew)")
     print(f"written to {report}")

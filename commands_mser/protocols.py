@@ -6,8 +6,9 @@ run-mser protocols iemocap-7 en+pl-to-de
 """
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
@@ -47,6 +48,27 @@ def run(args: ProtocolsArguments) -> int:
     print("\nfour classes, any languages to another: en+pl-to-de")
     print("run-mser protocols NAME shows the words, the published numbers and what to know")
     return 0
+
+
+def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
+    """What `run-mser evaluate` says of a protocol: its clips, the means over folds, and the published numbers."""
+    from evaluation_mser.protocols.comparison import COLUMNS, comparison_table
+
+    told = results["protocol"]
+    counts = [f"{corpus} {told['found'].get(corpus, 0)} of {clips}" for corpus, clips in told["expected"].items()]
+    counts += [f"{count} {reason} left out" for reason, count in told["left_out"].items()]
+    fold = f", {told['fold']}" if told["fold"] else ""
+    lines = ["", f"{protocol.name}{fold}: {protocol.title}; clips found: {', '.join(counts)}"]
+    if "over_folds" in told:
+        means = [f"{COLUMNS[name]} {of['mean']:.3f} ± {of['std']:.3f}" for name, of in told["over_folds"].items()]
+        lines.append(f"mean over the folds: {', '.join(means)}")
+    figures = results.get("pooled") or next(iter(results["corpora"].values()))
+    lines += [
+        comparison_table(protocol, figures),
+        f"(run-mser protocols {protocol.name} says what to know of them)",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def described(protocol: "Protocol") -> str:

@@ -49,6 +49,7 @@ def evaluate_corpora(
     prior_correction: bool = False,
     prompts: Sequence[str] = (),
     cache: PredictionCache | None = None,
+    marks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures a model on corpora, each for itself.
 
@@ -63,6 +64,7 @@ def evaluate_corpora(
         progress: show a bar on standard error.
         prompts: versions of the prompt template to measure beside the processor's own.
         cache: where answers are kept and found again; it takes a `DeferredModel`.
+        marks: further keys of the results that are known beforehand, such as a `leak`: no file is ever without them.
 
     Returns:
         The content of `results.json`: `corpora` (for each what `summary` says of it, `dropped` rows outside the
@@ -101,6 +103,7 @@ def evaluate_corpora(
         "label_set": chosen.name,
         "merges": dict(chosen.merges),
         **settings,
+        **(marks or {}),
     }
     answerer = _Answerer(model, processor, chosen, {"batch_size": batch_size, **settings}, cache, progress)
     others = [version for version in dict.fromkeys(prompts) if version != processor.prompt_version]

@@ -37,14 +37,10 @@ class Measurement:
     found: dict[str, int]
     left_out: dict[str, int]
 
-    def as_dict(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-        """JSON-ready, for `results.json`.
-
-        Args:
-            figures: of each name of `rows`, as `emotion_metrics` gives them.
-        """
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, for `results.json`."""
         protocol = self.protocol
-        record: dict[str, Any] = {
+        return {
             "name": protocol.name,
             "title": protocol.title,
             "source": protocol.source,
@@ -58,15 +54,22 @@ class Measurement:
             "notes": list(protocol.notes),
             "published": [asdict(one) for one in protocol.published],
         }
-        if all(":" in name for name in self.rows):
-            record["over_folds"] = {
-                metric: {
-                    "mean": statistics.mean(own[metric] for own in figures.values()),
-                    "std": statistics.stdev(own[metric] for own in figures.values()),
-                }
-                for metric in COLUMNS
+
+    def over_folds(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+        """Mean and standard deviation of each figure over the folds; None where only one was measured.
+
+        Args:
+            figures: of each name of `rows`, as `emotion_metrics` gives them.
+        """
+        if len(self.rows) == 1 or not all(":" in name for name in self.rows):
+            return None
+        return {
+            metric: {
+                "mean": statistics.mean(own[metric] for own in figures.values()),
+                "std": statistics.stdev(own[metric] for own in figures.values()),
             }
-        return record
+            for metric in COLUMNS
+        }
 
 
 def measurement(protocol: Protocol, rows: Sequence[Row], fold: str | None = None) -> Measurement:

@@ -38,8 +38,8 @@ def test_the_result_tells_expected_found_and_left_out():
     assert outside_the_words["emotion"] == "frustrated"
     rows[4] |= {"duration": 99.0}
     chosen = measurement(protocol, rows)
-    told = json.loads(json.dumps(chosen.as_dict({"emodb": FIGURES})))
-    assert told["name"] == "emodb-4" and told["fold"] is None and "over_folds" not in told
+    told = json.loads(json.dumps(chosen.as_dict()))
+    assert told["name"] == "emodb-4" and told["fold"] is None and chosen.over_folds({"emodb": FIGURES}) is None
     assert (told["expected"], told["found"]) == ({"emodb": 339}, {"emodb": 40})
     assert told["left_out"] == {"shorter than 0.5 s": 2}
     # What the words do not hold is for the evaluation to count as dropped.
@@ -51,7 +51,7 @@ def test_the_result_tells_expected_found_and_left_out():
 def test_folds_are_averaged():
     protocol = PROTOCOLS["emodb-4-5fold"]
     figures = {f"emodb:fold{number}": FIGURES | {"UA": number / 10} for number in range(1, 6)}
-    over = measurement(protocol, rows_for(protocol)).as_dict(figures)["over_folds"]
+    over = measurement(protocol, rows_for(protocol)).over_folds(figures)
     assert over["UA"] == {
         "mean": pytest.approx(0.3),
         "std": pytest.approx(statistics.stdev([0.1, 0.2, 0.3, 0.4, 0.5])),
