@@ -61,7 +61,7 @@ def read_results(path: str | Path, trained_on: Iterable[str] = ()) -> dict[str, 
 
 
 def eval_results(all_results: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
-    """One entry of the `model-index` for each figure of each corpus, with its prompt and label set."""
+    """One entry of the `model-index` for each figure of each corpus, with its prompt, label set and interval."""
     return [
         EvalResult(
             task_type="audio-classification",
@@ -73,7 +73,7 @@ def eval_results(all_results: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
             metric_type=kind,
             metric_name=metric_name,
             metric_config=variant,
-            metric_args={"prompt": results["prompt"], **_choices(results)},
+            metric_args={"prompt": results["prompt"], **_choices(results), **_interval(figures, figure)},
             metric_value=round(figures[figure], 4),
         )
         for results in all_results
@@ -91,6 +91,7 @@ def figure_rows(all_results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
             "labels": ", ".join(results["labels"]),
             "how": ", ".join([f"prompt {results['prompt']}", *(f"{k} {v}" for k, v in _choices(results).items())]),
             **{name: figures[name] for name in (*METRICS, "n", "chance")},
+            "interval": (figures.get("intervals") or {}).get("UA"),
         }
         for results in all_results
         for name, figures in results["corpora"].items()
@@ -108,6 +109,14 @@ def _choices(results: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {"decode": results.get("decode", "score"), "pad_to": results.get("pad_to")}
     wanted |= {name: True for name in ("length_normalize", "prior_correction") if results.get(name)}
     return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _interval(figures: Mapping[str, Any], figure: str) -> dict[str, Any]:
+    """The 95 % interval of a figure and the speakers on which it rests; nothing where there is none."""
+    ends = (figures.get("intervals") or {}).get(figure)
+    if ends is None:
+        return {}
+    return {"interval_95": [round(end, 4) for end in ends], "speakers": figures["clusters"]}
 
 
 def _speakers(predictions: Path) -> set[str]:

@@ -123,6 +123,19 @@ def test_evaluations_become_the_model_index(tiny_model_dir, results, measured):
     assert "| pl | 4 | neutral, happy, sad, angry | prompt v1, decode score | 0.667 | 0.333 | 0.750 |" in card
 
 
+def test_an_interval_stands_beside_its_figure(tiny_model_dir, results, measured):
+    """Results of before there were intervals have none, and still make a card."""
+    written = json.loads(measured.read_text())
+    written["corpora"]["nemo"] |= {"intervals": {"UA": [0.51234, 0.78], "WA": [0.5, 0.9]}, "clusters": 9}
+    measured.write_text(json.dumps(written))
+    card = render_model_card(tiny_model_dir, results, "org/mser", [read_results(measured)])
+    (entry,) = metadata(card)["model-index"]
+    arguments = {metric["name"].split()[0]: metric["args"] for metric in entry["results"][0]["metrics"]}
+    assert arguments["UA"]["interval_95"] == [0.5123, 0.78] and arguments["UA"]["speakers"] == 9
+    assert "interval_95" not in arguments["WF1"]
+    assert "| 0.667 (0.512 to 0.780) | 0.333 |" in card
+
+
 def test_figures_on_speakers_of_the_training_are_refused(measured):
     with pytest.raises(SpeakerLeakError, match=r"1 speakers whom the model was trained on \(nemo-2\)"):
         read_results(measured, ["nemo-2", "nemo-7"])
