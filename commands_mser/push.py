@@ -22,6 +22,9 @@ class PushArguments:
     include_backbones: bool = field(
         default=False, metadata={"help": "send the frozen encoder and language model along, if their terms allow it"}
     )
+    adapter_only: bool = field(
+        default=False, metadata={"help": "send the adapters of --lora alone, for peft, and not the model"}
+    )
     verify: bool = field(
         default=False, metadata={"help": "load it from the Hub into an empty cache, and compare the answers"}
     )
@@ -42,6 +45,7 @@ def run(args: PushArguments) -> None:
         space=args.space,
         verify=args.verify,
         include_backbones=args.include_backbones,
+        adapter_only=args.adapter_only,
         results=args.results,
     )
     print(address)

@@ -37,4 +37,8 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
         figures = "  ".join(f"{name} {results['validation'][f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
         show(f"On held-out speakers: {figures}")
     show(f"The model is in {training.output_dir}")
+    if training.push_to_hub and PartialState().is_main_process:
+        from training_mser.publishing.push import push_run
+
+        print(push_run(training))
     return 0

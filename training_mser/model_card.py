@@ -55,6 +55,7 @@ def render_model_card(
     repo_id: str | None = None,
     evaluations: Sequence[Mapping[str, Any]] = (),
     widgets: Sequence[WidgetExample] = (),
+    adapter_only: bool = False,
 ) -> str:
     """The card as text.
 
@@ -65,6 +66,7 @@ def render_model_card(
         repo_id: where the model is going to be on the Hub; by default the card tells how the folder is used.
         evaluations: of `read_results`; they become the card's table and its `model-index`.
         widgets: clips in the repository.
+        adapter_only: the repository holds the adapters of the language model, and no more.
     """
     root = Path(folder)
     config = json.loads((root / "config.json").read_text(encoding="utf-8"))
@@ -72,6 +74,8 @@ def render_model_card(
     data = results.get("data", {})
     terms = _terms(data.get("sources", ()))
     parts = {"audio encoder": config.get("audio_backbone"), "language model": config.get("text_backbone")}
+    if adapter_only:
+        del parts["audio encoder"]
     backbones = {part: place for part, place in parts.items() if place is not None}
     # A path on this machine names no repository.
     base_models = [place for place in backbones.values() if not Path(place).exists()]
@@ -80,8 +84,8 @@ def render_model_card(
     card_data = ModelCardData(
         language=list(data.get("languages", {})) or None,
         **_licence(terms),
-        library_name="transformers",
-        pipeline_tag="audio-classification",
+        library_name="peft" if adapter_only else "transformers",
+        pipeline_tag=None if adapter_only else "audio-classification",
         base_model=base_models or None,
         datasets=_datasets(data) or None,
         tags=["speech-emotion-recognition", "audio", "multilingual", "mser"],
@@ -97,6 +101,7 @@ def render_model_card(
         model_name=name,
         version=_version(),
         repo_id=repo_id,
+        adapter_only=adapter_only,
         folder=root.as_posix(),
         data=data,
         languages=list(data.get("languages", {})) or ["languages that were not stated"],

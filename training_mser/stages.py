@@ -23,10 +23,9 @@ from processing_mser.augmentation_mser import WaveformAugmenter
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from .clips import Clip, Rejection, index_clips
-from .data_record import data_record
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
-from .model_building import build_model, parameter_counts
+from .model_building import build_model
 from .model_card import write_model_card
 from .objectives import TrainingFacts, build_objectives
 from .progress import TrainingProgress
@@ -205,15 +204,9 @@ def train(
     if arguments.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     trainer.train_or_resume(checkpoint)
-    results = {
-        "validation": trainer.evaluate() if data.validation else None,
-        "speakers": sorted({str(clip.row["speaker"]) for clip in data.train if clip.row["speaker"] is not None}),
-        "clips": {"train": len(data.train), "validation": len(data.validation)},
-        "data": data_record(data.train, data.validation, labels, earlier),
+    results = trainer.results(earlier) | {
         "dropped": data.dropped,
         "rejected": [rejection.reason for rejection in data.rejections],
-        "parameters": parameter_counts(model),
-        "log_history": trainer.state.log_history,
     }
     trainer.save_model()
     if state.is_main_process:

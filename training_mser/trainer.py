@@ -16,16 +16,16 @@ from processing_mser import LabelSet, MSERProcessor
 from processing_mser.augmentation_mser import mask_features
 
 from .arguments import MSERTrainingArguments
-from .checkpoints import WholeCheckpoints
 from .dataset import EmotionDataset
 from .objective_parameters import ObjectiveParameters
 from .objectives import Objective, ObjectiveBatch
+from .pushed_whole import PushedWhole
 from .run_record import stopped_early
 from .samplers import BalancedSampler
 from .weight_average import WeightAverage
 
 
-class MSERTrainer(WholeCheckpoints):
+class MSERTrainer(PushedWhole):
     """
     Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
     objective(emotion embeddings, labels) + lambda * L_ce`.

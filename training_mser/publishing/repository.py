@@ -89,6 +89,7 @@ def _refuse_local_backbones(config: Any, include_backbones: bool) -> None:
             )
         # Its weights come along, and its place here is nobody's business.
         setattr(config, f"{part}_backbone", None)
+        getattr(config, f"{part}_config")._name_or_path = ""
 
 
 def _spoken(words: Sequence[str]) -> Sequence[ExampleClip]:

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`--push_to_hub` and `MSERTrainer.push_to_hub`: the Hub gets what `run-mser push` sends, once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loopback_hub.cards import front_matter, metadata_errors
+from loopback_hub.repositories import Blob, Repo
+
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = Path(__file__).with_name("recipe.yaml")
+# As a program of one's own has it: the trainer made by hand, and nothing written by `run-mser train`.
+LIBRARY = """
+import sys
+from commands_mser.parser import MSERArgumentParser
+from commands_mser.train import ARGUMENTS
+from data_mser.reading import read_corpus
+from processing_mser import label_set
+from training_mser.dataset import EmotionCollator, EmotionDataset
+from training_mser.feature_cache import FeatureEncoder
+from training_mser.model_building import build_model
+from training_mser.stages import clip_features, prepare_data
+from training_mser.trainer import MSERTrainer
+
+_, model_arguments, data, training = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(sys.argv[2:])
+labels = label_set(data.labels)
+model, processor = build_model(model_arguments, labels.words)
+clips = prepare_data(read_corpus("folder", sys.argv[1]).rows, data)
+encoder = FeatureEncoder(model, processor)
+features = clip_features(encoder, data)
+trainer = MSERTrainer(
+    model=model, args=training, label_set=labels, processing_class=processor,
+    train_dataset=EmotionDataset(clips.train, features, labels),
+    eval_dataset=EmotionDataset(clips.validation, features, labels),
+    data_collator=EmotionCollator(processor, encoded=encoder.encodes),
+)
+trainer.train()
+print(trainer.push_to_hub("first words", space=True))
+"""
+
+
+def environment(hub, home, token="hf_owner"):
+    return {**os.environ, **hub.environment(home, token=token), "PYTHONPATH": str(ROOT)}
+
+
+def flags(folder, *more):
+    return [
+        *("--num_train_epochs", "1", "--max_steps", "2", "--push_to_hub", "--report_to", "none", *more),
+        *("--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")),
+    ]
+
+
+def train(tones, hub, folder, *more):
+    command = [sys.executable, ROOT / "run_mser.py", "train", RECIPE, "--corpora", f"folder={tones}"]
+    return subprocess.run(
+        [str(word) for word in [*command, *flags(folder, *more)]],
+        env=environment(hub, folder / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def check_repository(repo, folder):
+    """It holds what a push holds, its card tells this training, and nothing else of the run is there."""
+    files = set(repo.files)
+    assert {"config.json", "model.safetensors", "handler.py", "pipeline_mser.py", "processing_mser.py"} <= files
+    assert not [name for name in files if "checkpoint" in name.split("/")[0] and not name.endswith("_mser.py")]
+    assert not files & {"training_args.bin", "train_results.json", "run.json", "optimizer.pt"}
+    text = repo.files["README.md"].data.decode()
+    card = front_matter(text)
+    assert metadata_errors(card) == [] and card["pipeline_tag"] == "audio-classification"
+    record = json.loads((folder / "run" / "train_results.json").read_text())
+    assert record["data"]["split"]["sha256"] in text and f"{record['clips']['train']} clips in" in text
+    assert f"UA {record['validation']['eval_UA']:.3f}" in text
+    assert repo.files["model.safetensors"].data == (folder / "run" / "model.safetensors").read_bytes()
+
+
+def test_a_training_pushes_its_model_once_and_whole(tones, loopback_hub, tmp_path):
+    done = train(tones, loopback_hub, tmp_path, "--hub_model_id", "org/trained")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/org/trained"
+    repo = loopback_hub.repos["model", "org/trained"]
+    # The Hub's own and ours: no checkpoint on the way.
+    assert len(repo.commits) == 2
+    check_repository(repo, tmp_path)
+    again = train(tones, loopback_hub, tmp_path, "--hub_model_id", "org/trained")
+    assert again.returncode == 0 and "files are there already" in again.stdout
+    assert len(repo.commits) == 2
+
+
+def test_a_repository_of_something_else_is_told_before_the_training(tones, loopback_hub, tmp_path):
+    repo = loopback_hub.repos["model", "org/bert"] = Repo("model", "org/bert")
+    repo.commit("bert", {"config.json": Blob(b'{"model_type": "bert"}', False)})
+    done = train(tones, loopback_hub, tmp_path, "--hub_model_id", "org/bert")
+    assert done.returncode == 2 and "org/bert: exists and holds something else" in done.stderr
+    assert not (tmp_path / "run" / "model.safetensors").exists() and len(repo.commits) == 1
+
+
+def test_a_trainer_of_ones_own_pushes_the_same(tones, loopback_hub, tmp_path):
+    command = [sys.executable, "-c", LIBRARY, tones, RECIPE, *flags(tmp_path, "--hub_private_repo", "true")]
+    done = subprocess.run(
+        [str(word) for word in command],
+        env=environment(loopback_hub, tmp_path / "home"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    # Under the folder's name, in the namespace of whose token it is.
+    assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/owner/run"
+    repo = loopback_hub.repos["model", "owner/run"]
+    assert repo.private and [commit.title for commit in repo.commits[1:]] == ["first words"]
+    check_repository(repo, tmp_path)
+    assert "app.py" in loopback_hub.repos["space", "owner/run"].files
