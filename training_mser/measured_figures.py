@@ -37,7 +37,7 @@ def read_results(path: str | Path, trained_on: Iterable[str] = ()) -> dict[str, 
 
     Raises:
         ResultsError: there is no such file, or `run-mser evaluate` did not write it.
-        SpeakerLeakError: it was measured on speakers of the training.
+        SpeakerLeakError: it was measured on what training heard.
     """
     file = Path(path).expanduser()
     try:
@@ -56,6 +56,11 @@ def read_results(path: str | Path, trained_on: Iterable[str] = ()) -> dict[str, 
         raise SpeakerLeakError(
             f"{file}: was measured on {len(leaked)} speakers whom the model was trained on "
             f"({', '.join(leaked[:_SHOWN])}{', …' if len(leaked) > _SHOWN else ''}); evaluate on other speakers"
+        )
+    if results.get("leak", {}).get("found"):
+        raise SpeakerLeakError(
+            f"{file}: was measured with --allow_leak on {results['leak']['clips']} clips that training heard; a card "
+            "shows figures on unheard speech only, so evaluate on other speech"
         )
     return results
 

@@ -123,6 +123,15 @@ def test_evaluations_become_the_model_index(tiny_model_dir, results, measured):
     assert "| pl | 4 | neutral, happy, sad, angry | prompt v1, decode score | 0.667 | 0.333 | 0.750 |" in card
 
 
+def test_figures_of_a_leak_that_was_allowed_do_not_come_onto_a_card(measured):
+    evaluation = json.loads(measured.read_text())
+    measured.write_text(json.dumps(evaluation | {"leak": {"found": False, "clips": 0}}))
+    assert read_results(measured)["corpora"]
+    measured.write_text(json.dumps(evaluation | {"leak": {"found": True, "clips": 3}}))
+    with pytest.raises(SpeakerLeakError, match="with --allow_leak on 3 clips that training heard"):
+        read_results(measured)
+
+
 def test_an_interval_stands_beside_its_figure(tiny_model_dir, results, measured):
     """Results of before there were intervals have none, and still make a card."""
     written = json.loads(measured.read_text())
