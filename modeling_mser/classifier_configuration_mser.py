@@ -64,6 +64,11 @@ class EmotionClassifierConfig(PreTrainedConfig):
         """Whether no layer of the encoder is trained."""
         raise NotImplementedError
 
+    @property
+    def emotion_embedding_size(self) -> int:
+        """Size of the emotion embedding."""
+        raise NotImplementedError
+
     # There is no language model; these are what `SeparableBackbones` asks of one.
 
     @property
@@ -126,6 +131,10 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
     def freeze_audio(self) -> bool:
         return self.used_encoder_layers == (self.audio_depth,)
 
+    @property
+    def emotion_embedding_size(self) -> int:
+        return self.audio_config.d_model
+
 
 @strict
 class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
@@ -169,6 +178,10 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
     @property
     def freeze_audio(self) -> bool:
         return True
+
+    @property
+    def emotion_embedding_size(self) -> int:
+        return self.embedding_size
 
 
 __all__ = ["EmotionClassifierConfig", "Wav2Vec2ClassifierConfig", "WhisperClassifierConfig"]

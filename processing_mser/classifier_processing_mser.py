@@ -2,6 +2,7 @@
 """`EmotionClassifierProcessor`: sound in, features out, for the models that choose among the words they learnt."""
 
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ class EmotionClassifierProcessor(SpeechProcessor):
     prompt_version = None
     """There is no prompt."""
     prompt = None
+    # `Trainer` aligns a model's special tokens with those of its processor's tokenizer, whatever the model.
+    tokenizer = SimpleNamespace(bos_token_id=None, eos_token_id=None, pad_token_id=None)
 
     def __init__(self, feature_extractor: Any, emotion_words: Sequence[str], crop_seconds: float | None = None):
         super().__init__(feature_extractor)

@@ -2,13 +2,26 @@
 """What a recipe says: the model, the data and the training. One YAML, three dataclasses, no other settings."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import torch
 from transformers import TrainingArguments
 
 from .objectives import ObjectiveError, check_objectives
+
+
+_CLASSIFIERS = ("whisper_classifier", "wav2vec2_classifier")
+MODEL_TYPES_OF = {
+    **dict.fromkeys(("text_backbone", "text_backbone_revision", "text_config", "freeze_text"), ("mser",)),
+    **dict.fromkeys(("qformer_backbone", "qformer_config", "num_query_tokens", "freeze_audio"), ("mser",)),
+    **dict.fromkeys(("lora", "prompt_version", "pad_to"), ("mser",)),
+    "encoder_layers": ("mser", "wav2vec2_classifier"),
+    **dict.fromkeys(("head_size", "head_dropout"), _CLASSIFIERS),
+    **dict.fromkeys(("trained_layers", "max_seconds"), ("whisper_classifier",)),
+    **dict.fromkeys(("pooling", "embedding_size"), ("wav2vec2_classifier",)),
+}
+"""Settings that not every type of model has, with those that have them."""
 
 
 @dataclass
@@ -22,9 +35,12 @@ class ModelArguments:
     for what is frozen. Without it each part has its backbone's weights or, without one, is random and trained.
     """
 
+    model_type: Literal["mser", "whisper_classifier", "wav2vec2_classifier"] = field(
+        default="mser", metadata={"help": "MSER, or one of the two methods it is compared with (docs/neighbours.md)."}
+    )
     init_from: str | None = field(default=None, metadata={"help": "Checkpoint to go on from (stage 2 after stage 1)."})
     audio_backbone: str | None = field(
-        default=None, metadata={"help": "Path or Hub id of the Whisper encoder; environment variables are expanded."}
+        default=None, metadata={"help": "Path or Hub id of the encoder; environment variables are expanded."}
     )
     audio_backbone_revision: str | None = field(default=None, metadata={"help": "Its Hub revision."})
     text_backbone: str | None = field(
@@ -52,8 +68,26 @@ class ModelArguments:
     lora_targets: str = field(default="q_proj,v_proj", metadata={"help": "The linear layers that get one, by name."})
     prompt_version: str = field(default="v1", metadata={"help": "Prompt template."})
     pad_to: str = field(default="longest", metadata={"help": '"longest" under a mask, or "30s" as stock Whisper.'})
+    trained_layers: int | None = field(
+        default=None, metadata={"help": "Top layers that a whisper_classifier trains; without, all of them."}
+    )
+    max_seconds: float = field(
+        default=4.0, metadata={"help": "What a whisper_classifier hears of a clip, in its middle."}
+    )
+    head_size: int = field(default=256, metadata={"help": "Hidden width of a classifier's head."})
+    head_dropout: float = field(default=0.1, metadata={"help": "Dropout of a classifier's head."})
+    pooling: Literal["mean", "mean_std"] = field(
+        default="mean", metadata={"help": "How a wav2vec2_classifier makes one vector of all frames."}
+    )
+    embedding_size: int = field(default=256, metadata={"help": "Width of a wav2vec2_classifier's emotion embedding."})
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            types = MODEL_TYPES_OF.get(setting.name, (self.model_type,))
+            if self.model_type not in types and getattr(self, setting.name) != setting.default:
+                raise ValueError(
+                    f"{setting.name} is of {' and '.join(types)}, and model_type is {self.model_type}; leave it out"
+                )
         if self.encoder_layers not in ("last", "weighted"):
             self.parsed_layers  # noqa: B018 - refuse nonsense before anything is loaded
         if self.lora and not self.freeze_text:

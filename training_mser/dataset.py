@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from processing_mser import AudioError, LabelSet, MSERProcessor, load_audio
+from processing_mser import AudioError, EmotionClassifierProcessor, LabelSet, MSERProcessor, load_audio
 from processing_mser.augmentation_mser import WaveformAugmenter
 
 from .clips import Clip, Rejection
@@ -24,7 +24,7 @@ BATCHES_PER_SHARD = 32
 class WaveformEncoder(Protocol):
     """What `ClipFeatures` asks of an encoder."""
 
-    processor: MSERProcessor
+    processor: MSERProcessor | EmotionClassifierProcessor
 
     @property
     def bytes_per_second(self) -> float: ...
@@ -181,7 +181,7 @@ class EmotionCollator:
         encoded: whether the features are encoder states or log-mel spectrograms.
     """
 
-    def __init__(self, processor: MSERProcessor, encoded: bool):
+    def __init__(self, processor: MSERProcessor | EmotionClassifierProcessor, encoded: bool):
         self.processor, self.encoded = processor, encoded
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

@@ -13,61 +13,67 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from modeling_mser import MSERForEmotionGeneration
-from processing_mser import MSERProcessor
+from modeling_mser import EmotionClassifier, MSERForEmotionGeneration
+from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 
 class FeatureEncoder:
     """
     Waveforms to the features that training reads, in half precision.
 
-    Over a frozen encoder these are the encoder layers that the Q-Former sees, `(num_layers, num_frames, d_model)` at
-    50 frames a second; over one that is being trained, whose output changes, the log-mel spectrogram
-    `(num_mel_bins, num_frames)` at 100.
+    Over a frozen encoder, or one whose lower layers are, these are the states that `encode_audio` gives,
+    `(num_layers, num_frames, hidden_size)` at 50 frames a second; over one that is being trained, whose output changes,
+    the log-mel spectrogram `(num_mel_bins, num_frames)` at 100.
 
     Args:
         model: whose encoder is used.
         processor: whose feature extractor is used.
     """
 
-    def __init__(self, model: MSERForEmotionGeneration, processor: MSERProcessor):
+    def __init__(
+        self,
+        model: MSERForEmotionGeneration | EmotionClassifier,
+        processor: MSERProcessor | EmotionClassifierProcessor,
+    ):
         self.model, self.processor = model, processor
-        self.encodes = model.config.freeze_audio
+        self.encodes = model.frozen_encoder() is not None
 
     @torch.inference_mode()
     def __call__(self, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
         """Features of mono waveforms `(num_samples,)` at the processor's rate, in their order."""
         inputs = self.processor.extract_features(waveforms)
         features, mask = inputs["input_features"], inputs["input_features_mask"]
-        lengths = mask.sum(-1)
         if self.encodes:
             device = self.model.device
-            states, _ = self.model.encode_audio(features.to(device), mask.to(device))
-            lengths = (lengths + 1) // 2
-            clips = [state[:, :length] for state, length in zip(states.cpu(), lengths.tolist(), strict=True)]
+            states, state_mask = self.model.encode_audio(features.to(device), mask.to(device))
+            lengths = state_mask.sum(-1).tolist()
+            clips = [state[:, :length] for state, length in zip(states.cpu(), lengths, strict=True)]
         else:
-            clips = [feature[:, :length] for feature, length in zip(features, lengths.tolist(), strict=True)]
+            clips = [feature[:, :length] for feature, length in zip(features, mask.sum(-1).tolist(), strict=True)]
         return [clip.to(torch.float16).contiguous() for clip in clips]
 
     @property
     def bytes_per_second(self) -> float:
         """Of one clip's features."""
-        encoder = self.model.audio_tower.config
+        encoder = self.model.config.audio_config
         if self.encodes:
-            return 50 * len(self.model.config.used_encoder_layers) * encoder.d_model * 2
+            return 50 * len(self.model.config.used_encoder_layers) * encoder.hidden_size * 2
         return 100 * encoder.num_mel_bins * 2
 
     def fingerprint(self) -> str:
         """Of everything but the clip that decides its features: weights, layers, feature extraction, padding."""
         digest = hashlib.sha256()
+        frozen = self.model.frozen_encoder()
         settings = {
             "extractor": self.processor.feature_extractor.to_dict(),
             "pad_to": self.processor.pad_to,
-            "layers": self.model.config.encoder_layers if self.encodes else None,
+            "layers": None if frozen is None else frozen[0],
         }
+        crop = getattr(self.processor, "crop_seconds", None)
+        settings |= {} if crop is None else {"crop_seconds": crop}
         digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-        if self.encodes:
-            for name, weight in sorted(self.model.audio_tower.state_dict().items()):
+        if frozen is not None:
+            for name, weight in sorted(frozen[1].items()):
                 digest.update(name.encode())
                 digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
         return digest.hexdigest()[:32]

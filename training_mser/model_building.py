@@ -3,15 +3,17 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import torch
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
 
-from modeling_mser import EmotionQFormer, MSERConfig, MSERForEmotionGeneration
-from processing_mser import MSERProcessor
+from evaluation_mser.model_types import model_classes, model_type_of
+from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
+from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 from .arguments import ModelArguments
+from .classifier_building import build_classifier, continue_classifier
 from .tokenizer import build_tokenizer
 
 
@@ -43,7 +45,11 @@ def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase |
     )
 
 
-def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
+Model: TypeAlias = MSERForEmotionGeneration | EmotionClassifier
+Processor: TypeAlias = MSERProcessor | EmotionClassifierProcessor
+
+
+def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model, Processor]:
     """
     A model ready for training and its processor.
 
@@ -53,12 +59,14 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[MSERFo
 
     Raises:
         BackboneError: a backbone cannot be had in full.
-        ValueError: a part without a backbone would stay random.
+        ValueError: a part without a backbone would stay random, or the checkpoint is of another type.
     """
     if arguments.init_from is not None:
         checkpoint = _expanded(arguments.init_from)
-        model = MSERForEmotionGeneration.from_pretrained(checkpoint)
-        processor = MSERProcessor.from_pretrained(checkpoint)
+        model, processor = _load(checkpoint, arguments.model_type)
+        if arguments.model_type != "mser":
+            continue_classifier(model, arguments, checkpoint, words)
+            return model, processor
         model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
         if arguments.lora and model.config.lora is None:
             model.add_lora(**arguments.lora_settings)
@@ -66,6 +74,13 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[MSERFo
             model.config.emotion_words = list(dict.fromkeys([*model.config.emotion_words, *words]))
         return model, processor
 
+    if arguments.model_type != "mser":
+        if arguments.audio_backbone is None:
+            raise ValueError(
+                f"audio_backbone is not set, and a {arguments.model_type} keeps layers of its encoder as they are; "
+                "name a pretrained one"
+            )
+        return build_classifier(arguments, _expanded(arguments.audio_backbone), words)
     for part in ("audio", "text"):
         if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
             raise ValueError(
@@ -113,7 +128,7 @@ def build_processor(arguments: ModelArguments) -> MSERProcessor:
     )
 
 
-def parameter_counts(model: MSERForEmotionGeneration) -> dict[str, dict[str, int]]:
+def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
     """Parameters of each part and how many of them are trained; works on the `meta` device."""
 
     def count(module: torch.nn.Module) -> dict[str, int]:
@@ -123,8 +138,25 @@ def parameter_counts(model: MSERForEmotionGeneration) -> dict[str, dict[str, int
             "trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
         }
 
-    parts = ("audio_tower", "emotion_qformer", "projection", "language_model")
-    return {part: count(getattr(model, part)) for part in parts} | {"total": count(model)}
+    parts = ("audio_tower", "emotion_qformer", "shared", "projection", "language_model", "classifier")
+    modules = {part: getattr(model, part, None) for part in parts}
+    return {part: count(module) for part, module in modules.items() if module is not None} | {"total": count(model)}
+
+
+def _load(checkpoint: str, model_type: str) -> tuple[Any, Any]:
+    """
+    A checkpoint and its processor.
+
+    Raises:
+        ValueError: the checkpoint is of another type.
+    """
+    found = model_type_of(checkpoint)
+    if found != model_type:
+        raise ValueError(
+            f"{checkpoint}: holds a model of type {found}, and model_type is {model_type}; give both alike"
+        )
+    network, processor = model_classes(model_type)
+    return network.from_pretrained(checkpoint), processor.from_pretrained(checkpoint)
 
 
 def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:

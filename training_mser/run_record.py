@@ -11,7 +11,7 @@ from typing import Any
 
 from data_mser.whole_files import whole_file
 
-from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from .arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments
 from .checkpoints import last_checkpoint
 from .clips import Clip
 
@@ -43,6 +43,8 @@ def describe_run(
     aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
     # Left out where they are not used, so that a run begun before they were there is still known as the same.
     aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
+    aside |= {name for name, types in MODEL_TYPES_OF.items() if model.model_type not in types}
+    aside |= {"model_type"} if model.model_type == "mser" else set()
     settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
     return json.loads(

@@ -199,19 +199,14 @@ class MSERTrainer(PushedWhole):
         """
         Scores of the candidate words `(batch_size, num_words)`.
 
-        The batch holds `[bos, audio, prompt, emotion, eos]`; all rows share the prompt, so all before the first label
-        is the question.
+        The batch holds question and answer; of the text, the model is shown the question alone.
         """
         inputs = self._prepare_inputs(inputs)
         targets = inputs["emotion_labels"]
-        question = int((inputs["labels"] != -100).any(0).nonzero()[0])
         audio = {name: inputs[name] for name in inputs if name.startswith(("input_features", "encoder_"))}
         with self.compute_loss_context_manager():
             scores = self.accelerator.unwrap_model(model).score_emotions(
-                input_ids=inputs["input_ids"][:, :question],
-                attention_mask=inputs["attention_mask"][:, :question],
-                candidate_ids=self.candidate_ids,
-                **audio,
+                **self.processing_class.question(inputs), candidate_ids=self.candidate_ids, **audio
             )
         loss = torch.nn.functional.cross_entropy(scores, targets)
         return (loss, None, None) if prediction_loss_only else (loss, scores, targets)
