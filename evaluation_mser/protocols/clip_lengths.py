@@ -22,7 +22,7 @@ def within_seconds(rows: Sequence[Row], shortest: float, longest: float) -> tupl
     """
     with ThreadPoolExecutor() as pool:
         found = pool.map(_seconds, rows)
-        lengths = list(tqdm(found, total=len(rows), desc="Reading lengths", unit="clip", leave=False))
+        lengths = list(tqdm(found, total=len(rows), desc="Reading lengths", unit="clip", leave=False, disable=None))
     kept, left_out = [], Counter[str]()
     for row, seconds in zip(rows, lengths, strict=True):
         if seconds is not None and seconds < shortest:

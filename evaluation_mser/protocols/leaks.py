@@ -145,8 +145,11 @@ def _unchecked(record: TrainingRecord, test: Sequence[Row]) -> tuple[str, ...]:
             f"{record.without_speaker} training clips have no speaker, so whether their people are tested cannot be "
             "checked"
         )
-    if record.recordings is None and record.without_speaker:
-        said.append("the training record does not name its recordings; train again to have them compared")
+    if record.recordings is None:
+        said.append(
+            "the training record is an older one and names no recording without a speaker, and nobody of the "
+            "validation or of an earlier stage; train again to have these compared"
+        )
     return tuple(said)
 
 

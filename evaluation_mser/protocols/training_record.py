@@ -62,7 +62,8 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
         return None
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
-        data = results["data"]
+        # The first records had speakers alone, later ones what the speech was, too.
+        data = results.get("data", {"sources": [], "languages": {}, "split": {"clips_without_speaker": 0}})
         heard = data.get("heard", {})
         return TrainingRecord(
             speakers=frozenset([*results["speakers"], *heard.get("speakers", [])]),
