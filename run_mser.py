@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": ("commands_mser.demo", "build synthetic speech, train two stages, evaluate on unseen languages, predict"),
     "train": ("commands_mser.train", "train a model from a recipe"),
     "evaluate": ("commands_mser.evaluate", "measure a model on labelled corpora"),
+    "compare": ("commands_mser.compare", "whether one system is better than another on the same clips"),
     "reproduce": ("commands_mser.reproduce", "run a table or figure of the papers, with their numbers beside ours"),
     "predict": ("commands_mser.predict", "name the emotion in audio files or folders"),
     "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),

@@ -73,9 +73,9 @@ def interval(values: np.ndarray, speakers: int, confidence: float) -> tuple[floa
     """
     The percentile interval of resampled figures `(resamples,)`, widened for a small number of speakers.
 
-    The plain percentiles are too narrow for few speakers, about 0.90 for 0.95 at ten. They are moved outwards as far
-    as Student's t and the variance's n - 1 do it for a mean: the expanded percentile interval of Hesterberg (2015,
-    "What Teachers Should Know About the Bootstrap", Sec. 4.5). With many speakers nothing changes.
+    The plain percentiles are too narrow for few speakers. They are moved outwards as far as Student's t and the
+    variance's n - 1 do it for a mean: the expanded percentile interval of Hesterberg (2015, "What Teachers Should Know
+    About the Bootstrap", arXiv:1411.5279). With many speakers nothing changes.
     """
     tail = stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, speakers - 1) * np.sqrt(speakers / (speakers - 1)))
     low, high = np.quantile(values, [tail, 1 - tail])
