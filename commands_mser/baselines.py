@@ -43,6 +43,9 @@ class BaselinesArguments:
     output_dir: str = field(default="runs/baselines", metadata={"help": "where tables and predictions are written"})
     batch_size: int = field(default=16, metadata={"help": "clips per forward pass of the models"})
     device: str = field(default="auto", metadata={"help": "of the models: auto, cpu, cuda or cuda:N"})
+    allow_leak: bool = field(
+        default=False, metadata={"help": "go on where speakers of the test were trained on, and mark the results"}
+    )
     resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
     seed: int = field(default=0, metadata={"help": "of the bootstrap and of the guesses"})
 
@@ -55,14 +58,14 @@ SYSTEMS = ("majority", "egemaps", "probe")
 
 
 def run(args: BaselinesArguments) -> int:
-    """Prints the table of each test corpus and writes everything into `args.output_dir`."""
-    from commands_mser.labelled_corpora import read_labelled
-    from data_mser.splits import check_speaker_leak
+    """Prints the tables, writes everything into `args.output_dir`; returns 0, or 1 if a test clip was not answered."""
+    from commands_mser.labelled_corpora import check_model_leak, read_labelled
     from evaluation_mser.baselines.comparison import System, compare_systems, markdown, write_comparison
     from evaluation_mser.baselines.guessing import chance, majority
     from evaluation_mser.evaluation import versions
     from evaluation_mser.labelled_clips import LabelledClips
     from evaluation_mser.predictions import Predictions, write_predictions
+    from evaluation_mser.protocols.leaks import check_leak
     from processing_mser import label_set
     from training_mser.baseline_systems import egemaps_system, probe_systems
 
@@ -73,8 +76,14 @@ def run(args: BaselinesArguments) -> int:
     encoder = _encoder(args) if "probe" in args.systems else ""
     training = LabelledClips.joined(list(read_labelled(args.train, labels).values()))
     tests = read_labelled(args.test, labels)
-    for clips in tests.values():
-        check_speaker_leak(training.rows, clips.rows)
+    tested = LabelledClips.joined(list(tests.values())).rows
+    leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak)}
+    models = _named(args.model)
+    for name, place in models.items():
+        leaks[name] = check_model_leak(place, tested, allow=args.allow_leak)
+    for name, leak in leaks.items():
+        if leak.found:
+            print(f"leak: {name}: {leak}", file=sys.stderr)
 
     systems: list[System] = []
     layers: list[System] = []
@@ -86,7 +95,8 @@ def run(args: BaselinesArguments) -> int:
     if "probe" in args.systems:
         probes, layers = probe_systems(encoder, training, tests, labels, args.cache_dir, args.pad_to)
         systems += probes
-    systems += _models(args, tests, labels)
+    for name, place in models.items():
+        systems.append(_model(args, name, place, tests, labels))
     if not systems:
         raise ValueError("nothing to compare; give --systems or --model")
 
@@ -97,17 +107,21 @@ def run(args: BaselinesArguments) -> int:
         "labels": list(labels.words),
         "training_clips": dict(Counter(training.corpora)),
         "encoder": encoder or None,
+        "leak": {name: leak.as_dict() for name, leak in leaks.items()},
         "configuration": asdict(args),
         "versions": versions("scikit-learn", *(["opensmile"] if "egemaps" in args.systems else [])),
     }
     output = Path(args.output_dir)
     for system in systems:
-        name = re.sub(r"\W+", "_", system.name).strip("_")
-        write_predictions(output / "predictions" / f"{name}.csv", Predictions.concatenate([*system.answers.values()]))
+        path = output / "predictions" / f"{_file_name(system.name)}.csv"
+        write_predictions(path, Predictions.concatenate([*system.answers.values()]))
     written = write_comparison(results, output)
     print(markdown(results))
     print(f"written to {written}")
-    return 0
+    short = [system.name for system in systems if sum(map(len, system.answers.values())) < len(tested)]
+    if short:
+        print(f"not every test clip could be answered by {', '.join(short)}", file=sys.stderr)
+    return 1 if short else 0
 
 
 def _encoder(args: BaselinesArguments) -> str:
@@ -116,37 +130,47 @@ def _encoder(args: BaselinesArguments) -> str:
         return args.encoder
     if not args.model:
         raise ValueError("the probe needs an encoder: give --encoder, or --model, or leave it out of --systems")
+    from evaluation_mser.loading import find_model
     from modeling_mser import MSERConfig
 
-    backbone = MSERConfig.from_pretrained(args.model[0]).audio_backbone
+    backbone = MSERConfig.from_pretrained(find_model(args.model[0])).audio_backbone
     if backbone is None:
         raise ValueError(f"{args.model[0]}: was trained with an encoder of its own, not a backbone; give --encoder")
     return backbone
 
 
-def _models(args: BaselinesArguments, tests: dict[str, "LabelledClips"], labels: "LabelSet") -> list["System"]:
+def _named(places: list[str]) -> dict[str, str]:
+    """Models by what the table calls them: the last part of the path, or all of it where that is not enough."""
+    last = [Path(place).name for place in places]
+    return {f"model {name if last.count(name) == 1 else place}": place for name, place in zip(last, places)}
+
+
+def _model(
+    args: BaselinesArguments, name: str, place: str, tests: dict[str, "LabelledClips"], labels: "LabelSet"
+) -> "System":
     from evaluation_mser.baselines.comparison import System
+    from evaluation_mser.deferred_model import DeferredModel
     from evaluation_mser.evaluation import evaluate_corpora
-    from evaluation_mser.loading import load_model
+    from evaluation_mser.loading import load_processor
+    from evaluation_mser.prediction_cache import PredictionCache
     from evaluation_mser.predictions import read_predictions
 
-    systems = []
-    for place in args.model:
-        same = [other for other in args.model if Path(other).name == Path(place).name]
-        name = Path(place).name if len(same) == 1 else place
-        folder = Path(args.output_dir) / "models" / re.sub(r"\W+", "_", name).strip("_")
-        model, processor = load_model(place, args.device)
-        evaluate_corpora(
-            model,
-            processor,
-            {key: clips.rows for key, clips in tests.items()},
-            labels,
-            batch_size=args.batch_size,
-            output_dir=folder,
-            model_name=place,
-            progress=sys.stderr.isatty(),
-        )
-        answered = read_predictions(folder, labels.words)
-        answers = {key: answered.subset([corpus == key for corpus in answered.corpora]) for key in tests}
-        systems.append(System(f"model {name}", "", answers, {"model": place}))
-    return systems
+    folder = Path(args.output_dir) / "models" / _file_name(name)
+    evaluate_corpora(
+        DeferredModel(place, args.device),
+        load_processor(place),
+        {key: clips.rows for key, clips in tests.items()},
+        labels,
+        batch_size=args.batch_size,
+        output_dir=folder,
+        model_name=place,
+        progress=sys.stderr.isatty(),
+        cache=PredictionCache(Path(args.cache_dir) / "predictions"),
+    )
+    answered = read_predictions(folder, labels.words)
+    answers = {key: answered.subset([corpus == key for corpus in answered.corpora]) for key in tests}
+    return System(name, "", answers, {"model": place})
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"\W+", "_", name).strip("_")

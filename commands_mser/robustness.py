@@ -4,11 +4,9 @@
 run-mser robustness --model runs/base/joint --corpora emodb=/data/emodb --labels four --others nemo=/data/nemo
 """
 
-import hashlib
 import io
 import sys
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 
@@ -33,6 +31,9 @@ class RobustnessArguments:
     output_dir: str = field(default="runs/robustness", metadata={"help": "where everything is written"})
     batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    allow_leak: bool = field(
+        default=False, metadata={"help": "go on where speakers of the corpora were trained on, and mark the results"}
+    )
     resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
 
 
@@ -42,10 +43,11 @@ HELP = "UA against noise, rooms, codecs, speed, length, other voices and languag
 
 def run(args: RobustnessArguments) -> int:
     """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
-    from commands_mser.labelled_corpora import read_labelled
+    from commands_mser.labelled_corpora import check_model_leak, read_labelled
+    from evaluation_mser.deferred_model import DeferredModel
     from evaluation_mser.evaluation import versions
     from evaluation_mser.labelled_clips import LabelledClips
-    from evaluation_mser.loading import load_model
+    from evaluation_mser.loading import load_processor
     from evaluation_mser.robustness.conditions import CONDITIONS_VERSION, chosen_conditions
     from evaluation_mser.robustness.disturbing import Disturber, NoCompanionError
     from evaluation_mser.robustness.measuring import answer_all, robustness_figures, sample_clips
@@ -54,9 +56,14 @@ def run(args: RobustnessArguments) -> int:
 
     labels = label_set(args.labels)
     conditions = chosen_conditions(args.conditions)
-    corpora = LabelledClips.joined(list(read_labelled(args.corpora, labels).values()))
-    lent = read_labelled(args.others, labels) if args.others else {}
-    disturber = Disturber(LabelledClips.joined([corpora, *lent.values()]), args.seed)
+    # Read together, so that no two have one name.
+    read = list(read_labelled([*args.corpora, *args.others], labels).values())
+    corpora, pool = LabelledClips.joined(read[: len(args.corpora)]), LabelledClips.joined(read)
+    model = DeferredModel(args.model, args.device)
+    leak = check_model_leak(args.model, corpora.rows, allow=args.allow_leak)
+    if leak.found:
+        print(f"leak: {leak}", file=sys.stderr)
+    disturber = Disturber(pool, args.seed)
     clips = sample_clips(corpora, args.sample, args.seed)
     if not args.conditions:
         possible = []
@@ -68,15 +75,15 @@ def run(args: RobustnessArguments) -> int:
                 print(f"left out: {error}", file=sys.stderr)
         conditions = possible
     settings: dict[str, Any] = {
-        "model": _identity(args.model),
+        "model": model.fingerprint,
         "conditions": CONDITIONS_VERSION,
         "labels": list(labels.words),
         "seed": args.seed,
         "clips": clips.identity(),
-        "pool": disturber.pool.identity(),
+        "pool": pool.identity(),
     }
     answers = answer_all(
-        lambda: load_model(args.model, args.device),
+        lambda: (model.load(), load_processor(args.model)),
         clips,
         disturber,
         conditions,
@@ -90,6 +97,7 @@ def run(args: RobustnessArguments) -> int:
         **robustness_figures(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
         "labels": list(labels.words),
         "model": args.model,
+        "leak": leak.as_dict(),
         "configuration": asdict(args),
         "versions": versions("scipy"),
     }
@@ -100,18 +108,6 @@ def run(args: RobustnessArguments) -> int:
     if unread:
         print(f"{unread} clips could not be read; run-mser evaluate names them", file=sys.stderr)
     return 1 if unread else 0
-
-
-def _identity(model: str) -> str:
-    """What tells a model from another: the content of its folder, or its id on the Hub."""
-    folder = Path(model).expanduser()
-    if not folder.is_dir():
-        return model
-    digest = hashlib.sha256()
-    for path in sorted([folder / "config.json", *folder.glob("*.safetensors")]):
-        if path.is_file():
-            digest.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:32]
 
 
 def _seconds(clips: "LabelledClips") -> dict[tuple[str, str], float]:

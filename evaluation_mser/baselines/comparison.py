@@ -96,7 +96,8 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """Writes `baselines.json`, `baselines.csv` and `baselines.md`, each whole or not at all; returns the last.
 
     Args:
-        results: what `compare_systems` gives, and whatever else is to stand in the JSON.
+        results: what `compare_systems` gives, `leak` by system as `LeakReport.as_dict` has it, and whatever else is to
+            stand in the JSON.
         output_dir: is made if need be.
     """
     output = Path(output_dir)
@@ -119,8 +120,12 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """The tables of all corpora, and below each the probe of every layer."""
-    lines: list[str] = []
+    """The tables of all corpora, below each the probe of every layer, and above all what was heard in training."""
+    leaks = {name: leak for name, leak in results.get("leak", {}).items() if leak["found"]}
+    lines = [
+        f"Leak: {name} heard speakers or recordings of {leak['clips']} of {leak['tested']} tested clips in training.\n"
+        for name, leak in leaks.items()
+    ]
     for corpus, rows in results["corpora"].items():
         last = rows[-1]["system"]
         lines += [f"## {corpus}, {rows[-1]['n']} clips", ""]

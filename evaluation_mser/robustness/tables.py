@@ -18,7 +18,8 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """Writes `robustness.json`, `.csv`, `.png` and `.md`, each whole or not at all; returns the last.
 
     Args:
-        results: of `robustness_figures`, and whatever else is to stand in the JSON.
+        results: of `robustness_figures`, `leak` as `LeakReport.as_dict` has it, and whatever else is to stand in the
+            JSON.
         output_dir: an existing folder.
     """
     output = Path(output_dir)
@@ -44,8 +45,10 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """A table for each corpus."""
-    lines: list[str] = []
+    """A table for each corpus, and above all what was heard in training."""
+    leak, lines = results.get("leak", {}), []
+    if leak.get("found"):
+        lines = [f"Leak: training heard speakers or recordings of {leak['clips']} of {leak['tested']} clips.", ""]
     for corpus, clean in results["clean"].items():
         lines += [f"## {corpus}, {clean['n']} clips", "", f"As they are: UA {_with_interval(clean)}", ""]
         lines += ["| condition | level | UA | less that as they are | p (Holm) |", "|---|---:|---:|---:|---:|"]

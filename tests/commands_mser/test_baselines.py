@@ -3,6 +3,7 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -77,21 +78,6 @@ def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_pa
     assert np.allclose([float(line["UA"]) for line in lines], [row["UA"] for row in rows])
 
 
-def test_holm_corrects_over_all_test_corpora(corpora, tmp_path):
-    write_tones(tmp_path / "more", {"gina": "fr", "hugo": "fr", "ines": "fr"}, takes=2, seed=9)
-    words = ["--train", f"folder={corpora / 'train'}", "--systems", "majority", "egemaps"]
-    tests = ["--test", f"folder={corpora / 'test'}", f"folder={tmp_path / 'more'}", "--resamples", "300"]
-    kept = ["--output_dir", str(tmp_path / "out"), "--cache_dir", str(tmp_path / "cache")]
-    pytest.importorskip("opensmile")
-    assert main(["baselines", *words, *tests, *kept]) == 0
-    results = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))
-    assert len(results["corpora"]) == 2
-    against = [row["against"] for rows in results["corpora"].values() for row in rows if row["against"]]
-    assert len(against) == 2, "of each corpus the majority against the SVM, which comes last"
-    smaller = min(against, key=lambda of: of["p"])
-    assert smaller["p_holm"] == pytest.approx(min(1, 2 * smaller["p"]))
-
-
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -107,5 +93,24 @@ def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(corpora
 
 def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys):
     words = ["--train", f"folder={corpora / 'test'}", "--test", f"folder={corpora / 'test'}", "--systems", "majority"]
-    assert main(["baselines", *words, "--output_dir", str(tmp_path)]) == 2
+    kept = ["--output_dir", str(tmp_path)]
+    assert main(["baselines", *words, *kept]) == 2
     assert "in training and in test" in capsys.readouterr().err
+    assert main(["baselines", *words, *kept, "--allow_leak"]) == 0
+    results = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
+    assert results["leak"]["baselines"]["found"] and results["leak"]["baselines"]["clips"] == 24
+    assert "Leak: baselines heard speakers or recordings of 24 of 24 tested clips" in capsys.readouterr().out
+
+
+def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    data = {"sources": [{"corpus": "folder"}], "languages": ["it"], "split": {"clips_without_speaker": 0}}
+    heard = {"speakers": ["folder-dario"], "data": data}
+    (model / "train_results.json").write_text(json.dumps(heard), encoding="utf-8")
+    kept = ["--systems", "majority", "--model", str(model), "--device", "cpu"]
+    assert run(corpora, tmp_path, *kept) == 2
+    assert "1 speaker(s) are in training and in test: folder-dario" in capsys.readouterr().err
+    assert run(corpora, tmp_path, *kept, "--allow_leak") == 0
+    leak = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))["leak"]
+    assert not leak["baselines"]["found"] and leak["model model"]["clips"] == 8

@@ -3,6 +3,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 from tone_corpus import write_tones
@@ -55,6 +56,20 @@ def test_what_needs_other_clips_is_left_out_and_said_so(corpora, tiny_model_dir,
     assert "joined" in results["conditions"] and "code_switch" not in results["conditions"]
     assert "left out: code_switch" in capsys.readouterr().err
     assert [figures["n"] for figures in results["clean"].values()] == [4]
+
+
+def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    data = {"sources": [{"corpus": "folder"}], "languages": ["de"], "split": {"clips_without_speaker": 0}}
+    (model / "train_results.json").write_text(
+        json.dumps({"speakers": ["folder-anna"], "data": data}), encoding="utf-8"
+    )
+    chosen = ["--conditions", "telephone"]
+    assert run(model, corpora, tmp_path / "out", *chosen) == 2
+    assert "1 speaker(s) are in training and in test: folder-anna" in capsys.readouterr().err
+    assert run(model, corpora, tmp_path / "out", *chosen, "--allow_leak") == 0
+    assert "Leak: training heard speakers or recordings of 8 of 16 clips" in capsys.readouterr().out
 
 
 def test_another_seed_into_the_same_folder_is_refused(corpora, tiny_model_dir, tmp_path, capsys):
