@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import soundfile
 from chromium import Chromium, find_chromium
+from clean_environment import build_clean_environment
 
 from evaluation_mser.loading import load_model
 from evaluation_mser.recognition import recognise
@@ -48,7 +49,7 @@ def served(*command: object, **options) -> Iterator[str]:
     )
     url = f"http://127.0.0.1:{port}"
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300
         while True:
             try:
                 urllib.request.urlopen(url, timeout=5).close()
@@ -65,6 +66,48 @@ def served(*command: object, **options) -> Iterator[str]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+
+
+def test_the_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, tmp_path):
+    from gradio_client import Client, handle_file
+
+    owner = {**os.environ, **loopback_hub.environment(tmp_path / "owner", token="hf_owner")}
+    push = [
+        sys.executable,
+        ROOT / "run_mser.py",
+        "push",
+        "--model",
+        tiny_model_dir,
+        "--repo_id",
+        "org/shown",
+        "--space",
+    ]
+    subprocess.run([str(word) for word in push], env=owner, capture_output=True, check=True)
+    # As the Hub does it: the repository's files, what its requirements name and the gradio that its README asks for.
+    folder = tmp_path / "space"
+    for name, blob in loopback_hub.repos["space", "org/shown"].files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(blob.data)
+    requirements = (folder / "requirements.txt").read_text().split()
+    python = build_clean_environment(tmp_path / "venv", [*requirements, "gradio"])
+    anybody = loopback_hub.environment(tmp_path / "anybody") | {"GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
+    words = ["happy", "sad", "angry"]
+    network, processor = load_model(str(tiny_model_dir), "cpu")
+    (expected,) = recognise(network, processor, [str(tmp_path / "clip.wav")], words)
+    with served(python, "-E", "app.py", cwd=folder, env=anybody) as url:
+        client = Client(url, verbose=False)
+        bars, _ = client.predict(handle_file(tmp_path / "clip.wav"), ", ".join(words), api_name="/analyse")
+        found = {one["label"]: one["confidence"] for one in bars["confidences"]}
+        assert bars["label"] == max(expected.scores, key=expected.scores.get)
+        assert found == pytest.approx(expected.scores, abs=1e-5)
+        soundfile.write(tmp_path / "silent.wav", np.zeros(32_000), 16_000)
+        bars, told = client.predict(handle_file(tmp_path / "silent.wav"), "happy, sad", api_name="/analyse")
+        assert bars is None or not bars.get("confidences")
+        assert "The recording is silent" in told and "alert" in told and not TRACES.search(told)
+        with urllib.request.urlopen(f"{url}/config") as page:
+            assert "org/shown" in page.read().decode()
+        assert sorted(path.name for path in (folder / "examples").iterdir())
 
 
 @pytest.fixture(scope="module")
