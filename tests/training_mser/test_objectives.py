@@ -134,3 +134,12 @@ def test_labels_that_the_clips_lack_are_told_with_the_cure(name: str, labels: di
     with pytest.raises(ObjectiveError, match=f"{message}.*or leave {name} out"):
         build_objectives({name: {}}, facts)
     assert build_objectives({name: {"weight": 0}}, facts) == {}
+
+
+@pytest.mark.parametrize(
+    ("languages", "told"), [(("en",), "all training clips are in 'en'"), ((), "no clip states one")]
+)
+def test_a_weight_across_languages_over_one_language_is_warned_of(languages: tuple, told: str):
+    facts = TrainingFacts(**{**vars(FACTS), "languages": languages})
+    with pytest.warns(UserWarning, match=f"cross_language_weight has no effect, for {told}"):
+        build_objectives({"supervised_contrast": {"cross_language_weight": 2.0}}, facts)

@@ -15,7 +15,7 @@ from training_mser.clips import Rejection, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
-from training_mser.objectives import MarginContrast, ObjectiveBatch, build_objectives
+from training_mser.objectives import UNKNOWN, MarginContrast, ObjectiveBatch, build_objectives
 from training_mser.stages import prepare_data, stage_rows, train, training_facts, without
 from training_mser.trainer import MSERTrainer
 
@@ -66,6 +66,18 @@ def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
     logged = trainer.state.log_history[-1]
     assert logged["loss_margin_contrast"] == pytest.approx(contrast.item(), abs=1e-5)
     assert logged["loss_ce"] == pytest.approx(output.loss.item(), abs=1e-5)
+
+
+def test_a_batch_numbers_emotions_languages_and_speakers(parts, tones: Path):
+    trainer, batch = parts()
+    rows = [trainer.train_dataset.clips[index].row for index in (0, 5, 20, 40, 41, 70)]
+    assert batch["emotion_labels"].tolist() == [LABELS.index(row["emotion"]) for row in rows]
+    assert batch["language_labels"].tolist() == [["en", "pl"].index(row["language"]) for row in rows]
+    speakers = sorted({clip.row["speaker"] for clip in trainer.train_dataset.clips})
+    assert batch["speaker_labels"].tolist() == [speakers.index(row["speaker"]) for row in rows]
+    # Voices that judge are none of the training's.
+    judged = EmotionDataset(trainer.train_dataset.clips, trainer.train_dataset.features, LABELS)
+    assert (judged[0]["language_label"], judged[0]["speaker_label"]) == (UNKNOWN, UNKNOWN)
 
 
 def test_weight_zero_leaves_the_contrast_out(parts):

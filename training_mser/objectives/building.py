@@ -3,6 +3,7 @@
 
 import difflib
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,9 @@ def build_objectives(
                 built[name] = (weight, OBJECTIVES[name](**options, **_filled_in(name, facts)))
             except ValueError as error:
                 raise ObjectiveError(f"objectives: {name}: {error}") from None
+            if options.get("cross_language_weight", 1) != 1 and len(facts.languages) < 2:
+                told = f"all training clips are in {facts.languages[0]!r}" if facts.languages else "no clip states one"
+                warnings.warn(f"{name}: cross_language_weight has no effect, for {told}", stacklevel=2)
     for (first, second), reason in CONFLICTS.items():
         if first in built and second in built:
             raise ObjectiveError(f"objectives: {first} and {second} cannot be trained at once: {reason}; keep one")
