@@ -76,7 +76,7 @@ def evaluate_corpora(
 
     Raises:
         EvaluationError: no corpus, or a corpus of which no clip is left to score.
-        ValueError: a cache, and a model that is no `DeferredModel`; or an unknown prompt.
+        ValueError: a cache, and a model that is no `DeferredModel`; an unknown prompt, or one for a classifier.
     """
     chosen = as_label_set(label_set)
     kept = {name: within_label_set(name, rows, chosen) for name, rows in corpora.items()}
@@ -85,6 +85,8 @@ def evaluate_corpora(
     unknown = sorted(set(prompts) - set(PROMPTS))
     if unknown:
         raise ValueError(f"prompt {', '.join(map(repr, unknown))} is not known; choose from {', '.join(PROMPTS)}")
+    if prompts and processor.prompt_version is None:
+        raise ValueError("the model is a classifier, which is asked nothing; leave the prompts out")
     if cache is not None and not isinstance(model, DeferredModel):
         raise ValueError("a cache needs to know what a model's files hold; pass the model as DeferredModel(place)")
     settings: dict[str, Any] = {

@@ -150,6 +150,9 @@ def test_other_wordings_of_the_prompt_are_measured_beside_it(tiny, corpora):
     assert results["prompt_spread"]["WA"] == pytest.approx(max(values) - min(values))
     with pytest.raises(ValueError, match="prompt 'v0' is not known; choose from v1"):
         evaluate_corpora(*tiny, one, FOUR, prompts=["v0"])
+    processor.prompt_version = None
+    with pytest.raises(ValueError, match="is a classifier, which is asked nothing"):
+        evaluate_corpora(*tiny, one, FOUR, prompts=["v2"])
 
 
 def test_a_cache_needs_a_model_that_knows_its_files(tiny, corpora, tmp_path):
