@@ -18,6 +18,9 @@ except ImportError as error:
     raise ImportError("a processor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
 
 
+IGNORED = -100
+
+
 class EmotionClassifierProcessor(SpeechProcessor):
     """
     An encoder's feature extractor and the words of a classifier, under the interface of `MSERProcessor`.
@@ -104,13 +107,15 @@ class EmotionClassifierProcessor(SpeechProcessor):
         start = max(0, (len(waveform) - size) // 2)
         return waveform[start : start + size]
 
-    def encode_text(self, batch_size: int, emotion: Sequence[str] | None = None) -> dict[str, "torch.Tensor"]:
-        """`labels` `(batch_size,)` where there is an emotion, and otherwise nothing."""
+    def encode_text(self, batch_size: int, emotion: Sequence[str | None] | None = None) -> dict[str, "torch.Tensor"]:
+        """`labels` `(batch_size,)` where emotions are given, -100 for one that is `None`, and otherwise nothing."""
         if emotion is None:
             return {}
         if len(emotion) != batch_size:
             raise ValueError(f"{len(emotion)} values of emotion for {batch_size} clips; give one a clip")
-        return {"labels": torch.tensor(self.candidate_ids(emotion))[:, 0]}
+        return {
+            "labels": torch.tensor([IGNORED if one is None else self.candidate_ids([one])[0][0] for one in emotion])
+        }
 
     def question(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
         """What of a training batch stands before the answer: nothing."""

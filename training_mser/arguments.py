@@ -141,6 +141,14 @@ class DataArguments:
     views: int = field(
         default=1, metadata={"help": "Augmented views of each training clip, the clip itself included."}
     )
+    augmentation: Literal["default", "low_resource"] = field(
+        default="default",
+        metadata={"help": "What views are made by; low_resource is that of the speaker-contrastive method."},
+    )
+    unlabelled: bool = field(
+        default=False,
+        metadata={"help": "Keep clips whose emotion is not of the label set or not known; they count in no emotion."},
+    )
     cache_dir: str = field(
         default="~/.cache/mser-llm", metadata={"help": "Where features are kept, so that each clip is encoded once."}
     )
@@ -180,9 +188,19 @@ class MSERTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Learning rate of what objectives train of their own; without, that of the model."},
     )
-    balance: Literal["none", "emotion", "emotion_language"] = field(
+    balance: Literal["none", "emotion", "emotion_language", "speaker"] = field(
         default="emotion_language",
-        metadata={"help": "Batches with equal counts of emotions, or of emotions and, within them, languages."},
+        metadata={
+            "help": "Batches with equal counts of emotions, of emotions and, within them, languages, or of speakers."
+        },
+    )
+    speakers_per_batch: int = field(default=16, metadata={"help": "Speakers of a batch that is balanced by speaker."})
+    clips_per_speaker: int = field(default=4, metadata={"help": "Clips of each of them."})
+    epoch_batches: int | None = field(
+        default=None, metadata={"help": "Batches of an epoch; by default as many as show each clip once."}
+    )
+    clean_views: bool = field(
+        default=True, metadata={"help": "Whether balanced batches draw the clips themselves beside their views."}
     )
     time_masks: int = field(default=0, metadata={"help": "Stretches of frames masked in each training clip."})
     time_width: int = field(default=20, metadata={"help": "Widest such stretch, in frames of the features."})

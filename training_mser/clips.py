@@ -22,13 +22,13 @@ class Clip:
 
     Attributes:
         row: of the row schema.
-        emotion: the label set's word.
+        emotion: the label set's word; `None` where it has none for the row.
         key: SHA-256 of the audio file's bytes.
         seconds: from the header.
     """
 
     row: Mapping[str, Any]
-    emotion: str
+    emotion: str | None
     key: str
     seconds: float
 
@@ -48,14 +48,13 @@ def index_clips(
     Hashes every file and reads its header; a file that is missing, not audio or too long is rejected, not fatal.
 
     Args:
-        rows: of the row schema, each with an emotion of the label set.
+        rows: of the row schema.
         labels: the label set.
         max_seconds: longer clips are rejected, since cutting one would give its pieces a label that nobody gave them.
     """
 
     def index(row: Mapping[str, Any]) -> Clip | Rejection:
         audio, emotion = row["audio"], labels.map(row["emotion"])
-        assert emotion is not None, "rows outside the label set are dropped, and counted, before"
         try:
             data = audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
             info = soundfile.info(io.BytesIO(data))

@@ -118,7 +118,7 @@ class ClipFeatures:
 
     def name(self, clip: Clip, view: int) -> str:
         """A view's name in the cache; that of a clip itself does not depend on the augmentation."""
-        return clip.key if view == 0 else f"{clip.key}-{self._views.seed}-{view}"
+        return clip.key if view == 0 else f"{clip.key}-{self._views.name}-{view}"
 
     def _waveform(self, clip: Clip, view: int) -> np.ndarray:
         processor = self.encoder.processor
@@ -165,7 +165,7 @@ class EmotionDataset(torch.utils.data.Dataset):
         return {
             "features": self.features(clip, index % self.views),
             "emotion": clip.emotion,
-            "emotion_label": self.label_set.index(clip.emotion),
+            "emotion_label": UNKNOWN if clip.emotion is None else self.label_set.index(clip.emotion),
             "language_label": self.languages.get(clip.row["language"], UNKNOWN),
             "speaker_label": self.speakers.get(clip.row["speaker"], UNKNOWN),
         }

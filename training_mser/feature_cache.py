@@ -22,8 +22,8 @@ class FeatureEncoder:
     Waveforms to the features that training reads, in half precision.
 
     Over a frozen encoder, or one whose lower layers are, these are the states that `encode_audio` gives,
-    `(num_layers, num_frames, hidden_size)` at 50 frames a second; over one that is being trained, whose output changes,
-    the log-mel spectrogram `(num_mel_bins, num_frames)` at 100.
+    `(num_layers, num_frames, hidden_size)` at 50 frames a second; over one that is being trained, whose output
+    changes, the log-mel spectrogram `(num_mel_bins, num_frames)` at 100.
 
     Args:
         model: whose encoder is used.

@@ -22,16 +22,25 @@ class BalancedSampler(Sampler[int]):
         groups: of each clip, its language say; `None` for no second level.
         views: of each clip; each time a clip is drawn one of its views is.
         seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+        size: items of an epoch; by default as many as there are clips.
+        first_view: the first view that is drawn; 1 leaves the clip itself out.
     """
 
     def __init__(
-        self, emotions: Sequence[Hashable], groups: Sequence[Hashable] | None = None, views: int = 1, seed: int = 0
+        self,
+        emotions: Sequence[Hashable],
+        groups: Sequence[Hashable] | None = None,
+        views: int = 1,
+        seed: int = 0,
+        size: int | None = None,
+        first_view: int = 0,
     ):
         groups = [None] * len(emotions) if groups is None else groups
         self.cells: dict[Hashable, dict[Hashable, list[int]]] = {}
         for index, (emotion, group) in enumerate(zip(emotions, groups, strict=True)):
             self.cells.setdefault(emotion, {}).setdefault(group, []).append(index)
-        self.size, self.views, self.seed, self.epoch = len(emotions), views, seed, 0
+        self.size = len(emotions) if size is None else size
+        self.views, self.first_view, self.seed, self.epoch = views, first_view, seed, 0
 
     def __len__(self) -> int:
         return self.size
@@ -48,7 +57,10 @@ class BalancedSampler(Sampler[int]):
         emotions = _Turns(list(turns.values()), generator)
         for _ in range(self.size):
             clip = next(next(next(emotions)))
-            view = int(torch.randint(self.views, (), generator=generator)) if self.views > 1 else 0
+            choice = self.views - self.first_view
+            view = self.first_view
+            if choice > 1:
+                view += int(torch.randint(choice, (), generator=generator))
             yield clip * self.views + view
 
 

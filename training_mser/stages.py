@@ -19,7 +19,7 @@ from data_mser.splits import SpeakerLeakError, recording_names, speaker_split
 from data_mser.whole_files import whole_file
 from evaluation_mser.protocols import read_training_record
 from processing_mser import LabelSet, label_set
-from processing_mser.augmentation_mser import WaveformAugmenter
+from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from .clips import Clip, Rejection, index_clips
@@ -82,8 +82,12 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         ValueError: nothing is left to train on or to validate on.
     """
     labels = label_set(arguments.labels)
-    labelled = [row for row in rows if labels.map(row["emotion"]) is not None]
-    dropped = Counter(str(row["emotion"]) for row in rows if labels.map(row["emotion"]) is None)
+    labelled = [row for row in rows if arguments.unlabelled or labels.map(row["emotion"]) is not None]
+    dropped = Counter(
+        str(row["emotion"]) for row in rows if not arguments.unlabelled and labels.map(row["emotion"]) is None
+    )
+    if arguments.unlabelled and arguments.validation_fraction != 0:
+        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0")
     if not labelled:
         raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
     parts: dict[str, list[Row]] = {"training": []}
@@ -159,6 +163,8 @@ def train(
         train_without_validation(arguments)
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
+    if data_arguments.unlabelled and model_arguments.model_type == "mser":
+        raise ValueError("unlabelled is of classifiers: a language model learns from words, which such clips lack")
     model, processor = build_model(model_arguments, labels.words)
     # From here on the library's bars only flicker between the lines: one for every save of a few megabytes.
     disable_progress_bar()
@@ -254,7 +260,8 @@ def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> No
 
 def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeatures:
     """The features that a recipe asks for, with views where it asks for any."""
-    augmenter = WaveformAugmenter(seed=arguments.split_seed) if arguments.views > 1 else None
+    make = {"default": WaveformAugmenter, "low_resource": low_resource_augmenter}[arguments.augmentation]
+    augmenter = make(seed=arguments.split_seed) if arguments.views > 1 else None
     return ClipFeatures(encoder, arguments.cache_dir, arguments.cache_gb, augmenter)
 
 
@@ -283,6 +290,7 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
         languages = Counter(str(clip.row["language"]) for clip in clips)
         speakers = len({clip.row["speaker"] for clip in clips})
         emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
+        emotions += f", without one of these {counts[None]}" if counts[None] else ""
         print(f"{len(clips)} {name} clips of {speakers} speakers: {emotions}; {dict(languages)}")
     if data.dropped:
         print(f"Dropped, being outside the label set: {data.dropped}")

@@ -21,7 +21,7 @@ from .objective_parameters import ObjectiveParameters
 from .objectives import Objective, ObjectiveBatch
 from .pushed_whole import PushedWhole
 from .run_record import stopped_early
-from .samplers import BalancedSampler
+from .training_order import training_order
 from .weight_average import WeightAverage
 
 
@@ -173,14 +173,8 @@ class MSERTrainer(PushedWhole):
 
     def _get_train_sampler(self, train_dataset: EmotionDataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.balance == "none":
-            return super()._get_train_sampler(dataset)
-        return BalancedSampler(
-            [clip.emotion for clip in dataset.clips],
-            [clip.row["language"] for clip in dataset.clips] if self.args.balance == "emotion_language" else None,
-            views=dataset.views,
-            seed=self.args.data_seed if self.args.data_seed is not None else self.args.seed,
-        )
+        order = training_order(dataset, self.args)
+        return super()._get_train_sampler(dataset) if order is None else order
 
     # Evaluation
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from processing_mser import augmentation_mser
-from processing_mser.augmentation_mser import WaveformAugmenter, mask_features
+from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter, mask_features
 
 
 RATE = 16_000
@@ -269,3 +269,21 @@ def test_masks_on_a_gpu_with_a_generator_on_either_device():
     result = mask_features(hidden.cuda(), mask.cuda(), generator=torch.Generator().manual_seed(5))
     assert torch.equal(result.cpu(), expected)
     assert mask_features(hidden.cuda(), mask.cuda(), generator=torch.Generator("cuda").manual_seed(5)).is_cuda
+
+
+def test_speed_changes_length_and_pitch_together():
+    view = WaveformAugmenter(**NOTHING, speed=(1.25, 1.25)).view(tone(1.0, 200.0), "clip", 1)
+    assert len(view) == pytest.approx(0.8 * RATE, abs=2)
+    assert pitch(view) == pytest.approx(250, rel=0.01)
+    shortest = WaveformAugmenter(**NOTHING, speed=(2.0, 2.0)).view(tone(0.15), "clip", 1)
+    assert len(shortest) >= 0.1 * RATE - 1
+
+
+def test_the_low_resource_changes_are_others_and_their_views_are_named_apart():
+    default, other = WaveformAugmenter(seed=5), low_resource_augmenter(seed=5)
+    assert default.name == "5"
+    assert other.name.startswith("5-") and other.name != low_resource_augmenter(seed=6).name
+    assert other.name == low_resource_augmenter(seed=5).name
+    lengths = {len(other.view(tone(), "clip", index)) / RATE for index in range(1, 40)}
+    assert min(lengths) >= 1 / 1.1 - 1e-3 and max(lengths) <= 1 / 0.9 + 1e-3
+    assert len(lengths) > 10

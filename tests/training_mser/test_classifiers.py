@@ -158,3 +158,39 @@ def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp
         ModelArguments(model_type="wav2vec2_classifier", lora=True)
     with pytest.raises(ValueError, match="audio_backbone is not set"):
         build_model(ModelArguments(model_type="whisper_classifier"), WORDS)
+
+
+def test_two_stages_of_the_speaker_contrastive_method(recipe, tones, tmp_path):
+    """Voices without emotions in the one language, then emotions of augmented views in the other."""
+    pytest.importorskip("audiomentations")
+    rows = [row | {"emotion": None} if row["language"] == "pl" else row for row in rows_of(tones)]
+    shared = {
+        "trained_layers": 1, "validation_fraction": 0, "views": 2, "augmentation": "low_resource",
+        "load_best_model_at_end": False, "eval_strategy": "no", "num_train_epochs": 2, "epoch_batches": 3,
+        "logging_steps": 1,
+    }  # fmt: skip
+    first = {
+        "stage": "2", "stage2_mix": "replace", "unlabelled": True, "balance": "speaker", "speakers_per_batch": 3,
+        "clips_per_speaker": 4, "per_device_train_batch_size": 24, "ce_weight": 0, "contrast_weight": 1,
+        "objectives": {"speaker_contrast": {"temperature": 0.5}},
+    }  # fmt: skip
+    results = train(rows, *recipe("whisper", **shared, **first))
+    losses = [line["loss_speaker_contrast"] for line in results["log_history"] if "loss_speaker_contrast" in line]
+    assert len(losses) == 6, "epochs of epoch_batches"
+    assert losses[-1] < losses[0]
+    assert results["data"]["emotions"] == dict.fromkeys(WORDS, 0)
+    second = {
+        "stage": "1", "clean_views": False, "init_from": str(tmp_path / "run"), "output_dir": str(tmp_path / "second"),
+    }  # fmt: skip
+    results = train(rows, *recipe("whisper", **shared, **second))
+    assert results["data"]["languages"] == {"en": 36}
+    assert set(results["data"]["heard"]["languages"]) == {"en", "pl"}
+
+    for wrong, words in (
+        ({"per_device_train_batch_size": 8}, "3 speakers x 4 clips x 2 views are a batch of 24"),
+        ({"validation_fraction": 0.3}, "unlabelled clips cannot be judged by"),
+        ({"balance": "none"}, "epoch_batches and clean_views need batches that are drawn"),
+    ):
+        settings = {**shared, **first, "output_dir": str(tmp_path / "wrong"), **wrong}
+        with pytest.raises(ValueError, match=words):
+            train(rows, *recipe("whisper", **settings))
