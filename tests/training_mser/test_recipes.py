@@ -22,7 +22,9 @@ from training_mser.tokenizer import build_tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("tiny", "base", "paper")
-RECIPES = [path for family in FAMILIES for path in sorted((ROOT / "configs" / family).glob("*.yaml"))]
+# Of the methods that MSER is compared with, in their published form; those in small are in "base".
+NEIGHBOURS = ("lowresource", "emotion_discriminative")
+RECIPES = [path for family in (*FAMILIES, *NEIGHBOURS) for path in sorted((ROOT / "configs" / family).glob("*.yaml"))]
 # What a checkpoint brings along, and a recipe that starts from one leaves out.
 SHAPE = {"audio_backbone", "text_backbone", "qformer_backbone", "audio_config", "qformer_config", "text_config"} | {
     "num_query_tokens",
@@ -136,6 +138,43 @@ def test_what_the_paper_states_is_what_its_recipes_say(name: str):
     assert (recipe["learning_rate"], recipe["weight_decay"]) == (1e-5, 1e-6)
     assert recipe["optim"].startswith("adamw")
     assert recipe["labels"] == "seven" and recipe["freeze_audio"] and recipe["freeze_text"]
+
+
+def test_the_recipes_of_the_low_resource_paper_say_what_it_states():
+    """Gong et al. 2025, "Learning More with Less", Sec. 2.2, 3.2 and 3.3."""
+    baseline, first, second = (
+        content(f"lowresource/{name}") for name in ("baseline", "speaker_contrast_stage1", "speaker_contrast_stage2")
+    )
+    for recipe in (baseline, first, second):
+        assert (recipe["learning_rate"], recipe["epoch_batches"]) == (1e-5, 100)
+        assert recipe["optim"].startswith("adamw")
+        assert recipe["augmentation"] == "low_resource" and recipe["views"] > 1
+    for recipe in (baseline, first):
+        assert (recipe["audio_backbone"], recipe["max_seconds"]) == ("openai/whisper-small.en", 4.0)
+        assert "trained_layers" not in recipe, "all of them"
+    assert (first["balance"], first["speakers_per_batch"], first["clips_per_speaker"]) == ("speaker", 16, 4)
+    assert first["objectives"]["speaker_contrast"]["denominator"] == "negatives"
+    assert first["unlabelled"] and first["ce_weight"] == 0
+    for recipe in (baseline, second):
+        assert (recipe["per_device_train_batch_size"], recipe["balance"]) == (64, "emotion")
+        assert recipe["clean_views"] is False and "objectives" not in recipe
+
+
+@pytest.mark.parametrize(
+    ("baseline", "stage_1", "stage_2"),
+    [
+        ("lowresource/baseline", "lowresource/speaker_contrast_stage1", "lowresource/speaker_contrast_stage2"),
+        ("base/lowresource_baseline", "base/speaker_contrast_stage1", "base/speaker_contrast_stage2"),
+    ],
+)
+def test_the_second_stage_differs_from_the_baseline_in_nothing_but_its_start(baseline, stage_1, stage_2):
+    alone, first, second = map(content, (baseline, stage_1, stage_2))
+    assert second["init_from"] == first["output_dir"]
+    brought = {"init_from", "output_dir", "audio_backbone", "max_seconds", "head_size", "head_dropout"}
+    assert {k: v for k, v in second.items() if k not in brought} == {
+        k: v for k, v in alone.items() if k not in brought
+    }
+    assert first.get("trained_layers") == second.get("trained_layers")
 
 
 def test_the_tiny_recipe_builds():
