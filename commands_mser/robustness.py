@@ -63,6 +63,8 @@ def run(args: RobustnessArguments) -> int:
     leak = check_model_leak(args.model, corpora.rows, allow=args.allow_leak)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
+    lent = LabelledClips.joined(read[len(args.corpora) :]).rows
+    lent_leak = check_model_leak(args.model, lent, allow=True)
     disturber = Disturber(pool, args.seed)
     clips = sample_clips(corpora, args.sample, args.seed)
     if not args.conditions:
@@ -98,6 +100,7 @@ def run(args: RobustnessArguments) -> int:
         "labels": list(labels.words),
         "model": args.model,
         "leak": leak.as_dict(),
+        "lent_leak": lent_leak.as_dict(),
         "configuration": asdict(args),
         "versions": versions("scipy"),
     }

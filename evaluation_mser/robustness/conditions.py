@@ -24,7 +24,7 @@ class Condition:
         name: on the command line.
         title: in pictures and tables.
         axis: what a level is, with its unit; empty where there is one level alone.
-        levels: from the mildest to the hardest.
+        levels: from the mildest to the hardest, or in order where there is a `clean` level between them.
         apply: `(waveform, level, chance, companions)` to a waveform, all float at 16 kHz.
         companions: which other clips it is given: so many of other speakers of the same corpus, or one of the same
             emotion by another speaker, in the same language or in another.
@@ -79,7 +79,7 @@ _TABLE = (
         "level",
         "level",
         "gain (dB)",
-        (-10.0, 10.0, -20.0, 20.0, -40.0),
+        (-40.0, -20.0, -10.0, 10.0, 20.0),
         lambda x, level, *_: channel.change_level(x, level),
         clean=0.0,
     ),
@@ -87,7 +87,7 @@ _TABLE = (
         "speed",
         "speed, pitch with it",
         "times as fast",
-        (0.9, 1.1, 0.8, 1.2, 0.7, 1.3),
+        (0.7, 0.8, 0.9, 1.1, 1.2, 1.3),
         lambda x, level, *_: timing.change_speed(x, level),
         clean=1.0,
     ),
@@ -101,7 +101,7 @@ _TABLE = (
     ),
     Condition(
         "joined",
-        "second half of another clip",
+        "joined, same language",
         "",
         (50.0,),
         lambda x, _level, _chance, others: timing.join(x, others[0]),
@@ -109,7 +109,7 @@ _TABLE = (
     ),
     Condition(
         "code_switch",
-        "second half in another language",
+        "joined, other language",
         "",
         (50.0,),
         lambda x, _level, _chance, others: timing.join(x, others[0]),

@@ -135,11 +135,11 @@ def robustness_figures(
         resamples, seed: of the bootstrap over speakers.
 
     Returns:
-        JSON-ready: `clean` by corpus, and `conditions`: of each its `title`, `axis`, `clean` level and `levels`, from
-        the mildest, each with `level` and `corpora`. Of each corpus the figures of `FIGURES`, `n`, `recall`,
-        `intervals` (None for fewer than two speakers), and under a condition `against_clean`: the UA less that on the
-        same clips as they are, as `differ` gives it, with `p_holm` corrected over all conditions, levels and corpora;
-        `unanswered`, clips that could not be read, and `touched`, how many the condition changes at all.
+        JSON-ready: `clean` by corpus, and `conditions`: of each its `title`, `axis`, `clean` level and `levels`, each
+        with `level` and `corpora`. Of each corpus the figures of `FIGURES`, `n`, `recall`, `intervals` (None for fewer
+        than two speakers), and under a condition `against_clean`: the UA less that on the same clips as they are, as
+        `differ` gives it, with `p_holm` corrected over all conditions, levels and corpora; `unanswered`, clips that
+        could not be read, and `touched`, how many the condition changes at all.
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
     names = list(dict.fromkeys(answers.clean.corpora))

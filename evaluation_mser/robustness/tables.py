@@ -18,8 +18,8 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """Writes `robustness.json`, `.csv`, `.png` and `.md`, each whole or not at all; returns the last.
 
     Args:
-        results: of `robustness_figures`, `leak` as `LeakReport.as_dict` has it, and whatever else is to stand in the
-            JSON.
+        results: of `robustness_figures`, `leak` and, for what --others lends, `lent_leak` as `LeakReport.as_dict` has
+            them, and whatever else is to stand in the JSON.
         output_dir: an existing folder.
     """
     output = Path(output_dir)
@@ -66,6 +66,10 @@ def markdown(results: Mapping[str, Any]) -> str:
                     strength += f" ({figures['touched']} clips changed)"
                 lines.append(f"| {title} | {strength} | {_with_interval(figures)} | {difference} | {adjusted} |")
         lines += ["", "Brackets: 95 % intervals. p: two-sided, paired bootstrap over speakers.", ""]
+    lent = results.get("lent_leak", {})
+    if lent.get("found"):
+        heard = f"{lent['clips']} of {lent['tested']} clips that --others lends"
+        lines += [f"Leak: training heard speakers or recordings of {heard}; a join with them is easier for that.", ""]
     return "\n".join(lines)
 
 

@@ -72,6 +72,20 @@ def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir
     assert "Leak: training heard speakers or recordings of 8 of 16 clips" in capsys.readouterr().out
 
 
+def test_second_halves_that_training_heard_are_told(corpora, tiny_model_dir, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    data = {"sources": [{"corpus": "folder"}], "languages": ["it"], "split": {"clips_without_speaker": 0}}
+    (model / "train_results.json").write_text(
+        json.dumps({"speakers": ["folder-carla"], "data": data}), encoding="utf-8"
+    )
+    others = ["--conditions", "code_switch", "--others", f"folder={corpora / 'italian'}"]
+    assert run(model, corpora, tmp_path / "out", *others) == 0
+    assert "heard speakers or recordings of 4 of 4 clips that --others lends" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "robustness.json").read_text(encoding="utf-8"))
+    assert results["lent_leak"]["found"] and not results["leak"]["found"]
+
+
 def test_another_seed_into_the_same_folder_is_refused(corpora, tiny_model_dir, tmp_path, capsys):
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level") == 0
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level", "--seed", "1") == 2
