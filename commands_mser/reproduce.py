@@ -6,9 +6,10 @@ run-mser reproduce table2 --demo --recipe tiny --output_dir runs/table2-demo
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from commands_mser import train as train_command
 from commands_mser.parser import MSERArgumentParser
@@ -21,7 +22,13 @@ Row = Mapping[str, Any]
 
 @dataclass
 class ReproduceArguments:
-    what: str = field(metadata={"positional": True, "metavar": "WHAT", "help": "table2"})
+    what: str = field(
+        metadata={
+            "positional": True,
+            "metavar": "WHAT",
+            "help": "table1a, table1b, table2, figure1, figure2, figure4, lowresource-table2",
+        }
+    )
     recipe: str = field(
         default="tiny", metadata={"help": "folder of recipes: tiny, base, paper, or one with stage1.yaml, stage2.yaml"}
     )
@@ -35,6 +42,15 @@ class ReproduceArguments:
     )
     demo: bool = field(
         default=False, metadata={"help": "train and measure on the speech of `run-mser demo --size small`"}
+    )
+    models: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "trained models, instead of training: each seed (table1b), or without and with contrast (figure4)"
+        },
+    )
+    projection: Literal["tsne", "umap"] = field(
+        default="tsne", metadata={"help": "of figure4's picture; umap needs the extra umap"}
     )
     output_dir: str | None = field(default=None, metadata={"help": "where all goes; by default runs/WHAT"})
     cache_dir: str | None = field(
@@ -62,12 +78,135 @@ def run(args: ReproduceArguments) -> int:
 
 def table2(args: ReproduceArguments) -> int:
     """Table II: six systems, English or multilingual, with and without contrast, in one stage or two."""
-    from processing_mser import label_set
-    from reproduction_mser.runs import Experiment
     from reproduction_mser.table2 import write_table2
 
+    print(write_table2(experiment(args), args.seeds))
+    return 0
+
+
+def table1a(args: ReproduceArguments) -> int:
+    """Table I a: IEMOCAP by leave-one-session-out and MELD by its own split, four and seven classes."""
+    from reproduction_mser import table1
+
+    recipes = partial(family_recipe, args)
+    print(table1.table1a(read_all(args.corpora), recipes, args.seeds, args.folder, args.allow_leak, args.device))
+    return 0
+
+
+def table1b(args: ReproduceArguments) -> int:
+    """Table I b: zero-shot on ShEMO, AESDD, RAVDESS and RESD, by models that are given or trained."""
+    from reproduction_mser import table1
+
+    models = [Path(model) for model in args.models]
+    if models:
+        tests = read_all(args.test)
+    else:
+        trained = experiment(args)
+        tests = trained.tests
+        table1.check_zero_shot(trained.training, tests, args.allow_leak)
+        system = table1.system_for(trained.training)
+        models = replace(trained, tests={}).train([system], args.seeds)[system.name]
+    print(table1.table1b(models, tests, args.folder, args.allow_leak, args.device))
+    return 0
+
+
+def figure1(args: ReproduceArguments) -> int:
+    """Figure 1: emotions and languages of a built M5SER."""
+    from reproduction_mser import corpus_figures
+
+    results = corpus_figures.figure1(m5ser_folder(args), args.folder)
+    print(f"{results['clips']} clips, {results['hours']:.2f} hours; {results['paper']}")
+    for by in ("languages", "emotions"):
+        print("  ".join(f"{name} {total['hours']:.2f} h" for name, total in results[by].items()))
+    print(f"written to {args.folder / 'figure1.png'} and figure1.json")
+    return 0
+
+
+def figure2(args: ReproduceArguments) -> int:
+    """Figure 2: where the mean spectra of emotions and languages of a built M5SER lie."""
+    from reproduction_mser import corpus_figures
+
+    test = corpus_figures.figure2(m5ser_folder(args), args.folder)["test"]
+    if test:
+        sure = " [{:.2f}, {:.2f}]".format(*test["interval"]) if test["interval"] else ""
+        print(f"distances, same emotion ÷ different emotion: {test['ratio']:.2f}{sure}, p {test['p']:.3f}")
+    print(f"written to {args.folder}: figure2_*.png, figure2.json, report.html")
+    return 0
+
+
+def m5ser_folder(args: ReproduceArguments) -> Path:
+    """The path in `--corpora m5ser=PATH`.
+
+    Raises:
+        ValueError: other corpora are given, or none.
+    """
+    from data_mser.reading import parse_corpora
+
+    named = list(parse_corpora(args.corpora).values())
+    if [name for name, _ in named] != ["m5ser"]:
+        raise ValueError(f"{args.what} is about M5SER; give --corpora m5ser=PATH, the folder of run-mser m5ser build")
+    return named[0][1]
+
+
+def figure4(args: ReproduceArguments) -> int:
+    """Figure 4: the embeddings of a test corpus without and with the contrast, of models given or trained."""
+    from processing_mser import label_set
+    from reproduction_mser import figure4
+
+    if args.models:
+        if len(args.models) != 2:
+            raise ValueError(f"{len(args.models)} --models; give two, the one without the contrast first")
+        tests = read_all(args.test)
+        models = {name: [Path(one)] for name, one in zip((figure4.WITHOUT, figure4.WITH), args.models)}
+    else:
+        models, tests = trained_pair(args)
+    labels = label_set(args.labels)
+    results = figure4.figure4(models, tests, labels, args.folder, args.projection, args.allow_leak, args.device)
+    print(figure4.told(results))
+    print(f"written to {args.folder / 'figure4.png'} and figure4.json")
+    return 0
+
+
+def lowresource_table2(args: ReproduceArguments) -> int:
+    """The low-resource paper's Table 2: one model's confusion matrix less another's, by gender."""
+    from evaluation_mser.predictions import Predictions
+    from processing_mser import label_set
+    from reproduction_mser import confusion_difference
+    from reproduction_mser.measuring import TestedClips, measured
+
+    if len(args.models) < 2 or len(args.models) % 2:
+        raise ValueError(
+            f"{len(args.models)} --models; give as many of both systems, those of the baseline first, seed by seed"
+        )
+    tests = TestedClips(read_all(args.test), label_set(args.labels))
+    runs: list[Predictions] = [
+        measured(Path(model), tests, args.folder / f"model{number}", args.device)
+        for number, model in enumerate(args.models)
+    ]
+    half = len(runs) // 2
+    found = confusion_difference.confusion_differences(runs[:half], runs[half:])
+    print(confusion_difference.write_confusion_differences(found, tests.labels.words, args.folder))
+    return 0
+
+
+WHAT: dict[str, Callable[[ReproduceArguments], int]] = {
+    "table1a": table1a,
+    "table1b": table1b,
+    "table2": table2,
+    "figure1": figure1,
+    "figure2": figure2,
+    "figure4": figure4,
+    "lowresource-table2": lowresource_table2,
+}
+
+
+def experiment(args: ReproduceArguments) -> Any:
+    """What is trained and measured on, as the arguments say it."""
+    from processing_mser import label_set
+    from reproduction_mser.runs import Experiment
+
     training, tests = speech(args)
-    experiment = Experiment(
+    return Experiment(
         recipe=family_recipe(args),
         training=training,
         tests=tests,
@@ -76,11 +215,17 @@ def table2(args: ReproduceArguments) -> int:
         device=args.device,
         allow_leak=args.allow_leak,
     )
-    print(write_table2(experiment, args.seeds))
-    return 0
 
 
-WHAT: dict[str, Callable[[ReproduceArguments], int]] = {"table2": table2}
+def trained_pair(args: ReproduceArguments) -> tuple[dict[str, list[Path]], dict[str, list[Row]]]:
+    """The two-stage systems without and with the contrast, a folder for each seed, and what they are tested on."""
+    from reproduction_mser.figure4 import WITH, WITHOUT
+    from reproduction_mser.systems import SYSTEMS
+
+    trained = experiment(args)
+    names = {WITHOUT: "MSER (S2)", WITH: "MSER + L_lec (S2)"}
+    runs = trained.run([SYSTEMS[name] for name in names.values()], args.seeds)
+    return {choice: [run.folder for run in runs[name]] for choice, name in names.items()}, trained.tests
 
 
 def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
@@ -94,9 +239,12 @@ def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
 
         if args.corpora or args.test:
             raise ValueError("--demo brings its own speech; leave out --corpora and --test")
-        training, held_out = demonstration_speech(args.folder / "demo", "small", seed=0)
-        languages = sorted({row["language"] for row in held_out})
-        return training, {f"demo-{code}": [row for row in held_out if row["language"] == code] for code in languages}
+        made: tuple[Sequence[Row], Sequence[Row]] = demonstration_speech(args.folder / "demo", "small", seed=0)
+        held_out = {
+            f"demo-{code}": [row for row in made[1] if row["language"] == code]
+            for code in sorted({row["language"] for row in made[1]})
+        }
+        return list(made[0]), held_out
     if not args.corpora or not args.test:
         raise ValueError("give --corpora NAME=PATH … to train on and --test NAME=PATH …, or --demo")
     training = [row for rows in read_all(args.corpora).values() for row in rows]
@@ -116,10 +264,10 @@ def read_all(corpora: Sequence[str]) -> dict[str, list[Row]]:
     return found
 
 
-def family_recipe(args: ReproduceArguments) -> Callable[..., Any]:
+def family_recipe(args: ReproduceArguments, labels: str | None = None) -> Callable[..., Any]:
     """Settings for a step: the family's recipe of its stage, and nothing changed but what tells the systems apart.
 
-    A family without `joint.yaml` trains jointly by its `stage1.yaml`.
+    A family without `joint.yaml` trains jointly by its `stage1.yaml`. `labels` stands in place of the arguments'.
     """
     flags = [flag for setting in args.settings for flag in as_flag(setting)]
     if args.cache_dir is not None:
@@ -133,7 +281,7 @@ def family_recipe(args: ReproduceArguments) -> Callable[..., Any]:
             if stage != "joint":
                 raise
             recipe = find_recipe(f"{args.recipe}/stage1.yaml")
-        words = [str(recipe), "--stage", step.stage, "--labels", args.labels, "--seed", str(seed), *flags]
+        words = [str(recipe), "--stage", step.stage, "--labels", labels or args.labels, "--seed", str(seed), *flags]
         words += ["--output_dir", str(folder)] + (["--init_from", str(earlier)] if earlier is not None else [])
         words += [] if step.contrast else ["--contrast_weight", "0"]
         # A parser of its own: a recipe's values would stay the defaults of the next.

@@ -11,6 +11,8 @@ METRICS = ("WA", "UA", "WF1", "precision")
 # The paper names families and no sizes (docs/paper.md).
 BACKBONES = "Whisper, LLaMA 3, sizes not stated"
 
+TABLE_1A = ("iemocap-4", "iemocap-7", "meld-4", "meld-7")
+TABLE_1B = ("shemo", "aesdd", "ravdess-7", "resd")
 TABLE_2_PROTOCOL = "iemocap-7"
 TABLE_2_NOTES = (
     "Table II of the paper is on IEMOCAP with seven classes. It states neither the division of the corpus nor the "
@@ -42,3 +44,8 @@ def published_rows(protocol: str, where: str) -> dict[str, list[Published]]:
         if number.where == where and number.group is None:
             rows.setdefault(number.system, []).append(number)
     return rows
+
+
+def is_own(system: str) -> bool:
+    """Whether a system of Table I is the paper's own, and not one that it cites."""
+    return system.startswith("Zou et al.")

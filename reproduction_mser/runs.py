@@ -2,7 +2,6 @@
 """Trains and measures what a table needs, each step once, and goes on where it was cut off."""
 
 import gc
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +11,19 @@ from typing import Any
 
 import torch
 
-from data_mser.whole_files import whole_file
-from evaluation_mser.evaluation import evaluate_corpora
-from evaluation_mser.loading import load_model
-from evaluation_mser.predictions import Predictions, read_predictions
+from evaluation_mser.predictions import Predictions
 from evaluation_mser.protocols import LeakReport, check_leak
 from processing_mser import LabelSet
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from training_mser.clips import Clip, index_clips
+from training_mser.clips import Clip
 from training_mser.run_record import RESULTS, describe_run
 from training_mser.stages import train
 
+from .measuring import TestedClips, indexed, measured, read_json, write_json
 from .systems import Step, System, steps_of
 
 
-TRAINED, MEASURED = "trained.json", "measured.json"
+TRAINED = "trained.json"
 Row = Mapping[str, Any]
 Settings = tuple[ModelArguments, DataArguments, MSERTrainingArguments]
 # Step, seed, the folder of the run, the folder that it goes on from.
@@ -72,8 +69,8 @@ class Experiment:
     device: str = "auto"
     allow_leak: bool = False
 
-    def run(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Run]]:
-        """The runs of each system by its name, in the order of the seeds.
+    def train(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Path]]:
+        """The folders of the trained systems by their names, in the order of the seeds; each is measured when trained.
 
         What an earlier call finished is taken from the folder: trainings of the same settings, clips and earlier
         steps, and predictions of the same weights for the same clips and words. A training that was cut off goes on
@@ -92,7 +89,14 @@ class Experiment:
         for number, (seed, step) in enumerate(jobs, 1):
             print(f"[{number}/{len(jobs)}] {self._folder(step, seed)}", flush=True)
             self._train(step, seed)
-            self._predict(step, seed)
+            if self.tests:
+                self._predict(step, seed)
+        return {system.name: [self._folder(system.last, seed) for seed in seeds] for system in systems}
+
+    def run(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Run]]:
+        """The runs of each system by its name, in the order of the seeds: `train`, and its predictions."""
+        systems = list(systems)
+        self.train(systems, seeds)
         return {system.name: [self._finished(system.last, seed) for seed in seeds] for system in systems}
 
     def _folder(self, step: Step, seed: int) -> Path:
@@ -117,14 +121,7 @@ class Experiment:
 
     @cached_property
     def _training_clips(self) -> list[Clip]:
-        return _indexed(self.training, self.labels)
-
-    @cached_property
-    def _tested(self) -> str:
-        """What is tested, in one number: clips with their sound and truth, and the words."""
-        clips = [clip for rows in self.tests.values() for clip in _indexed(rows, self.labels)]
-        lines = [f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips]
-        return hashlib.sha256("\n".join([*self.tests, *self.labels.words, *lines]).encode()).hexdigest()
+        return indexed(self.training, self.labels)
 
     def _description(self, step: Step, seed: int) -> dict[str, Any]:
         settings = self._settings(step, seed)
@@ -133,7 +130,7 @@ class Experiment:
 
     def _train(self, step: Step, seed: int) -> None:
         folder = self._folder(step, seed)
-        description, found = self._description(step, seed), _read(folder / TRAINED)
+        description, found = self._description(step, seed), read_json(folder / TRAINED)
         if found == description and (folder / RESULTS).is_file():
             return
         if found is not None and (found | {"after": None}) == (description | {"after": None}):
@@ -143,29 +140,20 @@ class Experiment:
             )
         train(self.training, *self._settings(step, seed))
         _release()
-        _write(folder / TRAINED, description)
+        write_json(folder / TRAINED, description)
 
-    def _predict(self, step: Step, seed: int) -> Path:
-        """The folder of the predictions, which are made where they are missing or another model's."""
+    def _predict(self, step: Step, seed: int) -> Predictions:
         folder = self._folder(step, seed)
-        output = folder / "test"
-        weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        measured = {"weights": weights, "tested": self._tested}
-        if _read(output / MEASURED) != measured:
-            model, processor = load_model(str(folder), self.device)
-            evaluate_corpora(model, processor, self.tests, self.labels, output_dir=output, model_name=str(folder))
-            _write(output / MEASURED, measured)
-        return output
+        return measured(folder, self._tests, folder / "test", self.device)
+
+    @cached_property
+    def _tests(self) -> TestedClips:
+        return TestedClips(self.tests, self.labels)
 
     def _finished(self, step: Step, seed: int) -> Run:
         results = [json.loads((self._folder(one, seed) / RESULTS).read_text(encoding="utf-8")) for one in step.chain]
         folder = self._folder(step, seed)
-        return Run(seed, folder, read_predictions(self._predict(step, seed), self.labels.words), tuple(results))
-
-
-def _indexed(rows: Sequence[Row], labels: LabelSet) -> list[Clip]:
-    known = [row for row in rows if labels.map(row["emotion"]) is not None]
-    return index_clips(known, labels, max_seconds=float("inf"))[0]
+        return Run(seed, folder, self._predict(step, seed), tuple(results))
 
 
 def _release() -> None:
@@ -173,15 +161,3 @@ def _release() -> None:
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()
-
-
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with whole_file(path) as file:
-        json.dump(content, file, indent=2)

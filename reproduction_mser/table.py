@@ -14,7 +14,7 @@ from .published import BACKBONES, METRICS, MSER
 from .systems import Effect
 
 
-OURS, PAPER = "ours", "paper"
+OURS, PAPER, CITED = "ours", "paper", "cited"
 LEVEL = 0.05
 
 
@@ -40,7 +40,7 @@ class Line:
 
     Attributes:
         system: as the paper calls it.
-        by: `OURS`, `PAPER`, or whom the paper quotes.
+        by: `OURS`, `PAPER`, or `CITED` by the paper.
         backbones, trained_on, tested_on: in words, so that what differs between two lines is read in the table.
         classes: number of candidate words.
         runs: seeds, or None where the publication does not say.
@@ -119,11 +119,18 @@ def measured_line(
     return Line(system, OURS, backbones, trained_on, tested_on, len(runs[0].labels), len(runs), figures, leak=leak)
 
 
-def published_line(numbers: Sequence[Published], tested_on: str, classes: int, trained_on: str) -> Line:
-    """A line of the paper."""
+def published_line(
+    numbers: Sequence[Published],
+    tested_on: str,
+    classes: int,
+    trained_on: str,
+    by: str = PAPER,
+    backbones: str = BACKBONES,
+) -> Line:
+    """A line that the paper prints: its own, or one that it cites."""
     figures = {number.metric: Figure(number.value, number.std) for number in numbers}
     place = f"{MSER}, {numbers[0].where}"
-    return Line(numbers[0].system, PAPER, BACKBONES, trained_on, tested_on, classes, None, figures, place)
+    return Line(numbers[0].system, by, backbones, trained_on, tested_on, classes, None, figures, place)
 
 
 def differences(

@@ -2,8 +2,8 @@
 """Runs `run-mser` and kills it with SIGKILL at a given moment: a script for test_table2.py, not a test.
 
 interrupted_reproduction.py MOMENT reproduce …, MOMENT one of `never`, `step:N:M` (before step M of training N),
-`record:N` (before it is written down for the N-th time that something is finished), and `predictions:N` (before the
-N-th file of predictions appears).
+`record:N` (before the N-th training, or the N-th measuring, is written down as finished), and `predictions:N` (before
+the results of the N-th measuring appear).
 """
 
 import os
@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from evaluation_mser import evaluation
-from reproduction_mser import runs
+from reproduction_mser import measuring, runs
 from run_mser import main
 from training_mser.trainer import MSERTrainer
 
@@ -48,7 +48,8 @@ def arm(moment: str) -> None:
 
         MSERTrainer.training_step = training_step
     elif kind == "record":
-        at_call(runs, "_write", int(numbers[0]))
+        for place in (runs, measuring):
+            at_call(place, "write_json", int(numbers[0]))
     elif kind == "predictions":
         at_call(evaluation, "write_results", int(numbers[0]))
     elif moment != "never":

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained model over tested clips, once: predictions are kept, and taken again for the same weights and clips."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_mser.whole_files import whole_file
+from evaluation_mser.evaluation import evaluate_corpora
+from evaluation_mser.loading import load_model
+from evaluation_mser.predictions import Predictions, read_predictions
+from processing_mser import LabelSet
+from training_mser.clips import Clip, index_clips
+
+
+MEASURED = "measured.json"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TestedClips:
+    """What is tested: name and rows of each corpus, and the candidate words."""
+
+    corpora: Mapping[str, Sequence[Row]]
+    labels: LabelSet
+
+    @cached_property
+    def identity(self) -> str:
+        """In one number: clips with their sound and truth, and the words."""
+        clips = [clip for rows in self.corpora.values() for clip in indexed(rows, self.labels)]
+        lines = [f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips]
+        return hashlib.sha256("\n".join([*self.corpora, *self.labels.words, *lines]).encode()).hexdigest()
+
+
+def measured(model_dir: Path, tests: TestedClips, output_dir: Path, device: str = "auto") -> Predictions:
+    """
+    The predictions of a trained model; what `run-mser evaluate` writes lies in `output_dir`.
+
+    Args:
+        model_dir: of the model.
+        tests: clips and words.
+        output_dir: predictions that lie there are taken if they are of these weights, clips and words.
+        device: as `load_model` takes it.
+    """
+    weights = hashlib.sha256((model_dir / "model.safetensors").read_bytes()).hexdigest()
+    record = {"weights": weights, "tested": tests.identity}
+    if read_json(output_dir / MEASURED) != record:
+        model, processor = load_model(str(model_dir), device)
+        evaluate_corpora(
+            model, processor, tests.corpora, tests.labels, output_dir=output_dir, model_name=str(model_dir)
+        )
+        write_json(output_dir / MEASURED, record)
+    return read_predictions(output_dir, tests.labels.words)
+
+
+def indexed(rows: Sequence[Row], labels: LabelSet) -> list[Clip]:
+    """The clips of the words, each with the hash of its audio; what cannot be read is left out."""
+    known = [row for row in rows if labels.map(row["emotion"]) is not None]
+    return index_clips(known, labels, max_seconds=float("inf"))[0]
+
+
+def read_json(path: Path) -> Any:
+    """The content of a record; None where there is none, or one that is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a record, whole or not at all."""
+    with whole_file(path) as file:
+        json.dump(content, file, indent=2)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table I of the paper: a) trained and tested on IEMOCAP and on MELD, b) zero-shot on four other corpora."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data_mser.splits import SpeakerLeakError
+from evaluation_mser.predictions import Predictions
+from evaluation_mser.protocols import PROTOCOLS, LeakReport, Protocol, read_training_record
+from training_mser.run_record import RESULTS
+
+from .measuring import TestedClips, measured, read_json
+from .published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
+from .runs import Experiment, Recipe
+from .systems import FULL, SYSTEMS, System
+from .table import CITED, PAPER, Line, Table, measured_line, published_line
+from .told import told_backbones, told_test, told_training
+from .writers import write_table
+
+
+Row = Mapping[str, Any]
+METRICS = ("WA", "UA", "WF1")
+
+
+def table1a(
+    corpora: Mapping[str, Sequence[Row]],
+    recipe_for: Callable[[str], Recipe],
+    seeds: Sequence[int],
+    folder: Path,
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> str:
+    """
+    Trains and measures every fold of the protocols whose corpora are given; writes `table1a.md`, `.tex`, `.csv` and
+    `.json`.
+
+    Args:
+        corpora: rows by the name of their corpus. Each protocol divides its own; what the others hold is trained on in
+            every fold, M5SER less the translations of what the fold tests.
+        recipe_for: the recipe for a label set, by its name.
+        seeds: of the trainings.
+        folder: runs go to `PROTOCOL/FOLD/seedN/STEP` in it.
+        allow_leak: measure although training heard what is tested, and mark the result; MELD's own split needs it.
+        device: as `load_model` takes it.
+
+    Returns:
+        the Markdown.
+
+    Raises:
+        ValueError: no protocol's corpus is given.
+        SpeakerLeakError: training heard what is tested.
+    """
+    protocols = [PROTOCOLS[name] for name in TABLE_1A if PROTOCOLS[name].corpora[0] in corpora]
+    if not protocols:
+        raise ValueError(f"table1a is about IEMOCAP and MELD, not {', '.join(corpora)}; give --corpora iemocap=PATH")
+    lines: list[Line] = []
+    notes: list[str] = []
+    for protocol in protocols:
+        own = corpora[protocol.corpora[0]]
+        others = [row for name, rows in corpora.items() if name != protocol.corpora[0] for row in rows]
+        folds = protocol.folds(own, others, allow_leak=allow_leak)
+        parts: list[list[Predictions]] = [[] for _ in seeds]
+        leak = ""
+        system = system_for(folds[0].train)
+        for fold in folds:
+            experiment = Experiment(
+                recipe_for(protocol.words.name),
+                fold.train,
+                {protocol.corpora[0]: fold.test},
+                protocol.words,
+                folder / protocol.name / fold.name,
+                device,
+                allow_leak,
+            )
+            runs = experiment.run([system], seeds)[system.name]
+            for part, run in zip(parts, runs, strict=True):
+                part.append(run.predictions)
+            leak = str(experiment.leak) if experiment.leak.found else leak
+        heard = f"{told_training(runs[0].training)} (of {folds[-1].name})"
+        predictions = [Predictions.concatenate(part) for part in parts]
+        backbones = told_backbones(runs[0].folder)
+        lines.append(
+            measured_line(
+                f"{system.name}, {protocol.name}",
+                predictions,
+                backbones,
+                heard,
+                told_test(predictions[0]),
+                METRICS,
+                leak,
+            )
+        )
+        lines += published_lines(protocol, "Table I a")
+        notes += notes_of(protocol, len(predictions[0]))
+        notes.append(f"{protocol.name}: figures are over the clips of all {len(folds)} fold(s) together.")
+    return write_table(
+        Table("Table I a: IEMOCAP and MELD", lines, METRICS, notes=list(dict.fromkeys(notes))), folder, "table1a"
+    )
+
+
+def system_for(rows: Sequence[Row]) -> System:
+    """The paper's full system where there is speech in other languages for its second stage, else its English part."""
+    return FULL if any(row["language"] != "en" for row in rows) else SYSTEMS["SER + L_lec"]
+
+
+def table1b(
+    models: Sequence[Path],
+    tests: Mapping[str, Sequence[Row]],
+    folder: Path,
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> str:
+    """
+    Measures trained models on whole corpora, each with its own words; writes `table1b.md`, `.tex`, `.csv`, `.json`.
+
+    Args:
+        models: folders of one system, one for each seed.
+        tests: rows by the name of their corpus.
+        folder: predictions go to `PROTOCOL/MODEL` in it.
+        allow_leak: measure although training heard what is tested, and mark the result.
+        device: as `load_model` takes it.
+
+    Returns:
+        the Markdown.
+
+    Raises:
+        ValueError: no protocol's corpus is given.
+        SpeakerLeakError: training heard what is tested.
+    """
+    protocols = zero_shot_protocols(tests)
+    chosen = {one.name: one.of_the_words(tests[one.corpora[0]]) for one in protocols}
+    leaks = {one.name: [_check(one, model, chosen[one.name], allow_leak) for model in models] for one in protocols}
+    lines: list[Line] = []
+    notes: list[str] = []
+    for protocol in protocols:
+        test = TestedClips({protocol.corpora[0]: chosen[protocol.name]}, protocol.words)
+        predictions = [
+            measured(model, test, folder / protocol.name / f"model{number}", device)
+            for number, model in enumerate(models)
+        ]
+        found = [leak for leak in leaks[protocol.name] if leak is not None]
+        results = [read_json(model / RESULTS) for model in models]
+        lines.append(
+            measured_line(
+                f"zero-shot, {protocol.name}",
+                predictions,
+                told_backbones(models[0]),
+                "not recorded" if results[0] is None else told_training(results[:1]),
+                told_test(predictions[0]),
+                METRICS,
+                "; ".join(dict.fromkeys(str(leak) for leak in found if leak.found)),
+            )
+        )
+        lines += published_lines(protocol, "Table I b")
+        notes += notes_of(protocol, len(predictions[0]))
+        if len(found) < len(models):
+            notes.append(
+                f"{protocol.name}: a model without train_results.json: whether it heard the test is unchecked."
+            )
+        notes += [f"{protocol.name}: {said}." for leak in found for said in leak.unchecked]
+    return write_table(
+        Table("Table I b: zero-shot on whole corpora", lines, METRICS, notes=list(dict.fromkeys(notes))),
+        folder,
+        "table1b",
+    )
+
+
+def zero_shot_protocols(tests: Mapping[str, Sequence[Row]]) -> list[Protocol]:
+    """Those of Table I b whose corpora are given.
+
+    Raises:
+        ValueError: none is.
+    """
+    protocols = [PROTOCOLS[name] for name in TABLE_1B if PROTOCOLS[name].corpora[0] in tests]
+    if not protocols:
+        given = ", ".join(tests) or "no corpus"
+        raise ValueError(f"table1b is about ShEMO, AESDD, RAVDESS and RESD, not {given}; give --test aesdd=PATH")
+    return protocols
+
+
+def check_zero_shot(training: Sequence[Row], tests: Mapping[str, Sequence[Row]], allow_leak: bool) -> None:
+    """Refuses, before anything is trained, to train on what a zero-shot test takes for unheard.
+
+    Raises:
+        SpeakerLeakError: names it.
+    """
+    for protocol in zero_shot_protocols(tests):
+        protocol.check(training, protocol.of_the_words(tests[protocol.corpora[0]]), allow=allow_leak)
+
+
+def _check(protocol: Protocol, model: Path, test: Sequence[Row], allow_leak: bool) -> LeakReport | None:
+    record = read_training_record(model)
+    if record is None:
+        return None
+    try:
+        return protocol.check(record, test, allow=allow_leak)
+    except SpeakerLeakError as error:
+        raise SpeakerLeakError(f"{model} on {protocol.name}: {error}") from None
+
+
+def published_lines(protocol: Protocol, where: str) -> list[Line]:
+    """What the paper prints for a protocol, its own first."""
+    rows = published_rows(protocol.name, where)
+    made = []
+    for system in sorted(rows, key=lambda name: not is_own(name)):
+        own = is_own(system)
+        heard = "English corpora, then M5SER" if own else "see the paper"
+        by, backbones = (PAPER, BACKBONES) if own else (CITED, "see the paper")
+        line = published_line(rows[system], protocol.title, len(protocol.words), heard, by, backbones)
+        made.append(line)
+    return made
+
+
+def notes_of(protocol: Protocol, scored: int) -> list[str]:
+    """What a reader of the protocol's figures must know, and whether all its clips were there."""
+    expected = sum(protocol.expected.values())
+    said = [*protocol.notes, *([f"Our choice: {protocol.ours}."] if protocol.ours else [])]
+    if scored != expected:
+        said.insert(
+            0, f"{scored} clips were scored where the protocol has {expected}: not comparable with the paper's."
+        )
+    return [f"{protocol.name}: {one}" for one in said]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A system that is better for men and worse for women is seen to be both."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+from tone_corpus import write_tones
+
+from evaluation_mser.predictions import Predictions
+from reproduction_mser.confusion_difference import ALL, confusion_differences, write_confusion_differences
+from run_mser import main
+
+
+WORDS = ("angry", "happy", "sad")
+
+
+def answers(right: dict[str, float], seed: int) -> Predictions:
+    """30 clips of each of 20 speakers, answered rightly by the share of the speaker's gender."""
+    rng = np.random.default_rng(seed)
+    speakers = [f"s{number // 30}" for number in range(600)]
+    genders = [("female", "male")[number // 30 % 2] for number in range(600)]
+    truths = [WORDS[number % 3] for number in range(600)]
+    given = [
+        truth if rng.random() < right[gender] else "unparsed" if rng.random() < 0.2 else str(rng.choice(WORDS))
+        for truth, gender in zip(truths, genders)
+    ]
+    ids = [str(number) for number in range(600)]
+    return Predictions(WORDS, ["urdu"] * 600, ids, truths, given, speakers=speakers, genders=genders)
+
+
+def test_what_an_average_hides_is_seen_by_gender(tmp_path: Path):
+    baseline = [answers({"female": 0.8, "male": 0.5}, seed) for seed in (0, 1)]
+    other = [answers({"female": 0.5, "male": 0.8}, seed) for seed in (2, 3)]
+    found = {one.group: one for one in confusion_differences(baseline, other)}
+    assert list(found) == [ALL, "female", "male"] and [one.n for one in found.values()] == [600, 300, 300]
+    assert found[ALL].UA["low"] < 0 < found[ALL].UA["high"]
+    assert found["female"].UA["high"] < 0 < found["male"].UA["low"]
+    for gender, one in found.items():
+        parts = []
+        for run in (*other, *baseline):
+            chosen = [number for number in range(600) if gender in (ALL, run.genders[number])]
+            truths, given = ([values[number] for number in chosen] for values in (run.truths, run.answers))
+            counts = confusion_matrix(truths, given, labels=[*WORDS, "unparsed"])[:3]
+            parts.append((counts / counts.sum(axis=1, keepdims=True))[:, :3])
+        assert one.difference == pytest.approx((parts[0] + parts[1] - parts[2] - parts[3]) / 2)
+    text = write_confusion_differences(list(found.values()), WORDS, tmp_path)
+    assert "| sadness" not in text and "| sad | +0 | +0 | -26 | +26 |" in text
+    assert f"| angry | {100 * found['female'].difference[0, 0]:+.0f} |" in text
+    written = json.loads((tmp_path / "lowresource-table2.json").read_text(encoding="utf-8"))
+    assert written["groups"][1]["difference"][0][0] == pytest.approx(found["female"].difference[0, 0])
+
+
+def test_a_label_without_clips_has_no_row(tmp_path: Path):
+    one = answers({"female": 0.8, "male": 0.5}, 0)
+    partial = one.subset([truth != "sad" for truth in one.truths])
+    found = confusion_differences([partial], [partial])
+    assert np.isnan(found[0].difference[2]).all() and (found[0].difference[:2] == 0).all()
+    assert "| sad | – | – | – |" in write_confusion_differences(found, WORDS, tmp_path)
+
+
+def test_the_command_takes_as_many_models_of_both(tiny_model_dir: Path, tmp_path: Path, capsys):
+    speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)
+    words = ["reproduce", "lowresource-table2", "--test", f"folder={speech}", "--labels", "four"]
+    words += ["--output_dir", str(tmp_path / "out"), "--models", str(tiny_model_dir)]
+    assert main(words) == 2
+    assert "as many of both" in capsys.readouterr().err
+    assert main([*words, str(tiny_model_dir)]) == 0
+    printed = capsys.readouterr().out
+    assert "all, 8 clips, UA +0.0" in printed and "female, 4 clips" in printed and "Table 2" in printed
