@@ -15,6 +15,7 @@ from data_mser.corpora import CORPORA
 from data_mser.hub_cards_folder import hub_cards_folder
 from data_mser.m5ser.licences import Terms, card_licence, source_terms, translator_terms
 from data_mser.whole_files import whole_file
+from evaluation_mser.model_types import model_classes
 
 from .measured_figures import eval_results, figure_rows
 from .run_record import RESULTS
@@ -79,6 +80,9 @@ def render_model_card(
     backbones = {part: place for part, place in parts.items() if place is not None}
     # A path on this machine names no repository.
     base_models = [place for place in backbones.values() if not Path(place).exists()]
+    # The encoder of which layers were trained is in the folder.
+    left_out = {} if config["model_type"] == "whisper_classifier" and config["trained_layers"] != 0 else backbones
+    network, processor = model_classes(config["model_type"])
     name = (repo_id or root.absolute().name).split("/")[-1]
     validation = results.get("validation")
     card_data = ModelCardData(
@@ -103,11 +107,14 @@ def render_model_card(
         repo_id=repo_id,
         adapter_only=adapter_only,
         folder=root.as_posix(),
+        model_type=config["model_type"],
+        model_class=network.__name__,
+        processor_class=processor.__name__,
         data=data,
         languages=list(data.get("languages", {})) or ["languages that were not stated"],
         words=data.get("labels") or config.get("emotion_words") or [],
         open_words=config.get("emotion_words") is None,
-        backbones=backbones,
+        backbones=left_out,
         base_models=base_models,
         sources=_sources(data.get("sources", ())),
         non_commercial=[one.title for one in terms if one.non_commercial],
