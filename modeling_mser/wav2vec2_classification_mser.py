@@ -36,7 +36,9 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         return AutoModel.from_config(audio_config)
 
     @staticmethod
-    def load_audio(path_or_id: str, config: PreTrainedConfig, **kwargs: Any) -> PreTrainedModel:
+    def load_audio(  # type: ignore[override]
+        path_or_id: str, config: PreTrainedConfig, **kwargs: Any
+    ) -> PreTrainedModel:
         """The encoder by its path or Hub id."""
         load = load_audio_backbone if config.model_type == "whisper" else load_speech_backbone
         return load(path_or_id, config, **kwargs)

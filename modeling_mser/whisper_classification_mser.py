@@ -35,7 +35,9 @@ class WhisperForEmotionClassification(EmotionClassifier):
         return two_layers(self.config.audio_config.d_model, self.config)
 
     @staticmethod
-    def load_audio(path_or_id: str, config: WhisperConfig, **kwargs: Any) -> MaskedWhisperEncoder:
+    def load_audio(  # type: ignore[override]
+        path_or_id: str, config: WhisperConfig, **kwargs: Any
+    ) -> MaskedWhisperEncoder:
         """The encoder of a published Whisper, its positions cropped to those of `config`."""
         whole = copy.deepcopy(config)
         whole.max_source_positions = POSITIONS

@@ -59,10 +59,11 @@ def continue_classifier(
     Raises:
         ValueError: a word that it has no output for, or an impossible number of layers.
     """
-    unknown = [word for word in words if word not in model.config.emotion_words]
+    own = model.config.emotion_words or []
+    unknown = [word for word in words if word not in own]
     if unknown:
         raise ValueError(
-            f"{checkpoint} is a classifier of {', '.join(model.config.emotion_words)} and has no output for "
+            f"{checkpoint} is a classifier of {', '.join(own)} and has no output for "
             f"{', '.join(unknown)}; give both stages the same labels"
         )
     if arguments.model_type == "whisper_classifier":

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,6 +47,7 @@ class FeatureEncoder:
         if self.encodes:
             device = self.model.device
             states, state_mask = self.model.encode_audio(features.to(device), mask.to(device))
+            assert state_mask is not None, "a mask was given"
             lengths = state_mask.sum(-1).tolist()
             clips = [state[:, :length] for state, length in zip(states.cpu(), lengths, strict=True)]
         else:
@@ -55,7 +57,7 @@ class FeatureEncoder:
     @property
     def bytes_per_second(self) -> float:
         """Of one clip's features."""
-        encoder = self.model.config.audio_config
+        encoder: Any = self.model.config.audio_config
         if self.encodes:
             return 50 * len(self.model.config.used_encoder_layers) * encoder.hidden_size * 2
         return 100 * encoder.num_mel_bins * 2
