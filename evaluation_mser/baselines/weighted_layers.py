@@ -9,8 +9,11 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
     """
-    Multinomial logistic regression on `sum_l softmax(a)_l * z_l`, `z_l` layer l standardised on the training clips.
+    Multinomial logistic regression on `sum_l softmax(a)_l * z_l / s`, `z_l` layer l standardised on the training
+    clips.
 
+    `s` is the root of the mean square of the sum over the training clips. Without it a mean of layers is smaller than
+    any one of them, and the penalty on the regression drives all the weight into one layer, whatever it tells.
     Layer weights and regression are fitted together by L-BFGS; the objective is that of scikit-learn's
     `LogisticRegression(C=C, class_weight="balanced")`, to which this is equal where there is one layer.
 
@@ -46,7 +49,8 @@ class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
 
         def objective() -> torch.Tensor:
             optimiser.zero_grad()
-            logits = torch.einsum("l,nld->nd", mixing.softmax(0), inputs) @ matrix + bias
+            mixed = torch.einsum("l,nld->nd", mixing.softmax(0), inputs)
+            logits = mixed / mixed.square().mean().sqrt() @ matrix + bias
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
             # scikit-learn's objective over the number of clips, so that the step sizes do not depend on it.
             loss = (self.C * (weights * losses).sum() + 0.5 * matrix.square().sum()) / (self.C * len(labels))
@@ -55,13 +59,15 @@ class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
 
         optimiser.step(objective)
         self.layer_weights_ = mixing.detach().softmax(0)
+        self.mixed_scale_ = torch.einsum("l,nld->nd", self.layer_weights_, inputs).square().mean().sqrt()
         self.matrix_, self.bias_ = matrix.detach(), bias.detach()
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """`(num_clips, num_classes)` in the order of `classes_`."""
         inputs = (torch.from_numpy(np.asarray(X, dtype=np.float32)) - self.mean_) / self.scale_
-        logits = torch.einsum("l,nld->nd", self.layer_weights_, inputs) @ self.matrix_ + self.bias_
+        mixed = torch.einsum("l,nld->nd", self.layer_weights_, inputs) / self.mixed_scale_
+        logits = mixed @ self.matrix_ + self.bias_
         return logits.double().softmax(-1).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:

@@ -58,6 +58,15 @@ def test_the_weighted_probe_finds_the_telling_layer():
     assert np.allclose(answered.scores.sum(axis=1), 1)
 
 
+def test_layers_that_tell_alike_are_weighted_alike():
+    """Their mean tells more than either; a penalty that favours large inputs would take one of them alone."""
+    features, clips = speech(150, seed=0)
+    features[np.arange(150), 3, [i % 3 for i in range(150)]] += 2.5
+    weights = WeightedLayersClassifier(C=0.001).fit(features, np.array(clips.truths)).layer_weights_
+    assert min(weights[2], weights[3]) > 0.4
+    assert max(weights[0], weights[1]) < 0.1
+
+
 @pytest.mark.parametrize("regularisation", [0.01, 1.0])
 def test_of_one_layer_the_weighted_classifier_is_logistic_regression(regularisation):
     features, clips = speech(90, seed=3)
