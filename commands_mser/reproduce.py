@@ -172,13 +172,13 @@ def lowresource_table2(args: ReproduceArguments) -> int:
     from evaluation_mser.predictions import Predictions
     from processing_mser import label_set
     from reproduction_mser import confusion_difference
-    from reproduction_mser.measuring import TestedClips, measured
+    from reproduction_mser.measuring import SpeechUnderTest, measured
 
     if len(args.models) < 2 or len(args.models) % 2:
         raise ValueError(
             f"{len(args.models)} --models; give as many of both systems, those of the baseline first, seed by seed"
         )
-    tests = TestedClips(read_all(args.test), label_set(args.labels))
+    tests = SpeechUnderTest(read_all(args.test), label_set(args.labels))
     runs: list[Predictions] = [
         measured(Path(model), tests, args.folder / f"model{number}", args.device)
         for number, model in enumerate(args.models)

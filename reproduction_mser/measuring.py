@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class TestedClips:
+class SpeechUnderTest:
     """What is tested: name and rows of each corpus, and the candidate words."""
 
     corpora: Mapping[str, Sequence[Row]]
@@ -36,7 +36,7 @@ class TestedClips:
         return hashlib.sha256("\n".join([*self.corpora, *self.labels.words, *lines]).encode()).hexdigest()
 
 
-def measured(model_dir: Path, tests: TestedClips, output_dir: Path, device: str = "auto") -> Predictions:
+def measured(model_dir: Path, tests: SpeechUnderTest, output_dir: Path, device: str = "auto") -> Predictions:
     """
     The predictions of a trained model; what `run-mser evaluate` writes lies in `output_dir`.
 

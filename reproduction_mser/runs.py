@@ -19,7 +19,7 @@ from training_mser.clips import Clip
 from training_mser.run_record import RESULTS, describe_run
 from training_mser.stages import train
 
-from .measuring import TestedClips, indexed, measured, read_json, write_json
+from .measuring import SpeechUnderTest, indexed, measured, read_json, write_json
 from .systems import Step, System, steps_of
 
 
@@ -147,8 +147,8 @@ class Experiment:
         return measured(folder, self._tests, folder / "test", self.device)
 
     @cached_property
-    def _tests(self) -> TestedClips:
-        return TestedClips(self.tests, self.labels)
+    def _tests(self) -> SpeechUnderTest:
+        return SpeechUnderTest(self.tests, self.labels)
 
     def _finished(self, step: Step, seed: int) -> Run:
         results = [json.loads((self._folder(one, seed) / RESULTS).read_text(encoding="utf-8")) for one in step.chain]

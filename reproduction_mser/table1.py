@@ -10,7 +10,7 @@ from evaluation_mser.predictions import Predictions
 from evaluation_mser.protocols import PROTOCOLS, LeakReport, Protocol, read_training_record
 from training_mser.run_record import RESULTS
 
-from .measuring import TestedClips, measured, read_json
+from .measuring import SpeechUnderTest, measured, read_json
 from .published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
 from .runs import Experiment, Recipe
 from .systems import FULL, SYSTEMS, System
@@ -134,7 +134,7 @@ def table1b(
     lines: list[Line] = []
     notes: list[str] = []
     for protocol in protocols:
-        test = TestedClips({protocol.corpora[0]: chosen[protocol.name]}, protocol.words)
+        test = SpeechUnderTest({protocol.corpora[0]: chosen[protocol.name]}, protocol.words)
         predictions = [
             measured(model, test, folder / protocol.name / f"model{number}", device)
             for number, model in enumerate(models)

@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
 from commands_mser.reproduce import ReproduceArguments, family_recipe
 from processing_mser import label_set
-from reproduction_mser.measuring import TestedClips
+from reproduction_mser.measuring import SpeechUnderTest
 from reproduction_mser.systems import Step
 from run_mser import main
 
@@ -136,10 +136,10 @@ def test_other_words_or_clips_are_measured_anew(finished_table2: Path, tmp_path:
     """Nothing is taken from an earlier call that was about other clips or words."""
     rows = [row(f"clip{number}", "happy", tmp_path) for number in range(2)]
     asked = ((rows, "four"), (rows[:1], "four"), (rows, "seven"), (rows[::-1], "four"))
-    found = [TestedClips({"folder": tested}, label_set(words)).identity for tested, words in asked]
-    assert TestedClips({"folder": rows}, label_set("four")).identity == found[0]
+    found = [SpeechUnderTest({"folder": tested}, label_set(words)).identity for tested, words in asked]
+    assert SpeechUnderTest({"folder": rows}, label_set("four")).identity == found[0]
     (tmp_path / "clip1.wav").write_bytes((tmp_path / "clip0.wav").read_bytes())
-    found.append(TestedClips({"folder": rows}, label_set("four")).identity)
+    found.append(SpeechUnderTest({"folder": rows}, label_set("four")).identity)
     assert len(set(found)) == 5
 
 
