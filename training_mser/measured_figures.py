@@ -78,7 +78,7 @@ def eval_results(all_results: Sequence[Mapping[str, Any]]) -> list[EvalResult]:
             metric_type=kind,
             metric_name=metric_name,
             metric_config=variant,
-            metric_args={"prompt": results["prompt"], **_choices(results), **_interval(figures, figure)},
+            metric_args={**_choices(results), **_interval(figures, figure)},
             metric_value=round(figures[figure], 4),
         )
         for results in all_results
@@ -94,7 +94,7 @@ def figure_rows(all_results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
             "corpus": title(name),
             "languages": ", ".join(figures.get("languages", [])) or "not stated",
             "labels": ", ".join(results["labels"]),
-            "how": ", ".join([f"prompt {results['prompt']}", *(f"{k} {v}" for k, v in _choices(results).items())]),
+            "how": ", ".join(f"{choice} {value}" for choice, value in _choices(results).items()),
             **{name: figures[name] for name in (*METRICS, "n", "chance")},
             "interval": (figures.get("intervals") or {}).get("UA"),
         }
@@ -110,8 +110,8 @@ def title(name: str) -> str:
 
 
 def _choices(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What was chosen beside the prompt and moves the figures."""
-    wanted = {"decode": results.get("decode", "score"), "pad_to": results.get("pad_to")}
+    """What was chosen and moves the figures; a classifier has no prompt."""
+    wanted = {"prompt": results["prompt"], "decode": results.get("decode", "score"), "pad_to": results.get("pad_to")}
     wanted |= {name: True for name in ("length_normalize", "prior_correction") if results.get(name)}
     return {name: value for name, value in wanted.items() if value is not None}
 

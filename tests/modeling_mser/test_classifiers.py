@@ -313,3 +313,15 @@ def test_auto_classes_find_the_processor(whisper, tmp_path: Path):
     save_for_hub(model, processor_for(model), tmp_path)
     found = AutoProcessor.from_pretrained(tmp_path, trust_remote_code=True)
     assert found.candidate_ids(["sad"]) == [[2]]
+
+
+def test_half_precision_is_the_encoders_alone(whisper, tmp_path: Path):
+    for name, model in kinds(whisper).items():
+        if name == "over whisper":
+            model.load_backbones()
+        model.save_pretrained(tmp_path / "half" / name)
+        half = type(model).from_pretrained(tmp_path / "half" / name, dtype=torch.bfloat16)
+        assert {p.dtype for p in half.audio_tower.parameters()} == {torch.bfloat16}, name
+        assert {p.dtype for p in half.classifier.parameters()} == {torch.float32}
+        features = processor_for(model).extract_features(clips(0.4, 0.9))
+        torch.testing.assert_close(half(**features).logits, model(**features).logits, atol=0.03, rtol=0.05, msg=name)

@@ -4,6 +4,8 @@
 from collections import Counter
 
 import pytest
+from accelerate.data_loader import BatchSamplerShard
+from torch.utils.data import BatchSampler
 
 from training_mser.samplers import BalancedSampler
 from training_mser.speaker_batches import SpeakerBatches
@@ -39,6 +41,16 @@ def test_each_clip_comes_as_it_is_and_as_one_of_its_views():
     assert views[0] == 240
     assert views[1] + views[2] == 240
     assert min(views[1], views[2]) > 60
+
+
+def test_two_processes_share_one_batch_of_speakers():
+    sampler = SpeakerBatches(SPEAKERS, speakers_per_batch=4, clips_per_speaker=3, batches=5)
+    shares = [
+        list(BatchSamplerShard(BatchSampler(sampler, 6, drop_last=False), num_processes=2, process_index=rank))
+        for rank in range(2)
+    ]
+    joined = [first + second for first, second in zip(*shares, strict=True)]
+    assert joined == batches(sampler)
 
 
 def test_an_epoch_can_be_repeated_and_differs_from_the_next():
