@@ -203,7 +203,7 @@ def test_a_slip_is_told_in_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["step:3:1", "record:1", "record:2", "record:9", "predictions:3"])
+@pytest.mark.parametrize("moment", ["step:3:1", "record:2", "predictions:3"])
 def test_a_killed_call_ends_as_an_unbroken_one(moment: str, table2_command, finished_table2: Path, tmp_path: Path):
     def run(at: str, folder: Path) -> subprocess.CompletedProcess:
         words = [sys.executable, str(KILLED), at, *table2_command(folder)]
