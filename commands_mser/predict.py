@@ -61,7 +61,8 @@ def run(args: PredictArguments) -> int:
     model, processor = load_model(args.model, args.device)
     own = model.config.emotion_words
     words = (chosen or label_set(own or "seven")).words
-    _warn_of_unseen_words(words, own)
+    if processor.prompt_version is not None:  # a classifier refuses them
+        _warn_of_unseen_words(words, own)
     width = max(len(str(file)) for file in files)
     answers = recognise(model, processor, files, words, batch_size=args.batch_size, decode=args.decode)
     failed = False
