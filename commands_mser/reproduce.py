@@ -4,6 +4,7 @@
 run-mser reproduce table2 --demo --recipe tiny --output_dir runs/table2-demo
 """
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -71,6 +72,8 @@ ARGUMENTS = ReproduceArguments
 
 def run(args: ReproduceArguments) -> int:
     """Runs what is asked for, or the rest of it where an earlier call was cut off."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("reproduce runs in one process; train with run-mser train on several, and give --models")
     if args.what not in WHAT:
         raise ValueError(f"{args.what!r} is no table or figure that is known; choose from {', '.join(WHAT)}")
     return WHAT[args.what](args)

@@ -93,6 +93,8 @@ def table1a(
         )
         lines += published_lines(protocol, "Table I a")
         notes += notes_of(protocol, len(predictions[0]))
+        if any(fold.validation for fold in folds):
+            notes.append(f"{protocol.name}: the published validation part is neither trained on nor tested.")
         notes.append(f"{protocol.name}: figures are over the clips of all {len(folds)} fold(s) together.")
     return write_table(
         Table("Table I a: IEMOCAP and MELD", lines, METRICS, notes=list(dict.fromkeys(notes))), folder, "table1a"

@@ -157,6 +157,12 @@ def test_training_on_the_test_is_refused_before_anything_is_trained(
     assert not (tmp_path / "table2").exists()
 
 
+def test_several_processes_are_refused(table2_command, tmp_path: Path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(table2_command(tmp_path)) == 2
+    assert "one process" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_an_allowed_leak_marks_every_file(table2_command, heard: Path, tmp_path: Path):
     assert main(table2_command(tmp_path, "--allow_leak", tested=heard)) == 0
