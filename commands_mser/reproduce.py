@@ -27,7 +27,7 @@ class ReproduceArguments:
         metadata={
             "positional": True,
             "metavar": "WHAT",
-            "help": "table1a, table1b, table2, figure1, figure2, figure4, lowresource-table2",
+            "help": "table1a, table1b, table2, figure1, figure2, figure4, lowresource-table2, lowresource-figure3",
         }
     )
     recipe: str = field(
@@ -192,6 +192,25 @@ def lowresource_table2(args: ReproduceArguments) -> int:
     return 0
 
 
+def lowresource_figure3(args: ReproduceArguments) -> int:
+    """The low-resource paper's Figure 3: embeddings of several models, corpus by corpus."""
+    from processing_mser import label_set
+    from reproduction_mser import lowresource_figure3
+    from reproduction_mser.figure4 import in_brackets
+
+    models, tests = [Path(model) for model in args.models], read_all(args.test)
+    if not models or not tests:
+        raise ValueError("give --models, the baseline first, and --test NAME=PATH …")
+    results = lowresource_figure3.lowresource_figure3(
+        models, tests, label_set(args.labels), args.folder, args.projection, args.allow_leak, args.device
+    )
+    for one in results:
+        told = "  ".join(f"{name} {in_brackets(one[name])}" for name in ("silhouette", "purity", "purity_chance"))
+        print(f"{one['corpus']}, {one['model']}: {told}; {one['leak']}")
+    print(f"written to {args.folder / 'lowresource-figure3.png'} and .json")
+    return 0
+
+
 WHAT: dict[str, Callable[[ReproduceArguments], int]] = {
     "table1a": table1a,
     "table1b": table1b,
@@ -200,6 +219,7 @@ WHAT: dict[str, Callable[[ReproduceArguments], int]] = {
     "figure2": figure2,
     "figure4": figure4,
     "lowresource-table2": lowresource_table2,
+    "lowresource-figure3": lowresource_figure3,
 }
 
 

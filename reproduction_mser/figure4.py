@@ -139,8 +139,8 @@ def picture(
     hues = {word: hue for word, hue in emotion_hues(words).items() if word in present}
     marks = dict(zip(sorted(set(shown.languages)), MARKERS * len(shown.languages)))
     for axes, (name, places) in zip(panels, points.items(), strict=True):
-        _panel(axes, places, shown, hues, marks)
-        told = [f"{figure_name} {_number(results[name][figure_name])}" for figure_name in ("silhouette", "purity")]
+        draw_panel(axes, places, shown, hues, marks)
+        told = [f"{figure_name} {in_brackets(results[name][figure_name])}" for figure_name in ("silhouette", "purity")]
         axes.set_title(f"{name}\n{', '.join(told)}", loc="left", fontsize=10, color=INK)
     first = panels[0]
     handles = [first.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
@@ -151,9 +151,10 @@ def picture(
     return figure
 
 
-def _panel(
+def draw_panel(
     axes: Axes, places: np.ndarray, shown: Embeddings, hues: Mapping[str, str], marks: Mapping[str, str]
 ) -> None:
+    """Clips at their places `(num_clips, 2)`, coloured by emotion and marked by language."""
     for emotion, hue in hues.items():
         for language, mark in marks.items():
             chosen = (shown.emotions == emotion) & (shown.languages == language)
@@ -171,14 +172,15 @@ def told(results: Mapping[str, Any]) -> str:
         f"{results['n']} clips of {', '.join(results['corpora'])}; neighbours among {results['neighbours_among']}"
     ]
     for figure in FIGURES:
-        parts = [f"{name} {_number(results[name][figure])}" for name in (WITHOUT, WITH)]
+        parts = [f"{name} {in_brackets(results[name][figure])}" for name in (WITHOUT, WITH)]
         if figure in results["difference"]:
-            parts.append(f"difference {_number(results['difference'][figure])}")
+            parts.append(f"difference {in_brackets(results['difference'][figure])}")
         lines.append(f"{figure:<14} {'   '.join(parts)}")
     return "\n".join([*lines, *results["leaks"], results["note"]])
 
 
-def _number(figure: Mapping[str, Any]) -> str:
+def in_brackets(figure: Mapping[str, Any]) -> str:
+    """A figure of `over_speakers` with its interval."""
     if figure["mean"] is None:
         return "–"
     sure = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"

@@ -109,6 +109,35 @@ def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):
     assert kept.stat().st_mtime_ns != before
 
 
+def test_figure_3_of_the_low_resource_paper_has_a_panel_for_each_model_and_corpus(
+    tiny_model_dir: Path, make_tiny, tmp_path: Path, capsys: pytest.CaptureFixture
+):
+    other, processor = make_tiny(encoder_layers="last")
+    for part in (other, processor):
+        part.save_pretrained(tmp_path / "other")
+    speech = [write_tones(tmp_path / name, {f"{name}0": "ur", f"{name}1": "ur"}, takes=1) for name in ("a", "b")]
+    words = ["reproduce", "lowresource-figure3", "--models", str(tiny_model_dir), str(tmp_path / "other")]
+    words += [
+        "--labels",
+        "four",
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--test",
+        *(f"folder={one}" for one in speech),
+    ]
+    assert main(words) == 0
+    figures = json.loads((tmp_path / "out" / "lowresource-figure3.json").read_text(encoding="utf-8"))["figures"]
+    assert [(one["corpus"], Path(one["model"]).name) for one in figures] == [
+        (corpus, model) for corpus in ("folder:a", "folder:b") for model in (tiny_model_dir.name, "other")
+    ]
+    for baseline, one in zip(figures[::2], figures[1::2], strict=True):
+        assert baseline["difference"]["silhouette"]["mean"] == 0
+        difference = one["silhouette"]["mean"] - baseline["silhouette"]["mean"]
+        assert one["difference"]["silhouette"]["mean"] == pytest.approx(difference) != 0
+    assert (tmp_path / "out" / "lowresource-figure3.png").stat().st_size > 5000
+    assert "no training record" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_umap_places_every_clip():
     pytest.importorskip("umap")
