@@ -46,6 +46,7 @@ def run(args: DemoArguments) -> int:
     # Imported here, as `--help` need not wait for torch.
     from evaluation_mser.evaluation import evaluate_corpora
     from evaluation_mser.loading import load_model
+    from evaluation_mser.predictions import read_predictions
     from evaluation_mser.report import write_report
 
     folder = Path(args.output_dir)
@@ -82,6 +83,7 @@ def run(args: DemoArguments) -> int:
         log_history={"stage 1": first["log_history"], "stage 2": second["log_history"]},
         embeddings=embedding_map(model, processor, tested),
         example=example,
+        predictions=read_predictions(folder),
         configuration={"demo": asdict(args), "parameters": second["parameters"]},
     )
     print(f"\nModel    {folder / 'model'}\nResults  {folder / 'results.json'}\nReport   {report}")
@@ -156,5 +158,8 @@ def embedding_map(model: Any, processor: Any, rows: Sequence[Mapping[str, Any]],
             audio = model.get_audio_features(inputs["input_features"], inputs["input_features_mask"])
         embeddings.append(audio.emotion_embedding.cpu())
     return EmbeddingMap(
-        torch.cat(embeddings).numpy(), [row["emotion"] for row in rows], [row["language"] for row in rows]
+        torch.cat(embeddings).numpy(),
+        [row["emotion"] for row in rows],
+        [row["language"] for row in rows],
+        [f"{row['emotion']}, {row['language']}: {row['id']}" for row in rows],
     )

@@ -82,6 +82,7 @@ def run(args: EvaluateArguments) -> int:
     from evaluation_mser.evaluation import evaluate_corpora, within_label_set, write_results
     from evaluation_mser.loading import load_processor
     from evaluation_mser.prediction_cache import PredictionCache
+    from evaluation_mser.predictions import read_predictions
     from evaluation_mser.protocols import check_model, find_protocol, measurement
     from evaluation_mser.report import write_report
     from processing_mser import PROMPTS, label_set
@@ -127,7 +128,12 @@ def run(args: EvaluateArguments) -> int:
     if over_folds is not None:
         results["protocol"]["over_folds"] = over_folds
         write_results(results, args.output_dir)
-    report = write_report(results, Path(args.output_dir) / "report.html", configuration=asdict(args))
+    report = write_report(
+        results,
+        Path(args.output_dir) / "report.html",
+        predictions=read_predictions(args.output_dir, results["labels"]),
+        configuration=asdict(args),
+    )
     print_results(results)
     if protocol is not None:
         print(beside_published(protocol, results))

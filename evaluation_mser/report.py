@@ -29,7 +29,7 @@ from evaluation_mser.plots import (
     score_keys,
 )
 from evaluation_mser.predictions import Predictions
-from evaluation_mser.report_findings import cautions, first_gaps, group_tables, speaker_ranges
+from evaluation_mser.report_findings import cautions, first_gaps, group_tables, published_table, speaker_ranges
 from evaluation_mser.worst_errors import worst_errors
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
@@ -100,12 +100,14 @@ def write_report(
     columns = dict(results["corpora"])
     if "pooled" in results:
         columns["all corpora"] = results["pooled"]
+    headline = results.get("pooled") or next(iter(results["corpora"].values()))
     template = page_environment().get_template("report.html.j2")
     page = template.render(
         results=results,
         title=title,
         introduction=introduction,
-        headline=results.get("pooled") or next(iter(results["corpora"].values())),
+        headline=headline,
+        published=published_table(results, headline),
         columns=columns,
         matrices=_matrices(columns, results["labels"]),
         cautions=cautions(results),

@@ -4,6 +4,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from evaluation_mser.protocols import find_protocol
+from evaluation_mser.protocols.comparison import COLUMNS, MEASURED, comparison
+
 
 # More than these would push the model and its figures off the first screen.
 _FIRST_GAPS = 3
@@ -93,3 +96,41 @@ def speaker_ranges(columns: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for corpus, figures in columns.items():
         if "speaker" in (figures.get("groups") or {}):
             yield corpus, figures["groups"]["speaker"]
+
+
+def published_table(results: Results, figures: Mapping[str, Any]) -> dict[str, Any] | None:
+    """
+    The published numbers of the protocol by which was measured, one's own under them.
+
+    Args:
+        results: of an evaluation.
+        figures: its headline.
+
+    Returns:
+        `title`, `source`, `notes`, the `columns` in which something was published, and `rows` of `name`, `where`,
+        `own` and `cells`, one text a column. None without a protocol.
+    """
+    if "protocol" not in results:
+        return None
+    told = results["protocol"]
+    rows = comparison(find_protocol(told["name"]), figures)
+    columns = [metric for metric in COLUMNS if any(metric in row for row in rows[:-1])] or list(COLUMNS)
+
+    def cell(row: Mapping[str, Any], metric: str) -> str:
+        if metric not in row:
+            return "–"
+        return f"{row[metric]:.3f}" + (f" ± {row[metric + '_std']:.3f}" if f"{metric}_std" in row else "")
+
+    return {
+        **{name: told[name] for name in ("title", "source", "notes")},
+        "columns": [COLUMNS[metric] for metric in columns],
+        "rows": [
+            {
+                "name": row["system"] + (f", {row['group']} only" if row["group"] else ""),
+                "where": row["where"],
+                "own": row["system"] == MEASURED,
+                "cells": [cell(row, metric) for metric in columns],
+            }
+            for row in rows
+        ],
+    }

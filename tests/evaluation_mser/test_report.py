@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from evaluation_mser.metrics import emotion_metrics
 from evaluation_mser.plots import confusion_figure, embedding_figure, inline_svg, loss_keys, score_keys
 from evaluation_mser.predictions import Predictions
+from evaluation_mser.protocols import find_protocol
 from evaluation_mser.protocols.leaks import LeakReport
 from evaluation_mser.report import EmbeddingMap, ExamplePrediction, write_report
 from evaluation_mser.summary import gaps, summary
@@ -193,6 +194,17 @@ def test_a_leak_that_was_allowed_stands_on_the_first_screen(tmp_path):
         screen = first_screen(page.read_text(encoding="utf-8"))
         assert ("Training heard what is tested here" in screen) == said
         assert ("the corpus emodb, 1 of the speakers (40 of 400 clips)" in screen) == said
+
+
+def test_a_protocol_puts_the_published_figures_above_ones_own(tmp_path):
+    protocol = find_protocol("aesdd")
+    results = results_of(biased("nobody", "genders"))
+    told = {"name": protocol.name, "title": protocol.title, "source": protocol.source, "notes": list(protocol.notes)}
+    page = Page(write_report({**results, "protocol": told}, tmp_path / "r.html").read_text(encoding="utf-8"))
+    section = page.text[page.text.index("Beside the published figures") :]
+    # Table I of arXiv 2503.21806: the zero-shot row of AESDD, and ours below it.
+    assert section.index("0.426") < section.index("measured here") < section.index("Who it works for")
+    assert f"{results['corpora']['emodb']['WA']:.3f}" in section[: section.index("Who it works for")]
 
 
 def test_the_worst_errors_can_be_played_and_the_map_names_its_clips(tmp_path):
