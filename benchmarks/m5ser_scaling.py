@@ -5,11 +5,11 @@
     python benchmarks/m5ser_scaling.py --rows 28 --clips_to_translate 28
 
 Speed: the espeak translator on the demonstration's English speech, the same build by one worker on one processor and
-by two on two, in turn. The clips are a few recordings under many ids: every worker measures a voice's neutral rendering
-of a sentence once, which a long build does at its beginning and a short one of ever new sentences would do all the
-time. The clock of a build runs from its first finished clip to its last, so that neither starting processes nor listing
-counts. Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed most, and of all
-together. On a machine that is not idle the figures of speed mean nothing.
+by two on two, in turn. The clips are a few recordings under many ids: every worker measures a voice's neutral
+rendering of a sentence once, which a long build does at its beginning and a short one of ever new sentences would do
+all the time. The clock of a build runs from its first finished clip to its last, so that neither starting processes
+nor listing counts. Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed
+most, and of all together. On a machine that is not idle the figures of speed mean nothing.
 """
 
 import json
