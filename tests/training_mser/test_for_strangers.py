@@ -92,7 +92,7 @@ def told(trained, french, tones, loopback_hub, tmp_path_factory):
 
 
 def clips(tones):
-    return sorted(map(str, tones.glob("0-*.wav")))[:6]
+    return sorted(map(str, tones.rglob("*.wav")))[:6]
 
 
 def test_the_environment_holds_the_libraries_and_nothing_of_this_project(told):
