@@ -139,11 +139,14 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch):
 
 def test_batches_are_padded_under_a_mask(make_tiny):
     _, processor = make_tiny()
+    labels = {"emotion_label": 1, "language_label": 0, "speaker_label": -1}
     items = [
-        {"features": torch.full((3, frames, 32), float(frames)), "emotion": "happy", "emotion_label": 1}
-        for frames in (5, 9)
+        {"features": torch.full((3, frames, 32), float(frames)), "emotion": "happy", **labels} for frames in (5, 9)
     ]
     batch = EmotionCollator(processor, encoded=True)(items)
+    assert {name: batch[f"{name}s"].tolist() for name in labels} == {
+        name: [value] * 2 for name, value in labels.items()
+    }
     assert batch["encoder_states"].shape == (2, 3, 9, 32)
     assert batch["encoder_mask"].sum(1).tolist() == [5, 9]
     assert batch["encoder_states"][0, :, 5:].abs().sum() == 0
