@@ -30,8 +30,10 @@ def weighted_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -
         layer_weights: `(num_layers,)`.
     """
     weights = layer_weights.softmax(0)
-    # A weighted sum as a matrix product reads each layer once and makes no copy of the stack.
-    return torch.einsum("l,bltd->btd", weights, encoder_states.to(weights.dtype))
+    states = encoder_states.to(weights.dtype)
+    # As a matrix product the sum reads each layer once. One a clip, for a single one would first copy the whole stack.
+    mixed = torch.bmm(weights.expand(len(states), 1, -1), states.flatten(2))
+    return mixed.view(len(states), *states.shape[2:])
 
 
 __all__ = ["used_layers", "weighted_layers"]
