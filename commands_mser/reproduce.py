@@ -27,7 +27,8 @@ class ReproduceArguments:
         metadata={
             "positional": True,
             "metavar": "WHAT",
-            "help": "table1a, table1b, table2, figure1, figure2, figure4, lowresource-table2, lowresource-figure3",
+            "help": "table1a, table1b, table2, peers, figure1, figure2, figure4, lowresource-table2, "
+            "lowresource-figure3",
         }
     )
     recipe: str = field(
@@ -37,6 +38,8 @@ class ReproduceArguments:
     test: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of what is measured on"})
     labels: str = field(default="seven", metadata={"help": "label set: four, seven, or words separated by commas"})
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "every system is trained with each"})
+    systems: list[str] = field(default_factory=list, metadata={"help": "of peers; by default all"})
+    budget: int = field(default=3200, metadata={"help": "clips drawn in the training of each system of peers"})
     settings: list[str] = field(
         default_factory=list,
         metadata={"help": "KEY=VALUE over every recipe, for example num_train_epochs=1"},
@@ -110,6 +113,16 @@ def table1b(args: ReproduceArguments) -> int:
         system = table1.system_for(trained.training)
         models = replace(trained, tests={}).train([system], args.seeds)[system.name]
     print(table1.table1b(models, tests, args.folder, args.allow_leak, args.device))
+    return 0
+
+
+def peers(args: ReproduceArguments) -> int:
+    """MSER, the two neighbouring methods and combinations of their parts, each with the same budget."""
+    from reproduction_mser.peers import PeerExperiment
+
+    if args.budget < 1:
+        raise ValueError(f"budget is {args.budget}; give how many clips the training of a system draws")
+    print(PeerExperiment(experiment(args), partial(peer_recipe, args), args.budget, args.seeds).write(args.systems))
     return 0
 
 
@@ -215,6 +228,7 @@ WHAT: dict[str, Callable[[ReproduceArguments], int]] = {
     "table1a": table1a,
     "table1b": table1b,
     "table2": table2,
+    "peers": peers,
     "figure1": figure1,
     "figure2": figure2,
     "figure4": figure4,
@@ -313,6 +327,32 @@ def family_recipe(args: ReproduceArguments, labels: str | None = None) -> Callab
         weight = (training.objective_section.get("margin_contrast") or {}).get("weight", 0)
         if step.contrast and weight == 0:
             raise ValueError(f"{recipe}: contrast_weight is 0, so there is no contrast to compare with; give a weight")
+        return model, data, training
+
+    return settings
+
+
+def peer_recipe(args: ReproduceArguments, held_out: float) -> Callable[..., Any]:
+    """Settings for a step of `peers`: a recipe of the family for as many steps as the budget has batches.
+
+    Args:
+        args: with the family and the budget.
+        held_out: share of the speakers that are not trained on; 0 for none.
+    """
+    flags = [flag for setting in args.settings for flag in as_flag(setting)]
+    if args.cache_dir is not None:
+        flags += ["--cache_dir", args.cache_dir]
+
+    def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Any:
+        recipe = find_recipe(f"{args.recipe}/{step.recipe}.yaml")
+        words = [str(recipe), "--labels", args.labels, "--seed", str(seed), "--output_dir", str(folder), *step.flags]
+        words += ["--validation_fraction", str(held_out)] + (["--init_from", str(earlier)] if earlier else [])
+        parser = MSERArgumentParser(train_command.ARGUMENTS, prog="run-mser reproduce")
+        _, model, data, training = parser.parse_args_into_dataclasses([*words, *flags])
+        # Batches of speakers show each clip twice, as it is and changed.
+        shown = 2 if training.balance == "speaker" and data.views > 1 else 1
+        clips = training.train_batch_size // shown
+        training.max_steps = max(1, round(args.budget * step.share / clips))
         return model, data, training
 
     return settings

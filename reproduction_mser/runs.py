@@ -3,6 +3,7 @@
 
 import gc
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,19 +16,21 @@ from evaluation_mser.predictions import Predictions
 from evaluation_mser.protocols import LeakReport, check_leak
 from processing_mser import LabelSet
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from training_mser.checkpoints import last_checkpoint
 from training_mser.clips import Clip
 from training_mser.run_record import RESULTS, describe_run
 from training_mser.stages import train
 
 from .measuring import SpeechUnderTest, indexed, measured, read_json, write_json
-from .systems import Step, System, steps_of
+from .systems import System, TrainingStep, steps_of
 
 
 TRAINED = "trained.json"
+COST = "cost.json"
 Row = Mapping[str, Any]
 Settings = tuple[ModelArguments, DataArguments, MSERTrainingArguments]
 # Step, seed, the folder of the run, the folder that it goes on from.
-Recipe = Callable[[Step, int, Path, Path | None], Settings]
+Recipe = Callable[[Any, int, Path, Path | None], Settings]
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,15 @@ class Run:
         folder: of the model.
         predictions: over all tested clips.
         training: what `train_results.json` of each of its steps holds, the last step's last.
+        cpu_seconds: of processor time of all steps, features that were not yet cached included; None where a step was
+            cut off and went on.
     """
 
     seed: int
     folder: Path
     predictions: Predictions
     training: tuple[Mapping[str, Any], ...]
+    cpu_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,10 @@ class Experiment:
         self.train(systems, seeds)
         return {system.name: [self._finished(system.last, seed) for seed in seeds] for system in systems}
 
-    def _folder(self, step: Step, seed: int) -> Path:
+    def _folder(self, step: TrainingStep, seed: int) -> Path:
         return self.folder / f"seed{seed}" / step.name
 
-    def _settings(self, step: Step, seed: int) -> Settings:
+    def _settings(self, step: TrainingStep, seed: int) -> Settings:
         earlier = None if step.after is None else self._folder(step.after, seed)
         return self.recipe(step, seed, self._folder(step, seed), earlier)
 
@@ -123,12 +129,12 @@ class Experiment:
     def _training_clips(self) -> list[Clip]:
         return indexed(self.training, self.labels)
 
-    def _description(self, step: Step, seed: int) -> dict[str, Any]:
+    def _description(self, step: TrainingStep, seed: int) -> dict[str, Any]:
         settings = self._settings(step, seed)
         earlier = None if step.after is None else self._description(step.after, seed)
         return describe_run(*settings, self._training_clips, num_processes=1) | {"after": earlier}
 
-    def _train(self, step: Step, seed: int) -> None:
+    def _train(self, step: TrainingStep, seed: int) -> None:
         folder = self._folder(step, seed)
         description, found = self._description(step, seed), read_json(folder / TRAINED)
         if found == description and (folder / RESULTS).is_file():
@@ -138,11 +144,13 @@ class Experiment:
                 f"{folder} goes on from an earlier step that was trained otherwise; delete it, or give another "
                 "--output_dir"
             )
+        unbroken, start = last_checkpoint(folder) is None, time.process_time()
         train(self.training, *self._settings(step, seed))
+        write_json(folder / COST, {"cpu_seconds": time.process_time() - start if unbroken else None})
         _release()
         write_json(folder / TRAINED, description)
 
-    def _predict(self, step: Step, seed: int) -> Predictions:
+    def _predict(self, step: TrainingStep, seed: int) -> Predictions:
         folder = self._folder(step, seed)
         return measured(folder, self._tests, folder / "test", self.device)
 
@@ -150,10 +158,12 @@ class Experiment:
     def _tests(self) -> SpeechUnderTest:
         return SpeechUnderTest(self.tests, self.labels)
 
-    def _finished(self, step: Step, seed: int) -> Run:
+    def _finished(self, step: TrainingStep, seed: int) -> Run:
         results = [json.loads((self._folder(one, seed) / RESULTS).read_text(encoding="utf-8")) for one in step.chain]
-        folder = self._folder(step, seed)
-        return Run(seed, folder, self._predict(step, seed), tuple(results))
+        costs = [(read_json(self._folder(one, seed) / COST) or {}).get("cpu_seconds") for one in step.chain]
+        known = [cost for cost in costs if cost is not None]
+        cpu_seconds = sum(known) if len(known) == len(costs) else None
+        return Run(seed, self._folder(step, seed), self._predict(step, seed), tuple(results), cpu_seconds)
 
 
 def _release() -> None:

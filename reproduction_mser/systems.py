@@ -1,17 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """The six systems of the paper's ablation (arXiv:2503.21806, Table II) as steps of training."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 
 @dataclass(frozen=True)
-class Step:
-    """One training: its data, whether the contrast takes part, and the step whose model it goes on from.
+class TrainingStep(ABC):
+    """One training, and the step whose model it goes on from.
 
     Two systems that begin alike have equal first steps, which are then trained once.
     """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """By its content, for folders."""
+
+    @property
+    @abstractmethod
+    def after(self) -> "TrainingStep | None":
+        """The step before."""
+
+    @property
+    def chain(self) -> "tuple[TrainingStep, ...]":
+        """The steps that lead here, this one last."""
+        return (self,) if self.after is None else (*self.after.chain, self)
+
+
+@dataclass(frozen=True)
+class Step(TrainingStep):
+    """A training of the ablation: its data, and whether the contrast takes part."""
 
     stage: Literal["1", "2", "joint"]
     contrast: bool
@@ -19,14 +40,9 @@ class Step:
 
     @property
     def name(self) -> str:
-        """By its content, for folders: `joint`, `stage1-contrast_stage2-contrast`."""
+        """`joint`, `stage1-contrast_stage2-contrast`."""
         own = ("joint" if self.stage == "joint" else f"stage{self.stage}") + ("-contrast" if self.contrast else "")
         return own if self.after is None else f"{self.after.name}_{own}"
-
-    @property
-    def chain(self) -> "tuple[Step, ...]":
-        """The steps that lead here, this one last."""
-        return (self,) if self.after is None else (*self.after.chain, self)
 
 
 @dataclass(frozen=True)
@@ -40,7 +56,7 @@ class System:
     """
 
     name: str
-    last: Step
+    last: TrainingStep
     data: str
 
 
@@ -48,7 +64,7 @@ class System:
 class Effect:
     """What one choice does: a system with it against the system that is the same but for it."""
 
-    choice: Literal["contrast", "second stage", "languages"]
+    choice: str
     without: str
     having: str
 
@@ -75,6 +91,6 @@ EFFECTS = (
 )
 
 
-def steps_of(systems: Iterable[System]) -> list[Step]:
+def steps_of(systems: Iterable[System]) -> list[TrainingStep]:
     """Every step of the systems once, each after the one that it goes on from."""
     return list(dict.fromkeys(step for system in systems for step in system.last.chain))

@@ -47,6 +47,7 @@ class Line:
         figures: by metric; what was not published is missing.
         place: paper and table of what is published.
         leak: what training and test share, where a leak was allowed.
+        further: what else a table says of its lines, by the head of its column.
     """
 
     system: str
@@ -59,6 +60,7 @@ class Line:
     figures: Mapping[str, Figure]
     place: str = ""
     leak: str = ""
+    further: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ class Table:
     notes: Sequence[str] = ()
     configuration: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def further(self) -> list[str]:
+        """The columns of `Line.further`, in the order in which the lines bring them."""
+        return list(dict.fromkeys(name for line in self.lines for name in line.further))
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return asdict(self)
@@ -110,13 +117,25 @@ def measured_line(
     tested_on: str,
     metrics: Sequence[str] = METRICS,
     leak: str = "",
+    further: Mapping[str, str] | None = None,
 ) -> Line:
     """A line of ours from the predictions of each seed."""
     figures = {}
     for metric, found in over_seeds(runs, metrics).items():
         low, high = found["interval"] or (None, None)
         figures[metric] = Figure(found["mean"], found["std"], low, high)
-    return Line(system, OURS, backbones, trained_on, tested_on, len(runs[0].labels), len(runs), figures, leak=leak)
+    return Line(
+        system,
+        OURS,
+        backbones,
+        trained_on,
+        tested_on,
+        len(runs[0].labels),
+        len(runs),
+        figures,
+        leak=leak,
+        further=further or {},
+    )
 
 
 def published_line(
@@ -126,10 +145,11 @@ def published_line(
     trained_on: str,
     by: str = PAPER,
     backbones: str = BACKBONES,
+    paper: str = MSER,
 ) -> Line:
     """A line that the paper prints: its own, or one that it cites."""
     figures = {number.metric: Figure(number.value, number.std) for number in numbers}
-    place = f"{MSER}, {numbers[0].where}"
+    place = f"{paper}, {numbers[0].where}"
     return Line(numbers[0].system, by, backbones, trained_on, tested_on, classes, None, figures, place)
 
 

@@ -12,12 +12,17 @@ from training_mser.run_record import RESULTS
 
 
 def told_backbones(folder: Path) -> str:
-    """The encoder with what is heard of it, and the language model, of a trained model's folder."""
+    """The encoder with what is heard of it, and what answers, of a trained model's folder."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     parts = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["parameters"]
-    layers = config["encoder_layers"]
-    heard = f"layers {layers}" if isinstance(layers, str) else f"layer {', '.join(map(str, layers))}"
     encoder = _part(config["audio_backbone"], "encoder", parts["audio_tower"])
+    if "encoder_layers" in config:
+        layers = config["encoder_layers"]
+        heard = f"layers {layers}" if isinstance(layers, str) else f"layer {', '.join(map(str, layers))}"
+    else:
+        heard = f"{config['max_seconds']:g} s"
+    if "language_model" not in parts:
+        return f"{encoder}, {heard}; classifier"
     return f"{encoder}, {heard}; {_part(config['text_backbone'], 'LLaMA', parts['language_model'])}"
 
 
@@ -25,7 +30,9 @@ def _part(backbone: str | None, kind: str, counts: Mapping[str, int]) -> str:
     millions = f"{counts['parameters'] / 1e6:.1f} M"
     if backbone is None:
         return f"{kind} of {millions} from scratch"
-    return f"{Path(backbone).name} ({millions}{'' if counts['trained'] else ', frozen'})"
+    trained = counts["trained"]
+    part = "" if trained == counts["parameters"] else f", {trained / 1e6:.1f} M trained" if trained else ", frozen"
+    return f"{Path(backbone).name} ({millions}{part})"
 
 
 def told_training(results: Sequence[Mapping[str, Any]]) -> str:

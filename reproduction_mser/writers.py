@@ -32,7 +32,7 @@ def write_table(table: Table, folder: Path, name: str) -> str:
 def markdown(table: Table) -> str:
     """The lines, the differences and the notes."""
     parts = [f"# {table.title}", "", "In per cent: mean ± standard deviation over runs [95 % interval].", ""]
-    parts += _pipes(_header(table), [_cells(line, table.metrics) for line in table.lines], len(_WORDS))
+    parts += _pipes(_header(table), _rows(table), len(_WORDS))
     if table.differences:
         parts += ["", "In percentage points, with the choice less without it, on the same clips:", ""]
         parts += _pipes(_COMPARED, [_compared(one) for one in table.differences], 4)
@@ -42,7 +42,7 @@ def markdown(table: Table) -> str:
 
 def latex(table: Table) -> str:
     """Two `tabular`s and the notes as an `itemize`; they need no package."""
-    parts = [f"% {table.title}", *_tabular(_header(table), [_cells(line, table.metrics) for line in table.lines])]
+    parts = [f"% {table.title}", *_tabular(_header(table), _rows(table))]
     if table.differences:
         parts += ["", *_tabular(_COMPARED, [_compared(one) for one in table.differences])]
     if table.notes:
@@ -55,11 +55,14 @@ def comma_separated(table: Table) -> str:
     parts = ("mean", "std", "low", "high")
     file = io.StringIO()
     writer = csv.writer(file)
-    writer.writerow([*_WORDS, "place", "leak", *(f"{metric}_{part}" for metric in table.metrics for part in parts)])
+    writer.writerow(
+        [*_WORDS, "place", "leak", *table.further, *(f"{metric}_{part}" for metric in table.metrics for part in parts)]
+    )
     for line in table.lines:
         figures = [line.figures.get(metric) for metric in table.metrics]
         numbers = [None if figure is None else getattr(figure, part) for figure in figures for part in parts]
-        writer.writerow([*_words(line), line.place, line.leak, *(_plain(number) for number in numbers)])
+        told = [line.further.get(name, "") for name in table.further]
+        writer.writerow([*_words(line), line.place, line.leak, *told, *(_plain(number) for number in numbers)])
     return file.getvalue()
 
 
@@ -69,7 +72,11 @@ def as_json(table: Table) -> str:
 
 
 def _header(table: Table) -> list[str]:
-    return [*_WORDS, *table.metrics]
+    return [*_WORDS, *table.further, *table.metrics]
+
+
+def _rows(table: Table) -> list[list[str]]:
+    return [_cells(line, table.further, table.metrics) for line in table.lines]
 
 
 def _words(line: Line) -> list[str]:
@@ -77,10 +84,11 @@ def _words(line: Line) -> list[str]:
     return [line.system, line.by, line.backbones, line.trained_on, line.tested_on, str(line.classes), runs]
 
 
-def _cells(line: Line, metrics: Sequence[str]) -> list[str]:
+def _cells(line: Line, further: Sequence[str], metrics: Sequence[str]) -> list[str]:
     words = _words(line)
     if line.leak:
         words[0] += " (LEAK)"
+    words += [line.further.get(name, "–") for name in further]
     return [*words, *(_figure(line.figures.get(metric)) for metric in metrics)]
 
 
