@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test test-all quality style clean
+.PHONY: help demo test test-all quality style bench clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -30,6 +30,9 @@ quality: $(VENV)/.dev  ## Lint, formatting, types
 style: $(VENV)/.dev  ## Rewrite the files as `quality` wants them
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.demo  ## Speed and memory beside other models: half an hour on two idle cores
+	$(BIN)/run-mser bench --output_dir runs/bench $(BENCH)
 
 clean:  ## Remove what was built, .venv and runs/ excepted
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -27,6 +27,7 @@ COMMANDS = {
     "protocols": ("commands_mser.protocols", "list the papers' tests, or show one with its published numbers"),
     "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
     "baselines": ("commands_mser.baselines", "a trained model in one table with what it has to beat"),
+    "bench": ("commands_mser.bench", "measure speed and memory beside other models and the naive path"),
     "robustness": ("commands_mser.robustness", "measure a model under noise, coding and other disturbances"),
     "push": ("commands_mser.push", "publish a trained model on the Hugging Face Hub"),
     "space": ("commands_mser.space", "serve a page to try a model on in the browser"),

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How near recognition comes to what the machine can multiply, and what reading adds to it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import soundfile
+import torch
+
+from evaluation_mser.recognition import recognise
+from processing_mser import load_audio
+
+from .flops import recognition_flops, weight_shapes
+from .rounds import Comparison, alternate
+from .sizes import WORDS, BenchmarkSizes
+from .systems import OwnModel, noise
+
+
+FILE_RATE = 48_000
+
+
+@torch.inference_mode()
+def limit(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
+    """Tensors in to scores out, in operations a second, beside matrix products of the same shapes alone."""
+    words = own.candidates(7)
+    seconds, batch_size = sizes.target_seconds, sizes.batch_size
+    inputs = own.inputs(seconds, batch_size)
+    shapes = weight_shapes(own, seconds, batch_size, words)
+    matrices = [
+        (torch.randn(shape.rows, shape.inner), torch.randn(shape.columns, shape.inner), shape.count)
+        for shape in shapes
+    ]
+
+    def multiply() -> None:
+        for rows, weight, count in matrices:
+            for _ in range(count):
+                torch.nn.functional.linear(rows, weight)
+
+    taken = alternate(
+        {
+            "recognition": lambda: own.model.score_emotions(**inputs, candidate_ids=words),
+            "products": multiply,
+        },
+        2 * sizes.rounds,
+        "Limit",
+    )
+    flops = recognition_flops(own, seconds, words)
+    multiplied = sum(shape.flops for shape in shapes)
+    yield Comparison(
+        f"share of the limit, {seconds:g} s, batch {batch_size}",
+        [batch_size * flops.total / taken_ / 1e9 for taken_ in taken["recognition"]],
+        [multiplied / taken_ / 1e9 for taken_ in taken["products"]],
+        "GFLOP/s",
+        "share",
+        ">= 0.55",
+        {
+            "gflop_a_clip": {
+                "encoder": flops.encoder / 1e9,
+                "qformer": flops.qformer / 1e9,
+                "language_model": flops.language_model / 1e9,
+            }
+        },
+    )
+    yield from _reading(sizes, own)
+
+
+def _reading(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
+    """What of recognition from files goes into reading and resampling, and into the log-mel spectrogram."""
+    count = sizes.batch_size
+    with TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{number}.wav" for number in range(count)]
+        for file, waveform in zip(files, noise(sizes.target_seconds, count, sampling_rate=FILE_RATE), strict=True):
+            soundfile.write(file, waveform, FILE_RATE)
+        waveforms = [load_audio(file) for file in files]
+
+        def whole() -> None:
+            assert all(answer.error is None for answer in recognise(own.model, own.processor, files, WORDS[:7]))
+
+        taken = alternate(
+            {
+                "reading": lambda: [load_audio(file) for file in files],
+                "features": lambda: own.processor.extract_features(waveforms),
+                "whole": whole,
+            },
+            sizes.rounds,
+            "Reading",
+        )
+    parts = {name: [1e3 * seconds / count for seconds in each] for name, each in taken.items()}
+    where = f"of recognition from {FILE_RATE // 1000} kHz files"
+    yield Comparison(f"reading and resampling, {where}", parts["reading"], parts["whole"], "ms a clip", "share")
+    yield Comparison(f"log-mel spectrogram, {where}", parts["features"], parts["whole"], "ms a clip", "share")
+
+
+__all__ = ["limit"]

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peak memory of one answer, each system in a process of its own.
+
+    python -m benchmarking_mser.memory NAME full|quick
+
+prints the peak of resident memory (`VmHWM`), and what the process held before the answer, in MB.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from .peers import granite_speech, qwen2_audio
+from .rounds import Comparison
+from .sizes import FULL, QUICK, BenchmarkSizes
+from .systems import System, naive_system, own_system
+
+
+SYSTEMS: dict[str, Callable[[BenchmarkSizes], System]] = {
+    "MSER": own_system,
+    "naive": naive_system,
+    "Qwen2-Audio": qwen2_audio,
+    "Granite Speech": granite_speech,
+}
+STATUS = Path("/proc/self/status")
+
+
+def resident_megabytes(line: str) -> float:
+    """`VmHWM` (the peak) or `VmRSS` (now) of this process. Unlike `ru_maxrss` neither is taken over from a parent."""
+    for found in STATUS.read_text(encoding="ascii").splitlines():
+        if found.startswith(f"{line}:"):
+            return int(found.split()[1]) / 1024
+    raise OSError(f"{STATUS}: no {line}; peak memory can be measured on Linux alone")
+
+
+def memory(sizes: BenchmarkSizes) -> Iterator[Comparison]:
+    """The whole process's peak at the target's length and batch, MSER's beside each other system's."""
+    if not STATUS.is_file():
+        return
+    peaks = {name: _in_a_fresh_process(name, sizes) for name in SYSTEMS}
+    for name in list(SYSTEMS)[1:]:
+        ours, other = peaks["MSER"], peaks[name]
+        place = f"{sizes.target_seconds:g} s, batch {sizes.batch_size}"
+        yield Comparison(f"peak memory, {name}, {place}", [ours["peak"]], [other["peak"]], "MB", "less")
+        yield Comparison(
+            f"memory above weights and libraries, {name}, {place}",
+            [ours["peak"] - ours["before"]],
+            [other["peak"] - other["before"]],
+            "MB",
+            "less",
+        )
+
+
+def _in_a_fresh_process(name: str, sizes: BenchmarkSizes) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarking_mser.memory", name, "quick" if sizes is QUICK else "full"]
+    # The child finds this package wherever the parent found it.
+    path = [str(Path(__file__).resolve().parents[1]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise OSError(f"{' '.join(command)} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@torch.inference_mode()
+def main(name: str, size: str) -> None:
+    sizes = {"full": FULL, "quick": QUICK}[size]
+    system = SYSTEMS[name](sizes)
+    inputs = system.inputs(sizes.target_seconds, sizes.batch_size)
+    before = resident_megabytes("VmRSS")
+    system.answer(inputs)
+    print(json.dumps({"peak": resident_megabytes("VmHWM"), "before": before}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All candidate words from one prefix beside one pass for each word, and what a word costs in tokens."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from .flops import recognition_flops
+from .rounds import Comparison, alternate
+from .sizes import BenchmarkSizes
+from .systems import Inputs, OwnModel
+
+
+FEW, MANY = 4, 50
+
+
+@torch.inference_mode()
+def one_pass_per_word(own: OwnModel, inputs: Inputs, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
+    """
+    What `score_emotions` gives, `(batch_size, num_words)`, with the language model run over the whole input for each
+    word; the audio is heard once all the same.
+    """
+    model = own.model
+    audio = model.get_audio_features(inputs["input_features"], inputs["input_features_mask"]).pooler_output
+    prefix = model.merge_audio(inputs["input_ids"], audio)
+    embed = model.get_input_embeddings()
+    scores = []
+    for ids in candidates:
+        word = torch.tensor(ids).expand(len(prefix), -1)
+        embeds = torch.cat([prefix, embed(word[:, :-1])], dim=1)
+        logits = model.language_model(inputs_embeds=embeds, logits_to_keep=len(ids)).logits
+        scores.append(logits.float().log_softmax(-1).gather(-1, word[..., None])[..., 0].sum(-1))
+    return torch.stack(scores, dim=1)
+
+
+@torch.inference_mode()
+def word_scoring(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
+    """The one pass beside many; then 50 words beside 4, and an added token beside one of the prefix."""
+    model, batch_size = own.model, sizes.batch_size
+    inputs = own.inputs(sizes.target_seconds, batch_size)
+    for count in sizes.word_counts:
+        words = own.candidates(count)
+        taken = alternate(
+            {
+                "ours": lambda words=words: model.score_emotions(**inputs, candidate_ids=words),
+                "other": lambda words=words: one_pass_per_word(own, inputs, words),
+            },
+            sizes.slow_rounds,
+            f"{count} words",
+        )
+        yield Comparison(f"words, one pass each, {count} words", taken["ours"], taken["other"], "s a batch", "less")
+    yield from _slope(sizes, own, inputs)
+
+
+def _slope(sizes: BenchmarkSizes, own: OwnModel, inputs: Inputs) -> Iterator[Comparison]:
+    model, batch_size = own.model, sizes.batch_size
+    few, many = own.candidates(FEW), own.candidates(MANY)
+    audio = model.get_audio_features(inputs["input_features"], inputs["input_features_mask"]).pooler_output
+    prefix = model.merge_audio(inputs["input_ids"], audio)
+    taken = alternate(
+        {
+            "few": lambda: model.score_emotions(**inputs, candidate_ids=few),
+            "many": lambda: model.score_emotions(**inputs, candidate_ids=many),
+            "prefix": lambda: model.language_model(inputs_embeds=prefix, logits_to_keep=1, use_cache=False),
+        },
+        sizes.rounds,
+        f"{FEW} and {MANY} words",
+    )
+    tokens = {count: sum(len(ids) - 1 for ids in own.candidates(count)) for count in (FEW, MANY)}
+    flops = {count: recognition_flops(own, sizes.target_seconds, own.candidates(count)).total for count in tokens}
+    facts = {
+        "prefix_tokens": prefix.shape[1],
+        "word_tokens": tokens,
+        "ratio_of_flops": flops[MANY] / flops[FEW],
+        "ratio_of_language_model_tokens": (prefix.shape[1] + tokens[MANY]) / (prefix.shape[1] + tokens[FEW]),
+    }
+    yield Comparison(f"words, {MANY} beside {FEW}", taken["few"], taken["many"], "s a batch", "less", "<= 1.5", facts)
+    added = (tokens[MANY] - tokens[FEW]) * batch_size
+    yield Comparison(
+        "words, an added token beside one of the prefix",
+        [1e3 * max(many - few, 1e-9) / added for few, many in zip(taken["few"], taken["many"], strict=True)],
+        [1e3 * seconds / (prefix.shape[1] * batch_size) for seconds in taken["prefix"]],
+        "ms a token",
+        "less",
+        facts=facts,
+    )
+
+
+__all__ = ["one_pass_per_word", "word_scoring"]
