@@ -19,6 +19,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "demo": ("commands_mser.demo", "build synthetic speech, train two stages, evaluate on unseen languages, predict"),
     "train": ("commands_mser.train", "train a model from a recipe"),
+    "plan": ("commands_mser.plan", "tell what a training will take in memory and time"),
     "evaluate": ("commands_mser.evaluate", "measure a model on labelled corpora"),
     "compare": ("commands_mser.compare", "whether one system is better than another on the same clips"),
     "reproduce": ("commands_mser.reproduce", "run a table or figure of the papers, with their numbers beside ours"),

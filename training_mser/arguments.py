@@ -15,7 +15,7 @@ _CLASSIFIERS = ("whisper_classifier", "wav2vec2_classifier")
 MODEL_TYPES_OF = {
     **dict.fromkeys(("text_backbone", "text_backbone_revision", "text_config", "freeze_text"), ("mser",)),
     **dict.fromkeys(("qformer_backbone", "qformer_config", "num_query_tokens", "freeze_audio"), ("mser",)),
-    **dict.fromkeys(("lora", "prompt_version", "pad_to"), ("mser",)),
+    **dict.fromkeys(("lora", "prompt_version", "pad_to", "backbone_dtype"), ("mser",)),
     "encoder_layers": ("mser", "wav2vec2_classifier"),
     **dict.fromkeys(("head_size", "head_dropout"), _CLASSIFIERS),
     **dict.fromkeys(("trained_layers", "max_seconds"), ("whisper_classifier",)),
@@ -59,6 +59,12 @@ class ModelArguments:
     )
     freeze_audio: bool = field(default=True, metadata={"help": "Keep the encoder as it is."})
     freeze_text: bool = field(default=True, metadata={"help": "Keep the language model as it is."})
+    backbone_dtype: Literal["auto", "float32", "bfloat16"] = field(
+        default="auto",
+        metadata={
+            "help": "Weights of the frozen parts; auto is bfloat16 on a GPU that has it, and float32 elsewhere."
+        },
+    )
     lora: bool = field(
         default=False, metadata={"help": "Train low-rank adapters of the frozen language model (the extra lora)."}
     )
@@ -149,6 +155,13 @@ class DataArguments:
         default=False,
         metadata={"help": "Keep clips whose emotion is not of the label set or not known; they count in no emotion."},
     )
+    labelled_languages: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Languages whose emotions are used, such as en; the clips of all others are kept without theirs. "
+            "By default every language's are used."
+        },
+    )
     cache_dir: str = field(
         default="~/.cache/mser-llm", metadata={"help": "Where features are kept, so that each clip is encoded once."}
     )
@@ -188,10 +201,11 @@ class MSERTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Learning rate of what objectives train of their own; without, that of the model."},
     )
-    balance: Literal["none", "emotion", "emotion_language", "speaker"] = field(
+    balance: Literal["none", "emotion", "emotion_language", "speaker", "source"] = field(
         default="emotion_language",
         metadata={
-            "help": "Batches with equal counts of emotions, of emotions and, within them, languages, or of speakers."
+            "help": "Batches with equal counts of emotions, of emotions and, within them, languages, or of speakers; "
+            "or batches that are all of clips with a known emotion or all of clips without, drawn at random (source)."
         },
     )
     speakers_per_batch: int = field(default=16, metadata={"help": "Speakers of a batch that is balanced by speaker."})
@@ -242,6 +256,11 @@ class MSERTrainingArguments(TrainingArguments):
         super().__post_init__()
         check_objectives(self.objective_section)
         if self.average_from is not None:
+            if "byol" in self.objective_section:
+                raise ObjectiveError(
+                    "average_from and the objective byol are both given, and byol's target is an average of weights "
+                    "already, which is the model; leave out one"
+                )
             if not 0 <= self.average_from < 1:
                 raise ValueError(f"average_from is {self.average_from}; give a part of training, from 0 to below 1")
             # The mean over the steps takes the place of the one step that the validation split likes best.

@@ -27,6 +27,17 @@ def build_classifier(
     Raises:
         BackboneError: the encoder cannot be had in full.
     """
+    settings = classifier_settings(arguments)
+    network, _ = model_classes(arguments.model_type)
+    revision = arguments.audio_backbone_revision
+    model = network.from_backbone(audio_backbone, words, audio_revision=revision, **settings)
+    extractor = AutoFeatureExtractor.from_pretrained(audio_backbone, revision=revision)
+    crop = arguments.max_seconds if arguments.model_type == "whisper_classifier" else None
+    return model, EmotionClassifierProcessor(extractor, words, crop)
+
+
+def classifier_settings(arguments: ModelArguments) -> dict[str, Any]:
+    """What a recipe's model section says of a classifier, as fields of its configuration."""
     settings: dict[str, Any] = {"head_size": arguments.head_size, "head_dropout": arguments.head_dropout}
     if arguments.model_type == "whisper_classifier":
         settings |= {"trained_layers": arguments.trained_layers, "max_seconds": arguments.max_seconds}
@@ -36,12 +47,7 @@ def build_classifier(
             "pooling": arguments.pooling,
             "embedding_size": arguments.embedding_size,
         }
-    network, _ = model_classes(arguments.model_type)
-    revision = arguments.audio_backbone_revision
-    model = network.from_backbone(audio_backbone, words, audio_revision=revision, **settings)
-    extractor = AutoFeatureExtractor.from_pretrained(audio_backbone, revision=revision)
-    crop = arguments.max_seconds if arguments.model_type == "whisper_classifier" else None
-    return model, EmotionClassifierProcessor(extractor, words, crop)
+    return settings
 
 
 def continue_classifier(

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Whi
 
 from evaluation_mser.model_types import model_classes, model_type_of
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
+from modeling_mser.lora_mser import is_lora
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 from .arguments import ModelArguments
@@ -36,9 +37,9 @@ def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase |
         text_config=_sub_config(text_config, arguments.text_backbone, arguments.text_backbone_revision),
         num_query_tokens=arguments.num_query_tokens,
         encoder_layers=arguments.parsed_layers,
-        audio_backbone=_expanded(arguments.audio_backbone),
+        audio_backbone=expanded(arguments.audio_backbone),
         audio_backbone_revision=arguments.audio_backbone_revision,
-        text_backbone=_expanded(arguments.text_backbone),
+        text_backbone=expanded(arguments.text_backbone),
         text_backbone_revision=arguments.text_backbone_revision,
         freeze_audio=arguments.freeze_audio,
         freeze_text=arguments.freeze_text,
@@ -62,7 +63,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         ValueError: a part without a backbone would stay random, or the checkpoint is of another type.
     """
     if arguments.init_from is not None:
-        checkpoint = _expanded(arguments.init_from)
+        checkpoint = expanded(arguments.init_from)
         model, processor = _load(checkpoint, arguments.model_type)
         if arguments.model_type != "mser":
             continue_classifier(model, arguments, checkpoint, words)
@@ -80,7 +81,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
                 f"audio_backbone is not set, and a {arguments.model_type} keeps layers of its encoder as they are; "
                 "name a pretrained one"
             )
-        return build_classifier(arguments, _expanded(arguments.audio_backbone), words)
+        return build_classifier(arguments, expanded(arguments.audio_backbone), words)
     for part in ("audio", "text"):
         if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
             raise ValueError(
@@ -92,12 +93,16 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     config.audio_token_id = processor.audio_token_id
     if config.text_backbone is None:
         config.emotion_words = list(words)
-    model = MSERForEmotionGeneration(config)
-    model.load_backbones()
+    # A language model that is loaded in a moment is not built at random before, at its full size and once more.
+    model = MSERForEmotionGeneration(config, without=() if config.text_backbone is None else ("text",))
+    model.load_backbones(dtype=backbone_dtypes(arguments))
     if arguments.qformer_backbone is not None:
-        model.emotion_qformer = EmotionQFormer.from_bert(_expanded(arguments.qformer_backbone), config)
+        model.emotion_qformer = EmotionQFormer.from_bert(expanded(arguments.qformer_backbone), config)
     if arguments.lora:
         model.add_lora(**arguments.lora_settings)
+        for name, parameter in model.named_parameters():
+            if is_lora(name):  # made in the language model's precision, in which small steps are lost
+                parameter.data = parameter.data.float()
     tokenizer = processor.tokenizer
     model.generation_config.update(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
@@ -105,17 +110,36 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     return model, processor
 
 
+def backbone_dtypes(arguments: ModelArguments, has_bfloat16: bool | None = None) -> dict[str, torch.dtype]:
+    """
+    In which precision the weights of each backbone are kept, as `from_pretrained` takes it: what is trained, in
+    float32; what is frozen, as `backbone_dtype` says.
+
+    Args:
+        arguments: the recipe's model section.
+        has_bfloat16: whether the machine computes in bfloat16 fast; `None` asks this one.
+    """
+    if has_bfloat16 is None:
+        has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    half = arguments.backbone_dtype == "bfloat16" or (arguments.backbone_dtype == "auto" and has_bfloat16)
+    frozen = torch.bfloat16 if half else torch.float32
+    return {
+        "audio_config": frozen if arguments.freeze_audio else torch.float32,
+        "text_config": frozen if arguments.freeze_text else torch.float32,
+    }
+
+
 def build_processor(arguments: ModelArguments) -> MSERProcessor:
     """The processor that a recipe describes: the backbones' own extractor and tokenizer where there are backbones."""
     if arguments.audio_backbone is not None:
         feature_extractor = WhisperFeatureExtractor.from_pretrained(
-            _expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision
+            expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision
         )
     else:
         feature_extractor = WhisperFeatureExtractor(feature_size=(arguments.audio_config or {})["num_mel_bins"])
     if arguments.text_backbone is not None:
         tokenizer = AutoTokenizer.from_pretrained(
-            _expanded(arguments.text_backbone), revision=arguments.text_backbone_revision
+            expanded(arguments.text_backbone), revision=arguments.text_backbone_revision
         )
     else:
         tokenizer = build_tokenizer()
@@ -162,14 +186,14 @@ def _load(checkpoint: str, model_type: str) -> tuple[Any, Any]:
 def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:
     if section:
         return dict(section)
-    return None if backbone is None else AutoConfig.from_pretrained(_expanded(backbone), revision=revision)
+    return None if backbone is None else AutoConfig.from_pretrained(expanded(backbone), revision=revision)
 
 
 @overload
-def _expanded(path_or_id: str) -> str: ...
+def expanded(path_or_id: str) -> str: ...
 @overload
-def _expanded(path_or_id: None) -> None: ...
-def _expanded(path_or_id: str | None) -> str | None:
+def expanded(path_or_id: None) -> None: ...
+def expanded(path_or_id: str | None) -> str | None:
     """With `$VARIABLES` and `~` filled in, so that a recipe can say where backbones lie on any machine."""
     if path_or_id is None:
         return None

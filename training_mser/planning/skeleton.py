@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model that a recipe describes, in shape alone: configurations are read, weights are not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
+
+from evaluation_mser.model_types import model_classes
+from modeling_mser import MSERForEmotionGeneration
+from processing_mser import MSERProcessor
+from training_mser.arguments import ModelArguments
+from training_mser.classifier_building import classifier_settings
+from training_mser.model_building import backbone_dtypes, build_config, expanded
+from training_mser.tokenizer import build_tokenizer
+
+
+class PlanError(ValueError):
+    """A model whose shape cannot be known."""
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """
+    Attributes:
+        model: made of tensors without data, in training mode; used under `mode` alone.
+        mode: the `FakeTensorMode` that it was made in.
+        text_length, label_length: tokens of a training row, and those of them that are labels.
+    """
+
+    model: Any
+    mode: FakeTensorMode
+    text_length: int
+    label_length: int
+
+    @property
+    def frames_per_second(self) -> int:
+        """Of the features that the encoder takes."""
+        return 100 if hasattr(self.model.config.audio_config, "num_mel_bins") else 16000
+
+
+def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16: bool = False) -> Skeleton:
+    """
+    The model in shape, with the parts frozen that the recipe freezes.
+
+    Args:
+        arguments: the recipe's model section.
+        words: of the label set.
+        has_bfloat16: whether it is for a machine that computes in bfloat16 fast.
+
+    Raises:
+        PlanError: a configuration is neither written out in the recipe nor to be had.
+    """
+    mode = FakeTensorMode()
+    try:
+        config = _config(arguments, words)
+    except OSError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise PlanError(
+            f"the shape of the model is not known: {reason}; fetch that configuration, name a folder that holds it, or "
+            "write audio_config and text_config out in the recipe"
+        ) from error
+    text_length, label_length = 0, 1
+    if arguments.model_type == "mser":
+        text_length, label_length = _row_lengths(arguments, config, words)
+        for part, dtype in backbone_dtypes(arguments, has_bfloat16).items():
+            getattr(config, part).dtype = dtype
+    with mode:
+        model = model_classes(arguments.model_type)[0](config)
+        if isinstance(model, MSERForEmotionGeneration):
+            if arguments.init_from is not None:
+                model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
+            if arguments.lora and config.lora is None:
+                model.add_lora(**arguments.lora_settings)
+        model.train()
+    return Skeleton(model, mode, text_length, label_length)
+
+
+def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
+    network, _ = model_classes(arguments.model_type)
+    if arguments.init_from is not None:
+        return network.config_class.from_pretrained(expanded(arguments.init_from))
+    if arguments.model_type == "mser":
+        return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
+    audio = AutoConfig.from_pretrained(expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision)
+    return network.config_class(audio_config=audio, emotion_words=list(words), **classifier_settings(arguments))
+
+
+def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -> tuple[int, int]:
+    """
+    Tokens of a training row and labels among them; by the project's own tokenizer where the language model's is not on
+    this machine, which differs by a token or two.
+    """
+    place = arguments.init_from or arguments.text_backbone
+    tokenizer = None
+    if place is not None:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(expanded(place), local_files_only=True)
+        except (OSError, ValueError):
+            pass
+    extractor = WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
+    processor = MSERProcessor(
+        extractor,
+        tokenizer or build_tokenizer(),
+        num_query_tokens=config.num_query_tokens,
+        prompt_version=arguments.prompt_version,
+    )
+    rows = processor.encode_text(len(words), words)
+    return rows["labels"].shape[1], int((rows["labels"][:, 1:] != -100).any(0).sum())

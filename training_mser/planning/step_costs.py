@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training step of a model without data: its work and its memory, part by part."""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from modeling_mser import MSERForEmotionGeneration
+
+from .step_meter import StepMeter, Work
+
+
+@dataclass(frozen=True)
+class StepShape:
+    """
+    Attributes:
+        batch_size: clips of one process's batch.
+        num_frames: of the features of the longest clip, as the model takes them: spectrogram frames at 100 a second,
+            or samples for an encoder of waveforms.
+        text_length: tokens of `[bos, audio x K, prompt, emotion, eos]`.
+        label_length: those of them that are labels.
+    """
+
+    batch_size: int
+    num_frames: int
+    text_length: int
+    label_length: int
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """
+    What one part of the model costs.
+
+    Attributes:
+        parameters, trained: their numbers.
+        weight_bytes: of parameters and buffers.
+        forward, backward: work of one step. Of a frozen encoder, forward is the work of encoding one batch.
+    """
+
+    name: str
+    parameters: int
+    trained: int
+    weight_bytes: int
+    forward: Work
+    backward: Work
+
+
+@dataclass(frozen=True)
+class StepCosts:
+    """
+    Attributes:
+        parts: the encoder first.
+        encoding_bytes: at the worst, while one batch goes through a frozen encoder, the weights left out.
+        step_bytes: at the worst, while one batch goes forward and backward over kept features, the weights left out
+            and the gradients counted.
+        logits_bytes: the logits at label positions among these, as they are and in float32.
+        encoder_frozen: whether the encoder runs once for each clip, outside the step.
+    """
+
+    parts: tuple[PartCost, ...]
+    encoding_bytes: int
+    step_bytes: int
+    logits_bytes: int
+    encoder_frozen: bool
+
+    @property
+    def trained(self) -> int:
+        """Parameters that have a gradient."""
+        return sum(part.trained for part in self.parts)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(part.weight_bytes for part in self.parts)
+
+
+def step_costs(model: Any, shape: StepShape, bf16: bool = False) -> StepCosts:
+    """
+    Meters a step of a model whose tensors have no data.
+
+    Args:
+        model: MSER or one of the two classifiers, made under the `FakeTensorMode` that is active, in training mode.
+        shape: of the batch.
+        bf16: whether the step runs under bfloat16 autocast.
+    """
+    run = _mser_step if isinstance(model, MSERForEmotionGeneration) else _classifier_step
+    autocast = torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
+    with StepMeter() as meter, autocast:
+        return run(model, shape, meter)
+
+
+def _encode(model: Any, shape: StepShape, meter: StepMeter) -> tuple[torch.Tensor, Work, int]:
+    """Encoder states `(batch_size, num_layers, num_frames, hidden_size)` and what they took."""
+    sizes = (shape.num_frames,)
+    if hasattr(model.config.audio_config, "num_mel_bins"):
+        sizes = (model.config.audio_config.num_mel_bins, shape.num_frames)
+    states, _ = model.encode_audio(torch.zeros(shape.batch_size, *sizes))
+    if model.frozen_encoder() is None:
+        return states, meter.take(), 0
+    worst = meter.peak
+    # From here on as they come out of the cache: float32, and nothing else of the encoder alive.
+    states = torch.zeros(states.shape)
+    meter.peak = meter.live
+    return states, meter.take(), worst
+
+
+def _mser_step(model: MSERForEmotionGeneration, shape: StepShape, meter: StepMeter) -> StepCosts:
+    states, encoding, encoding_bytes = _encode(model, shape, meter)
+    heard = states.detach().requires_grad_(states.requires_grad)
+    meter.take()
+    audio = model.projection(model.emotion_qformer(heard))
+    listening = meter.take()
+    said = audio.detach().requires_grad_()
+    tokens = torch.zeros(shape.batch_size, shape.text_length - audio.shape[1], dtype=torch.long)
+    embeds = torch.cat([said.to(model.dtype), model.get_input_embeddings()(tokens)], dim=1)
+    kept = torch.zeros(shape.label_length, dtype=torch.long)
+    logits = model.language_model(inputs_embeds=embeds, logits_to_keep=kept, use_cache=False).logits
+    targets = torch.zeros(shape.batch_size, shape.label_length, dtype=torch.long)
+    loss = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets)
+    saying = meter.take()
+    logits_bytes = logits.numel() * (logits.element_size() + 4)
+    loss.backward()
+    saying_back = meter.take()
+    audio.backward(said.grad)
+    listening_back = meter.take()
+    encoding_back = Work()
+    if heard.grad is not None:
+        states.backward(heard.grad)
+        encoding_back = meter.take()
+    return StepCosts(
+        (
+            _part("encoder", [model.audio_tower], encoding, encoding_back),
+            _part("Q-Former", [model.emotion_qformer, model.projection], listening, listening_back),
+            _part("language model", [model.language_model], saying, saying_back),
+        ),
+        encoding_bytes,
+        meter.peak,
+        logits_bytes,
+        model.frozen_encoder() is not None,
+    )
+
+
+def _classifier_step(model: Any, shape: StepShape, meter: StepMeter) -> StepCosts:
+    states, encoding, encoding_bytes = _encode(model, shape, meter)
+    output = model(encoder_states=states, labels=torch.zeros(shape.batch_size, dtype=torch.long))
+    forward = meter.take()
+    output.loss.backward()
+    rest = [module for name, module in model.named_children() if name != "audio_tower"]
+    return StepCosts(
+        (
+            _part("encoder", [model.audio_tower], encoding, Work()),
+            _part("above the kept layers", rest, forward, meter.take()),
+        ),
+        encoding_bytes,
+        meter.peak,
+        output.logits.numel() * 8,
+        model.frozen_encoder() is not None,
+    )
+
+
+def _part(name: str, modules: list[torch.nn.Module], forward: Work, backward: Work) -> PartCost:
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    stored = parameters + [buffer for module in modules for buffer in module.buffers()]
+    return PartCost(
+        name,
+        sum(parameter.numel() for parameter in parameters),
+        sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        sum(tensor.numel() * tensor.element_size() for tensor in stored),
+        forward,
+        backward,
+    )
+
+
+def without_data() -> FakeTensorMode:
+    """Inside, tensors have shapes and no data, so that a model of any size is made at once."""
+    return FakeTensorMode()
