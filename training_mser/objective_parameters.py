@@ -33,8 +33,8 @@ class ObjectiveParameters(TrainerCallback):
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All of them, in a fixed order."""
-        return list(self.objectives.parameters())
+        """All of them, in a fixed order; a target that follows them is none."""
+        return [parameter for parameter in self.objectives.parameters() if parameter.requires_grad]
 
     def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         # Every process computes the same loss on the joined batch, and so the same gradient but for its last digits;

@@ -51,20 +51,22 @@ class BalancedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         turns = {
-            emotion: _Turns([_Turns(indices, generator) for indices in cells.values()], generator)
+            emotion: Turns([Turns(indices, generator) for indices in cells.values()], generator)
             for emotion, cells in self.cells.items()
         }
-        emotions = _Turns(list(turns.values()), generator)
+        emotions = Turns(list(turns.values()), generator)
         for _ in range(self.size):
-            clip = next(next(next(emotions)))
-            choice = self.views - self.first_view
-            view = self.first_view
-            if choice > 1:
-                view += int(torch.randint(choice, (), generator=generator))
-            yield clip * self.views + view
+            yield random_view(next(next(next(emotions))), self.views, self.first_view, generator)
 
 
-class _Turns(Iterator[Any]):
+def random_view(clip: int, views: int, first_view: int, generator: torch.Generator) -> int:
+    """The item of `EmotionDataset` that is a random view of a clip, from `first_view` on."""
+    choice = views - first_view
+    view = first_view + (int(torch.randint(choice, (), generator=generator)) if choice > 1 else 0)
+    return clip * views + view
+
+
+class Turns(Iterator[Any]):
     """Members in rounds, each round in a new random order."""
 
     def __init__(self, members: list[Any], generator: torch.Generator):

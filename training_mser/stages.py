@@ -2,9 +2,7 @@
 """One training run: rows to clips, clips to features, features to the checkpoint that is best on held-out speakers."""
 
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,116 +12,26 @@ from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
-from data_mser.m5ser.schema import M5SER_CORPUS
-from data_mser.splits import SpeakerLeakError, recording_names, speaker_split
+from data_mser.splits import SpeakerLeakError
 from data_mser.whole_files import whole_file
 from evaluation_mser.protocols import read_training_record
-from processing_mser import LabelSet, label_set
+from processing_mser import label_set
 from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from .clips import Clip, Rejection, index_clips
+from .clips import Clip
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model
 from .model_card import write_model_card
-from .objectives import TrainingFacts, build_objectives
+from .objectives import ObjectiveError, TrainingFacts, build_objectives
 from .progress import TrainingProgress
 from .run_record import RESULTS, claim, describe_run, finished_results
 from .trainer import MSERTrainer
+from .training_data import announce, prepare_data, without
 
 
-ENGLISH = "en"
 Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """
-    What a run trains on and what it is judged by.
-
-    Attributes:
-        train, validation: clips; no speaker is in both. Without a validation fraction all are in the first.
-        dropped: rows outside the label set, by emotion.
-        rejections: rows whose audio cannot be used.
-    """
-
-    train: list[Clip]
-    validation: list[Clip]
-    dropped: dict[str, int]
-    rejections: list[Rejection]
-
-
-def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
-    """
-    The rows of a stage: one function, two data mixes.
-
-    Args:
-        rows: of all corpora.
-        stage: `"1"` English; `"2"` the other languages, with or in place of the English; `"joint"` all.
-        mix: of stage 2, `"add"` or `"replace"`.
-    """
-    if stage == "1":
-        return [row for row in rows if row["language"] == ENGLISH]
-    if stage == "2" and mix == "replace":
-        return [row for row in rows if row["language"] != ENGLISH]
-    return list(rows)
-
-
-def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
-    """
-    Rows of a stage to clips, split by speaker.
-
-    Each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in stage 1 is
-    still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes where its
-    source's speaker went.
-
-    Raises:
-        ValueError: nothing is left to train on or to validate on.
-    """
-    labels = label_set(arguments.labels)
-    labelled = [row for row in rows if arguments.unlabelled or labels.map(row["emotion"]) is not None]
-    dropped = Counter(
-        str(row["emotion"]) for row in rows if not arguments.unlabelled and labels.map(row["emotion"]) is None
-    )
-    if arguments.unlabelled and arguments.validation_fraction != 0:
-        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0")
-    if not labelled:
-        raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
-    parts: dict[str, list[Row]] = {"training": []}
-    if arguments.validation_fraction != 0:
-        parts["validation"] = []
-    corpora = sorted(dict.fromkeys(row["corpus"] for row in labelled), key=lambda corpus: corpus == M5SER_CORPUS)
-    sides: dict[str, str] = {}
-    for corpus in corpora:
-        rows_of_it = [row for row in labelled if row["corpus"] == corpus]
-        own = [row for row in rows_of_it if _voices(row)[0] not in sides]
-        # A single voice cannot be divided; the other corpora validate.
-        single = len(corpora) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1
-        if own and not single and "validation" in parts:
-            held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
-            placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
-            sides |= {voice: name for row, name in placed for voice in _voices(row)}
-        for row in rows_of_it:
-            parts[sides.get(_voices(row)[0], "training")].append(row)
-    clips: dict[str, list[Clip]] = {"training": [], "validation": []}
-    rejections: list[Rejection] = []
-    for name, part in parts.items():
-        chosen = stage_rows(part, arguments.stage, arguments.stage2_mix)
-        if not chosen:
-            languages = sorted({str(row["language"]) for row in part})
-            raise ValueError(
-                f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
-                f"and stage 1 needs English ({ENGLISH})"
-            )
-        clips[name], unusable = index_clips(chosen, labels)
-        rejections += unusable
-    return TrainingData(clips["training"], clips["validation"], dict(dropped), rejections)
-
-
-def _voices(row: Row) -> tuple[str, ...]:
-    """The speaker, or of a clip without one the names of its recording, which its translations share."""
-    return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
 
 
 def training_facts(embedding_size: int, clips: Sequence[Clip]) -> TrainingFacts:
@@ -163,8 +71,8 @@ def train(
         train_without_validation(arguments)
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
-    if data_arguments.unlabelled and model_arguments.model_type == "mser":
-        raise ValueError("unlabelled is of classifiers: a language model learns from words, which such clips lack")
+    if model_arguments.model_type == "mser":
+        check_language_model(data_arguments, arguments)
     model, processor = build_model(model_arguments, labels.words)
     # From here on the library's bars only flicker between the lines: one for every save of a few megabytes.
     disable_progress_bar()
@@ -223,6 +131,24 @@ def train(
     return results
 
 
+def check_language_model(data_arguments: DataArguments, arguments: MSERTrainingArguments) -> None:
+    """
+    Refuses what a language model cannot be trained by.
+
+    Raises:
+        ValueError: clips without an emotion.
+        ObjectiveError: an objective that is of classifiers.
+    """
+    for name in ("unlabelled", "labelled_languages"):
+        if getattr(data_arguments, name):
+            raise ValueError(f"{name} is of classifiers: a language model learns from words, which such clips lack")
+    if "byol" in arguments.objective_section:
+        raise ObjectiveError(
+            "objectives: byol is of classifiers, and model_type is mser: its views have no emotion, and a language "
+            "model learns from words; leave byol out, or give model_type whisper_classifier"
+        )
+
+
 def train_without_validation(arguments: MSERTrainingArguments) -> None:
     """
     Sets the arguments for training on every speaker, where no figure says when to stop.
@@ -263,38 +189,3 @@ def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeat
     make = {"default": WaveformAugmenter, "low_resource": low_resource_augmenter}[arguments.augmentation]
     augmenter = make(seed=arguments.split_seed) if arguments.views > 1 else None
     return ClipFeatures(encoder, arguments.cache_dir, arguments.cache_gb, augmenter)
-
-
-def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
-    """The data less the rows that turned out unreadable."""
-    # A clip is found unreadable once for each of its views.
-    unusable = {(rejection.row["corpus"], rejection.row["id"]): rejection for rejection in rejections}
-
-    def usable(clips: list[Clip]) -> list[Clip]:
-        return [clip for clip in clips if (clip.row["corpus"], clip.row["id"]) not in unusable]
-
-    train, validation = usable(data.train), usable(data.validation)
-    for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
-        if not left and (before or name == "training"):
-            reason = [*rejections, *data.rejections][0].reason
-            raise ValueError(f"no clip can be read for {name}; the first: {reason}")
-    return TrainingData(train, validation, data.dropped, [*data.rejections, *unusable.values()])
-
-
-def announce(data: TrainingData, labels: LabelSet) -> None:
-    """Prints what is trained on, what was dropped and what was rejected."""
-    for name, clips in (("training", data.train), ("validation", data.validation)):
-        if not clips:
-            continue
-        counts = Counter(clip.emotion for clip in clips)
-        languages = Counter(str(clip.row["language"]) for clip in clips)
-        speakers = len({clip.row["speaker"] for clip in clips})
-        emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
-        emotions += f", without one of these {counts[None]}" if counts[None] else ""
-        print(f"{len(clips)} {name} clips of {speakers} speakers: {emotions}; {dict(languages)}")
-    if data.dropped:
-        print(f"Dropped, being outside the label set: {data.dropped}")
-    for rejection in data.rejections[:10]:
-        print(f"Rejected: {rejection.reason}")
-    if len(data.rejections) > 10:
-        print(f"… and {len(data.rejections) - 10} more, all in train_results.json")

@@ -4,7 +4,7 @@
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.data import Sampler
@@ -12,15 +12,18 @@ from transformers import EvalPrediction, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
 
 from evaluation_mser.metrics import emotion_metrics
+from evaluation_mser.protocols import TrainingRecord
 from processing_mser import LabelSet, MSERProcessor
-from processing_mser.augmentation_mser import mask_features
 
 from .arguments import MSERTrainingArguments
+from .batch_features import BatchFeatures, Masking
+from .byol import BYOLAdaptation
 from .dataset import EmotionDataset
 from .objective_parameters import ObjectiveParameters
-from .objectives import Objective, ObjectiveBatch
+from .objectives import BYOL, Objective, ObjectiveBatch
 from .pushed_whole import PushedWhole
 from .run_record import stopped_early
+from .stand_in_weights import StandInWeights
 from .training_order import training_order
 from .weight_average import WeightAverage
 
@@ -28,7 +31,7 @@ from .weight_average import WeightAverage
 class MSERTrainer(PushedWhole):
     """
     Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
-    objective(emotion embeddings, labels) + lambda * L_ce`.
+    objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share` takes it from `L_ce`.
 
     Evaluation scores the label set's words after the prompt alone, as recognition does, and never shows the model the
     answer. Each term of the loss is logged apart as `loss_<name>`.
@@ -64,6 +67,18 @@ class MSERTrainer(PushedWhole):
             self.args.max_grad_norm,
         )
         self.add_callback(self.objective_parameters)
+        args = self.args
+        self.masking = Masking(args.time_masks, args.time_width, args.channel_masks, args.channel_width)
+        self.byol: BYOLAdaptation | None = None
+        if "byol" in self.objectives:
+            byol = cast(BYOL, self.objectives["byol"][1])
+            self.byol = BYOLAdaptation(self.accelerator.unwrap_model(self.model), byol, self.masking)
+            self.add_callback(self.byol)
+
+    @property
+    def stand_in(self) -> StandInWeights | None:
+        """The weights that are judged and saved, where these are not the trained ones."""
+        return self.average if self.byol is None else self.byol.target
 
     def train_or_resume(self, checkpoint: str | None) -> None:
         """
@@ -74,14 +89,16 @@ class MSERTrainer(PushedWhole):
         """
         if checkpoint is None or not stopped_early(checkpoint):
             self.train(resume_from_checkpoint=checkpoint)
-            if self.average is not None:
-                self.average.apply()
-            return
-        self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-        if self.args.load_best_model_at_end:
-            self._load_best_model()
         else:
-            self._load_from_checkpoint(checkpoint)
+            self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            if self.args.load_best_model_at_end:
+                self._load_best_model()
+            else:
+                self._load_from_checkpoint(checkpoint)
+                if self.stand_in is not None:
+                    self.stand_in.load(checkpoint)
+        if self.stand_in is not None:
+            self.stand_in.apply()
 
     # Loss
 
@@ -95,15 +112,29 @@ class MSERTrainer(PushedWhole):
         """The weighted sum of all terms, a mean over this micro-batch; the Trainer divides it by their number."""
         inputs = dict(inputs)
         batch = ObjectiveBatch(*(inputs.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")))
-        outputs = model(**self._masked(inputs))
-        terms = {"ce": (self.args.ce_weight, outputs.loss)}
+        if self.byol is None:
+            inputs = self._masked(inputs)
+        else:
+            inputs, batch = self.byol.views(inputs, batch)
+        outputs = model(**inputs)
+        weights, values = self._weights(), {"ce": outputs.loss}
+        for name, (_, objective) in self.objectives.items():
+            values[name] = objective(outputs.emotion_embedding, batch)
+            self._note(objective.figures)
+        self._note({f"loss_{name}": value.detach() for name, value in values.items()})
+        loss = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        return (loss, outputs) if return_outputs else loss
+
+    def _weights(self) -> dict[str, float]:
+        """Of each term at this moment; tells the objectives how far training is."""
+        weights = {"ce": self.args.ce_weight}
         for name, (weight, objective) in self.objectives.items():
             objective.progress = self.state.global_step / max(self.state.max_steps, 1)
-            terms[name] = (weight, objective(outputs.emotion_embedding, batch))
-        for name, (_, value) in terms.items():
-            self._terms.setdefault(f"loss_{name}", []).append(value.detach())
-        loss = torch.stack([weight * value for weight, value in terms.values()]).sum()
-        return (loss, outputs) if return_outputs else loss
+            if objective.share is not None:
+                weights["ce"] *= 1 - objective.share
+                weight *= objective.share
+            weights[name] = weight
+        return weights
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         # Before the step rather than after it, where the weights are the same and accumulation has no say.
@@ -128,38 +159,30 @@ class MSERTrainer(PushedWhole):
         if not self.args.should_save:
             return
         self.objective_parameters.save(output_dir)
-        if self.average is not None:
-            self.average.save(output_dir)
+        if self.stand_in is not None:
+            self.stand_in.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
         self.objective_parameters.load(checkpoint)
-        if self.average is not None:
-            self.average.load(checkpoint)
+        if self.stand_in is not None:
+            self.stand_in.load(checkpoint)
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.stand_in is not None:
+            self.stand_in.load(self.state.best_model_checkpoint)
 
     def _masked(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """SpecAugment on the features, which costs nothing and so needs no views of its own in the cache."""
-        args = self.args
-        if not (args.time_masks or args.channel_masks):
-            return inputs
-        # Encoder states are (batch, layers, frames, channels) and share one mask over the layers; spectrograms are
-        # (batch, channels, frames).
-        name, mask_name = "encoder_states", "encoder_mask"
-        if name not in inputs:
-            name, mask_name = "input_features", "input_features_mask"
-        features = inputs[name]
-        frames_first = features[:, 0] if features.dim() == 4 else features.transpose(1, 2)
-        kept = mask_features(
-            torch.ones_like(frames_first),
-            inputs[mask_name],
-            time_masks=args.time_masks,
-            time_width=args.time_width,
-            channel_masks=args.channel_masks,
-            channel_width=args.channel_width,
-        )
-        return inputs | {name: features * (kept[:, None] if features.dim() == 4 else kept.transpose(1, 2))}
+        return inputs | BatchFeatures.of(inputs).masked(self.masking).inputs()
+
+    def _note(self, figures: Mapping[str, torch.Tensor]) -> None:
+        """Keeps figures of this step for the next log."""
+        for name, value in figures.items():
+            self._terms.setdefault(name, []).append(value)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "loss" in logs:
@@ -168,6 +191,9 @@ class MSERTrainer(PushedWhole):
                 logs[name] = round(mean.item(), 6)
             self._terms.clear()
         super().log(logs, start_time)
+
+    def results(self, earlier: TrainingRecord | None = None) -> dict[str, Any]:
+        return super().results(earlier) | ({} if self.byol is None else {"byol": self.byol.record(self.state)})
 
     # Data
 
@@ -179,8 +205,8 @@ class MSERTrainer(PushedWhole):
     # Evaluation
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As the stock method, of the averaged weights where they are averaged."""
-        with nullcontext() if self.average is None else self.average.applied():
+        """As the stock method, of the weights that stand in for the trained ones where any do."""
+        with nullcontext() if self.stand_in is None else self.stand_in.applied():
             return super().evaluate(*args, **kwargs)
 
     def prediction_step(

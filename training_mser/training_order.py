@@ -6,6 +6,7 @@ from torch.utils.data import Sampler
 from .arguments import MSERTrainingArguments
 from .dataset import EmotionDataset
 from .samplers import BalancedSampler
+from .source_batches import SourceBatches
 from .speaker_batches import SpeakerBatches
 
 
@@ -40,11 +41,18 @@ def training_order(dataset: EmotionDataset, arguments: MSERTrainingArguments) ->
                 f"processes hold {batch}; give per_device_train_batch_size {order.batch_size // arguments.world_size}"
             )
         return order
+    emotions = [clip.emotion for clip in dataset.clips]
+    languages = [clip.row["language"] for clip in dataset.clips]
+    first_view = 0 if arguments.clean_views else 1
+    if arguments.balance == "source":
+        return SourceBatches(
+            emotions, languages, batch, arguments.epoch_batches, dataset.views, first_view=first_view, seed=seed
+        )
     return BalancedSampler(
-        [clip.emotion for clip in dataset.clips],
-        [clip.row["language"] for clip in dataset.clips] if arguments.balance == "emotion_language" else None,
+        emotions,
+        languages if arguments.balance == "emotion_language" else None,
         views=dataset.views,
         seed=seed,
         size=None if arguments.epoch_batches is None else arguments.epoch_batches * batch,
-        first_view=0 if arguments.clean_views else 1,
+        first_view=first_view,
     )

@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mean of the weights over the later part of training, for speech unlike that of the training."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
+
+from .stand_in_weights import StandInWeights
 
 
 FILE = "weight_average.safetensors"
 _COUNT = "count"
 
 
-class WeightAverage:
+class WeightAverage(StandInWeights):
     """
     The running mean of all trained weights, one sample a step.
 
@@ -27,42 +24,19 @@ class WeightAverage:
     """
 
     def __init__(self, model: nn.Module):
-        self.parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        self.mean = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
-        self.count = 0
+        trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
+        super().__init__(trained, FILE)
+        # Among the weights, so that it is saved and loaded with them.
+        self.weights[_COUNT] = torch.tensor(0)
 
     @torch.no_grad()
     def update(self) -> None:
         """Takes the weights of this moment into the mean."""
-        self.count += 1
+        self.weights[_COUNT] += 1
         for name, parameter in self.parameters.items():
-            self.mean[name].lerp_(parameter, 1 / self.count)
+            self.weights[name].lerp_(parameter, 1 / self.weights[_COUNT].item())
 
-    @torch.no_grad()
     def apply(self) -> None:
         """Puts the mean in the place of the weights; without a sample it leaves them."""
-        if self.count:
-            for name, parameter in self.parameters.items():
-                parameter.copy_(self.mean[name])
-
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The mean in the place of the weights for the duration of the block."""
-        kept = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
-        self.apply()
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(kept[name])
-
-    def save(self, directory: str | Path) -> None:
-        tensors = {name: value.contiguous() for name, value in self.mean.items()}
-        save_file(tensors | {_COUNT: torch.tensor(self.count)}, Path(directory) / FILE)
-
-    def load(self, directory: str | Path) -> None:
-        tensors = load_file(Path(directory) / FILE)
-        self.count = int(tensors.pop(_COUNT))
-        for name, value in tensors.items():
-            self.mean[name].copy_(value)
+        if self.weights[_COUNT]:
+            super().apply()

@@ -16,8 +16,9 @@ from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
 from training_mser.objectives import UNKNOWN, MarginContrast, ObjectiveBatch, build_objectives
-from training_mser.stages import prepare_data, stage_rows, train, training_facts, without
+from training_mser.stages import train, training_facts
 from training_mser.trainer import MSERTrainer
+from training_mser.training_data import prepare_data, stage_rows, without
 
 
 LABELS = label_set("neutral,happy,sad,angry")

@@ -25,7 +25,8 @@ from processing_mser import label_set
 from training_mser.dataset import EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
-from training_mser.stages import clip_features, prepare_data
+from training_mser.stages import clip_features
+from training_mser.training_data import prepare_data
 from training_mser.trainer import MSERTrainer
 
 _, model_arguments, data, training = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(sys.argv[2:])

@@ -20,7 +20,7 @@ from processing_mser import label_set
 from training_mser.clips import Clip, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
-from training_mser.stages import prepare_data
+from training_mser.training_data import prepare_data
 
 
 pytestmark = pytest.mark.slow

@@ -2,6 +2,7 @@
 """Training objectives beside the model's own loss, one file each."""
 
 from .building import OBJECTIVES, ObjectiveError, TrainingFacts, build_objectives, check_objectives
+from .byol import BYOL, ViewedBatch
 from .margin_contrast import MarginContrast
 from .objective import UNKNOWN, Objective, ObjectiveBatch
 from .speaker_adversarial import SpeakerAdversarial
@@ -10,6 +11,7 @@ from .supervised_contrast import SupervisedContrast
 
 
 __all__ = [
+    "BYOL",
     "OBJECTIVES",
     "UNKNOWN",
     "MarginContrast",
@@ -20,6 +22,7 @@ __all__ = [
     "SpeakerContrast",
     "SupervisedContrast",
     "TrainingFacts",
+    "ViewedBatch",
     "build_objectives",
     "check_objectives",
 ]

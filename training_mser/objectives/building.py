@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .byol import BYOL
 from .margin_contrast import MarginContrast
 from .objective import Objective
 from .speaker_adversarial import SpeakerAdversarial
@@ -20,6 +21,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "supervised_contrast": SupervisedContrast,
     "speaker_adversarial": SpeakerAdversarial,
     "speaker_contrast": SpeakerContrast,
+    "byol": BYOL,
 }
 # Pairs that undo each other, and why.
 CONFLICTS = {

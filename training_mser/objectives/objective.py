@@ -2,7 +2,9 @@
 """What every objective is given and how it is called."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -44,10 +46,18 @@ class Objective(nn.Module, ABC):
     Attributes:
         needs: labels (fields of `ObjectiveBatch`) of which the training data must hold two different ones.
         progress: the part of training that is done, 0 to 1; set before each call.
+        share: the part of the loss that the objective takes from the model's own at this moment, which keeps the rest;
+            `None` where it is added.
+        figures: of the last call, by the name that they are logged under.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
     progress: float = 0.0
+    figures: Mapping[str, torch.Tensor] = MappingProxyType({})
+
+    @property
+    def share(self) -> float | None:
+        return None
 
     def forward(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:
         """

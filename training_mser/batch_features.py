@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The features of a batch in one layout, whichever kind they are."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from processing_mser.augmentation_mser import mask_features
+
+
+@dataclass(frozen=True)
+class Masking:
+    """
+    SpecAugment's masks (Park et al. 2019, arXiv:1904.08779).
+
+    Attributes:
+        time_masks, time_width: how many stretches of frames, and the widest in frames.
+        channel_masks, channel_width: how many stretches of channels, and the widest in channels.
+    """
+
+    time_masks: int = 0
+    time_width: int = 0
+    channel_masks: int = 0
+    channel_width: int = 0
+
+
+@dataclass(frozen=True)
+class BatchFeatures:
+    """
+    Log-mel spectrograms or encoder states, frames before channels.
+
+    Attributes:
+        values: `(batch_size, num_layers, num_frames, num_channels)`; spectrograms are of one layer.
+        mask: `(batch_size, num_frames)`, true on real frames, true from the left.
+        encoded: whether these are encoder states.
+    """
+
+    values: torch.Tensor
+    mask: torch.Tensor
+    encoded: bool
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, torch.Tensor]) -> "BatchFeatures":
+        """Those among the inputs of a model."""
+        if "encoder_states" in inputs:
+            return cls(inputs["encoder_states"], inputs["encoder_mask"].bool(), encoded=True)
+        spectrograms = inputs["input_features"].transpose(1, 2)[:, None]
+        return cls(spectrograms, inputs["input_features_mask"].bool(), encoded=False)
+
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """As a model takes them."""
+        if self.encoded:
+            return {"encoder_states": self.values, "encoder_mask": self.mask}
+        return {"input_features": self.values[:, 0].transpose(1, 2), "input_features_mask": self.mask}
+
+    def masked(self, masking: Masking) -> "BatchFeatures":
+        """With random stretches of frames and of channels set to zero, in each clip apart and alike in its layers."""
+        if not (masking.time_masks or masking.channel_masks):
+            return self
+        kept = mask_features(
+            torch.ones_like(self.values[:, 0]),
+            self.mask,
+            time_masks=masking.time_masks,
+            time_width=masking.time_width,
+            channel_masks=masking.channel_masks,
+            channel_width=masking.channel_width,
+        )
+        return replace(self, values=self.values * kept[:, None])
+
+    def rows(self, chosen: torch.Tensor) -> "BatchFeatures":
+        """Of some clips, by a mask `(batch_size,)` or by indices."""
+        return replace(self, values=self.values[chosen], mask=self.mask[chosen])
+
+
+__all__ = ["BatchFeatures", "Masking"]

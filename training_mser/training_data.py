@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to the clips of a run: which are kept, whose emotion is used, who trains and who is held out."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_mser.m5ser.schema import M5SER_CORPUS
+from data_mser.splits import recording_names, speaker_split
+from processing_mser import LabelSet, label_set
+
+from .arguments import DataArguments
+from .clips import Clip, Rejection, index_clips
+
+
+ENGLISH = "en"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """
+    What a run trains on and what it is judged by.
+
+    Attributes:
+        train, validation: clips; no speaker is in both. Without a validation fraction all are in the first.
+        dropped: rows outside the label set, by emotion.
+        rejections: rows whose audio cannot be used.
+    """
+
+    train: list[Clip]
+    validation: list[Clip]
+    dropped: dict[str, int]
+    rejections: list[Rejection]
+
+
+def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
+    """
+    The rows of a stage: one function, two data mixes.
+
+    Args:
+        rows: of all corpora.
+        stage: `"1"` English; `"2"` the other languages, with or in place of the English; `"joint"` all.
+        mix: of stage 2, `"add"` or `"replace"`.
+    """
+    if stage == "1":
+        return [row for row in rows if row["language"] == ENGLISH]
+    if stage == "2" and mix == "replace":
+        return [row for row in rows if row["language"] != ENGLISH]
+    return list(rows)
+
+
+def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
+    """
+    Rows of a stage to clips, split by speaker.
+
+    Each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in stage 1 is
+    still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes where its
+    source's speaker went.
+
+    Clips of a language whose emotions are not used are trained on without them, whatever they are, and judge nothing;
+    of a speaker who is held out they are left aside.
+
+    Raises:
+        ValueError: nothing is left to train on or to validate on.
+    """
+    labels = label_set(arguments.labels)
+    if arguments.unlabelled and arguments.validation_fraction != 0:
+        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0")
+    kept: list[Row] = []
+    dropped: Counter[str] = Counter()
+    for row in rows:
+        used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
+        if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
+            dropped[str(row["emotion"])] += 1
+        else:
+            kept.append(row if used else {**row, "emotion": None})
+    if not kept:
+        raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
+    corpora = sorted(dict.fromkeys(row["corpus"] for row in kept), key=lambda corpus: corpus == M5SER_CORPUS)
+    by_corpus = {corpus: [row for row in kept if row["corpus"] == corpus] for corpus in corpora}
+    parts = _divided(by_corpus, arguments)
+    clips: dict[str, list[Clip]] = {"training": [], "validation": []}
+    rejections: list[Rejection] = []
+    for name, part in parts.items():
+        chosen = stage_rows(part, arguments.stage, arguments.stage2_mix)
+        if not chosen:
+            languages = sorted({str(row["language"]) for row in part})
+            raise ValueError(
+                f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
+                f"and stage 1 needs English ({ENGLISH})"
+            )
+        clips[name], unusable = index_clips(chosen, labels)
+        rejections += unusable
+    return TrainingData(clips["training"], clips["validation"], dict(dropped), rejections)
+
+
+def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
+    """Training and validation, if any, by speaker; no clip without an emotion is in the second."""
+    if arguments.validation_fraction == 0:
+        return {"training": [row for rows in by_corpus.values() for row in rows]}
+    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    sides: dict[str, str] = {}
+    for rows in by_corpus.values():
+        own = [row for row in rows if row["emotion"] is not None and _voices(row)[0] not in sides]
+        # A single voice cannot be divided; the other corpora validate.
+        single = len(by_corpus) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1
+        if own and not single:
+            held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
+            placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
+            sides |= {voice: name for row, name in placed for voice in _voices(row)}
+    for row in (row for rows in by_corpus.values() for row in rows):
+        side = sides.get(_voices(row)[0], "training")
+        if side == "training" or row["emotion"] is not None:
+            parts[side].append(row)
+    return parts
+
+
+def _voices(row: Row) -> tuple[str, ...]:
+    """The speaker, or of a clip without one the names of its recording, which its translations share."""
+    return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
+
+
+def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
+    """The data less the rows that turned out unreadable."""
+    # A clip is found unreadable once for each of its views.
+    unusable = {(rejection.row["corpus"], rejection.row["id"]): rejection for rejection in rejections}
+
+    def usable(clips: list[Clip]) -> list[Clip]:
+        return [clip for clip in clips if (clip.row["corpus"], clip.row["id"]) not in unusable]
+
+    train, validation = usable(data.train), usable(data.validation)
+    for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
+        if not left and (before or name == "training"):
+            reason = [*rejections, *data.rejections][0].reason
+            raise ValueError(f"no clip can be read for {name}; the first: {reason}")
+    return TrainingData(train, validation, data.dropped, [*data.rejections, *unusable.values()])
+
+
+def announce(data: TrainingData, labels: LabelSet) -> None:
+    """Prints what is trained on, what was dropped and what was rejected."""
+    for name, clips in (("training", data.train), ("validation", data.validation)):
+        if not clips:
+            continue
+        counts = Counter(clip.emotion for clip in clips)
+        languages = Counter(str(clip.row["language"]) for clip in clips)
+        speakers = len({clip.row["speaker"] for clip in clips})
+        emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
+        emotions += f", without one of these {counts[None]}" if counts[None] else ""
+        print(f"{len(clips)} {name} clips of {speakers} speakers: {emotions}; {dict(languages)}")
+    if data.dropped:
+        print(f"Dropped, being outside the label set: {data.dropped}")
+    for rejection in data.rejections[:10]:
+        print(f"Rejected: {rejection.reason}")
+    if len(data.rejections) > 10:
+        print(f"… and {len(data.rejections) - 10} more, all in train_results.json")
