@@ -8,11 +8,14 @@ Speed: the espeak translator on the demonstration's English speech, the same bui
 by two on two, in turn. The clips are a few recordings under many ids: every worker measures a voice's neutral
 rendering of a sentence once, which a long build does at its beginning and a short one of ever new sentences would do
 all the time. The clock of a build runs from its first finished clip to its last, so that neither starting processes
-nor listing counts. Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed
-most, and of all together. On a machine that is not idle the figures of speed mean nothing.
+nor listing counts. Between the builds the translator alone does the same work, in one process and in two at once that
+share nothing: no build on this machine could gain more from its second worker. Memory: rows that cost nothing to
+translate, in one shard; the peak of the process that needed most, and of all together. On a machine that is not idle
+the figures of speed mean nothing.
 """
 
 import json
+import multiprocessing
 import os
 import shutil
 import statistics
@@ -20,7 +23,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,9 +35,11 @@ import soundfile
 from commands_mser.parser import MSERArgumentParser
 from data_mser.m5ser.build import build
 from data_mser.m5ser.build_config import BuildConfig
+from data_mser.m5ser.translators.base import SourceClip, build_translator
 from data_mser.schema import new_row
 from data_mser.synthesis.demo_speech import write_demo_speech
 from data_mser.whole_files import whole_file
+from processing_mser import load_audio
 
 
 # Beside this file, which Python puts on the path of what it runs.
@@ -69,13 +74,14 @@ def benchmark(arguments: ScalingArguments) -> dict[str, Any]:
 
 
 def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
-    """Clips per second by one worker and by two, and the ratio of the medians."""
+    """Clips per second by one worker and by two, their ratio, and that of processes that share nothing."""
     recordings = write_demo_speech(folder / "speech", languages=["en"], clips_per_language=RECORDINGS, seed=0)
     rows = [
         {**recordings[i % RECORDINGS], "id": f"{recordings[i % RECORDINGS]['id']}-{i // RECORDINGS}"}
         for i in range(arguments.clips_to_translate)
     ]
     rates: dict[int, list[float]] = {1: [], 2: []}
+    alone: dict[int, list[float]] = {1: [], 2: []}
     for repeat in range(arguments.repeats):
         for workers in rates:
             output = folder / f"speed-{repeat}-{workers}"
@@ -91,12 +97,66 @@ def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
                 build(config, rows)
             rates[workers].append(clock.clips_per_second())
             shutil.rmtree(output)
+        for count in alone:
+            with processors(count):
+                alone[count].append(translators_alone(recordings, arguments, count))
     medians = {workers: statistics.median(values) for workers, values in rates.items()}
+    limits = {count: statistics.median(values) for count, values in alone.items()}
     return {
         "clips_per_second": {"1 worker": medians[1], "2 workers": medians[2]},
         "ratio": medians[2] / medians[1],
         "rounds": {"1 worker": rates[1], "2 workers": rates[2]},
+        "translator_alone": {
+            "clips_per_second": {"1 process": limits[1], "2 processes": limits[2]},
+            "ratio": limits[2] / limits[1],
+            "rounds": {"1 process": alone[1], "2 processes": alone[2]},
+        },
     }
+
+
+def translators_alone(recordings: Sequence[Mapping[str, Any]], arguments: ScalingArguments, processes: int) -> float:
+    """Clips per second of so many translators at once, each in a process and on a processor of its own."""
+    context = multiprocessing.get_context("spawn")
+    begin, rates = context.Barrier(processes), context.SimpleQueue()
+    allowed = sorted(os.sched_getaffinity(0))
+    work = (list(recordings), arguments.languages, max(1, arguments.clips_to_translate // 4), begin, rates)
+    running = [context.Process(target=translate_alone, args=(allowed[i], *work)) for i in range(processes)]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+        if process.exitcode:
+            raise OSError(f"a translator ended with status {process.exitcode}; see what it wrote above")
+    return sum(rates.get() for _ in running)
+
+
+def translate_alone(
+    processor: int, recordings: list[dict[str, Any]], languages: list[str], count: int, begin: Any, rates: Any
+) -> None:
+    """Translates every recording once, and then `count` of them for each language by the clock."""
+    os.sched_setaffinity(0, {processor})
+    translator = build_translator("espeak", {})
+    clips = [
+        SourceClip(
+            id=row["id"],
+            waveform=load_audio(row["audio"]["path"]),
+            language="en",
+            transcript=row["transcript"],
+            speaker=row["speaker"],
+            gender=row["gender"],
+            source_corpus=row["corpus"],
+        )
+        for row in recordings
+    ]
+    for language in languages:
+        translator.translate(clips, language)
+    begin.wait()
+    start = time.perf_counter()
+    for language in languages:
+        for index in range(count):
+            translator.translate([clips[index % len(clips)]], language)
+    rates.put(count * len(languages) / (time.perf_counter() - start))
+    translator.close()
 
 
 @contextmanager
@@ -240,6 +300,8 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"1 worker   {rates['1 worker']:8.2f} clips/s")
     print(f"2 workers  {rates['2 workers']:8.2f} clips/s")
     print(f"ratio      {figures['speed']['ratio']:8.2f}")
+    limit = figures["speed"]["translator_alone"]["ratio"]
+    print(f"           {limit:8.2f} by translators alone, which share nothing")
     for label, rows in figures["memory"]["rows"].items():
         print(f"{label:<4} {rows:>6} rows  {peaks[label]:8.0f} MB at most, all processes together")
     print(f"ratio      {figures['memory']['ratio']:8.2f}")

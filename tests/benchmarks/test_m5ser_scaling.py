@@ -53,4 +53,7 @@ def test_the_smallest_run_writes_what_it_prints(tmp_path):
     assert figures["memory"]["rows"] == {"1x": 20, "10x": 200}
     rates = figures["speed"]["clips_per_second"]
     assert figures["speed"]["ratio"] == pytest.approx(rates["2 workers"] / rates["1 worker"])
+    alone = figures["speed"]["translator_alone"]
+    both = alone["clips_per_second"]
+    assert alone["ratio"] == pytest.approx(both["2 processes"] / both["1 process"])
     assert f"{figures['memory']['ratio']:.2f}" in done.stdout
