@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All candidate words of a batch scored in one pass over one shared prefix."""
+"""All candidate words of a batch scored in the one pass that reads their shared prefix."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,39 +73,34 @@ def score_candidates(
         `(num_words,)`.
     """
     tree = CandidateTree.build(candidate_ids, inputs_embeds.device)
-    batch_size = attention_mask.shape[0]
-    position_ids = positions_from_mask(attention_mask)
-    prefix = language_model(
-        inputs_embeds=inputs_embeds,
-        attention_mask=attention_mask,
-        position_ids=position_ids,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    scores = prefix.logits[:, -1].float().log_softmax(-1)[:, tree.first_ids]
-    if len(tree.input_ids) == 0:
-        return scores, tree.lengths
-
-    visible = torch.cat(
-        [
-            attention_mask.bool()[:, None].expand(-1, len(tree.input_ids), -1),
-            tree.attends.expand(batch_size, -1, -1),
-        ],
-        dim=-1,
-    )
-    dtype = inputs_embeds.dtype
-    additive_mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
-    additive_mask.masked_fill_(~visible, torch.finfo(dtype).min)
+    batch_size = len(attention_mask)
+    words = language_model.get_input_embeddings()(tree.input_ids).to(inputs_embeds.dtype)
+    word_positions = attention_mask.sum(-1, keepdim=True) + tree.depths
     logits = language_model(
-        input_ids=tree.input_ids.expand(batch_size, -1),
-        attention_mask=additive_mask[:, None],
-        position_ids=attention_mask.sum(-1, keepdim=True) + tree.depths,
-        past_key_values=prefix.past_key_values,
-        use_cache=True,
-    ).logits
-    chosen = logits.gather(-1, tree.next_ids.expand(batch_size, -1)[..., None])[..., 0].float()
-    log_probabilities = chosen - logits.float().logsumexp(-1)
-    return scores.index_add(1, tree.word_of, log_probabilities), tree.lengths
+        inputs_embeds=torch.cat([inputs_embeds, words.expand(batch_size, -1, -1)], dim=1),
+        attention_mask=tree_mask(attention_mask, tree, inputs_embeds.dtype),
+        position_ids=torch.cat([positions_from_mask(attention_mask), word_positions], dim=1),
+        use_cache=False,
+        logits_to_keep=len(tree.input_ids) + 1,
+    ).logits.float()
+    normaliser = logits.logsumexp(-1)
+    scores = logits[:, 0, tree.first_ids] - normaliser[:, :1]
+    chosen = logits[:, 1:].gather(-1, tree.next_ids.expand(batch_size, -1)[..., None])[..., 0]
+    return scores.index_add(1, tree.word_of, chosen - normaliser[:, 1:]), tree.lengths
+
+
+def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dtype) -> torch.Tensor:
+    """
+    What each position of `[prefix, words]` sees, to be added to the attention's logits: `(batch_size, 1, length,
+    length)`, causal over the prefix, whose padding is hidden, and `tree.attends` over the words.
+    """
+    prefix_length, num_tokens = attention_mask.shape[1], len(tree.input_ids)
+    causal = torch.ones(prefix_length + num_tokens, prefix_length, dtype=torch.bool, device=attention_mask.device)
+    prefix = attention_mask.bool()[:, None] & causal.tril()
+    words = torch.nn.functional.pad(tree.attends, (0, 0, prefix_length, 0)).expand(len(prefix), -1, -1)
+    visible = torch.cat([prefix, words], dim=-1)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
 
 def positions_from_mask(attention_mask: torch.Tensor) -> torch.Tensor:

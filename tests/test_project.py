@@ -23,8 +23,10 @@ ROOMS = {
     "evaluation_mser": {"processing_mser", "modeling_mser", "data_mser"},
     "training_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser"},
     "reproduction_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser"},
+    "benchmarking_mser": {"processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser"},
     "commands_mser": {
-        *("processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser", "reproduction_mser")
+        *("processing_mser", "modeling_mser", "data_mser", "evaluation_mser", "training_mser", "reproduction_mser"),
+        "benchmarking_mser",
     },
 }
 TRAVELLING = ("processing_mser", "modeling_mser")
