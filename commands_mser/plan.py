@@ -21,7 +21,9 @@ class PlanArguments(TrainArguments):
     validation_clips: int | None = field(
         default=None, metadata={"help": "Clips judged by after each epoch; by validation_fraction without."}
     )
-    gpu: str = field(default="cpu", metadata={"help": "A100, H100, H200, L40S, RTX4090, or cpu: this machine, measured."})
+    gpu: str = field(
+        default="cpu", metadata={"help": "A100, H100, H200, L40S, RTX4090, or cpu: this machine, measured."}
+    )
     share: float | None = field(
         default=None, metadata={"help": "Of peak arithmetic that is reached: 0.4 on a GPU; what is measured on a CPU."}
     )

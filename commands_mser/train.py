@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser train CONFIG.yaml`: one stage of training from a recipe."""
 
+import os
 from dataclasses import dataclass, field
 
 from accelerate import PartialState
 
 from data_mser.reading import parse_corpora, read_corpus
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from training_mser.processes import missing_processes
 from training_mser.stages import train
 
 
@@ -26,6 +28,9 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
     if not data.corpora:
         raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")
     show = print if PartialState().is_main_process else lambda *_: None
+    missing = missing_processes(os.environ, PartialState().num_processes)
+    if missing is not None:
+        show(f"Warning: {missing}")
     rows = []
     for name, path in parse_corpora(data.corpora).values():
         reading = read_corpus(name, path)

@@ -9,6 +9,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .checkpoint_mser import SeparableBackbones
 from .configuration_mser import MSERConfig
@@ -110,6 +111,10 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         if mode and self.config.freeze_text and self.language_model is not None:
             self.language_model.eval()
             for name, module in self.language_model.named_modules():
+                # Layers are checkpointed in training mode alone; by itself, the mode of a layer is no dropout.
+                checkpointed = getattr(module, "gradient_checkpointing", False) and not getattr(module, "dropout", 0)
+                if isinstance(module, GradientCheckpointingLayer) and checkpointed:
+                    module.training = True
                 if is_lora(name):
                     module.train()
         return self
@@ -226,6 +231,7 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
             position_ids = positions_from_mask(attention_mask)[:, -inputs_embeds.shape[1] :]
         if labels is not None:
+            use_cache = bool(use_cache)  # by its own default the language model would keep keys and values
             logits_to_keep = (labels[:, 1:] != -100).any(0).nonzero()[:, 0]
         outputs = self.language_model(
             inputs_embeds=inputs_embeds,

@@ -97,6 +97,14 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
     return checkpoint
 
 
+def recorded_batch_size(output_dir: str | Path) -> int | None:
+    """`per_device_train_batch_size` of the run whose checkpoints or results a folder holds."""
+    folder = Path(output_dir)
+    if last_checkpoint(folder) is None and not (folder / RESULTS).exists():
+        return None
+    return (_read(folder / RECORD) or {}).get("per_device_train_batch_size")
+
+
 def stopped_early(checkpoint: str) -> bool:
     """Whether training had decided to stop when this checkpoint was saved."""
     state = _read(Path(checkpoint) / "trainer_state.json") or {}

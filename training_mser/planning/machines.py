@@ -49,8 +49,8 @@ class Machine:
         return max(bound, waiting) if self.overlaps else bound + waiting
 
 
-# Dense bfloat16 with float32 accumulation, float32 without tensor cores, memory and its bandwidth: NVIDIA's data sheets
-# "A100 80GB SXM" (2021), "H100 SXM" (2023), "H200 SXM" (2024), "L40S" (2023) and the Ada architecture whitepaper (4090).
+# Dense bfloat16 with float32 accumulation, float32 without tensor cores, memory and its bandwidth, by NVIDIA's data
+# sheets "A100 80GB SXM" (2021), "H100 SXM" (2023), "H200 SXM" (2024), "L40S" (2023) and the Ada whitepaper (RTX 4090).
 # The overhead is what PyTorch needs to launch a kernel from Python.
 MACHINES = {
     machine.name: machine

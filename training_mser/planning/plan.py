@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-
 from training_mser.arguments import DataArguments, MSERTrainingArguments
 from training_mser.dataset import BATCHES_PER_SHARD, ENCODING_BATCH
 
@@ -210,8 +209,10 @@ def _costs(skeleton: Skeleton, batch: int, seconds: float, training: MSERTrainin
     shape = StepShape(batch, round(seconds * skeleton.frames_per_second), skeleton.text_length, skeleton.label_length)
     with skeleton.mode:
         model = skeleton.model
-        if training.gradient_checkpointing and not model.is_gradient_checkpointing:
-            model.gradient_checkpointing_enable(training.gradient_checkpointing_kwargs)
+        checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+        if training.gradient_checkpointing and not checkpointed:
+            model.activation_checkpointing_enable(training.gradient_checkpointing_kwargs)
+            model.train()
         model.zero_grad()
         try:
             return step_costs(model, shape, training.bf16)

@@ -59,8 +59,8 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
     except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise PlanError(
-            f"the shape of the model is not known: {reason}; fetch that configuration, name a folder that holds it, or "
-            "write audio_config and text_config out in the recipe"
+            f"the shape of the model is not known: {reason}; fetch that configuration, name a folder that holds it, "
+            "or write audio_config and text_config out in the recipe"
         ) from error
     text_length, label_length = 0, 1
     if arguments.model_type == "mser":

@@ -122,6 +122,7 @@ def _mser_step(model: MSERForEmotionGeneration, shape: StepShape, meter: StepMet
     loss = torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets)
     saying = meter.take()
     logits_bytes = logits.numel() * (logits.element_size() + 4)
+    del logits, embeds  # as the trainer, which keeps the loss alone
     loss.backward()
     saying_back = meter.take()
     audio.backward(said.grad)

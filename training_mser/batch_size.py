@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The largest batch that memory holds, tried before training rather than while weights change."""
+
+import gc
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from .arguments import MSERTrainingArguments
+from .dataset import EmotionCollator, EmotionDataset
+from .planning.plan import optimizer_bytes
+from .run_record import recorded_batch_size
+
+
+def settle_batch_size(
+    arguments: MSERTrainingArguments, model: Any, dataset: EmotionDataset, collator: EmotionCollator
+) -> None:
+    """
+    Halves `per_device_train_batch_size` until the longest clips go through a step, on every process alike.
+
+    The library's `auto_find_batch_size` starts training over when memory runs out, on weights that were trained by
+    then; it is switched off here, after its work is done. A run that goes on takes the batch that it began with.
+
+    Args:
+        arguments: changed in place.
+        model: on its device, in training mode afterwards as before.
+        dataset: of the training clips.
+        collator: of their batches.
+
+    Raises:
+        ValueError: not even a single clip fits, or batches have a fixed composition.
+    """
+    if arguments.balance == "speaker":
+        raise ValueError(
+            "auto_find_batch_size and balance speaker are both given, whose batches are speakers_per_batch x "
+            "clips_per_speaker clips; leave auto_find_batch_size out"
+        )
+    asked = arguments.per_device_train_batch_size
+    found = recorded_batch_size(arguments.output_dir) if arguments.resume else None
+    if found is None:
+        longest = max(range(len(dataset.clips)), key=lambda index: dataset.clips[index].seconds)
+        item = dataset[longest * dataset.views]
+        found = min(gather_object([_largest(arguments, model, item, collator)]))
+    if found == 0:
+        raise ValueError(
+            f"not even a batch of 1 fits into the memory of {model.device}; give --backbone_dtype bfloat16, "
+            "--gradient_checkpointing, or a smaller backbone"
+        )
+    arguments.per_device_train_batch_size = found
+    arguments.auto_find_batch_size = False
+    if arguments.process_index == 0:
+        print(f"Batch size: {found}" + ("" if found == asked else f"; the {asked} asked for do not fit"))
+
+
+def _largest(arguments: MSERTrainingArguments, model: Any, item: dict[str, Any], collator: EmotionCollator) -> int:
+    size = arguments.per_device_train_batch_size
+    while size:
+        try:
+            _step(arguments, model, [item] * size, collator)
+            return size
+        except RuntimeError as error:
+            if not should_reduce_batch_size(error):
+                raise
+        # Outside the handler, where the failed step's tensors are no longer held by its traceback.
+        model.zero_grad()
+        gc.collect()
+        clear_device_cache()
+        size //= 2
+    return 0
+
+
+def _step(
+    arguments: MSERTrainingArguments, model: Any, items: Sequence[dict[str, Any]], collator: EmotionCollator
+) -> None:
+    """A step's memory: what the optimiser and the average will keep, then forward and backward."""
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    kept = trained * (optimizer_bytes(arguments) + (0 if arguments.average_from is None else 4))
+    held = torch.zeros(kept, dtype=torch.uint8, device=model.device)
+    batch = {name: value.to(model.device) for name, value in collator(list(items)).items()}
+    for kind in ("emotion", "language", "speaker"):
+        batch.pop(f"{kind}_labels", None)
+    was_training = model.training
+    model.train()
+    device = model.device
+    # Dropout draws as many random numbers as the batch has elements, and training is to draw the same without.
+    with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
+        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
+            outputs = model(**batch)
+            loss = outputs.loss + outputs.emotion_embedding.float().square().mean()
+        loss.backward()
+    model.zero_grad()
+    model.train(was_training)
+    del held

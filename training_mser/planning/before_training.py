@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a long training will take, told before it starts, and a warning where its precision is slow here."""
+
+from collections.abc import Sequence
+
+import torch
+
+from processing_mser import label_set
+from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from training_mser.clips import Clip
+
+from .machines import MACHINES, Machine, this_machine
+from .plan import Clips, largest_batch, make_plan
+from .skeleton import build_skeleton
+from .told import summary
+
+
+LONG = 5000
+"""Clips shown in a training, each as often as it is, from which on reckoning is worth its second or two."""
+
+
+def tell_plan(
+    model: ModelArguments,
+    data: DataArguments,
+    training: MSERTrainingArguments,
+    train_clips: Sequence[Clip],
+    validation_clips: Sequence[Clip],
+    num_processes: int,
+) -> None:
+    """
+    Prints one line before a training that is long.
+
+    Args:
+        model, data, training: the recipe.
+        train_clips, validation_clips: that it is trained on and judged by.
+        num_processes: that train together.
+    """
+    shown = len(train_clips) * training.num_train_epochs
+    if training.max_steps > 0:
+        shown = training.max_steps * training.per_device_train_batch_size * num_processes
+    if shown < LONG:
+        return
+    seconds = [clip.seconds for clip in train_clips]
+    clips = Clips(len(seconds), sum(seconds) / len(seconds), max(seconds), len(validation_clips))
+    machine = device_machine()
+    if machine is None:
+        return
+    on_gpu = machine.name != "cpu"
+    skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=on_gpu)
+    plan = make_plan(skeleton, data, training, clips, machine, 0.4 if on_gpu else 1.0, num_processes)
+    largest = largest_batch(skeleton, training, clips.longest, machine, num_processes)
+    print(summary(plan, training, num_processes, largest))
+    if training.bf16 and machine.half_flops < machine.full_flops:
+        ratio = machine.full_flops / machine.half_flops
+        print(f"Warning: bf16 is {ratio:.1f} times slower than float32 on this processor; leave --bf16 out")
+
+
+def device_machine() -> Machine | None:
+    """The machine that training runs on; `None` for an accelerator that nothing is known of."""
+    if not torch.accelerator.is_available():
+        return this_machine(seconds=0.6)
+    if not torch.cuda.is_available():
+        return None
+    found = torch.cuda.get_device_properties(0)
+    name = found.name.replace(" ", "")
+    return next((machine for known, machine in MACHINES.items() if known in name), None)
