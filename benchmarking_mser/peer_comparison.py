@@ -43,6 +43,7 @@ def _one_size(
         },
         sizes.slow_rounds,
         f"{peer.name}, {place}",
+        warm_up=batch_size == sizes.batch_sizes[0],
     )
     at_target = (seconds, batch_size) == (sizes.target_seconds, sizes.batch_size)
     target = TARGETS[peer.name] if at_target else ""

@@ -13,17 +13,24 @@ from tqdm.auto import tqdm
 Work = Callable[[], Any]
 
 
-def alternate(works: Mapping[str, Work], rounds: int, told: str = "Measuring") -> dict[str, list[float]]:
+def alternate(
+    works: Mapping[str, Work], rounds: int, told: str = "Measuring", warm_up: bool = True
+) -> dict[str, list[float]]:
     """
-    Seconds of each work in each round. Within a round every work runs once, in turns; one more round before the
-    first is to warm up and is not counted.
+    Seconds of each work in each round. Within a round every work runs once, in turns.
+
+    Args:
+        works: by name.
+        rounds: that are counted.
+        told: on the bar.
+        warm_up: whether one more round runs before the first; works of many seconds do without.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for number in tqdm(range(rounds + 1), desc=told, unit="round", leave=False):
+    for number in tqdm(range(rounds + warm_up), desc=told, unit="round", leave=False):
         for name, work in works.items():
             start = time.perf_counter()
             work()
-            if number:
+            if number >= warm_up:
                 seconds[name].append(time.perf_counter() - start)
     return seconds
 

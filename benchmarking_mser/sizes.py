@@ -94,7 +94,7 @@ FULL = BenchmarkSizes(
 # A few thousand weights: that the benchmark runs, not how fast anything is.
 QUICK = BenchmarkSizes(
     audio={"d_model": 64, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 128},
-    conformer={"hidden_dim": 72, "num_layers": 1, "num_heads": 2},
+    conformer={"hidden_dim": 78, "num_layers": 1, "num_heads": 2},
     qformer={
         "hidden_size": 32,
         "num_hidden_layers": 2,
