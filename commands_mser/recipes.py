@@ -44,7 +44,9 @@ def find_recipe(name: str) -> Path:
         for candidate in (folder / relative, folder / f"{relative}.yaml"):
             if candidate.is_file():
                 return candidate
-    known = ", ".join(sorted(str(found.relative_to(folder)) for found in folder.rglob("*.yaml"))) or "none"
+    names = [found.relative_to(folder) for found in folder.rglob("*.yaml")]
+    # What `accelerate launch` reads lies beside the recipes and is none.
+    known = ", ".join(sorted(str(name) for name in names if name.parts[0] != "accelerate")) or "none"
     raise RecipeError(f"{name}: no such file, and no recipe of that name; the project's recipes: {known}")
 
 

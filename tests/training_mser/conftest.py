@@ -31,3 +31,14 @@ def recipe(tmp_path: Path):
         return tuple(arguments)
 
     return parse
+
+
+@pytest.fixture
+def recipe_of():
+    """The model section of one of the project's own recipes."""
+
+    def read(name: str, *flags: str) -> ModelArguments:
+        _, model, *_ = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([name, *flags])
+        return model
+
+    return read

@@ -2,7 +2,6 @@
 """What machines can do: published peaks of GPUs, and what this one does, measured."""
 
 import os
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,15 +72,15 @@ def this_machine(seconds: float = 1.2) -> Machine:
     """
     size = 512
     left, right = torch.randn(4 * size, size), torch.randn(size, size)
-    full = 8 * size**3 / _median(lambda: left @ right, seconds / 3)
+    full = 8 * size**3 / _mean(lambda: left @ right, seconds / 3)
     half_left, half_right = left.bfloat16(), right.bfloat16()
-    half = 8 * size**3 / _median(lambda: half_left @ half_right, seconds / 6)
+    half = 8 * size**3 / _mean(lambda: half_left @ half_right, seconds / 6)
     long = torch.randn(4 * 2**20)
-    bandwidth = 3 * long.nbytes / _median(lambda: long + long, seconds / 4)
+    bandwidth = 3 * long.nbytes / _mean(lambda: long + long, seconds / 4)
     small = torch.nn.Linear(4, 4)
     token = torch.randn(1, 4)
     # Forward and backward of one layer are six operations with what autograd and the module do around them.
-    overhead = _median(lambda: small(token).sum().backward(), seconds / 8) / 6
+    overhead = _mean(lambda: small(token).sum().backward(), seconds / 8) / 6
     return Machine("cpu", half, full, bandwidth, available_memory(), overhead, overlaps=False)
 
 
@@ -95,13 +94,11 @@ def available_memory() -> float:
         return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
-def _median(function: Callable[[], object], seconds: float) -> float:
-    """Seconds of a call."""
+def _mean(function: Callable[[], object], seconds: float) -> float:
+    """Seconds of a call, those included in which others have the processor: training has to wait for them too."""
     function()
-    times = []
-    end = time.perf_counter() + seconds
-    while len(times) < 5 or time.perf_counter() < end:
-        start = time.perf_counter()
+    calls, start = 0, time.perf_counter()
+    while calls < 5 or time.perf_counter() < start + seconds:
         function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+        calls += 1
+    return (time.perf_counter() - start) / calls
