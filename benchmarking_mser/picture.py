@@ -55,7 +55,10 @@ def _bars(part: Figure, bars: Sequence[Comparison]) -> None:
     )
     colours = [WARN if comparison.met is False else ACCENT for comparison in bars]
     places = np.arange(len(bars))
-    axes.barh(places, ratios, xerr=spread.T, color=colours, ecolor=MUTED, error_kw={"linewidth": 0.8}, height=0.7)
+    lengths = np.array(ratios) - 1.0  # a bar begins at 1, where both sides are alike
+    axes.barh(
+        places, lengths, left=1.0, xerr=spread.T, color=colours, ecolor=MUTED, error_kw={"linewidth": 0.8}, height=0.7
+    )
     axes.set_yticks(places, [comparison.name for comparison in bars], fontsize=7)
     axes.invert_yaxis()
     axes.set_xscale("log")

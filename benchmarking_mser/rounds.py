@@ -45,7 +45,7 @@ class Comparison:
         ours, other: the figure of each round.
         unit: of both.
         better: "more" of a speed, whose ratio is ours / other; "less" of a cost, whose ratio is other / ours; "share"
-            of a part of a whole, whose ratio is ours / other.
+            where both sides are our own, a part beside a whole or more beside less, whose ratio is ours / other.
         target: what the ratio has to be, as in ">= 8"; empty where nothing is asked.
         facts: what else belongs to the figure, for the details.
     """

@@ -20,8 +20,9 @@ def check(folder: Path) -> list[str]:
     figures = json.loads((folder / "bench.json").read_text())
     assert figures and all(set(line) == KEYS for line in figures)
     for line in figures:
-        assert all(math.isfinite(line[name]) and line[name] > 0 for name in ("ours", "other")), line
-        assert math.isfinite(line["ratio"]), line
+        assert all(math.isfinite(line[name]) for name in ("ours", "other", "ratio")), line
+        if line["unit"] in ("clips/s", "MB", "s a batch", "s a step", "s an epoch"):
+            assert line["ours"] > 0 and line["other"] > 0 and line["ratio"] > 0, line
     assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "bench.md").read_text().count("\n|") == len(figures) + 2
     assert len(json.loads((folder / "bench_details.json").read_text())["comparisons"]) == len(figures)
