@@ -65,6 +65,13 @@ class EvaluateArguments:
     prior_correction: bool = field(
         default=False, metadata={"help": "subtract each word's score for silence, so that no word is liked beforehand"}
     )
+    quantize: Literal["int8", "4bit"] | None = field(
+        default=None,
+        metadata={"help": "int8 for encoder and language model on a CPU, 4bit for the language model on CUDA"},
+    )
+    compile: bool = field(
+        default=False, metadata={"help": "run through torch.compile, which takes minutes before the first answer"}
+    )
     cache_dir: str = field(
         default="~/.cache/mser-llm",
         metadata={"help": "where answers are kept, so that the same model answers the same clip once"},
@@ -78,9 +85,10 @@ ARGUMENTS = EvaluateArguments
 def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from data_mser.reading import parse_corpora, read_corpus
+    from evaluation_mser.compilation import check_compiler
     from evaluation_mser.deferred_model import DeferredModel
     from evaluation_mser.evaluation import evaluate_corpora, within_label_set, write_results
-    from evaluation_mser.loading import load_processor
+    from evaluation_mser.loading import load_processor, pick_device
     from evaluation_mser.prediction_cache import PredictionCache
     from evaluation_mser.predictions import read_predictions
     from evaluation_mser.protocols import check_model, find_protocol, measurement
@@ -103,9 +111,11 @@ def run(args: EvaluateArguments) -> int:
         measured = measurement(protocol, [row for rows in corpora.values() for row in rows], args.fold)
         corpora = measured.rows
     # Before a model of gigabytes is loaded for nothing.
+    if args.compile:
+        check_compiler(pick_device(args.device))
     tested = [row for key, rows in corpora.items() for row, _ in within_label_set(key, rows, labels)]
     leak = check_model(args.model, tested, protocol, allow=args.allow_leak)
-    model, processor = DeferredModel(args.model, args.device), load_processor(args.model, args.prompt)
+    model, processor = DeferredModel(args.model, args.device, args.quantize), load_processor(args.model, args.prompt)
     cache = None if args.no_cache else PredictionCache(Path(args.cache_dir) / "predictions")
     processor.pad_to = args.pad_to or processor.pad_to
     results = evaluate_corpora(
@@ -122,7 +132,9 @@ def run(args: EvaluateArguments) -> int:
         prior_correction=args.prior_correction,
         prompts=list(PROMPTS) if args.prompts == ["all"] else args.prompts,
         cache=cache,
-        marks={"leak": leak.as_dict()} | ({} if measured is None else {"protocol": measured.as_dict()}),
+        compile=args.compile,
+        marks={"leak": leak.as_dict(), "quantize": args.quantize}
+        | ({} if measured is None else {"protocol": measured.as_dict()}),
     )
     over_folds = None if measured is None else measured.over_folds(results["corpora"])
     if over_folds is not None:
@@ -137,7 +149,9 @@ def run(args: EvaluateArguments) -> int:
     print_results(results)
     if protocol is not None:
         print(beside_published(protocol, results))
-    for sentence in [f"LEAK: {leak}"] * leak.found + [f"not checked: {said}" for said in leak.unchecked]:
+    if leak.found:
+        print(f"LEAK: {leak}")
+    for sentence in [leak.mark] * bool(leak.mark) + [f"not checked: {said}" for said in leak.unchecked]:
         print(sentence)
     if cache is not None and cache.found:
         print(f"{cache.found} of {cache.found + cache.given} answers were kept from before (--no_cache asks anew)")

@@ -15,10 +15,11 @@ Results = Mapping[str, Any]
 
 
 def cautions(results: Results) -> list[str]:
-    """Sentences without which the figures mislead: that training heard what is tested."""
+    """Sentences without which the figures mislead: that training heard what is tested, with or without emotions."""
     leak = results.get("leak") or {}
+    marks = [f"{leak['mark'][0].upper()}{leak['mark'][1:]}."] if leak.get("mark") else []
     if not leak.get("found"):
-        return []
+        return marks
     names = [
         *(f"the corpus {name}" for name in leak["corpora"]),
         *(f"the language {name}" for name in leak["languages"]),
@@ -27,7 +28,8 @@ def cautions(results: Results) -> list[str]:
     ]
     return [
         f"Training heard what is tested here: {', '.join(names)} ({leak['clips']} of {leak['tested']} clips). These "
-        "figures do not say how the model does on speech it never heard."
+        "figures do not say how the model does on speech it never heard.",
+        *marks,
     ]
 
 

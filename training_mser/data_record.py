@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_mser.splits import recording
-from evaluation_mser.protocols import TrainingRecord, record_of
+from evaluation_mser.protocols import HeardUnlabelled, TrainingRecord, record_of
 from processing_mser import LabelSet
 
 from .clips import Clip
@@ -21,6 +21,8 @@ def data_record(
 
     `heard` is what a test must not share (`evaluation_mser.protocols.leaks`): speakers, corpora and languages of
     training, validation and the earlier stages, and the recordings of the clips that have no speaker.
+    `heard_unlabelled`, there where it is not empty, is the same of the clips whose emotion was not used, which a test
+    may share and is then marked.
 
     Args:
         train, validation: clips.
@@ -62,7 +64,7 @@ def data_record(
             }
             for (corpus, translator), length in sorted(seconds.items(), key=lambda item: str(item[0]))
         ],
-        "heard": _heard([*train, *validation], earlier),
+        **_heard_by_label([*train, *validation], earlier),
         "split": {
             "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             "speakers": {part: _speakers(own) for part, own in parts.items()},
@@ -71,12 +73,19 @@ def data_record(
     }
 
 
-def _heard(clips: Sequence[Clip], earlier: TrainingRecord | None) -> dict[str, list[str]]:
+def _heard(clips: Sequence[Clip], earlier: TrainingRecord | HeardUnlabelled | None) -> dict[str, list[str]]:
     own = record_of(clip.row for clip in clips)
     unnamed = {recording(clip.row) for clip in clips if clip.row["speaker"] is None}
     heard = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
     before = {name: getattr(earlier, name) or () for name in heard} if earlier is not None else {}
     return {name: sorted({*values, *before.get(name, ())}) for name, values in heard.items()}
+
+
+def _heard_by_label(clips: Sequence[Clip], earlier: TrainingRecord | None) -> dict[str, dict[str, list[str]]]:
+    with_emotion = [clip for clip in clips if clip.emotion is not None]
+    without = _heard([clip for clip in clips if clip.emotion is None], None if earlier is None else earlier.unlabelled)
+    unlabelled = {"heard_unlabelled": without} if any(without.values()) else {}
+    return {"heard": _heard(with_emotion, earlier)} | unlabelled
 
 
 def _speakers(clips: Sequence[Clip]) -> int:

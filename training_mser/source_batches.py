@@ -47,8 +47,8 @@ class SourceBatches(Sampler[int]):
         if not (labelled and others):
             raise ValueError(
                 "balance source draws clips with and clips without a known emotion, and all "
-                f"{len(emotions)} clips are {'without' if others else 'with'} one; add corpora and name in labelled_languages those whose "
-                "emotions are used (en), or give balance emotion"
+                f"{len(emotions)} clips are {'without' if others else 'with'} one; add corpora and "
+                "name in labelled_languages those whose emotions are used (en), or give balance emotion"
             )
         self.sources = [list(labelled.values()), list(others.values())]
         self.batch_size = batch_size

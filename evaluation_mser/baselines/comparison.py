@@ -126,6 +126,7 @@ def markdown(results: Mapping[str, Any]) -> str:
         f"Leak: {name} heard speakers or recordings of {leak['clips']} of {leak['tested']} tested clips in training.\n"
         for name, leak in leaks.items()
     ]
+    lines += [f"{name}: {leak['mark']}.\n" for name, leak in results.get("leak", {}).items() if leak.get("mark")]
     for corpus, rows in results["corpora"].items():
         last = rows[-1]["system"]
         lines += [f"## {corpus}, {rows[-1]['n']} clips", ""]

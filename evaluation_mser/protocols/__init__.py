@@ -11,7 +11,7 @@ from .low_resource_paper import LOW_RESOURCE_PAPER
 from .measurement import Measurement, check_model, measurement
 from .mser_paper import MSER_PAPER
 from .protocol import Protocol, Published
-from .training_record import TrainingRecord, read_training_record, record_of
+from .training_record import HeardUnlabelled, TrainingRecord, read_training_record, record_of
 
 
 PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (*MSER_PAPER, *LOW_RESOURCE_PAPER, *CROSS_LINGUAL)}
@@ -36,6 +36,7 @@ def find_protocol(name: str) -> Protocol:
 __all__ = [
     "PROTOCOLS",
     "Fold",
+    "HeardUnlabelled",
     "KFold",
     "LeakReport",
     "LeaveLanguageOut",

@@ -3,7 +3,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,22 @@ class TrainingRecordError(ValueError):
 
 
 @dataclass(frozen=True)
+class HeardUnlabelled:
+    """Speech that training heard without its emotions.
+
+    Attributes:
+        speakers, recordings, corpora, languages: as in `TrainingRecord`.
+    """
+
+    speakers: frozenset[str] = frozenset()
+    recordings: frozenset[str] = frozenset()
+    corpora: frozenset[str] = frozenset()
+    languages: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class TrainingRecord:
-    """What training heard, its validation and its earlier stages included.
+    """What training heard with its emotions, its validation and its earlier stages included.
 
     Attributes:
         speakers: of all clips; of M5SER's the speakers of their sources.
@@ -30,6 +44,8 @@ class TrainingRecord:
         corpora: those of the sources of M5SER and not M5SER itself.
         languages: ISO 639-1.
         without_speaker: how many clips have no speaker.
+        unlabelled: what it heard without them; such speech is no leak, but a test of it is not zero-shot in the strict
+            sense.
     """
 
     speakers: frozenset[str]
@@ -37,6 +53,7 @@ class TrainingRecord:
     corpora: frozenset[str]
     languages: frozenset[str]
     without_speaker: int
+    unlabelled: HeardUnlabelled = field(default_factory=HeardUnlabelled)
 
 
 def record_of(rows: Iterable[Row]) -> TrainingRecord:
@@ -65,6 +82,10 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
         # The first records had speakers alone, later ones what the speech was, too.
         data = results.get("data", {"sources": [], "languages": {}, "split": {"clips_without_speaker": 0}})
         heard = data.get("heard", {})
+        if "heard_unlabelled" in data:
+            unlabelled = HeardUnlabelled(**{name: frozenset(own) for name, own in data["heard_unlabelled"].items()})
+            own = {name: frozenset(heard[name]) for name in ("speakers", "recordings", "corpora", "languages")}
+            return TrainingRecord(**own, without_speaker=len(own["recordings"]), unlabelled=unlabelled)
         return TrainingRecord(
             speakers=frozenset([*results["speakers"], *heard.get("speakers", [])]),
             recordings=frozenset(heard["recordings"]) if heard else None,

@@ -49,6 +49,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     leak, lines = results.get("leak", {}), []
     if leak.get("found"):
         lines = [f"Leak: training heard speakers or recordings of {leak['clips']} of {leak['tested']} clips.", ""]
+    if leak.get("mark"):
+        lines += [f"{leak['mark'][0].upper()}{leak['mark'][1:]}.", ""]
     for corpus, clean in results["clean"].items():
         lines += [f"## {corpus}, {clean['n']} clips", "", f"As they are: UA {_with_interval(clean)}", ""]
         lines += ["| condition | level | UA | less that as they are | p (Holm) |", "|---|---:|---:|---:|---:|"]

@@ -160,6 +160,21 @@ def test_the_recipes_of_the_low_resource_paper_say_what_it_states():
         assert recipe["clean_views"] is False and "objectives" not in recipe
 
 
+def test_the_byol_recipe_says_what_the_low_resource_paper_states():
+    """Sec. 2.3, 3.2 and 3.3; its small form differs in what makes it small."""
+    recipe, small = content("lowresource/byol"), content("base/byol")
+    assert (recipe["learning_rate"], recipe["epoch_batches"], recipe["per_device_train_batch_size"]) == (1e-5, 100, 64)
+    assert recipe["optim"].startswith("adamw") and recipe["early_stopping_patience"]
+    assert (recipe["audio_backbone"], recipe["max_seconds"]) == ("openai/whisper-small.en", 3.0)
+    assert "trained_layers" not in recipe, "all of them"
+    assert recipe["objectives"]["byol"]["supervised_views"] == 3
+    for one in (recipe, small):
+        options = one["objectives"]["byol"]
+        assert (options["lambda_start"], options["lambda_end"]) == (0.8, 0.2)
+        assert (one["labels"], one["labelled_languages"], one["balance"]) == ("four", ["en"], "source")
+        assert "views" not in one, "drawn of the features"
+
+
 @pytest.mark.parametrize(
     ("baseline", "stage_1", "stage_2"),
     [

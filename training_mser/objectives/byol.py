@@ -28,7 +28,8 @@ class ViewedBatch(ObjectiveBatch):
 
     def gathered(self) -> "ViewedBatch":
         labels = gather_with_gradient(torch.stack([self.emotions, self.languages, self.speakers, self.views], dim=1))
-        return ViewedBatch(*labels.unbind(1), gather_with_gradient(self.targets))
+        emotions, languages, speakers, views = labels.unbind(1)
+        return ViewedBatch(emotions, languages, speakers, views, gather_with_gradient(self.targets))
 
 
 class BYOL(Objective):

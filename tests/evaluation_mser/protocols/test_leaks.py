@@ -40,6 +40,9 @@ def test_a_speaker_on_both_sides_is_refused_by_name_and_marked_where_it_is_allow
         "clips": 2,
         "tested": 4,
         "unchecked": list(report.unchecked),
+        "mark": "",
+        "unlabelled": [],
+        "unlabelled_clips": 0,
     }
 
 

@@ -41,6 +41,36 @@ def test_speakers_of_training_of_validation_and_of_the_stage_before_are_all_know
     assert not check_leak(second, [row(9, "ravdess", "4", "angry"), row(2, "resd", None, "sad")]).found
 
 
+def test_speech_heard_without_its_emotions_is_no_leak_and_is_marked(tmp_path):
+    heard = [Clip(row(n, "nemo", str(n), None), None, str(n), 2.0) for n in range(3)]
+    heard.append(Clip(row(5, "resd", None, None), None, "5", 2.0))
+    first = write(tmp_path / "first", heard)
+    second = write(tmp_path / "second", clips(row(0, "ravdess", "1", "sad"), row(1, "nemo", "7", "sad")), (), first)
+    for record in (first, second):
+        assert record.unlabelled.speakers == {"nemo-0", "nemo-1", "nemo-2"}
+        assert (record.unlabelled.corpora, record.unlabelled.languages) == ({"nemo", "resd"}, {"pl", "ru"})
+        assert record.unlabelled.recordings == {"resd/clip5"}
+    assert second.speakers == {"ravdess-1", "nemo-7"}, "what was heard with its emotions"
+    report = check_leak(first, [row(9, "nemo", "1", "sad"), row(9, "nemo", "8", "sad"), row(9, "emodb", "3", "sad")])
+    assert not report.found and report.unlabelled == ("nemo",) and report.unlabelled_clips == 1
+    assert report.mark.startswith("unlabelled target seen: training heard speech of nemo without its emotions")
+    assert "1 of 3 tested clips" in report.mark
+    assert report.as_dict()["mark"] == report.mark and not report.as_dict()["found"]
+    assert check_leak(first, [row(5, "resd", None, "sad")]).unlabelled_clips == 1
+    assert check_leak(first, [row(9, "emodb", "3", "sad")]).mark == ""
+    zero_shot = check_leak(first, [row(9, "nemo", "8", "sad")], unheard_corpora=["nemo"], unheard_languages=["pl"])
+    assert zero_shot.mark and not zero_shot.found
+    # The same person heard with emotions is a leak.
+    with pytest.raises(SpeakerLeakError, match="nemo-7"):
+        check_leak(second, [row(9, "nemo", "7", "sad")])
+
+
+def test_own_folders_share_a_name_and_are_known_by_their_speakers(tmp_path):
+    record = write(tmp_path, [Clip(row(0, "folder", "1", None), None, "0", 2.0)])
+    assert check_leak(record, [row(1, "folder", "2", "sad")]).mark == ""
+    assert check_leak(record, [row(1, "folder", "1", "sad")]).unlabelled == ("folder",)
+
+
 def test_an_older_record_says_that_it_does_not_name_its_recordings(tmp_path):
     write(tmp_path, clips(row(0, "ravdess", "1", "sad"), row(1, "resd", None, "sad")))
     results = json.loads((tmp_path / "train_results.json").read_text())
