@@ -37,6 +37,13 @@ class PredictArguments:
         default="score",
         metadata={"help": "score compares the candidate words; generate reads a word out of the model's free text"},
     )
+    quantize: Literal["int8", "4bit"] | None = field(
+        default=None,
+        metadata={"help": "int8 for encoder and language model on a CPU, 4bit for the language model on CUDA"},
+    )
+    compile: bool = field(
+        default=False, metadata={"help": "run through torch.compile, which takes minutes before the first answer"}
+    )
 
 
 ARGUMENTS = PredictArguments
@@ -55,16 +62,21 @@ def run(args: PredictArguments) -> int:
 
     from tqdm.auto import tqdm
 
-    from evaluation_mser.loading import load_model
+    from evaluation_mser.compilation import check_compiler
+    from evaluation_mser.loading import load_model, pick_device
     from evaluation_mser.recognition import recognise
 
-    model, processor = load_model(args.model, args.device)
+    if args.compile:
+        check_compiler(pick_device(args.device))
+    model, processor = load_model(args.model, args.device, quantize=args.quantize)
     own = model.config.emotion_words
     words = (chosen or label_set(own or "seven")).words
     if processor.prompt_version is not None:  # a classifier refuses them
         _warn_of_unseen_words(words, own)
     width = max(len(str(file)) for file in files)
-    answers = recognise(model, processor, files, words, batch_size=args.batch_size, decode=args.decode)
+    answers = recognise(
+        model, processor, files, words, batch_size=args.batch_size, decode=args.decode, compile=args.compile
+    )
     failed = False
     with tqdm(total=len(files), unit="clip", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
         for file, answer in zip(files, answers, strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 
 from evaluation_mser.library_versions import versions
 from evaluation_mser.loading import find_model, load_network, pick_device
+from evaluation_mser.quantisation import check_quantisation
 
 
 # What a checkpoint may hold beside its weights that an answer depends on.
@@ -27,7 +28,7 @@ _FILES = (
     "tokenizer.model",
 )
 _ROOMS = ("processing_mser", "modeling_mser")
-_RECOGNITION = ("recognition.py", "clip_windows.py")
+_RECOGNITION = ("recognition.py", "clip_windows.py", "quantisation.py", "compilation.py")
 
 
 class DeferredModel:
@@ -37,21 +38,26 @@ class DeferredModel:
     Args:
         place: a folder written by `save_pretrained` or a training, or a Hub id.
         device: as in `pick_device`.
+        quantize: as in `load_network`.
 
     Raises:
         ModelNotFoundError: the folder is missing or holds no MSER model.
-        ValueError: an unknown device.
+        ValueError: an unknown device, or a quantisation for another one.
+        ImportError: the library of a quantisation is not installed.
     """
 
-    def __init__(self, place: str, device: str = "auto"):
+    def __init__(self, place: str, device: str = "auto", quantize: str | None = None):
         self.name_or_path = find_model(place)
         self.device = pick_device(device)
+        self.quantize = quantize
+        if quantize is not None:
+            check_quantisation(quantize, self.device)
         self._network: Any = None
 
     def load(self) -> Any:
         """`MSERForEmotionGeneration` in evaluation mode, the same at each call."""
         if self._network is None:
-            self._network = load_network(self.name_or_path, self.device)
+            self._network = load_network(self.name_or_path, self.device, self.quantize)
         return self._network
 
     @cached_property
@@ -61,7 +67,7 @@ class DeferredModel:
 
         That is the bytes of its files; its backbones, by the fingerprints in its configuration, to which loading holds
         them, or where it has none by theirs; this project's code that leads from sound to an answer; the versions of
-        the libraries; and the kind of device.
+        the libraries; the kind of device; and a quantisation.
 
         Raises:
             OSError: a file cannot be read, or a Hub id cannot be had.
@@ -95,6 +101,8 @@ class DeferredModel:
             yield file.name, _sha256(file)
         yield "versions", versions()
         yield "device", self.device.split(":")[0]
+        if self.quantize is not None:
+            yield "quantize", self.quantize
 
 
 def _sha256(file: Path) -> str:

@@ -49,6 +49,7 @@ def evaluate_corpora(
     prior_correction: bool = False,
     prompts: Sequence[str] = (),
     cache: PredictionCache | None = None,
+    compile: bool = False,
     marks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Measures a model on corpora, each for itself.
@@ -57,7 +58,7 @@ def evaluate_corpora(
         model, processor: `MSERForEmotionGeneration`, or a `DeferredModel` of it, and its `MSERProcessor`.
         corpora: the name of each corpus and its rows, as `read_corpus(...).rows`.
         label_set: a name, words, or the set; a row whose emotion it does not hold is dropped and counted.
-        decode, batch_size, length_normalize, prior_correction: as in `recognise`.
+        decode, batch_size, length_normalize, prior_correction, compile: as in `recognise`.
         output_dir: where `results.json`, `predictions.csv` and a `confusion_NAME.png` for each corpus are written, all
             of them whole or not at all; None writes nothing.
         model_name: what `results.json` calls the model.
@@ -107,7 +108,9 @@ def evaluate_corpora(
         **settings,
         **(marks or {}),
     }
-    answerer = _Answerer(model, processor, chosen, {"batch_size": batch_size, **settings}, cache, progress)
+    answerer = _Answerer(
+        model, processor, chosen, {"batch_size": batch_size, "compile": compile, **settings}, cache, progress
+    )
     others = [version for version in dict.fromkeys(prompts) if version != processor.prompt_version]
     answered: dict[str, Predictions] = {}
     with ExitStack() as stack:

@@ -40,21 +40,25 @@ def pick_device(device: str = "auto") -> str:
     return device
 
 
-def load_model(model: str, device: str = "auto", prompt: str | None = None) -> tuple[Any, Any]:
+def load_model(
+    model: str, device: str = "auto", prompt: str | None = None, quantize: str | None = None
+) -> tuple[Any, Any]:
     """`(model, processor)` in evaluation mode.
 
     Args:
         model: a folder written by `save_pretrained` or a training, or a Hub id.
         device: as in `pick_device`.
         prompt: version of the prompt template in place of the one that the model was trained with.
+        quantize: as in `load_network`.
 
     Raises:
         ModelNotFoundError: the folder is missing or holds no MSER model.
-        ValueError: an unknown device or prompt version.
+        ValueError: an unknown device or prompt version, or a quantisation for another device.
+        ImportError: the library of a quantisation is not installed.
     """
     place, device = find_model(model), pick_device(device)
     processor = load_processor(place, prompt)
-    return load_network(place, device), processor
+    return load_network(place, device, quantize), processor
 
 
 def find_model(model: str) -> str:
@@ -90,11 +94,29 @@ def load_processor(model: str, prompt: str | None = None) -> Any:
     return processor
 
 
-def load_network(model: str, device: str = "auto") -> Any:
-    """The network of a model, as `load_model` gives it."""
+def load_network(model: str, device: str = "auto", quantize: str | None = None) -> Any:
+    """The network of a model, as `load_model` gives it.
+
+    Args:
+        model, device: as there.
+        quantize: `int8` for the linear layers of encoder and language model (CPU), `4bit` for the
+            language model's (CUDA, the extra `quantization`); None leaves the weights as they are.
+    """
+    from evaluation_mser.quantisation import check_quantisation, four_bit_loading, quantise_to_int8
+
     place, device = find_model(model), pick_device(device)
+    if quantize is not None:
+        check_quantisation(quantize, device)
     with _told_in_one_line(place) as options, _bars_on_terminals_only():
-        return _classes(place, options)[0].from_pretrained(place, **options).eval().to(device)
+        network_class = _classes(place, options)[0]
+        if quantize == "4bit":
+            if model_type_of(place, **options) != "mser":
+                raise ValueError(f"{place}: is a classifier without a language model; leave --quantize 4bit out")
+            return network_class.from_pretrained(place, **options, **four_bit_loading(device)).eval()
+        network = network_class.from_pretrained(place, **options).eval().to(device)
+    if quantize == "int8":
+        quantise_to_int8(network)
+    return network
 
 
 def _classes(place: str, options: dict[str, Any]) -> tuple[Any, Any]:

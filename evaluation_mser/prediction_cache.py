@@ -49,6 +49,7 @@ class PredictionCache:
         decode: Literal["score", "generate"] = "score",
         length_normalize: bool = False,
         prior_correction: bool = False,
+        compile: bool = False,
         progress: bool = False,
     ) -> Iterator[Recognition]:
         """
@@ -56,7 +57,7 @@ class PredictionCache:
 
         Args:
             model: loaded if any clip is to be answered anew.
-            processor, words, batch_size, decode, length_normalize, prior_correction: as there.
+            processor, words, batch_size, decode, length_normalize, prior_correction, compile: as there.
             sources: as there, but all of them at once. Other forms than a path, bytes and `{"bytes", "path"}` are
                 always answered anew.
             progress: show a bar while the clips are compared with what is here.
@@ -79,7 +80,9 @@ class PredictionCache:
         self.found += len(sources) - len(asked)
         given: Iterator[Recognition] = iter(())
         if asked:
-            given = recognise(model.load(), processor, asked, words, batch_size=batch_size, **settings)
+            given = recognise(
+                model.load(), processor, asked, words, batch_size=batch_size, compile=compile, **settings
+            )
         with closing(_Lines(file)) as lines:
             for content, answer in zip(contents, answers, strict=True):
                 if answer is None:

@@ -3,6 +3,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from evaluation_mser.clip_windows import Clip, read_windows
+from evaluation_mser.compilation import check_compiler, compiled, to_bucket
 from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
 from processing_mser.audio_mser import SAMPLING_RATE, cut_windows
 from processing_mser.emotions_mser import UNPARSED
@@ -51,6 +53,7 @@ def recognise(
     decode: Literal["score", "generate"] = "score",
     length_normalize: bool = False,
     prior_correction: bool = False,
+    compile: bool = False,
 ) -> Iterator[Recognition]:
     """Names the emotion in each source, on the model's device, in the order of the sources.
 
@@ -68,9 +71,12 @@ def recognise(
         decode: "score" compares the log-probabilities of the words; "generate" lets the model write freely and reads
             one word out of the text, which may fail (`UNPARSED`).
         length_normalize, prior_correction: as in `score_emotions`; without effect on "generate".
+        compile: run the model through `torch.compile`, with batches brought to the lengths of `BUCKET_SECONDS` and to
+            `batch_size` rows; for `decode="score"`.
 
     Raises:
-        ValueError: no words, a batch size below 1, or an unknown decode mode.
+        ValueError: no words, a batch size below 1, an unknown decode mode, or one that cannot be compiled.
+        CompilationError: torch finds no compiler, or cannot compile the model.
     """
     words = tuple(words)
     if not words:
@@ -79,8 +85,12 @@ def recognise(
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1.")
     if decode not in ("score", "generate"):
         raise ValueError(f"decode is {decode!r}; choose 'score' or 'generate'.")
+    if compile and decode == "generate":
+        raise ValueError("generation changes its shape with every token; compile is for decode 'score'")
+    if compile:
+        check_compiler(model.device.type)
     scoring = {"length_normalize": length_normalize, "prior_correction": prior_correction}
-    return _recognise(model, processor, sources, words, batch_size, decode, scoring)
+    return _recognise(model, processor, sources, words, batch_size, decode, scoring, compile)
 
 
 def _recognise(
@@ -91,40 +101,48 @@ def _recognise(
     batch_size: int,
     decode: str,
     scoring: dict[str, bool],
+    compile: bool,
 ) -> Iterator[Recognition]:
     was_training = model.training
     model.eval()
+    candidates = processor.candidate_ids(words) if decode == "score" else None
     try:
-        for window in read_windows(sources, BATCHES_PER_WINDOW * batch_size):
-            pieces = [
-                (index, piece)
-                for index, clip in enumerate(window)
-                if clip.waveform is not None
-                for piece in cut_windows(clip.waveform)
-            ]
-            by_length = sorted(range(len(pieces)), key=lambda position: len(pieces[position][1]))
-            outputs: list[Any] = [None] * len(pieces)
-            for start in range(0, len(pieces), batch_size):
-                batch = by_length[start : start + batch_size]
-                waveforms = [pieces[position][1] for position in batch]
-                inputs = _inputs(model, processor, waveforms)
-                answered: Any
-                if decode == "score":
-                    answered = word_probabilities(model, inputs, processor.candidate_ids(words), **scoring).numpy()
-                else:
-                    answered = processor.batch_decode(written_texts(model, inputs)[0])
-                for position, output in zip(batch, answered, strict=True):
-                    outputs[position] = output
-            answers: dict[int, list[tuple[float, Any]]] = defaultdict(list)
-            for (index, piece), output in zip(pieces, outputs, strict=True):
-                answers[index].append((len(piece) / SAMPLING_RATE, output))
-            for index, clip in enumerate(window):
-                if clip.waveform is None:
-                    yield Recognition(clip.source, None, error=clip.error)
-                elif decode == "score":
-                    yield _scored(clip, answers[index], words)
-                else:
-                    yield _generated(clip, answers[index], words, processor)
+        with ExitStack() as stack:
+            # Closed with this iterator, so that no reader is left behind when its consumer stops early.
+            windows = stack.enter_context(closing(read_windows(sources, BATCHES_PER_WINDOW * batch_size)))
+            if compile:
+                stack.enter_context(compiled(model))
+            for window in windows:
+                pieces = [
+                    (index, piece)
+                    for index, clip in enumerate(window)
+                    if clip.waveform is not None
+                    for piece in cut_windows(clip.waveform)
+                ]
+                by_length = sorted(range(len(pieces)), key=lambda position: len(pieces[position][1]))
+                outputs: list[Any] = [None] * len(pieces)
+                for start in range(0, len(pieces), batch_size):
+                    batch = by_length[start : start + batch_size]
+                    inputs = _inputs(model, processor, [pieces[position][1] for position in batch])
+                    if compile:
+                        inputs = to_bucket(inputs, batch_size, processor.max_seconds)
+                    answered: Any
+                    if candidates is not None:
+                        answered = word_probabilities(model, inputs, candidates, **scoring)[: len(batch)].numpy()
+                    else:
+                        answered = processor.batch_decode(written_texts(model, inputs)[0])
+                    for position, output in zip(batch, answered, strict=True):
+                        outputs[position] = output
+                answers: dict[int, list[tuple[float, Any]]] = defaultdict(list)
+                for (index, piece), output in zip(pieces, outputs, strict=True):
+                    answers[index].append((len(piece) / SAMPLING_RATE, output))
+                for index, clip in enumerate(window):
+                    if clip.waveform is None:
+                        yield Recognition(clip.source, None, error=clip.error)
+                    elif decode == "score":
+                        yield _scored(clip, answers[index], words)
+                    else:
+                        yield _generated(clip, answers[index], words, processor)
     finally:
         model.train(was_training)
 

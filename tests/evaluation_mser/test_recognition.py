@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -139,6 +140,39 @@ def test_a_consumer_that_stops_leaves_the_rest_unread(tiny, clips):
     next(answers)
     answers.close()
     assert len(list(source)) >= len(clips) * 20 - 2 * BATCHES_PER_WINDOW
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("mser-")]
+
+
+@pytest.mark.parametrize("ended_by", ["close", "interrupt", "stream"])
+def test_no_reader_outlives_the_loop(tiny, clips, ended_by, monkeypatch):
+    def stream():
+        yield from clips
+        if ended_by == "stream":
+            raise RuntimeError("the disk is gone")
+        yield from itertools.repeat(clips[0], 100)
+
+    if ended_by == "interrupt":
+        interrupted = raising(KeyboardInterrupt())
+        monkeypatch.setattr("evaluation_mser.recognition.word_probabilities", interrupted)
+    answers = recognise(*tiny, stream(), WORDS, batch_size=1)
+    if ended_by == "close":
+        next(answers)
+        assert readers()
+        answers.close()
+    else:
+        with pytest.raises((KeyboardInterrupt, RuntimeError)):
+            list(answers)
+    assert not readers()
+
+
+def raising(error: BaseException):
+    def call(*args, **kwargs):
+        raise error
+
+    return call
 
 
 def test_windows_close_at_their_length_in_sound(monkeypatch):

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches in a few fixed shapes, and compiled answers beside those of the plain path."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+import run_mser
+from evaluation_mser.compilation import CompilationError, check_compiler, to_bucket
+from evaluation_mser.recognition import recognise
+from modeling_mser.recognition_mser import word_probabilities
+from processing_mser import SAMPLING_RATE, label_set
+
+
+WORDS = label_set("seven").words
+
+
+def noise(*seconds: float) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [0.1 * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32) for s in seconds]
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(0.5, 200), (2.0, 200), (2.5, 300), (16.0, 3000), (30.0, 3000)])
+def test_lengths_are_rounded_up_to_a_bucket(tiny, seconds, frames):
+    _, processor = tiny
+    inputs = to_bucket(processor(audio=noise(seconds, 0.3)), 4, 30.0)
+    assert inputs["input_features"].shape == (4, 20, frames)
+    assert inputs["input_features_mask"].sum(-1).tolist() == [int(100 * seconds), 30, 30, 30]
+
+
+def test_no_bucket_is_longer_than_the_model_hears(tiny):
+    _, processor = tiny
+    assert to_bucket(processor(audio=noise(4.5)), 1, 5.0)["input_features"].shape[-1] == 500
+
+
+def test_a_bucket_changes_no_answer(tiny):
+    model, processor = tiny
+    plain = processor(audio=noise(1.0, 2.2, 0.7))
+    candidates = processor.candidate_ids(WORDS)
+    expected = word_probabilities(model, plain, candidates)
+    torch.testing.assert_close(
+        word_probabilities(model, to_bucket(plain, 5, 30.0), candidates)[:3], expected, atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.slow
+def test_compiled_answers_equal_those_of_each_clip_alone(tiny):
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    model, processor = tiny
+    clips = noise(1.0, 0.5, 2.4, 1.6, 0.9)
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    answers = list(recognise(model, processor, clips, WORDS, batch_size=2, compile=True))
+    assert graphs["unique_graphs"] > before, "nothing was compiled"
+    assert all(part._compiled_call_impl is None for part in (model.audio_tower, model.language_model))
+    compiled_once = graphs["unique_graphs"]
+    for clip, answer in zip(clips, answers, strict=True):
+        with torch.no_grad():
+            scores = model.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
+        given = [answer.scores[word] for word in WORDS]
+        np.testing.assert_allclose(given, scores[0].softmax(-1).numpy(), atol=1e-4)
+    list(recognise(model, processor, noise(1.1, 0.6, 2.9, 1.3), WORDS, batch_size=2, compile=True))
+    assert graphs["unique_graphs"] == compiled_once, "other lengths in the same buckets were compiled anew"
+
+
+def test_without_a_compiler_it_says_so_before_anything_is_loaded(tiny_model_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(CompilationError, match="no-such-compiler is not found"):
+        check_compiler("cpu")
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"never read")
+    assert run_mser.main(["predict", str(clip), "--model", str(tiny_model_dir), "--device", "cpu", "--compile"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "leave --compile out" in said
+
+
+def test_free_text_is_not_compiled(tiny):
+    with pytest.raises(ValueError, match="compile is for decode 'score'"):
+        recognise(*tiny, [], WORDS, decode="generate", compile=True)
