@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table II end to end on tones: what is trained, what is measured, and that it goes on where it was cut off."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from written_answers import answers
 
 from commands_mser.reproduce import ReproduceArguments, family_recipe
 from processing_mser import label_set
@@ -36,12 +36,6 @@ def row(name: str, emotion: str, folder: Path) -> dict:
     path = folder / f"{name}.wav"
     soundfile.write(path, np.random.default_rng(len(list(folder.iterdir()))).uniform(-0.1, 0.1, 8000), 16000)
     return {"corpus": "folder", "id": name, "emotion": emotion, "audio": {"bytes": None, "path": str(path)}}
-
-
-def answers(run: Path) -> tuple[list[str], list[str]]:
-    with (run / "test" / "predictions.csv").open(encoding="utf-8") as file:
-        lines = list(csv.DictReader(file))
-    return [line["emotion"] for line in lines], [line["prediction"] for line in lines]
 
 
 def expected_figures(folder: Path, seeds: list[int]) -> dict[str, dict[str, list[float]]]:
