@@ -2,6 +2,7 @@
 """Batches are each of one source, drawn at random; within it emotions, or languages, take turns."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_each_batch_is_of_one_source_and_the_sources_are_drawn_evenly():
     share = sum(one[0] for one in labelled) / 400
     assert 0.4 < share < 0.6, "and not 12 of 108"
     # Not in turns: a fair coin repeats itself about every second time.
-    repeats = sum(first[0] == second[0] for first, second in zip(labelled, labelled[1:], strict=False))
+    repeats = sum(first[0] == second[0] for first, second in pairwise(labelled))
     assert 150 < repeats < 250
     for batch in found:
         cells = Counter(EMOTIONS[item] or LANGUAGES[item] for item in batch)

@@ -3,9 +3,9 @@
 
 torchrun … two_process_training.py FOLDER KILL_STEP train RECIPE …
 
-Each process writes what it trained, the objectives' own weights included, before the best checkpoint is loaded over
-the model, to `FOLDER/rankN.pt`. With a KILL_STEP other than `never` the last process kills itself with SIGKILL before
-that step.
+Each process writes what it trained, the objectives' own weights and a target's included, before the best checkpoint is
+loaded over the model, to `FOLDER/rankN.pt`. With a KILL_STEP other than `never` the last process kills itself with
+SIGKILL before that step.
 """
 
 import os
@@ -31,7 +31,10 @@ def watch(folder: Path, kill_step: str) -> None:
 
     def load_best_model(self: MSERTrainer) -> None:
         trained = self.accelerator.unwrap_model(self.model).state_dict()
-        torch.save(trained | self.objective_parameters.objectives.state_dict(), folder / f"rank{rank}.pt")
+        target = (
+            {} if self.stand_in is None else {f"target.{name}": own for name, own in self.stand_in.weights.items()}
+        )
+        torch.save(trained | self.objective_parameters.objectives.state_dict() | target, folder / f"rank{rank}.pt")
         load_best(self)
 
     MSERTrainer.training_step, MSERTrainer._load_best_model = training_step, load_best_model
