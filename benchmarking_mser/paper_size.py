@@ -78,14 +78,9 @@ def paper_size(
         model.zero_grad()
 
     works = {"recognition": recognise, "training": step, "products": lambda: matrix @ matrix}
-    model.train()
-    try:
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        timed = {name: _finished(work, device) for name, work in works.items()}
-        taken = alternate(timed, rounds, "Paper-size model")
-    finally:
-        model.eval()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    taken = alternate({name: _finished(work, device) for name, work in works.items()}, rounds, "Paper-size model")
     rate = [2.0 * square**3 / seconds_ for seconds_ in taken["products"]]
     needed = batch_size * recognition_flops(own, seconds, words).total
     yield Comparison(

@@ -18,15 +18,14 @@ def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve])
     """
     Args:
         path: of the PNG.
-        comparisons: speeds and costs are drawn as bars of their ratio on a logarithmic axis, shares are not.
+        comparisons: drawn as bars of their ratio on a logarithmic axis; shares only where there is nothing else.
         curves: each in a plot of its own.
     """
-    bars = [comparison for comparison in comparisons if comparison.better != "share"]
+    bars = [comparison for comparison in comparisons if comparison.better != "share"] or comparisons
     height = 0.22 * len(bars) + 1.2
     figure = Figure(figsize=(11, height + (3.2 if curves else 0)), layout="constrained")
     parts = figure.subfigures(2, 1, height_ratios=[height, 3.2]) if curves else [figure]
-    if bars:
-        _bars(parts[0], bars)
+    _bars(parts[0], bars)
     for place, curve in enumerate(curves):
         axes = parts[1].add_subplot(1, len(curves), place + 1)
         line = np.array([0.0, max(curve.at)])
@@ -65,7 +64,7 @@ def _bars(part: Figure, bars: Sequence[Comparison]) -> None:
     axes.axvline(1.0, color=INK, linewidth=0.8)
     for place, ratio in zip(places, ratios, strict=True):
         axes.annotate(f" {ratio:.3g}", (ratio, place), va="center", fontsize=6, color=INK)
-    axes.set_xlabel("ratio, more is better for MSER", fontsize=8)
+    axes.set_xlabel("ratio", fontsize=8)
     axes.tick_params(axis="x", labelsize=7, colors=MUTED)
 
 

@@ -9,7 +9,6 @@ falls on both. Only the ratio is worth quoting from a machine that is not idle.
 """
 
 import json
-import platform
 import statistics
 import sys
 import time
@@ -25,6 +24,7 @@ from tqdm.auto import tqdm
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from benchmarking_mser.report import processor_name
 from commands_mser.parser import MSERArgumentParser
 from data_mser.reading import parse_corpora, read_corpus
 from data_mser.whole_files import whole_file
@@ -133,16 +133,6 @@ def draw_clips(arguments: BenchmarkArguments) -> list[np.ndarray]:
     if not found:
         raise ValueError(f"{path}: no clip of {arguments.seconds[0]:g} to {arguments.seconds[1]:g} s; widen --seconds")
     return found
-
-
-def processor_name() -> str:
-    """The processor as Linux names it, or whatever the platform tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main(words: Sequence[str] | None = None) -> int:

@@ -82,11 +82,12 @@ def score_candidates(
         position_ids=torch.cat([positions_from_mask(attention_mask), word_positions], dim=1),
         use_cache=False,
         logits_to_keep=len(tree.input_ids) + 1,
-    ).logits.float()
-    normaliser = logits.logsumexp(-1)
-    scores = logits[:, 0, tree.first_ids] - normaliser[:, :1]
-    chosen = logits[:, 1:].gather(-1, tree.next_ids.expand(batch_size, -1)[..., None])[..., 0]
-    return scores.index_add(1, tree.word_of, chosen - normaliser[:, 1:]), tree.lengths
+    ).logits
+    log_probabilities = logits.log_softmax(-1, dtype=torch.float32)
+    # The prefix predicts each word's first token, and a fed token the one after it.
+    next_ids = tree.next_ids.expand(batch_size, -1)[..., None]
+    following = log_probabilities[:, 1:].gather(-1, next_ids)[..., 0]
+    return log_probabilities[:, 0, tree.first_ids].index_add(1, tree.word_of, following), tree.lengths
 
 
 def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dtype) -> torch.Tensor:
