@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What reading ahead of the network gains: files decoded and resampled while it works, against one after the other.
+
+    python benchmarks/reading_ahead.py
+
+Files are noise in FLAC, Ogg Vorbis or WAV at 44.1 kHz; the network is a multiplication of matrices that takes about as
+long as a small model. Both ways take turns in one run.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from commands_mser.parser import MSERArgumentParser
+from evaluation_mser.clip_windows import Clip, read_clip, read_windows
+
+
+@dataclass
+class ReadingArguments:
+    files: int = field(default=128, metadata={"help": "of each format"})
+    seconds: float = field(default=3.0, metadata={"help": "length of a file"})
+    milliseconds: float = field(default=10.0, metadata={"help": "of the network for a clip"})
+    repeats: int = field(default=3, metadata={"help": "rounds"})
+
+
+def windows_in_turn(paths: Sequence[Path], size: int) -> Iterable[list[Clip]]:
+    for start in range(0, len(paths), size):
+        yield [read_clip(path) for path in paths[start : start + size]]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = MSERArgumentParser(ReadingArguments, description="Reading ahead against reading in turn.")
+    (arguments,) = parser.parse_args_into_dataclasses(words)
+    torch.set_num_threads(1)
+    matrix = torch.randn(512, 512)
+    random = np.random.default_rng(0)
+    for name, kind in (("flac", "FLAC"), ("ogg", "OGG"), ("wav", "WAV")):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [Path(folder) / f"{index}.{name}" for index in range(arguments.files)]
+            for path in paths:
+                noise = 0.1 * random.standard_normal(int(44_100 * arguments.seconds))
+                soundfile.write(path, noise, 44_100, format=kind)
+            ratios = []
+            for _ in range(arguments.repeats):
+                took = []
+                for windows in (windows_in_turn(paths, 32), read_windows(paths, 32)):
+                    start = time.perf_counter()
+                    for window in windows:
+                        until = time.thread_time() + len(window) * arguments.milliseconds / 1000
+                        while time.thread_time() < until:
+                            matrix @ matrix
+                    took.append(time.perf_counter() - start)
+                ratios.append(took[0] / took[1])
+        low, high = min(ratios), max(ratios)
+        print(f"{name}: in turn over ahead {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
