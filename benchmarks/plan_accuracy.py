@@ -5,8 +5,8 @@
     MSER_CORPORA=/data/corpora python benchmarks/plan_accuracy.py --output runs/plan_accuracy.json
 
 The recipe base/joint is trained as it is and with a language model of other sizes and batches, on noise or, where
-MSER_CORPORA is set, on its corpus `ravdess`; with MSER_BACKBONES the encoder is the real one, else random weights of its
-size. Each training is a process of its own.
+MSER_CORPORA is set, on its corpus `ravdess`; with MSER_BACKBONES the encoder is the real one, else random weights of
+its size. Each training is a process of its own.
 
 Memory is what the process holds beside Python, the libraries and mapped files, at the worst (RssAnon, looked at every
 3 ms), with an allocator that gives freed memory back at once. By default the C library keeps some, which varies from

@@ -19,12 +19,14 @@ from processing_mser import label_set
 from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter
 
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from .batch_size import settle_batch_size
 from .clips import Clip
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model
 from .model_card import write_model_card
 from .objectives import ObjectiveError, TrainingFacts, build_objectives
+from .planning.before_training import tell_plan
 from .progress import TrainingProgress
 from .run_record import RESULTS, claim, describe_run, finished_results
 from .trainer import MSERTrainer
@@ -93,6 +95,12 @@ def train(
     if state.is_main_process:
         announce(data, labels)
 
+    train_dataset = EmotionDataset(data.train, features, labels, data_arguments.views, facts)
+    collator = EmotionCollator(processor, encoded=encoder.encodes)
+    if arguments.auto_find_batch_size:
+        settle_batch_size(arguments, model, train_dataset, collator)
+    if state.is_main_process:
+        tell_plan(model_arguments, data_arguments, arguments, data.train, data.validation, state.num_processes)
     clips = [*data.train, *data.validation]
     run = describe_run(model_arguments, data_arguments, arguments, clips, state.num_processes)
     results = finished_results(arguments.output_dir, run) if arguments.resume else None
@@ -108,9 +116,9 @@ def train(
         label_set=labels,
         objectives=objectives,
         processing_class=processor,
-        train_dataset=EmotionDataset(data.train, features, labels, data_arguments.views, facts),
+        train_dataset=train_dataset,
         eval_dataset=EmotionDataset(data.validation, features, labels) if data.validation else None,
-        data_collator=EmotionCollator(processor, encoded=encoder.encodes),
+        data_collator=collator,
     )
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes: the configurations of `accelerate launch`, what really starts, and a warning where it does not."""
+"""Several processes: configurations of `accelerate launch`, what really starts, a warning where fewer do."""
 
 import json
 import os

@@ -53,7 +53,7 @@ def test_the_parameters_are_those_of_the_built_model():
 
 
 def test_the_language_models_work_is_that_of_its_matrices():
-    """By hand: two operations for each weight and token, attention over all positions, logits where there are labels."""
+    """By hand: two operations for each weight and token, attention over all positions, logits at the labels alone."""
     hidden, inner, layers, vocabulary = 48, 96, 3, 700
     tokens = BATCH * TEXT
     linear = layers * (4 * hidden * hidden + 3 * hidden * inner)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peak memory of a training step with logits where there are labels, against logits at every position.
+
+    python benchmarks/label_logits_memory.py
+    python benchmarks/label_logits_memory.py --batch_size 32 --output runs/label_logits_memory.json
+
+A language model of LLaMA 3's vocabulary and a small hidden size, so that the logits are what counts. The naive form
+gives the language model the labels and lets it compute its own loss. Each form steps in a process of its own, whose
+peak (VmHWM) is set back before the step; the losses must be equal.
+"""
+
+import json
+import math
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from commands_mser.parser import MSERArgumentParser
+from data_mser.whole_files import whole_file
+from modeling_mser import MSERConfig, MSERForEmotionGeneration
+
+
+@dataclass
+class MemoryArguments:
+    vocabulary: int = field(default=128256, metadata={"help": "Tokens of the language model."})
+    hidden_size: int = field(default=64, metadata={"help": "Of the language model."})
+    batch_size: int = field(default=8, metadata={"help": "Clips."})
+    text_length: int = field(default=48, metadata={"help": "Tokens of a row, the audio's among them."})
+    output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
+
+
+def benchmark(arguments: MemoryArguments) -> dict[str, Any]:
+    """Peak bytes over those before the step and the loss, of both forms; the ratio of the peaks."""
+    context = multiprocessing.get_context("spawn")
+    figures: dict[str, Any] = {}
+    for form in ("at_labels", "naive"):
+        receiving, sending = context.Pipe(duplex=False)
+        process = context.Process(target=_measured, args=(form, arguments, sending))
+        process.start()
+        sending.close()
+        figures[form] = receiving.recv()
+        process.join()
+    losses = [figures[form]["loss"] for form in ("at_labels", "naive")]
+    if not math.isclose(*losses, rel_tol=1e-4):
+        raise ValueError(f"the two forms have the losses {losses[0]} and {losses[1]}; they compute different things")
+    return figures | {
+        "ratio": figures["at_labels"]["peak_bytes"] / figures["naive"]["peak_bytes"],
+        "arguments": asdict(arguments),
+    }
+
+
+def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = _model(arguments)
+    queries = model.config.num_query_tokens
+    rows = torch.randint(10, arguments.vocabulary, (arguments.batch_size, arguments.text_length))
+    rows[:, :queries] = model.config.audio_token_id
+    labels = torch.full_like(rows, -100)
+    labels[:, -2:] = rows[:, -2:]
+    states = torch.randn(arguments.batch_size, 1, 150, model.config.audio_config.d_model)
+    # A first, short step, so that what the libraries keep for themselves is there before.
+    model(input_ids=rows[:1], encoder_states=states[:1], labels=labels[:1]).loss.backward()
+    model.zero_grad()
+    before = _reset_peak()
+    if form == "at_labels":
+        loss = model(input_ids=rows, encoder_states=states, labels=labels).loss
+    else:
+        audio = model.get_audio_features(encoder_states=states)
+        embeds = model.merge_audio(rows, audio.pooler_output)
+        loss = model.language_model(inputs_embeds=embeds, labels=labels, use_cache=False).loss
+    loss.backward()
+    answer.send({"peak_bytes": _status("VmHWM") - before, "loss": loss.item()})
+    answer.close()
+
+
+def _model(arguments: MemoryArguments) -> MSERForEmotionGeneration:
+    whisper = {"d_model": 64, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    whisper |= {"decoder_layers": 1, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = MSERConfig(
+        audio_config=whisper | {"decoder_start_token_id": 1},
+        qformer_config={"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64},
+        text_config={
+            "model_type": "llama",
+            "vocab_size": arguments.vocabulary,
+            "hidden_size": arguments.hidden_size,
+            "intermediate_size": 2 * arguments.hidden_size,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+        },
+        num_query_tokens=8,
+        audio_token_id=arguments.vocabulary + 1,
+    )
+    return MSERForEmotionGeneration(config).train()
+
+
+def _reset_peak() -> int:
+    """Sets the process's peak back to what it holds now, which it returns, in bytes."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = MSERArgumentParser(MemoryArguments, description="Logits at label positions against logits everywhere.")
+    (arguments,) = parser.parse_args_into_dataclasses(words)
+    try:
+        figures = benchmark(arguments)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    size = f"{arguments.batch_size} x {arguments.text_length} tokens"
+    print(f"{arguments.vocabulary:,} words of vocabulary, {size}, loss {figures['at_labels']['loss']:.4f} by both")
+    print(f"logits at labels      {figures['at_labels']['peak_bytes'] / 1e6:8.0f} MB over the model")
+    print(f"logits everywhere     {figures['naive']['peak_bytes'] / 1e6:8.0f} MB")
+    print(f"ratio                 {figures['ratio']:8.3f}")
+    if arguments.output:
+        output = Path(arguments.output)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as file:
+            json.dump(figures, file, indent=2)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

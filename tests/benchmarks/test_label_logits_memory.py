@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logits where there are labels cost at most a fifth of the memory that logits everywhere do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "label_logits_memory.py"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are read from /proc")
+@pytest.mark.slow
+def test_a_step_needs_a_fifth_of_the_naive_forms_memory(tmp_path: Path):
+    output = tmp_path / "figures.json"
+    words = ["--batch_size", "4", "--text_length", "40", "--output", str(output)]
+    subprocess.run([sys.executable, str(SCRIPT), *words], check=True, capture_output=True)
+    figures = json.loads(output.read_text())
+    naive_logits = 4 * 40 * 128256 * 4
+    assert figures["naive"]["peak_bytes"] > 2 * naive_logits
+    assert figures["at_labels"]["peak_bytes"] <= figures["naive"]["peak_bytes"] / 5

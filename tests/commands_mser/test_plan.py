@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser plan`: sizes that fit or do not, without weights and without a network."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+import run_mser
+from commands_mser.parser import MSERArgumentParser
+from commands_mser.plan import ARGUMENTS
+from processing_mser import label_set
+from training_mser.planning.machines import MACHINES
+from training_mser.planning.plan import Clips, largest_batch, make_plan
+from training_mser.planning.skeleton import build_skeleton
+from training_mser.planning.step_meter import Work
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch):
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError(f"no connection to {address}")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def parsed(*words: str):
+    return MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(list(words))
+
+
+def planned(*words: str, clips: Clips, gpu: str = "H100", num_processes: int = 1):
+    _, model, data, training = parsed(*words)
+    skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=True)
+    return make_plan(skeleton, data, training, clips, MACHINES[gpu], 0.4, num_processes)
+
+
+def test_the_papers_model_is_planned_and_fits(capsys: pytest.CaptureFixture[str]):
+    assert run_mser.main(["plan", "paper/stage1", "--gpu", "H100", "--clips", "32000"]) == 0
+    told = capsys.readouterr().out
+    # LLaMA 3 8B as published: 8,030,261,248 parameters, two bytes each.
+    assert re.search(r"language model +8,030,261,248 +0 ", told)
+    assert re.search(r"weights: language model +16\.1 GB", told)
+    # Ten epochs of 32,000 clips in batches of 32.
+    assert "32,000 clips of 3 s, 10,000 steps" in told
+    assert told.splitlines()[-1].startswith("Fits: ")
+
+
+def test_what_does_not_fit_is_said_in_one_line_with_the_cure(capsys: pytest.CaptureFixture[str]):
+    words = ["plan", "paper/stage1", "--gpu", "RTX4090", "--per_device_train_batch_size", "64"]
+    assert run_mser.main(words) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    fitting = re.fullmatch(r"Does not fit: .* of 24\.0 GB; give --per_device_train_batch_size (\d+)", last)
+    assert fitting is not None and 1 <= int(fitting[1]) < 64
+    run_mser.main([*words[:-1], fitting[1]])
+    assert "Fits: " in capsys.readouterr().out
+    run_mser.main([*words, "--backbone_dtype", "float32"])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("Does not fit: ") and "--backbone_dtype bfloat16" in last
+
+
+def test_the_largest_batch_is_the_largest():
+    _, model, data, training = parsed("tiny/stage1")
+    skeleton = build_skeleton(model, label_set(data.labels).words)
+    machine = MACHINES["RTX4090"]
+    largest = largest_batch(skeleton, training, 3.0, machine)
+    for size, fits in ((round(0.97 * largest), True), (round(1.05 * largest), False)):
+        training.per_device_train_batch_size = size
+        assert make_plan(skeleton, data, training, Clips(100, 3.0, 3.0), machine).fits == fits
+
+
+def test_a_backbone_that_cannot_be_had_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("audio_backbone: nobody/whisper-nowhere\ntext_backbone: nobody/llama-nowhere\noutput_dir: x\n")
+    assert run_mser.main(["plan", str(recipe)]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "\n" not in told
+    assert "nobody/whisper-nowhere" in told and "write audio_config and text_config out" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--gpu", "H900"], "choose from A100, H100, H200, L40S, RTX4090, or cpu"),
+        (["--seconds", "31"], "seconds is 31; give 0.1 to 30 seconds"),
+        (["--seconds", "5", "--longest", "4"], "longest is 4 and the mean, seconds, 5"),
+        (["--share", "2"], "share is 2; give a part of the peak"),
+        (["--clips", "0"], "clips is 0; give at least 1"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        run_mser.main(["plan", "tiny/stage1", *words])
+    assert ended.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_time_follows_what_there_is_to_do():
+    one = Clips(10_000, 3.0, 3.0)
+    base = planned("paper/stage1", clips=one)
+    longer = planned("paper/stage1", clips=Clips(20_000, 3.0, 3.0))
+    assert longer.hours == pytest.approx(2 * base.hours, rel=0.01)
+    both = planned("paper/stage1", clips=one, num_processes=2)
+    assert (both.steps, both.encoding_seconds) == (-(-10_000 // 64) * 10, pytest.approx(base.encoding_seconds / 2))
+    # A quarter of the cache holds a quarter of the clips; the rest goes through the encoder in every epoch.
+    full = base.cache_bytes / 1e9
+    quarter = planned("paper/stage1", "--cache_gb", str(full / 4), clips=one)
+    assert quarter.cached == pytest.approx(0.25)
+    encoder = base.costs.parts[0].forward.flops
+    assert quarter.step_flops == pytest.approx(base.step_flops + 0.75 * encoder)
+
+
+def test_an_operation_is_bound_by_arithmetic_or_by_memory():
+    machine = MACHINES["H100"]
+    arithmetic, memory = Work(), Work()
+    arithmetic.operations[10**15, 10**6, True] = 1
+    memory.operations[10**6, 335 * 10**10, True] = 1
+    assert machine.seconds(arithmetic, share=0.5) == pytest.approx(1e15 / (989e12 / 2))
+    assert machine.seconds(memory) == pytest.approx(1.0)
+    assert machine.seconds(arithmetic + memory) == pytest.approx(1e15 / 989e12 + 1.0)

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The batch size that memory holds is found before training, on weights and random numbers that it leaves alone."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data_mser.reading import read_corpus
+from processing_mser import label_set
+from training_mser.batch_size import settle_batch_size
+from training_mser.clips import index_clips
+from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
+from training_mser.feature_cache import FeatureEncoder
+
+
+HERE = Path(__file__).parent
+LABELS = label_set("neutral,happy,sad,angry")
+
+
+@pytest.fixture
+def parts(tones: Path, make_tiny, tmp_path: Path):
+    model, processor = make_tiny()
+    clips, _ = index_clips(read_corpus("folder", tones).rows, LABELS)
+    features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), cache_gb=1)
+    encoded = features.encoder.encodes
+    return model, EmotionDataset(clips, features, LABELS), EmotionCollator(processor, encoded=encoded)
+
+
+def test_a_batch_that_fits_is_kept_and_nothing_is_moved(parts, recipe):
+    *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "6")
+    model, dataset, collator = parts
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.random.get_rng_state()
+    settle_batch_size(arguments, model, dataset, collator)
+    assert (arguments.per_device_train_batch_size, arguments.auto_find_batch_size) == (6, False)
+    assert torch.equal(torch.random.get_rng_state(), random)
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    assert all(value.grad is None for value in model.parameters())
+
+
+def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFixture[str]):
+    *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "48")
+    model, dataset, collator = parts
+    sizes = []
+
+    def starved(module, args, kwargs):
+        sizes.append(len(kwargs["input_ids"]))
+        if sizes[-1] > 10:
+            torch.empty(2**60)  # what the allocator says of it is the real thing
+
+    model.register_forward_pre_hook(starved, with_kwargs=True)
+    settle_batch_size(arguments, model, dataset, collator)
+    assert sizes == [48, 24, 12, 6]
+    assert arguments.per_device_train_batch_size == 6
+    assert "Batch size: 6; the 48 asked for do not fit" in capsys.readouterr().out
+
+
+def test_fixed_batches_are_refused(parts, recipe):
+    *_, arguments = recipe("--auto_find_batch_size", "true", "--balance", "speaker")
+    with pytest.raises(ValueError, match="auto_find_batch_size and balance speaker"):
+        settle_batch_size(arguments, *parts)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
+def test_a_run_out_of_memory_trains_as_one_of_the_smaller_batch(tones: Path, tmp_path: Path):
+    """Batches of 8192 need gigabytes; what is found is trained by, recorded, and taken up again."""
+
+    def run(folder: str, *flags: str, megabytes: int = 10**6) -> subprocess.CompletedProcess:
+        command = [sys.executable, str(HERE / "out_of_memory.py"), str(megabytes), "train", str(HERE / "recipe.yaml")]
+        command += [
+            "--corpora",
+            f"folder={tones}",
+            "--max_steps",
+            "3",
+            "--save_steps",
+            "1",
+            "--save_strategy",
+            "steps",
+        ]
+        command += ["--output_dir", str(tmp_path / folder), "--cache_dir", str(tmp_path / "cache")]
+        command += ["--load_best_model_at_end", "false", "--eval_strategy", "no", *flags]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+
+    found = run("found", "--auto_find_batch_size", "true", "--per_device_train_batch_size", "8192", megabytes=300)
+    assert found.returncode == 0, found.stderr
+    size = json.loads((tmp_path / "found" / "run.json").read_text())["per_device_train_batch_size"]
+    assert size < 8192
+    assert f"Batch size: {size}; the 8192 asked for do not fit" in found.stdout
+    again = run("found", "--auto_find_batch_size", "true", "--per_device_train_batch_size", "8192")
+    assert "holds this very run, finished" in again.stdout, again.stderr
+    plain = run("plain", "--per_device_train_batch_size", str(size))
+    assert plain.returncode == 0, plain.stderr
+    trained, expected = (load_file(tmp_path / name / "model.safetensors") for name in ("found", "plain"))
+    assert all(torch.equal(trained[name], value) for name, value in expected.items())
