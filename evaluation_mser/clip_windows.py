@@ -2,7 +2,7 @@
 """Reading clips ahead of the network, in order, in threads, and never more than a window of them."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -38,7 +38,7 @@ def read_clip(source: Any) -> Clip:
         return Clip(source, None, " ".join(str(error).split()))
 
 
-def read_windows(sources: Iterable[Any], window_clips: int) -> Iterator[list[Clip]]:
+def read_windows(sources: Iterable[Any], window_clips: int) -> Generator[list[Clip], None, None]:
     """Windows of at most `window_clips` clips and about `WINDOW_SECONDS` of sound, in the order of `sources`.
 
     While the consumer works on a window the next one is read, so at most `2 * window_clips` sources have been taken
