@@ -25,6 +25,10 @@ from data_mser.whole_files import whole_file
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 
 
+WIDTH = 64
+"""Of the encoder, which does not matter here."""
+
+
 @dataclass
 class MemoryArguments:
     vocabulary: int = field(default=128256, metadata={"help": "Tokens of the language model."})
@@ -63,7 +67,7 @@ def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
     rows[:, :queries] = model.config.audio_token_id
     labels = torch.full_like(rows, -100)
     labels[:, -2:] = rows[:, -2:]
-    states = torch.randn(arguments.batch_size, 1, 150, model.config.audio_config.d_model)
+    states = torch.randn(arguments.batch_size, 1, 150, WIDTH)
     # A first, short step, so that what the libraries keep for themselves is there before.
     model(input_ids=rows[:1], encoder_states=states[:1], labels=labels[:1]).loss.backward()
     model.zero_grad()
@@ -80,7 +84,7 @@ def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
 
 
 def _model(arguments: MemoryArguments) -> MSERForEmotionGeneration:
-    whisper = {"d_model": 64, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    whisper = {"d_model": WIDTH, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
     whisper |= {"decoder_layers": 1, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     config = MSERConfig(
         audio_config=whisper | {"decoder_start_token_id": 1},

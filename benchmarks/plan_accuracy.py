@@ -252,7 +252,7 @@ class _Watch:
             watch.last = time.perf_counter()
             return step(trainer, *args, **kwargs)
 
-        MSERTrainer.training_step = training_step  # type: ignore[method-assign]
+        MSERTrainer.training_step = training_step  # type: ignore[method-assign, assignment]
 
 
 def _anonymous() -> int:

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Whi
 
 from evaluation_mser.model_types import model_classes, model_type_of
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
+from modeling_mser.hub_mser import hub_options
 from modeling_mser.lora_mser import is_lora
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
@@ -186,7 +187,10 @@ def _load(checkpoint: str, model_type: str) -> tuple[Any, Any]:
 def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:
     if section:
         return dict(section)
-    return None if backbone is None else AutoConfig.from_pretrained(expanded(backbone), revision=revision)
+    if backbone is None:
+        return None
+    place = expanded(backbone)
+    return AutoConfig.from_pretrained(place, revision=revision, **hub_options(place))
 
 
 @overload

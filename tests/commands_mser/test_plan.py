@@ -48,16 +48,19 @@ def test_the_papers_model_is_planned_and_fits(capsys: pytest.CaptureFixture[str]
 
 
 def test_what_does_not_fit_is_said_in_one_line_with_the_cure(capsys: pytest.CaptureFixture[str]):
-    words = ["plan", "paper/stage1", "--gpu", "RTX4090", "--per_device_train_batch_size", "64"]
+    words = ["plan", "tiny/stage1", "--gpu", "RTX4090", "--per_device_train_batch_size", "100000"]
     assert run_mser.main(words) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     fitting = re.fullmatch(r"Does not fit: .* of 24\.0 GB; give --per_device_train_batch_size (\d+)", last)
-    assert fitting is not None and 1 <= int(fitting[1]) < 64
+    assert fitting is not None and 1 <= int(fitting[1]) < 100000
     run_mser.main([*words[:-1], fitting[1]])
     assert "Fits: " in capsys.readouterr().out
-    run_mser.main([*words, "--backbone_dtype", "float32"])
+
+
+def test_a_model_too_large_for_any_batch_is_halved_in_precision(capsys: pytest.CaptureFixture[str]):
+    run_mser.main(["plan", "paper/stage1", "--gpu", "RTX4090", "--backbone_dtype", "float32"])
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("Does not fit: ") and "--backbone_dtype bfloat16" in last
+    assert last.startswith("Does not fit: ") and "in no batch" in last and "--backbone_dtype bfloat16" in last
 
 
 def test_the_largest_batch_is_the_largest():
@@ -98,17 +101,33 @@ def test_what_cannot_be_planned_is_refused(words: list[str], told: str, capsys: 
     assert told in capsys.readouterr().err
 
 
-def test_time_follows_what_there_is_to_do():
+FROZEN = """
+audio_backbone: nobody/whisper
+audio_config: {d_model: 64, encoder_layers: 2, encoder_attention_heads: 2, encoder_ffn_dim: 128, decoder_layers: 1,
+  vocab_size: 8, pad_token_id: 0, bos_token_id: 1, eos_token_id: 2, decoder_start_token_id: 1}
+qformer_config: {hidden_size: 32, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 32}
+text_config: {model_type: llama, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, num_attention_heads: 2}
+freeze_text: false
+num_train_epochs: 10
+per_device_train_batch_size: 32
+output_dir: unset
+"""
+
+
+def test_time_follows_what_there_is_to_do(tmp_path: Path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(FROZEN)
     one = Clips(10_000, 3.0, 3.0)
-    base = planned("paper/stage1", clips=one)
-    longer = planned("paper/stage1", clips=Clips(20_000, 3.0, 3.0))
+    base = planned(str(recipe), clips=one)
+    longer = planned(str(recipe), clips=Clips(20_000, 3.0, 3.0))
     assert longer.hours == pytest.approx(2 * base.hours, rel=0.01)
-    both = planned("paper/stage1", clips=one, num_processes=2)
-    assert (both.steps, both.encoding_seconds) == (-(-10_000 // 64) * 10, pytest.approx(base.encoding_seconds / 2))
+    both = planned(str(recipe), clips=one, num_processes=2)
+    assert both.steps == 157 * 10, "10,000 clips are 157 batches of 64"
+    assert both.encoding_seconds == pytest.approx(base.encoding_seconds / 2)
     # A quarter of the cache holds a quarter of the clips; the rest goes through the encoder in every epoch.
-    full = base.cache_bytes / 1e9
-    quarter = planned("paper/stage1", "--cache_gb", str(full / 4), clips=one)
+    quarter = planned(str(recipe), "--cache_gb", str(base.cache_bytes / 4e9), clips=one)
     assert quarter.cached == pytest.approx(0.25)
+    assert base.costs.encoder_frozen
     encoder = base.costs.parts[0].forward.flops
     assert quarter.step_flops == pytest.approx(base.step_flops + 0.75 * encoder)
 

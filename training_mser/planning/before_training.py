@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a long training will take, told before it starts, and a warning where its precision is slow here."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -40,13 +41,15 @@ def tell_plan(
         shown = training.max_steps * training.per_device_train_batch_size * num_processes
     if shown < LONG:
         return
-    seconds = [clip.seconds for clip in train_clips]
-    clips = Clips(len(seconds), sum(seconds) / len(seconds), max(seconds), len(validation_clips))
     machine = device_machine()
     if machine is None:
         return
     on_gpu = machine.name != "cpu"
     skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=on_gpu)
+    # A model with cropped positions hears no more of a clip than these hold.
+    heard = getattr(skeleton.model.config, "max_seconds", math.inf)
+    seconds = [min(clip.seconds, heard) for clip in train_clips]
+    clips = Clips(len(seconds), sum(seconds) / len(seconds), max(seconds), len(validation_clips))
     plan = make_plan(skeleton, data, training, clips, machine, 0.4 if on_gpu else 1.0, num_processes)
     largest = largest_batch(skeleton, training, clips.longest, machine, num_processes)
     print(summary(plan, training, num_processes, largest))

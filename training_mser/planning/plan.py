@@ -157,8 +157,10 @@ def largest_batch(
     skeleton: Skeleton, training: MSERTrainingArguments, seconds: float, machine: Machine, num_processes: int = 1
 ) -> int:
     """
-    The largest `per_device_train_batch_size` that fits; 0 where none does. What a batch needs grows with it in a
-    straight line, which two batches tell.
+    The largest `per_device_train_batch_size` that fits; 0 where none does.
+
+    What a batch needs grows with it, in straight lines that become steeper, so the line through two sizes of which the
+    larger does not fit gives one that does.
 
     Args:
         skeleton: of the model.
@@ -167,13 +169,20 @@ def largest_batch(
         machine: whose memory it is to fit.
         num_processes: that train together.
     """
-    few, many = 4, 8
-    needs = {
-        size: sum(_memory(_costs(skeleton, size, seconds, training), training, num_processes).values())
-        for size in (few, many)
-    }
-    slope = max((needs[many] - needs[few]) / (many - few), 1.0)
-    return max(0, math.floor(few + (machine.memory - _overhead(machine) - needs[few]) / slope))
+    memory = machine.memory - _overhead(machine)
+
+    def needed(size: int) -> int:
+        return sum(_memory(_costs(skeleton, size, seconds, training), training, num_processes).values())
+
+    low, high = 2, 8
+    needed_low, needed_high = needed(low), needed(high)
+    while True:
+        slope = max((needed_high - needed_low) / (high - low), 1.0)
+        size = max(0, math.floor(low + (memory - needed_low) / slope))
+        if size <= high * 1.02:
+            return size
+        low, needed_low = high, needed_high
+        high, needed_high = size, needed(size)
 
 
 def feature_bytes_per_second(skeleton: Skeleton) -> float:

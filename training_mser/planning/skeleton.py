@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
 
 from evaluation_mser.model_types import model_classes
 from modeling_mser import MSERForEmotionGeneration
+from modeling_mser.hub_mser import hub_options
 from processing_mser import MSERProcessor
 from training_mser.arguments import ModelArguments
 from training_mser.classifier_building import classifier_settings
@@ -57,10 +58,11 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
     try:
         config = _config(arguments, words)
     except OSError as error:
-        reason = str(error).strip().splitlines()[0]
+        parts = (arguments.init_from, arguments.audio_backbone, arguments.text_backbone)
         raise PlanError(
-            f"the shape of the model is not known: {reason}; fetch that configuration, name a folder that holds it, "
-            "or write audio_config and text_config out in the recipe"
+            f"the configuration of {' or '.join(part for part in parts if part)} is not on this machine, and the Hub "
+            "does not give it; fetch it, name a folder that holds it, or write audio_config and text_config out in "
+            "the recipe"
         ) from error
     text_length, label_length = 0, 1
     if arguments.model_type == "mser":
@@ -81,10 +83,14 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
 def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
     network, _ = model_classes(arguments.model_type)
     if arguments.init_from is not None:
-        return network.config_class.from_pretrained(expanded(arguments.init_from))
+        place = expanded(arguments.init_from)
+        return network.config_class.from_pretrained(place, **hub_options(place))
     if arguments.model_type == "mser":
         return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
-    audio = AutoConfig.from_pretrained(expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision)
+    if arguments.audio_backbone is None:
+        raise PlanError(f"audio_backbone is not set, and a {arguments.model_type} has its encoder from one; name it")
+    place = expanded(arguments.audio_backbone)
+    audio = AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **hub_options(place))
     return network.config_class(audio_config=audio, emotion_words=list(words), **classifier_settings(arguments))
 
 

@@ -94,7 +94,7 @@ def step_costs(model: Any, shape: StepShape, bf16: bool = False) -> StepCosts:
 
 def _encode(model: Any, shape: StepShape, meter: StepMeter) -> tuple[torch.Tensor, Work, int]:
     """Encoder states `(batch_size, num_layers, num_frames, hidden_size)` and what they took."""
-    sizes = (shape.num_frames,)
+    sizes: tuple[int, ...] = (shape.num_frames,)
     if hasattr(model.config.audio_config, "num_mel_bins"):
         sizes = (model.config.audio_config.num_mel_bins, shape.num_frames)
     states, _ = model.encode_audio(torch.zeros(shape.batch_size, *sizes))
