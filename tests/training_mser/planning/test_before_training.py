@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The line before a long training."""
+
+import re
+from pathlib import Path
+
+import pytest
+from transformers import WhisperConfig
+
+from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from training_mser.clips import Clip
+from training_mser.planning.before_training import tell_plan
+
+
+def test_a_model_is_planned_by_what_it_hears_of_a_clip(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """A classifier crops what is longer than its positions, and has none for more."""
+    WhisperConfig(d_model=16, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=32).save_pretrained(
+        tmp_path
+    )
+    model = ModelArguments(model_type="whisper_classifier", audio_backbone=str(tmp_path), max_seconds=3.0)
+    training = MSERTrainingArguments(output_dir=str(tmp_path), use_cpu=True, contrast_weight=0)
+    told = []
+    for seconds in (3.0, 9.0):
+        tell_plan(model, DataArguments(), training, [Clip({}, "sad", "key", seconds)] * 5000, [], num_processes=1)
+        told.append(re.search(r"Fits: \d+ MB", capsys.readouterr().out))
+    assert told[0] and told[1] and told[0][0] == told[1][0]
