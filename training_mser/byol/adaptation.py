@@ -17,6 +17,8 @@ from .views import ViewStrength
 
 
 IGNORED = -100
+MEMORY = 0.1
+"""The greatest part of training that a target may remember and still fit the head, which is the online network's."""
 
 
 class BYOLAdaptation(TrainerCallback):
@@ -65,6 +67,19 @@ class BYOLAdaptation(TrainerCallback):
         labels = inputs["labels"][rows].masked_fill(views != UNKNOWN, IGNORED)
         viewed = ViewedBatch(batch.emotions[rows], batch.languages[rows], batch.speakers[rows], views, targets)
         return joined([*pair, *weak]).inputs() | {"labels": labels}, viewed
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        momentum, steps = self.objective.momentum, max(state.max_steps, 1)
+        followed = (1 - momentum) * steps * MEMORY
+        if followed < 1 - 1e-6 and state.is_world_process_zero:
+            warnings.warn(
+                f"byol: with momentum {momentum:g} the target, which is the model, hardly moves in {steps} steps, and "
+                "the head is trained on embeddings that it does not reach; give a momentum of at most "
+                f"{max(0.0, 1 - 1 / (MEMORY * steps)):.2g}, or train for longer",
+                stacklevel=2,
+            )
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

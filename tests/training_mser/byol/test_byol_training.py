@@ -140,6 +140,20 @@ def test_evaluation_judges_the_target_of_the_best_checkpoint(recipe, tones, tmp_
     load_model(str(tmp_path / "run"), "cpu")
 
 
+def test_a_target_that_cannot_keep_up_is_told(recipe, tones, tmp_path):
+    """At 0.9 it remembers ten steps, more than there are."""
+    with pytest.warns(
+        UserWarning, match=r"with momentum 0.9 .* hardly moves in 4 steps, .* give a momentum of at most 0, or"
+    ):
+        train(rows_of(tones), *recipe(num_train_epochs=1))
+    options = {"hidden_size": 16, "projection_size": 8, "momentum": 0.0}
+    settings = {"objectives": {"byol": options}, "epoch_batches": 10, "num_train_epochs": 1}
+    settings["output_dir"] = str(tmp_path / "enough")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="byol: with momentum")
+        train(rows_of(tones), *recipe(**settings))
+
+
 class Interrupted(Exception):
     """In place of the signal: what a run leaves behind is the same."""
 
