@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objectives over two gloo processes against one process on the joined batch, uneven last batch included."""
+"""The objectives over several gloo processes against one on the joined batch, uneven last batch included."""
 
 from pathlib import Path
 
+import pytest
 import torch
 from objective_batches import labelled
 from torch import distributed as dist
@@ -53,26 +54,30 @@ def outcome(model: nn.Module, objective: Objective, rows: slice) -> tuple[torch.
     return loss.detach(), {name.removeprefix("module."): value.grad.clone() for name, value in parameters}
 
 
-def worker(rank: int, folder: str) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+# Rows of each process: even batches, then a last batch that leaves one process few.
+SIZES = {2: ((4, 4), (7, 2)), 3: ((3, 3, 2), (5, 3, 1))}
+
+
+def worker(rank: int, folder: str, world_size: int) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world_size)
     torch.set_num_threads(1)
     results = {}
-    # Even batches, then a last batch of seven rows against two.
-    for sizes in ((4, 4), (7, 2)):
-        rows = slice(0, sizes[0]) if rank == 0 else slice(sizes[0], sum(sizes))
+    for sizes in SIZES[world_size]:
+        rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
         for name, objective in objectives().items():
             results[name, sum(sizes)] = outcome(nn.parallel.DistributedDataParallel(network()), objective, rows)
     torch.save(results, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
 
 
-def test_two_processes_give_the_gradient_of_one_on_the_joined_batch(tmp_path: Path):
-    multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
+@pytest.mark.parametrize("world_size", SIZES)
+def test_processes_give_the_gradient_of_one_on_the_joined_batch(world_size: int, tmp_path: Path):
+    multiprocessing.spawn(worker, args=(str(tmp_path), world_size), nprocs=world_size)
     for size in (8, 9):
         for name, objective in objectives().items():
             loss, gradients = outcome(network(), objective, slice(0, size))
             assert loss.abs() > 0.05
-            for rank in (0, 1):
+            for rank in range(world_size):
                 found_loss, found = torch.load(tmp_path / f"rank{rank}.pt")[name, size]
                 torch.testing.assert_close(found_loss, loss, atol=1e-6, rtol=1e-6)
                 assert found.keys() == gradients.keys()
