@@ -96,6 +96,17 @@ def test_half_precision_is_computed_in_single():
     assert found.dtype == torch.float32 and torch.equal(found, expected)
 
 
+def test_clips_that_are_all_alike_give_a_finite_gradient():
+    torch.manual_seed(0)
+    objective = BYOL(6, **SIZES)
+    embeddings, batch = batch_of(4)
+    alike = embeddings.detach()[:1].expand(8, -1).clone().requires_grad_()
+    loss = objective(alike, batch)
+    loss.backward()
+    trained = [*objective.projector.parameters(), *objective.predictor.parameters()]
+    assert torch.isfinite(loss) and all(torch.isfinite(value.grad).all() for value in (alike, *trained))
+
+
 def test_one_clip_says_nothing():
     objective = BYOL(6, **SIZES)
     embeddings, batch = batch_of(1)

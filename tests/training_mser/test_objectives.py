@@ -20,7 +20,8 @@ FACTS = TrainingFacts(8, emotions=("happy", "sad"), languages=("en", "pl"), spea
 BATCH = labelled([0, 0, 1, 1, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2])
 
 
-@pytest.fixture(params=sorted(OBJECTIVES))
+# byol compares views, which such batches have none of; its own tests ask the same of it.
+@pytest.fixture(params=sorted(set(OBJECTIVES) - {"byol"}))
 def objective(request: pytest.FixtureRequest) -> Objective:
     torch.manual_seed(0)
     (built,) = build_objectives({request.param: {}}, FACTS).values()
