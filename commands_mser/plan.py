@@ -60,8 +60,11 @@ def run(command: PlanArguments, model: ModelArguments, data: DataArguments, trai
     held_out = command.validation_clips
     if held_out is None:
         held_out = round(command.clips * data.validation_fraction / (1 - data.validation_fraction))
-    clips = Clips(command.clips, command.seconds, command.longest or command.seconds, held_out)
     skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=command.gpu != "cpu")
+    mean, longest = (
+        min(seconds, skeleton.heard_seconds) for seconds in (command.seconds, command.longest or command.seconds)
+    )
+    clips = Clips(command.clips, mean, longest, held_out)
     machine = this_machine() if command.gpu == "cpu" else MACHINES[command.gpu]
     share = command.share or (1.0 if command.gpu == "cpu" else 0.4)
     plan = make_plan(skeleton, data, training, clips, machine, share, command.num_processes)

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from transformers import WhisperConfig
 
 import run_mser
 from commands_mser.parser import MSERArgumentParser
@@ -130,6 +131,22 @@ def test_time_follows_what_there_is_to_do(tmp_path: Path):
     assert base.costs.encoder_frozen
     encoder = base.costs.parts[0].forward.flops
     assert quarter.step_flops == pytest.approx(base.step_flops + 0.75 * encoder)
+
+
+def test_a_clip_longer_than_a_model_hears_costs_what_it_hears(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    WhisperConfig(**sizes).save_pretrained(tmp_path / "whisper")
+    recipe = tmp_path / "cropped.yaml"
+    recipe.write_text(
+        f"model_type: whisper_classifier\nmax_seconds: 2.0\naudio_backbone: {tmp_path / 'whisper'}\n"
+        "contrast_weight: 0\noutput_dir: unset\n"
+    )
+    said = []
+    for seconds in ("2", "20"):
+        words = ["plan", str(recipe), "--gpu", "H100", "--clips", "100", "--seconds", seconds]
+        assert run_mser.main(words) == 0, capsys.readouterr().err
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
 
 
 def test_an_operation_is_bound_by_arithmetic_or_by_memory():

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a long training will take, told before it starts, and a warning where its precision is slow here."""
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -46,9 +45,7 @@ def tell_plan(
         return
     on_gpu = machine.name != "cpu"
     skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=on_gpu)
-    # A model with cropped positions hears no more of a clip than these hold.
-    heard = getattr(skeleton.model.config, "max_seconds", math.inf)
-    seconds = [min(clip.seconds, heard) for clip in train_clips]
+    seconds = [min(clip.seconds, skeleton.heard_seconds) for clip in train_clips]
     clips = Clips(len(seconds), sum(seconds) / len(seconds), max(seconds), len(validation_clips))
     plan = make_plan(skeleton, data, training, clips, machine, 0.4 if on_gpu else 1.0, num_processes)
     largest = largest_batch(skeleton, training, clips.longest, machine, num_processes)

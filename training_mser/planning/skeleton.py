@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model that a recipe describes, in shape alone: configurations are read, weights are not."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,11 @@ class Skeleton:
     def frames_per_second(self) -> int:
         """Of the features that the encoder takes."""
         return 100 if hasattr(self.model.config.audio_config, "num_mel_bins") else 16000
+
+    @property
+    def heard_seconds(self) -> float:
+        """What is heard of a clip at most; a model with cropped positions hears no more than these hold."""
+        return getattr(self.model.config, "max_seconds", math.inf)
 
 
 def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16: bool = False) -> Skeleton:
