@@ -43,8 +43,8 @@ def describe_run(
     aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
     # Left out where they are not used, so that a run begun before they were there is still known as the same.
     aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
-    added = {"clean_views": True, "epoch_batches": None, "augmentation": "default", "unlabelled": False}
-    added |= {"backbone_dtype": "auto", "labelled_languages": []}
+    added: dict[str, Any] = {"clean_views": True, "epoch_batches": None, "augmentation": "default"}
+    added |= {"unlabelled": False, "labelled_languages": [], "backbone_dtype": "auto"}
     aside |= {name for name, unused in added.items() if settings[name] == unused}
     aside |= set() if training.balance == "speaker" else {"speakers_per_batch", "clips_per_speaker"}
     aside |= {name for name, types in MODEL_TYPES_OF.items() if model.model_type not in types}
