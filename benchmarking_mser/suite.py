@@ -15,7 +15,7 @@ from .peer_comparison import against_peers
 from .rounds import Comparison
 from .scaling import Curve, curves
 from .sizes import BenchmarkSizes
-from .systems import OwnModel, build_own_model
+from .systems import OwnModel, build_own_model, build_packed_model
 from .training_comparison import training_step
 from .word_scoring import word_scoring
 
@@ -61,13 +61,13 @@ def _run(
     found: Findings,
     parts: Collection[str],
 ) -> Iterator[Comparison]:
-    own = build_own_model(sizes)
+    plain, own = build_own_model(sizes), build_packed_model(sizes)
     measured: dict[str, Callable[[], Iterator[Comparison]]] = {
         "limit": lambda: limit(sizes, own),
         "words": lambda: word_scoring(sizes, own),
-        "naive": lambda: against_naive(sizes, own),
-        "peers": lambda: against_peers(sizes, own),
-        "training": lambda: training_step(sizes, own),
+        "naive": lambda: against_naive(sizes, own, plain),
+        "peers": lambda: against_peers(sizes, own, plain),
+        "training": lambda: training_step(sizes, plain),
         "epoch": lambda: epochs(sizes, *recipe),
         "scaling": lambda: _curves(sizes, own, found),
         "memory": lambda: memory(sizes),

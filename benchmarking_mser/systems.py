@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, WhisperConfig, WhisperFeatureExtractor
 
+from evaluation_mser.packing import pack_linear_layers
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from processing_mser import SAMPLING_RATE, MSERProcessor
 from training_mser.tokenizer import build_tokenizer
@@ -94,6 +95,13 @@ def build_own_model(sizes: BenchmarkSizes, **changes: Any) -> OwnModel:
     return OwnModel(model, processor)
 
 
+def build_packed_model(sizes: BenchmarkSizes) -> OwnModel:
+    """The same model as `run-mser predict` loads it: for recognition alone, with its weights packed."""
+    own = build_own_model(sizes)
+    pack_linear_layers(own.model)
+    return own
+
+
 def answer_tokens(candidates: Sequence[Sequence[int]]) -> int:
     """The fewest new tokens that hold any of the answers: the longest word and the end of it."""
     return max(len(ids) for ids in candidates)
@@ -107,8 +115,8 @@ def generated(model: Any, inputs: Mapping[str, torch.Tensor], new_tokens: int, *
 
 
 def own_system(sizes: BenchmarkSizes, own: OwnModel | None = None) -> System:
-    """MSER as `run-mser predict` uses it: seven words scored from one prefix."""
-    own = build_own_model(sizes) if own is None else own
+    """MSER as `run-mser predict` uses it: seven words scored from one prefix, weights packed."""
+    own = build_packed_model(sizes) if own is None else own
     model = own.model
     words = own.candidates(7)
     return System(
@@ -123,7 +131,10 @@ def own_system(sizes: BenchmarkSizes, own: OwnModel | None = None) -> System:
 
 
 def naive_system(sizes: BenchmarkSizes, own: OwnModel | None = None) -> System:
-    """The same model as it is written down first: 30 s of padding, `generate`, logits at every position."""
+    """
+    The same model as it is written down first: 30 s of padding, `generate`, logits at every position, weights as
+    `from_pretrained` leaves them.
+    """
     own = build_own_model(sizes) if own is None else own
     model = own.model
     new_tokens = answer_tokens(own.candidates(7))
@@ -151,6 +162,7 @@ __all__ = [
     "System",
     "answer_tokens",
     "build_own_model",
+    "build_packed_model",
     "generated",
     "naive_system",
     "noise",

@@ -28,7 +28,7 @@ _FILES = (
     "tokenizer.model",
 )
 _ROOMS = ("processing_mser", "modeling_mser")
-_RECOGNITION = ("recognition.py", "clip_windows.py", "quantisation.py", "compilation.py")
+_RECOGNITION = ("recognition.py", "clip_windows.py", "packing.py", "quantisation.py", "compilation.py")
 
 
 class DeferredModel:

@@ -95,13 +95,14 @@ def load_processor(model: str, prompt: str | None = None) -> Any:
 
 
 def load_network(model: str, device: str = "auto", quantize: str | None = None) -> Any:
-    """The network of a model, as `load_model` gives it.
+    """The network of a model, as `load_model` gives it. On a CPU its linear layers are packed for recognition.
 
     Args:
         model, device: as there.
         quantize: `int8` for the linear layers of encoder and language model (CPU), `4bit` for the
             language model's (CUDA, the extra `quantization`); None leaves the weights as they are.
     """
+    from evaluation_mser.packing import pack_linear_layers
     from evaluation_mser.quantisation import check_quantisation, four_bit_loading, quantise_to_int8
 
     place, device = find_model(model), pick_device(device)
@@ -116,6 +117,8 @@ def load_network(model: str, device: str = "auto", quantize: str | None = None) 
         network = network_class.from_pretrained(place, **options).eval().to(device)
     if quantize == "int8":
         quantise_to_int8(network)
+    if device == "cpu":
+        pack_linear_layers(network)
     return network
 
 

@@ -7,7 +7,8 @@ import torch
 from benchmarking_mser.naive_comparison import against_naive
 from benchmarking_mser.peers import granite_speech, qwen2_audio
 from benchmarking_mser.sizes import FULL, QUICK, WORDS
-from benchmarking_mser.systems import build_own_model, naive_system, noise, own_system
+from benchmarking_mser.systems import build_own_model, build_packed_model, naive_system, noise, own_system
+from evaluation_mser.packing import PackedLinear, can_pack
 from processing_mser import label_set
 
 
@@ -19,14 +20,14 @@ def parameters(module: torch.nn.Module) -> int:
 @pytest.mark.parametrize("peer", [qwen2_audio, granite_speech])
 def test_a_peer_has_our_numbers_of_parameters(sizes, peer):
     with torch.device("meta"):
-        ours, theirs = own_system(sizes), peer(sizes)
+        ours, theirs = own_system(sizes, build_own_model(sizes)), peer(sizes)
     for part in ("encoder", "language_model", "model"):
         assert parameters(getattr(theirs, part)) == pytest.approx(parameters(getattr(ours, part)), rel=0.1), part
 
 
 def test_the_full_sizes_are_those_of_whisper_base_and_about_a_hundred_million():
     with torch.device("meta"):
-        ours = own_system(FULL)
+        ours = own_system(FULL, build_own_model(FULL))
     assert parameters(ours.encoder) == 20_590_592
     assert 90e6 < parameters(ours.language_model) < 110e6
 
@@ -83,8 +84,16 @@ def test_the_same_seed_gives_the_same_noise_and_weights(own):
     assert all(torch.equal(again[name], weight) for name, weight in own.model.state_dict().items())
 
 
+@torch.inference_mode()
+def test_what_is_measured_has_its_weights_packed_and_answers_as_the_plain_model(own):
+    packed = own_system(QUICK)
+    assert any(isinstance(module, PackedLinear) for module in packed.model.modules()) or not can_pack()
+    inputs = own.inputs(1.0, 2)
+    torch.testing.assert_close(packed.answer(inputs), own_system(QUICK, own).answer(inputs), atol=1e-5, rtol=0)
+
+
 def test_each_habit_of_the_naive_path_stands_apart(own):
-    names = [comparison.name for comparison in against_naive(QUICK, own)]
+    names = [comparison.name for comparison in against_naive(QUICK, build_packed_model(QUICK), own)]
     assert [name.split(", ")[1] for name in names] == [
-        "whole", "30 s padding alone", "generate alone", "generate with all logits",
+        "whole", "30 s padding alone", "weights not packed alone", "generate alone", "generate with all logits",
     ]  # fmt: skip
