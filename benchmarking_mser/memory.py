@@ -3,7 +3,7 @@
 
     python -m benchmarking_mser.memory NAME full|quick
 
-prints the peak of resident memory (`VmHWM`), and what the process held before the answer, in MB.
+prints in MB the peak of resident memory (`VmHWM`), what the process held before the answer, and the answer's peak.
 """
 
 import json
@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -38,6 +39,12 @@ def resident_megabytes(line: str) -> float:
     raise OSError(f"{STATUS}: no {line}; peak memory can be measured on Linux alone")
 
 
+def forget_the_peak() -> None:
+    """From here on `VmHWM` is the peak of what follows; where Linux forbids that, building the model stays in it."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def memory(sizes: BenchmarkSizes) -> Iterator[Comparison]:
     """The whole process's peak at the target's length and batch, MSER's beside each other system's."""
     if not STATUS.is_file():
@@ -49,8 +56,8 @@ def memory(sizes: BenchmarkSizes) -> Iterator[Comparison]:
         yield Comparison(f"peak memory, {name}, {place}", [ours["peak"]], [other["peak"]], "MB", "less")
         yield Comparison(
             f"memory above weights and libraries, {name}, {place}",
-            [ours["peak"] - ours["before"]],
-            [other["peak"] - other["before"]],
+            [ours["answering"] - ours["before"]],
+            [other["answering"] - other["before"]],
             "MB",
             "less",
         )
@@ -72,9 +79,11 @@ def main(name: str, size: str) -> None:
     sizes = {"full": FULL, "quick": QUICK}[size]
     system = SYSTEMS[name](sizes)
     inputs = system.inputs(sizes.target_seconds, sizes.batch_size)
-    before = resident_megabytes("VmRSS")
+    building, before = resident_megabytes("VmHWM"), resident_megabytes("VmRSS")
+    forget_the_peak()
     system.answer(inputs)
-    print(json.dumps({"peak": resident_megabytes("VmHWM"), "before": before}))
+    answering = resident_megabytes("VmHWM")
+    print(json.dumps({"peak": max(building, answering), "before": before, "answering": answering}))
 
 
 if __name__ == "__main__":

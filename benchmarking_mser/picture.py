@@ -6,12 +6,16 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from data_mser.whole_files import whole_file
 from evaluation_mser.plots import ACCENT, INK, MUTED, RULE, WARN
 
 from .rounds import Comparison
 from .scaling import Curve
+
+
+RATIO_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve]) -> None:
@@ -59,13 +63,19 @@ def _bars(part: Figure, bars: Sequence[Comparison]) -> None:
         places, lengths, left=1.0, xerr=spread.T, color=colours, ecolor=MUTED, error_kw={"linewidth": 0.8}, height=0.7
     )
     axes.set_yticks(places, [comparison.name for comparison in bars], fontsize=7)
-    axes.invert_yaxis()
     axes.set_xscale("log")
     axes.axvline(1.0, color=INK, linewidth=0.8)
-    for place, ratio in zip(places, ratios, strict=True):
-        axes.annotate(f" {ratio:.3g}", (ratio, place), va="center", fontsize=6, color=INK)
+    for place, ratio, above in zip(places, ratios, spread[:, 1], strict=True):
+        axes.annotate(f" {ratio:.3g}", (max(ratio + above, 1.0), place), va="center", fontsize=6, color=INK)
+    axes.set_ylim(len(bars) - 0.4, -0.6)
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in RATIO_TICKS if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("ratio", fontsize=8)
     axes.tick_params(axis="x", labelsize=7, colors=MUTED)
+    axes.grid(axis="x", color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
 
 
 __all__ = ["draw"]

@@ -58,10 +58,12 @@ def pack_linear_layers(network: nn.Module) -> None:
     if not can_pack():
         return
     shared = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    for name, module in list(network.named_modules()):
-        if type(module) is nn.Linear and module.weight.dtype == torch.float32 and id(module.weight) not in shared:
+    # Names alone are kept: a list of the layers would hold every weight twice until the last is packed.
+    for name in [name for name, module in network.named_modules() if type(module) is nn.Linear]:
+        linear = network.get_submodule(name)
+        if linear.weight.dtype == torch.float32 and id(linear.weight) not in shared:
             parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, PackedLinear(module))
+            setattr(network.get_submodule(parent), child, PackedLinear(linear))
 
 
 __all__ = ["PackedLinear", "can_pack", "pack_linear_layers"]

@@ -81,10 +81,12 @@ def quantise_to_int8(model: Any) -> None:
     last.
     """
     for part in (model.audio_tower, model.language_model):
-        for name, module in [] if part is None else list(part.named_modules()):
-            if type(module) is nn.Linear and not is_lora(name) and name != "lm_head":
+        modules = () if part is None else part.named_modules()
+        # Names alone are kept: a list of the layers would hold every weight twice until the last is done.
+        for name in [name for name, module in modules if type(module) is nn.Linear]:
+            if not is_lora(name) and name != "lm_head":
                 parent, _, child = name.rpartition(".")
-                setattr(part.get_submodule(parent), child, Int8Linear(module))
+                setattr(part.get_submodule(parent), child, Int8Linear(part.get_submodule(name)))
 
 
 __all__ = ["Int8Linear", "Quantisation", "check_quantisation", "four_bit_loading", "quantise_to_int8"]
