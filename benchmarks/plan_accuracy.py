@@ -124,7 +124,8 @@ def _random_encoder(folder: Path) -> Path:
     place = folder / "whisper-base-encoder"
     if not place.exists():
         torch.manual_seed(0)
-        MaskedWhisperEncoder(WhisperConfig(**WHISPER_BASE)).save_pretrained(place)
+        # In half precision, as such encoders are handed on: loading then makes weights of its own and maps no file.
+        MaskedWhisperEncoder(WhisperConfig(**WHISPER_BASE)).half().save_pretrained(place)
         WhisperFeatureExtractor(feature_size=80).save_pretrained(place)
     return place
 

@@ -48,7 +48,7 @@ def test_the_quick_form_runs_every_part(tmp_path: Path, capfd):
 def test_one_part_can_be_run_alone(tmp_path: Path):
     assert run_mser.main(["bench", "--quick", "--parts", "limit", "--output_dir", str(tmp_path)]) == 0
     names = check(tmp_path)
-    assert len(names) == 3 and names[0].startswith("share of the limit")
+    assert len(names) == 4 and names[0].startswith("share of the limit")
 
 
 @pytest.mark.parametrize(

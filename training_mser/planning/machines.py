@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch.nn import functional
 
-from .step_meter import Work
+from .step_meter import StepMeter, Work
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class Machine:
     Attributes:
         name: as it is called on the command line.
         half_flops, full_flops: FLOP/s of matrix multiplication in bfloat16 (dense) and in float32.
-        bandwidth: bytes/s between memory and processor.
+        bandwidth: bytes/s that operations other than products go over: of a GPU between memory and processor.
         memory: bytes.
         overhead: seconds that an operation takes at least.
         overlaps: whether operations are queued while earlier ones compute, as on a GPU.
@@ -65,7 +66,8 @@ MACHINES = {
 
 def this_machine(seconds: float = 1.2) -> Machine:
     """
-    This machine's processor, measured as it is loaded now, with the threads that torch uses.
+    This machine's processor, measured as it is loaded now, with the threads that torch uses. Products have their rate;
+    what lies between them, of the kinds and sizes that a Transformer has, has another.
 
     Args:
         seconds: that measuring may take.
@@ -75,13 +77,30 @@ def this_machine(seconds: float = 1.2) -> Machine:
     full = 8 * size**3 / _mean(lambda: left @ right, seconds / 3)
     half_left, half_right = left.bfloat16(), right.bfloat16()
     half = 8 * size**3 / _mean(lambda: half_left @ half_right, seconds / 6)
-    long = torch.randn(4 * 2**20)
-    bandwidth = 3 * long.nbytes / _mean(lambda: long + long, seconds / 4)
-    small = torch.nn.Linear(4, 4)
-    token = torch.randn(1, 4)
-    # Forward and backward of one layer are six operations with what autograd and the module do around them.
-    overhead = _mean(lambda: small(token).sum().backward(), seconds / 8) / 6
+    heads = torch.randn(16, 4, 64, 64)
+
+    def between_products() -> None:
+        functional.gelu(heads + heads).transpose(1, 2).contiguous()
+        functional.dropout(heads.softmax(-1), 0.1)
+
+    traffic = sum(moved * count for (_, moved, _), count in _metered(between_products).operations.items())
+    bandwidth = traffic / _mean(between_products, seconds / 4)
+    layer = torch.nn.TransformerEncoderLayer(4, 2, 4, batch_first=True)
+    token = torch.randn(1, 1, 4)
+
+    def of_no_size() -> None:
+        layer(token).sum().backward()
+
+    # With all that autograd and the modules do around each of them.
+    overhead = _mean(of_no_size, seconds / 4) / _metered(of_no_size).operations.total()
     return Machine("cpu", half, full, bandwidth, available_memory(), overhead, overlaps=False)
+
+
+def _metered(function: Callable[[], object]) -> Work:
+    function()  # what the first call makes, such as gradients, is not its work
+    with StepMeter() as meter:
+        function()
+    return meter.take()
 
 
 def available_memory() -> float:

@@ -139,7 +139,7 @@ def make_plan(
     encoding = machine.seconds(encoder.forward, share) / batch * (views + clips.validation) * cached / num_processes
     return Plan(
         costs=mean,
-        memory=_memory(longest, training, num_processes),
+        memory=_memory(longest, training, machine, num_processes),
         encoding_memory=_encoding_memory(skeleton, longest, clips, batch),
         cache_bytes=(views + clips.validation) * bytes_of_one * cached,
         cached=cached,
@@ -172,7 +172,7 @@ def largest_batch(
     memory = machine.memory - _overhead(machine)
 
     def needed(size: int) -> int:
-        return sum(_memory(_costs(skeleton, size, seconds, training), training, num_processes).values())
+        return sum(_memory(_costs(skeleton, size, seconds, training), training, machine, num_processes).values())
 
     low, high = 2, 8
     needed_low, needed_high = needed(low), needed(high)
@@ -229,7 +229,7 @@ def _costs(skeleton: Skeleton, batch: int, seconds: float, training: MSERTrainin
             model.zero_grad()
 
 
-def _memory(costs: StepCosts, training: MSERTrainingArguments, num_processes: int) -> dict[str, int]:
+def _memory(costs: StepCosts, training: MSERTrainingArguments, machine: Machine, num_processes: int) -> dict[str, int]:
     trained = costs.trained
     memory = {f"weights: {part.name}": part.weight_bytes for part in costs.parts}
     gradients = 4 * trained
@@ -241,6 +241,8 @@ def _memory(costs: StepCosts, training: MSERTrainingArguments, num_processes: in
     }
     if training.average_from is not None:
         memory["average of the weights"] = 4 * trained
+    if machine.name == "cpu":  # on a GPU it waits in the memory of the host
+        memory["the next batch, read ahead"] = costs.batch_bytes
     if num_processes > 1:
         memory["gradients joined across processes"] = gradients
     return {name: size for name, size in memory.items() if size}
@@ -250,10 +252,11 @@ def _encoding_memory(skeleton: Skeleton, costs: StepCosts, clips: Clips, batch: 
     if not costs.encoder_frozen:
         return 0
     one = clips.seconds * feature_bytes_per_second(skeleton)
-    # Features wait for their shard in half precision, and are copied once more when it is written.
-    shard = 2 * one * min(ENCODING_BATCH * BATCHES_PER_SHARD, clips.number)
-    held = shard if skeleton.model.device.type == "cpu" else 0
-    return round(costs.weight_bytes + costs.encoding_bytes * ENCODING_BATCH / batch + held)
+    encoding = costs.encoding_bytes * ENCODING_BATCH / batch
+    # Features wait for their shard in half precision, and are copied once more when it is written, between batches.
+    shard = one * min(ENCODING_BATCH * BATCHES_PER_SHARD, clips.number)
+    held = max(encoding + shard, 2 * shard) if skeleton.model.device.type == "cpu" else encoding
+    return round(costs.weight_bytes + held)
 
 
 def _reading(skeleton: Skeleton, batch: int, seconds: float) -> Work:

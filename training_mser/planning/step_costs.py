@@ -58,6 +58,7 @@ class StepCosts:
         step_bytes: at the worst, while one batch goes forward and backward over kept features, the weights left out
             and the gradients counted.
         logits_bytes: the logits at label positions among these, as they are and in float32.
+        batch_bytes: one batch's kept features, or its input features where the encoder is trained.
         encoder_frozen: whether the encoder runs once for each clip, outside the step.
     """
 
@@ -65,6 +66,7 @@ class StepCosts:
     encoding_bytes: int
     step_bytes: int
     logits_bytes: int
+    batch_bytes: int
     encoder_frozen: bool
 
     @property
@@ -92,23 +94,35 @@ def step_costs(model: Any, shape: StepShape, bf16: bool = False) -> StepCosts:
         return run(model, shape, meter)
 
 
-def _encode(model: Any, shape: StepShape, meter: StepMeter) -> tuple[torch.Tensor, Work, int]:
-    """Encoder states `(batch_size, num_layers, num_frames, hidden_size)` and what they took."""
+@dataclass(frozen=True)
+class _Encoding:
+    """States `(batch_size, num_layers, num_frames, hidden_size)`, what they took, what a batch brings to a step."""
+
+    states: torch.Tensor
+    work: Work
+    worst_bytes: int
+    batch_bytes: int
+
+
+def _encode(model: Any, shape: StepShape, meter: StepMeter) -> _Encoding:
     sizes: tuple[int, ...] = (shape.num_frames,)
     if hasattr(model.config.audio_config, "num_mel_bins"):
         sizes = (model.config.audio_config.num_mel_bins, shape.num_frames)
-    states, _ = model.encode_audio(torch.zeros(shape.batch_size, *sizes))
+    features = torch.zeros(shape.batch_size, *sizes)
+    states, _ = model.encode_audio(features)
     if model.frozen_encoder() is None:
-        return states, meter.take(), 0
+        return _Encoding(states, meter.take(), 0, features.nbytes)
     worst = meter.peak
     # From here on as they come out of the cache: float32, and nothing else of the encoder alive.
+    del features
     states = torch.zeros(states.shape)
     meter.peak = meter.live
-    return states, meter.take(), worst
+    return _Encoding(states, meter.take(), worst, states.nbytes)
 
 
 def _mser_step(model: MSERForEmotionGeneration, shape: StepShape, meter: StepMeter) -> StepCosts:
-    states, encoding, encoding_bytes = _encode(model, shape, meter)
+    encoding = _encode(model, shape, meter)
+    states = encoding.states
     heard = states.detach().requires_grad_(states.requires_grad)
     meter.take()
     audio = model.projection(model.emotion_qformer(heard))
@@ -133,31 +147,33 @@ def _mser_step(model: MSERForEmotionGeneration, shape: StepShape, meter: StepMet
         encoding_back = meter.take()
     return StepCosts(
         (
-            _part("encoder", [model.audio_tower], encoding, encoding_back),
+            _part("encoder", [model.audio_tower], encoding.work, encoding_back),
             _part("Q-Former", [model.emotion_qformer, model.projection], listening, listening_back),
             _part("language model", [model.language_model], saying, saying_back),
         ),
-        encoding_bytes,
+        encoding.worst_bytes,
         meter.peak,
         logits_bytes,
+        encoding.batch_bytes,
         model.frozen_encoder() is not None,
     )
 
 
 def _classifier_step(model: Any, shape: StepShape, meter: StepMeter) -> StepCosts:
-    states, encoding, encoding_bytes = _encode(model, shape, meter)
-    output = model(encoder_states=states, labels=torch.zeros(shape.batch_size, dtype=torch.long))
+    encoding = _encode(model, shape, meter)
+    output = model(encoder_states=encoding.states, labels=torch.zeros(shape.batch_size, dtype=torch.long))
     forward = meter.take()
     output.loss.backward()
     rest = [module for name, module in model.named_children() if name != "audio_tower"]
     return StepCosts(
         (
-            _part("encoder", [model.audio_tower], encoding, Work()),
+            _part("encoder", [model.audio_tower], encoding.work, Work()),
             _part("above the kept layers", rest, forward, meter.take()),
         ),
-        encoding_bytes,
+        encoding.worst_bytes,
         meter.peak,
         output.logits.numel() * 8,
+        encoding.batch_bytes,
         model.frozen_encoder() is not None,
     )
 
