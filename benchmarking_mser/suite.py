@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from training_mser.arguments import ModelArguments, MSERTrainingArguments
 
 from .epoch_comparison import epochs
+from .int8_comparison import int8
 from .limit import limit
 from .memory import memory
 from .naive_comparison import against_naive
@@ -28,7 +29,7 @@ class Findings:
     curves: list[Curve] = field(default_factory=list)
 
 
-PARTS = ("limit", "words", "naive", "peers", "training", "epoch", "scaling", "memory")
+PARTS = ("limit", "words", "naive", "int8", "peers", "training", "epoch", "scaling", "memory")
 
 
 def run_suite(
@@ -66,6 +67,7 @@ def _run(
         "limit": lambda: limit(sizes, own),
         "words": lambda: word_scoring(sizes, own),
         "naive": lambda: against_naive(sizes, own, plain),
+        "int8": lambda: int8(sizes, own),
         "peers": lambda: against_peers(sizes, own, plain),
         "training": lambda: training_step(sizes, plain),
         "epoch": lambda: epochs(sizes, *recipe),
