@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run of the benchmark leaves: figures as JSON and as a table, with the machine they were measured on."""
 
-import json
 import os
 import platform
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file, write_json
 from evaluation_mser.library_versions import versions
 
 from .rounds import Comparison
@@ -100,9 +99,7 @@ def write_report(folder: Path, comparisons: Sequence[Comparison], about: dict[st
         "bench_details.json": {"machine": about, "sizes": sizes, "comparisons": details},
     }
     for name, content in contents.items():
-        with whole_file(folder / name) as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
+        write_json(folder / name, content)
     with whole_file(folder / "bench.md") as file:
         file.write(markdown(comparisons, about))
 

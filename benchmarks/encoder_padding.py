@@ -8,13 +8,11 @@ Both encoders have the same weights and take turns on the same clips in one run,
 falls on both. Only the ratio is worth quoting from a machine that is not idle.
 """
 
-import json
 import statistics
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +25,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from benchmarking_mser.report import processor_name
 from commands_mser.parser import MSERArgumentParser
 from data_mser.reading import parse_corpora, read_corpus
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from modeling_mser import MaskedWhisperEncoder
 from modeling_mser.backbones_mser import load_audio_backbone
 from processing_mser import SAMPLING_RATE, AudioError, MSERProcessor, load_audio
@@ -150,10 +148,7 @@ def main(words: Sequence[str] | None = None) -> int:
     each = figures["ratio_of_each_round"]
     print(f"ratio               {figures['ratio']:.1f} ({min(each):.1f} to {max(each):.1f} in {len(each)} rounds)")
     if arguments.output:
-        output = Path(arguments.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(output) as file:
-            json.dump(figures, file, indent=2)
+        write_json(arguments.output, figures)
     return 0
 
 

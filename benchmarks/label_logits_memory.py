@@ -9,7 +9,6 @@ gives the language model the labels and lets it compute its own loss. Each form 
 peak (VmHWM) is set back before the step; the losses must be equal.
 """
 
-import json
 import math
 import multiprocessing
 import sys
@@ -21,7 +20,7 @@ from typing import Any
 import torch
 
 from commands_mser.parser import MSERArgumentParser
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 
 
@@ -128,10 +127,7 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"logits everywhere     {figures['naive']['peak_bytes'] / 1e6:8.0f} MB")
     print(f"ratio                 {figures['ratio']:8.3f}")
     if arguments.output:
-        output = Path(arguments.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(output) as file:
-            json.dump(figures, file, indent=2)
+        write_json(arguments.output, figures)
     return 0
 
 

@@ -14,7 +14,6 @@ translate, in one shard; the peak of the process that needed most, and of all to
 the figures of speed mean nothing.
 """
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -38,7 +37,7 @@ from data_mser.m5ser.build_config import BuildConfig
 from data_mser.m5ser.translators.base import SourceClip, build_translator
 from data_mser.schema import new_row
 from data_mser.synthesis.demo_speech import write_demo_speech
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from processing_mser import load_audio
 
 
@@ -306,10 +305,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"{label:<4} {rows:>6} rows  {peaks[label]:8.0f} MB at most, all processes together")
     print(f"ratio      {figures['memory']['ratio']:8.2f}")
     if arguments.output:
-        output = Path(arguments.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(output) as file:
-            json.dump(figures, file, indent=2)
+        write_json(arguments.output, figures)
     return 0
 
 

@@ -15,7 +15,6 @@ whatever else it does falls on both.
 """
 
 import csv
-import json
 import multiprocessing
 import os
 import statistics
@@ -37,7 +36,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor
 from commands_mser.parser import MSERArgumentParser
 from commands_mser.recipes import find_recipe
 from commands_mser.train import ARGUMENTS, run
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from modeling_mser import MaskedWhisperEncoder
 from processing_mser import label_set
 from training_mser.planning.machines import Machine, this_machine
@@ -281,10 +280,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if arguments.output:
-        output = Path(arguments.output)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(output) as file:
-            json.dump({"arguments": asdict(arguments), "rows": rows}, file, indent=2)
+        write_json(arguments.output, {"arguments": asdict(arguments), "rows": rows})
     return 0
 
 

@@ -5,7 +5,6 @@ run-mser compare runs/mine runs/baseline
 run-mser compare runs/mine-0,runs/mine-1,runs/mine-2 runs/baseline-0,runs/baseline-1,runs/baseline-2
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +38,7 @@ ARGUMENTS = CompareArguments
 
 def run(args: CompareArguments) -> int:
     """Prints one line a corpus, and one for all of them; returns 0."""
-    from data_mser.whole_files import whole_file
+    from data_mser.whole_files import write_json
     from evaluation_mser.predictions import read_predictions
     from evaluation_mser.statistics.comparison import compare
 
@@ -69,9 +68,7 @@ def run(args: CompareArguments) -> int:
             f"{row['clusters']:>8}  {row['n']:>5}"
         )
     if args.output is not None:
-        with whole_file(Path(args.output)) as file:
-            json.dump(result, file, indent=2, ensure_ascii=False)
-            file.write("\n")
+        write_json(Path(args.output), result)
     return 0
 
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser probe`: what each layer of a frozen encoder knows of emotion, the reference that training has to beat."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def run(args: ProbeArguments) -> int:
     from transformers import WhisperFeatureExtractor
 
     from data_mser.reading import parse_corpora, read_corpus
-    from data_mser.whole_files import whole_file
+    from data_mser.whole_files import write_json
     from evaluation_mser.baselines.linear_probe import LayerProbe, probe_layers
     from evaluation_mser.baselines.pooled_layers import PooledLayers
     from evaluation_mser.labelled_clips import LabelledClips
@@ -80,8 +79,5 @@ def run(args: ProbeArguments) -> int:
         mark = "  <- chosen by the training speakers" if found["layer"] == chosen.layer else ""
         test = "".join(f"  {found['test'][name]:8.3f}" for name in tests)
         print(f"{found['layer']:5}  {found['regularisation']:5g}  {found['validation']:26.3f}{test}{mark}")
-    output = Path(args.output_dir)
-    output.mkdir(parents=True, exist_ok=True)
-    with whole_file(output / "probe.json") as file:
-        json.dump({"layers": results, "chosen": results[probes.index(chosen)]}, file, indent=2)
+    write_json(Path(args.output_dir) / "probe.json", {"layers": results, "chosen": results[probes.index(chosen)]})
     return 0

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that appear whole or not at all: a killed evaluation must not leave half a table to be taken for results."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +24,11 @@ def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Writes a JSON file for people too, whole or not at all; its folder is made if need be."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as file:
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model over labelled corpora: figures, every prediction, and the confusion matrices, written whole."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file, write_json
 from evaluation_mser.deferred_model import DeferredModel
 from evaluation_mser.library_versions import versions
 from evaluation_mser.prediction_cache import PredictionCache
@@ -158,9 +157,7 @@ def write_results(results: Mapping[str, Any], output_dir: str | PathLike) -> Non
             corpus["confusion"], results["labels"], apart if any(apart) else None, title=f"{name}, n = {corpus['n']}"
         )
         write_png(figure, Path(output_dir) / file_name)
-    with whole_file(Path(output_dir) / "results.json") as file:
-        json.dump(results, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    write_json(Path(output_dir) / "results.json", results)
 
 
 def confusion_files(names: Iterator[str] | Sequence[str] | Mapping[str, Any]) -> dict[str, str]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from data_mser.whole_files import write_json
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.statistics.bootstrap import differ
 
-from .measuring import write_json
 from .published import CONFUSION_DIFFERENCE, CONFUSION_DIFFERENCE_PLACE, CONFUSION_DIFFERENCE_WORDS
 
 

@@ -4,12 +4,11 @@
 Both are the corpus analysis of `run-mser m5ser analyse`; here they stand alone, as pictures and numbers.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from evaluation_mser.corpus_analysis import analyse_corpus
 from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus
 from evaluation_mser.corpus_analysis.overview import overview
@@ -52,7 +51,7 @@ def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
     output_dir.mkdir(parents=True, exist_ok=True)
     names = {code: LANGUAGES.get(code, code) for code in counted["languages"]}
     write_png(hours_figure(hours, counted["emotions"], names, "hours"), output_dir / "figure1.png")
-    _write(output_dir / "figure1.json", results)
+    write_json(output_dir / "figure1.json", results)
     return results
 
 
@@ -80,10 +79,5 @@ def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
     for corpus in sorted({point["source_corpus"] for point in results["points"]}):
         own = [point for point in results["points"] if point["source_corpus"] == corpus]
         write_png(cells_figure(own, results["explained"], emotions, names), output_dir / f"figure2_{corpus}.png")
-    _write(output_dir / "figure2.json", results)
+    write_json(output_dir / "figure2.json", results)
     return results
-
-
-def _write(path: Path, results: dict[str, Any]) -> None:
-    with whole_file(path) as file:
-        json.dump(results, file, indent=2, ensure_ascii=False)

@@ -4,7 +4,6 @@
 The paper shows a t-SNE and judges it by eye. A t-SNE makes clusters of its own, so figures stand beside it here.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from evaluation_mser.labelled_clips import LabelledClips
 from evaluation_mser.plots import INK, MARKERS, MUTED, emotion_hues, plain, write_png
 from evaluation_mser.protocols import check_leak, read_training_record
@@ -103,8 +102,7 @@ def figure4(
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     write_png(picture(points, found[WITHOUT][0], results, labels.words), output_dir / "figure4.png")
-    with whole_file(output_dir / "figure4.json") as file:
-        json.dump(results, file, indent=2, ensure_ascii=False)
+    write_json(output_dir / "figure4.json", results)
     return results
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from data_mser.whole_files import write_json
 from evaluation_mser.labelled_clips import LabelledClips
 from evaluation_mser.plots import INK, emotion_hues, write_png
 from evaluation_mser.protocols import check_leak, read_training_record
@@ -15,7 +16,6 @@ from processing_mser import LabelSet
 from .clusters import FIGURES, clip_figures, over_speakers
 from .embeddings import model_embeddings
 from .figure4 import Projection, draw_panel, in_brackets, projector
-from .measuring import write_json
 
 
 def lowresource_figure3(

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from evaluation_mser.evaluation import evaluate_corpora
 from evaluation_mser.loading import load_model
 from evaluation_mser.predictions import Predictions, read_predictions
@@ -69,9 +69,3 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a record, whole or not at all."""
-    with whole_file(path) as file:
-        json.dump(content, file, indent=2)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from data_mser.whole_files import write_json
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.protocols import LeakReport, check_leak
 from processing_mser import LabelSet
@@ -21,7 +22,7 @@ from training_mser.clips import Clip
 from training_mser.run_record import RESULTS, describe_run
 from training_mser.stages import train
 
-from .measuring import SpeechUnderTest, indexed, measured, read_json, write_json
+from .measuring import SpeechUnderTest, indexed, measured, read_json
 from .systems import System, TrainingStep, steps_of
 
 

@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 
 from data_mser.hub_errors import one_message
 from data_mser.hub_upload import open_repository
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from evaluation_mser.protocols import TrainingRecord
 from processing_mser import LabelSet
 
@@ -113,8 +113,7 @@ class PushedWhole(WholeCheckpoints):
             record = self.results()
         if not self.is_world_process_zero():
             return None
-        with whole_file(folder / RESULTS) as file:
-            json.dump(record, file, indent=2)
+        write_json(folder / RESULTS, record)
         write_model_card(folder, record)
         from .publishing.push import push_run
 

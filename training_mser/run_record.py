@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 
 from .arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments
 from .checkpoints import last_checkpoint
@@ -92,8 +92,7 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
             "give another --output_dir, or --no_resume to delete them and start anew"
         )
     (folder / RESULTS).unlink(missing_ok=True)
-    with whole_file(folder / RECORD) as file:
-        json.dump(run, file, indent=2)
+    write_json(folder / RECORD, run)
     return checkpoint
 
 

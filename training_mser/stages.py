@@ -13,7 +13,7 @@ from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
 from data_mser.splits import SpeakerLeakError
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from evaluation_mser.protocols import read_training_record
 from processing_mser import label_set
 from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter
@@ -133,8 +133,7 @@ def train(
     trainer.save_model()
     if state.is_main_process:
         write_model_card(arguments.output_dir, results)
-        with whole_file(Path(arguments.output_dir) / RESULTS) as file:
-            json.dump(results, file, indent=2)
+        write_json(Path(arguments.output_dir) / RESULTS, results)
     state.wait_for_everyone()
     return results
 

@@ -2,7 +2,6 @@
 """The manifest: what a built corpus consists of, read off the shards and off nothing else."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pyarrow import compute, parquet
 from tqdm.auto import tqdm
 
-from ..whole_files import whole_file
+from ..whole_files import write_json
 from .build_config import FORMAT
 from .shards import Shard, canonical
 
@@ -39,9 +38,7 @@ def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, pro
 
 def write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
     """Writes `manifest.json`."""
-    with whole_file(folder / MANIFEST) as file:
-        json.dump(manifest, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    write_json(folder / MANIFEST, manifest)
 
 
 def hash_of(value: Mapping[str, Any]) -> str:

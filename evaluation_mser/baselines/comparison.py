@@ -2,14 +2,13 @@
 """Several systems over the same clips in one table: figures, intervals, and each system against the last one."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file, write_json
 from evaluation_mser.metrics.count_figures import FIGURES
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.statistics.bootstrap import RESAMPLES, differ, intervals
@@ -102,9 +101,7 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """
     output = Path(output_dir)
     output.mkdir(parents=True, exist_ok=True)
-    with whole_file(output / "baselines.json") as file:
-        json.dump(results, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    write_json(output / "baselines.json", results)
     with whole_file(output / "baselines.csv") as file:
         columns = ["corpus", "system", "detail", "n"]
         for metric in FIGURES:

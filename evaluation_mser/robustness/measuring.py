@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import write_json
 from evaluation_mser.labelled_clips import LabelledClips
 from evaluation_mser.metrics.count_figures import FIGURES
 from evaluation_mser.predictions import Predictions, read_predictions, write_predictions
@@ -191,5 +191,4 @@ def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
                 "or delete it"
             )
         return
-    with whole_file(path) as file:
-        json.dump(settings, file, indent=2, ensure_ascii=False)
+    write_json(path, settings)

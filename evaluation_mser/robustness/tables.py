@@ -2,13 +2,12 @@
 """The figures under all conditions as files: JSON, CSV, Markdown and a picture."""
 
 import csv
-import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from data_mser.whole_files import whole_file
+from data_mser.whole_files import whole_file, write_json
 from evaluation_mser.metrics.count_figures import FIGURES
 from evaluation_mser.plots import write_png
 from evaluation_mser.robustness.pictures import robustness_figure
@@ -23,9 +22,7 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
         output_dir: an existing folder.
     """
     output = Path(output_dir)
-    with whole_file(output / "robustness.json") as file:
-        json.dump(results, file, indent=2, ensure_ascii=False)
-        file.write("\n")
+    write_json(output / "robustness.json", results)
     with whole_file(output / "robustness.csv") as file:
         bounds = [f"{metric}_{end}" for metric in FIGURES for end in ("low", "high")]
         against = ["UA_difference", "UA_difference_low", "UA_difference_high", "p", "p_holm"]
