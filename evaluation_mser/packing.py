@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights of linear layers in the order in which oneDNN multiplies fastest, for recognition in float32 on a CPU.
 
-Torch hands a float32 product to MKL, which on processors of other makers than Intel runs at about half of what they
-can do; oneDNN, which torch brings along too, generates its code for the processor at hand.
+Torch hands a float32 product to MKL, which on processors of other makers than Intel may run at half of what they can
+do; oneDNN, which torch brings along too, generates its code for the processor at hand.
 """
 
 from typing import Any
