@@ -12,6 +12,24 @@ from torch import nn
 from torch.nn import functional
 
 
+def _pack(weight: torch.Tensor) -> torch.Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+
+
+def _product(inputs: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return torch.ops.mkldnn._linear_pointwise(inputs.contiguous(), packed, bias, "none", [], "")
+
+
+# The compiler takes oneDNN's own operation for one of those that it made itself, of weights that it knows, and fails;
+# one that it cannot look into it calls.
+_opaque_product = torch.library.custom_op("mser::packed_linear", _product, mutates_args=())
+
+
+@_opaque_product.register_fake
+def _shape_of_product(inputs: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return inputs.new_empty((*inputs.shape[:-1], packed.shape[0]))
+
+
 class PackedLinear(nn.Module):
     """
     A linear layer that holds its weight packed, and nothing else of it: memory stays what it was.
@@ -25,7 +43,7 @@ class PackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.packed = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach().contiguous())
+        self.packed = _pack(linear.weight.detach())
         self.bias = linear.bias
 
     @property
@@ -35,9 +53,17 @@ class PackedLinear(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """From `(…, in_features)` to `(…, out_features)`."""
+        if torch.compiler.is_compiling():
+            return _opaque_product(inputs, self.packed, self.bias)
         if torch.is_grad_enabled() and inputs.requires_grad:  # the packed product knows no gradient
             return functional.linear(inputs, self.weight, self.bias)
-        return torch.ops.mkldnn._linear_pointwise(inputs.contiguous(), self.packed, self.bias, "none", [], "")
+        return _product(inputs, self.packed, self.bias)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "packed": self.weight}  # what is packed can be neither copied nor pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "packed": _pack(state["packed"])})
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.weight

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches in a few fixed shapes, and compiled answers beside those of the plain path."""
 
+import copy
 import shutil
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 
 import run_mser
 from evaluation_mser.compilation import CompilationError, check_compiler, to_bucket
+from evaluation_mser.packing import pack_linear_layers
 from evaluation_mser.recognition import recognise
 from modeling_mser.recognition_mser import word_probabilities
 from processing_mser import SAMPLING_RATE, label_set
@@ -49,7 +51,9 @@ def test_a_bucket_changes_no_answer(tiny):
 def test_compiled_answers_equal_those_of_each_clip_alone(tiny):
     if shutil.which("g++") is None:
         pytest.skip("no C++ compiler")
-    model, processor = tiny
+    plain, processor = tiny
+    model = copy.deepcopy(plain)
+    pack_linear_layers(model)  # as `predict` loads it
     clips = noise(1.0, 0.5, 1.9, 1.6, 0.9)
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
@@ -59,7 +63,7 @@ def test_compiled_answers_equal_those_of_each_clip_alone(tiny):
     compiled_once = graphs["unique_graphs"]
     for clip, answer in zip(clips, answers, strict=True):
         with torch.no_grad():
-            scores = model.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
+            scores = plain.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
         given = [answer.scores[word] for word in WORDS]
         np.testing.assert_allclose(given, scores[0].softmax(-1).numpy(), atol=1e-4)
     list(recognise(model, processor, noise(1.1, 0.6, 1.7, 1.3), WORDS, batch_size=2, compile=True))

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packed layers against plain ones, and that a packed model saves what it was loaded from."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -50,6 +53,15 @@ def test_a_packed_layer_holds_its_weight_once_and_saves_it_to_the_bit():
     assert [name for name, _ in packed.named_parameters()] == ["bias"]
     for name, tensor in linear.state_dict().items():
         assert torch.equal(packed.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_packed_layer_can_be_copied_and_pickled(again):
+    torch.manual_seed(0)
+    packed = PackedLinear(nn.Linear(24, 10))
+    inputs = torch.randn(3, 24)
+    with torch.no_grad():
+        assert torch.equal(again(packed)(inputs), packed(inputs))
 
 
 def test_a_weight_shared_with_an_embedding_stays_and_so_does_half_precision():
