@@ -8,7 +8,7 @@ from accelerate import PartialState
 
 from data_mser.reading import parse_corpora, read_corpus
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from training_mser.processes import missing_processes
+from training_mser.processes import leave_process_group, missing_processes
 from training_mser.stages import train
 
 
@@ -46,4 +46,5 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
         from training_mser.publishing.push import push_run
 
         print(push_run(training))
+    leave_process_group()
     return 0

@@ -42,4 +42,6 @@ def watch(folder: Path, kill_step: str) -> None:
 
 if __name__ == "__main__":
     watch(Path(sys.argv[1]), sys.argv[2])
-    sys.exit(main(sys.argv[3:]))
+    status = main(sys.argv[3:])
+    assert status or not torch.distributed.is_initialized(), "a finished training has not left its process group"
+    sys.exit(status)
