@@ -2,16 +2,18 @@
 """How a build of M5SER scales: clips per second with one worker and with two, peak memory on 1x and 10x rows.
 
     python benchmarks/m5ser_scaling.py --output runs/m5ser_scaling.json
-    python benchmarks/m5ser_scaling.py --rows 28 --clips_to_translate 28
+    python benchmarks/m5ser_scaling.py --rows 28 --clips_to_translate 28 --repeats 1
 
 Speed: the espeak translator on the demonstration's English speech, the same build by one worker on one processor and
 by two on two, in turn. The clips are a few recordings under many ids: every worker measures a voice's neutral
 rendering of a sentence once, which a long build does at its beginning and a short one of ever new sentences would do
 all the time. The clock of a build runs from its first finished clip to its last, so that neither starting processes
 nor listing counts. Between the builds the translator alone does the same work, in one process and in two at once that
-share nothing: no build on this machine could gain more from its second worker. Memory: rows that cost nothing to
-translate, in one shard; the peak of the process that needed most, and of all together. On a machine that is not idle
-the figures of speed mean nothing.
+share nothing: no build on this machine could gain more from its second worker. A machine that is lent out in parts
+changes its speed from minute to minute, so the ratio is the median of those of neighbouring builds.
+
+Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed most, and of all
+together. On a machine that is not idle the figures of speed mean nothing.
 """
 
 import multiprocessing
@@ -43,14 +45,14 @@ from processing_mser import load_audio
 
 # Beside this file, which Python puts on the path of what it runs.
 ECHO = "m5ser_echo:Echo"
-RECORDINGS = 28
+RECORDINGS = 8
 
 
 @dataclass
 class ScalingArguments:
-    clips_to_translate: int = field(default=560, metadata={"help": "English clips of the builds that are timed"})
+    clips_to_translate: int = field(default=280, metadata={"help": "English clips of the builds that are timed"})
     languages: list[str] = field(default_factory=lambda: ["fr", "de"], metadata={"help": "of the timed builds"})
-    repeats: int = field(default=3, metadata={"help": "builds with one worker, and as many with two, in turn"})
+    repeats: int = field(default=7, metadata={"help": "builds with one worker, and as many with two, in turn"})
     rows: int = field(default=200, metadata={"help": "rows of the smaller build whose memory is measured"})
     output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
 
@@ -99,17 +101,20 @@ def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
         for count in alone:
             with processors(count):
                 alone[count].append(translators_alone(recordings, arguments, count))
-    medians = {workers: statistics.median(values) for workers, values in rates.items()}
-    limits = {count: statistics.median(values) for count, values in alone.items()}
     return {
-        "clips_per_second": {"1 worker": medians[1], "2 workers": medians[2]},
-        "ratio": medians[2] / medians[1],
-        "rounds": {"1 worker": rates[1], "2 workers": rates[2]},
-        "translator_alone": {
-            "clips_per_second": {"1 process": limits[1], "2 processes": limits[2]},
-            "ratio": limits[2] / limits[1],
-            "rounds": {"1 process": alone[1], "2 processes": alone[2]},
-        },
+        **gain(rates, {1: "1 worker", 2: "2 workers"}),
+        "translator_alone": gain(alone, {1: "1 process", 2: "2 processes"}),
+    }
+
+
+def gain(rates: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> dict[str, Any]:
+    """Median rates of one and of two, and the median, least and greatest ratio of a round."""
+    ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
+    return {
+        "clips_per_second": {names[count]: statistics.median(values) for count, values in rates.items()},
+        "ratio": statistics.median(ratios),
+        "least_and_greatest_ratio": [min(ratios), max(ratios)],
+        "rounds": {names[count]: values for count, values in rates.items()},
     }
 
 
@@ -298,9 +303,13 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"{figures['processors']} processors, {arguments.clips_to_translate} clips into {languages} languages")
     print(f"1 worker   {rates['1 worker']:8.2f} clips/s")
     print(f"2 workers  {rates['2 workers']:8.2f} clips/s")
-    print(f"ratio      {figures['speed']['ratio']:8.2f}")
-    limit = figures["speed"]["translator_alone"]["ratio"]
-    print(f"           {limit:8.2f} by translators alone, which share nothing")
+    for label, measured in (
+        ("ratio", figures["speed"]),
+        ("at most", figures["speed"]["translator_alone"]),
+    ):
+        least, greatest = measured["least_and_greatest_ratio"]
+        print(f"{label:<10} {measured['ratio']:8.2f} ({least:.2f} to {greatest:.2f} in {arguments.repeats} rounds)")
+    print("           (translators alone, which share nothing)")
     for label, rows in figures["memory"]["rows"].items():
         print(f"{label:<4} {rows:>6} rows  {peaks[label]:8.0f} MB at most, all processes together")
     print(f"ratio      {figures['memory']['ratio']:8.2f}")

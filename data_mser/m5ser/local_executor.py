@@ -3,7 +3,7 @@
 
 datatrove runs its ranks in a pool whose workers write on after their parent was killed, and which waits for ever for a
 rank whose worker was killed. Here each worker is a process that asks to be killed with its parent, stays up from rank
-to rank (a translator takes its time to start), and is watched.
+to rank (a translator takes its time to start), keeps to its share of the processors, and is watched.
 """
 
 import multiprocessing
@@ -57,9 +57,10 @@ class BuildExecutor(LocalPipelineExecutor):
         workers: dict[Connection, Any] = {}
         running: dict[Connection, int] = {}
         try:
-            for number in range(min(self.workers, len(ranks))):
+            count = min(self.workers, len(ranks))
+            for number in range(count):
                 ours, theirs = context.Pipe()
-                process = context.Process(target=work, args=(self, number, theirs, os.getpid()), daemon=False)
+                process = context.Process(target=work, args=(self, number, count, theirs, os.getpid()), daemon=False)
                 process.start()
                 theirs.close()
                 workers[ours] = process
@@ -98,9 +99,10 @@ class BuildExecutor(LocalPipelineExecutor):
         )
 
 
-def work(executor: BuildExecutor, number: int, connection: Connection, parent: int) -> None:
+def work(executor: BuildExecutor, number: int, workers: int, connection: Connection, parent: int) -> None:
     """The life of a worker: a rank in, None or an error out, until the connection closes."""
     die_with_parent(parent)
+    keep_to_share(number, workers)
     # The terminal is the progress bar's. This takes datatrove's lines and whatever a translator's libraries print.
     with open(executor.log_folder / f"worker_{number:05d}.log", "ab") as log:
         os.dup2(log.fileno(), sys.stdout.fileno() if sys.stdout else 1)
@@ -122,6 +124,25 @@ def work(executor: BuildExecutor, number: int, connection: Connection, parent: i
         for step in steps:
             if isinstance(step, Translate):
                 step.close()
+
+
+def keep_to_share(number: int, workers: int) -> None:
+    """Keep this process, and what it starts, to its share of the processors that it may use.
+
+    Praat and torch start a thread for every processor they may use: with several workers on one machine these would
+    crowd each other out. Nothing changes where there are more workers than processors, or where the system has no
+    such thing.
+
+    Args:
+        number: of the worker, from 0.
+        workers: how many there are.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    allowed = sorted(os.sched_getaffinity(0))
+    if workers <= len(allowed):
+        first, end = (len(allowed) * n // workers for n in (number, number + 1))
+        os.sched_setaffinity(0, allowed[first:end])
 
 
 def _attempt(executor: BuildExecutor, rank: int, number: int) -> Exception | None:

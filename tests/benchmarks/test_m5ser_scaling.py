@@ -41,6 +41,14 @@ def test_the_memory_of_offspring_is_seen(script):
     assert 95e6 < peak.together - before.together < 200e6
 
 
+def test_the_gain_is_the_median_of_neighbouring_builds(script):
+    # The machine becomes faster within the second round; the ratio of medians would be 2.
+    figures = script.gain({1: [20.0, 30.0, 40.0], 2: [38.0, 60.0, 76.0]}, {1: "1 process", 2: "2 processes"})
+    assert figures["ratio"] == pytest.approx(1.9)
+    assert figures["least_and_greatest_ratio"] == pytest.approx([1.9, 2.0])
+    assert figures["clips_per_second"] == {"1 process": 30.0, "2 processes": 60.0}
+
+
 @pytest.mark.slow
 def test_the_smallest_run_writes_what_it_prints(tmp_path):
     output = tmp_path / "figures.json"

@@ -81,3 +81,11 @@ class DiesAtOnce(Toy):
 
     def __init__(self, *, device: str = "cpu") -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Placed(Toy):
+    """Declines every clip with the processors that it may use."""
+
+    def one(self, clip: SourceClip, language: str) -> TranslationError:
+        time.sleep(0.2)
+        return TranslationError(" ".join(map(str, sorted(os.sched_getaffinity(0)))))

@@ -13,6 +13,7 @@ from datasets import Audio, load_dataset
 from m5ser_building.processes import children, command_line
 from m5ser_building.toy_corpus import (
     ROOT,
+    TOY,
     build_command,
     environment,
     run_build,
@@ -23,6 +24,7 @@ from m5ser_building.toy_corpus import (
 from pyarrow import parquet
 
 from data_mser.m5ser.build import AnotherBuildError, build
+from data_mser.m5ser.local_executor import keep_to_share
 from data_mser.m5ser.translators.base import TranslatorStartError
 
 
@@ -51,6 +53,39 @@ def built(corpus, tmp_path_factory):
 def rejects(output):
     table = [row for path in sorted((output / "rejects").iterdir()) for row in parquet.read_table(path).to_pylist()]
     return {row["id"]: (row["stage"], row["reason"]) for row in table}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to processors")
+def test_workers_and_their_translators_share_the_processors_out(corpus, tmp_path):
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("there is one processor")
+    config = toy_config(corpus, tmp_path, workers=2, shards_per_language=2, translator=TOY.replace("Toy", "Placed"))
+    build(config, progress=False)
+    told = {reason for stage, reason in rejects(tmp_path).values() if stage == "translate"}
+    half = len(allowed) // 2
+    assert told == {" ".join(map(str, share)) for share in (allowed[:half], allowed[half:])}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to processors")
+@pytest.mark.parametrize(
+    ("allowed", "workers", "shares"),
+    [
+        ([0, 1, 2, 3, 4], 2, [[0, 1], [2, 3, 4]]),
+        ([2, 5, 7], 3, [[2], [5], [7]]),
+        ([0, 1], 1, [[0, 1]]),
+        ([0, 1], 3, [None, None, None]),
+    ],
+)
+def test_shares_of_the_processors_do_not_overlap(monkeypatch, allowed, workers, shares):
+    kept = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(allowed))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda pid, mine: kept.append(list(mine)))
+    for number, share in enumerate(shares):
+        kept.clear()
+        keep_to_share(number, workers)
+        assert kept == ([] if share is None else [share])
 
 
 def test_a_broken_clip_costs_that_clip_with_its_reason(built):
