@@ -3,7 +3,7 @@
 
     python -m benchmarking_mser.memory NAME full|quick
 
-prints in MB the peak of resident memory (`VmHWM`), what the process held before the answer, and the answer's peak.
+prints in MiB the peak of resident memory (`VmHWM`), what the process held before the answer, and the answer's peak.
 """
 
 import json
@@ -31,7 +31,7 @@ SYSTEMS: dict[str, Callable[[BenchmarkSizes], System]] = {
 STATUS = Path("/proc/self/status")
 
 
-def resident_megabytes(line: str) -> float:
+def resident_mebibytes(line: str) -> float:
     """`VmHWM` (the peak) or `VmRSS` (now) of this process. Unlike `ru_maxrss` neither is taken over from a parent."""
     for found in STATUS.read_text(encoding="ascii").splitlines():
         if found.startswith(f"{line}:"):
@@ -53,12 +53,12 @@ def memory(sizes: BenchmarkSizes) -> Iterator[Comparison]:
     for name in list(SYSTEMS)[1:]:
         ours, other = peaks["MSER"], peaks[name]
         place = f"{sizes.target_seconds:g} s, batch {sizes.batch_size}"
-        yield Comparison(f"peak memory, {name}, {place}", [ours["peak"]], [other["peak"]], "MB", "less")
+        yield Comparison(f"peak memory, {name}, {place}", [ours["peak"]], [other["peak"]], "MiB", "less")
         yield Comparison(
             f"memory above weights and libraries, {name}, {place}",
             [ours["answering"] - ours["before"]],
             [other["answering"] - other["before"]],
-            "MB",
+            "MiB",
             "less",
         )
 
@@ -79,10 +79,10 @@ def main(name: str, size: str) -> None:
     sizes = {"full": FULL, "quick": QUICK}[size]
     system = SYSTEMS[name](sizes)
     inputs = system.inputs(sizes.target_seconds, sizes.batch_size)
-    building, before = resident_megabytes("VmHWM"), resident_megabytes("VmRSS")
+    building, before = resident_mebibytes("VmHWM"), resident_mebibytes("VmRSS")
     forget_the_peak()
     system.answer(inputs)
-    answering = resident_megabytes("VmHWM")
+    answering = resident_mebibytes("VmHWM")
     print(json.dumps({"peak": max(building, answering), "before": before, "answering": answering}))
 
 

@@ -106,7 +106,9 @@ def paper_size(
     if device == "cuda":
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         peak = torch.cuda.max_memory_allocated()
-        yield Comparison("paper size, weights in the peak of memory", [weights / 2**20], [peak / 2**20], "MB", "share")
+        yield Comparison(
+            "paper size, weights in the peak of memory", [weights / 2**20], [peak / 2**20], "MiB", "share"
+        )
 
 
 def _finished(work: Callable[[], Any], device: str) -> Callable[[], None]:

@@ -14,11 +14,11 @@ import multiprocessing
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarking_mser.memory import forget_the_peak, resident_mebibytes
 from commands_mser.parser import MSERArgumentParser
 from data_mser.whole_files import write_json
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
@@ -70,7 +70,8 @@ def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
     # A first, short step, so that what the libraries keep for themselves is there before.
     model(input_ids=rows[:1], encoder_states=states[:1], labels=labels[:1]).loss.backward()
     model.zero_grad()
-    before = _reset_peak()
+    forget_the_peak()
+    before = resident_mebibytes("VmRSS")
     if form == "at_labels":
         loss = model(input_ids=rows, encoder_states=states, labels=labels).loss
     else:
@@ -78,7 +79,7 @@ def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
         embeds = model.merge_audio(rows, audio.pooler_output)
         loss = model.language_model(inputs_embeds=embeds, labels=labels, use_cache=False).loss
     loss.backward()
-    answer.send({"peak_bytes": _status("VmHWM") - before, "loss": loss.item()})
+    answer.send({"peak_bytes": round((resident_mebibytes("VmHWM") - before) * 2**20), "loss": loss.item()})
     answer.close()
 
 
@@ -101,17 +102,6 @@ def _model(arguments: MemoryArguments) -> MSERForEmotionGeneration:
         audio_token_id=arguments.vocabulary + 1,
     )
     return MSERForEmotionGeneration(config).train()
-
-
-def _reset_peak() -> int:
-    """Sets the process's peak back to what it holds now, which it returns, in bytes."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _status("VmRSS")
-
-
-def _status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 def main(words: Sequence[str] | None = None) -> int:

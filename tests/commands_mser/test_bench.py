@@ -21,7 +21,7 @@ def check(folder: Path) -> list[str]:
     assert figures and all(set(line) == KEYS for line in figures)
     for line in figures:
         assert all(math.isfinite(line[name]) for name in ("ours", "other", "ratio")), line
-        if line["unit"] in ("clips/s", "MB", "s a batch", "s a step", "s an epoch"):
+        if line["unit"] in ("clips/s", "MiB", "s a batch", "s a step", "s an epoch"):
             assert line["ours"] > 0 and line["other"] > 0 and line["ratio"] > 0, line
     assert (folder / "bench.png").read_bytes().startswith(b"\x89PNG")
     assert (folder / "bench.md").read_text().count("\n|") == len(figures) + 2
