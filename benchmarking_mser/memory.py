@@ -40,9 +40,12 @@ def resident_mebibytes(line: str) -> float:
 
 
 def forget_the_peak() -> None:
-    """From here on `VmHWM` is the peak of what follows; where Linux forbids that, building the model stays in it."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    """From here on `VmHWM` is the peak of what follows.
+
+    Raises:
+        OSError: the system does not let a process do so.
+    """
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def memory(sizes: BenchmarkSizes) -> Iterator[Comparison]:
@@ -80,7 +83,8 @@ def main(name: str, size: str) -> None:
     system = SYSTEMS[name](sizes)
     inputs = system.inputs(sizes.target_seconds, sizes.batch_size)
     building, before = resident_mebibytes("VmHWM"), resident_mebibytes("VmRSS")
-    forget_the_peak()
+    with suppress(OSError):  # building the model stays in the peak then
+        forget_the_peak()
     system.answer(inputs)
     answering = resident_mebibytes("VmHWM")
     print(json.dumps({"peak": max(building, answering), "before": before, "answering": answering}))

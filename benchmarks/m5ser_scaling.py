@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -216,13 +217,13 @@ def echo_rows(folder: Path, count: int) -> list[dict[str, Any]]:
     ]
 
 
-class Poll:
+class Poll(ABC):
     """Looks at something again and again while its block runs."""
 
     seconds = 0.1
 
-    def look(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def look(self) -> None: ...
 
     def __enter__(self) -> Any:
         self._over = threading.Event()

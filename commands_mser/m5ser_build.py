@@ -15,7 +15,7 @@ ARGUMENTS = BuildConfig
 HELP = "Translate emotional speech into other languages, filter it and write it as Parquet."
 
 
-def run(config: BuildConfig) -> None:
+def run(config: BuildConfig) -> int:
     """Builds what is missing and prints what there is."""
     from data_mser.m5ser.build import build
 
@@ -23,9 +23,13 @@ def run(config: BuildConfig) -> None:
     if manifest is None:
         print(f"The work is with Slurm; its last job writes {config.output_dir}/manifest.json.")
         print("Should jobs fail, run the same command again when none is running: whole shards are kept.")
-        return
+        return 0
     print(summary(manifest))
     print(f"The corpus is in {config.output_dir}; its manifest hash is {manifest['manifest_hash']}")
+    if any(shard["rows"] for shard in manifest["shards"]):
+        return 0
+    print(f"It holds no clip: every one was rejected; {config.output_dir}/README.md counts the reasons")
+    return 1
 
 
 def summary(manifest: Mapping[str, Any]) -> str:

@@ -100,7 +100,6 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
         output_dir: is made if need be.
     """
     output = Path(output_dir)
-    output.mkdir(parents=True, exist_ok=True)
     write_json(output / "baselines.json", results)
     with whole_file(output / "baselines.csv") as file:
         columns = ["corpus", "system", "detail", "n"]

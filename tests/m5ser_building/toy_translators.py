@@ -87,5 +87,4 @@ class Placed(Toy):
     """Declines every clip with the processors that it may use."""
 
     def one(self, clip: SourceClip, language: str) -> TranslationError:
-        time.sleep(0.2)
         return TranslationError(" ".join(map(str, sorted(os.sched_getaffinity(0)))))

@@ -61,7 +61,15 @@ def test_workers_and_their_translators_share_the_processors_out(corpus, tmp_path
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
         pytest.skip("there is one processor")
-    config = toy_config(corpus, tmp_path, workers=2, shards_per_language=2, translator=TOY.replace("Toy", "Placed"))
+    # Without the source's shards the first that each worker is given has clips to translate.
+    config = toy_config(
+        corpus,
+        tmp_path,
+        translator=TOY.replace("Toy", "Placed"),
+        workers=2,
+        shards_per_language=2,
+        include_source=False,
+    )
     build(config, progress=False)
     told = {reason for stage, reason in rejects(tmp_path).values() if stage == "translate"}
     half = len(allowed) // 2
@@ -86,6 +94,16 @@ def test_shares_of_the_processors_do_not_overlap(monkeypatch, allowed, workers, 
         kept.clear()
         keep_to_share(number, workers)
         assert kept == ([] if share is None else [share])
+
+
+@pytest.mark.slow
+def test_a_build_that_rejects_every_clip_says_so(corpus, tmp_path):
+    done = run_build(corpus, tmp_path / "out", "--min_seconds", "60", "--no_include_source")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[-1].startswith("It holds no clip: every one was rejected")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "**It holds no clip**" in card and "load_dataset(" not in card
+    assert f"| filter | shorter than 60 s | {2 * (len(NAMES) - 2)} |" in card
 
 
 def test_a_broken_clip_costs_that_clip_with_its_reason(built):
