@@ -15,6 +15,10 @@ from .planning.plan import optimizer_bytes
 from .run_record import recorded_batch_size
 
 
+# What oneDNN says when it finds no memory for its code or buffers; it gives no reason.
+_ONEDNN_FAILURES = ("could not create a primitive", "could not execute a primitive", "could not create a memory object")
+
+
 def settle_batch_size(
     arguments: MSERTrainingArguments, model: Any, dataset: EmotionDataset, collator: EmotionCollator
 ) -> None:
@@ -43,33 +47,39 @@ def settle_batch_size(
     if found is None:
         longest = max(range(len(dataset.clips)), key=lambda index: dataset.clips[index].seconds)
         item = dataset[longest * dataset.views]
-        found = min(gather_object([_largest(arguments, model, item, collator)]))
-    if found == 0:
-        raise ValueError(
-            f"not even a batch of 1 fits into the memory of {model.device}; give --backbone_dtype bfloat16, "
-            "--gradient_checkpointing, or a smaller backbone"
-        )
+        size, failure = _largest(arguments, model, item, collator)
+        found = min(gather_object([size]))
+        if found == 0:
+            raise ValueError(
+                f"not even a batch of 1 fits into the memory of {model.device}; give --backbone_dtype bfloat16, "
+                "--gradient_checkpointing, or a smaller backbone"
+            ) from failure
     arguments.per_device_train_batch_size = found
     arguments.auto_find_batch_size = False
     if arguments.process_index == 0:
         print(f"Batch size: {found}" + ("" if found == asked else f"; the {asked} asked for do not fit"))
 
 
-def _largest(arguments: MSERTrainingArguments, model: Any, item: dict[str, Any], collator: EmotionCollator) -> int:
+def _largest(
+    arguments: MSERTrainingArguments, model: Any, item: dict[str, Any], collator: EmotionCollator
+) -> tuple[int, Exception | None]:
+    """The size that fits, or 0, and why the next larger one does not."""
     size = arguments.per_device_train_batch_size
+    failure = None
     while size:
         try:
             _step(arguments, model, [item] * size, collator)
-            return size
+            return size, failure
         except RuntimeError as error:
-            if not should_reduce_batch_size(error):
+            if not (should_reduce_batch_size(error) or str(error) in _ONEDNN_FAILURES):
                 raise
+            failure = error.with_traceback(None)
         # Outside the handler, where the failed step's tensors are no longer held by its traceback.
         model.zero_grad()
         gc.collect()
         clear_device_cache()
         size //= 2
-    return 0
+    return 0, failure
 
 
 def _step(

@@ -6,20 +6,27 @@ out_of_memory.py MEGABYTES train RECIPE …
 
 import resource
 import sys
+from typing import Any
 
 from run_mser import main
 from training_mser import batch_size
 
 
 def limit(megabytes: int) -> None:
-    """From the first tried batch on; allocating more is an error as on a GPU, and not the end of the process."""
+    """
+    From the first tried batch on; allocating more is an error as on a GPU, and not the end of the process.
+
+    Training has twice as much: its threads and what it saves are no part of a tried step.
+    """
     tried = batch_size._largest
 
-    def limited(*arguments: object) -> int:
+    def limited(*arguments: Any) -> Any:
         with open("/proc/self/statm", encoding="ascii") as file:
             used = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 10**6, resource.RLIM_INFINITY))
-        return tried(*arguments)
+        found = tried(*arguments)
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2 * megabytes * 10**6, resource.RLIM_INFINITY))
+        return found
 
     batch_size._largest = limited  # type: ignore[assignment]
 

@@ -61,6 +61,39 @@ def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFi
     assert "Batch size: 6; the 48 asked for do not fit" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
+def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
+    """It says no more than this, which is what it said of GELU's code under the limit of the test below."""
+    *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "8")
+    model, dataset, collator = parts
+    largest = 4
+
+    def starved(module, args, kwargs):
+        if len(kwargs["input_ids"]) > largest:
+            raise RuntimeError(message)
+
+    model.register_forward_pre_hook(starved, with_kwargs=True)
+    settle_batch_size(arguments, model, dataset, collator)
+    assert arguments.per_device_train_batch_size == 4
+    largest = 0
+    *_, arguments = recipe("--auto_find_batch_size", "true")
+    with pytest.raises(ValueError, match="not even a batch of 1 fits") as refused:
+        settle_batch_size(arguments, model, dataset, collator)
+    assert str(refused.value.__cause__) == message
+
+
+def test_another_error_is_no_lack_of_memory(parts, recipe):
+    *_, arguments = recipe("--auto_find_batch_size", "true")
+    model, dataset, collator = parts
+
+    def broken(module, args, kwargs):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    model.register_forward_pre_hook(broken, with_kwargs=True)
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        settle_batch_size(arguments, model, dataset, collator)
+
+
 def test_fixed_batches_are_refused(parts, recipe):
     *_, arguments = recipe("--auto_find_batch_size", "true", "--balance", "speaker")
     with pytest.raises(ValueError, match="auto_find_batch_size and balance speaker"):
