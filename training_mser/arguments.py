@@ -143,6 +143,13 @@ class DataArguments:
         default=0.15,
         metadata={"help": "Share of each corpus held out, by speaker, to judge by; 0 trains on all."},
     )
+    validation_corpora: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Corpora, of those given, that are held out whole to judge by, in the place of a share of each: "
+            "settings that are to serve languages never heard are chosen on one never heard."
+        },
+    )
     split_seed: int = field(default=0, metadata={"help": "Seed of the speaker split; the same in both stages."})
     views: int = field(
         default=1, metadata={"help": "Augmented views of each training clip, the clip itself included."}
@@ -168,6 +175,11 @@ class DataArguments:
     cache_gb: float = field(
         default=20.0, metadata={"help": "Bound on what is kept; the clips beyond are encoded each time. 0 keeps none."}
     )
+
+    @property
+    def validates(self) -> bool:
+        """Whether anything is held out to judge by."""
+        return bool(self.validation_corpora) or self.validation_fraction != 0
 
 
 @dataclass

@@ -3,6 +3,7 @@
 
 import gc
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -16,7 +17,11 @@ from .run_record import recorded_batch_size
 
 
 # What oneDNN says when it finds no memory for its code or buffers; it gives no reason.
-_ONEDNN_FAILURES = ("could not create a primitive", "could not execute a primitive", "could not create a memory object")
+_ONEDNN_FAILURES = (
+    "could not create a primitive",
+    "could not execute a primitive",
+    "could not create a memory object",
+)
 
 
 def settle_batch_size(
@@ -67,8 +72,14 @@ def _largest(
     size = arguments.per_device_train_batch_size
     failure = None
     while size:
+        items = [item] * size
         try:
-            _step(arguments, model, [item] * size, collator)
+            if model.device.type == "cpu":
+                # oneDNN makes no more code in a thread in which it once had no memory for any.
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(_step, arguments, model, items, collator).result()
+            else:
+                _step(arguments, model, items, collator)
             return size, failure
         except RuntimeError as error:
             if not (should_reduce_batch_size(error) or str(error) in _ONEDNN_FAILURES):

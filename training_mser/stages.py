@@ -69,7 +69,7 @@ def train(
         What `train_results.json` holds: validation figures, loss history, clips, parameters.
     """
     state = PartialState()
-    if data_arguments.validation_fraction == 0:
+    if not data_arguments.validates:
         train_without_validation(arguments)
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)

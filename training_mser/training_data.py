@@ -24,7 +24,7 @@ class TrainingData:
     What a run trains on and what it is judged by.
 
     Attributes:
-        train, validation: clips; no speaker is in both. Without a validation fraction all are in the first.
+        train, validation: clips; no speaker is in both. Where nothing is held out, all are in the first.
         dropped: rows outside the label set, by emotion.
         rejections: rows whose audio cannot be used.
     """
@@ -53,21 +53,21 @@ def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
 
 def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     """
-    Rows of a stage to clips, split by speaker.
+    Rows of a stage to clips, split by speaker, or by corpus where `validation_corpora` are named.
 
-    Each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in stage 1 is
-    still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes where its
-    source's speaker went.
+    By speaker, each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in
+    stage 1 is still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes
+    where its source's speaker went.
 
     Clips of a language whose emotions are not used are trained on without them, whatever they are, and judge nothing;
     of a speaker who is held out they are left aside.
 
     Raises:
-        ValueError: nothing is left to train on or to validate on.
+        ValueError: nothing is left to train on or to validate on, or `validation_corpora` are not among the corpora.
     """
     labels = label_set(arguments.labels)
-    if arguments.unlabelled and arguments.validation_fraction != 0:
-        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0")
+    if arguments.unlabelled and arguments.validates:
+        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0 and no validation_corpora")
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
     for row in rows:
@@ -80,11 +80,13 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
     corpora = sorted(dict.fromkeys(row["corpus"] for row in kept), key=lambda corpus: corpus == M5SER_CORPUS)
     by_corpus = {corpus: [row for row in kept if row["corpus"] == corpus] for corpus in corpora}
-    parts = _divided(by_corpus, arguments)
+    divide = _whole_corpora_apart if arguments.validation_corpora else _divided
+    parts = divide(by_corpus, arguments)
     clips: dict[str, list[Clip]] = {"training": [], "validation": []}
     rejections: list[Rejection] = []
     for name, part in parts.items():
-        chosen = stage_rows(part, arguments.stage, arguments.stage2_mix)
+        whole = name == "validation" and arguments.validation_corpora
+        chosen = part if whole else stage_rows(part, arguments.stage, arguments.stage2_mix)
         if not chosen:
             languages = sorted({str(row["language"]) for row in part})
             raise ValueError(
@@ -115,6 +117,26 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
         if side == "training" or row["emotion"] is not None:
             parts[side].append(row)
     return parts
+
+
+def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
+    """
+    Training and validation by corpus; translations of what is held out are on neither side.
+
+    Raises:
+        ValueError: a corpus to hold out has no clip, or none is left to train on.
+    """
+    names = arguments.validation_corpora
+    missing = [name for name in names if name not in by_corpus]
+    if missing or set(names) == set(by_corpus):
+        raise ValueError(
+            f"validation_corpora are {', '.join(names)}, and the corpora with clips of the label set are "
+            f"{', '.join(by_corpus)}; name some of these, and leave one to train on"
+        )
+    held = [row for name in names for row in by_corpus[name] if row["emotion"] is not None]
+    heard = {voice for row in held for voice in _voices(row)}
+    rest = [row for name, rows in by_corpus.items() if name not in names for row in rows]
+    return {"training": [row for row in rest if heard.isdisjoint(_voices(row))], "validation": held}
 
 
 def _voices(row: Row) -> tuple[str, ...]:

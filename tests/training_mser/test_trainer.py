@@ -206,6 +206,37 @@ def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(to
     assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
 
 
+def test_a_corpus_is_held_out_whole_with_what_was_translated_from_it(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    english, polish = ([row for row in rows if row["language"] == language] for language in ("en", "pl"))
+    polish = [{**row, "corpus": "other"} for row in polish]
+    made = [
+        {**row, "corpus": "m5ser", "source_corpus": row["corpus"], "source_id": row["id"], "id": f"{row['id']}/fr"}
+        for row in (*english, *polish)
+    ]
+    for stage in ("1", "joint"):
+        data = prepare_data([*made, *polish, *english], recipe("--validation_corpora", "other", "--stage", stage)[1])
+        assert [clip.row["id"] for clip in data.validation] == [row["id"] for row in polish]
+        assert {clip.row["corpus"] for clip in data.train} == {"folder", "m5ser"}
+        assert not {clip.row["speaker"] for clip in data.train} & {row["speaker"] for row in polish}
+        assert len(data.train) == 2 * len(english)
+    for names in (["absent"], ["folder", "other"]):
+        with pytest.raises(ValueError, match=f"{', '.join(names)}, and the corpora with clips .* are other, folder;"):
+            prepare_data([*polish, *english], recipe("--validation_corpora", *names)[1])
+
+
+def test_a_run_is_judged_by_a_corpus_of_another_language(tones: Path, recipe, tmp_path: Path):
+    rows = [
+        {**row, "corpus": "held" if row["language"] == "pl" else "folder"} for row in read_corpus("folder", tones).rows
+    ]
+    flags = ["--validation_corpora", "held", "--validation_fraction", "0", "--num_train_epochs", "2"]
+    results = train(rows, *recipe(*flags))
+    assert results["clips"] == {"train": 36, "validation": 36} and results["validation"]["eval_UA"] > 0
+    assert len([entry for entry in results["log_history"] if "eval_UA" in entry]) == 3, "two epochs and the best"
+    assert results["data"]["languages"].keys() == {"en"}
+    assert "36 clips in en; 36 clips of other speakers were held out" in (tmp_path / "run" / "README.md").read_text()
+
+
 def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     first = str(tmp_path / "first")
