@@ -218,7 +218,7 @@ def test_a_closed_pipe_and_strange_names_end_quietly(tiny_model_dir, tmp_path):
     first = process.stdout.readline()
     process.stdout.close()
     errors = process.stderr.read().decode()
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=240) == 1
     assert os.fsencode(json.loads(first)["file"]) == os.path.join(folder, names[0])
     assert "Traceback" not in errors
     assert "Broken" not in errors

@@ -44,7 +44,7 @@ def alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
-def survivors(pids: list[int], seconds: float = 5.0) -> list[int]:
+def survivors(pids: list[int], seconds: float = 60.0) -> list[int]:
     """Which of the processes are still there after so long at most."""
     end = time.monotonic() + seconds
     while any(map(alive, pids)) and time.monotonic() < end:

@@ -248,7 +248,7 @@ def test_a_killed_worker_is_a_clear_stop(corpus, tmp_path):
         time.sleep(0.05)
     (worker,) = [pid for pid in children(process.pid) if "spawn_main" in command_line(pid)]
     os.kill(worker, signal.SIGKILL)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 2
     last = said.strip().splitlines()[-1]
     assert "was killed (signal 9)" in last and "run the same command again" in last

@@ -89,7 +89,7 @@ def test_hanging_costs_the_guilty_clip_and_its_time(start, log, make_clips):
     process = start(seconds=1.0)
     begin = time.monotonic()
     answers = process.translate(make_clips("good-1", "hang"), "fr")
-    assert 2.0 < time.monotonic() - begin < 30.0
+    assert 2.0 < time.monotonic() - begin < 60.0
     assert isinstance(answers[0], Translation)
     assert str(answers[1]) == "the translator took longer than 1 s on this clip"
     assert gone(batches(log)[0][0])
@@ -185,7 +185,7 @@ def test_the_child_dies_with_its_parent(misbehaving, log, clip):
     )
     parent = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
     try:
-        wait_for(log.exists, 20)
+        wait_for(log.exists)
         wait_for(lambda: batches(log))
         child = batches(log)[0][0]
         others = [int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()]
