@@ -58,6 +58,11 @@ def run(command: PlanArguments, model: ModelArguments, data: DataArguments, trai
     from training_mser.planning.skeleton import build_skeleton
 
     held_out = command.validation_clips
+    if held_out is None and data.validation_corpora:
+        raise ValueError(
+            f"nothing is known of the clips of {', '.join(data.validation_corpora)}; say with --validation_clips how "
+            "many they are"
+        )
     if held_out is None:
         held_out = round(command.clips * data.validation_fraction / (1 - data.validation_fraction))
     skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=command.gpu != "cpu")

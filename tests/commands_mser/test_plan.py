@@ -102,6 +102,13 @@ def test_what_cannot_be_planned_is_refused(words: list[str], told: str, capsys: 
     assert told in capsys.readouterr().err
 
 
+def test_corpora_held_out_whole_are_to_be_counted(capsys: pytest.CaptureFixture[str]):
+    words = ["plan", "tiny/stage1", "--gpu", "H100", "--validation_corpora", "nemo"]
+    assert run_mser.main(words) == 2
+    assert "nothing is known of the clips of nemo; say with --validation_clips" in capsys.readouterr().err
+    assert run_mser.main([*words, "--validation_clips", "3076"]) == 0
+
+
 FROZEN = """
 audio_backbone: nobody/whisper
 audio_config: {d_model: 64, encoder_layers: 2, encoder_attention_heads: 2, encoder_ffn_dim: 128, decoder_layers: 1,
