@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objectives over several gloo processes against one on the joined batch, uneven last batch included."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def worker(rank: int, folder: str, world_size: int) -> None:
             results[name, sum(sizes)] = outcome(nn.parallel.DistributedDataParallel(network()), objective, rows)
     torch.save(results, f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
+    time.sleep(0.5)  # gloo's threads let go, as after `leave_process_group`
 
 
 @pytest.mark.parametrize("world_size", SIZES)

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,7 @@ def worker(rank: int, folder: str) -> None:
     mine = slice(0, 3) if rank == 0 else slice(3, CLIPS)
     torch.save(outcome(nn.parallel.DistributedDataParallel(network()), mine), f"{folder}/rank{rank}.pt")
     dist.destroy_process_group()
+    time.sleep(0.5)  # gloo's threads let go, as after `leave_process_group`
 
 
 def test_two_processes_give_the_loss_the_spread_and_the_gradient_of_one(tmp_path: Path):
