@@ -65,7 +65,7 @@ def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFi
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
 def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
     """
-    It says no more than this, which is what it said of GELU's code under the limit of the test below.
+    It says no more than this; the first is what was seen of GELU's code under the limit of the test below.
 
     And a thread in which it said so is of no further use: the next call there fails, whatever memory there is.
     """
