@@ -4,7 +4,7 @@
 import time
 from collections.abc import Mapping
 
-from accelerate import PartialState
+from torch import distributed
 
 
 # What launchers tell their processes: torchrun, Open MPI, MPICH and Intel MPI, Slurm's srun.
@@ -39,7 +39,8 @@ def missing_processes(environment: Mapping[str, str], running: int) -> str | Non
 
 def leave_process_group() -> None:
     """
-    Ends the group of processes that trained together; call it after the last exchange. Does nothing to one process.
+    Ends the group of processes that trained together; call it after the last exchange. Without a group it does
+    nothing.
 
     Without it a process now and then aborts at its end ("terminate called without an active exception"), and the
     launcher takes a finished training for a failed one: a thread of gloo that still holds the tensors of the last
@@ -47,8 +48,9 @@ def leave_process_group() -> None:
     (https://github.com/pytorch/pytorch/pull/179291). Ending the group does not end those threads where a model was
     wrapped for data-parallel training, so they are also given time.
     """
-    state = PartialState()
-    if state.num_processes == 1:
+    if not (distributed.is_available() and distributed.is_initialized()):
         return
-    state.destroy_process_group()
-    time.sleep(_PARTING)
+    alone = distributed.get_world_size() == 1
+    distributed.destroy_process_group()
+    if not alone:
+        time.sleep(_PARTING)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objectives over several gloo processes against one on the joined batch, uneven last batch included."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from training_mser.objectives import (
     SpeakerContrast,
     SupervisedContrast,
 )
+from training_mser.processes import leave_process_group
 
 
 EMOTIONS = [0, 1, 0, 2, 1, 1, 2, 0, -1]
@@ -68,8 +68,7 @@ def worker(rank: int, folder: str, world_size: int) -> None:
         for name, objective in objectives().items():
             results[name, sum(sizes)] = outcome(nn.parallel.DistributedDataParallel(network()), objective, rows)
     torch.save(results, f"{folder}/rank{rank}.pt")
-    dist.destroy_process_group()
-    time.sleep(0.5)  # gloo's threads let go, as after `leave_process_group`
+    leave_process_group()
 
 
 @pytest.mark.parametrize("world_size", SIZES)

@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from torch import distributed as dist
 from torch import multiprocessing, nn
 
 from training_mser.objectives import BYOL, UNKNOWN, ViewedBatch
+from training_mser.processes import leave_process_group
 
 
 SCRIPT = Path(__file__).resolve().parents[1] / "two_process_training.py"
@@ -49,8 +49,7 @@ def worker(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     mine = slice(0, 3) if rank == 0 else slice(3, CLIPS)
     torch.save(outcome(nn.parallel.DistributedDataParallel(network()), mine), f"{folder}/rank{rank}.pt")
-    dist.destroy_process_group()
-    time.sleep(0.5)  # gloo's threads let go, as after `leave_process_group`
+    leave_process_group()
 
 
 def test_two_processes_give_the_loss_the_spread_and_the_gradient_of_one(tmp_path: Path):
