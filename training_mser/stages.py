@@ -29,6 +29,7 @@ from .objectives import ObjectiveError, TrainingFacts, build_objectives
 from .planning.before_training import tell_plan
 from .progress import TrainingProgress
 from .run_record import RESULTS, claim, describe_run, finished_results
+from .sharding import check_sharding, place, shards_weights
 from .trainer import MSERTrainer
 from .training_data import announce, prepare_data, without
 
@@ -75,10 +76,12 @@ def train(
     labels = label_set(data_arguments.labels)
     if model_arguments.model_type == "mser":
         check_language_model(data_arguments, arguments)
+    if shards_weights(arguments):
+        check_sharding(model_arguments, arguments)
     model, processor = build_model(model_arguments, labels.words)
     # From here on the library's bars only flicker between the lines: one for every save of a few megabytes.
     disable_progress_bar()
-    model.to(arguments.device)
+    place(model, arguments)
     data = prepare_data(rows, data_arguments)
     check_earlier_stage(model_arguments.init_from, data.validation)
     facts = training_facts(model.config.emotion_embedding_size, data.train)

@@ -20,15 +20,16 @@ from .batch_features import BatchFeatures, Masking
 from .byol import BYOLAdaptation
 from .dataset import EmotionDataset
 from .objective_parameters import ObjectiveParameters
-from .objectives import BYOL, Objective, ObjectiveBatch
+from .objectives import BYOL, Objective, ObjectiveBatch, ObjectiveError
 from .pushed_whole import PushedWhole
 from .run_record import stopped_early
+from .sharded_weights import ShardedWeights
 from .stand_in_weights import StandInWeights
 from .training_order import training_order
 from .weight_average import WeightAverage
 
 
-class MSERTrainer(PushedWhole):
+class MSERTrainer(ShardedWeights, PushedWhole):
     """
     Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
     objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share` takes it from `L_ce`.
@@ -91,6 +92,7 @@ class MSERTrainer(PushedWhole):
             self.train(resume_from_checkpoint=checkpoint)
         else:
             self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            self.spread()
             if self.args.load_best_model_at_end:
                 self._load_best_model()
             else:
@@ -148,11 +150,29 @@ class MSERTrainer(PushedWhole):
         """As the stock method, with a group for what the objectives train of their own."""
         made = self.optimizer is None
         optimizer = super().create_optimizer(model)
-        if made and self.objective_parameters.parameters:
+        if made and not self.is_fsdp_enabled:
+            self._train_objectives(optimizer)
+        return optimizer
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> torch.optim.lr_scheduler.LRScheduler:
+        """As the stock method; under FSDP it is here that the optimiser gets the group of the objectives."""
+        # Spreading the model, accelerate looks in it for every weight of the optimiser; from here on others may come.
+        if self.is_fsdp_enabled and self.lr_scheduler is None:
+            self._train_objectives(self.optimizer)
+        return super().create_scheduler(num_training_steps, optimizer)
+
+    def _train_objectives(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.objective_parameters.parameters:
+            if self.is_deepspeed_enabled:
+                raise ObjectiveError(
+                    "an objective trains weights of its own, and DeepSpeed's optimiser takes none beside the model's; "
+                    "train with configs/accelerate/fsdp.yaml or ddp.yaml"
+                )
             rate, decay = self.args.objective_learning_rate, self.args.weight_decay
             own = {"params": self.objective_parameters.parameters, "weight_decay": decay}
             optimizer.add_param_group(own | ({} if rate is None else {"lr": rate}))
-        return optimizer
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)

@@ -4,7 +4,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import pytest
 import soundfile
 from chromium import Chromium, find_chromium
 from clean_environment import build_clean_environment
+from free_port import free_port
 
 from evaluation_mser.loading import load_model
 from evaluation_mser.recognition import recognise
@@ -35,10 +35,8 @@ TRACES = re.compile(r"Traceback|File \"|Error\b|Exception|\.py\b")
 @contextmanager
 def served(*command: object, **options) -> Iterator[str]:
     """Runs a program that serves a page of gradio and gives the page's address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"GRADIO_SERVER_PORT": str(port), "GRADIO_ANALYTICS_ENABLED": "False", **options.pop("env")}
+    port = free_port()
+    settings = {"GRADIO_SERVER_PORT": port, "GRADIO_ANALYTICS_ENABLED": "False", **options.pop("env")}
     process = subprocess.Popen(
         [str(word) for word in command],
         env={**os.environ, **settings},

@@ -4,13 +4,13 @@
 import hashlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from free_port import free_port
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, recall_score
 
@@ -41,10 +41,7 @@ objectives:
 
 
 def launch(tones: Path, folder: Path, kill_step: str = "never") -> subprocess.CompletedProcess:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
     recipe = folder / "recipe.yaml"
     recipe.write_text((HERE / "recipe.yaml").read_text() + OBJECTIVES)
     command += [str(HERE / "two_process_training.py"), str(folder), kill_step]

@@ -3,13 +3,13 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from free_port import free_port
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
@@ -66,10 +66,7 @@ def test_two_processes_give_the_loss_the_spread_and_the_gradient_of_one(tmp_path
 
 @pytest.mark.slow
 def test_both_processes_end_with_one_model_and_one_target(recipe_file, tones: Path, tmp_path: Path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
     command += [str(SCRIPT), str(tmp_path), "never", "train", str(recipe_file(per_device_train_batch_size=4))]
     command += ["--corpora", f"folder={tones}"]
     finished = subprocess.run(
