@@ -102,7 +102,7 @@ def train(
     collator = EmotionCollator(processor, encoded=encoder.encodes)
     if arguments.auto_find_batch_size:
         settle_batch_size(arguments, model, train_dataset, collator)
-    if state.is_main_process:
+    if state.is_main_process and not shards_weights(arguments):  # a plan is of a model that each process holds
         tell_plan(model_arguments, data_arguments, arguments, data.train, data.validation, state.num_processes)
     clips = [*data.train, *data.validation]
     run = describe_run(model_arguments, data_arguments, arguments, clips, state.num_processes)

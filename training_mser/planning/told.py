@@ -68,7 +68,8 @@ def fit_line(plan: Plan, training: MSERTrainingArguments, largest: int) -> str:
     if largest >= 1:
         return f"Does not fit: {sizes}; give --per_device_train_batch_size {min(largest, batch - 1) or 1}"
     half = "" if any(part.forward.in_half for part in plan.costs.parts) else "--backbone_dtype bfloat16, "
-    return f"Does not fit: {sizes}, in no batch; give {half}a smaller backbone or a larger GPU"
+    several = "several under configs/accelerate/fsdp.yaml"
+    return f"Does not fit: {sizes}, in no batch; give {half}a smaller backbone, a larger GPU, or {several}"
 
 
 def summary(plan: Plan, training: MSERTrainingArguments, num_processes: int, largest: int) -> str:
