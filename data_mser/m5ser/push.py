@@ -45,14 +45,17 @@ def push(
         the address of the data set.
 
     Raises:
-        PushError: a file is not what the manifest says; a source may not be published; the repository holds something
-            else, or is public and was to be private; the token is unknown or may not write; no connection.
+        PushError: a file is not what the manifest says; there is no clip; a source may not be published; the
+            repository holds something else, or is public and was to be private; the token is unknown or may not
+            write; no connection.
     """
     if private and gated:
         raise PushError("--private and --gated exclude each other: nobody else sees a private data set; give one")
     root = Path(folder).expanduser()
     manifest = read_manifest(root)
     verify_shards(root, manifest)
+    if not (manifest["rows"] or recipe_only):
+        raise PushError(f"{root}: holds no clip, and {CARD} counts why; build it with other filters")
     if not private and not recipe_only:
         refuse_forbidden(root, manifest)
     uploads = _uploads(root, manifest, repo_id, recipe_only)

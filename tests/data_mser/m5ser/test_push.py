@@ -237,6 +237,14 @@ def test_a_folder_that_is_not_what_its_manifest_says_is_not_sent(client, loopbac
     assert ("dataset", "org/damaged") not in loopback_hub.repos
 
 
+def test_a_corpus_of_which_every_clip_was_rejected_is_not_sent(client, loopback_hub, tmp_path):
+    write_m5ser(tmp_path / "m5ser", {"fr": []})
+    write_card(tmp_path / "m5ser")
+    assert "holds no clip, and README.md counts why" in client(tmp_path / "m5ser", "org/empty")["error"]
+    assert ("dataset", "org/empty") not in loopback_hub.repos
+    assert client(tmp_path / "m5ser", "org/empty", recipe_only=True)["url"].endswith("/org/empty")
+
+
 @pytest.mark.slow
 def test_the_command_without_a_network_says_so(folder, tmp_path):
     with LoopbackHub() as gone:
