@@ -107,6 +107,18 @@ def test_a_step_takes_the_gradient_of_one_step_clipped_by_itself(
         assert sum(norms[6:]) < 1.5 * sum(norms[:6])
 
 
+def test_under_deepspeed_an_objective_with_weights_of_its_own_is_refused(tones: Path, combined, monkeypatch):
+    original = MSERTrainer.create_optimizer
+
+    def under_deepspeed(self: MSERTrainer, *args, **kwargs):
+        self.is_deepspeed_enabled = True  # as its launcher would have it, without the package
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(MSERTrainer, "create_optimizer", under_deepspeed)
+    with pytest.raises(ObjectiveError, match="DeepSpeed's optimiser takes none beside the model's; train with .*fsdp"):
+        train(read_corpus("folder", tones).rows, *combined())
+
+
 class Interrupted(Exception):
     """In place of the signal: what a run leaves behind is the same."""
 
