@@ -44,20 +44,25 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
     _supports_attention_backend = True
     _no_split_modules = None
     _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 - the library reads it off the class
-    # The small part that is trained stays in full precision beside half-precision backbones.
-    _keep_in_fp32_modules_strict = ["emotion_qformer", "projection"]  # noqa: RUF012
+    # The small parts that are trained stay in full precision beside half-precision backbones.
+    _keep_in_fp32_modules_strict = ["emotion_qformer", "projection", "lora_A", "lora_B"]  # noqa: RUF012
     # The loss is a mean over this batch's labels and ignores `num_items_in_batch`: the Trainer must not rescale it.
     accepts_loss_kwargs = False
     _auto_class = "AutoModel"  # wherever it is saved, its code goes along
 
     def __init__(self, config: MSERConfig, without: Sequence[str] = ()):
         super().__init__(config)
-        self.audio_tower = None if "audio" in without else MaskedWhisperEncoder._from_config(config.audio_config)
+        # Places of their own, so that the order of the parts does not depend on when a backbone is put in.
+        self.register_module("audio_tower", None)
+        if "audio" not in without:
+            self.audio_tower = MaskedWhisperEncoder._from_config(config.audio_config)
         self.emotion_qformer = EmotionQFormer(config)
         self.projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
-        self.language_model = None if "text" in without else AutoModelForCausalLM.from_config(config.text_config)
-        if self.language_model is not None and config.lora is not None:
-            inject_lora(self.language_model, config.lora)
+        self.register_module("language_model", None)
+        if "text" not in without:
+            self.language_model = AutoModelForCausalLM.from_config(config.text_config)
+            if config.lora is not None:
+                inject_lora(self.language_model, config.lora)
         self.post_init()
         self.freeze(audio=config.freeze_audio, text=config.freeze_text)
 
@@ -82,11 +87,23 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
     def set_output_embeddings(self, value: nn.Module) -> None:
         self.language_model.set_output_embeddings(value)
 
+    def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
+        """As in `PreTrainedModel`; the language model is then no longer its backbone, and is saved in full."""
+        before = self.get_input_embeddings().num_embeddings
+        embeddings = super().resize_token_embeddings(*args, **kwargs)
+        if embeddings.num_embeddings != before:
+            self.keep_part("text")
+        return embeddings
+
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
         """
         Freezes (`True`) or releases (`False`) the encoder, the Q-Former with the projection, the language model.
-        Adapters of the language model are trained in either case.
+        Adapters of the language model are trained in either case. A backbone that is frozen after it was released is
+        saved from then on, as what was trained.
         """
+        for part, frozen in (("audio", audio), ("text", text)):
+            if frozen and not getattr(self.config, f"freeze_{part}"):
+                self.keep_part(part)  # it may have been trained
         if audio is not None:
             self.config.freeze_audio = audio
             if self.audio_tower is not None:
@@ -249,9 +266,10 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         return MSEROutput(
             loss=loss,
             logits=outputs.logits,
-            past_key_values=outputs.past_key_values,
+            # A recurrent model has another cache, and no attention.
+            past_key_values=getattr(outputs, "past_key_values", None),
             hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+            attentions=getattr(outputs, "attentions", None),
             audio_hidden_states=None if audio is None else audio.pooler_output,
             emotion_embedding=None if audio is None else audio.emotion_embedding,
         )

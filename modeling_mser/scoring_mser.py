@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All candidate words of a batch scored in the one pass that reads their shared prefix."""
+"""All candidate words of a batch scored in the one pass that reads their shared prefix, where a mask can part them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
+
+
+# Layer types in a configuration of transformers that see what a mask says; no prompt fills a sliding window.
+_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,8 @@ def score_candidates(
     Log-probability of each candidate word after each prefix.
 
     Args:
-        language_model: a causal language model that accepts 4-D masks (`sdpa` or `eager` attention).
+        language_model: a causal language model (`sdpa` or `eager` attention). One with layers that no mask parts
+            (recurrent, convolutional, ALiBi) reads prefix and word once for each word.
         inputs_embeds: prefixes `(batch_size, prefix_length, hidden_size)`, padded on the left.
         attention_mask: `(batch_size, prefix_length)`.
         candidate_ids: token ids of each word, end of sequence included, so that a word may begin another.
@@ -73,6 +78,9 @@ def score_candidates(
         `(num_words,)`.
     """
     tree = CandidateTree.build(candidate_ids, inputs_embeds.device)
+    if not parted_by_masks(language_model):
+        scores = [_score_alone(language_model, inputs_embeds, attention_mask, ids) for ids in candidate_ids]
+        return torch.stack(scores, dim=1), tree.lengths
     batch_size = len(attention_mask)
     words = language_model.get_input_embeddings()(tree.input_ids).to(inputs_embeds.dtype)
     word_positions = attention_mask.sum(-1, keepdim=True) + tree.depths
@@ -88,6 +96,35 @@ def score_candidates(
     next_ids = tree.next_ids.expand(batch_size, -1)[..., None]
     following = log_probabilities[:, 1:].gather(-1, next_ids)[..., 0]
     return log_probabilities[:, 0, tree.first_ids].index_add(1, tree.word_of, following), tree.lengths
+
+
+def parted_by_masks(language_model: PreTrainedModel) -> bool:
+    """
+    Whether a 4-D mask decides what each token sees: not where a layer carries a state from token to token, and not
+    where ALiBi derives distances from a mask of its own.
+    """
+    config = language_model.config.get_text_config()
+    other_layers = set(getattr(config, "layer_types", None) or ()) - _ATTENTION
+    alibi = config.model_type in ("bloom", "mpt") or getattr(config, "alibi", False)
+    return not (language_model._is_stateful or other_layers or alibi)
+
+
+def _score_alone(
+    language_model: PreTrainedModel, inputs_embeds: torch.Tensor, attention_mask: torch.Tensor, ids: Sequence[int]
+) -> torch.Tensor:
+    """One word's log-probability after each prefix `(batch_size,)` by a plain pass; arguments as above."""
+    batch_size = len(attention_mask)
+    tokens = torch.tensor(ids, device=inputs_embeds.device).expand(batch_size, -1)
+    fed = language_model.get_input_embeddings()(tokens[:, :-1]).to(inputs_embeds.dtype)
+    mask = torch.cat([attention_mask, torch.ones_like(tokens[:, :-1])], dim=1)
+    logits = language_model(
+        inputs_embeds=torch.cat([inputs_embeds, fed], dim=1),
+        attention_mask=mask,
+        position_ids=positions_from_mask(mask),
+        use_cache=False,
+        logits_to_keep=len(ids),
+    ).logits
+    return logits.log_softmax(-1, dtype=torch.float32).gather(-1, tokens[..., None])[..., 0].sum(-1)
 
 
 def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dtype) -> torch.Tensor:
@@ -109,4 +146,4 @@ def positions_from_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
-__all__ = ["score_candidates"]
+__all__ = ["parted_by_masks", "score_candidates"]

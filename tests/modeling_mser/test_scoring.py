@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from modeling_mser.scoring_mser import parted_by_masks
+
 
 WORDS = ["happy", "sad", "sadness", "very tired", "überrascht", "angry"]
 
@@ -67,6 +69,30 @@ def test_a_language_model_with_learned_positions_and_tied_embeddings_scores_alik
         atol=1e-5,
         rtol=1e-6,
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {"model_type": "lfm2", "layer_types": ["conv", "full_attention"], "num_key_value_heads": 2},
+        {"model_type": "mamba2", "num_heads": 4, "head_dim": 24, "state_size": 8, "n_groups": 1, "expand": 2},
+        {"model_type": "bloom", "n_layer": 2, "n_head": 4},
+        {"model_type": "mpt", "d_model": 48, "n_layers": 2, "n_heads": 4},
+    ],
+    ids=lambda text: text["model_type"],
+)
+def test_a_language_model_that_no_mask_parts_scores_each_word_as_if_it_were_alone(make_tiny, text: dict):
+    _, processor = make_tiny()
+    sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    own = {} if text["model_type"] == "mpt" else sizes
+    model, processor = make_tiny(text_config=own | text | {"vocab_size": len(processor.tokenizer)})
+    assert not parted_by_masks(model.language_model)
+    clips = waveforms(16000, 24000)
+    expected = plain_loop(model, processor, clips, WORDS)
+    for order in (WORDS, WORDS[::-1]):
+        scores = model.score_emotions(**processor(audio=clips), candidate_ids=processor.candidate_ids(order))
+        wanted = expected if order is WORDS else expected.flip(1)
+        torch.testing.assert_close(scores, wanted, atol=1e-4, rtol=1e-5)
 
 
 def test_a_word_that_begins_another_is_not_favoured(tiny):
