@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from evaluation_mser.model_types import MODEL_TYPES, model_classes, model_type_of
@@ -129,6 +130,9 @@ def _classes(place: str, options: dict[str, Any]) -> tuple[Any, Any]:
 @contextmanager
 def _told_in_one_line(place: str) -> Iterator[dict[str, Any]]:
     """The options to load by, and what cannot be loaded as `ModelNotFoundError`."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    from modeling_mser.backbones_mser import BackboneError
     from modeling_mser.hub_mser import hub_options
 
     options = hub_options(place)
@@ -143,6 +147,14 @@ def _told_in_one_line(place: str) -> Iterator[dict[str, Any]]:
         reason = " ".join(str(error).split())
         raise ModelNotFoundError(
             f"{place}: cannot be loaded ({reason}); give a folder with a trained model"
+        ) from error
+    except (StrictDataclassError, ValueError) as error:
+        # Ours name what is wrong and where; a library's speak of a line in a file, and not of which.
+        if isinstance(error, (BackboneError, ModelNotFoundError)) or place in str(error):
+            raise
+        reason = shorten(str(error), 300)
+        raise ModelNotFoundError(
+            f"{place}: cannot be loaded ({reason}); mend the file, or copy or train it again"
         ) from error
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
@@ -63,7 +64,7 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
             raise
         reason = " ".join(str(error).split())
         raise ImportError(f'{reason}; for 4 and 8 bits: pip install "mser-llm[quantization]"') from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {cure}") from error
     # A whole Whisper holds a decoder too, which is not wanted here, so unexpected keys are no fault; missing ones are.
@@ -126,6 +127,18 @@ def _cure(part: str) -> str:
 
 
 @contextlib.contextmanager
+def damage_told(path_or_id: str) -> Iterator[None]:
+    """Weights that are no safetensors, as a `BackboneError` that names where they lie."""
+    try:
+        yield
+    except SafetensorError as error:
+        raise BackboneError(
+            f"{path_or_id}: its weights cannot be read ({error}); they are cut short, or git-lfs left a pointer in "
+            "their place: run `git lfs pull` there, or copy it again"
+        ) from error
+
+
+@contextlib.contextmanager
 def quiet_load_report() -> Iterator[None]:
     """Silences the library's report on missing weights where this package checks them itself, and strictly."""
     # A filter and not a level: the library reads its logger's level and says more at a higher one.
@@ -145,6 +158,7 @@ def _refuse(record: logging.LogRecord) -> bool:
 
 __all__ = [
     "BackboneError",
+    "damage_told",
     "load_audio_backbone",
     "load_speech_backbone",
     "load_text_backbone",

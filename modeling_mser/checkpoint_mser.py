@@ -3,6 +3,7 @@
 
 import copy
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from .backbones_mser import (
     HUB_OPTIONS,
     BackboneError,
+    damage_told,
     load_audio_backbone,
     load_text_backbone,
     quiet_load_report,
@@ -26,6 +28,9 @@ from .remote_code_mser import declare_remote_code
 
 
 PARTS = {"audio": "audio_tower", "text": "language_model"}
+# Arguments of `from_pretrained` for every part, and those that spread the language model.
+_PASSED_ON = ("device_map", "attn_implementation")
+_SPREADING = ("max_memory", "offload_folder", "offload_buffers", "offload_state_dict")
 
 
 class SeparableBackbones(PreTrainedModel):
@@ -86,8 +91,8 @@ class SeparableBackbones(PreTrainedModel):
         self, parts: Sequence[str] = ("audio", "text"), accept_other: bool = False, **kwargs: Any
     ) -> None:
         """
-        Loads the encoder and the language model from the ids in the configuration, where it names any, and takes
-        their fingerprints down there.
+        Loads the encoder and the language model from the ids in the configuration, where it names any and they were
+        not trained since, and takes their fingerprints down there.
 
         Args:
             parts: which of the two.
@@ -101,7 +106,7 @@ class SeparableBackbones(PreTrainedModel):
         text_alone = kwargs.pop("quantization_config", None)
         for part in parts:
             place = getattr(config, f"{part}_backbone")
-            if place is None:
+            if place is None or part in config.changed_backbones:
                 continue
             options = {"revision": getattr(config, f"{part}_backbone_revision"), **_for_part(kwargs, part)}
             options |= hub_options(place, options)
@@ -120,6 +125,9 @@ class SeparableBackbones(PreTrainedModel):
                 backbone = backbone.to(self.device)
             if part == "text" and config.lora is not None:
                 inject_lora(backbone, config.lora)
+                for name, parameter in backbone.named_parameters():
+                    if is_lora(name):  # in full precision beside half a backbone, as all that is trained
+                        parameter.data = parameter.data.float()
             setattr(self, PARTS[part], backbone)
             placed = getattr(backbone, "hf_device_map", None)
             if placed is not None:
@@ -144,9 +152,11 @@ class SeparableBackbones(PreTrainedModel):
             audio_backbone, text_backbone: where the backbones are, in place of the ids in the checkpoint.
             accept_other_backbones: take backbones other than those that the model was trained with.
             args, kwargs: as in `PreTrainedModel.from_pretrained`. `dtype`, `device_map` and `attn_implementation`
-                hold for the backbones too; the Q-Former stays in float32. `quantization_config` quantises the language
-                model alone. A `device_map` that spreads ("auto") spreads the language model and puts the small parts
-                on the first device.
+                hold for the backbones too. `dtype` may be a dictionary (`{"audio_config": …, "text_config": …}`);
+                without one each part has the precision that it was saved in. The Q-Former stays in float32.
+                `quantization_config` quantises the language model alone. A `device_map` that spreads ("auto", with
+                `max_memory` and `offload_folder`) spreads the language model and puts the small parts on the first
+                device.
 
         Raises:
             BackboneError: a backbone cannot be loaded or is not the one that the model was trained with, or a weight
@@ -159,28 +169,35 @@ class SeparableBackbones(PreTrainedModel):
         if not isinstance(config, PreTrainedConfig):
             config = cls.config_class.from_pretrained(config or path, **hub)
         places = {"audio": audio_backbone, "text": text_backbone}
-        left_out = [] if config.includes_backbones else _replaceable(config)
+        left_out = [] if config.includes_backbones else replaceable_parts(config)
         for part, place in places.items():
             if place is not None and part not in left_out:
                 raise BackboneError(
                     f"{path} holds its {part} part itself, as it was trained; leave {part}_backbone={place!r} out"
                 )
-        passed_on = ("dtype", "device_map", "attn_implementation")
-        loading: dict[str, Any] = {name: kwargs[name] for name in passed_on if name in kwargs}
+        dtypes = _dtypes_of_parts(config, kwargs.pop("dtype", kwargs.pop("torch_dtype", None)))
+        held = {part: dtype for part, dtype in dtypes.items() if part not in left_out}
+        # The library has one precision for all that it reads; nothing is lost in the widest.
+        kwargs["dtype"] = reduce(torch.promote_types, (held or dtypes).values())
+        loading: dict[str, Any] = {name: kwargs[name] for name in (*_PASSED_ON, *_SPREADING) if name in kwargs}
+        loading["dtype"] = {f"{part}_config": dtype for part, dtype in dtypes.items()}
         quantization = kwargs.get("quantization_config")
         if "text" in left_out:
             kwargs.pop("quantization_config", None)
             kwargs["device_map"] = _of_small_parts(kwargs.get("device_map"))
+            kwargs = {name: value for name, value in kwargs.items() if name not in _SPREADING}
         elif quantization is not None:
             kwargs["quantization_config"] = _of_language_model(quantization)
-        with quiet_load_report():
+        with quiet_load_report(), damage_told(path):
             model, info = super().from_pretrained(path, *args, output_loading_info=True, without=left_out, **kwargs)
+        for part, dtype in held.items():
+            if dtype != kwargs["dtype"] and quantization is None and not hasattr(model, "hf_device_map"):
+                for name, parameter in getattr(model, PARTS[part]).named_parameters():
+                    parameter.data = parameter.data if is_lora(name) else parameter.data.to(dtype)
         for part in left_out:
             if places[part] is not None and places[part] != getattr(model.config, f"{part}_backbone"):
                 setattr(model.config, f"{part}_backbone", places[part])
                 setattr(model.config, f"{part}_backbone_revision", None)
-        if loading.get("dtype", "auto") == "auto":
-            loading["dtype"] = config.dtype or torch.float32
         if "text" in left_out and quantization is not None:
             loading["quantization_config"] = quantization
         hub_of_backbones = {name: hub[name] for name in HUB_OPTIONS if name in hub and name != "revision"}
@@ -225,9 +242,12 @@ class SeparableBackbones(PreTrainedModel):
         before = self.config.includes_backbones
         included = before if include_backbones is None else include_backbones
         quantised = getattr(self.language_model, "is_quantized", False)
-        if included and quantised and "text" in _replaceable(self.config):
+        if included and quantised and "text" in replaceable_parts(self.config):
             raise ValueError("a quantised language model cannot be included; load it without quantization_config")
         declare_remote_code(self.config)
+        for part, name in PARTS.items():
+            if (module := getattr(self, name)) is not None:
+                getattr(self.config, f"{part}_config").dtype = module.dtype
         self.config.includes_backbones = included
         self._keys_to_ignore_on_save = set() if included else self.frozen_backbone_keys()
         try:
@@ -237,7 +257,7 @@ class SeparableBackbones(PreTrainedModel):
 
     def frozen_backbone_keys(self) -> set[str]:
         """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""
-        prefixes = tuple(f"{PARTS[part]}." for part in _replaceable(self.config))
+        prefixes = tuple(f"{PARTS[part]}." for part in replaceable_parts(self.config))
         return {key for key in self.state_dict() if prefixes and key.startswith(prefixes) and not is_lora(key)}
 
     # Adapters
@@ -268,15 +288,36 @@ class SeparableBackbones(PreTrainedModel):
             raise ValueError("adapters cannot be merged into a quantised language model; load it without quantization")
         merge_lora(self.language_model)
         self.config.lora = None
-        self.config.text_backbone = self.config.text_backbone_revision = self.config.text_backbone_fingerprint = None
+        self.keep_part("text")
         self.freeze(text=self.config.freeze_text)
 
+    def keep_part(self, part: str) -> None:
+        """Has every checkpoint hold a part (`"audio"`, `"text"`) whose weights are no longer those of its backbone."""
+        changed = self.config.changed_backbones
+        if getattr(self.config, f"{part}_backbone") is not None and part not in changed:
+            self.config.changed_backbones = [*changed, part]
 
-def _replaceable(config: PreTrainedConfig) -> list[str]:
+
+def replaceable_parts(config: PreTrainedConfig) -> list[str]:
     """The parts that a checkpoint need not hold, being frozen and to be had by their backbone's id."""
     return [
-        part for part in PARTS if getattr(config, f"freeze_{part}") and getattr(config, f"{part}_backbone") is not None
+        part
+        for part in PARTS
+        if getattr(config, f"freeze_{part}")
+        and getattr(config, f"{part}_backbone") is not None
+        and part not in config.changed_backbones
     ]
+
+
+def _dtypes_of_parts(config: PreTrainedConfig, asked: Any) -> dict[str, torch.dtype]:
+    """In which precision each part is loaded: as asked, for all or in a dictionary of parts, or as it was saved."""
+    parts = {part: own for part in PARTS if (own := getattr(config, f"{part}_config", None)) is not None}
+    if asked in (None, "auto"):
+        asked = {f"{part}_config": own.dtype for part, own in parts.items()} | {"": config.dtype}
+    if not isinstance(asked, dict):
+        asked = {"": asked}
+    chosen = {part: asked.get(f"{part}_config") or asked.get("") or torch.float32 for part in parts}
+    return {part: getattr(torch, dtype) if isinstance(dtype, str) else dtype for part, dtype in chosen.items()}
 
 
 def _for_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
@@ -291,7 +332,7 @@ def _for_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
         device_map = {key[len(prefix) + 1 :]: value for key, value in device_map.items() if key.startswith(prefix)}
     if device_map is not None:
         chosen["device_map"] = device_map if part == "text" else _of_small_parts(device_map)
-    return chosen
+    return chosen if part == "text" else {name: value for name, value in chosen.items() if name not in _SPREADING}
 
 
 def _of_small_parts(device_map: Any) -> Any:
@@ -314,4 +355,4 @@ def _of_language_model(quantization_config: Any) -> Any:
     return chosen
 
 
-__all__ = ["SeparableBackbones"]
+__all__ = ["SeparableBackbones", "replaceable_parts"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configurations of the two classifiers that MSER is compared with."""
 
+from dataclasses import field
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -24,6 +25,8 @@ class EmotionClassifierConfig(PreTrainedConfig):
             What its weight files held when the model was trained. Set on loading them.
         includes_backbones (`bool`, *optional*, defaults to `False`):
             Whether this checkpoint holds a frozen encoder's weights itself. Set on saving.
+        changed_backbones (`list[str]`, *optional*):
+            `["audio"]` where the encoder is frozen but was trained before, so that every checkpoint holds it.
         emotion_words (`list[str]`, *optional*):
             The classes, in the order of the logits.
         head_size (`int`, *optional*, defaults to 256):
@@ -41,6 +44,7 @@ class EmotionClassifierConfig(PreTrainedConfig):
     audio_backbone_revision: str | None = None
     audio_backbone_fingerprint: dict | None = None
     includes_backbones: bool = False
+    changed_backbones: list[str] = field(default_factory=list)
     emotion_words: list[str] | None = None
     head_size: int = 256
     head_dropout: float = 0.1

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of MSER: a Whisper encoder, an Emotion Q-Former and a causal language model."""
 
+from dataclasses import field
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
@@ -39,6 +40,9 @@ class MSERConfig(PreTrainedConfig):
             What their weight files held when the model was trained (`backbone_fingerprint`). Set on loading them.
         includes_backbones (`bool`, *optional*, defaults to `False`):
             Whether this checkpoint holds the frozen backbones' weights itself. Set on saving.
+        changed_backbones (`list[str]`, *optional*):
+            Which of `"audio"` and `"text"` are frozen but were trained before, so that every checkpoint holds them.
+            Set on freezing them and on merging adapters.
         lora (`dict`, *optional*):
             Low-rank adapters of the language model, as arguments of `peft.LoraConfig`; `None` for none. They are
             trained, and saved, whether or not the language model is.
@@ -72,6 +76,7 @@ class MSERConfig(PreTrainedConfig):
     audio_backbone_fingerprint: dict | None = None
     text_backbone_fingerprint: dict | None = None
     includes_backbones: bool = False
+    changed_backbones: list[str] = field(default_factory=list)
     lora: dict | None = None
     freeze_audio: bool = True
     freeze_text: bool = True

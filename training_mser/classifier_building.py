@@ -73,6 +73,9 @@ def continue_classifier(
             f"{', '.join(unknown)}; give both stages the same labels"
         )
     if arguments.model_type == "whisper_classifier":
+        was_frozen = model.config.freeze_audio
         model.config.trained_layers = arguments.trained_layers
         model.config.used_encoder_layers  # noqa: B018 - refused here rather than in the first step
+        if model.config.freeze_audio and not was_frozen:
+            model.keep_part("audio")
         model.freeze()

@@ -65,7 +65,9 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     """
     if arguments.init_from is not None:
         checkpoint = expanded(arguments.init_from)
-        model, processor = _load(checkpoint, arguments.model_type)
+        # Each part of MSER in the precision of this training, which may train what the former one kept frozen.
+        options = {"dtype": backbone_dtypes(arguments)} if arguments.model_type == "mser" else {}
+        model, processor = _load(checkpoint, arguments.model_type, **options)
         if arguments.model_type != "mser":
             continue_classifier(model, arguments, checkpoint, words)
             return model, processor
@@ -168,9 +170,9 @@ def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
     return {part: count(module) for part, module in modules.items() if module is not None} | {"total": count(model)}
 
 
-def _load(checkpoint: str, model_type: str) -> tuple[Any, Any]:
+def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
     """
-    A checkpoint and its processor.
+    A checkpoint, loaded with the options, and its processor.
 
     Raises:
         ValueError: the checkpoint is of another type.
@@ -181,7 +183,7 @@ def _load(checkpoint: str, model_type: str) -> tuple[Any, Any]:
             f"{checkpoint}: holds a model of type {found}, and model_type is {model_type}; give both alike"
         )
     network, processor = model_classes(model_type)
-    return network.from_pretrained(checkpoint), processor.from_pretrained(checkpoint)
+    return network.from_pretrained(checkpoint, **options), processor.from_pretrained(checkpoint)
 
 
 def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:

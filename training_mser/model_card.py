@@ -16,6 +16,7 @@ from data_mser.hub_cards_folder import hub_cards_folder
 from data_mser.m5ser.licences import Terms, card_licence, source_terms, translator_terms
 from data_mser.whole_files import whole_file
 from evaluation_mser.model_types import model_classes
+from modeling_mser.checkpoint_mser import replaceable_parts
 
 from .measured_figures import eval_results, figure_rows
 from .run_record import RESULTS
@@ -74,15 +75,15 @@ def render_model_card(
     results = results if results is not None else training_results(root)
     data = results.get("data", {})
     terms = _terms(data.get("sources", ()))
-    parts = {"audio encoder": config.get("audio_backbone"), "language model": config.get("text_backbone")}
-    if adapter_only:
-        del parts["audio encoder"]
-    backbones = {part: place for part, place in parts.items() if place is not None}
+    names = {"text": "language model"} if adapter_only else {"audio": "audio encoder", "text": "language model"}
+    places = {part: config.get(f"{part}_backbone") for part in names}
+    backbones = {part: place for part, place in places.items() if place is not None}
     # A path on this machine names no repository.
     base_models = [place for place in backbones.values() if not Path(place).exists()]
-    # The encoder of which layers were trained is in the folder.
-    left_out = {} if config["model_type"] == "whisper_classifier" and config["trained_layers"] != 0 else backbones
     network, processor = model_classes(config["model_type"])
+    # What was trained is in the folder, backbone or not.
+    absent = [] if config.get("includes_backbones") else replaceable_parts(network.config_class.from_dict(config))
+    left_out = {names[part]: backbones[part] for part in absent if part in backbones}
     name = (repo_id or root.absolute().name).split("/")[-1]
     validation = results.get("validation")
     card_data = ModelCardData(

@@ -2,6 +2,7 @@
 """Loading a trained model, and what is told when there is none."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -36,6 +37,30 @@ def test_a_spoilt_configuration_is_told(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(ModelNotFoundError, match="is not JSON"):
         load_model(str(tmp_path))
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "told"),
+    [
+        ("model.safetensors", lambda content: POINTER, "weights cannot be read.*git lfs pull"),
+        ("model.safetensors", lambda content: content[:-1000], "weights cannot be read.*cut short"),
+        ("tokenizer.json", lambda content: content[:300], "cannot be loaded.*copy or train it again"),
+        (
+            "config.json",
+            lambda content: content.replace(b'"emotion_words": [', b'"emotion_words": [4,'),
+            "emotion_words",
+        ),
+    ],
+)
+def test_a_damaged_file_is_told_with_its_folder(tiny_model_dir, tmp_path, file, damage, told):
+    shutil.copytree(tiny_model_dir, tmp_path / "model")
+    content = (tmp_path / "model" / file).read_bytes()
+    (tmp_path / "model" / file).write_bytes(damage(content))
+    with pytest.raises(ValueError, match=f"{tmp_path / 'model'}: .*{told}"):
+        load_model(str(tmp_path / "model"), "cpu")
 
 
 def test_a_folder_without_weights_is_told(tiny_model_dir, tmp_path):

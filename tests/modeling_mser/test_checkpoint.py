@@ -147,6 +147,72 @@ def test_precision_placement_and_attention_reach_the_backbones(small, tmp_path: 
     assert MSERForEmotionGeneration.from_pretrained(tmp_path / "again", dtype=torch.float32).dtype == torch.float32
 
 
+@torch.no_grad()
+def shaken(module: torch.nn.Module) -> None:
+    for parameter in module.parameters():
+        parameter.add_(0.3 * torch.randn_like(parameter))
+
+
+@pytest.mark.parametrize("part", ["audio", "text"])
+def test_a_backbone_that_was_trained_before_it_was_frozen_is_saved(backbones, small, tmp_path: Path, part: str):
+    trained = MSERForEmotionGeneration.from_backbones(
+        *map(str, backbones), qformer_config=small.config.qformer_config.to_dict(), num_query_tokens=4,
+        **{f"freeze_{part}": False},
+    )  # fmt: skip
+    name = {"audio": "audio_tower", "text": "language_model"}[part]
+    shaken(getattr(trained, name))
+    trained.save_pretrained(tmp_path / "first")
+    second = MSERForEmotionGeneration.from_pretrained(tmp_path / "first")
+    second.freeze(**{part: True})
+    for folder in ("second", "third"):  # what was kept once is kept again
+        second.save_pretrained(tmp_path / folder)
+        second = MSERForEmotionGeneration.from_pretrained(tmp_path / folder)
+        assert getattr(second.config, f"{part}_backbone") == str(backbones[part == "text"])
+        weights = getattr(second, name).state_dict()
+        for key, value in getattr(trained, name).state_dict().items():
+            assert torch.equal(weights[key], value), key
+
+
+def test_each_part_comes_back_in_the_precision_that_it_was_saved_in(backbones, small, tmp_path: Path):
+    trained = MSERForEmotionGeneration.from_backbones(
+        *map(str, backbones), dtype=torch.bfloat16, qformer_config=small.config.qformer_config.to_dict(),
+        num_query_tokens=4, freeze_text=False,
+    )  # fmt: skip
+    trained.language_model.float()
+    shaken(trained.language_model)
+    for include in (False, True):
+        trained.save_pretrained(tmp_path, include_backbones=include)
+        for _ in range(2):  # saved again without a change of either
+            loaded = MSERForEmotionGeneration.from_pretrained(tmp_path)
+            assert {value.dtype for value in loaded.audio_tower.parameters()} == {torch.bfloat16}
+            assert {value.dtype for value in loaded.language_model.parameters()} == {torch.float32}
+            assert torch.equal(loaded.language_model.lm_head.weight, trained.language_model.lm_head.weight)
+            loaded.save_pretrained(tmp_path)
+
+
+def test_the_older_name_of_the_precision_reaches_the_backbones(small, tmp_path: Path):
+    small.save_pretrained(tmp_path)
+    loaded = MSERForEmotionGeneration.from_pretrained(tmp_path, torch_dtype="bfloat16")
+    assert {loaded.audio_tower.dtype, loaded.language_model.dtype} == {torch.bfloat16}
+
+
+def test_a_limit_of_memory_spreads_the_language_model(small, tmp_path: Path):
+    small.save_pretrained(tmp_path / "saved")
+    limits = {"max_memory": {"cpu": 200_000}, "offload_folder": str(tmp_path / "rest")}
+    loaded = MSERForEmotionGeneration.from_pretrained(tmp_path / "saved", device_map="auto", **limits)
+    assert "disk" in loaded.hf_device_map.values()
+    embeds = torch.randn(1, 3, 64)
+    expected = small.language_model(inputs_embeds=embeds).logits
+    torch.testing.assert_close(loaded.language_model(inputs_embeds=embeds).logits, expected)
+
+
+def test_a_language_model_with_more_tokens_is_saved(small, tmp_path: Path):
+    small.resize_token_embeddings(410)
+    small.save_pretrained(tmp_path)
+    loaded = MSERForEmotionGeneration.from_pretrained(tmp_path)
+    assert torch.equal(loaded.get_input_embeddings().weight, small.get_input_embeddings().weight)
+
+
 # The discard port: a connection to it is refused.
 NOBODY = "http://127.0.0.1:9"
 UNREACHABLE = """

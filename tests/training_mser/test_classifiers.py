@@ -152,6 +152,12 @@ def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp
     assert model.config.used_encoder_layers == (1,)
     assert model.audio_tower.layers[1].fc1.weight.requires_grad
     assert processor.crop_seconds == 4.0
+    # With no layer trained any more, the one that was is still not its backbone's.
+    frozen = recipe("whisper", init_from=run, trained_layers=0, output_dir=str(tmp_path / "frozen"))
+    kept, _ = build_model(frozen[0], WORDS)
+    kept.save_pretrained(tmp_path / "frozen")
+    again = type(kept).from_pretrained(tmp_path / "frozen")
+    assert torch.equal(again.audio_tower.layers[1].fc1.weight, saved.audio_tower.layers[1].fc1.weight)
     with pytest.raises(ValueError, match="has no output for fear"):
         build_model(second[0], ["sad", "fear"])
     with pytest.raises(ValueError, match="holds a model of type whisper_classifier, and model_type is mser"):

@@ -10,7 +10,7 @@ from data_mser.hub_cards_folder import hub_cards_folder
 from data_mser.synthesis.espeak import EspeakError
 from evaluation_mser.loading import load_model
 from evaluation_mser.recognition import recognise
-from processing_mser import label_set
+from processing_mser.emotions_mser import words_of_model
 
 from ..measured_figures import read_results
 from ..model_card import CARD, WidgetExample, render_model_card, training_results
@@ -63,7 +63,7 @@ def build_repository(
     _refuse_local_backbones(network.config, include_backbones)
     network.save_pretrained(str(folder), include_backbones=include_backbones)
     processor.save_pretrained(str(folder))
-    words = label_set(network.config.emotion_words or "seven").words
+    words = words_of_model(network.config.emotion_words)
     clips = _spoken(words)
     (folder / HANDLER).write_bytes((hub_cards_folder() / HANDLER).read_bytes())
     (folder / REQUIREMENTS).write_text(MODEL_REQUIREMENTS, encoding="utf-8")

@@ -14,7 +14,7 @@ from data_mser.hub_cards_folder import hub_cards_folder
 from data_mser.synthesis.espeak import EspeakError
 from evaluation_mser.loading import load_model
 from evaluation_mser.recognition import recognise
-from processing_mser import label_set
+from processing_mser.emotions_mser import words_of_model
 
 from .example_clips import ExampleClip, example_clips
 from .requirements import MODEL_REQUIREMENTS
@@ -50,7 +50,7 @@ def local_page(model: str, device: str = "auto") -> Any:
     """
     program = space_program()
     network, processor = load_model(model, device)
-    words = label_set(network.config.emotion_words or "seven").words
+    words = words_of_model(network.config.emotion_words)
 
     def answer(sounds: list[dict[str, Any]], words: list[str]) -> list[dict[str, float]]:
         answers = list(recognise(network, processor, sounds, words, batch_size=len(sounds)))
