@@ -5,6 +5,7 @@ Torch hands a float32 product to MKL, which on processors of other makers than I
 do; oneDNN, which torch brings along too, generates its code for the processor at hand.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,11 +31,28 @@ def _shape_of_product(inputs: torch.Tensor, packed: torch.Tensor, bias: torch.Te
     return inputs.new_empty((*inputs.shape[:-1], packed.shape[0]))
 
 
-class PackedLinear(nn.Module):
+class RecognitionLinear(nn.Module):
+    """A linear layer whose weight is no parameter: in a training it would silently be left out."""
+
+    def train(self, mode: bool = True) -> "RecognitionLinear":
+        """
+        Raises:
+            RuntimeError: training mode was asked for.
+        """
+        if mode:
+            raise RuntimeError(
+                "this network was loaded for recognition, with weights that cannot be trained; to train it, load it "
+                "with from_pretrained of its class"
+            )
+        return super().train(mode)
+
+
+class PackedLinear(RecognitionLinear):
     """
     A linear layer that holds its weight packed, and nothing else of it: memory stays what it was.
 
     Answers differ from `nn.Linear`'s by the order of the sums. What is saved is the weight as it was, to the bit.
+    Moved to another precision or device the layer holds its weight as `nn.Linear` does.
 
     Args:
         linear: the layer, in float32 on the CPU.
@@ -43,27 +61,41 @@ class PackedLinear(nn.Module):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.packed = _pack(linear.weight.detach())
+        self._hold(linear.weight.detach())
         self.bias = linear.bias
 
     @property
     def weight(self) -> torch.Tensor:
         """`(out_features, in_features)`, unpacked anew at each call."""
-        return self.packed.to_dense()
+        return self.held.to_dense() if self.is_packed else self.held
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """From `(…, in_features)` to `(…, out_features)`."""
+        if not self.is_packed:
+            return functional.linear(inputs, self.held, self.bias)
         if torch.compiler.is_compiling():
-            return _opaque_product(inputs, self.packed, self.bias)
-        if torch.is_grad_enabled() and inputs.requires_grad:  # the packed product knows no gradient
+            return _opaque_product(inputs, self.held, self.bias)
+        # The packed product knows no gradient and no other precision.
+        if (torch.is_grad_enabled() and inputs.requires_grad) or torch.is_autocast_enabled("cpu"):
             return functional.linear(inputs, self.weight, self.bias)
-        return _product(inputs, self.packed, self.bias)
+        return _product(inputs, self.held, self.bias)
+
+    def _hold(self, weight: torch.Tensor) -> None:
+        self.is_packed = weight.dtype == torch.float32 and weight.device.type == "cpu"
+        self.held = _pack(weight) if self.is_packed else weight
+
+    def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "PackedLinear":
+        probe = fn(torch.empty(0, dtype=self.held.dtype, device=self.held.device))
+        if (probe.dtype, probe.device) != (self.held.dtype, self.held.device):
+            self._hold(fn(self.weight))
+        return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "packed": self.weight}  # what is packed can be neither copied nor pickled
+        return {**self.__dict__, "held": self.weight}  # what is packed can be neither copied nor pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__({**state, "packed": _pack(state["packed"])})
+        super().__setstate__(state)
+        self._hold(state["held"])
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.weight
@@ -92,4 +124,4 @@ def pack_linear_layers(network: nn.Module) -> None:
             setattr(network.get_submodule(parent), child, PackedLinear(linear))
 
 
-__all__ = ["PackedLinear", "can_pack", "pack_linear_layers"]
+__all__ = ["PackedLinear", "RecognitionLinear", "can_pack", "pack_linear_layers"]

@@ -9,12 +9,14 @@ from torch import nn
 
 from modeling_mser.lora_mser import is_lora
 
+from .packing import RecognitionLinear
+
 
 Quantisation = Literal["int8", "4bit"]
 _TINY = 1e-12
 
 
-class Int8Linear(nn.Module):
+class Int8Linear(RecognitionLinear):
     """
     A linear layer that multiplies in int8 and sums in int32: dynamic quantisation, for recognition only.
 
@@ -30,15 +32,20 @@ class Int8Linear(nn.Module):
         super().__init__()
         weight = linear.weight.detach()
         scale = weight.abs().amax(1, keepdim=True).clamp(min=_TINY) / 127
-        self.register_buffer("weight", (weight / scale).round().to(torch.int8).t(), persistent=False)
+        self.register_buffer("whole", (weight / scale).round().to(torch.int8).t(), persistent=False)
         self.register_buffer("scale", scale[:, 0], persistent=False)
         self.bias = linear.bias
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """`(out_features, in_features)` in float32, as rounded, for a network that multiplies by it itself (WavLM)."""
+        return self.whole.t() * self.scale[:, None]
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """From `(…, in_features)` to `(…, out_features)`."""
         rows = inputs.reshape(-1, inputs.shape[-1])
         row_scale = rows.abs().amax(1, keepdim=True).clamp(min=_TINY) / 127
-        products = torch._int_mm((rows / row_scale).round().to(torch.int8), self.weight)
+        products = torch._int_mm((rows / row_scale).round().to(torch.int8), self.whole)
         outputs = products.to(inputs.dtype) * row_scale * self.scale
         if self.bias is not None:
             outputs = outputs + self.bias

@@ -64,6 +64,30 @@ def test_a_packed_layer_can_be_copied_and_pickled(again):
         assert torch.equal(again(packed)(inputs), packed(inputs))
 
 
+def test_a_packed_layer_goes_to_other_precisions_and_back():
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 10)
+    packed = PackedLinear(linear)
+    inputs = torch.randn(3, 24)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(packed(inputs), linear(inputs))
+    halved, half = packed.bfloat16(), copy.deepcopy(linear).bfloat16()
+    with torch.no_grad():
+        assert torch.equal(halved(inputs.bfloat16()), half(inputs.bfloat16()))
+        assert torch.equal(copy.deepcopy(halved)(inputs.bfloat16()), half(inputs.bfloat16()))
+        back = halved.float()
+        assert back.is_packed
+        torch.testing.assert_close(back(inputs), half.float()(inputs))
+
+
+def test_what_is_loaded_for_recognition_refuses_to_be_trained(tiny_model_dir):
+    for quantize in (None, "int8"):
+        model, _ = load_model(str(tiny_model_dir), "cpu", quantize=quantize)
+        assert not model.train(False).training
+        with pytest.raises(RuntimeError, match=r"loaded for recognition.*to train it, load it with from_pretrained"):
+            model.train()
+
+
 def test_a_weight_shared_with_an_embedding_stays_and_so_does_half_precision():
     network = nn.ModuleDict({"words": nn.Embedding(10, 4), "head": nn.Linear(4, 10), "small": nn.Linear(4, 4)})
     network["head"].weight = network["words"].weight

@@ -44,6 +44,14 @@ def test_a_layer_multiplies_whole_numbers_with_a_scale_for_each_row_and_channel(
     assert 0 < error.max() < 0.05
 
 
+def test_a_network_that_multiplies_by_the_weight_itself_gets_it_as_rounded():
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 10)
+    weight = Int8Linear(linear).weight
+    assert weight.shape == (10, 24)
+    assert (weight - linear.weight).abs().max() <= linear.weight.abs().max() / 254 + 1e-6
+
+
 def clips() -> list[np.ndarray]:
     random = np.random.default_rng(0)
     return [scale * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32)
