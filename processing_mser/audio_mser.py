@@ -135,8 +135,9 @@ def cut_windows(
 def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
     """The files to read: files as given, folders searched to the bottom, each folder's in sorted order.
 
-    Hidden files and folders are skipped. A missing file, a folder without audio and one that may not be searched are
-    returned as they are, so that `load_audio` names them and the others go on.
+    Links are followed, and a folder that was searched is not searched again. Hidden files and folders are skipped. A
+    missing file, a folder without audio and one that may not be searched are returned as they are, so that
+    `load_audio` names them and the others go on.
     """
     found: list[Path] = []
     for path in map(_expand, paths):
@@ -146,8 +147,15 @@ def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 def _search(top: Path) -> list[Path]:
     inside: list[Path] = []
-    for folder, folders, files in os.walk(top, onerror=lambda error: inside.append(Path(error.filename))):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    searched = {os.path.realpath(top)}
+
+    def told(error: OSError) -> None:
+        inside.append(Path(error.filename))
+
+    for folder, folders, files in os.walk(top, onerror=told, followlinks=True):
+        places = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
+        folders[:] = [name for name, place in places.items() if not name.startswith(".") and place not in searched]
+        searched.update(places[name] for name in folders)
         shown = [name for name in files if not name.startswith(".")]
         known = AUDIO_EXTENSIONS + _FOREIGN_EXTENSIONS
         inside.extend(Path(folder, name) for name in shown if name.lower().endswith(known))

@@ -238,6 +238,16 @@ def test_folders_are_searched_and_files_are_kept_as_given(tmp_path):
     ]
 
 
+def test_links_to_folders_are_followed_and_no_folder_is_searched_twice(tmp_path):
+    for name in ["elsewhere/happy/a.wav", "in/own.wav", "in/deep/b.wav"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    top = tmp_path / "in"
+    (top / "speaker").symlink_to(tmp_path / "elsewhere" / "happy")
+    (top / "deep" / "back").symlink_to(top)
+    assert find_audio([top]) == [top / "deep" / "b.wav", top / "own.wav", top / "speaker" / "a.wav"]
+
+
 def test_the_home_folder_is_expanded(tmp_path, monkeypatch):
     (tmp_path / "a.wav").touch()
     monkeypatch.setenv("HOME", str(tmp_path))
