@@ -6,6 +6,7 @@ Figures are made without pyplot: no global state, no display, and safe beside a 
 
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any
@@ -18,6 +19,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from data_mser.whole_files import whole_file
+
+from .fonts import write_every_script
 
 
 # Each colour here is a variable of the page in `inline_svg`, so that one picture serves the light and the dark theme.
@@ -239,7 +242,9 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
 
 def write_png(figure: Figure, path: str | PathLike) -> None:
     """Writes a picture on white, whole or not at all."""
-    with whole_file(path, "wb") as file:
+    write_every_script(figure)
+    with whole_file(path, "wb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # told once already, with the cure
         figure.savefig(file, format="png", dpi=160, facecolor="white")
 
 
@@ -253,7 +258,8 @@ def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -
     """
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": description}
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has its own fonts
         nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     svg = buffer.getvalue()

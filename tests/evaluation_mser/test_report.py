@@ -5,15 +5,19 @@ import base64
 import dataclasses
 import io
 import re
+import warnings
 
 import numpy as np
 import pytest
 import soundfile
 from html_page import Page
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont
+from matplotlib.ft2font import FT2Font
+from PIL import Image
 
 from evaluation_mser.metrics import emotion_metrics
-from evaluation_mser.plots import confusion_figure, embedding_figure, inline_svg, loss_keys, score_keys
+from evaluation_mser.plots import confusion_figure, embedding_figure, inline_svg, loss_keys, score_keys, write_png
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.protocols import find_protocol
 from evaluation_mser.protocols.leaks import LeakReport
@@ -231,6 +235,23 @@ def test_the_worst_errors_can_be_played_and_the_map_names_its_clips(tmp_path):
 
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
+
+
+def characters(font: str) -> set[int]:
+    return set(FT2Font(findfont(font)).get_charmap())
+
+
+def test_words_in_any_script_are_written_in_a_font_that_has_them(tmp_path):
+    strange = chr(min(characters("STIXGeneral") - characters("DejaVu Sans")))
+    figure = confusion_figure([[3, 1], [0, 2]], [f"so {strange}", "sad"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_png(figure, tmp_path / "confusion.png")
+    assert Image.open(tmp_path / "confusion.png").size[0] > 100
+    unknown = confusion_figure([[3, 1], [0, 2]], ["\U0010fffd", "sad"])  # of private use, in no font
+    with pytest.warns(UserWarning, match="no font of this machine has the characters of") as told:
+        write_png(unknown, tmp_path / "boxes.png")
+    assert not [one for one in told if "Glyph" in str(one.message)]
 
 
 def test_confusion_figure_shows_shares_and_counts():
