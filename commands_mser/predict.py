@@ -52,6 +52,7 @@ ARGUMENTS = PredictArguments
 def run(args: PredictArguments) -> int:
     """Prints an answer for each file in the order given; returns 0, or 1 if any file could not be read."""
     from processing_mser import find_audio, label_set
+    from processing_mser.emotions_mser import words_of_model
 
     if not args.files:
         raise ValueError("nothing to do; give audio files or folders")
@@ -70,7 +71,7 @@ def run(args: PredictArguments) -> int:
         check_compiler(pick_device(args.device))
     model, processor = load_model(args.model, args.device, quantize=args.quantize)
     own = model.config.emotion_words
-    words = (chosen or label_set(own or "seven")).words
+    words = words_of_model(own) if chosen is None else chosen.words
     if processor.prompt_version is not None:  # a classifier refuses them
         _warn_of_unseen_words(words, own)
     width = max(len(str(file)) for file in files)

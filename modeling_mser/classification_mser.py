@@ -42,7 +42,9 @@ class EmotionClassifier(SeparableBackbones):
 
     def __init__(self, config: EmotionClassifierConfig, without: Sequence[str] = ()):
         super().__init__(config)
-        self.audio_tower = None if "audio" in without else self._encoder(config.audio_config)
+        self.register_module("audio_tower", None)  # the first part, whenever it is put in
+        if "audio" not in without:
+            self.audio_tower = self._encoder(config.audio_config)
         self.classifier = self._build_head()
         self.post_init()
         self.freeze()
@@ -157,7 +159,7 @@ class EmotionClassifier(SeparableBackbones):
                 loss is zero.
         """
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
-        logits = self.classifier(audio.emotion_embedding)
+        logits = self.classifier(audio.emotion_embedding.to(self.classifier[1].bias.dtype))
         loss = None
         if labels is not None:
             known = (labels != -100).sum()

@@ -99,7 +99,8 @@ class MSERPipeline(ChunkPipeline):
 
     @property
     def default_words(self) -> tuple[str, ...]:
-        return self.processor.words(self.model.config.emotion_words)
+        own = self.model.config.emotion_words
+        return tuple(own) if own else self.processor.words()
 
     def preprocess(self, inputs: Any, **windowing: Any) -> Iterator[dict[str, Any]]:
         with _fetched(inputs) as source:

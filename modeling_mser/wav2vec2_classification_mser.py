@@ -123,7 +123,8 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
             spread = mean_over_frames((frames - pooled[:, None]).square(), encoder_mask)
             # Away from zero, where the root has no gradient: a clip may be one frame long.
             pooled = torch.cat([pooled, (spread + 1e-6).sqrt()], dim=-1)
-        return AudioFeatures(last_hidden_state=frames, pooler_output=pooled, emotion_embedding=self.shared(pooled))
+        embedding = self.shared(pooled.to(self.shared[1].bias.dtype))
+        return AudioFeatures(last_hidden_state=frames, pooler_output=pooled, emotion_embedding=embedding)
 
 
 __all__ = ["Wav2Vec2ForEmotionClassification"]

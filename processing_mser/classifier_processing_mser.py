@@ -123,18 +123,19 @@ class EmotionClassifierProcessor(SpeechProcessor):
 
     def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
         """
-        The class of each word, as a list of one.
+        The class of each word, in any case, as a list of one.
 
         Raises:
             ValueError: a word that the model was not trained on, for which it has no output.
         """
-        unknown = [word for word in words if word not in self.emotion_words]
+        classes = {word.casefold(): index for index, word in enumerate(self.emotion_words)}
+        unknown = [word for word in words if word.casefold() not in classes]
         if unknown:
             raise ValueError(
                 f"this model is a classifier of {', '.join(self.emotion_words)} and has no output for "
                 f"{', '.join(unknown)}; choose labels among its words, or train it on yours"
             )
-        return [[self.emotion_words.index(word)] for word in words]
+        return [[classes[word.casefold()]] for word in words]
 
 
 __all__ = ["EmotionClassifierProcessor"]

@@ -192,8 +192,13 @@ class UnknownEmotionError(ValueError):
 
 
 def _own_word(word: str) -> str:
-    """Lower case, single spaces, and composed letters: a folder named on macOS arrives with its accents split off."""
-    return " ".join(unicodedata.normalize("NFC", word).lower().split())
+    """As `_written`, in lower case."""
+    return _written(word).lower()
+
+
+def _written(word: str) -> str:
+    """Single spaces, and composed letters: a folder named on macOS arrives with its accents split off."""
+    return " ".join(unicodedata.normalize("NFC", word).split())
 
 
 def canonical_emotion(label: str, corpus: str) -> str:
@@ -245,7 +250,8 @@ class LabelSet:
     def __post_init__(self) -> None:
         if len(self.words) < 2:
             raise ValueError(f"label set {self.name!r} has {len(self.words)} word(s); give at least two")
-        repeated = sorted({word for word in self.words if self.words.count(word) > 1})
+        folded = [word.casefold() for word in self.words]
+        repeated = sorted({word for word in self.words if folded.count(word.casefold()) > 1})
         if repeated:
             raise ValueError(f"label set {self.name!r} repeats {', '.join(repeated)}; write each word once")
         for word in self.words:
@@ -291,7 +297,8 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
     """A label set from its name (`four`, `seven`), from words (`"happy,very tired"` or a list), or as it is.
 
     A word that users write for a canonical one (`anger,joy`) stays as written, and rows of the canonical emotion count
-    as it; where several words of the set mean the same, the canonical one gets the rows, else the first.
+    as it; where several words of the set mean the same, the canonical one gets the rows, else the first. Words of this
+    project's tables are taken in lower case, others as they are written (`Freude,Wut`); rows match in any case.
 
     Raises:
         ValueError: an unknown name, fewer than two words, or a word twice.
@@ -307,13 +314,19 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
                 f"label set {spec!r} is not known; write {' or '.join(LABEL_SETS)}, or words as angry,happy"
             )
         spec = [word for word in spec.split(",") if word.strip()]
-    words = tuple(_own_word(word) for word in spec)
+    known = CORPUS_LABELS["folder"]
+    words = tuple(own if (own := _own_word(word)) in known else _written(word) for word in spec)
     merges: dict[str, str] = {}
     for word in words:
-        meaning = CORPUS_LABELS["folder"].get(word, word)
+        meaning = known.get(word, word.lower())
         if meaning not in words:
             merges.setdefault(meaning, word)
     return LabelSet(",".join(words), words, merges)
+
+
+def words_of_model(emotion_words: Sequence[str] | None) -> tuple[str, ...]:
+    """The words to ask a model for by default: those that it was trained on, as they are, else those of `seven`."""
+    return tuple(emotion_words) if emotion_words else LABEL_SETS["seven"].words
 
 
 @lru_cache(maxsize=256)

@@ -35,6 +35,7 @@ from modeling_mser import (
     WhisperForEmotionClassification,
     save_for_hub,
 )
+from modeling_mser.pipeline_mser import MSERPipeline
 from processing_mser import EmotionClassifierProcessor
 
 
@@ -315,6 +316,23 @@ def test_auto_classes_find_the_processor(whisper, tmp_path: Path):
     assert found.candidate_ids(["sad"]) == [[2]]
 
 
+def test_a_classifier_turned_to_half_precision_answers(whisper):
+    for name, model in kinds(whisper).items():
+        if name == "over whisper":
+            model.load_backbones()
+        features = processor_for(model).extract_features(clips(0.4, 0.9))
+        expected = model(**features).logits
+        torch.testing.assert_close(model.bfloat16()(**features).logits.float(), expected, atol=0.1, rtol=0.1)
+
+
+def test_classes_are_found_in_any_case_and_are_the_default_as_they_are(whisper):
+    model = WhisperForEmotionClassification.from_backbone(whisper, ["Happy", "Sad"])
+    processor = processor_for(model)
+    assert processor.candidate_ids(["sad", "HAPPY"]) == [[1], [0]]
+    answer = MSERPipeline(model, processor=processor, device="cpu")
+    assert {one["label"] for one in answer(clips(0.4)[0])} == {"Happy", "Sad"}
+
+
 def test_half_precision_is_the_encoders_alone(whisper, tmp_path: Path):
     for name, model in kinds(whisper).items():
         if name == "over whisper":
@@ -324,4 +342,4 @@ def test_half_precision_is_the_encoders_alone(whisper, tmp_path: Path):
         assert {p.dtype for p in half.audio_tower.parameters()} == {torch.bfloat16}, name
         assert {p.dtype for p in half.classifier.parameters()} == {torch.float32}
         features = processor_for(model).extract_features(clips(0.4, 0.9))
-        torch.testing.assert_close(half(**features).logits, model(**features).logits, atol=0.03, rtol=0.05, msg=name)
+        torch.testing.assert_close(half(**features).logits, model(**features).logits, atol=0.06, rtol=0.05, msg=name)

@@ -106,13 +106,21 @@ def test_no_named_set_merges_calm():
 
 def test_any_words_make_a_set():
     labels = label_set("angry, Very  tired,müde")
-    assert labels.words == ("angry", "very tired", "müde")
+    assert labels.words == ("angry", "Very tired", "müde")
     assert len(labels) == 3
     assert "müde" in labels
-    assert labels.map("very tired") == "very tired"
+    assert labels.map("very tired") == "Very tired"
     assert labels.map("happy") is None
     assert label_set(["angry", "calm"]).words == label_set("angry,calm").words
     assert label_set(labels) is labels
+
+
+def test_a_users_own_words_stay_as_written_and_match_rows_in_any_case():
+    labels = label_set(["Freude", " sehr  Müde", "HAPPY"])
+    assert labels.words == ("Freude", "sehr Müde", "happy")
+    assert [labels.map(word) for word in ("freude", "sehr müde", "happy")] == list(labels.words)
+    with pytest.raises(ValueError, match="repeats Wut, wut; write each word once"):
+        label_set("Wut,wut")
 
 
 def test_a_users_synonym_gets_the_rows_of_its_canonical_word():
