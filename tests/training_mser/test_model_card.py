@@ -193,3 +193,23 @@ def test_a_local_card_is_written_whole_and_no_path_of_this_machine_is_published(
     assert str(tiny_model_dir.parent) not in card and str(tmp_path) not in card
     assert metadata(card)["base_model"] == ["org/llama"]
     assert yaml.safe_load(yaml.safe_dump(front_matter(card))) == front_matter(card)
+
+
+@pytest.mark.parametrize(
+    ("changes", "absent"),
+    [
+        ({}, True),
+        ({"freeze_text": False}, False),
+        ({"changed_backbones": ["text"]}, False),
+        ({"includes_backbones": True}, False),
+    ],
+)
+def test_a_card_says_of_a_backbone_that_it_is_elsewhere_only_where_it_is(
+    tiny_model_dir, results, tmp_path, changes, absent
+):
+    config = json.loads((tiny_model_dir / "config.json").read_text())
+    over_a_backbone = {"text_backbone": "org/llama", "freeze_text": True}
+    (tmp_path / "config.json").write_text(json.dumps(config | over_a_backbone | changes))
+    card = render_model_card(tmp_path, results, repo_id="org/mser")
+    assert ("- the language model: `org/llama`" in card) is absent
+    assert metadata(card)["base_model"] == ["org/llama"]  # and its licence with it, trained on or not
