@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils.generic import can_return_tuple
 
 from .checkpoint_mser import SeparableBackbones
 from .classifier_configuration_mser import EmotionClassifierConfig
@@ -144,6 +145,7 @@ class EmotionClassifier(SeparableBackbones):
             encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
         return self._embed(encoder_states, encoder_mask)
 
+    @can_return_tuple
     def forward(
         self,
         input_features: torch.Tensor | None = None,

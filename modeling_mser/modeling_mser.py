@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils.generic import can_return_tuple
 
 from .checkpoint_mser import SeparableBackbones
 from .configuration_mser import MSERConfig
@@ -213,6 +214,7 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
 
     # Saying
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.Tensor | None = None,

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature
 
-from .audio_mser import load_audio
 from .speech_processing_mser import SpeechProcessor
 
 
@@ -61,13 +60,19 @@ class EmotionClassifierProcessor(SpeechProcessor):
             raise ValueError(f'pad_to is {value!r}; a classifier pads to the longest clip under a mask ("longest")')
 
     def __call__(
-        self, audio: Any = None, emotion: str | Sequence[str] | None = None, return_tensors: str = "pt", **kwargs: Any
+        self,
+        audio: Any = None,
+        emotion: str | Sequence[str] | None = None,
+        return_tensors: str = "pt",
+        sampling_rate: int | None = None,
+        **kwargs: Any,
     ) -> BatchFeature:
         """
         Args:
             audio: one clip or a list of clips, each in any form of `load_audio`.
             emotion: the word to be learnt, one a clip.
             return_tensors: `"pt"`, the only kind.
+            sampling_rate: of bare arrays and tensors, in Hz; as in `MSERProcessor`.
 
         Returns:
             `input_features`, log-mel spectrograms `(batch_size, num_mel_bins, num_frames)` or waveforms
@@ -78,15 +83,9 @@ class EmotionClassifierProcessor(SpeechProcessor):
             AudioError: a clip cannot be used; the message names it, the value and the cure.
             ValueError: an emotion that the model does not know.
         """
-        if return_tensors != "pt" or kwargs:
-            unknown = ", ".join([*kwargs, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])])
-            raise ValueError(f'this processor does not take {unknown}; tensors are always PyTorch\'s ("pt")')
-        clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
-        if audio is None or not clips:
-            raise ValueError("audio is empty; give at least one clip")
-        waveforms = [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
+        waveforms = self._read(audio, sampling_rate, return_tensors, kwargs)
         emotions = [emotion] if isinstance(emotion, str) else emotion
-        return BatchFeature({**self.extract_features(waveforms), **self.encode_text(len(clips), emotions)})
+        return BatchFeature({**self.extract_features(waveforms), **self.encode_text(len(waveforms), emotions)})
 
     def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
         """

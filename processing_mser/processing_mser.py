@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from transformers import BatchFeature
 
-from .audio_mser import load_audio
 from .speech_processing_mser import SpeechProcessor
 
 
@@ -88,16 +87,19 @@ class MSERProcessor(SpeechProcessor):
         prompt: str | Sequence[str] | None = None,
         padding_side: str | None = None,
         return_tensors: str = "pt",
+        sampling_rate: int | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """
         Args:
             audio: one clip or a list of clips, each in any form of `load_audio` (path, bytes, file object,
-                `{"array", "sampling_rate"}`, `{"bytes", "path"}`, array or tensor at `sampling_rate`).
+                `{"array", "sampling_rate"}`, `{"bytes", "path"}`, array or tensor).
             emotion: the word to be learnt, one a clip.
             prompt: wording in place of the template's, one for all or one a clip.
             padding_side: by default `"right"` with an emotion (training) and `"left"` without (generation, scoring).
             return_tensors: `"pt"`, the only kind.
+            sampling_rate: of bare arrays and tensors, in Hz, which are resampled if need be; by default that of the
+                model. Other forms bring their own.
 
         Returns:
             `input_ids`, `attention_mask` `(batch_size, length)`; `input_features` `(batch_size, num_mel_bins,
@@ -107,18 +109,10 @@ class MSERProcessor(SpeechProcessor):
         Raises:
             AudioError: a clip cannot be used; the message names it, the value and the cure.
         """
-        if return_tensors != "pt" or kwargs:
-            unknown = ", ".join([*kwargs, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])])
-            raise ValueError(f'MSERProcessor does not take {unknown}; tensors are always PyTorch\'s ("pt")')
-        if audio is None:
-            raise ValueError("MSERProcessor needs audio")
-        clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
-        if not clips:
-            raise ValueError("audio is an empty list; give at least one clip")
-        waveforms = [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
+        waveforms = self._read(audio, sampling_rate, return_tensors, kwargs)
         emotions = [emotion] if isinstance(emotion, str) else emotion
         inputs = self.extract_features(waveforms)
-        inputs.update(self.encode_text(len(clips), emotions, prompt, padding_side))
+        inputs.update(self.encode_text(len(waveforms), emotions, prompt, padding_side))
         return BatchFeature(inputs)
 
     def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:

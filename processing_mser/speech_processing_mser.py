@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from transformers import ProcessorMixin
 
-from .audio_mser import MAX_SECONDS
+from .audio_mser import MAX_SECONDS, load_audio
 from .emotions_mser import UNPARSED, label_set, parse_emotion
 from .windows_mser import Window, sliding_windows, whole_windows
 
@@ -34,6 +34,28 @@ class SpeechProcessor(ProcessorMixin):
     def max_seconds(self) -> float:
         """Longest clip in seconds; a longer one raises `AudioTooLongError` and is never cut in silence."""
         return float(getattr(self.feature_extractor, "chunk_length", MAX_SECONDS))
+
+    def _read(
+        self, audio: Any, sampling_rate: int | None, return_tensors: str, unknown: dict[str, Any]
+    ) -> list[np.ndarray]:
+        """The waveforms `(num_samples,)` of what `__call__` was given, and a refusal of what it does not take."""
+        name = type(self).__name__
+        if return_tensors != "pt" or unknown:
+            asked = [*unknown, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])]
+            raise ValueError(f'{name} does not take {", ".join(asked)}; tensors are always PyTorch\'s ("pt")')
+        if audio is None:
+            raise ValueError(f"{name} needs audio")
+        clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
+        if not clips:
+            raise ValueError("audio is an empty list; give at least one clip")
+        if sampling_rate is not None:
+            clips = [
+                {"array": clip, "sampling_rate": sampling_rate}
+                if isinstance(clip, (np.ndarray, torch.Tensor))
+                else clip
+                for clip in clips
+            ]
+        return [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
 
     def windows(
         self,

@@ -163,3 +163,11 @@ def test_the_config_survives_json_and_follows_the_encoder(tmp_path: Path):
     assert loaded.to_dict() == config.to_dict()
     assert loaded.qformer_config.encoder_hidden_size == 96
     assert loaded.used_encoder_layers == (2, 4)
+
+
+def test_a_tuple_is_returned_where_one_is_asked_for(tiny):
+    model, processor = tiny
+    inputs = processor(audio=[0.1 * np.ones(8000, np.float32)], emotion=["happy"])
+    outputs = model(**inputs)
+    loss, logits, *_ = model(**inputs, return_dict=False)
+    assert torch.equal(loss, outputs.loss) and torch.equal(logits, outputs.logits)

@@ -140,6 +140,18 @@ def test_a_wrong_setting_is_refused_with_the_right_ones(given: dict, message: st
     assert str(caught.value) == message
 
 
+def test_arrays_at_another_rate_are_resampled_and_other_forms_bring_their_own():
+    processor, slow = make(), noise(12000)
+    told = processor(audio=[slow, torch.from_numpy(slow)], sampling_rate=8000)
+    expected = processor(audio={"array": slow, "sampling_rate": 8000})
+    for row in range(2):
+        assert torch.equal(told["input_features"][row], expected["input_features"][0])
+    own = {"array": noise(16000), "sampling_rate": 16000}
+    assert torch.equal(
+        processor(audio=own, sampling_rate=8000)["input_features"], processor(audio=own)["input_features"]
+    )
+
+
 def test_what_the_processor_does_not_know_is_refused_and_not_swallowed():
     processor = make()
     with pytest.raises(ValueError, match="does not take truncation, max_length"):
