@@ -86,6 +86,13 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def users_to_mend(error: Exception) -> bool:
+    """Whether an error tells what its reader can mend; all others are faults of this project."""
+    # The last are a library's, for a disk that is full and a configuration that does not fit; not imported for a name.
+    foreign = {"SafetensorError", "StrictDataclassError"} & {base.__name__ for base in type(error).__mro__}
+    return isinstance(error, (ValueError, OSError, ImportError)) or bool(foreign)
+
+
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Import the command, parse its arguments and run it."""
     module = importlib.import_module(COMMANDS[name][0])
@@ -121,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (`| head`) is gone. What is still buffered has nowhere to go at exit either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (ValueError, OSError, ImportError) as error:
-        if show_traceback:
+    except Exception as error:
+        if show_traceback or not users_to_mend(error):
             raise
         print(f"run-mser: error: {one_line(error)}", file=sys.stderr)
         return 2

@@ -11,6 +11,8 @@ from transformers import TrainingArguments
 from .objectives import ObjectiveError, check_objectives
 
 
+# What an evaluation during training gives.
+FIGURES = ("UA", "WA", "WF1", "macro_F1", "loss")
 _CLASSIFIERS = ("whisper_classifier", "wav2vec2_classifier")
 MODEL_TYPES_OF = {
     **dict.fromkeys(("text_backbone", "text_backbone_revision", "text_config", "freeze_text"), ("mser",)),
@@ -96,6 +98,8 @@ class ModelArguments:
                 )
         if self.encoder_layers not in ("last", "weighted"):
             self.parsed_layers  # noqa: B018 - refuse nonsense before anything is loaded
+        if self.num_query_tokens < 1:
+            raise ValueError(f"num_query_tokens is {self.num_query_tokens}; give at least 1")
         if self.lora and not self.freeze_text:
             raise ValueError("lora trains adapters in the language model's place; set freeze_text: true")
 
@@ -175,6 +179,10 @@ class DataArguments:
     cache_gb: float = field(
         default=20.0, metadata={"help": "Bound on what is kept; the clips beyond are encoded each time. 0 keeps none."}
     )
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ValueError(f"views is {self.views}; give at least 1, the clip itself")
 
     @property
     def validates(self) -> bool:
@@ -266,6 +274,15 @@ class MSERTrainingArguments(TrainingArguments):
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True
         super().__post_init__()
+        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+        if self.label_smoothing_factor:
+            raise ValueError("label_smoothing_factor has no effect on the losses of this project; leave it out")
+        if str(self.metric_for_best_model).removeprefix("eval_") not in FIGURES:
+            raise ValueError(
+                f"metric_for_best_model is {self.metric_for_best_model}; choose from {', '.join(FIGURES)}"
+            )
         check_objectives(self.objective_section)
         if self.average_from is not None:
             if "byol" in self.objective_section:

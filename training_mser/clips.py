@@ -13,6 +13,7 @@ import soundfile
 from tqdm.auto import tqdm
 
 from processing_mser import MAX_SECONDS, AudioError, LabelSet
+from processing_mser.audio_mser import open_audio
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,11 @@ def index_clips(
     def index(row: Mapping[str, Any]) -> Clip | Rejection:
         audio, emotion = row["audio"], labels.map(row["emotion"])
         try:
-            data = audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
-            info = soundfile.info(io.BytesIO(data))
+            with open_audio(audio):  # refused here for the reasons, and in the words, of recognition
+                data = audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
+                info = soundfile.info(io.BytesIO(data))
+        except AudioError as error:
+            return Rejection(row, str(error))
         except (OSError, soundfile.SoundFileError) as error:
             return Rejection(row, f"{audio['path']}: {error}")
         seconds = info.frames / info.samplerate

@@ -128,7 +128,13 @@ class FeatureCache:
         with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".partial", delete=False) as file:
             partial = Path(file.name)
         try:
-            save_file(dict(features), partial)
+            try:
+                save_file(dict(features), partial)
+            except SafetensorError as error:  # a full disk is none of Python's errors there
+                raise OSError(
+                    f"{shard}: cannot be written ({error}); make room, or give another --cache_dir or a "
+                    "smaller --cache_gb"
+                ) from error
             with partial.open("rb") as file:
                 os.fsync(file.fileno())
             partial.replace(shard)

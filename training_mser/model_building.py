@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias, overload
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
 
 from evaluation_mser.model_types import model_classes, model_type_of
@@ -16,6 +17,7 @@ from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 from .arguments import ModelArguments
 from .classifier_building import build_classifier, continue_classifier
+from .recipe_sections import check_section
 from .tokenizer import build_tokenizer
 
 
@@ -28,23 +30,29 @@ def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase |
         arguments: the recipe's model section.
         tokenizer: whose vocabulary size and special tokens a language model trained from scratch takes.
     """
+    for name in ("audio_config", "qformer_config", "text_config"):
+        check_section(name, getattr(arguments, name) or {})
     text_config = dict(arguments.text_config or {})
     if tokenizer is not None and arguments.text_backbone is None:
         special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
         text_config |= {"vocab_size": len(tokenizer), **special}
-    return MSERConfig(
-        audio_config=_sub_config(arguments.audio_config, arguments.audio_backbone, arguments.audio_backbone_revision),
-        qformer_config=dict(arguments.qformer_config or {}),
-        text_config=_sub_config(text_config, arguments.text_backbone, arguments.text_backbone_revision),
-        num_query_tokens=arguments.num_query_tokens,
-        encoder_layers=arguments.parsed_layers,
-        audio_backbone=expanded(arguments.audio_backbone),
-        audio_backbone_revision=arguments.audio_backbone_revision,
-        text_backbone=expanded(arguments.text_backbone),
-        text_backbone_revision=arguments.text_backbone_revision,
-        freeze_audio=arguments.freeze_audio,
-        freeze_text=arguments.freeze_text,
-    )
+    audio_section, audio_revision = arguments.audio_config, arguments.audio_backbone_revision
+    try:
+        return MSERConfig(
+            audio_config=_sub_config(audio_section, arguments.audio_backbone, audio_revision),
+            qformer_config=dict(arguments.qformer_config or {}),
+            text_config=_sub_config(text_config, arguments.text_backbone, arguments.text_backbone_revision),
+            num_query_tokens=arguments.num_query_tokens,
+            encoder_layers=arguments.parsed_layers,
+            audio_backbone=expanded(arguments.audio_backbone),
+            audio_backbone_revision=audio_revision,
+            text_backbone=expanded(arguments.text_backbone),
+            text_backbone_revision=arguments.text_backbone_revision,
+            freeze_audio=arguments.freeze_audio,
+            freeze_text=arguments.freeze_text,
+        )
+    except StrictDataclassError as error:
+        raise ValueError(f"the recipe's shapes do not fit: {error}") from error
 
 
 Model: TypeAlias = MSERForEmotionGeneration | EmotionClassifier

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_mser.hub_upload import sha256_of
 from data_mser.whole_files import write_json
 
 from .arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments
@@ -23,9 +24,11 @@ STOCK_SETTINGS = [
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "max_steps"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "max_grad_norm", "seed", "data_seed"),
     *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    *("optim_args", "neftune_noise_alpha", "bf16", "fp16", "dataloader_drop_last"),
     *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model", "load_best_model_at_end"),
 ]
 MACHINE_SETTINGS = {"corpora", "cache_dir", "cache_gb", "resume"}
+_IN_WORDS = {"clips": "other clips", "init_from_weights": "the weights that it goes on from were trained again"}
 
 
 def describe_run(
@@ -45,15 +48,23 @@ def describe_run(
     aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
     added: dict[str, Any] = {"clean_views": True, "epoch_batches": None, "augmentation": "default"}
     added |= {"unlabelled": False, "labelled_languages": [], "backbone_dtype": "auto"}
+    added |= {
+        "optim_args": None,
+        "neftune_noise_alpha": None,
+        "bf16": False,
+        "fp16": False,
+        "dataloader_drop_last": False,
+    }
     aside |= {name for name, unused in added.items() if settings[name] == unused}
     aside |= set() if training.balance == "speaker" else {"speakers_per_batch", "clips_per_speaker"}
     aside |= {name for name, types in MODEL_TYPES_OF.items() if model.model_type not in types}
     aside |= {"model_type"} if model.model_type == "mser" else set()
     settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
-    return json.loads(
-        json.dumps(settings | {"clips": hashlib.sha256(keys.encode()).hexdigest(), "num_processes": num_processes})
-    )
+    made_of = {"clips": hashlib.sha256(keys.encode()).hexdigest(), "num_processes": num_processes}
+    if model.init_from is not None:
+        made_of["init_from_weights"] = _weights(Path(model.init_from).expanduser())
+    return json.loads(json.dumps(settings | made_of))
 
 
 def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
@@ -74,7 +85,8 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
         resume: go on from what is there; otherwise checkpoints that are there are deleted.
 
     Raises:
-        ValueError: the folder holds checkpoints of a run with other settings; the first of these are named.
+        ValueError: the folder holds checkpoints or the model of a run with other settings; the first of these are
+            named.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,12 +96,18 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
         for old in folder.glob("checkpoint-*"):
             shutil.rmtree(old)
         checkpoint = None
-    elif checkpoint is not None and earlier is not None and earlier != run:
-        changed = [name for name in run if earlier.get(name) != run[name]]
-        told = ", ".join(f"{name} {earlier.get(name)!r} -> {run[name]!r}" for name in changed[:3] if name != "clips")
+    elif earlier is not None and earlier != run and (checkpoint is not None or (folder / RESULTS).exists()):
+        settings = [name for name in sorted(earlier | run) if earlier.get(name) != run.get(name)]
+        told = [_IN_WORDS.get(name, f"{name} {earlier.get(name)!r} -> {run.get(name)!r}") for name in settings]
+        held = "checkpoints" if checkpoint is not None else "the model"
         raise ValueError(
-            f"{folder} holds checkpoints of a run with other settings ({told or 'other clips'}); "
-            "give another --output_dir, or --no_resume to delete them and start anew"
+            f"{folder} holds {held} of a run with other settings ({', '.join(told[:3])}); give another --output_dir, "
+            "or start anew over what is there (run-mser train: --no_resume)"
+        )
+    elif earlier is None and checkpoint is None and (folder / RESULTS).exists():
+        raise ValueError(
+            f"{folder} holds a model that was trained elsewhere; give another --output_dir, or --no_resume to write "
+            "over it"
         )
     (folder / RESULTS).unlink(missing_ok=True)
     write_json(folder / RECORD, run)
@@ -109,6 +127,12 @@ def stopped_early(checkpoint: str) -> bool:
     state = _read(Path(checkpoint) / "trainer_state.json") or {}
     control = state.get("stateful_callbacks", {}).get("TrainerControl", {})
     return bool(control.get("args", {}).get("should_training_stop"))
+
+
+def _weights(folder: Path) -> str | None:
+    """What the weights in a folder are; `None` for a Hub id, whose weights are those of its revision."""
+    digests = [sha256_of(file) for file in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
 
 
 def _read(path: Path) -> Any:

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from .batch_size import settle_batch_size
 from .clips import Clip
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
-from .model_building import build_model
+from .model_building import build_model, expanded
 from .model_card import write_model_card
 from .objectives import ObjectiveError, TrainingFacts, build_objectives
 from .planning.before_training import tell_plan
@@ -70,6 +71,9 @@ def train(
         What `train_results.json` holds: validation figures, loss history, clips, parameters.
     """
     state = PartialState()
+    model_arguments = copy(model_arguments)
+    model_arguments.init_from = expanded(model_arguments.init_from)
+    check_places(model_arguments.init_from, arguments.output_dir)
     if not data_arguments.validates:
         train_without_validation(arguments)
     set_seed(arguments.seed)
@@ -174,6 +178,19 @@ def train_without_validation(arguments: MSERTrainingArguments) -> None:
     arguments.eval_strategy = IntervalStrategy.NO
 
 
+def check_places(init_from: str | None, output_dir: str) -> None:
+    """
+    Refuses to write a model over the one that it goes on from: its record says what it heard.
+
+    Raises:
+        ValueError: both are one folder.
+    """
+    if init_from is not None and Path(init_from).expanduser().resolve() == Path(output_dir).expanduser().resolve():
+        raise ValueError(
+            f"output_dir and init_from are both {init_from}; give the model that is trained its own folder"
+        )
+
+
 def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> None:
     """
     Refuses to judge a model by speakers whom an earlier stage trained on.
@@ -181,7 +198,7 @@ def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> No
     Raises:
         SpeakerLeakError: names the speakers.
     """
-    record = None if init_from is None else Path(init_from) / RESULTS
+    record = None if init_from is None else Path(init_from).expanduser() / RESULTS
     if record is None or not record.is_file():
         return
     earlier = json.loads(record.read_text(encoding="utf-8"))["speakers"]

@@ -147,10 +147,10 @@ def _voices(row: Row) -> tuple[str, ...]:
 def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
     """The data less the rows that turned out unreadable."""
     # A clip is found unreadable once for each of its views.
-    unusable = {(rejection.row["corpus"], rejection.row["id"]): rejection for rejection in rejections}
+    unusable = {_place(rejection.row): rejection for rejection in rejections}
 
     def usable(clips: list[Clip]) -> list[Clip]:
-        return [clip for clip in clips if (clip.row["corpus"], clip.row["id"]) not in unusable]
+        return [clip for clip in clips if _place(clip.row) not in unusable]
 
     train, validation = usable(data.train), usable(data.validation)
     for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
@@ -160,6 +160,11 @@ def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData
     return TrainingData(train, validation, data.dropped, [*data.rejections, *unusable.values()])
 
 
+def _place(row: Row) -> tuple[str, str, str | None]:
+    """What tells a row from all others: the ids of two folders of a user's own may be the same."""
+    return row["corpus"], row["id"], row["audio"]["path"]
+
+
 def announce(data: TrainingData, labels: LabelSet) -> None:
     """Prints what is trained on, what was dropped and what was rejected."""
     for name, clips in (("training", data.train), ("validation", data.validation)):
@@ -167,10 +172,12 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
             continue
         counts = Counter(clip.emotion for clip in clips)
         languages = Counter(str(clip.row["language"]) for clip in clips)
-        speakers = len({clip.row["speaker"] for clip in clips})
+        speakers = len({clip.row["speaker"] for clip in clips} - {None})
+        unnamed = sum(clip.row["speaker"] is None for clip in clips)
+        people = f"{speakers} speakers" + (f" and {unnamed} of unknown speakers" if unnamed else "")
         emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
         emotions += f", without one of these {counts[None]}" if counts[None] else ""
-        print(f"{len(clips)} {name} clips of {speakers} speakers: {emotions}; {dict(languages)}")
+        print(f"{len(clips)} {name} clips of {people}: {emotions}; {dict(languages)}")
     if data.dropped:
         print(f"Dropped, being outside the label set: {data.dropped}")
     for rejection in data.rejections[:10]:

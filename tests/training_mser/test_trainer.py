@@ -2,6 +2,8 @@
 """The trainer: its loss is Eq. (2), its evaluation sees no answer, and accumulation multiplies nothing."""
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from data_mser.reading import read_corpus
+from data_mser.schema import new_row
 from data_mser.splits import SpeakerLeakError
 from processing_mser import label_set
 from training_mser.clips import Rejection, index_clips
@@ -256,6 +259,44 @@ def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
     left = without(data, [Rejection(row, "silent")] * 3)
     assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
     assert row["id"] not in {clip.row["id"] for clip in left.train}
+
+
+def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe):
+    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
+    clip = data.train[0]
+    other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
+    left = without(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
+    assert left.train == [*data.train[1:], other]
+
+
+def test_a_file_is_rejected_for_the_reason_that_recognition_gives(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "empty.wav").touch()
+    rows = [
+        new_row(id=name, path=tmp_path / name, corpus="folder", emotion="sad")
+        for name in ("pipe.wav", "empty.wav", "none.wav")
+    ]
+    clips, rejections = index_clips(rows, label_set("four"))
+    assert not clips
+    reasons = [rejection.reason for rejection in rejections]
+    assert "is a device or a pipe, not a file" in reasons[0]
+    assert "is empty (0 bytes); copy or record it again" in reasons[1]
+    assert "is missing (no such file)" in reasons[2]
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"d_modle": 128}, "audio_config: d_modle is no setting of a whisper model; did you mean d_model?"),
+        ({"d_model": "big"}, "shapes do not fit: .*d_model"),
+        ({"model_type": "whispering"}, "model_type is 'whispering', which transformers does not know"),
+    ],
+)
+def test_a_part_that_cannot_be_is_told_by_its_section(recipe, section, told):
+    model, *_ = recipe()
+    model.audio_config = model.audio_config | section
+    with pytest.raises(ValueError, match=told):
+        build_model(model, ["happy", "sad"])
 
 
 def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, recipe, tmp_path: Path):

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose folder it is: a rerun knows its own work, and writes over nobody else's."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data_mser.reading import read_corpus
+from data_mser.splits import SpeakerLeakError
+from training_mser.stages import train
+
+
+SHORT = ["--max_steps", "1", "--num_train_epochs", "1"]
+
+
+@pytest.fixture
+def rows(tones: Path) -> list[dict]:
+    return read_corpus("folder", tones).rows
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kept", ["checkpoints", "the model"])
+def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: Path, kept: str):
+    train(rows, *recipe(*SHORT))
+    before = weights(tmp_path / "run")
+    if kept == "the model":
+        for checkpoint in (tmp_path / "run").glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    with pytest.raises(ValueError, match=rf"holds {kept} of a run with other settings \(seed 42 -> 1\)"):
+        train(rows, *recipe(*SHORT, "--seed", "1"))
+    # A setting that only the earlier run had is named as well, and the clips are not, being the same.
+    with pytest.raises(ValueError, match=r"other settings \(bf16 None -> True, neftune_noise_alpha None -> 5.0\)"):
+        train(rows, *recipe(*SHORT, "--bf16", "--use_cpu", "--neftune_noise_alpha", "5"))
+    assert weights(tmp_path / "run") == before
+    train(rows, *recipe(*SHORT, "--seed", "1", "--no_resume"))
+    assert weights(tmp_path / "run") != before
+
+
+def test_a_model_from_elsewhere_is_not_written_over(rows, recipe, tmp_path: Path, tiny_model_dir):
+    shutil.copytree(tiny_model_dir, tmp_path / "run")
+    (tmp_path / "run" / "train_results.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a model that was trained elsewhere; give another --output_dir"):
+        train(rows, *recipe(*SHORT))
+
+
+def test_a_stage_knows_that_the_one_before_it_was_trained_again(rows, recipe, tmp_path: Path):
+    first, second = (["--output_dir", str(tmp_path / name), *SHORT] for name in ("first", "second"))
+    train(rows, *recipe(*first))
+    stage = [*second, "--init_from", str(tmp_path / "first")]
+    train(rows, *recipe(*stage))
+    before = weights(tmp_path / "second")
+    train(rows, *recipe(*stage))  # as it is
+    assert weights(tmp_path / "second") == before
+    train(rows, *recipe(*first, "--seed", "1", "--no_resume"))
+    with pytest.raises(ValueError, match=r"other settings \(the weights that it goes on from were trained again\)"):
+        train(rows, *recipe(*stage))
+    with pytest.raises(ValueError, match="output_dir and init_from are both"):
+        train(rows, *recipe(*first, "--init_from", f"{tmp_path}/second/../first"))
+
+
+def test_a_variable_in_init_from_hides_no_speaker(rows, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train(rows, *recipe("--output_dir", str(tmp_path / "first"), *SHORT))
+    monkeypatch.setenv("EARLIER", str(tmp_path))
+    heard = json.loads((tmp_path / "first" / "train_results.json").read_text())["data"]["heard"]["speakers"]
+    stage = ["--output_dir", str(tmp_path / "second"), *SHORT, "--init_from", "${EARLIER}/first"]
+    results = train(rows[:24], *recipe(*stage, "--validation_fraction", "0", "--average_from", "0.3"))
+    assert set(heard) <= set(results["data"]["heard"]["speakers"])
+    with pytest.raises(SpeakerLeakError, match="was trained on speakers who are to validate"):
+        train(rows, *recipe(*stage, "--split_seed", "4", "--no_resume"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--views", "0"], "views is 0; give at least 1"),
+        (["--num_query_tokens", "0"], "num_query_tokens is 0; give at least 1"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0; give at least 1"),
+        (["--metric_for_best_model", "accuracy"], "metric_for_best_model is accuracy; choose from UA, WA, WF1"),
+        (["--label_smoothing_factor", "0.1"], "label_smoothing_factor has no effect"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(recipe, capsys, flags, told):
+    with pytest.raises(SystemExit):
+        recipe(*flags)
+    assert told in capsys.readouterr().err
