@@ -3,7 +3,9 @@
 
 import csv
 import io
+import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
@@ -20,10 +22,8 @@ _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"}
     "male": "male",
     "man": "male",
 }
-_HOW_TO = (
-    "put the recordings into folders named after their emotions (angry/, happy/), or give a CSV file with the columns "
-    "path and emotion"
-)
+_AS_FOLDERS = "put the recordings into folders named after their emotions (angry/, happy/)"
+_HOW_TO = f"{_AS_FOLDERS}, or give a CSV file with the columns path and emotion"
 
 
 def read_folder(path: Path) -> CorpusReading:
@@ -49,17 +49,23 @@ def read_folder(path: Path) -> CorpusReading:
         if path.suffix.lower() not in TABLE_EXTENSIONS:
             raise CorpusError(f"{path}: is neither a folder nor a .csv or .tsv file; {_HOW_TO}")
         return _read_table(path)
-    tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLE_EXTENSIONS]
-    tables = [file for file in tables if not file.name.startswith(".") and _is_clip_table(file)]
+    files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLE_EXTENSIONS]
+    faults = {file: _fault_of_table(file) for file in files if not file.name.startswith(".")}
+    tables = [file for file, fault in faults.items() if fault is None]
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise CorpusError(f"{path}: holds several tables ({names}); give the one to read, as folder={tables[0]}")
     if tables:
         return _read_table(tables[0])
-    return _read_class_folders(path)
+    return _read_class_folders(path, [fault for fault in faults.values() if fault is not None])
 
 
-def _read_class_folders(path: Path) -> CorpusReading:
+def _read_class_folders(path: Path, faults: Sequence[str]) -> CorpusReading:
+    """
+    Args:
+        path: the folder.
+        faults: of each table in it, why its clips cannot be read from there.
+    """
     listing = list_files(path)
     if not listing.audio and not listing.media:
         raise CorpusError(f"{path}: holds no audio file; {_HOW_TO}")
@@ -77,10 +83,12 @@ def _read_class_folders(path: Path) -> CorpusReading:
         emotion = canonical_emotion(parts[level], FOLDER)
         rows.append(new_row(id=file, path=path / file, corpus=FOLDER, emotion=emotion))
     if not rows:
-        raise CorpusError(
-            f"{path}: none of its {len(listing.audio)} audio files lies in a folder named after an emotion; {_HOW_TO}"
-        )
-    warnings = []
+        nowhere = f"{path}: none of its {len(listing.audio)} audio files lies in a folder named after an emotion"
+        raise CorpusError(f"{faults[0]}; or {_AS_FOLDERS}" if faults else f"{nowhere}; {_HOW_TO}")
+    if faults and not hits and len({row["emotion"] for row in rows}) == 1:
+        # One folder of another name is no class: its clips are what the table speaks of.
+        raise CorpusError(f"{faults[0]}; or {_AS_FOLDERS}")
+    warnings = [] if hits else list(faults)
     if unmatched:
         warnings.append(f"{len(unmatched)} audio files lie in no folder named after an emotion and were not read")
     read = {without_extension(file) for file in listing.audio}
@@ -96,18 +104,18 @@ def _read_class_folders(path: Path) -> CorpusReading:
 def _read_table(path: Path) -> CorpusReading:
     lines = _lines(path)
     columns = [column.strip().lower() for column in lines[0][1]] if lines else []
-    absent = [column for column in ("path", "emotion") if column not in columns]
-    if absent:
-        raise CorpusError(
-            f"{path}: has no column {' and no column '.join(absent)}, only {', '.join(columns) or 'an empty header'}; "
-            "name them in the first line"
-        )
+    _check_columns(path, columns)
     rows, missing, warnings = [], [], []
     genders: Counter[str] = Counter()
     for number, values in lines[1:]:
         cells = {column: value.strip() for column, value in zip(columns, values)}
         if not any(cells.values()):
             continue
+        if any(value.strip() for value in values[len(columns) :]):
+            raise CorpusError(
+                f"{path}: line {number} has {len(values)} cells and the header {len(columns)}; put quotation marks "
+                "around a cell that holds the separator"
+            )
         if not cells.get("path"):
             raise CorpusError(f"{path}: line {number} has no path; fill it in or remove the line")
         file = path.parent / Path(cells["path"]).expanduser()
@@ -164,12 +172,23 @@ def _reading(
     )
 
 
-def _is_clip_table(path: Path) -> bool:
+def _fault_of_table(path: Path) -> str | None:
+    """Why a file is no table of clips; `None` where it is one."""
     try:
         lines = _lines(path)
-    except CorpusError:
-        return False
-    return bool(lines) and {"path", "emotion"} <= {column.strip().lower() for column in lines[0][1]}
+        _check_columns(path, [column.strip().lower() for column in lines[0][1]] if lines else [])
+    except CorpusError as error:
+        return str(error)
+    return None
+
+
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    absent = [column for column in ("path", "emotion") if column not in columns]
+    if absent:
+        raise CorpusError(
+            f"{path}: has no column {' and no column '.join(absent)}, only {', '.join(columns) or 'an empty header'}; "
+            "name them in the first line"
+        )
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
@@ -178,8 +197,18 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
-    header = text.partition("\n")[0]
+    header, _, rest = text.partition("\n")
+    named = re.fullmatch(r"sep=(.)\r?", header)  # a line of Excel's
+    if named:
+        text = rest
     # Commas, tabs, or the semicolons of a spreadsheet in half of Europe: whichever the header has most of.
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max((",", ";", "\t"), key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    return [(reader.line_num, values) for values in reader]
+    delimiter = named[1] if named else delimiter
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        return [(reader.line_num + bool(named), values) for values in reader]
+    except csv.Error as error:
+        raise CorpusError(
+            f"{path}: line {reader.line_num + bool(named)} cannot be read ({error}); close its quotation marks, and "
+            "double those that belong to the text"
+        ) from error

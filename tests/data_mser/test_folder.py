@@ -148,6 +148,39 @@ def test_each_wrong_table_has_its_own_cure(tmp_path):
         read_corpus("folder", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (
+            "path,emotion\naudio/a.wav,fröhlich\n".encode("latin-1"),
+            "t.csv: is not UTF-8 text.*save it as CSV in UTF-8",
+        ),
+        (b"file,label\naudio/a.wav,sad\n", "t.csv: has no column path and no column emotion, only file, label"),
+        (b'path,emotion,transcript\naudio/a.wav,sad,"Hi\naudio/b.wav,sad,Ho\n', "t.csv: line 3 cannot be read.*close"),
+        (b"path,transcript,emotion\naudio/a.wav,Hi,you,sad\n", "line 2 has 4 cells and the header 3"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_not_passed_over(tmp_path, content, told):
+    touch(tmp_path, "audio/a.wav", "audio/b.wav")
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match=told):
+        read_corpus("folder", tmp_path)
+
+
+def test_a_users_own_classes_are_read_beside_a_table_of_something_else(tmp_path):
+    touch(tmp_path, "müde/a.wav", "wach/b.wav")
+    write(tmp_path / "notes.csv", "file,label\na,b\n")
+    reading = read_corpus("folder", tmp_path)
+    assert [row["emotion"] for row in reading.rows] == ["müde", "wach"]
+    assert "notes.csv: has no column path" in reading.warnings[0]
+
+
+def test_excels_line_of_the_separator_is_read(tmp_path):
+    touch(tmp_path, "a.wav")
+    reading = read_corpus("folder", write(tmp_path / "t.csv", "sep=;\npath;emotion\na.wav;sad\n"))
+    assert [row["emotion"] for row in reading.rows] == ["sad"]
+
+
 def test_a_folder_without_classes_or_audio(tmp_path):
     with pytest.raises(CorpusError, match="holds no audio file; put the recordings into folders"):
         read_corpus("folder", tmp_path)
