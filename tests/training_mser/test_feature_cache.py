@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each clip is encoded once; what comes out of the cache is what the encoder would give on the spot."""
 
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -135,6 +138,26 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         cache.write({"a": torch.ones(3)})
     assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys, torch
+from training_mser.feature_cache import FeatureCache
+cache = FeatureCache(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    cache.write({"clip": torch.zeros(1, 100, 100)})
+except OSError as error:
+    print(error)
+"""
+
+
+def test_where_there_is_no_room_the_shard_and_the_cure_are_told(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert re.search(r"\.safetensors: cannot be written \(.*\); make room, or give another --cache_dir", done.stdout)
+    assert not list(tmp_path.iterdir())
 
 
 def test_batches_are_padded_under_a_mask(make_tiny):
