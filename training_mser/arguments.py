@@ -279,7 +279,7 @@ class MSERTrainingArguments(TrainingArguments):
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect on the losses of this project; leave it out")
-        if str(self.metric_for_best_model).removeprefix("eval_") not in FIGURES:
+        if self.metric_for_best_model and self.metric_for_best_model.removeprefix("eval_") not in FIGURES:
             raise ValueError(
                 f"metric_for_best_model is {self.metric_for_best_model}; choose from {', '.join(FIGURES)}"
             )

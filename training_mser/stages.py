@@ -10,6 +10,7 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import EarlyStoppingCallback, ProgressCallback, set_seed
+from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
@@ -74,6 +75,7 @@ def train(
     model_arguments = copy(model_arguments)
     model_arguments.init_from = expanded(model_arguments.init_from)
     check_places(model_arguments.init_from, arguments.output_dir)
+    check_reporting(arguments)
     if not data_arguments.validates:
         train_without_validation(arguments)
     set_seed(arguments.seed)
@@ -189,6 +191,20 @@ def check_places(init_from: str | None, output_dir: str) -> None:
         raise ValueError(
             f"output_dir and init_from are both {init_from}; give the model that is trained its own folder"
         )
+
+
+def check_reporting(arguments: MSERTrainingArguments) -> None:
+    """
+    Refuses what `report_to` asks for and is not installed, before anything is read.
+
+    Raises:
+        ValueError: names it.
+    """
+    for reporter in get_reporting_integration_callbacks(arguments.report_to):
+        try:
+            reporter()
+        except RuntimeError as error:
+            raise ValueError(f"report_to is {', '.join(arguments.report_to)}: {error}") from error
 
 
 def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> None:

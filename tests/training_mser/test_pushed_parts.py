@@ -96,6 +96,15 @@ push(str(folder / "local"), "org/everything", include_backbones=True)
 everything = MSERForEmotionGeneration.from_pretrained("org/everything")
 told["everything"] = scores(everything)
 told["places"] = [everything.config.audio_backbone, everything.config.text_backbone]
+mixed = build("org/whisper", str(folder / "llama"))
+mixed.freeze(text=False)
+with torch.no_grad():
+    mixed.language_model.lm_head.weight.mul_(2.0)
+mixed.freeze(text=True)
+told["trained, then frozen"] = scores(mixed)
+save_for_hub(mixed, processor, folder / "mixed")
+push(str(folder / "mixed"), "org/mixed")
+told["trained, then frozen, from the Hub"] = scores(MSERForEmotionGeneration.from_pretrained("org/mixed"))
 trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
 told["trained bytes"] = sum(w.numel() * w.element_size() for n, w in model.named_parameters() if n in trained)
 print(json.dumps(told))
@@ -174,6 +183,9 @@ def test_backbones_of_this_machine_are_refused_or_sent_along(told, loopback_hub)
     assert "the audio backbone lies at " in told["errors"]["local"]
     assert "--include_backbones" in told["errors"]["local"]
     assert told["everything"] == pytest.approx(told["local"], abs=1e-5) and told["places"] == [None, None]
+    # One that was trained is in the checkpoint, wherever it once came from.
+    assert told["trained, then frozen"] != pytest.approx(told["local"], abs=1e-2)
+    assert told["trained, then frozen, from the Hub"] == pytest.approx(told["trained, then frozen"], abs=1e-5)
     repo = loopback_hub.repos["model", "org/everything"]
     assert len(repo.files["model.safetensors"].data) > 1.2 * told["trained bytes"]
 

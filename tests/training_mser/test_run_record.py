@@ -3,6 +3,7 @@
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,12 @@ def test_a_variable_in_init_from_hides_no_speaker(rows, recipe, tmp_path: Path, 
     assert set(heard) <= set(results["data"]["heard"]["speakers"])
     with pytest.raises(SpeakerLeakError, match="was trained on speakers who are to validate"):
         train(rows, *recipe(*stage, "--split_seed", "4", "--no_resume"))
+
+
+@pytest.mark.skipif(find_spec("comet_ml") is not None, reason="it is installed")
+def test_a_reporter_that_is_not_installed_is_told_before_anything_is_read(recipe):
+    with pytest.raises(ValueError, match=r"report_to is comet_ml: .*comet"):
+        train([], *recipe("--report_to", "comet_ml"))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from data_mser.hub_cards_folder import hub_cards_folder
 from data_mser.synthesis.espeak import EspeakError
 from evaluation_mser.loading import load_model
 from evaluation_mser.recognition import recognise
+from modeling_mser.checkpoint_mser import replaceable_parts
 from processing_mser.emotions_mser import words_of_model
 
 from ..measured_figures import read_results
@@ -82,12 +83,12 @@ def _refuse_local_backbones(config: Any, include_backbones: bool) -> None:
         place = getattr(config, f"{part}_backbone")
         if place is None or not Path(place).exists():
             continue
-        if not include_backbones:
+        if not include_backbones and part in replaceable_parts(config):
             raise ValueError(
                 f"the {part} backbone lies at {place} on this machine, where nobody else finds it; give "
                 "--include_backbones to send its weights along"
             )
-        # Its weights come along, and its place here is nobody's business.
+        # Its weights are in the checkpoint or come along, and its place here is nobody's business.
         setattr(config, f"{part}_backbone", None)
         getattr(config, f"{part}_config")._name_or_path = ""
 
