@@ -287,7 +287,10 @@ def test_a_file_is_rejected_for_the_reason_that_recognition_gives(tmp_path: Path
 @pytest.mark.parametrize(
     ("section", "told"),
     [
-        ({"d_modle": 128}, "audio_config: d_modle is no setting of a whisper model; did you mean d_model?"),
+        (
+            {"encoder_fnn_dim": 128},
+            "audio_config: encoder_fnn_dim is no setting of a whisper model; did you mean encoder_ffn_dim?",
+        ),
         ({"d_model": "big"}, "shapes do not fit: .*d_model"),
         ({"model_type": "whispering"}, "model_type is 'whispering', which transformers does not know"),
     ],
