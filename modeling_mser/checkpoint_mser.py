@@ -125,9 +125,6 @@ class SeparableBackbones(PreTrainedModel):
                 backbone = backbone.to(self.device)
             if part == "text" and config.lora is not None:
                 inject_lora(backbone, config.lora)
-                for name, parameter in backbone.named_parameters():
-                    if is_lora(name):  # in full precision beside half a backbone, as all that is trained
-                        parameter.data = parameter.data.float()
             setattr(self, PARTS[part], backbone)
             placed = getattr(backbone, "hf_device_map", None)
             if placed is not None:

@@ -16,7 +16,8 @@ except ImportError:
 
 def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
     """
-    Puts adapters that change nothing yet into a language model; they are then all of it that is trained.
+    Puts adapters that change nothing yet into a language model; they are then all of it that is trained. They are in
+    float32 whatever it is in: half of that would lose small steps.
 
     Args:
         language_model: changed in place.
@@ -28,6 +29,9 @@ def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
     """
     _require_peft()
     inject_adapter_in_model(LoraConfig(**settings), language_model)
+    for name, parameter in language_model.named_parameters():
+        if is_lora(name):
+            parameter.data = parameter.data.float()
 
 
 def merge_lora(language_model: nn.Module) -> None:

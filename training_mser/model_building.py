@@ -12,7 +12,6 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Whi
 from evaluation_mser.model_types import model_classes, model_type_of
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 from modeling_mser.hub_mser import hub_options
-from modeling_mser.lora_mser import is_lora
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 from .arguments import ModelArguments
@@ -111,9 +110,6 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         model.emotion_qformer = EmotionQFormer.from_bert(expanded(arguments.qformer_backbone), config)
     if arguments.lora:
         model.add_lora(**arguments.lora_settings)
-        for name, parameter in model.named_parameters():
-            if is_lora(name):  # made in the language model's precision, in which small steps are lost
-                parameter.data = parameter.data.float()
     tokenizer = processor.tokenizer
     model.generation_config.update(
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id

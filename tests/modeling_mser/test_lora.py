@@ -76,6 +76,18 @@ def test_saved_read_back_and_merged_they_say_the_same(model, tmp_path: Path):
     torch.testing.assert_close(logits(merged), expected, atol=1e-5, rtol=1e-5)
 
 
+def test_adapters_stay_in_full_precision_in_half_a_language_model(model, tmp_path: Path):
+    model.language_model.to(torch.bfloat16)
+    model.add_lora(**SETTINGS)
+    adapters = {name: value for name, value in moved(model).named_parameters() if "lora_" in name}
+    model.save_pretrained(tmp_path)
+    for options in ({}, {"dtype": torch.bfloat16}):
+        loaded = dict(MSERForEmotionGeneration.from_pretrained(tmp_path, **options).named_parameters())
+        for name, value in adapters.items():
+            assert loaded[name].dtype == torch.float32 and torch.equal(loaded[name], value)
+        assert loaded["language_model.lm_head.weight"].dtype == torch.bfloat16
+
+
 def test_a_checkpoint_over_a_backbone_holds_adapters_and_nothing_else_of_it(small, tmp_path: Path):
     small.add_lora(**SETTINGS)
     small.save_pretrained(tmp_path)

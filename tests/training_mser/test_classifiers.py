@@ -157,7 +157,10 @@ def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp
     kept, _ = build_model(frozen[0], WORDS)
     kept.save_pretrained(tmp_path / "frozen")
     again = type(kept).from_pretrained(tmp_path / "frozen")
-    assert torch.equal(again.audio_tower.layers[1].fc1.weight, saved.audio_tower.layers[1].fc1.weight)
+    backbone = WhisperModel.from_pretrained(saved.config.audio_backbone).encoder
+    trained = saved.audio_tower.layers[2].fc1.weight
+    assert not torch.equal(trained, backbone.layers[2].fc1.weight)
+    assert torch.equal(again.audio_tower.layers[2].fc1.weight, trained)
     with pytest.raises(ValueError, match="has no output for fear"):
         build_model(second[0], ["sad", "fear"])
     with pytest.raises(ValueError, match="holds a model of type whisper_classifier, and model_type is mser"):

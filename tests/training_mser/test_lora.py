@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from data_mser.reading import read_corpus
 from modeling_mser import MSERForEmotionGeneration
 from training_mser.arguments import ModelArguments
+from training_mser.model_building import build_model
 from training_mser.stages import train
 
 
@@ -44,6 +45,23 @@ def test_adapters_are_trained_saved_and_resumed(tones: Path, recipe, tmp_path: P
     again = load_file(Path(resumed) / "model.safetensors")
     assert again.keys() == after.keys()
     assert all(torch.equal(again[name], after[name]) for name in after)
+
+
+def test_a_second_stage_trains_in_full_precision_whatever_the_first_kept_frozen_in(tmp_path: Path, make_tiny):
+    model, processor = make_tiny()
+    model.language_model.to(torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+
+    def precisions(**settings) -> tuple[set, set]:
+        second, _ = build_model(ModelArguments(init_from=str(tmp_path), **settings), ["happy", "sad"])
+        parts = {True: set(), False: set()}
+        for name, parameter in second.language_model.named_parameters():
+            parts["lora_" in name].add(parameter.dtype)
+        return parts[False], parts[True]
+
+    assert precisions(freeze_text=False, backbone_dtype="bfloat16") == ({torch.float32}, set())
+    assert precisions(lora=True, backbone_dtype="bfloat16") == ({torch.bfloat16}, {torch.float32})
 
 
 def test_adapters_over_a_language_model_that_is_trained_are_refused():
