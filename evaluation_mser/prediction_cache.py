@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
+from evaluation_mser.clip_contents import content_of
 from evaluation_mser.clip_windows import read_clip
 from evaluation_mser.deferred_model import DeferredModel
 from evaluation_mser.recognition import Recognition, recognise
@@ -68,10 +69,11 @@ class PredictionCache:
             "prior_correction": prior_correction,
         }
         question = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **settings}
-        file = self.directory / f"{_sha256(json.dumps([model.fingerprint, question], sort_keys=True).encode())}.jsonl"
+        asked_of = json.dumps([model.fingerprint, question], sort_keys=True)
+        file = self.directory / f"{hashlib.sha256(asked_of.encode()).hexdigest()}.jsonl"
         kept = _read(file)
         bar = tqdm(sources, "comparing", unit="clip", leave=False, disable=not progress, dynamic_ncols=True)
-        contents = [_content(source) for source in bar]
+        contents = [content_of(source) for source in bar]
         answers = [
             _kept_answer(kept, content, source, words) or _missing_file(content, source)
             for content, source in zip(contents, sources, strict=True)
@@ -91,30 +93,6 @@ class PredictionCache:
                     if content is not None:
                         lines.append(_entry(content, answer, words))
                 yield answer
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _bytes(source: Any) -> bytes | None:
-    """What a clip's file holds; None for other forms of sound, and for a file that cannot be read."""
-    if isinstance(source, Mapping):
-        if "array" in source:
-            return None
-        content = source.get("bytes")
-        source = source.get("path") if content is None else content
-    if isinstance(source, (str, PathLike)):
-        try:
-            return Path(source).read_bytes()
-        except OSError:
-            return None
-    return bytes(source) if isinstance(source, (bytes, bytearray)) else None
-
-
-def _content(source: Any) -> str | None:
-    content = _bytes(source)
-    return None if content is None else _sha256(content)
 
 
 def _path(source: Any) -> str:

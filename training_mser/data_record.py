@@ -8,6 +8,7 @@ from typing import Any
 
 from data_mser.splits import recording
 from evaluation_mser.protocols import HeardUnlabelled, TrainingRecord, record_of
+from evaluation_mser.protocols.training_record import file_name
 from processing_mser import LabelSet
 
 from .clips import Clip
@@ -20,7 +21,8 @@ def data_record(
     JSON-ready: the label set, training clips by emotion and language, the sources with clips and seconds, the split.
 
     `heard` is what a test must not share (`evaluation_mser.protocols.leaks`): speakers, corpora and languages of
-    training, validation and the earlier stages, and the recordings of the clips that have no speaker.
+    training, validation and the earlier stages, the recordings of the clips that have no speaker, and the files of all
+    that are not M5SER's, by content.
     `heard_unlabelled`, there where it is not empty, is the same of the clips whose emotion was not used, which a test
     may share and is then marked.
 
@@ -77,6 +79,8 @@ def _heard(clips: Sequence[Clip], earlier: TrainingRecord | HeardUnlabelled | No
     own = record_of(clip.row for clip in clips)
     unnamed = {recording(clip.row) for clip in clips if clip.row["speaker"] is None}
     heard = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
+    # No other corpus holds the files of M5SER, and the names of their sources know them again.
+    heard["files"] = frozenset(file_name(clip.key) for clip in clips if clip.row.get("source_corpus") is None)
     before = {name: getattr(earlier, name) or () for name in heard} if earlier is not None else {}
     return {name: sorted({*values, *before.get(name, ())}) for name, values in heard.items()}
 

@@ -95,7 +95,8 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
             )
         clips[name], unusable = index_clips(chosen, labels)
         rejections += unusable
-    return TrainingData(clips["training"], clips["validation"], dict(dropped), rejections)
+    train, copies = _without_copies(clips["training"], clips["validation"])
+    return TrainingData(train, clips["validation"], dict(dropped), [*rejections, *copies])
 
 
 def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
@@ -137,6 +138,28 @@ def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: Data
     heard = {voice for row in held for voice in _voices(row)}
     rest = [row for name, rows in by_corpus.items() if name not in names for row in rows]
     return {"training": [row for row in rest if heard.isdisjoint(_voices(row))], "validation": held}
+
+
+def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[list[Clip], list[Rejection]]:
+    """
+    Training clips less the files that judge them under another name, as where a corpus is given twice.
+
+    Raises:
+        ValueError: none is left.
+    """
+    held = {clip.key: clip for clip in validation}
+    copies = [clip for clip in train if clip.key in held]
+    left = [clip for clip in train if clip.key not in held]
+    if copies and not left:
+        raise ValueError(
+            f"every training clip is a copy of a validation clip, as {copies[0].row['audio']['path']} is of "
+            f"{held[copies[0].key].row['audio']['path']}; give each recording once"
+        )
+    said = "{}: the same file as the validation clip {}; give each recording once"
+    return left, [
+        Rejection(clip.row, said.format(clip.row["audio"]["path"], held[clip.key].row["audio"]["path"]))
+        for clip in copies
+    ]
 
 
 def _voices(row: Row) -> tuple[str, ...]:

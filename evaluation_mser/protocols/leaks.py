@@ -4,16 +4,21 @@
 M5SER is translated from IEMOCAP, MELD and others, which are test sets too (arXiv 2503.21806, Secs. III-B and V-A; the
 paper does not say whether it left out the translations of its test clips). A translation therefore counts as its
 source, by `source_corpus` and the source's id, and its speaker is the source's.
+
+Names alone would pass a corpus that was trained on as a user's own folder and is tested as itself, so the files are
+compared too, by what they hold. A copy in another format is another file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_mser.corpora import FOLDER
 from data_mser.splits import SpeakerLeakError, recording, recording_names
 
-from .training_record import TrainingRecord, record_of
+from ..clip_contents import content_of
+from .training_record import TrainingRecord, file_name, record_of
 
 
 Row = Mapping[str, Any]
@@ -26,7 +31,7 @@ class LeakReport:
 
     Attributes:
         speakers: heard in training and tested.
-        recordings: tested, and heard in training as they are or in translation, by name.
+        recordings: tested, and heard in training as they are, in translation, or under another name.
         corpora: of which training heard something, where the test is meant for models that never did (zero-shot).
         languages: likewise.
         clips: tested clips that one of these concerns.
@@ -103,7 +108,7 @@ def check_leak(
     More with Less", Sec. 4.3, trains on the target corpus so).
 
     Args:
-        training: rows, or what `read_training_record` gives.
+        training: rows, or what `read_training_record` gives, whose files are compared by content too.
         test: rows.
         allow: give the report of a leak back instead of refusing; whoever measures then marks the figures with it.
         unheard_corpora, unheard_languages: those that a zero-shot test takes for never heard.
@@ -116,15 +121,22 @@ def check_leak(
     """
     record = training if isinstance(training, TrainingRecord) else record_of(training)
     heard = record.recordings or frozenset()
+    files = _files(record, test)
     by_speaker = [row["speaker"] in record.speakers for row in test]
-    by_recording = [not heard.isdisjoint(recording_names(row)) for row in test]
+    by_recording = [
+        file in record.files or not heard.isdisjoint(recording_names(row))
+        for row, file in zip(test, files, strict=True)
+    ]
     corpora = sorted(record.corpora & set(unheard_corpora))
     languages = sorted(record.languages & set(unheard_languages))
     concerned = [
         any(ways) or row["corpus"] in corpora or row["language"] in languages
         for row, *ways in zip(test, by_speaker, by_recording, strict=True)
     ]
-    unlabelled = [_heard_unlabelled(record, row) for row in test]
+    unlabelled = [
+        file in record.unlabelled.files or _heard_unlabelled(record, row)
+        for row, file in zip(test, files, strict=True)
+    ]
     of_corpora = record.unlabelled.corpora - {FOLDER}  # one name for any number of users' own folders
     report = LeakReport(
         speakers=tuple(sorted({row["speaker"] for row, held in zip(test, by_speaker) if held})),
@@ -159,6 +171,15 @@ def without_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: b
     recordings = {name for row in held for name in recording_names(row)}
     people = {row["speaker"] for row in held} - {None} if speakers else set()
     return [row for row in training if recording(row) not in recordings and row["speaker"] not in people]
+
+
+def _files(record: TrainingRecord, test: Sequence[Row]) -> list[str | None]:
+    """The tested files' names by content, where the record has some to compare; None for what cannot be read."""
+    if not (record.files or record.unlabelled.files):
+        return [None] * len(test)
+    with ThreadPoolExecutor() as pool:
+        contents = pool.map(lambda row: content_of(row["audio"]), test)
+        return [None if content is None else file_name(content) for content in contents]
 
 
 def _heard_unlabelled(record: TrainingRecord, row: Row) -> bool:

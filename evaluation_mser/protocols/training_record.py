@@ -24,13 +24,14 @@ class HeardUnlabelled:
     """Speech that training heard without its emotions.
 
     Attributes:
-        speakers, recordings, corpora, languages: as in `TrainingRecord`.
+        speakers, recordings, corpora, languages, files: as in `TrainingRecord`.
     """
 
     speakers: frozenset[str] = frozenset()
     recordings: frozenset[str] = frozenset()
     corpora: frozenset[str] = frozenset()
     languages: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class TrainingRecord:
         without_speaker: how many clips have no speaker.
         unlabelled: what it heard without them; such speech is no leak, but a test of it is not zero-shot in the strict
             sense.
+        files: what `file_name` makes of the content of each clip's file, M5SER's left out, so that a file is known
+            again under any name; empty in a record that was written before they were kept.
     """
 
     speakers: frozenset[str]
@@ -54,6 +57,12 @@ class TrainingRecord:
     languages: frozenset[str]
     without_speaker: int
     unlabelled: HeardUnlabelled = field(default_factory=HeardUnlabelled)
+    files: frozenset[str] = frozenset()
+
+
+def file_name(content: str) -> str:
+    """The first 16 digits of a file's SHA-256, which no two of a million files are likely to share."""
+    return content[:16]
 
 
 def record_of(rows: Iterable[Row]) -> TrainingRecord:
@@ -82,16 +91,19 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
         # The first records had speakers alone, later ones what the speech was, too.
         data = results.get("data", {"sources": [], "languages": {}, "split": {"clips_without_speaker": 0}})
         heard = data.get("heard", {})
+        files = frozenset(heard.get("files", []))
         if "heard_unlabelled" in data:
             unlabelled = HeardUnlabelled(**{name: frozenset(own) for name, own in data["heard_unlabelled"].items()})
             own = {name: frozenset(heard[name]) for name in ("speakers", "recordings", "corpora", "languages")}
-            return TrainingRecord(**own, without_speaker=len(own["recordings"]), unlabelled=unlabelled)
+            without_speaker = len(own["recordings"])
+            return TrainingRecord(**own, without_speaker=without_speaker, unlabelled=unlabelled, files=files)
         return TrainingRecord(
             speakers=frozenset([*results["speakers"], *heard.get("speakers", [])]),
             recordings=frozenset(heard["recordings"]) if heard else None,
             corpora=frozenset([*heard.get("corpora", []), *(source["corpus"] for source in data["sources"])]),
             languages=frozenset([*heard.get("languages", []), *data["languages"]]),
             without_speaker=len(heard["recordings"]) if heard else data["split"]["clips_without_speaker"],
+            files=files,
         )
     except (ValueError, KeyError, TypeError, AttributeError):
         raise TrainingRecordError(

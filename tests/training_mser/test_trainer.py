@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -267,6 +268,25 @@ def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe)
     other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
     left = without(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
     assert left.train == [*data.train[1:], other]
+
+
+def test_a_clip_does_not_judge_what_was_trained_on_its_copy(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    shutil.copytree(tones, tmp_path / "again")
+    # The copies are said to be by others, so that the split cannot know them again.
+    copies = [
+        {**row, "corpus": "other", "speaker": f"another-{row['speaker']}"}
+        for row in read_corpus("folder", tmp_path / "again").rows
+    ]
+    arguments = recipe("--validation_corpora", "other")[1]
+    with pytest.raises(ValueError, match=r"every training clip is a copy of a .* clip, as .*tones.* is of .*again"):
+        prepare_data([*rows, *copies], arguments)
+    data = prepare_data([*rows, *copies[:5]], arguments)
+    assert len(data.validation) == 5 and len(data.train) == len(rows) - 5
+    assert not {clip.key for clip in data.train} & {clip.key for clip in data.validation}
+    assert sorted(rejection.row["id"] for rejection in data.rejections) == sorted(row["id"] for row in copies[:5])
+    assert "the same file as the validation clip" in data.rejections[0].reason
+    assert str(tones) in data.rejections[0].reason and "again" in data.rejections[0].reason
 
 
 def test_a_file_is_rejected_for_the_reason_that_recognition_gives(tmp_path: Path):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint's record, as training writes it and as evaluation reads it."""
 
+import hashlib
 import json
 
 import pytest
@@ -69,6 +70,36 @@ def test_own_folders_share_a_name_and_are_known_by_their_speakers(tmp_path):
     record = write(tmp_path, [Clip(row(0, "folder", "1", None), None, "0", 2.0)])
     assert check_leak(record, [row(1, "folder", "2", "sad")]).mark == ""
     assert check_leak(record, [row(1, "folder", "1", "sad")]).unlabelled == ("folder",)
+
+
+def test_a_file_is_known_again_under_any_name(tmp_path):
+    def lying(one, name, content=b"sound"):
+        (tmp_path / name).write_bytes(content)
+        return one | {"audio": {"bytes": None, "path": str(tmp_path / name)}}
+
+    heard = lying(row(0, "folder", None, "sad"), "mine.wav")
+    key = hashlib.sha256(b"sound").hexdigest()
+    made = lying(translated(row(1, "iemocap", "1", "sad")), "made.wav", b"translated")
+    both = [Clip(heard, "sad", key, 2.0), Clip(made, "sad", hashlib.sha256(b"translated").hexdigest(), 2.0)]
+    first = write(tmp_path / "first", both)
+    second = write(tmp_path / "second", clips(row(2, "ravdess", "1", "sad")), (), first)
+    copy = lying(row(9, "emodb", "3", "sad"), "03a01Ta.wav")
+    others = [
+        lying(row(10, "emodb", "3", "sad"), "03a01Tb.wav", b"other"),
+        lying(row(11, "emodb", "3", "sad"), "03a01Tc.wav", b"translated"),
+        row(12, "emodb", "3", "sad"),  # whose file is not there
+    ]
+    for record in (first, second):
+        assert key[:16] in record.files
+        report = check_leak(record, [copy, *others], allow=True)
+        assert report.recordings == ("emodb/clip9",) and (report.clips, report.tested) == (1, 4)
+        with pytest.raises(SpeakerLeakError, match="emodb/clip9"):
+            check_leak(record, [copy, *others])
+        in_memory = copy | {"audio": {"bytes": b"sound", "path": "03a01Ta.wav"}}
+        assert check_leak(record, [in_memory], allow=True).clips == 1
+    without_emotion = write(tmp_path / "third", [Clip(heard | {"emotion": None}, None, key, 2.0)])
+    report = check_leak(without_emotion, [copy, *others])
+    assert not report.found and report.unlabelled == ("emodb",) and report.unlabelled_clips == 1
 
 
 def test_an_older_record_says_that_it_does_not_name_its_recordings(tmp_path):
