@@ -60,8 +60,8 @@ class BenchmarkSizes:
         return self.batch_sizes[-1]
 
 
-# Whisper base, the paper's Q-Former, a LLaMA of 98 M parameters. Of a clip of 3 s Granite Speech makes 60 audio
-# positions and Qwen2-Audio 75: with 64 queries MSER is not faster for what it leaves out. Its default is 32.
+# Whisper base, the Q-Former of configs/paper, a LLaMA of 98 M parameters. Of a clip of 3 s Granite Speech makes 60
+# audio positions and Qwen2-Audio 75: with 64 queries MSER is not faster for what it leaves out. Its default is 32.
 FULL = BenchmarkSizes(
     audio={"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048},
     conformer={"hidden_dim": 512, "num_layers": 3, "num_heads": 8},

@@ -26,9 +26,10 @@ class MSERConfig(PreTrainedConfig):
         num_query_tokens (`int`, *optional*, defaults to 32):
             Number of learned queries K, and so of audio positions in the language model's input.
         encoder_layers (`str` or `list[int]`, *optional*, defaults to `"last"`):
-            What the Q-Former sees: `"last"` (the paper), `"weighted"` (a learned softmax over all layers) or a list
-            of layers (a learned softmax over these). Layer 0 is the convolutions' output, layer n that of the n-th
-            Transformer layer. But for `"last"`, each layer is brought to zero mean and unit variance per frame first.
+            What the Q-Former sees: `"last"` (the usual reading of the paper, which names no layer), `"weighted"` (a
+            learned softmax over all layers) or a list of layers (a learned softmax over these). Layer 0 is the
+            convolutions' output, layer n that of the n-th Transformer layer. But for `"last"`, each layer is brought
+            to zero mean and unit variance per frame first.
         audio_token_id (`int`, *optional*):
             Id of the placeholder that the audio embeddings replace. It need not be inside the embedding matrix.
         audio_backbone, text_backbone (`str`, *optional*):

@@ -24,8 +24,9 @@ class WhisperForEmotionClassification(EmotionClassifier):
     The model of Gong et al. 2025, "Learning More with Less", Sec. 3.2: a Whisper encoder with cropped positions, its
     convolutions and positions frozen, the mean over time, two fully connected layers with dropout.
 
-    The mean over time is the `emotion_embedding`. The encoder runs under a mask, where the paper's attends to padding.
-    With `trained_layers` the layers below stay frozen too, and their output can be computed once for all of training.
+    The mean over time is the `emotion_embedding`. The encoder runs under a mask; the paper does not say whether its
+    own attends to padding, as stock Whisper does. With `trained_layers` the layers below stay frozen too, and their
+    output can be computed once for all of training.
     """
 
     config: WhisperClassifierConfig

@@ -15,7 +15,12 @@ from data_mser.whole_files import write_json
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.statistics.bootstrap import differ
 
-from .published import CONFUSION_DIFFERENCE, CONFUSION_DIFFERENCE_PLACE, CONFUSION_DIFFERENCE_WORDS
+from .published import (
+    CONFUSION_DIFFERENCE,
+    CONFUSION_DIFFERENCE_CLIPS,
+    CONFUSION_DIFFERENCE_PLACE,
+    CONFUSION_DIFFERENCE_WORDS,
+)
 
 
 ALL = "all"
@@ -75,14 +80,15 @@ def _of(predictions: Predictions, group: str) -> Predictions:
 def write_confusion_differences(found: Sequence[ConfusionDifference], words: Sequence[str], folder: Path) -> str:
     """Writes `lowresource-table2.json`; returns the matrices in Markdown, with the paper's, in percentage points."""
     parts = [_matrix(f"{one.group}, {one.n} clips, {_told(one.UA)}", words, 100 * one.difference) for one in found]
-    parts.append(_matrix(CONFUSION_DIFFERENCE_PLACE, CONFUSION_DIFFERENCE_WORDS, np.array(CONFUSION_DIFFERENCE)))
+    published = np.array(CONFUSION_DIFFERENCE) / np.array(CONFUSION_DIFFERENCE_CLIPS)[:, None]
+    parts.append(_matrix(CONFUSION_DIFFERENCE_PLACE, CONFUSION_DIFFERENCE_WORDS, 100 * published))
     write_json(
         folder / "lowresource-table2.json",
         {
             "labels": list(words),
             "groups": [asdict(one) | {"difference": _nested(one.difference)} for one in found],
             "published": {"place": CONFUSION_DIFFERENCE_PLACE, "labels": list(CONFUSION_DIFFERENCE_WORDS)}
-            | {"difference": [list(row) for row in CONFUSION_DIFFERENCE]},
+            | {"difference": published.tolist(), "printed": [list(row) for row in CONFUSION_DIFFERENCE]},
         },
     )
     return "\n".join(parts)

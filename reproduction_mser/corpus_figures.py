@@ -46,7 +46,7 @@ def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
         "languages": totals["language"],
         "emotions": totals["emotion"],
         "cells": counted["cells"],
-        "paper": "arXiv 2503.21806, Sec. III-A: over 1009 hours in five languages; its Fig. 1 prints no numbers.",
+        "paper": "arXiv 2503.21806, Sec. III-A: over 1009 hours in five languages; its Fig. 1 was not at hand.",
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     names = {code: LANGUAGES.get(code, code) for code in counted["languages"]}

@@ -134,7 +134,8 @@ class DataArguments:
     > The two stages (arXiv:2503.21806, Sec. IV-B)
 
     Stage 1 trains on English human speech, stage 2 on speech in other languages, which is added to the English or
-    replaces it: the paper says both in different places (docs/paper.md quotes them). `joint` is one stage over all.
+    replaces it: the paper reads as the latter, and docs/paper.md says why the default is the former. `joint` is one
+    stage over all.
     """
 
     corpora: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of each training corpus."})
@@ -197,8 +198,9 @@ class MSERTrainingArguments(TrainingArguments):
 
     > Parameters that control the loss
 
-    The paper gives none of w1, w2, m and lambda; docs/paper.md has the measurement behind these defaults. `objectives`
-    names other terms in the contrast's place or beside it, with their weights and options (docs/objectives.md).
+    The paper gives none of w1, w2, m and lambda; these defaults are the plainest, and no measurement chose them.
+    `objectives` names other terms in the contrast's place or beside it, with their weights and options
+    (docs/objectives.md).
 
     > Changed defaults
 

@@ -11,8 +11,11 @@ from .samplers import Turns, random_view
 
 class SourceBatches(Sampler[int]):
     """
-    Batches that are each of one source, drawn at random: clips whose emotion is known, or clips without (Gong et al.
-    2025, "Learning More with Less", Sec. 2.3), so that the larger source does not crowd out the other.
+    Batches that are each of one source, drawn at random: clips whose emotion is known, or clips without, so that the
+    larger source does not crowd out the other.
+
+    It is one reading of Gong et al. 2025, "Learning More with Less", Sec. 2.3, "we sample randomly from each data
+    source at each training step"; the other is a batch of both.
 
     Within the labelled source emotions take turns, within the other languages do.
 
