@@ -8,6 +8,8 @@ from typing import Any, Literal
 import torch
 from transformers import TrainingArguments
 
+from processing_mser import MAX_SECONDS
+
 from .objectives import ObjectiveError, check_objectives
 
 
@@ -144,6 +146,15 @@ class DataArguments:
     stage2_mix: Literal["add", "replace"] = field(
         default="add", metadata={"help": "Whether stage 2 adds to the English of stage 1 or replaces it."}
     )
+    train_splits: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Parts of a corpus's own division that are used, such as train, to leave its test untouched. "
+            "Corpora without such a part are used whole, and so are all by default."
+        },
+    )
+    min_clip_seconds: float = field(default=0.0, metadata={"help": "Shorter clips are rejected."})
+    max_clip_seconds: float = field(default=MAX_SECONDS, metadata={"help": "Longer clips are rejected; 30 at most."})
     validation_fraction: float = field(
         default=0.15,
         metadata={"help": "Share of each corpus held out, by speaker, to judge by; 0 trains on all."},
@@ -184,6 +195,11 @@ class DataArguments:
     def __post_init__(self) -> None:
         if self.views < 1:
             raise ValueError(f"views is {self.views}; give at least 1, the clip itself")
+        if not 0 <= self.min_clip_seconds < self.max_clip_seconds <= MAX_SECONDS:
+            raise ValueError(
+                f"min_clip_seconds is {self.min_clip_seconds:g} and max_clip_seconds {self.max_clip_seconds:g}; give "
+                f"bounds that hold something, between 0 and {MAX_SECONDS:g}"
+            )
 
     @property
     def validates(self) -> bool:

@@ -43,15 +43,17 @@ class Rejection:
 
 
 def index_clips(
-    rows: Sequence[Mapping[str, Any]], labels: LabelSet, max_seconds: float = MAX_SECONDS
+    rows: Sequence[Mapping[str, Any]], labels: LabelSet, max_seconds: float = MAX_SECONDS, min_seconds: float = 0.0
 ) -> tuple[list[Clip], list[Rejection]]:
     """
-    Hashes every file and reads its header; a file that is missing, not audio or too long is rejected, not fatal.
+    Hashes every file and reads its header; a file that is missing, not audio, too long or too short is rejected, not
+    fatal.
 
     Args:
         rows: of the row schema.
         labels: the label set.
         max_seconds: longer clips are rejected, since cutting one would give its pieces a label that nobody gave them.
+        min_seconds: shorter clips are rejected.
     """
 
     def index(row: Mapping[str, Any]) -> Clip | Rejection:
@@ -68,6 +70,9 @@ def index_clips(
         if seconds > max_seconds:
             problem = f"longer than {max_seconds:g} s ({seconds:.1f} s)"
             return Rejection(row, str(AudioError(audio["path"], problem, "cut it into labelled pieces")))
+        if seconds < min_seconds:
+            problem = f"shorter than {min_seconds:g} s ({seconds:.2f} s)"
+            return Rejection(row, str(AudioError(audio["path"], problem, "lower min_clip_seconds to train on it")))
         return Clip(row, emotion, hashlib.sha256(data).hexdigest(), seconds)
 
     with ThreadPoolExecutor() as pool:

@@ -137,6 +137,7 @@ def train(
     trainer.train_or_resume(checkpoint)
     results = trainer.results(earlier) | {
         "dropped": data.dropped,
+        "other_splits": data.other_splits,
         "rejected": [rejection.reason for rejection in data.rejections],
     }
     trainer.save_model()

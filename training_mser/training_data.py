@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows to the clips of a run: which are kept, whose emotion is used, who trains and who is held out."""
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from data_mser.m5ser.schema import M5SER_CORPUS
@@ -27,12 +28,14 @@ class TrainingData:
         train, validation: clips; no speaker is in both. Where nothing is held out, all are in the first.
         dropped: rows outside the label set, by emotion.
         rejections: rows whose audio cannot be used.
+        other_splits: rows of parts of a corpus's own division that `train_splits` does not name, by corpus and part.
     """
 
     train: list[Clip]
     validation: list[Clip]
     dropped: dict[str, int]
     rejections: list[Rejection]
+    other_splits: Mapping[str, int] = field(default_factory=dict)
 
 
 def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
@@ -70,6 +73,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0 and no validation_corpora")
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
+    rows, other_splits = _of_the_splits(rows, arguments.train_splits)
     for row in rows:
         used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
         if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
@@ -93,10 +97,35 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
                 f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
                 f"and stage 1 needs English ({ENGLISH})"
             )
-        clips[name], unusable = index_clips(chosen, labels)
+        clips[name], unusable = index_clips(
+            chosen, labels, max_seconds=arguments.max_clip_seconds, min_seconds=arguments.min_clip_seconds
+        )
         rejections += unusable
     train, copies = _without_copies(clips["training"], clips["validation"])
-    return TrainingData(train, clips["validation"], dict(dropped), [*rejections, *copies])
+    return TrainingData(train, clips["validation"], dict(dropped), [*rejections, *copies], other_splits)
+
+
+def _of_the_splits(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Row], dict[str, int]]:
+    """
+    The rows of these parts of a corpus's own division, and all of a corpus that has none of them; what was left aside.
+
+    A warning tells a corpus that is divided otherwise.
+    """
+    if not names:
+        return list(rows), {}
+    divided = {row["corpus"] for row in rows if row["split"] in names}
+    others = [row for row in rows if row["split"] is not None and row["corpus"] not in divided]
+    parts = sorted({f"{row['corpus']} {row['split']}" for row in others})
+    if parts:
+        warnings.warn(
+            f"train_splits is {', '.join(names)}, which is no part of some corpora; they are used whole: "
+            f"{', '.join(parts)}",
+            stacklevel=3,
+        )
+    aside = [row for row in rows if row["corpus"] in divided and row["split"] not in names]
+    counts = Counter(f"{row['corpus']} {row['split']}" for row in aside)
+    left = [row for row in rows if row["corpus"] not in divided or row["split"] in names]
+    return left, dict(sorted(counts.items()))
 
 
 def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
@@ -180,7 +209,8 @@ def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData
         if not left and (before or name == "training"):
             reason = [*rejections, *data.rejections][0].reason
             raise ValueError(f"no clip can be read for {name}; the first: {reason}")
-    return TrainingData(train, validation, data.dropped, [*data.rejections, *unusable.values()])
+    rejections = [*data.rejections, *unusable.values()]
+    return replace(data, train=train, validation=validation, rejections=rejections)
 
 
 def _place(row: Row) -> tuple[str, str, str | None]:
@@ -201,6 +231,8 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
         emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
         emotions += f", without one of these {counts[None]}" if counts[None] else ""
         print(f"{len(clips)} {name} clips of {people}: {emotions}; {dict(languages)}")
+    if data.other_splits:
+        print(f"Left aside, being of other parts of a corpus's division: {data.other_splits}")
     if data.dropped:
         print(f"Dropped, being outside the label set: {data.dropped}")
     for rejection in data.rejections[:10]:

@@ -2,9 +2,6 @@
 """The trainer: its loss is Eq. (2), its evaluation sees no answer, and accumulation multiplies nothing."""
 
 import json
-import os
-import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,17 +9,16 @@ import torch
 from huggingface_hub import ModelCard
 
 from data_mser.reading import read_corpus
-from data_mser.schema import new_row
 from data_mser.splits import SpeakerLeakError
 from processing_mser import label_set
-from training_mser.clips import Rejection, index_clips
+from training_mser.clips import index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
 from training_mser.objectives import UNKNOWN, MarginContrast, ObjectiveBatch, build_objectives
 from training_mser.stages import train, training_facts
 from training_mser.trainer import MSERTrainer
-from training_mser.training_data import prepare_data, stage_rows, without
+from training_mser.training_data import prepare_data
 
 
 LABELS = label_set("neutral,happy,sad,angry")
@@ -143,17 +139,6 @@ def test_evaluation_scores_the_prompt_alone(parts):
     torch.testing.assert_close(trainer.prediction_step(model, other, False)[1], expected)
 
 
-def test_stages_are_one_function_and_two_mixes():
-    rows = [{"id": str(index), "language": language} for index, language in enumerate(["en", "pl", "en", None, "de"])]
-
-    def ids(*arguments: str) -> str:
-        return "".join(row["id"] for row in stage_rows(rows, *arguments))
-
-    assert ids("1") == "02"
-    assert ids("2", "add") == ids("joint") == "01234"
-    assert ids("2", "replace") == "134"
-
-
 def test_two_stages_learn_the_tones_and_hold_the_same_speakers_out(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     first_dir = str(tmp_path / "first")
@@ -169,64 +154,6 @@ def test_two_stages_learn_the_tones_and_hold_the_same_speakers_out(tones: Path, 
     assert card.data.language == ["en", "pl"] and card.data.pipeline_tag == "audio-classification"
     assert f"UA {second['validation']['eval_UA']:.3f}" in card.text
     assert f"{second['clips']['train']} clips in en, pl; {second['clips']['validation']} clips of other" in card.text
-
-
-def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
-    rows = [row for row in read_corpus("folder", tones).rows if row["language"] == "pl"]
-    with pytest.raises(ValueError, match=r"stage 1 finds no training rows; the corpora given are in pl"):
-        train(rows, *recipe("--stage", "1"))
-
-
-def test_a_translation_is_on_the_side_of_its_source(tones: Path, recipe):
-    _, arguments, _ = recipe()
-    rows = read_corpus("folder", tones).rows
-    # Of every second clip, so that a split of the translations alone would choose other people.
-    made = [
-        {**row, "id": f"folder/{row['id']}/fr", "corpus": "m5ser", "source_corpus": "folder", "source_id": row["id"]}
-        for row in rows[::2]
-    ]
-    for speakers in (lambda row: row["speaker"], lambda row: None):
-        human, synthetic = ([{**row, "speaker": speakers(row)} for row in side] for side in (rows, made))
-        alone, beside = prepare_data(human, arguments), prepare_data([*synthetic, *human], arguments)
-        for part in ("train", "validation"):
-            sources = {clip.row["id"] for clip in getattr(alone, part)}
-            kept = [clip.row for clip in getattr(beside, part)]
-            assert {row["id"] for row in kept if row["corpus"] == "folder"} == sources
-            translations = {row["source_id"] for row in kept if row["corpus"] == "m5ser"}
-            assert translations == sources & {row["source_id"] for row in synthetic} != set()
-
-
-def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(tones: Path, recipe):
-    _, arguments, _ = recipe()
-    rows = read_corpus("folder", tones).rows
-    other = [{**row, "corpus": "other", "speaker": f"other-{row['speaker']}"} for row in rows]
-    alone, beside = prepare_data(rows, arguments), prepare_data([*other, *rows], arguments)
-    held = {clip.row["speaker"] for clip in alone.validation}
-    assert held == {clip.row["speaker"] for clip in beside.validation if clip.row["corpus"] == "folder"}
-    assert not held & {clip.row["speaker"] for clip in beside.train}
-    # A corpus of one voice is all training, where others can validate.
-    one = [{**row, "corpus": "one", "speaker": "one"} for row in rows[:8]]
-    with_one = prepare_data([*one, *rows], arguments)
-    assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
-
-
-def test_a_corpus_is_held_out_whole_with_what_was_translated_from_it(tones: Path, recipe):
-    rows = read_corpus("folder", tones).rows
-    english, polish = ([row for row in rows if row["language"] == language] for language in ("en", "pl"))
-    polish = [{**row, "corpus": "other"} for row in polish]
-    made = [
-        {**row, "corpus": "m5ser", "source_corpus": row["corpus"], "source_id": row["id"], "id": f"{row['id']}/fr"}
-        for row in (*english, *polish)
-    ]
-    for stage in ("1", "joint"):
-        data = prepare_data([*made, *polish, *english], recipe("--validation_corpora", "other", "--stage", stage)[1])
-        assert [clip.row["id"] for clip in data.validation] == [row["id"] for row in polish]
-        assert {clip.row["corpus"] for clip in data.train} == {"folder", "m5ser"}
-        assert not {clip.row["speaker"] for clip in data.train} & {row["speaker"] for row in polish}
-        assert len(data.train) == 2 * len(english)
-    for names in (["absent"], ["folder", "other"]):
-        with pytest.raises(ValueError, match=f"{', '.join(names)}, and the corpora with clips .* are other, folder;"):
-            prepare_data([*polish, *english], recipe("--validation_corpora", *names)[1])
 
 
 def test_a_run_is_judged_by_a_corpus_of_another_language(tones: Path, recipe, tmp_path: Path):
@@ -252,56 +179,6 @@ def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, 
             break
     with pytest.raises(SpeakerLeakError, match=r"first was trained on speakers who are to validate.*split_seed"):
         train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
-
-
-def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
-    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
-    row = data.train[0].row
-    left = without(data, [Rejection(row, "silent")] * 3)
-    assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
-    assert row["id"] not in {clip.row["id"] for clip in left.train}
-
-
-def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe):
-    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
-    clip = data.train[0]
-    other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
-    left = without(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
-    assert left.train == [*data.train[1:], other]
-
-
-def test_a_clip_does_not_judge_what_was_trained_on_its_copy(tones: Path, recipe, tmp_path: Path):
-    rows = read_corpus("folder", tones).rows
-    shutil.copytree(tones, tmp_path / "again")
-    # The copies are said to be by others, so that the split cannot know them again.
-    copies = [
-        {**row, "corpus": "other", "speaker": f"another-{row['speaker']}"}
-        for row in read_corpus("folder", tmp_path / "again").rows
-    ]
-    arguments = recipe("--validation_corpora", "other")[1]
-    with pytest.raises(ValueError, match=r"every training clip is a copy of a .* clip, as .*tones.* is of .*again"):
-        prepare_data([*rows, *copies], arguments)
-    data = prepare_data([*rows, *copies[:5]], arguments)
-    assert len(data.validation) == 5 and len(data.train) == len(rows) - 5
-    assert not {clip.key for clip in data.train} & {clip.key for clip in data.validation}
-    assert sorted(rejection.row["id"] for rejection in data.rejections) == sorted(row["id"] for row in copies[:5])
-    assert "the same file as the validation clip" in data.rejections[0].reason
-    assert str(tones) in data.rejections[0].reason and "again" in data.rejections[0].reason
-
-
-def test_a_file_is_rejected_for_the_reason_that_recognition_gives(tmp_path: Path):
-    os.mkfifo(tmp_path / "pipe.wav")
-    (tmp_path / "empty.wav").touch()
-    rows = [
-        new_row(id=name, path=tmp_path / name, corpus="folder", emotion="sad")
-        for name in ("pipe.wav", "empty.wav", "none.wav")
-    ]
-    clips, rejections = index_clips(rows, label_set("four"))
-    assert not clips
-    reasons = [rejection.reason for rejection in rejections]
-    assert "is a device or a pipe, not a file" in reasons[0]
-    assert "is empty (0 bytes); copy or record it again" in reasons[1]
-    assert "is missing (no such file)" in reasons[2]
 
 
 @pytest.mark.parametrize(
