@@ -54,8 +54,14 @@ class BatchFeatures:
             return {"encoder_states": self.values, "encoder_mask": self.mask}
         return {"input_features": self.values[:, 0].transpose(1, 2), "input_features_mask": self.mask}
 
-    def masked(self, masking: Masking) -> "BatchFeatures":
-        """With random stretches of frames and of channels set to zero, in each clip apart and alike in its layers."""
+    def masked(self, masking: Masking, spared: torch.Tensor | None = None) -> "BatchFeatures":
+        """
+        With random stretches of frames and of channels set to zero, in each clip apart and alike in its layers.
+
+        Args:
+            masking: how many, how wide.
+            spared: `(batch_size,)`, true for clips that stay as they are.
+        """
         if not (masking.time_masks or masking.channel_masks):
             return self
         kept = mask_features(
@@ -66,6 +72,8 @@ class BatchFeatures:
             channel_masks=masking.channel_masks,
             channel_width=masking.channel_width,
         )
+        if spared is not None:
+            kept[spared] = 1
         return replace(self, values=self.values * kept[:, None])
 
     def rows(self, chosen: torch.Tensor) -> "BatchFeatures":

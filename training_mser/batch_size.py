@@ -101,8 +101,8 @@ def _step(
     kept = trained * (optimizer_bytes(arguments) + (0 if arguments.average_from is None else 4))
     held = torch.zeros(kept, dtype=torch.uint8, device=model.device)
     batch = {name: value.to(model.device) for name, value in collator(list(items)).items()}
-    for kind in ("emotion", "language", "speaker"):
-        batch.pop(f"{kind}_labels", None)
+    for name in ("views", "emotion_labels", "language_labels", "speaker_labels"):
+        batch.pop(name)
     was_training = model.training
     model.train()
     device = model.device

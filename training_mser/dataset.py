@@ -164,6 +164,7 @@ class EmotionDataset(torch.utils.data.Dataset):
         clip = self.clips[index // self.views]
         return {
             "features": self.features(clip, index % self.views),
+            "view": index % self.views,
             "emotion": clip.emotion,
             "emotion_label": UNKNOWN if clip.emotion is None else self.label_set.index(clip.emotion),
             "language_label": self.languages.get(clip.row["language"], UNKNOWN),
@@ -174,7 +175,8 @@ class EmotionDataset(torch.utils.data.Dataset):
 class EmotionCollator:
     """
     Items to a padded batch: features with their mask, `[bos, audio x K, prompt, emotion, eos]` with its labels, and
-    `emotion_labels`, `language_labels`, `speaker_labels` `(batch_size,)` for the objectives.
+    `emotion_labels`, `language_labels`, `speaker_labels` `(batch_size,)` for the objectives; `views` `(batch_size,)`
+    tells the clips themselves (0) from their augmented views.
 
     Args:
         processor: builds the text.
@@ -194,5 +196,6 @@ class EmotionCollator:
         names = ("encoder_states", "encoder_mask") if self.encoded else ("input_features", "input_features_mask")
         batch = self.processor.encode_text(len(items), [item["emotion"] for item in items])
         batch |= {names[0]: padded.movedim(1, axis), names[1]: mask}
+        batch["views"] = torch.tensor([item["view"] for item in items])
         kinds = ("emotion", "language", "speaker")
         return batch | {f"{kind}_labels": torch.tensor([item[f"{kind}_label"] for item in items]) for kind in kinds}

@@ -12,8 +12,8 @@ class SpeakerBatches(Sampler[int]):
     Batches of `speakers_per_batch` random speakers with `clips_per_speaker` clips each, drawn without replacement
     within the batch (Gong et al. 2025, "Learning More with Less", Sec. 2.2), one batch after another in one order.
 
-    Where clips have views, each clip comes twice: as it is, and as one of its augmented views. The trainer's masks, if
-    there are any, fall on both.
+    Where clips have views, each clip comes twice: as it is, and as one of its augmented views, on which alone the
+    trainer's masks fall.
 
     Args:
         speakers: of each clip; a clip without one is not drawn, nor is a speaker with too few clips.

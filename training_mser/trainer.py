@@ -114,8 +114,9 @@ class MSERTrainer(ShardedWeights, PushedWhole):
         """The weighted sum of all terms, a mean over this micro-batch; the Trainer divides it by their number."""
         inputs = dict(inputs)
         batch = ObjectiveBatch(*(inputs.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")))
+        views = inputs.pop("views")
         if self.byol is None:
-            inputs = self._masked(inputs)
+            inputs = self._masked(inputs, spared=self._clean(views))
         else:
             inputs, batch = self.byol.views(inputs, batch)
         outputs = model(**inputs)
@@ -195,9 +196,14 @@ class MSERTrainer(ShardedWeights, PushedWhole):
         if self.stand_in is not None:
             self.stand_in.load(self.state.best_model_checkpoint)
 
-    def _masked(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def _clean(self, views: torch.Tensor) -> torch.Tensor | None:
+        """Which clips of the batch are to stay as they are: of a clip and its changed view the first."""
+        paired = self.args.balance == "speaker" and self.train_dataset.views > 1
+        return views == 0 if paired else None
+
+    def _masked(self, inputs: dict[str, torch.Tensor], spared: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
         """SpecAugment on the features, which costs nothing and so needs no views of its own in the cache."""
-        return inputs | BatchFeatures.of(inputs).masked(self.masking).inputs()
+        return inputs | BatchFeatures.of(inputs).masked(self.masking, spared).inputs()
 
     def _note(self, figures: Mapping[str, torch.Tensor]) -> None:
         """Keeps figures of this step for the next log."""

@@ -162,7 +162,7 @@ def test_where_there_is_no_room_the_shard_and_the_cure_are_told(tmp_path: Path):
 
 def test_batches_are_padded_under_a_mask(make_tiny):
     _, processor = make_tiny()
-    labels = {"emotion_label": 1, "language_label": 0, "speaker_label": -1}
+    labels = {"view": 2, "emotion_label": 1, "language_label": 0, "speaker_label": -1}
     items = [
         {"features": torch.full((3, frames, 32), float(frames)), "emotion": "happy", **labels} for frames in (5, 9)
     ]

@@ -114,6 +114,23 @@ def test_masking_touches_training_features_only_and_leaves_padding_alone(parts):
     assert torch.equal(*scores)
 
 
+def test_of_a_clip_and_its_changed_view_the_first_stays_clean(parts):
+    batches = ["--balance", "speaker", "--speakers_per_batch", "2", "--clips_per_speaker", "2"]
+    for flags, spared in ((batches, True), ([], False)):
+        trainer, batch = parts("--time_masks", "2", "--time_width", "30", *flags)
+        trainer.train_dataset.views = 2
+        batch["views"] = torch.tensor([0, 1, 0, 1, 0, 1])
+        heard: list[torch.Tensor] = []
+
+        def hear(_, args, inputs, heard=heard):
+            heard.append(inputs["input_features"])
+
+        trainer.model.register_forward_pre_hook(hear, with_kwargs=True)
+        trainer.compute_loss(trainer.model, batch)
+        changed = (heard[0] != batch["input_features"]).flatten(1).any(1)
+        assert changed[1::2].all() and changed[::2].any() == (not spared)
+
+
 def test_masking_encoder_states_spares_no_layer(parts):
     trainer, _ = parts()
     states = torch.ones(2, 3, 40, 16)
