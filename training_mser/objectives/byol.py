@@ -107,7 +107,7 @@ class BYOL(Objective):
         return self.lambda_start + (self.lambda_end - self.lambda_start) * self.progress
 
     def momentum_after(self, progress: float) -> float:
-        """tau of the update after a step, `progress` the part of training that was done before it (Sec. 3.1)."""
+        """tau of the update after a step, `progress` the part of training that was done before it."""
         return 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
 
     def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:
