@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .corpora import CORPORA, FOLDER
-from .listing import extension_of
+from .listing import Listing, extension_of
 
 
 UNLABELLED = "(no emotion)"
@@ -103,6 +103,20 @@ def extraction(path: Path, files: Sequence[str]) -> str:
         f"{' and '.join(formats)}, such as {files[0]}, which cannot be opened; take their sound out: "
         rf"find {shlex.quote(str(path))} {names} -exec sh -c {ffmpeg} sh {{}} \;"
     )
+
+
+def passed_over(listing: Listing) -> list[str]:
+    """What a walk could not take, as warnings."""
+    warnings = []
+    if listing.unreadable:
+        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the list")
+    if listing.misnamed:
+        first = listing.misnamed[0].encode(errors="surrogateescape").decode(errors="backslashreplace")
+        warnings.append(
+            f"{len(listing.misnamed)} files have names that are not UTF-8, such as {first}, and were not read; rename "
+            "them (convmv -f latin1 -t utf8 renames whole folders)"
+        )
+    return warnings
 
 
 def some(names: Sequence[object]) -> str:

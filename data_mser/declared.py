@@ -12,7 +12,7 @@ from typing import Any
 from processing_mser.emotions_mser import UnknownEmotionError, canonical_emotion
 
 from .corpora import CorpusSpec
-from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over
 from .corpus_tables import TableRecords, read_tables
 from .expectations import count_warnings, settle_genders
 from .listing import Listing, format_rank, list_files, without_extension
@@ -186,8 +186,7 @@ def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
     required = ", ".join(table.table.named() for table in clips.tables if table.table.required)
     if clips.unlabelled:
         warnings.append(f"{len(clips.unlabelled)} audio files are not in {required}, or without a label there")
-    if listing.unreadable:
-        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the list")
+    warnings += passed_over(listing)
     if unopened:
         warnings.append(f"{len(unopened)} clips are there only as {extraction(path, unopened)}")
     if missing:

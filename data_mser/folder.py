@@ -11,7 +11,7 @@ from pathlib import Path
 from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
 
 from .corpora import FOLDER
-from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, check_ids, extraction
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, check_ids, extraction, passed_over
 from .listing import list_files, without_extension
 from .schema import new_row
 
@@ -95,8 +95,7 @@ def _read_class_folders(path: Path, faults: Sequence[str]) -> CorpusReading:
     unopened = [file for file in listing.media if without_extension(file) not in read]
     if unopened:
         warnings.append(f"{len(unopened)} recordings are there only as {extraction(path, unopened)}")
-    if listing.unreadable:
-        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the list")
+    warnings += passed_over(listing)
     unmatched += [path / file for file in [*unopened, *listing.unreadable]]
     return _reading(path, rows, unmatched, [], warnings)
 

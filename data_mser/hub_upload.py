@@ -85,14 +85,16 @@ def open_repository(
         what the Hub says of it, and its files by path.
 
     Raises:
-        PushError: it is public and was to be private, or holds something else.
+        PushError: `repo_id` has no namespace, or it is public and was to be private, or holds something else.
     """
+    if "/" not in repo_id:
+        raise PushError(f"{repo_id}: names no namespace; give --repo_id NAMESPACE/NAME, such as me/{repo_id}")
     check_connection(api)
     try:
         found = api.repo_info(repo_id, repo_type=kind)
     except RepositoryNotFoundError:
         sdk = "gradio" if kind == "space" else None
-        repo_id = api.create_repo(repo_id, repo_type=kind, private=private or None, space_sdk=sdk).repo_id
+        api.create_repo(repo_id, repo_type=kind, private=private or None, space_sdk=sdk)
         found = api.repo_info(repo_id, repo_type=kind)
     tree = api.list_repo_tree(repo_id, repo_type=kind, recursive=True)
     files = {file.path: file for file in tree if isinstance(file, RepoFile)}

@@ -27,6 +27,8 @@ class Listing:
     others: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     """Folders that may not be searched, links to folders, and links to audio that is not there."""
+    misnamed: list[str] = field(default_factory=list)
+    """What has a name that is not UTF-8, which no table of results could hold."""
 
 
 def list_files(folder: Path) -> Listing:
@@ -34,13 +36,15 @@ def list_files(folder: Path) -> Listing:
     found = Listing()
     for path, dangling in _walk(str(folder), "", found.unreadable):
         extension = extension_of(path)
-        if extension in _RANK:
+        if not _is_text(path):
+            found.misnamed.append(path)
+        elif extension in _RANK:
             (found.unreadable if dangling else found.audio).append(path)
         elif extension in MEDIA_EXTENSIONS:
             (found.unreadable if dangling else found.media).append(path)
         elif not dangling:
             found.others.append(path)
-    for paths in (found.audio, found.media, found.others, found.unreadable):
+    for paths in (found.audio, found.media, found.others, found.unreadable, found.misnamed):
         paths.sort(key=_parts)
     return found
 
@@ -80,6 +84,14 @@ def _walk(folder: str, prefix: str, unreadable: list[str]) -> Iterator[tuple[str
             unreadable.append(path)
         else:
             yield path, not os.path.exists(entry.path)
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parts(path: str) -> list[str]:

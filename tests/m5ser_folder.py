@@ -105,10 +105,14 @@ def write_m5ser(
                     "bytes": len(data),
                     "sha256": hashlib.sha256(data).hexdigest(),
                     "rejects": len(dropped),
+                    "rejects_path": f"rejects/{language}-{number:05d}-of-{shards:05d}.parquet",
+                    "rejects_sha256": hashlib.sha256(
+                        (root / f"rejects/{language}-{number:05d}-of-{shards:05d}.parquet").read_bytes()
+                    ).hexdigest(),
                 }
             )
     identity = {
-        "format": 1,
+        "format": 2,
         "languages": [language for language in rows if language != "en"],
         "labels": list(EMOTIONS),
         "translator": "espeak",
@@ -116,7 +120,7 @@ def write_m5ser(
         "gates": {"max_clipping": None},
     } | config
     manifest = {
-        "format": 1,
+        "format": 2,
         "config": identity,
         "config_hash": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
         "shards": entries,

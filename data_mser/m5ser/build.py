@@ -103,6 +103,7 @@ def build(
     Raises:
         AnotherBuildError: the folder holds shards of another configuration.
         OutputFullError: no room left; finished shards stay.
+        SourceGoneError: a corpus went away meanwhile; finished shards stay.
         WorkerDiedError: a worker was killed.
         TranslatorStartError: the translator cannot start.
         ValueError: the configuration or a corpus cannot be used.
@@ -143,10 +144,10 @@ def prepare(config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         with whole_file(folder / CONFIG) as file:
             yaml.safe_dump(config.resolved(), file, sort_keys=False, allow_unicode=True)
+        # Written anew each time: the same rows may lie elsewhere by now.
         for language, path in prepared.slices.items():
-            if not path.is_file():
-                drawn = ordered if language == config.source_language else draw_sources(ordered, config, language)
-                write_slices(drawn, path, config.shards_per_language)
+            drawn = ordered if language == config.source_language else draw_sources(ordered, config, language)
+            write_slices(drawn, path, config.shards_per_language)
     return prepared
 
 

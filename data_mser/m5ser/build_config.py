@@ -9,7 +9,7 @@ from typing import Any, Literal
 from processing_mser.emotions_mser import label_set
 
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same configuration would give other shards."""
 _DEFAULT = "default"
 
@@ -84,16 +84,29 @@ class BuildConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
         if self.sample is not None and self.sample < 1:
             raise ValueError(f"sample is {self.sample}; give at least 1, or nothing to translate all")
-        for name in ("min_seconds", "max_clipping", "max_silence", "seconds_per_batch"):
+        if not (math.isfinite(self.min_seconds) and self.min_seconds >= 0):
+            raise ValueError(f"min_seconds is {self.min_seconds}; give a number that is not negative")
+        if not self.seconds_per_batch > 0:
+            raise ValueError(f"seconds_per_batch is {self.seconds_per_batch}; give a number above 0")
+        for name, least, what in (
+            ("max_clipping", 0, "a share"),
+            ("max_silence", 0, "a share"),
+            ("min_f0_correlation", -1, "a correlation"),
+        ):
             value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; give a number that is not negative")
+            if value is not None and not least <= value <= 1:
+                raise ValueError(f"{name} is {value}; it is {what}, so give a number from {least} to 1")
         if not self.languages:
             raise ValueError("languages is empty, so nothing would be translated; give at least one, such as fr")
         twice = sorted({one for one in self.all_languages if self.all_languages.count(one) > 1})
         if twice:
             raise ValueError(
                 f"languages has {', '.join(twice)} twice (source_language, with include_source, is one of them); once"
+            )
+        if self.source_language in self.languages:
+            raise ValueError(
+                f"languages has {self.source_language}, which the sources speak, so nothing would be translated; "
+                "leave it out, and give include_source to have the sources in the corpus"
             )
         for language in self.all_languages:
             if not (language.isascii() and language.isalpha()):
@@ -116,8 +129,10 @@ class BuildConfig:
         """`min_kilobytes` by corpus name, `default` for the others.
 
         Raises:
-            ValueError: not CORPUS=KB, a corpus twice, or no default.
+            ValueError: not CORPUS=KB, no corpus of that name, one twice, or no default.
         """
+        from ..reading import known_name  # brings datasets along, for which a look at the help need not wait
+
         bounds: dict[str, float] = {}
         for entry in self.min_kilobytes:
             corpus, equals, number = (part.strip() for part in entry.partition("="))
@@ -125,6 +140,8 @@ class BuildConfig:
                 bound = float(number)
             except ValueError:
                 bound = math.nan
+            if equals and corpus and corpus != _DEFAULT:
+                corpus = known_name(corpus)
             if not equals or not corpus or not bound >= 0 or corpus in bounds:
                 raise ValueError(f"min_kilobytes has {entry!r}; write CORPUS=KB, each corpus once, as in meld=20")
             bounds[corpus] = bound

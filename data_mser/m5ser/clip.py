@@ -58,6 +58,11 @@ class Clip:
         self.source = self.speech = None
 
 
+def audible(samples: np.ndarray) -> bool:
+    """Whether anything is left of a sound (samples,) in the 16 bits in which a row keeps it."""
+    return bool((np.abs(samples) > 0.5 / 32768).any())
+
+
 def clip_of(document: Document) -> Clip:
     """The clip that a document carries."""
     return document.metadata[CLIP]

@@ -16,6 +16,7 @@ from ..splits import speaker_split
 from .schema import M5SER_CORPUS
 
 
+MANIFEST = "manifest.json"
 _HOW_TO = "give the folder that run-mser m5ser build wrote, or one language of it as FOLDER/data/fr"
 # Few different values among a million rows: one object each, not one a row.
 _SHARED = ("emotion", "language", "corpus", "source_corpus", "translator", "speaker", "gender", "split")
@@ -70,7 +71,8 @@ def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> CorpusR
         CorpusError: no M5SER, one that was not built or downloaded to its end, or one without rows.
     """
     path = Path(path).expanduser()
-    root = path.parent.parent if path.parent.name == "data" else path
+    one_language = path.parent.name == "data" and not (path / MANIFEST).is_file()
+    root = path.parent.parent if one_language else path
     manifest = read_manifest(root)
     shards: dict[str, list[Path]] = {}
     for shard in manifest["shards"]:
@@ -106,7 +108,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     Raises:
         CorpusError: there is none, or it is damaged.
     """
-    file = root / "manifest.json"
+    file = root / MANIFEST
     try:
         manifest = json.loads(file.read_text(encoding="utf-8"))
         if not {"format", "config", "shards", "rows", "hours", "manifest_hash"} <= set(manifest):
@@ -138,10 +140,10 @@ def train_test_split(dataset: Dataset, test_size: float, seed: int) -> DatasetDi
         ValueError: a size outside (0, 1), fewer than two speakers, or data that are not one split of M5SER.
     """
     needed = ["id", "speaker", "source_corpus", "language", "emotion"]
-    if isinstance(dataset, Mapping) or not set(needed) <= set(dataset.column_names or ()):
+    if not isinstance(dataset, Dataset) or not set(needed) <= set(dataset.column_names or ()):
         raise ValueError(
-            "train_test_split takes one split of M5SER; give load_dataset(DIR, CONFIG, split='train'), with all of "
-            "its columns"
+            "train_test_split takes one split of M5SER, and not in a stream; give load_dataset(DIR, CONFIG, "
+            "split='train'), with all of its columns"
         )
     columns = dataset.select_columns(needed).with_format(None)[:]
     rows = [

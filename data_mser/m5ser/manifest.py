@@ -9,13 +9,11 @@ from typing import Any
 from pyarrow import compute, parquet
 from tqdm.auto import tqdm
 
+from ..hub_upload import sha256_of
 from ..whole_files import write_json
 from .build_config import FORMAT
+from .loading import MANIFEST
 from .shards import Shard, canonical
-
-
-MANIFEST = "manifest.json"
-_BLOCK = 1 << 20
 
 
 def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, progress: bool = True) -> dict[str, Any]:
@@ -47,19 +45,15 @@ def hash_of(value: Mapping[str, Any]) -> str:
 
 
 def _describe(shard: Shard) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    size = 0
-    with open(shard.data, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            size += len(block)
     durations = parquet.read_table(shard.data, columns=["duration"])["duration"]
     return {
         "path": shard.name,
         "language": shard.language,
         "rows": len(durations),
         "seconds": compute.sum(durations).as_py() or 0.0,
-        "bytes": size,
-        "sha256": digest.hexdigest(),
+        "bytes": shard.data.stat().st_size,
+        "sha256": sha256_of(shard.data),
         "rejects": parquet.read_metadata(shard.rejects).num_rows,
+        "rejects_path": shard.rejects.relative_to(shard.folder).as_posix(),
+        "rejects_sha256": sha256_of(shard.rejects),
     }

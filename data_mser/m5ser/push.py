@@ -7,6 +7,7 @@ unfinished commit the Hub keeps what has arrived whole. (`upload_large_folder` i
 without Xet `upload_folder` makes one commit of everything.)
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from .manifest import MANIFEST, hash_of
 
 
 CARD = "README.md"
+# An absolute path, or one below a home, anywhere in a text such as a command, up to its end.
+_PLACE = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
 RECIPE = "config.yaml"
 # A commit of more takes longer than a connection can be counted on; of fewer files, the Hub sees too many commits.
 _COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
@@ -89,6 +92,12 @@ def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
                 raise PushError(f"{path}: the manifest lists it and it is not there; run the build again")
             if sha256_of(path, bar) != shard["sha256"]:
                 raise PushError(f"{path}: is not the file of the manifest; delete it and run the build again")
+            if "rejects_path" in shard:  # a manifest of format 1 counts the rejects alone
+                rejects = root / shard["rejects_path"]
+                if not rejects.is_file() or sha256_of(rejects) != shard["rejects_sha256"]:
+                    raise PushError(
+                        f"{rejects}: is not the file of the manifest; delete {path} and run the build again"
+                    )
 
 
 def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
@@ -104,19 +113,27 @@ def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
 
 
 def public_recipe(root: Path) -> bytes:
-    """`config.yaml` without the places where things lie on this machine: each absolute path becomes PATH."""
+    """`config.yaml` without the places where things lie on this machine: each path becomes PATH.
+
+    Raises:
+        PushError: the file is not there, or damaged.
+    """
 
     def public(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: public(item) for key, item in value.items()}
         if isinstance(value, list):
             return [public(item) for item in value]
-        if isinstance(value, str):
-            name, equals, path = value.rpartition("=")
-            return f"{name}{equals}PATH" if path.startswith(("/", "~")) else value
-        return value
+        return _PLACE.sub("PATH", value) if isinstance(value, str) else value
 
-    recipe = public(yaml.safe_load((root / RECIPE).read_text(encoding="utf-8")))
+    try:
+        recipe = yaml.safe_load((root / RECIPE).read_text(encoding="utf-8"))
+        recipe["corpora"] = [f"{corpus.partition('=')[0]}=PATH" for corpus in recipe["corpora"]]
+        recipe["output_dir"] = "PATH"
+        recipe = public(recipe)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        reason = "is not there" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise PushError(f"{root / RECIPE}: {reason}; run the build again, which rewrites it") from error
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode()
 
 

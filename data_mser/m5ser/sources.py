@@ -6,11 +6,13 @@ A rank reads its own slice, so that no worker holds more rows than its shard has
 
 import hashlib
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from datatrove.data import Document, DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
@@ -24,7 +26,7 @@ from ..reading import parse_corpora, read_corpus
 from ..schema import ROW_SCHEMA
 from ..whole_files import whole_file
 from .build_config import BuildConfig
-from .clip import CLIP, Clip
+from .clip import CLIP, Clip, audible
 from .shards import Shard
 
 
@@ -100,13 +102,25 @@ def write_slices(rows: Sequence[Row], path: Path, slices: int) -> None:
     with whole_file(path, "wb") as file, parquet.ParquetWriter(file, ROW_SCHEMA) as writer:
         for index in range(slices):
             part = rows[len(rows) * index // slices : len(rows) * (index + 1) // slices]
-            writer.write_table(pa.Table.from_pylist(list(part), schema=ROW_SCHEMA), row_group_size=max(1, len(part)))
+            table = pa.Table.from_pylist([_placed(row) for row in part], schema=ROW_SCHEMA)
+            writer.write_table(table, row_group_size=max(1, len(part)))
+
+
+def _placed(row: Row) -> dict[str, Any]:
+    """The row with its recording's place as any worker finds it; what lies inside a Parquet file comes along."""
+    audio = row["audio"]
+    content, path = audio["bytes"], audio["path"]
+    return {**row, "audio": {"bytes": content, "path": os.path.abspath(path) if content is None else path}}
 
 
 def slice_sizes(path: Path) -> list[int]:
     """Rows of each slice."""
     metadata = parquet.read_metadata(path)
     return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
+
+
+class SourceGoneError(OSError):
+    """A corpus cannot be reached any more; the message is one line with the file and the cure."""
 
 
 class ReadSources(PipelineStep):
@@ -134,7 +148,11 @@ class ReadSources(PipelineStep):
             yield Document(text=row["transcript"] or "", id=clip.id, metadata={CLIP: clip})
 
     def read(self, row: dict[str, Any], language: str) -> Clip:
-        """A row and its recording at 16 kHz, or why not."""
+        """A row and its recording at 16 kHz, or why not.
+
+        Raises:
+            SourceGoneError: it is not the recording's fault.
+        """
         clip = Clip(row=row, language=language)
         labels = label_set(self.config.labels)
         emotion = labels.map(row["emotion"])
@@ -148,9 +166,29 @@ class ReadSources(PipelineStep):
                 audio = row["audio"]
                 clip.source = load_audio(audio["bytes"] if audio["bytes"] is not None else audio["path"])
             except AudioError as error:
+                _require_place(audio, error)
                 # Not the path, which is this machine's business: a rejects table is published.
                 clip.reject("read", error.problem)
+            else:
+                if not audible(clip.source):
+                    clip.reject("read", "is silent in 16 bits", float(np.abs(clip.source).max()))
         return clip
+
+
+def _require_place(audio: Mapping[str, Any], error: AudioError) -> None:
+    """Whether a recording that was listed is at fault itself, and not the disk or the share that it lies on."""
+    if audio["bytes"] is not None:
+        return
+    try:
+        with os.scandir(os.path.dirname(audio["path"])) as around:
+            there = next(around, None) is not None
+    except OSError:
+        there = False
+    if not there or isinstance(error.__cause__, OSError):
+        raise SourceGoneError(
+            f"{audio['path']}: {error.problem}{'' if there else ', and nor is anything beside it'}; bring the corpus "
+            "back and run the same command again: finished shards stay"
+        ) from error
 
 
 def _order(row: Row, *salt: Any) -> bytes:

@@ -12,7 +12,7 @@ from datatrove.pipeline.base import PipelineStep
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 from .build_config import BuildConfig
-from .clip import Clip, clip_of
+from .clip import Clip, audible, clip_of
 from .shards import Shard
 from .translators.base import (
     LanguageError,
@@ -71,6 +71,8 @@ class Translate(PipelineStep):
                 clip.speech = to_corpus_rate(answer)
                 clip.transcript = answer.transcript
                 clip.translator = self.config.translator
+                if not audible(clip.speech):
+                    clip.reject("translate", "its translation is silent in 16 bits")
             else:
                 clip.reject("translate", " ".join(str(answer).split()))
 

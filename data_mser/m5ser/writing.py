@@ -155,7 +155,11 @@ def reject_of(clip: Clip) -> dict[str, Any]:
 
 
 def encode(clip: np.ndarray) -> bytes:
-    """Samples (samples,) at 16 kHz to a FLAC file of 16 bits; equal samples give equal bytes."""
+    """Samples (samples,) at 16 kHz to a FLAC file of 16 bits; equal samples give equal bytes.
+
+    What goes beyond full scale is made quieter as a whole: cut off, it would be distorted.
+    """
+    clip = clip / max(1.0, np.abs(clip).max())
     # Rounded here: libsndfile's own conversion from float scales by 32767 or 32768 as its release pleases.
     integers = np.clip(np.rint(clip.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
     file = io.BytesIO()

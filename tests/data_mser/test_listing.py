@@ -5,6 +5,7 @@ import pytest
 from corpus_trees import touch
 
 from data_mser.listing import format_rank, list_files, without_extension
+from data_mser.reading import read_corpus
 from processing_mser.audio_mser import find_audio
 
 
@@ -19,6 +20,19 @@ def test_what_is_listed_is_what_find_audio_finds(tmp_path):
     assert listing.media == ["b/clip.mp4", "talk.M4A"]
     assert listing.others == ["b/wav", "b/words.txt"]
     assert listing.unreadable == []
+
+
+def test_a_name_that_is_not_utf_8_is_told(tmp_path):
+    (tmp_path / "happy").mkdir()
+    for name in (b"a.wav", b"caf\xe9.wav"):
+        with open(os.path.join(os.fsencode(tmp_path), b"happy", name), "wb"):
+            pass
+    assert list_files(tmp_path).audio == ["happy/a.wav"]
+    reading = read_corpus("folder", tmp_path)
+    assert [row["id"] for row in reading.rows] == ["happy/a.wav"]
+    (warning,) = reading.warnings
+    assert r"1 files have names that are not UTF-8, such as happy/caf\xe9.wav, and were not read; rename" in warning
+    str(reading).encode()
 
 
 def test_links(tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from datasets import Audio, load_dataset
@@ -104,6 +105,20 @@ def test_a_build_that_rejects_every_clip_says_so(corpus, tmp_path):
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "**It holds no clip**" in card and "load_dataset(" not in card
     assert f"| filter | shorter than 60 s | {2 * (len(NAMES) - 2)} |" in card
+
+
+def test_a_corpus_that_was_moved_is_gone_on_with(corpus, tmp_path, monkeypatch):
+    """Two builds in which the second language is missing: the corpus lies elsewhere, or is named from elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(corpus, tmp_path / "here")
+    whole = build(toy_config(Path("here"), tmp_path / "out"), progress=False)
+    for place, folder in (("there", "."), ("../there", "below")):
+        for file in (tmp_path / "out").glob("*/de*/*.parquet"):
+            file.unlink()
+        (tmp_path / "here").rename(tmp_path / "there") if folder == "." else None
+        (tmp_path / "below").mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / folder)
+        assert build(toy_config(Path(place), tmp_path / "out"), progress=False) == whole
 
 
 def test_a_broken_clip_costs_that_clip_with_its_reason(built):

@@ -25,11 +25,23 @@ FINGERPRINT = {"name": "toy", "version": "1"}
         ({"labels": "happy"}, "'happy' is not known"),
         ({"devices": []}, "devices is empty"),
         ({"sample": 0}, "sample is 0"),
+        ({"languages": ["fr", "en"], "include_source": False}, "languages has en, which the sources speak"),
+        ({"min_kilobytes": ["default=50", "foldr=9"]}, "no corpus 'foldr' .did you mean folder"),
+        ({"min_kilobytes": ["default=50", "meld=9", "MELD=8"]}, "each corpus once"),
+        ({"max_silence": 50.0}, "max_silence is 50.0; it is a share, so give a number from 0 to 1"),
+        ({"max_clipping": float("nan")}, "max_clipping is nan; it is a share"),
+        ({"min_f0_correlation": float("nan")}, "min_f0_correlation is nan; it is a correlation, .* from -1 to 1"),
+        ({"seconds_per_batch": 0.0}, "seconds_per_batch is 0.0; give a number above 0"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         BuildConfig(**changes)
+
+
+def test_bounds_are_of_corpora_however_their_names_are_written():
+    config = BuildConfig(min_kilobytes=["default=50", "Folder=500", "CREMA_D=3"])
+    assert config.kilobytes() == {"default": 50.0, "folder": 500.0, "crema-d": 3.0}
 
 
 def test_the_papers_bounds_are_the_defaults():

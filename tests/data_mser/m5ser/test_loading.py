@@ -73,6 +73,14 @@ def test_one_language_is_a_folder(folder):
         assert {found["language"] for found in read_corpus(name, path).rows} == {language}
 
 
+def test_a_build_may_lie_in_a_folder_called_data(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "data" / "m5ser")
+    whole = read_m5ser(tmp_path / "data" / "m5ser", tmp_path / "cache")
+    assert len(whole.rows) == len(read_m5ser(folder, tmp_path / "cache").rows)
+    one = read_m5ser(tmp_path / "data" / "m5ser" / "data" / "fr", tmp_path / "cache")
+    assert {row["language"] for row in one.rows} == {"fr"}
+
+
 def test_empty_shards_are_read(tmp_path, rows):
     folder = write_m5ser(tmp_path / "sparse", {"fr": rows["fr"][:1], "de": []}, shards=3)
     assert [found["id"] for found in read_m5ser(folder).rows] == [rows["fr"][0]["id"]]
@@ -144,8 +152,10 @@ def test_a_leak_to_the_source_corpus_is_seen(folder):
 
 
 def test_a_split_of_all_splits_at_once_is_refused(folder):
-    with pytest.raises(ValueError, match="one split of M5SER"):
-        train_test_split(load_dataset("parquet", data_files=str(folder / "data/fr/*.parquet")), 0.1, 0)
+    files = str(folder / "data/fr/*.parquet")
+    for given in ({}, {"split": "train", "streaming": True}):
+        with pytest.raises(ValueError, match="one split of M5SER, and not in a stream"):
+            train_test_split(load_dataset("parquet", data_files=files, **given), 0.1, 0)
 
 
 def test_the_manifest_alone_is_read_once(folder):

@@ -11,6 +11,7 @@ from loopback_hub.client import push_client
 from m5ser_folder import corpus_rows, write_m5ser
 
 from data_mser.m5ser.card import write_card
+from data_mser.m5ser.push import public_recipe
 
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -228,6 +229,13 @@ def test_a_public_repository_of_others_is_not_written_to(client, folder, loopbac
             "was changed after the build",
         ),
         (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
+        (lambda folder: next(folder.glob("rejects/de-*")).write_bytes(b"PAR1"), "parquet: is not the file of the man"),
+        (
+            lambda folder: next(folder.glob("rejects/de-*")).unlink(),
+            "parquet: is not the file of the manifest; delete",
+        ),
+        (lambda folder: (folder / "config.yaml").unlink(), "config.yaml: is not there; run the build again"),
+        (lambda folder: (folder / "config.yaml").write_text("corpora: 3"), "config.yaml: is damaged; run the build"),
     ],
 )
 def test_a_folder_that_is_not_what_its_manifest_says_is_not_sent(client, loopback_hub, tmp_path, damage, message):
@@ -235,6 +243,36 @@ def test_a_folder_that_is_not_what_its_manifest_says_is_not_sent(client, loopbac
     damage(damaged)
     assert message in client(damaged, "org/damaged")["error"]
     assert ("dataset", "org/damaged") not in loopback_hub.repos
+
+
+def test_places_are_left_out_wherever_they_stand(tmp_path):
+    recipe = {
+        "corpora": ["folder=/home/jane/a=b/my clips", "meld=relative"],
+        "output_dir": "runs/m5ser",
+        "translator_options": {
+            "env_command": "source /home/jane/venv/bin/activate && export HF_HOME='/data/hf'",
+            "args": ["--cache", "~/cache", "--cache=/home/jane/c", "--rate=1/2"],
+            "model": "facebook/seamless-m4t-v2-large",
+            "url": "https://example.org/a/b",
+        },
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(recipe))
+    told = yaml.safe_load(public_recipe(tmp_path))
+    assert told["corpora"] == ["folder=PATH", "meld=PATH"] and told["output_dir"] == "PATH"
+    options = told["translator_options"]
+    assert options["env_command"] == "source PATH && export HF_HOME='PATH'"
+    assert options["args"] == ["--cache", "PATH", "--cache=PATH", "--rate=1/2"]
+    assert {name: options[name] for name in ("model", "url")} == {
+        name: recipe["translator_options"][name] for name in ("model", "url")
+    }
+
+
+def test_a_name_without_a_namespace_makes_nothing(client, folder, loopback_hub):
+    assert (
+        "noname: names no namespace; give --repo_id NAMESPACE/NAME, such as me/noname"
+        in client(folder, "noname")["error"]
+    )
+    assert not [name for _, name in loopback_hub.repos if name.endswith("noname")]
 
 
 def test_a_corpus_of_which_every_clip_was_rejected_is_not_sent(client, loopback_hub, tmp_path):

@@ -3,7 +3,9 @@
 
 from collections import Counter
 from itertools import chain
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 import soundfile
 from m5ser_building.toy_corpus import EMOTIONS, toy_config, write_corpus
@@ -13,6 +15,7 @@ from data_mser.m5ser.clip import clip_of
 from data_mser.m5ser.shards import Shard
 from data_mser.m5ser.sources import (
     ReadSources,
+    SourceGoneError,
     describe_sources,
     draw_sources,
     order_sources,
@@ -116,6 +119,39 @@ def test_what_cannot_be_translated_is_rejected_and_nothing_else(tmp_path):
     expected, rate = soundfile.read(corpus / "clips" / "whole.wav", dtype="float32")
     assert rate == 16_000
     assert source.tolist() == expected.tolist()
+
+
+def test_a_corpus_that_went_away_stops_the_build_and_costs_no_clip(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", ["a", "b"])
+    given = read_sources([f"folder={corpus}"])
+    moved = (corpus / "clips").rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        SourceGoneError, match=r"[ab].wav: is missing .*nor is anything beside it; bring the corpus back"
+    ):
+        read_all(tmp_path / "first", given)
+    (corpus / "clips").mkdir()  # as a share that is not mounted
+    with pytest.raises(SourceGoneError):
+        read_all(tmp_path / "second", given)
+    (corpus / "clips").rmdir()
+    moved.rename(corpus / "clips")
+    assert [clip.rejection for clip in read_all(tmp_path / "third", given)] == [None, None]
+
+
+def test_what_16_bits_do_not_hold_is_rejected(tmp_path):
+    corpus = write_corpus(tmp_path / "corpus", ["a", "b"])
+    soundfile.write(corpus / "clips" / "a.wav", np.full(9600, 1.2e-5), 16_000, subtype="PCM_24")
+    clips = read_all(tmp_path, read_sources([f"folder={corpus}"]))
+    told = {clip.row["id"]: clip.rejection and clip.rejection.reason for clip in clips}
+    assert told == {"clips/a.wav": "is silent in 16 bits", "clips/b.wav": None}
+
+
+def test_recordings_inside_parquet_come_along(tmp_path):
+    """As of a corpus that is published so, or of another M5SER."""
+    corpus = write_corpus(tmp_path / "corpus", ["a"])
+    (row,) = read_sources([f"folder={corpus}"])
+    content = (corpus / "clips" / "a.wav").read_bytes()
+    (clip,) = read_all(tmp_path, [{**row, "audio": MappingProxyType({"bytes": content, "path": "a.wav"})}])
+    assert clip.rejection is None and len(clip.source) == 9600
 
 
 def test_a_merged_label_becomes_the_word_that_it_counts_as(tmp_path):

@@ -37,12 +37,14 @@ def write(folder, data, build="build"):
 
 
 def test_flac_keeps_every_sample_and_equal_samples_give_equal_bytes():
-    clip = np.linspace(-1.2, 1.2, 5000, dtype=np.float32)
+    clip = np.linspace(-1, 1, 5000, dtype=np.float32)
     assert encode(clip) == encode(clip.copy())
     samples, rate = soundfile.read(io.BytesIO(encode(clip)), dtype="int16")
     assert rate == 16_000
     expected = [max(-32768, min(32767, round(float(x) * 32768))) for x in clip]
     assert samples.tolist() == expected
+    # What is louder than full scale is made quieter, and not cut off.
+    assert encode(3 * clip) == encode(clip)
 
 
 def test_rows_and_rejects(tmp_path):
