@@ -3,7 +3,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any
@@ -170,15 +170,27 @@ class Predictions:
     def shared(cls, systems: Sequence["Predictions"]) -> list["Predictions"]:
         """The answers of several systems for the clips that all of them have, in the order of the first.
 
+        Who speaks in a clip is known for all of them where one of them says so.
+
         Raises:
-            PredictionsError: no system, or as for `align`.
+            PredictionsError: no system, two speakers of one clip, or as for `align`.
         """
         if not systems:
             raise PredictionsError("no predictions to compare; give at least one")
         first = systems[0]
         for system in systems[1:]:
             first, _ = first.align(system)
-        return [first, *(first.align(system)[1] for system in systems[1:])]
+        kept = [first, *(first.align(system)[1] for system in systems[1:])]
+        speakers = []
+        for place, named in enumerate(zip(*(system.speakers for system in kept), strict=True)):
+            one, *others = dict.fromkeys(name for name in named if name is not None) or [None]
+            if others:
+                raise PredictionsError(
+                    f"{first.corpora[place]}, clip {first.ids[place]}: the speaker is {one} for one system and "
+                    f"{others[0]} for another; evaluate both on the same data"
+                )
+            speakers.append(one)
+        return [replace(system, speakers=speakers) for system in kept]
 
     def _positions(self) -> dict[tuple[str, str], int]:
         positions = {key: index for index, key in enumerate(zip(self.corpora, self.ids, strict=True))}

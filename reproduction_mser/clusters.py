@@ -12,6 +12,8 @@ from evaluation_mser.statistics.resampling import interval, p_value
 
 
 NEIGHBOURS = 5
+# Of the difference of two silhouettes, the widest of what is measured here.
+_BOUNDS = (-2.0, 2.0)
 FIGURES = ("silhouette", "purity", "purity_chance")
 Names = Sequence[str] | np.ndarray
 
@@ -85,7 +87,7 @@ def over_speakers(runs: Sequence[np.ndarray], speakers: Names, seed: int = 0) ->
         rng = np.random.default_rng(seed)
         drawn = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), size=RESAMPLES)
         means = (drawn @ sums) / (drawn @ counts)
-        made["low"], made["high"] = interval(means, len(number), 0.95)
+        made["low"], made["high"] = interval(means, len(number), 0.95, _BOUNDS)
         made["p"] = p_value(means, len(number))
     return made
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Intervals of figures, differences of systems and gaps of groups, by the bootstrap over speakers."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from scipy import stats
 
 from evaluation_mser.metrics.count_figures import FIGURES, count_figures
 from evaluation_mser.predictions import Predictions
-from evaluation_mser.statistics.resampling import interval, p_value, resampled, speaker_counts
+from evaluation_mser.statistics.resampling import DIFFERENCE, interval, p_value, resampled, speaker_counts
 
 
 RESAMPLES = 5000
@@ -99,7 +100,7 @@ def differ(
             differences = _over_seeds(draws[:, :half] - draws[:, half:], rng)
         else:
             differences = _over_seeds(draws[:, :half], rng) - _over_seeds(draws[:, half:], rng)
-        made["low"], made["high"] = interval(differences, speakers, confidence)
+        made["low"], made["high"] = interval(differences, speakers, confidence, DIFFERENCE)
         made["p"] = p_value(differences, speakers)
     return made
 
@@ -180,8 +181,9 @@ def group_gap(
     Returns:
         `by`, `metric`, `gap`, its interval `low` and `high`, the two-sided `p` of no gap, `best` and `worst` group,
         the figure of each compared group in `groups`, their clips in `n` and speakers in `clusters`, the `labels`
-        that were compared, and `flagged`, whether the interval excludes 0. `low`, `high` and `p` are None where there
-        are not two groups of two speakers. None where fewer than two groups are known or they have no label in common.
+        that were compared, and `flagged`, whether interval and p exclude that there is none. `low`, `high` and `p` are
+        None where there are not two groups of two speakers. None where fewer than two groups are known or they have no
+        label in common.
     """
     names = getattr(predictions, GROUPINGS[by])
     known = predictions.subset([name is not None for name in names])
@@ -224,7 +226,7 @@ def group_gap(
         draws = resampled(pair, [metric], resamples, seed)[metric]
         pairs = len(compared) * (len(compared) - 1) // 2
         made |= _gap_interval(made["gap"], draws, [sizes[best], sizes[worst]], pairs, confidence)
-        made["flagged"] = made["low"] > 0
+        made["flagged"] = made["low"] > 0 and made["p"] < 1 - confidence
     return made
 
 
@@ -246,7 +248,10 @@ def _gap_interval(
     # Speakers who are in both groups move both figures at once.
     variance = variances.sum() - 2 * np.cov(draws.T)[0, 1]
     if variance <= 0:
-        return {"low": gap, "high": gap, "p": 0.0}
+        # Nobody differs from the others of a group, which of so few may be chance: as many divisions of them into
+        # two such groups are as likely.
+        divisions = math.comb(sum(sizes), sizes[0])
+        return {"low": gap, "high": gap, "p": min(1.0, 2 * pairs / divisions) if gap > 0 else 1.0}
     freedom = variances.sum() ** 2 / (variances**2 / (np.array(sizes) - 1)).sum()
     error = np.sqrt(variance)
     reach = stats.t.ppf(1 - (1 - confidence) / 2 / pairs, freedom) * error

@@ -30,8 +30,8 @@ def compare(
     Returns:
         JSON-ready: `metric`; `corpora`, by name what `differ` gives, with `p_holm` corrected for the number of
         corpora, `first` and `second` with `mean`, `std` and `values` of the runs, and, for one run of each system,
-        `mcnemar`; `pooled`, the same of all clips where there are several corpora; `left_out`, the clips of the first
-        run that another lacks.
+        `mcnemar`; `pooled`, the same of all clips where there are several corpora; `left_out`, the clips that a
+        run has and another lacks.
 
     Raises:
         PredictionsError: no clip is shared, or the systems cannot be compared (see `Predictions.align`).
@@ -58,5 +58,6 @@ def compare(
     tested = [name for name, made in corpora.items() if made["p"] is not None]
     for name, p in zip(tested, holm([corpora[name]["p"] for name in tested]), strict=True):
         corpora[name]["p_holm"] = p
-    results = {"metric": metric, "corpora": corpora, "left_out": len(first[0]) - len(runs[0])}
+    clips = {clip for run in [*first, *second] for clip in zip(run.corpora, run.ids)}
+    results = {"metric": metric, "corpora": corpora, "left_out": len(clips) - len(runs[0])}
     return results | ({"pooled": of(runs)} if len(corpora) > 1 else {})

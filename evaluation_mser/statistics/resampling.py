@@ -17,6 +17,11 @@ from evaluation_mser.predictions import Predictions
 _DRAWN_AT_ONCE = 4_000_000
 # A tail of fewer resamples is not counted but taken from their mean and standard deviation.
 _COUNTED = 3
+FEWEST_FOR_PERCENTILES = 6
+FIGURE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
+"""Between which a figure, and a difference of two, can lie."""
+# Draws that differ by rounding alone.
+_EQUAL = 1e-9
 
 
 def speaker_counts(predictions: Predictions, clusters: np.ndarray | None = None) -> np.ndarray:
@@ -69,27 +74,48 @@ def resampled(
     return {metric: np.concatenate(part) for metric, part in parts.items()}
 
 
-def interval(values: np.ndarray, speakers: int, confidence: float) -> tuple[float, float]:
+def interval(
+    values: np.ndarray, speakers: int, confidence: float, bounds: tuple[float, float] = FIGURE
+) -> tuple[float, float]:
     """
     The percentile interval of resampled figures `(resamples,)`, widened for a small number of speakers.
 
     The plain percentiles are too narrow for few speakers. They are moved outwards as far as Student's t and the
     variance's n - 1 do it for a mean: the expanded percentile interval of Hesterberg (2015, "What Teachers Should Know
-    About the Bootstrap", arXiv:1411.5279). With many speakers nothing changes.
+    About the Bootstrap", arXiv:1411.5279). With many speakers nothing changes. Of fewer than `FEWEST_FOR_PERCENTILES`
+    speakers there are too few different draws for percentiles, however far outwards; it is then Student's interval
+    around the mean of the draws.
+
+    Args:
+        values: of the resamples.
+        speakers: how many were drawn from, at least two.
+        confidence: how often such an interval is to hold the figure of all speakers.
+        bounds: between which the figure lies.
     """
-    tail = stats.norm.cdf(stats.t.ppf((1 - confidence) / 2, speakers - 1) * np.sqrt(speakers / (speakers - 1)))
-    low, high = np.quantile(values, [tail, 1 - tail])
+    quantile, widening = stats.t.ppf((1 + confidence) / 2, speakers - 1), np.sqrt(speakers / (speakers - 1))
+    if speakers < FEWEST_FOR_PERCENTILES:
+        centre, reach = values.mean(), quantile * widening * values.std()
+        low, high = np.clip([centre - reach, centre + reach], *bounds)
+    else:
+        tail = stats.norm.cdf(-quantile * widening)
+        low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 
 def p_value(differences: np.ndarray, speakers: int) -> float:
-    """The two-sided p of no difference: 1 - the confidence at which `interval` of the differences would touch 0."""
+    """
+    The two-sided p of no difference: 1 - the confidence at which `interval` of the differences would touch 0.
+
+    Where all draws are equal and not 0, it is the least that a test of signs gives for so many speakers.
+    """
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     if 2 * beyond >= len(differences):
         return 1.0
-    if beyond >= _COUNTED:
+    spread = differences.std()
+    if spread < _EQUAL:
+        return 2.0 ** (1 - speakers)
+    if beyond >= _COUNTED and speakers >= FEWEST_FOR_PERCENTILES:
         distance = -stats.norm.ppf(beyond / len(differences))
     else:
-        with np.errstate(divide="ignore"):
-            distance = np.abs(differences.mean()) / differences.std()
+        distance = np.abs(differences.mean()) / spread
     return float(2 * stats.t.sf(distance / np.sqrt(speakers / (speakers - 1)), speakers - 1))

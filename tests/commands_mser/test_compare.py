@@ -88,6 +88,8 @@ def test_clips_that_one_lacks_are_left_out_and_told(systems, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == ["corpus", "nemo"]
     assert "240 clips are left out" in err
+    assert main(["compare", str(second), str(first)]) == 0
+    assert "240 clips are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
