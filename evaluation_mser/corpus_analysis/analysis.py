@@ -63,7 +63,8 @@ def analyse_corpus(
 
     Raises:
         BuiltCorpusError: the folder is no built corpus, or none of its clips could be measured.
-        ValueError: a number below its least.
+        ValueError: a number below its least, or a classifier that lacks a word of the corpus.
+        MeasureCacheError: `measures.sqlite` is something else, or there is no room for it.
     """
     for name, value, least in (
         ("permutations", permutations, 1),
@@ -77,6 +78,9 @@ def analyse_corpus(
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     counted = overview(corpus, progress)
+    words = [word for word in counted["emotions"] if word != UNLABELLED]
+    if model is not None:
+        processor.candidate_ids(words)  # refused here, and not when all else is done
     clips = measure_corpus(
         corpus,
         counted,
@@ -107,7 +111,6 @@ def analyse_corpus(
         "label_noise": None,
     }
     if model is not None:
-        words = [word for word in counted["emotions"] if word != UNLABELLED]
         chosen = choose_sources(counted, sources_per_cell)
         judged = judge_labels(corpus, chosen, model, processor, words, batch_size=batch_size, progress=progress)
         results["label_noise"] = {"model": model_name, **judged}

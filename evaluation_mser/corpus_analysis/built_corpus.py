@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_mser.m5ser.shards import builds_in
 
-SOURCE_LANGUAGE = "en"
+
 # Everything but the sound: a look at these columns does not read the audio.
 _LABELS = ("id", "source_id", "source_corpus", "corpus", "emotion", "language", "speaker", "gender", "duration")
 _REJECT_COLUMNS = ("id", "source_corpus", "language", "stage", "reason")
@@ -36,7 +37,7 @@ class BuiltCorpus:
         shards: the data shards by language, in the order of their names.
 
     Raises:
-        BuiltCorpusError: the folder is missing or holds no shard.
+        BuiltCorpusError: the folder is missing, holds no shard, or lacks one that its manifest lists.
     """
 
     def __init__(self, folder: str | PathLike) -> None:
@@ -50,6 +51,20 @@ class BuiltCorpus:
             raise BuiltCorpusError(
                 f"{self.folder}: holds no data/LANGUAGE/*.parquet; give a folder that `run-mser m5ser build` wrote"
             )
+
+        for shard in self.manifest.get("shards", ()):
+            path = self.folder / shard["path"]
+            if not path.is_file() or path.stat().st_size != shard["bytes"]:
+                raise BuiltCorpusError(
+                    f"{path}: is not there, or not as long as manifest.json says ({shard['bytes']} bytes); run "
+                    "`run-mser m5ser build` once more"
+                )
+
+    @cached_property
+    def source_language(self) -> str:
+        """What the sources speak, by the configuration that every shard carries; English if none does."""
+        identity = next((identity for _, identity in builds_in(self.folder)), self.manifest.get("config", {}))
+        return identity.get("source_language", "en")
 
     @cached_property
     def manifest(self) -> Mapping[str, Any]:

@@ -253,7 +253,7 @@ def compare_cells(
         `shuffled`, its `mean` and 95 % `interval` under shuffled emotions; `nearer`, the share of times that a
         same-emotion pair is nearer than a different-emotion pair, both drawn blindly; `p`, the larger of `p_clips` and
         `p_speakers`; `pairs_same`, `pairs_different`. The same for each of `languages` and `emotions` over the pairs
-        that it is part of. None where there are no pairs of both kinds.
+        that it is part of. None where there are no pairs of both kinds, or none under shuffled emotions.
     """
     pairs = _Pairs(design, languages, emotions)
     sums = cell_sums(features, design)
@@ -265,10 +265,14 @@ def compare_cells(
     shuffled = np.empty((permutations, 2, len(pairs.names)))
     for turn in tqdm(range(permutations), name, unit="shuffle", disable=not progress, dynamic_ncols=True):
         shuffled[turn] = pairs.averages(pairs.between(cell_sums(features, design.shuffled(rng))))
+    # An arrangement may leave no pair to measure; where each did, there is nothing to compare with.
+    measured = np.array(np.isfinite(shuffled).all(axis=1).any(axis=0))
+    if not measured[0]:
+        return None
     errors, groups = _jackknife(features, design, pairs, sums)
     found: dict[str, Any] = {"permutations": permutations, "speaker_groups": groups, "languages": {}, "emotions": {}}
     for index, (kind, word) in enumerate(pairs.names):
-        if not np.isfinite([same[index], different[index]]).all():
+        if not (measured[index] and np.isfinite([same[index], different[index]]).all()):
             continue
         figures = _figures(same[index], different[index], shuffled[:, :, index], errors[index], groups)
         own = [between[(of[index] > 0) & np.isfinite(between)] for of in (pairs.same, pairs.different)]

@@ -3,7 +3,8 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +22,7 @@ from evaluation_mser.corpus_analysis.clip_measures import (
 
 
 class MeasureCacheError(ValueError):
-    """A cache file that is not one."""
+    """A cache file that is not one, or that cannot be written."""
 
 
 class MeasureCache:
@@ -30,14 +31,24 @@ class MeasureCache:
     What `add` was given stays, whatever happens to the process afterwards.
 
     Raises:
-        MeasureCacheError: the file is something else than a cache.
+        MeasureCacheError: the file is something else than a cache, or cannot be read or written, then or later.
     """
 
     def __init__(self, path: str | PathLike) -> None:
         self._path = Path(path)
-        try:
+        with self._told():
             self._file = sqlite3.connect(self._path)
             self._file.execute("CREATE TABLE IF NOT EXISTS clips (key BLOB PRIMARY KEY, measures BLOB, error TEXT)")
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:  # the disk's fault, or another process's, and not the file's
+            raise MeasureCacheError(
+                f"{self._path}: cannot be read or written ({error}); make room on that disk, end what else uses the "
+                "file, and run the same command again: what was measured is kept"
+            ) from None
         except sqlite3.DatabaseError as error:
             raise MeasureCacheError(f"{self._path}: cannot be used as a cache ({error}); delete it") from None
 
@@ -51,7 +62,8 @@ class MeasureCache:
 
     def get(self, key: bytes) -> ClipMeasures | str | None:
         """The measures, the error, or None for a clip that was not measured yet."""
-        found = self._file.execute("SELECT measures, error FROM clips WHERE key = ?", (key,)).fetchone()
+        with self._told():
+            found = self._file.execute("SELECT measures, error FROM clips WHERE key = ?", (key,)).fetchone()
         if found is None:
             return None
         return found[1] if found[0] is None else _unpack(found[0])
@@ -59,7 +71,7 @@ class MeasureCache:
     def add(self, entries: Iterable[tuple[bytes, ClipMeasures | str]]) -> None:
         """Keeps measures or errors, all of `entries` or none."""
         rows = [(key, None, made) if isinstance(made, str) else (key, _pack(made), None) for key, made in entries]
-        with self._file:
+        with self._told(), self._file:
             self._file.executemany("INSERT OR REPLACE INTO clips VALUES (?, ?, ?)", rows)
 
     def __enter__(self) -> "MeasureCache":

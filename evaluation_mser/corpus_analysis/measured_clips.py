@@ -38,6 +38,7 @@ class MeasuredClips:
         spectra: `(num_languages, num_sources, MEL_BANDS)` float32.
         contours: `(num_languages, num_sources, CONTOUR_POINTS)` float32.
         errors: `{"id", "error"}` of each clip that could not be read.
+        source_language: from which the others were translated.
     """
 
     languages: Sequence[str]
@@ -51,6 +52,7 @@ class MeasuredClips:
     spectra: np.ndarray
     contours: np.ndarray
     errors: Sequence[Mapping[str, str]]
+    source_language: str
 
     def scalar(self, name: str) -> np.ndarray:
         """One of `SCALARS`, `(num_languages, num_sources)` in float64."""
@@ -144,6 +146,7 @@ def measure_corpus(
         spectra=spectra,
         contours=contours,
         errors=errors,
+        source_language=corpus.source_language,
     )
 
 

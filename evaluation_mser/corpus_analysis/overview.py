@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from evaluation_mser.corpus_analysis.built_corpus import SOURCE_LANGUAGE, BuiltCorpus
+from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus
 from processing_mser.emotions_mser import label_set
 
 
@@ -27,9 +27,9 @@ def emotion_order(emotions: set[str]) -> list[str]:
     return [word for word in seven if word in emotions] + sorted(emotions - set(seven))
 
 
-def language_order(languages: set[str]) -> list[str]:
-    """English, from which the others were translated, then by the alphabet."""
-    return sorted(languages, key=lambda code: (code != SOURCE_LANGUAGE, code))
+def language_order(languages: set[str], source: str) -> list[str]:
+    """The one from which the others were translated, then by the alphabet."""
+    return sorted(languages, key=lambda code: (code != source, code))
 
 
 def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
@@ -62,12 +62,13 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
             by_speaker[speaker][row["language"]] += 1
             genders[speaker] = row["gender"] or "unknown"
     corpora, languages, emotions = ({cell[part] for cell in clips} for part in range(3))
-    order = {word: place for place, word in enumerate([*language_order(languages), *emotion_order(emotions)])}
+    ordered = language_order(languages, corpus.source_language)
+    order = {word: place for place, word in enumerate([*ordered, *emotion_order(emotions)])}
     return {
         "rows": sum(clips.values()),
         "hours": sum(seconds.values()) / 3600,
         "rows_without_duration": unknown_duration,
-        "languages": language_order(languages),
+        "languages": ordered,
         "emotions": emotion_order(emotions),
         "source_corpora": sorted(corpora),
         "cells": [
@@ -76,7 +77,7 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
             for cell in sorted(clips, key=lambda cell: (cell[0], order[cell[1]], order[cell[2]]))
         ],
         "speakers": _speakers(by_speaker, genders) | {"rows_without_speaker": unknown_speaker},
-        "durations": {language: _durations(bins[language]) for language in language_order(languages)},
+        "durations": {language: _durations(bins[language]) for language in ordered},
         "rejects": _rejects(corpus, progress),
     }
 

@@ -13,7 +13,6 @@ import numpy as np
 from scipy.stats import norm, rankdata
 from tqdm.auto import tqdm
 
-from evaluation_mser.corpus_analysis.built_corpus import SOURCE_LANGUAGE
 from evaluation_mser.corpus_analysis.measured_clips import MeasuredClips
 
 
@@ -42,11 +41,11 @@ def compare_with_source(
         mean over pairs of the correlation of the two courses of F0. A figure over fewer than `FEWEST_PAIRS` pairs is
         left out. Empty where there are no source clips.
     """
-    if SOURCE_LANGUAGE not in clips.languages:
+    if clips.source_language not in clips.languages:
         return {}
-    source = clips.languages.index(SOURCE_LANGUAGE)
+    source = clips.languages.index(clips.source_language)
     found = {}
-    others = [code for code in clips.languages if code != SOURCE_LANGUAGE]
+    others = [code for code in clips.languages if code != clips.source_language]
     for code in tqdm(others, "pairings", unit="language", disable=not progress, dynamic_ncols=True):
         target = clips.languages.index(code)
         paired = np.isfinite(clips.spectra[[source, target], :, 0]).all(axis=0)

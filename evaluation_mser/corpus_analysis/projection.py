@@ -36,7 +36,8 @@ def project_cells(
     largest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
     placed = centred @ (directions * np.sign(largest)[:, None])[:2].T
     return {
-        "explained": [float(share) for share in (spread**2 / (spread**2).sum())[:2]],
+        # Means that are all equal differ in no direction.
+        "explained": [float(share) for share in (spread**2 / max((spread**2).sum(), np.finfo(float).tiny))[:2]],
         "points": [
             {
                 "language": languages[language],

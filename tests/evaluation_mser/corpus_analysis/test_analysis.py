@@ -9,6 +9,7 @@ import pytest
 from html_page import Page
 from m5ser_folder import row, write_m5ser
 from spoken_m5ser import EMOTIONS, spoken_rows, write_spoken
+from transformers import WhisperFeatureExtractor
 
 from commands_mser.m5ser_analyse import AnalyseArguments, run
 from evaluation_mser.corpus_analysis import analyse_corpus
@@ -16,6 +17,7 @@ from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus, BuiltCorpu
 from evaluation_mser.corpus_analysis.label_noise import judge_labels
 from evaluation_mser.corpus_analysis.report import write_corpus_report
 from evaluation_mser.recognition import recognise
+from processing_mser import EmotionClassifierProcessor
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +102,32 @@ def test_what_cannot_be_analysed_is_told_in_one_line(tmp_path):
         analyse_corpus(folder, tmp_path / "out", progress=False)
     with pytest.raises(ValueError, match="permutations is 0"):
         analyse_corpus(folder, tmp_path / "out", permutations=0)
+
+
+def test_speakers_of_one_clip_each_can_be_analysed(tmp_path):
+    """Relative to their speaker they are all alike, in which nothing is to be seen."""
+    rows = spoken_rows(speakers=9, clips=1)
+    for clips in rows.values():
+        clips[:] = [clip for number, clip in enumerate(clips) if number // 3 % 3 == number % 3]
+        assert len({clip["speaker"] for clip in clips}) == len(clips) == 9
+    found = analyse_corpus(write_m5ser(tmp_path / "m5ser", rows), tmp_path / "out", permutations=5, progress=False)
+    assert found["distances"]["spectrum_relative"]["picture"]["explained"] == [0, 0]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_what_the_sources_speak_is_said_by_the_build(tmp_path):
+    rows = spoken_rows(languages=("de", "en"), speakers=2)
+    folder = write_m5ser(tmp_path / "m5ser", rows, source_language="de")
+    found = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    assert found["overview"]["languages"] == ["de", "en"] and list(found["preservation"]) == ["en"]
+
+
+def test_a_classifier_that_lacks_a_word_is_refused_before_anything_is_measured(tmp_path):
+    processor = EmotionClassifierProcessor(WhisperFeatureExtractor(), emotion_words=["neutral", "happy"])
+    folder = write_spoken(tmp_path / "m5ser", speakers=2)
+    with pytest.raises(ValueError, match="has no output for sad"):
+        analyse_corpus(folder, tmp_path / "out", model=object(), processor=processor, progress=False)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_classifier_judges_every_clip_and_its_surest_disagreements_come_first(tmp_path, tiny):

@@ -51,12 +51,19 @@ def test_only_what_is_wanted_comes_with_its_sound(folder, rows):
     assert all(len(batch) <= 32 for batch in batches)
 
 
+def spoil(path):
+    """As long as before, and nothing in it."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
         (lambda folder: folder.rename(folder.with_name("gone")), "no such folder"),
         (lambda folder: [path.unlink() for path in folder.glob("data/*/*")], "holds no data/LANGUAGE"),
-        (lambda folder: next(folder.glob("data/fr/*")).write_bytes(b"PAR1 and no more"), "is not whole Parquet"),
+        (lambda folder: next(folder.glob("data/fr/*")).write_bytes(b"PAR1 and no more"), "is not there, or not as l"),
+        (lambda folder: spoil(next(folder.glob("data/fr/*"))), "is not whole Parquet"),
+        (lambda folder: next(folder.glob("data/fr/*")).unlink(), "is not there, or not as long as manifest.json says"),
         (lambda folder: (folder / "manifest.json").write_text("{"), "is not JSON"),
     ],
 )

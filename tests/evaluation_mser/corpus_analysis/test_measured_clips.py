@@ -113,3 +113,18 @@ def test_a_file_that_is_no_cache_is_told_with_the_cure(tmp_path):
     (tmp_path / "cache").write_text("something else that is long enough to be looked at" * 3)
     with pytest.raises(MeasureCacheError, match="delete it"):
         MeasureCache(tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_written_for_now_is_not_to_be_deleted(tmp_path):
+    with MeasureCache(tmp_path / "held.sqlite") as cache:
+        other = sqlite3.connect(tmp_path / "held.sqlite")
+        other.execute("BEGIN EXCLUSIVE")
+        cache._file.execute("PRAGMA busy_timeout = 1")
+        with pytest.raises(
+            MeasureCacheError, match=r"held.sqlite: cannot be read or written .* locked.; make room"
+        ):
+            cache.add([(b"key", "unreadable")])
+        other.rollback()
+        other.close()
+        cache.add([(b"key", "unreadable")])
+        assert cache.get(b"key") == "unreadable"

@@ -45,6 +45,7 @@ def clips_of(rng, kept, sources=60, speakers=4, missing=0.0, languages=("en", "f
         spectra=np.zeros((len(languages), sources, MEL_BANDS), dtype=np.float32),
         contours=np.array(contours, dtype=np.float32),
         errors=[],
+        source_language="en",
     )
 
 

@@ -37,6 +37,12 @@ def test_cells_lie_where_the_principal_components_of_their_means_are():
     assert found["points"][0]["clips"] == ((emotion == 0) & (corpus == 0)).sum()
 
 
+def test_cells_that_are_all_alike_differ_in_no_direction():
+    design = Design(np.arange(12) % 3, *[np.zeros(12, dtype=int)] * 3, 3, 1)
+    found = project_cells(np.ones((2, 12, 4)), design, **WORDS)
+    assert found["explained"] == [0, 0] and {(point["x"], point["y"]) for point in found["points"]} == {(0, 0)}
+
+
 def test_two_cells_make_no_picture():
     zeros = np.zeros(6, dtype=int)
     design = Design(np.array([0, 0, 0, 1, 1, 1]), zeros, zeros, zeros, 2, 1)
