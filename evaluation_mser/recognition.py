@@ -14,7 +14,7 @@ import torch
 from evaluation_mser.clip_windows import Clip, read_windows
 from evaluation_mser.compilation import check_compiler, compiled, to_bucket
 from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
-from processing_mser.audio_mser import SAMPLING_RATE, cut_windows
+from processing_mser.audio_mser import SAMPLING_RATE, sounding_windows
 from processing_mser.emotions_mser import UNPARSED
 
 
@@ -117,7 +117,7 @@ def _recognise(
                     (index, piece)
                     for index, clip in enumerate(window)
                     if clip.waveform is not None
-                    for piece in cut_windows(clip.waveform)
+                    for piece in sounding_windows(clip.waveform)
                 ]
                 by_length = sorted(range(len(pieces)), key=lambda position: len(pieces[position][1]))
                 outputs: list[Any] = [None] * len(pieces)

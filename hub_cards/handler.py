@@ -139,8 +139,8 @@ def _words(words: Any) -> list[str]:
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise BadRequest('candidate_labels are not a list of words; send for example ["happy", "sad"]')
     words = [word.strip() for word in words]
-    if not 1 <= len(words) <= MAX_WORDS or len(set(words)) < len(words):
-        raise BadRequest(f"candidate_labels are {len(words)} words; send 1 to {MAX_WORDS}, each of them once")
+    if not 2 <= len(words) <= MAX_WORDS or len(set(words)) < len(words):
+        raise BadRequest(f"candidate_labels are {len(words)} words; send 2 to {MAX_WORDS}, each of them once")
     if not all(word.isprintable() and 1 <= len(word) <= MAX_WORD_LETTERS for word in words):
         raise BadRequest(
             f"a candidate label is empty, too long or unprintable; the most is {MAX_WORD_LETTERS} letters"

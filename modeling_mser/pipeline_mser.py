@@ -22,6 +22,20 @@ SECONDS_TO_ANSWER = 30.0
 """How long a server may take before a download is given up."""
 
 
+_DEFAULTS: dict[str, Any] = {
+    "candidate_labels": None,
+    "top_k": None,
+    "min_score": None,
+    "mode": "score",
+    "return_embedding": False,
+    "timeline": None,
+    "window_seconds": 5.0,
+    "overlap_seconds": 1.0,
+    "length_normalize": False,
+    "prior_correction": False,
+}
+
+
 class MSERPipeline(ChunkPipeline):
     """
     Speech emotion recognition, as the task `audio-classification`.
@@ -36,7 +50,9 @@ class MSERPipeline(ChunkPipeline):
     Inputs are a path, an http(s) URL, the bytes of a file, `{"array" or "raw", "sampling_rate"}`, `{"bytes", "path"}`,
     a numpy array or a torch tensor at 16 kHz, or a list, a generator or a data set of these.
 
-    Args (on making the pipeline or on calling it):
+    Windows without any sound have no place in a timeline nor a part in a mean.
+
+    Args (on making the pipeline or on calling it, where `None` is the default):
         candidate_labels: the words that compete, as a list or separated by commas, or `four` or `seven`; by default
             those that the model was trained on.
         top_k: how many of them to return; all by default.
@@ -60,41 +76,29 @@ class MSERPipeline(ChunkPipeline):
     _load_image_processor = False
     _pipeline_calls_generate = False
 
-    def _sanitize_parameters(
-        self,
-        candidate_labels: str | Sequence[str] | None = None,
-        top_k: int | None = None,
-        min_score: float | None = None,
-        mode: str | None = None,
-        return_embedding: bool | None = None,
-        timeline: bool | None = None,
-        window_seconds: float | None = None,
-        overlap_seconds: float | None = None,
-        length_normalize: bool | None = None,
-        prior_correction: bool | None = None,
-        **unknown: Any,
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    def _sanitize_parameters(self, **given: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        unknown = sorted(set(given) - set(_DEFAULTS))
         if unknown:
-            raise ValueError(f"the pipeline does not take {', '.join(sorted(unknown))}")
-        if mode not in (None, "score", "generate"):
+            raise ValueError(f"the pipeline does not take {', '.join(unknown)}")
+        # None on calling is the default, whatever the pipeline was made with.
+        given = {name: _DEFAULTS[name] if value is None else value for name, value in given.items()}
+        mode, top_k, min_score = (given.get(name, _DEFAULTS[name]) for name in ("mode", "top_k", "min_score"))
+        if mode not in ("score", "generate"):
             raise ValueError(f'mode is {mode!r}; give "score" or "generate"')
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k is {top_k}; give at least 1, or leave it out for all")
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise ValueError(f"min_score is {min_score}; give a probability from 0 to 1")
-        words = None if candidate_labels is None else self.processor.words(candidate_labels)
-        preprocess = {"timeline": timeline, "window_seconds": window_seconds, "overlap_seconds": overlap_seconds}
-        forward = {
-            "words": words,
-            "mode": mode,
-            "return_embedding": return_embedding,
-            "length_normalize": length_normalize,
-            "prior_correction": prior_correction,
-        }
-        postprocess = {"words": words, "top_k": top_k, "min_score": min_score, "timeline": timeline}
+        if top_k is not None and not (isinstance(top_k, int) and top_k >= 1):
+            raise ValueError(f"top_k is {top_k!r}; give a whole number of at least 1, or leave it out for all")
+        if min_score is not None and not (isinstance(min_score, (int, float)) and 0 <= min_score <= 1):
+            raise ValueError(f"min_score is {min_score!r}; give a probability from 0 to 1")
+        if "candidate_labels" in given:
+            labels = given.pop("candidate_labels")
+            given["words"] = None if labels is None else self.processor.words(labels)
         return tuple(  # type: ignore[return-value]
-            {name: value for name, value in chosen.items() if value is not None}
-            for chosen in (preprocess, forward, postprocess)
+            {name: given[name] for name in names if name in given}
+            for names in (
+                ("timeline", "window_seconds", "overlap_seconds"),
+                ("words", "mode", "return_embedding", "length_normalize", "prior_correction"),
+                ("words", "top_k", "min_score", "timeline"),
+            )
         )
 
     @property

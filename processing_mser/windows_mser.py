@@ -32,10 +32,14 @@ class Window:
 
 
 def whole_windows(source: Any, window_seconds: float, sampling_rate: int = SAMPLING_RATE) -> Iterator[Window]:
-    """The fewest windows of at most `window_seconds` that divide a recording evenly; it is read whole."""
+    """
+    The fewest windows of at most `window_seconds` that divide a recording evenly, less those in which every sample is
+    0; it is read whole.
+    """
     position = 0
     for piece in cut_windows(load_audio(source, sampling_rate), sampling_rate, window_seconds):
-        yield Window(piece, position / sampling_rate, (position + len(piece)) / sampling_rate)
+        if piece.any():
+            yield Window(piece, position / sampling_rate, (position + len(piece)) / sampling_rate)
         position += len(piece)
 
 
@@ -50,7 +54,8 @@ def sliding_windows(
     Windows of equal length over a recording that is never in memory as a whole.
 
     The last ends where the recording ends and overlaps its neighbour the more: a shorter one would be judged by less.
-    A recording shorter than a window is one window.
+    A recording shorter than a window is one window. Windows in which every sample is 0 are left out: a model would
+    guess on them.
 
     Args:
         source: as in `load_audio`. Files, and bytes, are decoded block by block.
@@ -82,7 +87,8 @@ def sliding_windows(
         while cut and begin + len(buffer) > upcoming + size:
             buffer = buffer[upcoming - begin :]
             begin, upcoming = upcoming, upcoming + hop
-            yield Window(buffer[:size].copy(), begin / sampling_rate, (begin + size) / sampling_rate)
+            if buffer[:size].any():
+                yield Window(buffer[:size].copy(), begin / sampling_rate, (begin + size) / sampling_rate)
     total = begin + len(buffer)
     if total < MIN_SECONDS * sampling_rate:
         problem = f"is too short ({total / sampling_rate:.3f} s, the least is {MIN_SECONDS} s)"
@@ -90,7 +96,8 @@ def sliding_windows(
     if not sounds:
         raise AudioError(name, "is silent (every sample is 0)", "record it again; if two channels cancel, keep one")
     last = buffer[-size:] if cut else buffer
-    yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate)
+    if last.any():
+        yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate)
 
 
 def _resampled(source: Any, sampling_rate: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -17,7 +17,7 @@ from data_mser.whole_files import whole_file
 from evaluation_mser.clip_windows import read_windows
 from evaluation_mser.labelled_clips import LabelledClips
 from evaluation_mser.loading import load_model
-from processing_mser.audio_mser import cut_windows
+from processing_mser.audio_mser import sounding_windows
 
 
 BATCH_SIZE = 16
@@ -106,7 +106,7 @@ def _embed(model: Any, processor: Any, sources: Sequence[Any], name: str) -> np.
                 (index, piece)
                 for index, clip in enumerate(window)
                 if clip.waveform is not None
-                for piece in cut_windows(clip.waveform)
+                for piece in sounding_windows(clip.waveform)
             ]
             # Within a batch, clips of like length.
             pieces.sort(key=lambda pair: len(pair[1]))

@@ -109,8 +109,8 @@ def read_words(text: str) -> list[str]:
         ValueError: none, too many, or one that is too long.
     """
     words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
-    if not 1 <= len(words) <= MAX_WORDS:
-        raise ValueError(f"{len(words)} words compete; give 1 to {MAX_WORDS}, separated by commas")
+    if not 2 <= len(words) <= MAX_WORDS:
+        raise ValueError(f"{len(words)} words compete; give 2 to {MAX_WORDS}, separated by commas")
     if max(map(len, words)) > MAX_WORD_LETTERS:
         raise ValueError(f"a word has more than {MAX_WORD_LETTERS} letters; give shorter ones")
     return words

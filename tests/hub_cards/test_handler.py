@@ -171,9 +171,13 @@ def hostile_requests(secret):
         ({"inputs": fine, "parameters": {"top_k": "9" * 10_000}}, "top_k is '999"),
         ({"inputs": fine, "parameters": {"timeline": "yes"}}, "timeline is 'yes'"),
         ({"inputs": fine, "parameters": {"candidate_labels": []}}, "0 words"),
+        ({"inputs": fine, "parameters": {"candidate_labels": ["sad"]}}, "1 words; send 2 to 64"),
         ({"inputs": fine, "parameters": {"candidate_labels": [1, 2]}}, "not a list of words"),
         ({"inputs": fine, "parameters": {"candidate_labels": ["sad", "sad"]}}, "each of them once"),
-        ({"inputs": fine, "parameters": {"candidate_labels": ["x" * 10_000]}}, "unprintable; the most is 64 letters"),
+        (
+            {"inputs": fine, "parameters": {"candidate_labels": ["sad", "x" * 10_000]}},
+            "unprintable; the most is 64 letters",
+        ),
         ({"inputs": fine, "parameters": {"candidate_labels": [f"w{n}" for n in range(5_000)]}}, "5000 words"),
         ({"inputs": fine, "parameters": {"candidate_labels": "a," * 10_000_000}}, "not a list of words"),
     ]

@@ -119,12 +119,36 @@ def test_words_of_the_users_own_top_k_and_refusals(pipe, clips):
     assert len(ranked) == 2 and ranked[0]["score"] >= ranked[1]["score"]
     assert all(entry["score"] == pytest.approx(expected[entry["label"]], abs=1e-6) for entry in ranked)
     assert len(pipe(clips[0], candidate_labels="four")) == 4
-    for wrong in ({"top_k": 0}, {"min_score": 2}, {"mode": "guess"}, {"candidate_labels": ["one"]}, {"topk": 1}):
+    refused = [{"top_k": 0}, {"top_k": "2"}, {"min_score": 2}, {"mode": "guess"}]
+    for wrong in [*refused, {"candidate_labels": ["one"]}, {"topk": 1}]:
         with pytest.raises(ValueError, match=r"."):
             pipe(clips[0], **wrong)
     for wrong in ({"window_seconds": 31}, {"window_seconds": 2, "overlap_seconds": 2}):
         with pytest.raises(ValueError, match="give"):
             pipe(clips[2], **wrong)
+
+
+def test_none_on_calling_is_the_default_again(pipe, clips):
+    made = MSERPipeline(
+        pipe.model, processor=pipe.processor, device="cpu", top_k=1, min_score=1.0, candidate_labels="four"
+    )
+    assert [entry["label"] for entry in made(clips[0])] == ["abstained"]
+    assert made(clips[0], top_k=None, min_score=None, candidate_labels=None, mode=None) == pipe(clips[0])
+    assert len(made(clips[0], min_score=None)) == 1 and len(made(clips[0], min_score=None, top_k=None)) == 4
+
+
+def test_windows_without_any_sound_are_not_guessed_on(pipe, clips):
+    """In a timeline they have no entry, in a mean no part; as for the command line."""
+    rng = np.random.default_rng(1)
+    first, last = (0.1 * rng.standard_normal(16_000 * seconds).astype(np.float32) for seconds in (31, 30))
+    silent = np.concatenate([first, np.zeros(16_000 * 59, np.float32), last])
+    spans = [(entry["start"], entry["end"]) for entry in pipe(silent, overlap_seconds=0.0, batch_size=4)]
+    assert [start for start, _ in spans] == [*range(0, 35, 5), *range(90, 120, 5)]
+    words = pipe.model.config.emotion_words
+    whole = as_scores(pipe(silent, timeline=False))
+    heard = np.concatenate([silent[: 16_000 * 60], last])  # the windows of 30 s that hold sound
+    assert whole == pytest.approx(as_scores(pipe(heard, timeline=False)), abs=1e-6)
+    assert whole == pytest.approx(expected_scores(pipe, silent, words), abs=1e-6)
 
 
 def test_below_min_score_it_abstains_and_says_so(pipe, clips):

@@ -66,6 +66,11 @@ def test_a_model_arrives_whole_once_and_answers_a_stranger_as_it_does_here(clien
     assert (len(repo.commits), loopback_hub.uploads) == (commits, uploads)
 
 
+def test_the_space_of_a_private_model_needs_a_token_and_that_is_said(client, tiny_model_dir, loopback_hub):
+    said = client(tiny_model_dir, "org/private-shown", private=True, space=True)["said"]
+    assert f"secret HF_TOKEN at {loopback_hub.url}/spaces/org/private-shown/settings" in said[-1]
+
+
 def test_an_upload_that_was_cut_is_gone_on_with(client, tiny_model_dir, loopback_hub):
     loopback_hub.objects.clear()
     loopback_hub.uploads.clear()
@@ -176,4 +181,4 @@ def test_without_the_hub_a_model_loads_from_the_cache_or_is_told_within_seconds(
         ("org/other", "org/other: is not in the cache, and the Hub cannot be reached; check the network"),
     ):
         said, seconds = load(repo_id, gone)
-        assert said.startswith(expected) and seconds < 20
+        assert said.startswith(expected) and seconds < 60

@@ -11,7 +11,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from transformers import TrainingArguments
 
 from data_mser.hub_errors import one_message
-from data_mser.hub_upload import Upload, check_connection, of_path, open_repository
+from data_mser.hub_upload import Upload, check_connection, of_path, open_repository, settings_page
 
 from .adapter import ADAPTER_CONFIG, build_adapter_repository
 from .repository import build_repository
@@ -94,6 +94,11 @@ def push(
             write_space(place, repo_id, repository.clips)
             with one_message(repo_id, api.endpoint):
                 show(_send(api, repo_id, "space", place, SPACE_MARK, private=private))
+            if private:
+                settings = settings_page(api, repo_id, "space")
+                show(
+                    f"the Space can load a private model with a token alone: give it the secret HF_TOKEN at {settings}"
+                )
     return address
 
 

@@ -120,9 +120,7 @@ def test_a_cache_that_cannot_be_written_for_now_is_not_to_be_deleted(tmp_path):
         other = sqlite3.connect(tmp_path / "held.sqlite")
         other.execute("BEGIN EXCLUSIVE")
         cache._file.execute("PRAGMA busy_timeout = 1")
-        with pytest.raises(
-            MeasureCacheError, match=r"held.sqlite: cannot be read or written .* locked.; make room"
-        ):
+        with pytest.raises(MeasureCacheError, match=r"held.sqlite: cannot be read or written .* locked.; make room"):
             cache.add([(b"key", "unreadable")])
         other.rollback()
         other.close()
