@@ -120,8 +120,8 @@ class MSERPipeline(ChunkPipeline):
         windows = [item["window"] for item in items]
         inputs = self.processor.extract_features([window.waveform for window in windows])
         inputs.update(self.processor.encode_text(len(windows)))
-        times = [(window.start, window.end) for window in windows]
-        return {"times": times, "inputs": inputs, "is_last": [item["is_last"] for item in items]}
+        places = [(window.start, window.end, window.part) for window in windows]
+        return {"places": places, "inputs": inputs, "is_last": [item["is_last"] for item in items]}
 
     def get_iterator(
         self,
@@ -150,7 +150,7 @@ class MSERPipeline(ChunkPipeline):
         **scoring: bool,
     ) -> dict[str, Any]:
         inputs = model_inputs["inputs"]
-        outputs: dict[str, Any] = {"times": model_inputs["times"]}
+        outputs: dict[str, Any] = {"places": model_inputs["places"]}
         if mode == "generate":
             tokens, outputs["scores"] = written_texts(self.model, inputs)
             outputs["text"] = self.processor.batch_decode(tokens)
@@ -176,7 +176,7 @@ class MSERPipeline(ChunkPipeline):
     ) -> Any:
         words = words or self.default_words
         pieces = [_Piece(output) for output in model_outputs]
-        if timeline or (timeline is None and len(pieces) > 1):
+        if timeline or (timeline is None and pieces[0].part):
             return [self._entry(piece, words, top_k, min_score) for piece in pieces]
         seconds = [piece.end - piece.start for piece in pieces]
         if pieces[0].text is None:
@@ -216,7 +216,7 @@ class _Piece:
 
     def __init__(self, output: Mapping[str, Any]):
         # Tensors keep the axis of the batch that they were taken out of; lists keep theirs only in a batch of one.
-        self.start, self.end = np.ravel(output["times"]).tolist()
+        self.start, self.end, self.part = np.ravel(output["places"]).tolist()
         self.scores = output["scores"].flatten().numpy()
         text = output.get("text")
         self.text = text[0] if isinstance(text, list) else text

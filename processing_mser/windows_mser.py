@@ -24,11 +24,13 @@ class Window:
     Attributes:
         waveform: `(num_samples,)` float32 at the rate that was asked for.
         start, end: seconds.
+        part: whether the recording is longer, whether or not anything else of it is heard.
     """
 
     waveform: np.ndarray
     start: float
     end: float
+    part: bool = False
 
 
 def whole_windows(source: Any, window_seconds: float, sampling_rate: int = SAMPLING_RATE) -> Iterator[Window]:
@@ -88,7 +90,7 @@ def sliding_windows(
             buffer = buffer[upcoming - begin :]
             begin, upcoming = upcoming, upcoming + hop
             if buffer[:size].any():
-                yield Window(buffer[:size].copy(), begin / sampling_rate, (begin + size) / sampling_rate)
+                yield Window(buffer[:size].copy(), begin / sampling_rate, (begin + size) / sampling_rate, part=True)
     total = begin + len(buffer)
     if total < MIN_SECONDS * sampling_rate:
         problem = f"is too short ({total / sampling_rate:.3f} s, the least is {MIN_SECONDS} s)"
@@ -97,7 +99,7 @@ def sliding_windows(
         raise AudioError(name, "is silent (every sample is 0)", "record it again; if two channels cancel, keep one")
     last = buffer[-size:] if cut else buffer
     if last.any():
-        yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate)
+        yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate, part=cut)
 
 
 def _resampled(source: Any, sampling_rate: int) -> Iterator[tuple[str, np.ndarray]]:

@@ -144,6 +144,9 @@ def test_windows_without_any_sound_are_not_guessed_on(pipe, clips):
     silent = np.concatenate([first, np.zeros(16_000 * 59, np.float32), last])
     spans = [(entry["start"], entry["end"]) for entry in pipe(silent, overlap_seconds=0.0, batch_size=4)]
     assert [start for start, _ in spans] == [*range(0, 35, 5), *range(90, 120, 5)]
+    # Still a timeline where one window alone is heard.
+    (entry,) = pipe(np.concatenate([first[: 16_000 * 4], np.zeros(16_000 * 40, np.float32)]))
+    assert (entry["start"], entry["end"]) == (0.0, 5.0)
     words = pipe.model.config.emotion_words
     whole = as_scores(pipe(silent, timeline=False))
     heard = np.concatenate([silent[: 16_000 * 60], last])  # the windows of 30 s that hold sound
