@@ -122,6 +122,27 @@ output_dir: unset
 """
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_adapters_are_planned(goes_on: bool, tmp_path: Path):
+    """New ones, and those of a checkpoint that is trained on."""
+    pytest.importorskip("peft")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(FROZEN.replace("freeze_text: false", "freeze_text: true\ntext_backbone: nobody/llama"))
+    words = [str(recipe), "--lora", "--lora_rank", "2"]
+    if goes_on:
+        config = build_skeleton(parsed(*words)[1], ["happy", "sad"]).model.config
+        assert config.lora["r"] == 2
+        config.save_pretrained(tmp_path / "stage1")
+        words += ["--init_from", str(tmp_path / "stage1")]
+    parts = {part.name: part for part in planned(*words, clips=Clips(100, 3.0, 3.0)).costs.parts}
+    bare = {part.name: part for part in planned(str(recipe), clips=Clips(100, 3.0, 3.0)).costs.parts}
+    # Of q_proj and v_proj of the one layer, both 32 to 32: a matrix to the rank and one back, in float32.
+    added = 2 * (32 * 2 + 2 * 32)
+    assert parts["language model"].trained == added
+    assert parts["language model"].weight_bytes == bare["language model"].weight_bytes + 4 * added
+    assert parts["language model"].forward.flops > bare["language model"].forward.flops
+
+
 def test_time_follows_what_there_is_to_do(tmp_path: Path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(FROZEN)

@@ -28,7 +28,8 @@ def tell_plan(
     num_processes: int,
 ) -> None:
     """
-    Prints one line before a training that is long.
+    Prints one line before a training that is long. A plan that cannot be made is no reason not to train: the line then
+    says why there is none.
 
     Args:
         model, data, training: the recipe.
@@ -40,19 +41,13 @@ def tell_plan(
         shown = training.max_steps * training.per_device_train_batch_size * num_processes
     if shown < LONG:
         return
-    machine = device_machine()
-    if machine is None:
-        return
-    on_gpu = machine.name != "cpu"
-    skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=on_gpu)
-    seconds = [min(clip.seconds, skeleton.heard_seconds) for clip in train_clips]
-    clips = Clips(len(seconds), sum(seconds) / len(seconds), max(seconds), len(validation_clips))
-    plan = make_plan(skeleton, data, training, clips, machine, 0.4 if on_gpu else 1.0, num_processes)
-    largest = largest_batch(skeleton, training, clips.longest, machine, num_processes)
-    print(summary(plan, training, num_processes, largest))
-    if training.bf16 and machine.half_flops < machine.full_flops:
-        ratio = machine.full_flops / machine.half_flops
-        print(f"Warning: bf16 is {ratio:.1f} times slower than float32 on this processor; leave --bf16 out")
+    try:
+        lines = _lines(model, data, training, train_clips, len(validation_clips), num_processes)
+    except Exception as error:
+        why = " ".join(str(error).split())
+        lines = [f"Not planned, and trained all the same: {type(error).__name__}{f': {why}' if why else ''}"]
+    for line in lines:
+        print(line)
 
 
 def device_machine() -> Machine | None:
@@ -64,3 +59,28 @@ def device_machine() -> Machine | None:
     found = torch.cuda.get_device_properties(0)
     name = found.name.replace(" ", "")
     return next((machine for known, machine in MACHINES.items() if known in name), None)
+
+
+def _lines(
+    model: ModelArguments,
+    data: DataArguments,
+    training: MSERTrainingArguments,
+    train_clips: Sequence[Clip],
+    num_validation_clips: int,
+    num_processes: int,
+) -> list[str]:
+    """What is to be told; nothing of an accelerator that nothing is known of."""
+    machine = device_machine()
+    if machine is None:
+        return []
+    on_gpu = machine.name != "cpu"
+    skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=on_gpu)
+    seconds = [min(clip.seconds, skeleton.heard_seconds) for clip in train_clips]
+    clips = Clips(len(seconds), sum(seconds) / len(seconds), max(seconds), num_validation_clips)
+    plan = make_plan(skeleton, data, training, clips, machine, 0.4 if on_gpu else 1.0, num_processes)
+    largest = largest_batch(skeleton, training, clips.longest, machine, num_processes)
+    lines = [summary(plan, training, num_processes, largest)]
+    if training.bf16 and machine.half_flops < machine.full_flops:
+        ratio = machine.full_flops / machine.half_flops
+        lines.append(f"Warning: bf16 is {ratio:.1f} times slower than float32 on this processor; leave --bf16 out")
+    return lines

@@ -2,10 +2,13 @@
 """The model that a recipe describes, in shape alone: configurations are read, weights are not."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
+import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
 
@@ -75,7 +78,7 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
         text_length, label_length = _row_lengths(arguments, config, words)
         for part, dtype in backbone_dtypes(arguments, has_bfloat16).items():
             getattr(config, part).dtype = dtype
-    with mode:
+    with mode, _modules_stay():
         model = model_classes(arguments.model_type)[0](config)
         if isinstance(model, MSERForEmotionGeneration):
             if arguments.init_from is not None:
@@ -84,6 +87,16 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
                 model.add_lora(**arguments.lora_settings)
         model.train()
     return Skeleton(model, mode, text_length, label_length)
+
+
+@contextmanager
+def _modules_stay() -> Iterator[None]:
+    """
+    Inside, a module's `to` does nothing. Torch refuses to convert weights without data, and there is no need: they are
+    on one device, and adapters are made in float32, as they are trained.
+    """
+    with patch.object(torch.nn.Module, "to", lambda module, *_, **__: module):
+        yield
 
 
 def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:

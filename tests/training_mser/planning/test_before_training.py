@@ -9,6 +9,7 @@ from transformers import WhisperConfig
 
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from training_mser.clips import Clip
+from training_mser.planning import before_training
 from training_mser.planning.before_training import tell_plan
 
 
@@ -24,3 +25,17 @@ def test_a_model_is_planned_by_what_it_hears_of_a_clip(tmp_path: Path, capsys: p
         tell_plan(model, DataArguments(), training, [Clip({}, "sad", "key", seconds)] * 5000, [], num_processes=1)
         told.append(re.search(r"Fits: \d+ MB", capsys.readouterr().out))
     assert told[0] and told[1] and told[0][0] == told[1][0]
+
+
+@pytest.mark.parametrize("said", ["weights without\n  data", ""])
+def test_a_plan_that_cannot_be_made_stops_no_training(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+):
+    def fail(*_, **__):
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(before_training, "build_skeleton", fail)
+    training = MSERTrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+    tell_plan(ModelArguments(), DataArguments(), training, [Clip({}, "sad", "key", 3.0)] * 5000, [], num_processes=1)
+    why = "RuntimeError: weights without data" if said else "RuntimeError"
+    assert capsys.readouterr().out == f"Not planned, and trained all the same: {why}\n"
