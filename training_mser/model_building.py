@@ -9,7 +9,7 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
 
-from evaluation_mser.model_types import model_classes, model_type_of
+from evaluation_mser.model_types import MODEL_TYPES, model_classes, model_type_of
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 from modeling_mser.hub_mser import hub_options
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
@@ -174,18 +174,38 @@ def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
     return {part: count(module) for part, module in modules.items() if module is not None} | {"total": count(model)}
 
 
-def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
+def check_model_type(checkpoint: str, model_type: str) -> None:
     """
-    A checkpoint, loaded with the options, and its processor.
+    Refuses to go on from what is no model of the recipe's type.
+
+    Args:
+        checkpoint: folder or Hub id.
+        model_type: the recipe's.
 
     Raises:
-        ValueError: the checkpoint is of another type.
+        ValueError: the checkpoint is of another type, or of none.
+        OSError: it is not on this machine, and the Hub does not give it.
     """
-    found = model_type_of(checkpoint)
+    found = model_type_of(checkpoint, **hub_options(checkpoint))
+    if not found:
+        raise ValueError(
+            f"{checkpoint}: has no config.json that names a type of model; give the folder that a training wrote its "
+            "model to, or a Hub id"
+        )
+    if found not in MODEL_TYPES:
+        raise ValueError(
+            f"{checkpoint}: holds a model of type {found}, and init_from takes one of {', '.join(MODEL_TYPES)}; name "
+            "backbones as audio_backbone and text_backbone"
+        )
     if found != model_type:
         raise ValueError(
             f"{checkpoint}: holds a model of type {found}, and model_type is {model_type}; give both alike"
         )
+
+
+def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
+    """A checkpoint of that type, loaded with the options, and its processor."""
+    check_model_type(checkpoint, model_type)
     network, processor = model_classes(model_type)
     return network.from_pretrained(checkpoint, **options), processor.from_pretrained(checkpoint)
 

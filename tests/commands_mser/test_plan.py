@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser plan`: sizes that fit or do not, without weights and without a network."""
 
+import json
 import re
 import socket
 from pathlib import Path
@@ -11,7 +12,10 @@ from transformers import WhisperConfig
 import run_mser
 from commands_mser.parser import MSERArgumentParser
 from commands_mser.plan import ARGUMENTS
+from modeling_mser import MSERConfig
 from processing_mser import label_set
+from training_mser.arguments import ModelArguments
+from training_mser.model_building import build_model
 from training_mser.planning.machines import MACHINES
 from training_mser.planning.plan import Clips, largest_batch, make_plan
 from training_mser.planning.skeleton import build_skeleton
@@ -83,6 +87,30 @@ def test_a_backbone_that_cannot_be_had_is_told_in_one_line(
     told = capsys.readouterr().err.strip()
     assert "\n" not in told
     assert "nobody/whisper-nowhere" in told and "write audio_config and text_config out" in told
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (None, "has no config.json that names a type of model; give the folder that a training wrote its model to"),
+        ("whisper", "holds a model of type whisper, and init_from takes one of mser, whisper_classifier, "),
+        ("wav2vec2_classifier", "holds a model of type wav2vec2_classifier, and model_type is mser; give both alike"),
+    ],
+)
+def test_what_training_does_not_go_on_from_is_not_planned(
+    held: str | None, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """None: the folder above that of a stage."""
+    place = tmp_path / "runs"
+    MSERConfig().save_pretrained(place / "stage1")
+    if held is not None:
+        (place / "config.json").write_text(json.dumps({"model_type": held}))
+    assert run_mser.main(["plan", "tiny/stage1", "--gpu", "H100", "--init_from", str(place)]) == 2
+    refused = capsys.readouterr().err.strip().splitlines()[-1]
+    assert refused.startswith(f"run-mser: error: {place}: {told}")
+    with pytest.raises(ValueError) as trained:
+        build_model(ModelArguments(init_from=str(place)), ["happy", "sad"])
+    assert refused == f"run-mser: error: {trained.value}"
 
 
 @pytest.mark.parametrize(

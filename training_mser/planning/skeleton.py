@@ -18,7 +18,7 @@ from modeling_mser.hub_mser import hub_options
 from processing_mser import MSERProcessor
 from training_mser.arguments import ModelArguments
 from training_mser.classifier_building import classifier_settings
-from training_mser.model_building import backbone_dtypes, build_config, expanded
+from training_mser.model_building import backbone_dtypes, build_config, check_model_type, expanded
 from training_mser.tokenizer import build_tokenizer
 
 
@@ -62,6 +62,7 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
 
     Raises:
         PlanError: a configuration is neither written out in the recipe nor to be had.
+        ValueError: the checkpoint to go on from is of another type, or of none.
     """
     mode = FakeTensorMode()
     try:
@@ -103,6 +104,7 @@ def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
     network, _ = model_classes(arguments.model_type)
     if arguments.init_from is not None:
         place = expanded(arguments.init_from)
+        check_model_type(place, arguments.model_type)
         return network.config_class.from_pretrained(place, **hub_options(place))
     if arguments.model_type == "mser":
         return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
