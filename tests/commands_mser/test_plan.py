@@ -4,6 +4,7 @@
 import json
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from processing_mser import label_set
 from training_mser.arguments import ModelArguments
 from training_mser.model_building import build_model
 from training_mser.planning.machines import MACHINES
-from training_mser.planning.plan import Clips, largest_batch, make_plan
+from training_mser.planning.plan import OVERHEAD, Clips, largest_batch, make_plan
 from training_mser.planning.skeleton import build_skeleton
 from training_mser.planning.step_meter import Work
 
@@ -76,6 +77,23 @@ def test_the_largest_batch_is_the_largest():
     for size, fits in ((round(0.97 * largest), True), (round(1.05 * largest), False)):
         training.per_device_train_batch_size = size
         assert make_plan(skeleton, data, training, Clips(100, 3.0, 3.0), machine).fits == fits
+
+
+def test_gradients_that_wait_for_the_next_batch_are_counted():
+    """On a machine that holds one batch to a step and no more."""
+    _, model, data, training = parsed("tiny/stage1", "--per_device_train_batch_size", "4")
+    skeleton = build_skeleton(model, label_set(data.labels).words)
+    clips, machine = Clips(100, 3.0, 3.0), MACHINES["H100"]
+    alone = make_plan(skeleton, data, training, clips, machine)
+    machine = replace(machine, memory=alone.peak_memory + OVERHEAD)
+    assert make_plan(skeleton, data, training, clips, machine).fits
+    assert largest_batch(skeleton, training, 3.0, machine) == 4
+    training.gradient_accumulation_steps = 8
+    accumulated = make_plan(skeleton, data, training, clips, machine)
+    assert not accumulated.fits
+    assert accumulated.memory["gradients"] == 4 * alone.costs.trained
+    assert accumulated.memory["activations"] > alone.memory["activations"]
+    assert largest_batch(skeleton, training, 3.0, machine) < 4
 
 
 def test_a_backbone_that_cannot_be_had_is_told_in_one_line(

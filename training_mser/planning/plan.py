@@ -224,7 +224,7 @@ def _costs(skeleton: Skeleton, batch: int, seconds: float, training: MSERTrainin
             model.train()
         model.zero_grad()
         try:
-            return step_costs(model, shape, training.bf16)
+            return step_costs(model, shape, training.bf16, accumulates=training.gradient_accumulation_steps > 1)
         finally:
             model.zero_grad()
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step of a model without data: its work and its memory, part by part."""
 
-import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -56,7 +55,7 @@ class StepCosts:
         parts: the encoder first.
         encoding_bytes: at the worst, while one batch goes through a frozen encoder, the weights left out.
         step_bytes: at the worst, while one batch goes forward and backward over kept features, the weights left out
-            and the gradients counted.
+            and the gradients counted, those of earlier batches too where they are kept.
         logits_bytes: the logits at label positions among these, as they are and in float32.
         batch_bytes: one batch's kept features, or its input features where the encoder is trained.
         encoder_frozen: whether the encoder runs once for each clip, outside the step.
@@ -79,19 +78,27 @@ class StepCosts:
         return sum(part.weight_bytes for part in self.parts)
 
 
-def step_costs(model: Any, shape: StepShape, bf16: bool = False) -> StepCosts:
+def step_costs(model: Any, shape: StepShape, bf16: bool = False, accumulates: bool = False) -> StepCosts:
     """
-    Meters a step of a model whose tensors have no data.
+    Meters a step of a model whose tensors have no data, and that has no gradients yet.
 
     Args:
         model: MSER or one of the two classifiers, made under the `FakeTensorMode` that is active, in training mode.
         shape: of the batch.
         bf16: whether the step runs under bfloat16 autocast.
+        accumulates: whether several batches make a step. It is then a later one that is metered, through whose forward
+            pass the gradients of those before it are held.
     """
     run = _mser_step if isinstance(model, MSERForEmotionGeneration) else _classifier_step
-    autocast = torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext()
-    with StepMeter() as meter, autocast:
-        return run(model, shape, meter)
+    with StepMeter() as meter:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            costs = run(model, shape, meter)
+        if not accumulates:
+            return costs
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):  # anew: it keeps the weights that it has halved
+            later = run(model, shape, meter)
+    # A frozen encoder has been over all clips before there are gradients.
+    return replace(later, encoding_bytes=costs.encoding_bytes)
 
 
 @dataclass(frozen=True)

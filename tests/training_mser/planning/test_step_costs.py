@@ -28,9 +28,9 @@ def config(**settings) -> MSERConfig:
     )
 
 
-def metered(**settings):
+def metered(accumulates: bool = False, bf16: bool = False, **settings):
     with without_data():
-        return step_costs(MSERForEmotionGeneration(config(**settings)).train(), SHAPE)
+        return step_costs(MSERForEmotionGeneration(config(**settings)).train(), SHAPE, bf16, accumulates)
 
 
 def real_step(model: MSERForEmotionGeneration) -> None:
@@ -71,19 +71,33 @@ def test_the_language_models_work_is_that_of_its_matrices():
     assert trained.backward.flops == pytest.approx(2 * (2 * tokens * linear + logits) + attention * 5 // 2, rel=0.02)
 
 
+@pytest.mark.parametrize("batches", [1, 3])
 @pytest.mark.parametrize("freeze_text", [True, False])
-def test_the_worst_moment_of_a_step_is_as_the_allocator_sees_it(freeze_text: bool):
+def test_the_worst_moment_of_a_step_is_as_the_allocator_sees_it(freeze_text: bool, batches: int):
+    """Of several batches, those after the first find gradients there."""
     torch.manual_seed(0)
     model = MSERForEmotionGeneration(config(freeze_text=freeze_text)).train()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        real_step(model)
+        for _ in range(batches):
+            real_step(model)
     live = worst = 0
     for event in profiler.profiler.kineto_results.events():
         if event.name() == "[memory]":
             live += event.nbytes()
             worst = max(worst, live)
     assert worst > 100_000
-    assert metered(freeze_text=freeze_text).step_bytes == pytest.approx(worst, rel=0.1)
+    assert metered(freeze_text=freeze_text, accumulates=batches > 1).step_bytes == pytest.approx(worst, rel=0.1)
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_later_batch_holds_more_and_multiplies_as_much(bf16: bool):
+    first, later = (metered(accumulates, bf16, freeze_text=False) for accumulates in (False, True))
+    # Each gradient is made beside the one that it is added to, so fewer than all are held twice.
+    assert first.step_bytes < later.step_bytes <= first.step_bytes + 4 * first.trained
+    assert later.encoding_bytes == first.encoding_bytes, "the clips are encoded before there are gradients"
+    for one, other in zip(first.parts, later.parts, strict=True):
+        assert one.forward == other.forward
+        assert one.backward.flops == other.backward.flops
 
 
 def test_checkpointing_keeps_less_and_computes_more():
