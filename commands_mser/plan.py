@@ -35,6 +35,8 @@ class PlanArguments(TrainArguments):
         for name in ("clips", "num_processes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+        if self.validation_clips is not None and self.validation_clips < 0:
+            raise ValueError(f"validation_clips is {self.validation_clips}; give 0 or more")
         for name in ("seconds", "longest"):
             value = getattr(self, name)
             if value is not None and not 0.1 <= value <= MAX_SECONDS:
@@ -56,7 +58,9 @@ def run(command: PlanArguments, model: ModelArguments, data: DataArguments, trai
     from training_mser.planning.machines import MACHINES, this_machine
     from training_mser.planning.plan import Clips, largest_batch, make_plan
     from training_mser.planning.skeleton import build_skeleton
+    from training_mser.stages import settle_recipe
 
+    settle_recipe(model, data, training)
     held_out = command.validation_clips
     if held_out is None and data.validation_corpora:
         raise ValueError(

@@ -195,6 +195,8 @@ class DataArguments:
     def __post_init__(self) -> None:
         if self.views < 1:
             raise ValueError(f"views is {self.views}; give at least 1, the clip itself")
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction is {self.validation_fraction:g}; give a share, from 0 to below 1")
         if not 0 <= self.min_clip_seconds < self.max_clip_seconds <= MAX_SECONDS:
             raise ValueError(
                 f"min_clip_seconds is {self.min_clip_seconds:g} and max_clip_seconds {self.max_clip_seconds:g}; give "

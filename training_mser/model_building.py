@@ -92,12 +92,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
                 "name a pretrained one"
             )
         return build_classifier(arguments, expanded(arguments.audio_backbone), words)
-    for part in ("audio", "text"):
-        if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
-            raise ValueError(
-                f"freeze_{part} is true and {part}_backbone is not set, which would freeze random weights; "
-                f"name a backbone, or set freeze_{part}: false to train that part from scratch"
-            )
+    check_frozen_parts(arguments)
     processor = build_processor(arguments)
     config = build_config(arguments, processor.tokenizer)
     config.audio_token_id = processor.audio_token_id
@@ -115,6 +110,21 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     )
     return model, processor
+
+
+def check_frozen_parts(arguments: ModelArguments) -> None:
+    """
+    Refuses to keep as it is what has no weights yet, in a model that is built of parts.
+
+    Raises:
+        ValueError: a part is to be frozen and has no backbone.
+    """
+    for part in ("audio", "text"):
+        if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
+            raise ValueError(
+                f"freeze_{part} is true and {part}_backbone is not set, which would freeze random weights; "
+                f"name a backbone, or set freeze_{part}: false to train that part from scratch"
+            )
 
 
 def backbone_dtypes(arguments: ModelArguments, has_bfloat16: bool | None = None) -> dict[str, torch.dtype]:

@@ -74,16 +74,10 @@ def train(
     state = PartialState()
     model_arguments = copy(model_arguments)
     model_arguments.init_from = expanded(model_arguments.init_from)
-    check_places(model_arguments.init_from, arguments.output_dir)
+    settle_recipe(model_arguments, data_arguments, arguments)
     check_reporting(arguments)
-    if not data_arguments.validates:
-        train_without_validation(arguments)
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
-    if model_arguments.model_type == "mser":
-        check_language_model(data_arguments, arguments)
-    if shards_weights(arguments):
-        check_sharding(model_arguments, arguments)
     model, processor = build_model(model_arguments, labels.words)
     # From here on the library's bars only flicker between the lines: one for every save of a few megabytes.
     disable_progress_bar()
@@ -146,6 +140,27 @@ def train(
         write_json(Path(arguments.output_dir) / RESULTS, results)
     state.wait_for_everyone()
     return results
+
+
+def settle_recipe(
+    model_arguments: ModelArguments, data_arguments: DataArguments, arguments: MSERTrainingArguments
+) -> None:
+    """
+    Refuses settings that do not go together, whatever the clips and the machine, and sets what follows from others.
+
+    Raises:
+        ValueError: names the settings and what to do.
+        ObjectiveError: an objective that is of classifiers.
+    """
+    check_places(expanded(model_arguments.init_from), arguments.output_dir)
+    if data_arguments.unlabelled and data_arguments.validates:
+        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0 and no validation_corpora")
+    if not data_arguments.validates:
+        train_without_validation(arguments)
+    if model_arguments.model_type == "mser":
+        check_language_model(data_arguments, arguments)
+    if shards_weights(arguments):
+        check_sharding(model_arguments, arguments)
 
 
 def check_language_model(data_arguments: DataArguments, arguments: MSERTrainingArguments) -> None:

@@ -69,8 +69,6 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         ValueError: nothing is left to train on or to validate on, or `validation_corpora` are not among the corpora.
     """
     labels = label_set(arguments.labels)
-    if arguments.unlabelled and arguments.validates:
-        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0 and no validation_corpora")
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
     rows, other_splits = _of_the_splits(rows, arguments.train_splits)

@@ -13,7 +13,7 @@ from transformers import WhisperConfig
 import run_mser
 from commands_mser.parser import MSERArgumentParser
 from commands_mser.plan import ARGUMENTS
-from modeling_mser import MSERConfig
+from modeling_mser import MSERConfig, WhisperClassifierConfig
 from processing_mser import label_set
 from training_mser.arguments import ModelArguments
 from training_mser.model_building import build_model
@@ -21,6 +21,7 @@ from training_mser.planning.machines import MACHINES
 from training_mser.planning.plan import OVERHEAD, Clips, largest_batch, make_plan
 from training_mser.planning.skeleton import build_skeleton
 from training_mser.planning.step_meter import Work
+from training_mser.stages import train
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +140,9 @@ def test_what_training_does_not_go_on_from_is_not_planned(
         (["--seconds", "5", "--longest", "4"], "longest is 4 and the mean, seconds, 5"),
         (["--share", "2"], "share is 2; give a part of the peak"),
         (["--clips", "0"], "clips is 0; give at least 1"),
+        (["--validation_clips", "-1"], "validation_clips is -1; give 0 or more"),
+        (["--validation_fraction", "1"], "validation_fraction is 1; give a share, from 0 to below 1"),
+        (["--validation_fraction", "-0.1"], "validation_fraction is -0.1; give a share, from 0 to below 1"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]):
@@ -146,6 +150,52 @@ def test_what_cannot_be_planned_is_refused(words: list[str], told: str, capsys: 
         run_mser.main(["plan", "tiny/stage1", *words])
     assert ended.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--validation_fraction", "0"], "validation_fraction 0 leaves no speakers to choose a checkpoint by"),
+        (["--unlabelled"], "unlabelled clips cannot be judged by; give validation_fraction 0"),
+        (["--labelled_languages", "en"], "labelled_languages is of classifiers"),
+        (["--init_from", "here", "--output_dir", "here"], "output_dir and init_from are both here"),
+        (["--freeze_audio", "true"], "freeze_audio is true and audio_backbone is not set"),
+        (["--freeze_text", "true"], "freeze_text is true and text_backbone is not set"),
+    ],
+)
+def test_a_recipe_that_training_refuses_is_not_planned(
+    words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run_mser.main(["plan", "tiny/stage1", "--gpu", "H100", *words]) == 2
+    refused = capsys.readouterr().err.strip().splitlines()[-1]
+    assert told in refused
+    _, *recipe = parsed("tiny/stage1", *words)
+    with pytest.raises(ValueError) as trained:
+        train([], *recipe)
+    assert refused == f"run-mser: error: {trained.value}"
+
+
+def test_a_classifier_is_planned_as_it_is_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """With the layers that this training trains, and for words that it has an output for."""
+    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    config = WhisperClassifierConfig(
+        audio_config=WhisperConfig(**sizes), emotion_words=["happy", "sad"], trained_layers=0
+    )
+    config.save_pretrained(tmp_path / "first")
+    words = ["--init_from", str(tmp_path / "first"), "--labels", "happy,sad", "--output_dir", "unset"]
+    words += ["--contrast_weight", "0", "--per_device_train_batch_size", "2"]
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model_type: whisper_classifier\n")
+    trained = []
+    for layers in ("0", "1"):
+        plan = planned(str(recipe), *words, "--trained_layers", layers, clips=Clips(100, 3.0, 3.0))
+        trained.append(plan.costs.trained)
+    # Of a Whisper layer: four projections, one of them without a bias, the two inner matrices with theirs, two norms;
+    # and the norm behind the last layer.
+    assert trained[1] - trained[0] == 4 * 16 * 16 + 3 * 16 + 2 * 16 * 32 + 32 + 16 + 3 * 2 * 16
+    words[words.index("happy,sad")] = "sad,fear"
+    assert run_mser.main(["plan", str(recipe), "--gpu", "H100", *words]) == 2
+    assert "has no output for fear; give both stages the same labels" in capsys.readouterr().err
 
 
 def test_corpora_held_out_whole_are_to_be_counted(capsys: pytest.CaptureFixture[str]):

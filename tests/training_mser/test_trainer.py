@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard
 from data_mser.reading import read_corpus
 from data_mser.splits import SpeakerLeakError
 from processing_mser import label_set
+from training_mser.arguments import DataArguments
 from training_mser.clips import index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
@@ -223,8 +224,9 @@ def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, 
         train(rows, *recipe(*flags))
     results = train(rows, *recipe(*flags, "--average_from", "0.3"))
     assert results["clips"] == {"train": 72, "validation": 0} and results["validation"] is None
-    with pytest.raises(ValueError, match=r"the validation fraction is -0.1"):
-        prepare_data(rows, recipe("--validation_fraction", "-0.1")[1])
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"validation_fraction is {wrong:g}; give a share, from 0 to below 1"):
+            DataArguments(validation_fraction=wrong)
     card = (tmp_path / "run" / "README.md").read_text()
     assert "72 clips in en, pl." in card and "held out to judge" not in card
     assert not [entry for entry in results["log_history"] if "eval_loss" in entry]

@@ -17,8 +17,14 @@ from modeling_mser import MSERForEmotionGeneration
 from modeling_mser.hub_mser import hub_options
 from processing_mser import MSERProcessor
 from training_mser.arguments import ModelArguments
-from training_mser.classifier_building import classifier_settings
-from training_mser.model_building import backbone_dtypes, build_config, check_model_type, expanded
+from training_mser.classifier_building import classifier_settings, continue_classifier
+from training_mser.model_building import (
+    backbone_dtypes,
+    build_config,
+    check_frozen_parts,
+    check_model_type,
+    expanded,
+)
 from training_mser.tokenizer import build_tokenizer
 
 
@@ -62,7 +68,8 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
 
     Raises:
         PlanError: a configuration is neither written out in the recipe nor to be had.
-        ValueError: the checkpoint to go on from is of another type, or of none.
+        ValueError: what training refuses too: a checkpoint of another type, or of none, or for other words; a part
+            to be frozen that has no weights.
     """
     mode = FakeTensorMode()
     try:
@@ -86,6 +93,8 @@ def build_skeleton(arguments: ModelArguments, words: Sequence[str], has_bfloat16
                 model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
             if arguments.lora and config.lora is None:
                 model.add_lora(**arguments.lora_settings)
+        elif arguments.init_from is not None:
+            continue_classifier(model, arguments, arguments.init_from, words)
         model.train()
     return Skeleton(model, mode, text_length, label_length)
 
@@ -107,6 +116,7 @@ def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
         check_model_type(place, arguments.model_type)
         return network.config_class.from_pretrained(place, **hub_options(place))
     if arguments.model_type == "mser":
+        check_frozen_parts(arguments)
         return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
     if arguments.audio_backbone is None:
         raise PlanError(f"audio_backbone is not set, and a {arguments.model_type} has its encoder from one; name it")
