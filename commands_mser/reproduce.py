@@ -188,20 +188,21 @@ def lowresource_table2(args: ReproduceArguments) -> int:
     from evaluation_mser.predictions import Predictions
     from processing_mser import label_set
     from reproduction_mser import confusion_difference
-    from reproduction_mser.measuring import SpeechUnderTest, measured
+    from reproduction_mser.measuring import SpeechUnderTest, measured, model_leaks
 
     if len(args.models) < 2 or len(args.models) % 2:
         raise ValueError(
             f"{len(args.models)} --models; give as many of both systems, those of the baseline first, seed by seed"
         )
+    models = [Path(model) for model in args.models]
     tests = SpeechUnderTest(read_all(args.test), label_set(args.labels))
+    leaks = model_leaks(models, tests, args.allow_leak)
     runs: list[Predictions] = [
-        measured(Path(model), tests, args.folder / f"model{number}", args.device)
-        for number, model in enumerate(args.models)
+        measured(model, tests, args.folder / f"model{number}", args.device) for number, model in enumerate(models)
     ]
     half = len(runs) // 2
     found = confusion_difference.confusion_differences(runs[:half], runs[half:])
-    print(confusion_difference.write_confusion_differences(found, tests.labels.words, args.folder))
+    print(confusion_difference.write_confusion_differences(found, tests.labels.words, args.folder, leaks))
     return 0
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from data_mser.whole_files import write_json
 from evaluation_mser.predictions import Predictions
+from evaluation_mser.protocols import LeakReport
 from evaluation_mser.statistics.bootstrap import differ
 
 from .published import (
@@ -77,21 +78,45 @@ def _of(predictions: Predictions, group: str) -> Predictions:
     return predictions if group == ALL else predictions.subset([gender == group for gender in predictions.genders])
 
 
-def write_confusion_differences(found: Sequence[ConfusionDifference], words: Sequence[str], folder: Path) -> str:
-    """Writes `lowresource-table2.json`; returns the matrices in Markdown, with the paper's, in percentage points."""
-    parts = [_matrix(f"{one.group}, {one.n} clips, {_told(one.UA)}", words, 100 * one.difference) for one in found]
+def write_confusion_differences(
+    found: Sequence[ConfusionDifference], words: Sequence[str], folder: Path, leaks: Mapping[str, LeakReport]
+) -> str:
+    """
+    Writes `lowresource-table2.json`.
+
+    Args:
+        found: what `confusion_differences` gives.
+        words: the rows and columns of the matrices.
+        folder: is made if need be.
+        leaks: what each model heard of the tested clips, by its name.
+
+    Returns:
+        What was heard, and the matrices in Markdown, with the paper's, in percentage points.
+    """
+    parts = _heard(leaks)
+    parts += [_matrix(f"{one.group}, {one.n} clips, {_told(one.UA)}", words, 100 * one.difference) for one in found]
     published = np.array(CONFUSION_DIFFERENCE) / np.array(CONFUSION_DIFFERENCE_CLIPS)[:, None]
     parts.append(_matrix(CONFUSION_DIFFERENCE_PLACE, CONFUSION_DIFFERENCE_WORDS, 100 * published))
     write_json(
         folder / "lowresource-table2.json",
         {
             "labels": list(words),
+            "leak": {model: leak.as_dict() for model, leak in leaks.items()},
             "groups": [asdict(one) | {"difference": _nested(one.difference)} for one in found],
             "published": {"place": CONFUSION_DIFFERENCE_PLACE, "labels": list(CONFUSION_DIFFERENCE_WORDS)}
             | {"difference": published.tolist(), "printed": [list(row) for row in CONFUSION_DIFFERENCE]},
         },
     )
     return "\n".join(parts)
+
+
+def _heard(leaks: Mapping[str, LeakReport]) -> list[str]:
+    """What marks the matrices, and what could not be checked, each in a line."""
+    said = [f"LEAK: {model}: {leak}" for model, leak in leaks.items() if leak.found]
+    said += [f"{model}: {leak.mark}" for model, leak in leaks.items() if leak.mark]
+    # What the tested clips lack is the same for each model.
+    said += dict.fromkeys(f"not checked: {one}" for leak in leaks.values() for one in leak.unchecked)
+    return [f"{line}\n" for line in said]
 
 
 def _told(ua: Mapping[str, Any]) -> str:

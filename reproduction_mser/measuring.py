@@ -9,10 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from data_mser.splits import SpeakerLeakError
 from data_mser.whole_files import write_json
 from evaluation_mser.evaluation import evaluate_corpora
 from evaluation_mser.loading import load_model
 from evaluation_mser.predictions import Predictions, read_predictions
+from evaluation_mser.protocols import LeakReport, check_model
 from processing_mser import LabelSet
 from training_mser.clips import Clip, index_clips
 
@@ -34,6 +36,23 @@ class SpeechUnderTest:
         clips = [clip for rows in self.corpora.values() for clip in indexed(rows, self.labels)]
         lines = [f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips]
         return hashlib.sha256("\n".join([*self.corpora, *self.labels.words, *lines]).encode()).hexdigest()
+
+
+def model_leaks(models: Sequence[Path], tests: SpeechUnderTest, allow_leak: bool = False) -> dict[str, LeakReport]:
+    """
+    What each model heard of the tested clips, by the name of its folder, before any is measured.
+
+    Raises:
+        SpeakerLeakError: something, and it is not allowed; names the model.
+    """
+    rows = [row for own in tests.corpora.values() for row in own if tests.labels.map(row["emotion"]) is not None]
+    leaks = {}
+    for model in models:
+        try:
+            leaks[str(model)] = check_model(model, rows, allow=allow_leak)
+        except SpeakerLeakError as error:
+            raise SpeakerLeakError(f"{model}: {error}") from None
+    return leaks
 
 
 def measured(model_dir: Path, tests: SpeechUnderTest, output_dir: Path, device: str = "auto") -> Predictions:

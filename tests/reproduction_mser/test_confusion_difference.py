@@ -2,6 +2,7 @@
 """A system that is better for men and worse for women is seen to be both."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_what_an_average_hides_is_seen_by_gender(tmp_path: Path):
             counts = confusion_matrix(truths, given, labels=[*WORDS, "unparsed"])[:3]
             parts.append((counts / counts.sum(axis=1, keepdims=True))[:, :3])
         assert one.difference == pytest.approx((parts[0] + parts[1] - parts[2] - parts[3]) / 2)
-    text = write_confusion_differences(list(found.values()), WORDS, tmp_path)
+    text = write_confusion_differences(list(found.values()), WORDS, tmp_path, {})
     assert "| sadness" not in text and "| sad | +0 | +0 | -42 | +42 |" in text
     assert f"| angry | {100 * found['female'].difference[0, 0]:+.0f} |" in text
     written = json.loads((tmp_path / "lowresource-table2.json").read_text(encoding="utf-8"))
@@ -66,7 +67,7 @@ def test_a_label_without_clips_has_no_row(tmp_path: Path):
     partial = one.subset([truth != "sad" for truth in one.truths])
     found = confusion_differences([partial], [partial])
     assert np.isnan(found[0].difference[2]).all() and (found[0].difference[:2] == 0).all()
-    assert "| sad | – | – | – |" in write_confusion_differences(found, WORDS, tmp_path)
+    assert "| sad | – | – | – |" in write_confusion_differences(found, WORDS, tmp_path, {})
 
 
 def test_the_command_takes_as_many_models_of_both(tiny_model_dir: Path, tmp_path: Path, capsys):
@@ -78,3 +79,25 @@ def test_the_command_takes_as_many_models_of_both(tiny_model_dir: Path, tmp_path
     assert main([*words, str(tiny_model_dir)]) == 0
     printed = capsys.readouterr().out
     assert "all, 8 clips, UA +0.0" in printed and "female, 4 clips" in printed and "Table 2" in printed
+    assert "not checked: there is no train_results.json beside" in printed and "LEAK" not in printed
+
+
+def test_a_model_that_heard_what_is_tested_is_refused_or_marked(tiny_model_dir: Path, tmp_path: Path, capsys):
+    speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    data = {"sources": [{"corpus": "folder"}], "languages": ["ur"], "split": {"clips_without_speaker": 0}}
+    record = {"speakers": ["folder-s1"], "data": data}
+    (model / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
+    words = ["reproduce", "lowresource-table2", "--test", f"folder={speech}", "--labels", "four"]
+    # The second heard it: the first is not measured before that is known.
+    words += ["--output_dir", str(tmp_path / "out"), "--models", str(tiny_model_dir), str(model)]
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert f"{model}: 1 speaker(s) are in training and in test: folder-s1; 4 of 8" in error and "--allow_leak" in error
+    assert not (tmp_path / "out").exists()
+    assert main([*words, "--allow_leak"]) == 0
+    assert f"LEAK: {model}: 1 speaker(s)" in capsys.readouterr().out
+    leak = json.loads((tmp_path / "out" / "lowresource-table2.json").read_text(encoding="utf-8"))["leak"]
+    assert leak[str(model)]["speakers"] == ["folder-s1"] and leak[str(model)]["clips"] == 4
+    assert not leak[str(tiny_model_dir)]["found"]
