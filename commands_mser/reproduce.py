@@ -102,8 +102,9 @@ def table1a(args: ReproduceArguments) -> int:
 def table1b(args: ReproduceArguments) -> int:
     """Table I b: zero-shot on ShEMO, AESDD, RAVDESS and RESD, by models that are given or trained."""
     from reproduction_mser import table1
+    from reproduction_mser.measuring import model_folders
 
-    models = [Path(model) for model in args.models]
+    models = model_folders(args.models)
     if models:
         tests = read_all(args.test)
     else:
@@ -168,12 +169,14 @@ def figure4(args: ReproduceArguments) -> int:
     """Figure 4: the embeddings of a test corpus without and with the contrast, of models given or trained."""
     from processing_mser import label_set
     from reproduction_mser import figure4
+    from reproduction_mser.measuring import model_folders
 
     if args.models:
         if len(args.models) != 2:
             raise ValueError(f"{len(args.models)} --models; give two, the one without the contrast first")
+        folders = model_folders(args.models)
         tests = read_all(args.test)
-        models = {name: [Path(one)] for name, one in zip((figure4.WITHOUT, figure4.WITH), args.models)}
+        models = {name: [one] for name, one in zip((figure4.WITHOUT, figure4.WITH), folders)}
     else:
         models, tests = trained_pair(args)
     labels = label_set(args.labels)
@@ -188,13 +191,13 @@ def lowresource_table2(args: ReproduceArguments) -> int:
     from evaluation_mser.predictions import Predictions
     from processing_mser import label_set
     from reproduction_mser import confusion_difference
-    from reproduction_mser.measuring import SpeechUnderTest, measured, model_leaks
+    from reproduction_mser.measuring import SpeechUnderTest, measured, model_folders, model_leaks
 
     if len(args.models) < 2 or len(args.models) % 2:
         raise ValueError(
             f"{len(args.models)} --models; give as many of both systems, those of the baseline first, seed by seed"
         )
-    models = [Path(model) for model in args.models]
+    models = model_folders(args.models)
     tests = SpeechUnderTest(read_all(args.test), label_set(args.labels))
     leaks = model_leaks(models, tests, args.allow_leak)
     runs: list[Predictions] = [
@@ -211,8 +214,9 @@ def lowresource_figure3(args: ReproduceArguments) -> int:
     from processing_mser import label_set
     from reproduction_mser import lowresource_figure3
     from reproduction_mser.figure4 import in_brackets
+    from reproduction_mser.measuring import model_folders
 
-    models, tests = [Path(model) for model in args.models], read_all(args.test)
+    models, tests = model_folders(args.models), read_all(args.test)
     if not models or not tests:
         raise ValueError("give --models, the baseline first, and --test NAME=PATH …")
     results = lowresource_figure3.lowresource_figure3(

@@ -12,7 +12,7 @@ from typing import Any
 from data_mser.splits import SpeakerLeakError
 from data_mser.whole_files import write_json
 from evaluation_mser.evaluation import evaluate_corpora
-from evaluation_mser.loading import load_model
+from evaluation_mser.loading import ModelNotFoundError, find_model, load_model
 from evaluation_mser.predictions import Predictions, read_predictions
 from evaluation_mser.protocols import LeakReport, check_model
 from processing_mser import LabelSet
@@ -20,6 +20,7 @@ from training_mser.clips import Clip, index_clips
 
 
 MEASURED = "measured.json"
+WEIGHTS = "model.safetensors"
 Row = Mapping[str, Any]
 
 
@@ -36,6 +37,26 @@ class SpeechUnderTest:
         clips = [clip for rows in self.corpora.values() for clip in indexed(rows, self.labels)]
         lines = [f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips]
         return hashlib.sha256("\n".join([*self.corpora, *self.labels.words, *lines]).encode()).hexdigest()
+
+
+def model_folders(models: Sequence[str]) -> list[Path]:
+    """
+    The folders of trained models, found before any speech is read.
+
+    An id on the Hub is none: what is measured is kept under the weights, which have to lie here.
+
+    Raises:
+        ModelNotFoundError: a folder is missing, or holds no model or no weights.
+    """
+    folders = [Path(find_model(model)) for model in models]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ModelNotFoundError(
+                f"{folder}: no such folder; give a folder with a trained model, as `run-mser train` writes"
+            )
+        if not (folder / WEIGHTS).is_file():
+            raise ModelNotFoundError(f"{folder}: holds no {WEIGHTS}; copy or train the model again")
+    return folders
 
 
 def model_leaks(models: Sequence[Path], tests: SpeechUnderTest, allow_leak: bool = False) -> dict[str, LeakReport]:
@@ -65,7 +86,7 @@ def measured(model_dir: Path, tests: SpeechUnderTest, output_dir: Path, device: 
         output_dir: predictions that lie there are taken if they are of these weights, clips and words.
         device: as `load_model` takes it.
     """
-    weights = hashlib.sha256((model_dir / "model.safetensors").read_bytes()).hexdigest()
+    weights = hashlib.sha256((model_dir / WEIGHTS).read_bytes()).hexdigest()
     record = {"weights": weights, "tested": tests.identity}
     if read_json(output_dir / MEASURED) != record:
         model, processor = load_model(str(model_dir), device)

@@ -142,13 +142,13 @@ def table1b(
             for number, model in enumerate(models)
         ]
         found = [leak for leak in leaks[protocol.name] if leak is not None]
-        results = [read_json(model / RESULTS) for model in models]
+        results = read_json(models[0] / RESULTS)
         lines.append(
             measured_line(
                 f"zero-shot, {protocol.name}",
                 predictions,
                 told_backbones(models[0]),
-                "not recorded" if results[0] is None else told_training(results[:1]),
+                told_training([results]) if results and "data" in results else "not recorded",
                 told_test(predictions[0]),
                 METRICS,
                 "; ".join(dict.fromkeys(str(leak) for leak in found if leak.found)),

@@ -10,23 +10,37 @@ from typing import Any
 from evaluation_mser.predictions import Predictions
 from training_mser.run_record import RESULTS
 
+from .measuring import read_json
+
 
 def told_backbones(folder: Path) -> str:
-    """The encoder with what is heard of it, and what answers, of a trained model's folder."""
+    """The encoder with what is heard of it, and what answers, of a trained model's folder.
+
+    Without a training record beside it, as with a model of the Hub, sizes are not told.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    parts = json.loads((folder / RESULTS).read_text(encoding="utf-8"))["parameters"]
-    encoder = _part(config["audio_backbone"], "encoder", parts["audio_tower"])
+    parts = (read_json(folder / RESULTS) or {}).get("parameters", {})
+    encoder = _part(config["audio_backbone"], "encoder", parts.get("audio_tower"), _hears_frozen(config))
     if "encoder_layers" in config:
         layers = config["encoder_layers"]
         heard = f"layers {layers}" if isinstance(layers, str) else f"layer {', '.join(map(str, layers))}"
     else:
         heard = f"{config['max_seconds']:g} s"
-    if "language_model" not in parts:
+    if "text_config" not in config:
         return f"{encoder}, {heard}; classifier"
-    return f"{encoder}, {heard}; {_part(config['text_backbone'], 'LLaMA', parts['language_model'])}"
+    frozen = config["freeze_text"] and config.get("lora") is None
+    return f"{encoder}, {heard}; {_part(config['text_backbone'], 'LLaMA', parts.get('language_model'), frozen)}"
 
 
-def _part(backbone: str | None, kind: str, counts: Mapping[str, int]) -> str:
+def _hears_frozen(config: Mapping[str, Any]) -> bool:
+    """Whether the configuration says that no layer of the encoder was trained."""
+    of_a_classifier = config["model_type"] == "wav2vec2_classifier" or config.get("trained_layers") == 0
+    return config.get("freeze_audio", of_a_classifier)
+
+
+def _part(backbone: str | None, kind: str, counts: Mapping[str, int] | None, frozen: bool) -> str:
+    if counts is None:
+        return f"{kind} from scratch" if backbone is None else Path(backbone).name + (" (frozen)" if frozen else "")
     millions = f"{counts['parameters'] / 1e6:.1f} M"
     if backbone is None:
         return f"{kind} of {millions} from scratch"

@@ -130,6 +130,15 @@ def test_zero_shot_has_the_words_of_each_corpus(tiny_model_dir: Path, tmp_path: 
         table1b([tmp_path / "trained"], {"emodb": aesdd}, tmp_path / "out")
 
 
+def test_a_model_without_a_training_record_has_a_line_that_says_so(tiny_model_dir: Path, tmp_path: Path):
+    aesdd = [clip(tmp_path, "aesdd", emotion, emotion, "aesdd-1", language="el") for emotion in ("happy", "sad")]
+    text = table1b([tiny_model_dir], {"aesdd": aesdd}, tmp_path / "out")
+    ours = json.loads((tmp_path / "out" / "table1b.json").read_text(encoding="utf-8"))["lines"][0]
+    assert ours["trained_on"] == "not recorded" and ours["tested_on"] == "aesdd 2" and not ours["leak"]
+    assert "encoder from scratch" in ours["backbones"] and "LLaMA from scratch" in ours["backbones"]
+    assert "a model without train_results.json: whether it heard the test is unchecked" in text
+
+
 def test_every_protocol_of_table_1_has_the_papers_own_row():
     from reproduction_mser.published import TABLE_1A, TABLE_1B, is_own, published_rows
 
