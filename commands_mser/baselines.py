@@ -77,7 +77,7 @@ def run(args: BaselinesArguments) -> int:
     training = LabelledClips.joined(list(read_labelled(args.train, labels).values()))
     tests = read_labelled(args.test, labels)
     tested = LabelledClips.joined(list(tests.values())).rows
-    leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak)}
+    leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak, by_content=True)}
     models = _named(args.model)
     for name, place in models.items():
         leaks[name] = check_model_leak(place, tested, allow=args.allow_leak)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser probe`: what each layer of a frozen encoder knows of emotion, the reference that training has to beat."""
 
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ class ProbeArguments:
     pad_to: str = field(default="longest", metadata={"help": '"longest" under a mask, or "30s" as stock Whisper'})
     cache_dir: str = field(default="~/.cache/mser-llm", metadata={"help": "where pooled features are kept"})
     output_dir: str = field(default="runs/probe", metadata={"help": "where probe.json is written"})
+    allow_leak: bool = field(
+        default=False, metadata={"help": "go on where speakers of the test are fitted on, and mark the results"}
+    )
 
 
 ARGUMENTS = ProbeArguments
@@ -35,6 +39,7 @@ def run(args: ProbeArguments) -> int:
     from evaluation_mser.baselines.linear_probe import LayerProbe, probe_layers
     from evaluation_mser.baselines.pooled_layers import PooledLayers
     from evaluation_mser.labelled_clips import LabelledClips
+    from evaluation_mser.protocols.leaks import check_leak
     from modeling_mser.backbones_mser import load_audio_backbone
     from processing_mser import MSERProcessor, label_set
     from training_mser.clip_vectors import clip_vectors
@@ -42,13 +47,9 @@ def run(args: ProbeArguments) -> int:
     from training_mser.tokenizer import build_tokenizer
 
     labels = label_set(args.labels)
-    extractor = WhisperFeatureExtractor.from_pretrained(args.encoder)
-    processor = MSERProcessor(extractor, build_tokenizer(), pad_to=args.pad_to)
-    pooled = PooledLayers(load_audio_backbone(args.encoder).eval(), processor)
-    features = ClipFeatures(pooled, args.cache_dir, cache_gb=float("inf"))
     random = np.random.default_rng(args.seed)
 
-    def gather(corpora: list[str], limit: int) -> dict[str, tuple[np.ndarray, LabelledClips]]:
+    def gather(corpora: list[str], limit: int) -> dict[str, LabelledClips]:
         found = {}
         for key, (name, path) in parse_corpora(corpora).items():
             clips = LabelledClips.of_corpus(key, read_corpus(name, path).rows, labels)
@@ -56,12 +57,23 @@ def run(args: ProbeArguments) -> int:
                 clips = clips.chosen(sorted(random.choice(len(clips), limit, replace=False)))
             if not clips:
                 raise ValueError(f"{key}: no clip with an emotion of {', '.join(labels.words)} in {path}")
-            found[key] = clip_vectors(features, clips, labels)
+            found[key] = clips
         return found
 
-    training, tests = gather(args.corpora, args.max_clips), gather(args.test, 0)
-    inputs = np.concatenate([given for given, _ in training.values()])
-    clips = LabelledClips.joined([those for _, those in training.values()])
+    fitted, tested = gather(args.corpora, args.max_clips), gather(args.test, 0)
+    heard, asked = (LabelledClips.joined([*those.values()]).rows for those in (fitted, tested))
+    leak = check_leak(heard, asked, allow=args.allow_leak, by_content=True)
+    if leak.found:
+        print(f"leak: {leak}", file=sys.stderr)
+
+    extractor = WhisperFeatureExtractor.from_pretrained(args.encoder)
+    processor = MSERProcessor(extractor, build_tokenizer(), pad_to=args.pad_to)
+    pooled = PooledLayers(load_audio_backbone(args.encoder).eval(), processor)
+    features = ClipFeatures(pooled, args.cache_dir, cache_gb=float("inf"))
+    training = [clip_vectors(features, clips, labels) for clips in fitted.values()]
+    tests = {name: clip_vectors(features, clips, labels) for name, clips in tested.items()}
+    inputs = np.concatenate([given for given, _ in training])
+    clips = LabelledClips.joined([those for _, those in training])
     probes, chosen = probe_layers(inputs, clips)
 
     def result(probe: LayerProbe) -> dict[str, Any]:
@@ -73,11 +85,13 @@ def run(args: ProbeArguments) -> int:
         return {**own, "test": test}
 
     results = [result(probe) for probe in probes]
-    print(f"Unweighted accuracy of linear probes, {len(clips)} training clips, {len(labels.words)} classes")
+    marked = ", LEAK" if leak.found else ""
+    print(f"Unweighted accuracy of linear probes, {len(clips)} training clips, {len(labels.words)} classes{marked}")
     print("layer      C  held-out training speakers" + "".join(f"  {name:>8}" for name in tests))
     for found in results:
         mark = "  <- chosen by the training speakers" if found["layer"] == chosen.layer else ""
         test = "".join(f"  {found['test'][name]:8.3f}" for name in tests)
         print(f"{found['layer']:5}  {found['regularisation']:5g}  {found['validation']:26.3f}{test}{mark}")
-    write_json(Path(args.output_dir) / "probe.json", {"layers": results, "chosen": results[probes.index(chosen)]})
+    written = {"layers": results, "chosen": results[probes.index(chosen)], "leak": leak.as_dict()}
+    write_json(Path(args.output_dir) / "probe.json", written)
     return 0

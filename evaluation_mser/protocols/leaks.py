@@ -6,18 +6,19 @@ paper does not say whether it left out the translations of its test clips). A tr
 source, by `source_corpus` and the source's id, and its speaker is the source's.
 
 Names alone would pass a corpus that was trained on as a user's own folder and is tested as itself, so the files are
-compared too, by what they hold. A copy in another format is another file.
+compared too, by what they hold: with a training record always, between rows where it is asked for. A copy in another
+format is another file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from data_mser.corpora import FOLDER
 from data_mser.splits import SpeakerLeakError, recording, recording_names
 
-from ..clip_contents import content_of
+from ..clip_contents import content_of, size_of
 from .training_record import TrainingRecord, file_name, record_of
 
 
@@ -99,6 +100,7 @@ def check_leak(
     test: Sequence[Row],
     *,
     allow: bool = False,
+    by_content: bool = False,
     unheard_corpora: Iterable[str] = (),
     unheard_languages: Iterable[str] = (),
 ) -> LeakReport:
@@ -111,6 +113,8 @@ def check_leak(
         training: rows, or what `read_training_record` gives, whose files are compared by content too.
         test: rows.
         allow: give the report of a leak back instead of refusing; whoever measures then marks the figures with it.
+        by_content: compare the files of training rows by content too, for speech that may be given under two names.
+            The folds of one corpus know their recordings by name, so there no file need be read.
         unheard_corpora, unheard_languages: those that a zero-shot test takes for never heard.
 
     Returns:
@@ -119,9 +123,13 @@ def check_leak(
     Raises:
         SpeakerLeakError: something is on both sides.
     """
-    record = training if isinstance(training, TrainingRecord) else record_of(training)
+    if isinstance(training, TrainingRecord):
+        record, files = training, _files(training, test)
+    else:
+        rows = list(training)
+        known, files = _files_of_equal_size(rows, test) if by_content else (frozenset(), [None] * len(test))
+        record = replace(record_of(rows), files=known)
     heard = record.recordings or frozenset()
-    files = _files(record, test)
     by_speaker = [row["speaker"] in record.speakers for row in test]
     by_recording = [
         file in record.files or not heard.isdisjoint(recording_names(row))
@@ -177,8 +185,31 @@ def _files(record: TrainingRecord, test: Sequence[Row]) -> list[str | None]:
     """The tested files' names by content, where the record has some to compare; None for what cannot be read."""
     if not (record.files or record.unlabelled.files):
         return [None] * len(test)
+    return _named(test)
+
+
+def _files_of_equal_size(training: Sequence[Row], test: Sequence[Row]) -> tuple[frozenset[str], list[str | None]]:
+    """Names by content of the training files and of each tested file, of those alone whose size is on both sides.
+
+    M5SER's are left out, as in a training record: its recordings are known by their sources. So are empty files, which
+    are all equal and no clips.
+    """
+    sizes = [
+        [None if row.get("source_corpus") is not None else size_of(row["audio"]) for row in rows]
+        for rows in (training, test)
+    ]
+    equal = set(sizes[0]) & set(sizes[1]) - {None, 0}
+    heard, tested = (
+        _named([row if size in equal else None for row, size in zip(rows, own, strict=True)])
+        for rows, own in zip((training, test), sizes)
+    )
+    return frozenset(name for name in heard if name is not None), tested
+
+
+def _named(rows: Sequence[Row | None]) -> list[str | None]:
+    """The name by content of each row's file; None for no row, and for a file that cannot be read."""
     with ThreadPoolExecutor() as pool:
-        contents = pool.map(lambda row: content_of(row["audio"]), test)
+        contents = pool.map(lambda row: None if row is None else content_of(row["audio"]), rows)
         return [None if content is None else file_name(content) for content in contents]
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 from tone_corpus import write_tones
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from evaluation_mser.predictions import read_predictions
 from run_mser import main
@@ -20,17 +19,6 @@ def corpora(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tones")
     write_tones(folder / "train", {"anna": "de", "bert": "de", "carla": "de"}, takes=3)
     write_tones(folder / "test", {"dario": "it", "elena": "it", "fabio": "it"}, takes=2, seed=5)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory):
-    """A Whisper of random weights, which still hears pitch."""
-    folder = tmp_path_factory.mktemp("whisper")
-    sizes = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
-    config = WhisperConfig(**sizes, num_mel_bins=20, decoder_layers=1, decoder_attention_heads=2, vocab_size=60_000)
-    WhisperModel(config).save_pretrained(folder)
-    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder)
     return folder
 
 
@@ -100,6 +88,18 @@ def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys)
     results = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
     assert results["leak"]["baselines"]["found"] and results["leak"]["baselines"]["clips"] == 24
     assert "Leak: baselines heard speakers or recordings of 24 of 24 tested clips" in capsys.readouterr().out
+
+
+def test_a_test_file_is_refused_in_training_under_another_name_too(corpora, tmp_path, capsys):
+    """Its speaker has another name there, as in a user's own copy of a corpus."""
+    copy = shutil.copytree(corpora / "test", tmp_path / "copy")
+    index = (copy / "index.csv").read_text(encoding="utf-8")
+    for name in ("dario", "elena", "fabio"):
+        index = index.replace(f",{name},", f",{name}2,")
+    (copy / "index.csv").write_text(index, encoding="utf-8")
+    words = ["--train", f"folder={copy}", "--test", f"folder={corpora / 'test'}", "--systems", "majority"]
+    assert main(["baselines", *words, "--output_dir", str(tmp_path / "out")]) == 2
+    assert "24 tested recording(s), or translations of them, are in training" in capsys.readouterr().err
 
 
 def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):

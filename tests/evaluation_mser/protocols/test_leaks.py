@@ -5,6 +5,7 @@ import pytest
 from protocol_rows import row, translated
 
 from data_mser.splits import SpeakerLeakError
+from evaluation_mser.clip_contents import content_of
 from evaluation_mser.protocols import check_leak, record_of, without_leaks
 
 
@@ -97,3 +98,40 @@ def test_the_record_names_sources_and_not_the_corpus_of_translations():
     assert record.languages == {"en", "fr", "ru"}
     assert record.speakers == {"meld-3", "ravdess-1", "iemocap-1"}
     assert record.without_speaker == 1
+
+
+def test_files_of_rows_are_compared_by_content_where_it_is_asked_for(tmp_path, monkeypatch):
+    def lying(one, name, content):
+        (tmp_path / name).write_bytes(content)
+        return one | {"audio": {"bytes": None, "path": str(tmp_path / name)}}
+
+    training = [
+        lying(row(0, "folder", None, "sad"), "mine.wav", b"sound"),
+        lying(row(1, "folder", None, "sad"), "long.wav", b"another length"),
+        lying(row(2, "folder", None, "sad"), "nothing.wav", b""),
+        translated(row(3, "iemocap", "1", "sad")) | {"audio": {"bytes": b"a translation", "path": "t.flac"}},
+        row(4, "folder", None, "sad"),  # whose file is not there
+    ]
+    test = [
+        lying(row(9, "emodb", "3", "sad"), "03a01Ta.wav", b"sound"),
+        lying(row(10, "emodb", "3", "sad"), "03a01Tb.wav", b"other"),
+        lying(row(11, "emodb", "3", "sad"), "03a01Tc.wav", b"a length of its own"),
+        lying(row(12, "emodb", "3", "sad"), "03a01Td.wav", b""),
+        lying(row(13, "emodb", "3", "sad"), "03a01Te.wav", b"a translation"),
+        row(14, "emodb", "3", "sad"),
+        row(15, "emodb", "3", "sad") | {"audio": {"bytes": b"sound", "path": "a/name.wav"}},
+    ]
+    read = []
+
+    def content(source):
+        read.append(source["path"].rpartition("/")[2])
+        return content_of(source)
+
+    monkeypatch.setattr("evaluation_mser.protocols.leaks.content_of", content)
+    assert not check_leak(training, test).found and not read
+    report = check_leak(training, test, allow=True, by_content=True)
+    assert report.recordings == ("emodb/clip15", "emodb/clip9") and (report.clips, report.tested) == (2, 7)
+    assert sorted(read) == ["03a01Ta.wav", "03a01Tb.wav", "mine.wav", "name.wav"], "of the others no size is shared"
+    with pytest.raises(SpeakerLeakError, match="2 tested recording"):
+        check_leak(training, test, by_content=True)
+    assert not check_leak(training[1:], test, by_content=True).found

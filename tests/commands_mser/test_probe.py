@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser probe` from folders of recordings to the table of layers."""
+
+import json
+import shutil
+
+import pytest
+from tone_corpus import write_tones
+
+from run_mser import main
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder / "train", {"anna": "de", "bert": "de", "carla": "de"}, takes=2)
+    write_tones(folder / "test", {"dario": "it", "elena": "it"}, takes=1, seed=5)
+    # A copy under other names of the files and without the people's.
+    for file in sorted((folder / "test").glob("*.wav")):
+        speaker, emotion, take = file.stem.split("-")
+        (folder / "copy" / emotion).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / "copy" / emotion / f"{take}{speaker}.wav")
+    return folder
+
+
+def probe(encoder, tmp_path, corpora, *more):
+    kept = ["--output_dir", str(tmp_path / "out"), "--cache_dir", str(tmp_path / "cache")]
+    return main(["probe", "--encoder", str(encoder), "--corpora", *corpora, *kept, *more])
+
+
+def test_every_layer_has_a_line_and_no_leak(corpora, encoder, tmp_path, capsys):
+    trained, tested = f"folder={corpora / 'train'}", f"folder={corpora / 'test'}"
+    assert probe(encoder, tmp_path, [trained], "--test", tested) == 0
+    made = json.loads((tmp_path / "out" / "probe.json").read_text(encoding="utf-8"))
+    assert [one["layer"] for one in made["layers"]] == [0, 1, 2] and made["chosen"] in made["layers"]
+    assert not made["leak"]["found"] and made["leak"]["tested"] == 8
+    printed = capsys.readouterr()
+    assert "24 training clips, 4 classes\n" in printed.out and "leak" not in printed.err
+    # Without a test corpus there is nothing that could be shared.
+    assert probe(encoder, tmp_path, [trained]) == 0
+
+
+def test_what_is_fitted_on_is_refused_in_the_test(corpora, encoder, tmp_path, capsys):
+    trained, tested, copy = (f"folder={corpora / name}" for name in ("train", "test", "copy"))
+    for fitted in ([trained, tested], [trained, copy]):
+        assert probe(tmp_path / "no-encoder", tmp_path, fitted, "--test", tested) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "8 of 8 tested clips are concerned" in error and "--allow_leak" in error
+        assert not (tmp_path / "out").exists()
+    assert probe(encoder, tmp_path, [trained, copy], "--test", tested, "--allow_leak") == 0
+    leak = json.loads((tmp_path / "out" / "probe.json").read_text(encoding="utf-8"))["leak"]
+    assert leak["found"] and leak["clips"] == 8 and not leak["speakers"]
+    printed = capsys.readouterr()
+    assert "4 classes, LEAK" in printed.out and "leak: 8 tested recording(s)" in printed.err
