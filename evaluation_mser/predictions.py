@@ -29,6 +29,7 @@ _COLUMNS = {
 _NEEDED = ("corpus", "id", "emotion", "prediction")
 # What may be unknown of a clip: an empty list stands for one that is unknown throughout.
 _OPTIONAL = ("speakers", "genders", "languages", "files")
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 class PredictionsError(ValueError):
@@ -93,21 +94,32 @@ class Predictions:
         lists = {name: [getattr(self, name)[i] for i in chosen] for name in _COLUMNS.values()}
         return Predictions(self.labels, scores=None if self.scores is None else self.scores[chosen], **lists)
 
+    def reordered(self, labels: Sequence[str]) -> "Predictions":
+        """The same answers, with the candidate words in another order, in which two programs may write them.
+
+        Raises:
+            PredictionsError: other words.
+        """
+        if self.labels == tuple(labels):
+            return self
+        if sorted(self.labels) != sorted(labels):
+            raise PredictionsError(
+                f"one system chose from {', '.join(labels)}, the other from {', '.join(self.labels)}; evaluate both "
+                "with the same labels"
+            )
+        columns = [self.labels.index(word) for word in labels]
+        return replace(self, labels=tuple(labels), scores=None if self.scores is None else self.scores[:, columns])
+
     @classmethod
     def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
-        """The clips of all parts; scores only where every part has them.
+        """The clips of all parts, with the labels in the order of the first; scores only where every part has them.
 
         Raises:
             PredictionsError: no part, or parts with different labels.
         """
         if not parts:
             raise PredictionsError("no predictions to join; give at least one")
-        for part in parts:
-            if part.labels != parts[0].labels:
-                raise PredictionsError(
-                    f"predictions over {', '.join(parts[0].labels)} and over {', '.join(part.labels)} cannot be "
-                    "joined; evaluate both with the same labels"
-                )
+        parts = [part.reordered(parts[0].labels) for part in parts]
         scores = [part.scores for part in parts if part.scores is not None]
         lists = {name: [value for part in parts for value in getattr(part, name)] for name in _COLUMNS.values()}
         return cls(parts[0].labels, scores=np.concatenate(scores) if len(scores) == len(parts) else None, **lists)
@@ -137,16 +149,12 @@ class Predictions:
         return np.array([number[key] for key in keys], dtype=np.int64)
 
     def align(self, other: "Predictions") -> tuple["Predictions", "Predictions"]:
-        """This and another system's answers for the clips that both have, by corpus and id, in the order of this.
+        """This and another system's answers for the clips that both have, by corpus and id, both in the order of this.
 
         Raises:
             PredictionsError: no clip is shared, a clip is there twice, or labels or truths differ.
         """
-        if self.labels != other.labels:
-            raise PredictionsError(
-                f"one system chose from {', '.join(self.labels)}, the other from {', '.join(other.labels)}; evaluate "
-                "both with the same labels"
-            )
+        other = other.reordered(self.labels)
         here, there = self._positions(), other._positions()
         shared = [key for key in here if key in there]
         if not shared:
@@ -193,9 +201,11 @@ class Predictions:
         return [replace(system, speakers=speakers) for system in kept]
 
     def _positions(self) -> dict[tuple[str, str], int]:
-        positions = {key: index for index, key in enumerate(zip(self.corpora, self.ids, strict=True))}
-        if len(positions) < len(self):
-            raise PredictionsError(f"{len(self) - len(positions)} clips are there twice; give each clip once")
+        positions: dict[tuple[str, str], int] = {}
+        for index, key in enumerate(zip(self.corpora, self.ids, strict=True)):
+            if key in positions:
+                raise PredictionsError(f"{key[0]}, clip {key[1]}: is there twice; give each clip once")
+            positions[key] = index
         return positions
 
 
@@ -240,22 +250,24 @@ def write_predictions(path: str | PathLike, predictions: Predictions) -> Path:
 
 
 def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) -> Predictions:
-    """Reads `predictions.csv`; clips that could not be read are left out.
+    """Reads `predictions.csv`, of this project or of another program; clips with an `error` are left out.
 
     Args:
         path: the file, or the folder that `run-mser evaluate` wrote it into.
         labels: the candidate words, needed only where the file has no `p_WORD` columns.
 
     Raises:
-        PredictionsError: there is no such file, it is not one of predictions, or it names no labels.
+        PredictionsError: there is no such file, it is not one of predictions, it names no labels, it holds no answer,
+            or a clip without one or twice.
     """
     path = Path(path).expanduser()
     file_path = path / "predictions.csv" if path.is_dir() else path
     try:
-        with open(file_path, encoding="utf-8", newline="") as file:
+        # A spreadsheet begins a file in UTF-8 with a mark, which is no part of the first column's name.
+        with open(file_path, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             columns = list(reader.fieldnames or [])
-            lines = [line for line in reader if not line.get("error")]
+            numbered = [(reader.line_num, line) for line in reader]
     except OSError as error:
         raise PredictionsError(
             f"{file_path}: cannot be read ({error.strerror}); give a predictions.csv that run-mser evaluate wrote"
@@ -266,17 +278,48 @@ def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) 
         ) from None
     missing = [column for column in _NEEDED if column not in columns]
     if missing:
+        header = columns[0] if len(columns) == 1 else ""
+        for mark, name in _SEPARATORS.items():
+            if mark in header and any(column.strip('" ') in _NEEDED for column in header.split(mark)):
+                raise PredictionsError(f"{file_path}: its columns are separated by {name}; write it with commas")
         raise PredictionsError(
             f"{file_path}: has no column {', '.join(missing)}; give a predictions.csv that run-mser evaluate wrote"
         )
+    answered = [(number, line) for number, line in numbered if not line.get("error")]
+    if not answered:
+        errors = f", and {len(numbered)} with an error" if numbered else ""
+        raise PredictionsError(f"{file_path}: holds no answered clip{errors}; give a file with answers")
+    _check_clips(file_path, answered)
     scored = [column for column in columns if column.startswith("p_")]
     words = tuple(labels if labels is not None else (column.removeprefix("p_") for column in scored))
     if not words:
         raise PredictionsError(f"{file_path}: names no labels (no p_WORD columns); write it again, or give the labels")
+    lines = [line for _, line in answered]
     try:
         return Predictions.from_clips(words, lines, _scores(lines, words))
     except PredictionsError as error:
         raise PredictionsError(f"{file_path}: {error}") from None
+
+
+def _check_clips(path: Path, answered: Sequence[tuple[int, Mapping[str, str | None]]]) -> None:
+    """Refuses a clip without an answer, as of a file that was cut off, and one there twice; by the numbers of lines.
+
+    What a system could not read a word out of is written as `UNPARSED`: a cell left empty is no answer to count.
+    """
+    numbers: dict[tuple[str | None, str | None], int] = {}
+    for number, line in answered:
+        empty = [column for column in _NEEDED if not (line[column] or "").strip()]
+        if empty:
+            raise PredictionsError(
+                f"{path}: line {number} has no {' and no '.join(empty)}; write it whole, with an error where the clip "
+                f"could not be read, and the prediction {UNPARSED!r} where the answer is none of the words"
+            )
+        clip = line["corpus"], line["id"]
+        if clip in numbers:
+            raise PredictionsError(
+                f"{path}: line {number} is clip {clip[1]} of {clip[0]}, as is line {numbers[clip]}; give it once"
+            )
+        numbers[clip] = number
 
 
 def _scores(lines: Sequence[Mapping[str, str]], words: Sequence[str]) -> np.ndarray | None:

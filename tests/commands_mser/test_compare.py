@@ -2,6 +2,7 @@
 """`run-mser compare`, from two tables of predictions to a line a corpus."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,6 +91,16 @@ def test_clips_that_one_lacks_are_left_out_and_told(systems, tmp_path, capsys):
     assert "240 clips are left out" in err
     assert main(["compare", str(second), str(first)]) == 0
     assert "240 clips are left out" in capsys.readouterr().err
+
+
+def test_words_in_another_order_are_compared(systems, capsys):
+    _, plain, first, second = systems
+    write_predictions(second, plain)
+    assert main(["compare", str(first), str(second)]) == 0
+    expected = capsys.readouterr()
+    write_predictions(second, replace(plain, labels=WORDS[::-1]))
+    assert main(["compare", str(first), str(second)]) == 0
+    assert capsys.readouterr() == expected
 
 
 @pytest.mark.parametrize(

@@ -102,12 +102,29 @@ def test_two_systems_meet_on_the_clips_that_both_have():
     assert b.answers == ["sad", "angry"]
 
 
+def in_another_order() -> Predictions:
+    """`predictions()` by a program that writes its words in the order of the alphabet."""
+    return predictions(
+        labels=("angry", "happy", "sad"), scores=np.array([[0.25, 0.5, 0.25], [0.7, 0.1, 0.2], [0, 0, 1]])
+    )
+
+
+def test_the_same_words_in_another_order_are_the_same_labels():
+    first, second = predictions().align(in_another_order())
+    assert same(first, second) and second.labels == WORDS
+    np.testing.assert_array_equal(first.scores, second.scores)
+    joined = Predictions.concatenate([predictions(), in_another_order()])
+    assert joined.labels == WORDS and joined.answers == predictions().answers * 2
+    np.testing.assert_array_equal(joined.scores, np.concatenate([predictions().scores] * 2))
+    assert joined.figures()["confusion"] == (2 * np.array(predictions().figures()["confusion"])).tolist()
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [
         (predictions(truths=["sad", "sad", "angry"]), "one, clip a, b: the truth is happy .* and sad for the other"),
         (predictions(corpora=["x"] * 3, ids=list("abc")), "share no clip"),
-        (predictions(corpora=["one"] * 3), "there twice"),
+        (predictions(corpora=["one"] * 3), "^one, clip a, b: is there twice; give each clip once"),
         (predictions(labels=("happy", "sad", "angry", "calm"), scores=None), "the same labels"),
     ],
 )
@@ -130,13 +147,35 @@ def test_what_does_not_fit_together_is_refused(fields, message):
         predictions(**fields)
 
 
+HEADER = b"corpus,id,emotion,prediction,p_sad,p_happy,error\n"
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_a_name(tmp_path):
+    path = write_predictions(tmp_path / "predictions.csv", predictions())
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert same(read_predictions(path), predictions())
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "cannot be read"),
         (b"RIFF\x00\xff", "is no table of text"),
         (b"a,b\n1,2\n", "has no column corpus, id, emotion, prediction"),
+        (b"corpus\none\n", "has no column id, emotion, prediction; give"),
+        (b"corpus;id;emotion;prediction\none;1;sad;sad\n", "separated by semicolons; write it with commas"),
+        (b'"corpus"\t"id"\t"emotion"\t"prediction"\none\t1\tsad\tsad\n', "separated by tabs"),
         (b"corpus,id,emotion,prediction\none,1,sad,sad\n", "names no labels"),
+        (HEADER, "holds no answered clip; give"),
+        (HEADER + b"one,1,sad,,,,no such file\n", "holds no answered clip, and 1 with an error; give"),
+        (HEADER + b"one,1,sad,sad,1,0,\none,2,sad,,1,0,\n", "line 3 has no prediction; .* error .* 'unparsed'"),
+        (HEADER + b"one,1,sad,sad,1,0,\none,2,sad, ,1,0,\n", "line 3 has no prediction"),
+        (HEADER + b"one,1,sad,sad,1,0,\none,2,sad", "line 3 has no prediction"),
+        (HEADER + b"one,1,sad,sad,1,0,\none,2", "line 3 has no emotion and no prediction"),
+        (
+            HEADER + b"a,1,sad,sad,1,0,\nb,1,sad,sad,1,0,\na,1,sad,sad,1,0,\n",
+            "line 4 is clip 1 of a, as is line 2",
+        ),
         (b"corpus,id,emotion,prediction,p_sad,p_happy\none,1,angry,sad,1,0\n", "truths hold 'angry'"),
         (b"corpus,id,emotion,prediction,p_sad,p_happy\none,1,sad,sad,1,x\n", "is no number"),
     ],
