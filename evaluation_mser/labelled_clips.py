@@ -4,12 +4,14 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
 import numpy as np
 
+from evaluation_mser.clip_contents import content_of
 from evaluation_mser.predictions import Predictions
 from processing_mser import LabelSet
 
@@ -63,8 +65,12 @@ class LabelledClips:
         return row["speaker"] or f"{row['corpus']} {row['id']}"
 
     def identity(self) -> str:
-        """A hash of which clips these are and what their truths are."""
-        named = [[corpus, row["id"], truth] for corpus, row, truth in zip(self.corpora, self.rows, self.truths)]
+        """A hash of which clips these are, what their files hold and what their truths are."""
+        with ThreadPoolExecutor() as pool:
+            # A file that was exchanged keeps its name.
+            contents = list(pool.map(lambda row: content_of(row["audio"]), self.rows))
+        ids = [row["id"] for row in self.rows]
+        named = list(zip(self.corpora, ids, contents, self.truths))
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
     def predictions(

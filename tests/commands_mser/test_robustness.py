@@ -90,3 +90,22 @@ def test_another_seed_into_the_same_folder_is_refused(corpora, tiny_model_dir, t
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level") == 0
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level", "--seed", "1") == 2
     assert "holds answers of another run (other seed)" in capsys.readouterr().err
+
+
+def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_dir, tmp_path, capsys):
+    german, first = shutil.copytree(corpora / "german", tmp_path / "german"), ["--conditions", "telephone"]
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
+    happy = german / "anna-happy-0.wav"
+    before = happy.read_bytes()
+    shutil.copyfile(german / "bert-sad-0.wav", happy)
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first, "level") == 2
+    assert "holds answers of another run (other clips, pool); give another --output_dir" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "predictions" / "level_10.csv").exists()
+    happy.write_bytes(before)
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
+    # What only lends voices and halves decides answers as well.
+    others = ["--others", f"folder={shutil.copytree(corpora / 'italian', tmp_path / 'italian')}"]
+    assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 0
+    shutil.copyfile(german / "bert-sad-0.wav", tmp_path / "italian" / "carla-sad-0.wav")
+    assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 2
+    assert "holds answers of another run (other pool)" in capsys.readouterr().err
