@@ -237,8 +237,16 @@ class PredictionTable:
         self.writer.writerow(line)
 
 
-def write_predictions(path: str | PathLike, predictions: Predictions) -> Path:
-    """Writes `predictions.csv`, whole or not at all; its folder is made if need be."""
+def write_predictions(
+    path: str | PathLike, predictions: Predictions, unread: Sequence[Mapping[str, Any]] = ()
+) -> Path:
+    """Writes `predictions.csv`, whole or not at all; its folder is made if need be.
+
+    Args:
+        path: the file.
+        predictions: of the clips that could be read.
+        unread: a line by column for each of the others, with its `error`.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
@@ -246,6 +254,8 @@ def write_predictions(path: str | PathLike, predictions: Predictions) -> Path:
         for index in range(len(predictions)):
             clip = {column: getattr(predictions, name)[index] for column, name in _COLUMNS.items()}
             table.write(clip, None if predictions.scores is None else predictions.scores[index])
+        for line in unread:
+            table.write(line)
     return path
 
 
@@ -262,29 +272,7 @@ def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) 
     """
     path = Path(path).expanduser()
     file_path = path / "predictions.csv" if path.is_dir() else path
-    try:
-        # A spreadsheet begins a file in UTF-8 with a mark, which is no part of the first column's name.
-        with open(file_path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            numbered = [(reader.line_num, line) for line in reader]
-    except OSError as error:
-        raise PredictionsError(
-            f"{file_path}: cannot be read ({error.strerror}); give a predictions.csv that run-mser evaluate wrote"
-        ) from None
-    except (UnicodeDecodeError, csv.Error):
-        raise PredictionsError(
-            f"{file_path}: is no table of text; give a predictions.csv that run-mser evaluate wrote"
-        ) from None
-    missing = [column for column in _NEEDED if column not in columns]
-    if missing:
-        header = columns[0] if len(columns) == 1 else ""
-        for mark, name in _SEPARATORS.items():
-            if mark in header and any(column.strip('" ') in _NEEDED for column in header.split(mark)):
-                raise PredictionsError(f"{file_path}: its columns are separated by {name}; write it with commas")
-        raise PredictionsError(
-            f"{file_path}: has no column {', '.join(missing)}; give a predictions.csv that run-mser evaluate wrote"
-        )
+    columns, numbered = _table(file_path)
     answered = [(number, line) for number, line in numbered if not line.get("error")]
     if not answered:
         errors = f", and {len(numbered)} with an error" if numbered else ""
@@ -299,6 +287,43 @@ def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) 
         return Predictions.from_clips(words, lines, _scores(lines, words))
     except PredictionsError as error:
         raise PredictionsError(f"{file_path}: {error}") from None
+
+
+def listed_clips(path: str | PathLike) -> list[tuple[str | None, str | None]]:
+    """The corpus and id of every line of a `predictions.csv`, of clips that could not be read too.
+
+    Raises:
+        PredictionsError: there is no such file, or it is not one of predictions.
+    """
+    return [(line["corpus"], line["id"]) for _, line in _table(Path(path))[1]]
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """The columns of a `predictions.csv`, and all its lines with their numbers."""
+    try:
+        # A spreadsheet begins a file in UTF-8 with a mark, which is no part of the first column's name.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            columns = list(reader.fieldnames or [])
+            numbered = [(reader.line_num, line) for line in reader]
+    except OSError as error:
+        raise PredictionsError(
+            f"{path}: cannot be read ({error.strerror}); give a predictions.csv that run-mser evaluate wrote"
+        ) from None
+    except (UnicodeDecodeError, csv.Error):
+        raise PredictionsError(
+            f"{path}: is no table of text; give a predictions.csv that run-mser evaluate wrote"
+        ) from None
+    missing = [column for column in _NEEDED if column not in columns]
+    if missing:
+        header = columns[0] if len(columns) == 1 else ""
+        for mark, name in _SEPARATORS.items():
+            if mark in header and any(column.strip('" ') in _NEEDED for column in header.split(mark)):
+                raise PredictionsError(f"{path}: its columns are separated by {name}; write it with commas")
+        raise PredictionsError(
+            f"{path}: has no column {', '.join(missing)}; give a predictions.csv that run-mser evaluate wrote"
+        )
+    return columns, numbered
 
 
 def _check_clips(path: Path, answered: Sequence[tuple[int, Mapping[str, str | None]]]) -> None:

@@ -2,6 +2,7 @@
 """A model under every condition and level: its answers, kept as they come, and figures beside those of clean clips."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -14,8 +15,14 @@ from tqdm.auto import tqdm
 from data_mser.whole_files import write_json
 from evaluation_mser.labelled_clips import LabelledClips
 from evaluation_mser.metrics.count_figures import FIGURES
-from evaluation_mser.predictions import Predictions, read_predictions, write_predictions
-from evaluation_mser.recognition import recognise
+from evaluation_mser.predictions import (
+    Predictions,
+    PredictionsError,
+    listed_clips,
+    read_predictions,
+    write_predictions,
+)
+from evaluation_mser.recognition import Recognition, recognise
 from evaluation_mser.robustness.conditions import Condition
 from evaluation_mser.robustness.disturbing import Disturber
 from evaluation_mser.statistics.bootstrap import RESAMPLES, differ, intervals
@@ -69,7 +76,8 @@ def answer_all(
 ) -> Answers:
     """The model's answers to every clip under every condition, each level's kept in a file of its own when it is done.
 
-    Called again after a kill it goes on with the first level that is not there; when all are, nothing is loaded.
+    Called again after a kill it goes on with the first level that is not there; when all are, nothing is loaded. A
+    file that lacks a clip, or has another, is not taken for a level's answers.
 
     Args:
         load: gives the model and its processor; called at most once.
@@ -95,16 +103,13 @@ def answer_all(
 
     def answers(name: str, sources: Any) -> Predictions:
         path = folder / f"{name}.csv"
-        if not path.exists():
-            if not loaded:
-                loaded.append(load())
-            recognised = list(recognise(*loaded[0], sources, tuple(labels), batch_size=batch_size))
-            readable = [index for index, answer in enumerate(recognised) if answer.error is None]
-            if not readable:
-                raise RobustnessError(f"{name}: no clip could be answered; the first: {recognised[0].error}")
-            scores = [[recognised[index].scores[word] for word in labels] for index in readable]  # type: ignore[index]
-            said = [str(recognised[index].label) for index in readable]
-            write_predictions(path, clips.chosen(readable).predictions(labels, said, np.array(scores)))
+        kept = _kept(path, clips, labels)
+        if kept is not None:
+            return kept
+        if not loaded:
+            loaded.append(load())
+        recognised = list(recognise(*loaded[0], sources, tuple(labels), batch_size=batch_size))
+        _write(path, clips, labels, recognised)
         return read_predictions(path, labels)
 
     clean = answers("clean", (row["audio"] for row in clips.rows))
@@ -139,7 +144,7 @@ def robustness_figures(
         with `level` and `corpora`. Of each corpus the figures of `FIGURES`, `n`, `recall`, `intervals` (None for fewer
         than two speakers), and under a condition `against_clean`: the UA less that on the same clips as they are, as
         `differ` gives it, with `p_holm` corrected over all conditions, levels and corpora; `unanswered`, clips that
-        could not be read, and `touched`, how many the condition changes at all.
+        were answered as they are and not here, and `touched`, how many the condition changes at all.
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
     names = list(dict.fromkeys(answers.clean.corpora))
@@ -159,7 +164,7 @@ def robustness_figures(
                     lengths = (seconds.get((name, clip), np.inf) for clip in own.ids)
                     touched = sum(condition.touches(length, level) for length in lengths)
                 figures = {**_figures(own, settings), "against_clean": against, "touched": touched}
-                corpora[name] = {**figures, "unanswered": len(clean[name]) - len(own)}
+                corpora[name] = {**figures, "unanswered": len(set(clean[name].ids) - set(own.ids))}
             levels.append({"level": level, "corpora": corpora})
         facts = {"title": condition.title, "axis": condition.axis, "clean": condition.clean, "levels": levels}
         results["conditions"][condition.name] = facts
@@ -177,6 +182,31 @@ def _figures(predictions: Predictions, settings: Mapping[str, Any]) -> dict[str,
     figures, bounds = predictions.figures(), intervals(predictions, **settings)
     made = {name: figures[name] for name in (*FIGURES, "n", "supported_labels", "recall")}
     return {**made, "intervals": None if bounds is None else {name: list(of) for name, of in bounds.items()}}
+
+
+def _kept(path: Path, clips: LabelledClips, labels: Sequence[str]) -> Predictions | None:
+    """The answers in a file; None unless it has a whole line for each of these clips, and for no other."""
+    try:
+        listed, answers = listed_clips(path), read_predictions(path, labels)
+    except PredictionsError:
+        return None
+    asked = zip(clips.corpora, (row["id"] for row in clips.rows))
+    return answers if answers.scores is not None and Counter(listed) == Counter(asked) else None
+
+
+def _write(path: Path, clips: LabelledClips, labels: Sequence[str], recognised: Sequence[Recognition]) -> None:
+    """The answers to clips, and a line with the error for each that could not be read."""
+    readable = [index for index, answer in enumerate(recognised) if answer.error is None]
+    if not readable:
+        raise RobustnessError(f"{path.stem}: no clip could be answered; the first: {recognised[0].error}")
+    scores = [[recognised[index].scores[word] for word in labels] for index in readable]  # type: ignore[index]
+    said = [str(recognised[index].label) for index in readable]
+    unread = [
+        {"corpus": corpus, "id": row["id"], "emotion": truth, "error": answer.error}
+        for corpus, row, truth, answer in zip(clips.corpora, clips.rows, clips.truths, recognised)
+        if answer.error is not None
+    ]
+    write_predictions(path, clips.chosen(readable).predictions(labels, said, np.array(scores)), unread)
 
 
 def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:

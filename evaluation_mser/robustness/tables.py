@@ -49,6 +49,7 @@ def markdown(results: Mapping[str, Any]) -> str:
     if leak.get("mark"):
         lines += [f"{leak['mark'][0].upper()}{leak['mark'][1:]}.", ""]
     for corpus, clean in results["clean"].items():
+        unanswered = False
         lines += [f"## {corpus}, {clean['n']} clips", "", f"As they are: UA {_with_interval(clean)}", ""]
         lines += ["| condition | level | UA | less that as they are | p (Holm) |", "|---|---:|---:|---:|---:|"]
         for condition in results["conditions"].values():
@@ -63,8 +64,14 @@ def markdown(results: Mapping[str, Any]) -> str:
                 strength = f"{level['level']:g}" if condition["axis"] else ""
                 if figures["touched"] < figures["n"]:
                     strength += f" ({figures['touched']} clips changed)"
+                if figures["unanswered"]:
+                    strength += f" ({figures['unanswered']} clips unanswered)"
+                    unanswered = True
                 lines.append(f"| {title} | {strength} | {_with_interval(figures)} | {difference} | {adjusted} |")
-        lines += ["", "Brackets: 95 % intervals. p: two-sided, paired bootstrap over speakers.", ""]
+        lines += ["", "Brackets: 95 % intervals. p: two-sided, paired bootstrap over speakers."]
+        if unanswered:
+            lines[-1] += " Unanswered: could not be read under the condition; the UA is that of the other clips."
+        lines.append("")
     lent = results.get("lent_leak", {})
     if lent.get("found"):
         heard = f"{lent['clips']} of {lent['tested']} clips that --others lends"

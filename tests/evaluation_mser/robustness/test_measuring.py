@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole run with a small model: resumed without it, refused under other settings, figures from the answers alone."""
 
+import csv
 import json
 from collections import Counter
 
@@ -64,6 +65,21 @@ def test_a_finished_run_needs_no_model_and_a_torn_one_only_for_what_is_missing(c
     assert again.disturbed["white"][5.0].answers == first.disturbed["white"][5.0].answers
 
 
+@pytest.mark.parametrize("torn", ["rows", "line", "another", "twice", "noise"])
+def test_a_file_that_does_not_hold_every_clip_once_is_measured_again(torn, clips, tiny, tmp_path):
+    first = run(clips, tmp_path, lambda: tiny, seed=0)
+    path = tmp_path / "predictions" / "white_0.csv"
+    whole = path.read_text(encoding="utf-8")
+    header, *lines = whole.splitlines(keepends=True)
+    kept = {"rows": lines[:3], "another": [*lines[:-1], lines[-1].replace("toy,7", "toy,8")]}
+    kept |= {"line": [*lines[:-1], lines[-1][:-20]], "twice": [*lines, lines[0]], "noise": []}
+    assert kept["another"] != lines
+    path.write_text("".join([header if torn != "noise" else "noise", *kept[torn]]), encoding="utf-8")
+    again = run(clips, tmp_path, lambda: tiny, seed=0)
+    assert path.read_text(encoding="utf-8") == whole
+    assert again.disturbed["white"][0.0].ids == first.disturbed["white"][0.0].ids
+
+
 def test_answers_of_other_settings_are_not_gone_on_with(clips, tiny, tmp_path):
     run(clips, tmp_path, lambda: tiny, seed=0, model="a")
     with pytest.raises(RobustnessError, match=r"another run \(other seed\); give another --output_dir"):
@@ -84,6 +100,10 @@ def test_an_unreadable_clip_is_left_out_of_every_condition(clips, tiny, tmp_path
     broken = LabelledClips(clips.corpora, rows, clips.truths)
     answers = run(broken, tmp_path, lambda: tiny, seed=0)
     assert all("2" not in of.ids and len(of) == 7 for of in answers.disturbed["white"].values())
+    with open(tmp_path / "predictions" / "white_0.csv", encoding="utf-8", newline="") as file:
+        (told,) = [line for line in csv.DictReader(file) if line["error"]]
+    assert told["id"] == "2" and "missing.wav" in told["error"]
+    assert run(broken, tmp_path, never, seed=0).clean.ids == answers.clean.ids
 
 
 def predictions(right):
@@ -143,6 +163,15 @@ def test_every_figure_stands_in_the_files(results, tmp_path):
     lines = (tmp_path / "robustness.csv").read_text().splitlines()
     assert len(lines) == 1 + 1 + 5 + 3 + 1
     assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_level_without_some_clips_says_so(results):
+    answers = Answers(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
+    figures = robustness_figures(answers, chosen_conditions(["telephone"]), {}, resamples=200)
+    assert figures["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
+    told = markdown(figures)
+    assert "| telephone band |  (10 clips unanswered) |" in told and "Unanswered: could not be read" in told
+    assert "nanswered" not in markdown(results)
 
 
 def test_a_sample_holds_the_emotions_alike_and_a_smaller_one_lies_in_a_larger_one(clips):
