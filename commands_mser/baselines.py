@@ -66,9 +66,11 @@ def run(args: BaselinesArguments) -> int:
     from evaluation_mser.labelled_clips import LabelledClips
     from evaluation_mser.predictions import Predictions, write_predictions
     from evaluation_mser.protocols.leaks import check_leak
+    from evaluation_mser.statistics.resampling import check_resamples
     from processing_mser import label_set
     from training_mser.baseline_systems import egemaps_system, probe_systems
 
+    check_resamples(args.resamples)
     labels = label_set(args.labels)
     unknown = sorted(set(args.systems) - set(SYSTEMS))
     if unknown:

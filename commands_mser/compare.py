@@ -41,11 +41,11 @@ def run(args: CompareArguments) -> int:
     from data_mser.whole_files import write_json
     from evaluation_mser.predictions import read_predictions
     from evaluation_mser.statistics.comparison import compare
+    from evaluation_mser.statistics.resampling import check_resamples
 
     if not 0 < args.confidence < 1:
         raise ValueError(f"confidence is {args.confidence:g}; give a number between 0 and 1, such as 0.95")
-    if args.resamples < 100:
-        raise ValueError(f"resamples is {args.resamples}; give at least 100")
+    check_resamples(args.resamples)
     first, second = (
         [read_predictions(place) for place in text.split(",") if place] for text in (args.first, args.second)
     )

@@ -52,8 +52,12 @@ def run(args: RobustnessArguments) -> int:
     from evaluation_mser.robustness.disturbing import Disturber, NoCompanionError
     from evaluation_mser.robustness.measuring import answer_all, robustness_figures, sample_clips
     from evaluation_mser.robustness.tables import markdown, write_robustness
+    from evaluation_mser.statistics.resampling import check_resamples
     from processing_mser import label_set
 
+    if args.sample < 0:
+        raise ValueError(f"sample is {args.sample}; give how many clips of each corpus, or 0 for all")
+    check_resamples(args.resamples)
     labels = label_set(args.labels)
     conditions = chosen_conditions(args.conditions)
     # Read together, so that no two have one name.

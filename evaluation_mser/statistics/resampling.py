@@ -15,6 +15,8 @@ from evaluation_mser.predictions import Predictions
 
 # Drawn speakers held at a time.
 _DRAWN_AT_ONCE = 4_000_000
+# An interval of fewer says nothing of its ends.
+_LEAST = 100
 # A tail of fewer resamples is not counted but taken from their mean and standard deviation.
 _COUNTED = 3
 FEWEST_FOR_PERCENTILES = 6
@@ -22,6 +24,16 @@ FIGURE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 """Between which a figure, and a difference of two, can lie."""
 # Draws that differ by rounding alone.
 _EQUAL = 1e-9
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuses, before anything is measured, fewer resamples than an interval needs.
+
+    Raises:
+        ValueError: fewer than 100.
+    """
+    if resamples < _LEAST:
+        raise ValueError(f"resamples is {resamples}; give at least {_LEAST}")
 
 
 def speaker_counts(predictions: Predictions, clusters: np.ndarray | None = None) -> np.ndarray:

@@ -71,6 +71,7 @@ def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_pa
     [
         (["--systems", "probe"], "the probe needs an encoder"),
         (["--systems", "svm"], "--systems svm: choose from majority, egemaps, probe"),
+        (["--systems", "majority", "--resamples", "0"], "resamples is 0; give at least 100"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(corpora, tmp_path, capsys, more, message):

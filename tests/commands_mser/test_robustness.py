@@ -109,3 +109,17 @@ def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_di
     shutil.copyfile(german / "bert-sad-0.wav", tmp_path / "italian" / "carla-sad-0.wav")
     assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 2
     assert "holds answers of another run (other pool)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--sample", "-3"], "sample is -3; give how many clips of each corpus, or 0 for all"),
+        (["--resamples", "0"], "resamples is 0; give at least 100"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(tmp_path, capsys, more, message):
+    assert run(tmp_path / "no model", tmp_path, tmp_path / "out", *more) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
+    assert not (tmp_path / "out").exists()
