@@ -35,14 +35,15 @@ class Disturber:
         self._languages = np.array([row["language"] for row in pool.rows], dtype=object)
 
     def check(self, clips: LabelledClips, condition: Condition) -> None:
-        """Refuses, before anything is measured, a condition for which some clip finds no other.
+        """Refuses, before anything is measured, a condition for which some clip finds no other, or too few.
 
         Raises:
             NoCompanionError: names the clip and the cure.
         """
         for index in range(len(clips) if condition.companions != "none" else 0):
-            if not len(self._candidates(clips, index, condition)):
-                raise NoCompanionError(_nobody(clips, index, condition))
+            found = len(self._candidates(clips, index, condition))
+            if found < _wanted(condition):
+                raise NoCompanionError(_too_few(clips, index, condition, found))
 
     def sources(self, clips: LabelledClips, condition: Condition, level: float) -> Iterator[Any]:
         """What `recognise` takes, clip by clip; a clip that cannot be read is passed on as it is, to be reported."""
@@ -62,7 +63,7 @@ class Disturber:
         Chance does not depend on the level, so that along a curve the same noise grows louder.
 
         Raises:
-            NoCompanionError: no other clip that the condition could use can be read.
+            NoCompanionError: too few other clips that the condition could use can be read.
         """
         row = clips.rows[index]
         key = f"{self.seed}\0{condition.name}\0{row['corpus']}\0{row['id']}".encode()
@@ -87,28 +88,32 @@ class Disturber:
     ) -> list[np.ndarray]:
         if condition.companions == "none":
             return []
-        wanted = VOICES if condition.companions == "voices" else 1
         found: list[np.ndarray] = []
         for position in chance.permutation(self._candidates(clips, index, condition)):
             try:
                 found.append(load_audio(self.pool.rows[position]["audio"]))
             except (AudioError, OSError):
                 continue
-            if len(found) == wanted:
+            if len(found) == _wanted(condition):
                 return found
-        if not found:
-            raise NoCompanionError(_nobody(clips, index, condition))
-        return found
+        raise NoCompanionError(_too_few(clips, index, condition, len(found), "other readable"))
 
 
-def _nobody(clips: LabelledClips, index: int, condition: Condition) -> str:
-    needed = {
-        "voice": "by another speaker",
-        "voices": "by another speaker",
-        "same language": f"of {clips.truths[index]} by another speaker of the same language",
-        "other language": f"of {clips.truths[index]} in another language",
+def _wanted(condition: Condition) -> int:
+    return VOICES if condition.companions == "voices" else 1
+
+
+def _too_few(clips: LabelledClips, index: int, condition: Condition, found: int, kind: str = "other") -> str:
+    corpus, truth = clips.corpora[index], clips.truths[index]
+    # Voices come of the clip's own corpus, where no other can lend any.
+    within, lent = f"give more speakers of {corpus}", "give a corpus that has some with --others"
+    needed, cure = {
+        "voice": ("by another speaker", within),
+        "voices": ("by another speaker", within),
+        "same language": (f"of {truth} by another speaker of the same language", lent),
+        "other language": (f"of {truth} in another language", lent),
     }[condition.companions]
-    return (
-        f"{condition.name}: for {clips.rows[index]['id']} of {clips.corpora[index]} there is no other clip {needed}; "
-        "give a corpus that has some with --others, or leave the condition out"
-    )
+    there = f"there is no {kind} clip {needed}"
+    if found:
+        there = f"{_wanted(condition)} {kind} clips {needed} are needed, and there are {found}"
+    return f"{condition.name}: for {clips.rows[index]['id']} of {corpus} {there}; {cure}, or leave the condition out"

@@ -18,7 +18,7 @@ FREQUENCIES = [300 + 130 * number for number in range(24)]
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
-    """24 clips: two emotions, six speakers, a German corpus of 16 clips and an Italian one of 8."""
+    """24 clips: two emotions, a German corpus of 16 clips by two speakers and an Italian one of 8 by four."""
     folder = tmp_path_factory.mktemp("tones")
     rows, corpora, truths = [], [], []
     for number, frequency in enumerate(FREQUENCIES):
@@ -28,7 +28,8 @@ def clips(tmp_path_factory):
         german = number < 16
         corpora.append("tedesco" if german else "italiano")
         truths.append("happy" if number % 2 else "sad")
-        place = {"language": "de" if german else "it", "speaker": f"{'g' if german else 'i'}{number % 4 // 2}"}
+        speaker = f"g{number % 4 // 2}" if german else f"i{number % 4}"
+        place = {"language": "de" if german else "it", "speaker": speaker}
         rows.append(new_row(id=str(number), path=path, corpus=corpora[-1], emotion=truths[-1], **place))
     return LabelledClips(corpora, rows, truths)
 
@@ -78,6 +79,25 @@ def test_without_another_language_code_switching_is_refused_beforehand_and_says_
         Disturber(german).check(german, CONDITIONS["code_switch"])
     Disturber(clips).check(german, CONDITIONS["code_switch"])
     Disturber(german).check(german, CONDITIONS["joined"])
+
+
+def test_babble_is_of_five_other_clips_or_refused(clips, tmp_path):
+    """The first speaker's clips have five others; with one of these gone, or unreadable, they have four."""
+    five = clips.chosen([0, 1, 4, 2, 3, 6, 7, 10])
+    alone = clips.chosen([0])
+    Disturber(five).check(alone, CONDITIONS["babble"])
+    four = clips.chosen([0, 1, 4, 2, 3, 6, 7])
+    message = "for 0 of tedesco 5 other clips by another speaker are needed, and there are 4; give more speakers of"
+    with pytest.raises(NoCompanionError, match=f"^babble: {message} tedesco, or leave the condition out$"):
+        Disturber(four).check(alone, CONDITIONS["babble"])
+    Disturber(four).check(alone, CONDITIONS["overlap"])
+    rows = [dict(row) for row in five.rows]
+    rows[-1] |= {"audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
+    torn = LabelledClips(five.corpora, rows, five.truths)
+    with pytest.raises(
+        NoCompanionError, match="5 other readable clips by another speaker are needed, and there are 4"
+    ):
+        disturbed(alone, 0, "babble", pool=torn)
 
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
