@@ -4,7 +4,6 @@
 run-mser baselines --train ravdess=/data/ravdess --test emodb=/data/emodb --labels four --model runs/base/joint
 """
 
-import re
 import sys
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -62,7 +61,7 @@ def run(args: BaselinesArguments) -> int:
     from commands_mser.labelled_corpora import check_model_leak, read_labelled
     from evaluation_mser.baselines.comparison import System, compare_systems, markdown, write_comparison
     from evaluation_mser.baselines.guessing import chance, majority
-    from evaluation_mser.evaluation import versions
+    from evaluation_mser.evaluation import file_stems, versions
     from evaluation_mser.labelled_clips import LabelledClips
     from evaluation_mser.predictions import Predictions, write_predictions
     from evaluation_mser.protocols.leaks import check_leak
@@ -97,8 +96,9 @@ def run(args: BaselinesArguments) -> int:
     if "probe" in args.systems:
         probes, layers = probe_systems(encoder, training, tests, labels, args.cache_dir, args.pad_to)
         systems += probes
-    for name, place in models.items():
-        systems.append(_model(args, name, place, tests, labels))
+    for (name, place), stem in zip(models.items(), file_stems(models).values()):
+        folder = Path(args.output_dir) / "models" / stem
+        systems.append(_model(args, name, place, folder, tests, labels))
     if not systems:
         raise ValueError("nothing to compare; give --systems or --model")
 
@@ -114,8 +114,9 @@ def run(args: BaselinesArguments) -> int:
         "versions": versions("scikit-learn", *(["opensmile"] if "egemaps" in args.systems else [])),
     }
     output = Path(args.output_dir)
+    stems = file_stems(system.name for system in systems)
     for system in systems:
-        path = output / "predictions" / f"{_file_name(system.name)}.csv"
+        path = output / "predictions" / f"{stems[system.name]}.csv"
         write_predictions(path, Predictions.concatenate([*system.answers.values()]))
     written = write_comparison(results, output)
     print(markdown(results))
@@ -148,7 +149,12 @@ def _named(places: list[str]) -> dict[str, str]:
 
 
 def _model(
-    args: BaselinesArguments, name: str, place: str, tests: dict[str, "LabelledClips"], labels: "LabelSet"
+    args: BaselinesArguments,
+    name: str,
+    place: str,
+    folder: Path,
+    tests: dict[str, "LabelledClips"],
+    labels: "LabelSet",
 ) -> "System":
     from evaluation_mser.baselines.comparison import System
     from evaluation_mser.deferred_model import DeferredModel
@@ -157,7 +163,6 @@ def _model(
     from evaluation_mser.prediction_cache import PredictionCache
     from evaluation_mser.predictions import read_predictions
 
-    folder = Path(args.output_dir) / "models" / _file_name(name)
     evaluate_corpora(
         DeferredModel(place, args.device),
         load_processor(place),
@@ -172,7 +177,3 @@ def _model(
     answered = read_predictions(folder, labels.words)
     answers = {key: answered.subset([corpus == key for corpus in answered.corpora]) for key in tests}
     return System(name, "", answers, {"model": place})
-
-
-def _file_name(name: str) -> str:
-    return re.sub(r"\W+", "_", name).strip("_")

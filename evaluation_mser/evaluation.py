@@ -3,7 +3,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
@@ -160,17 +160,22 @@ def write_results(results: Mapping[str, Any], output_dir: str | PathLike) -> Non
     write_json(Path(output_dir) / "results.json", results)
 
 
-def confusion_files(names: Iterator[str] | Sequence[str] | Mapping[str, Any]) -> dict[str, str]:
+def confusion_files(names: Iterable[str]) -> dict[str, str]:
     """The picture's file name for each corpus: what no file system minds, and never the same for two."""
-    files: dict[str, str] = {}
+    return {name: f"confusion_{stem}.png" for name, stem in file_stems(names).items()}
+
+
+def file_stems(names: Iterable[str]) -> dict[str, str]:
+    """For each name what no file system minds, and never the same for two."""
+    stems: dict[str, str] = {}
     for name in names:
-        stem = base = "confusion_" + re.sub(r"[^\w.-]+", "_", name)
+        stem = base = re.sub(r"[^\w.-]+", "_", name)
         count = 1
-        while f"{stem}.png" in files.values():
+        while stem in stems.values():
             count += 1
             stem = f"{base}_{count}"
-        files[name] = f"{stem}.png"
-    return files
+        stems[name] = stem
+    return stems
 
 
 def within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:

@@ -7,6 +7,8 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from sklearn.metrics import balanced_accuracy_score
 from tone_corpus import write_tones
 
@@ -46,10 +48,8 @@ def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_pa
     assert [layer["facts"]["layer"] for layer in layers] == [0, 1, 2]
 
     for row in rows[1:]:
-        name = "".join(c if c.isalnum() else "_" for c in row["system"])
-        kept = read_predictions(
-            tmp_path / "out" / "predictions" / f"{name.replace('___', '_').replace('__', '_')}.csv"
-        )
+        name = "_".join(row["system"].replace("+", "").replace(",", "").split())
+        kept = read_predictions(tmp_path / "out" / "predictions" / f"{name}.csv")
         assert row["UA"] == pytest.approx(balanced_accuracy_score(kept.truths, kept.answers))
         low, high = row["intervals"]["UA"]
         assert low <= row["UA"] <= high
@@ -115,3 +115,24 @@ def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir
     assert run(corpora, tmp_path, *kept, "--allow_leak") == 0
     leak = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))["leak"]
     assert not leak["baselines"]["found"] and leak["model model"]["clips"] == 8
+
+
+def test_models_of_names_that_a_file_system_takes_for_one_keep_their_own_files(corpora, tiny_model_dir, tmp_path):
+    names = ("a b", "a_b", "a-b")
+    models = [tmp_path / str(number) / name for number, name in enumerate(names)]
+    for number, model in enumerate(models):
+        shutil.copytree(tiny_model_dir, model)
+        weights = load_file(model / "model.safetensors")
+        generator = torch.Generator().manual_seed(number)
+        for weight in weights.values():
+            weight += 0.5 * torch.randn(weight.shape, generator=generator)
+        save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+    kept = ["--systems", "majority", "--model", *map(str, models), "--device", "cpu"]
+    assert run(corpora, tmp_path, *kept) == 0
+    files = ["model_a_b", "model_a_b_2", "model_a-b"]
+    results = [json.loads((tmp_path / "out" / "models" / name / "results.json").read_text()) for name in files]
+    assert [of["model"] for of in results] == list(map(str, models))
+    answers = [read_predictions(tmp_path / "out" / "predictions" / f"{name}.csv") for name in files]
+    assert not np.array_equal(answers[0].scores, answers[1].scores)
+    for name, own in zip(files, answers, strict=True):
+        assert np.array_equal(read_predictions(tmp_path / "out" / "models" / name).scores, own.scores)
