@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers that a model gave before: an unchanged evaluation does not run it again, nor load it."""
 
+import errno
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from os import PathLike
@@ -25,7 +27,8 @@ class PredictionCache:
     An answer is found again only where all is the same that it depends on: the clip's bytes; the model's weights,
     configuration, backbones, code, libraries and kind of device (`DeferredModel.fingerprint`); the words in their
     order, the wording of the prompt, `decode`, `pad_to`, `length_normalize` and `prior_correction`. A line that a
-    killed process left torn is passed over.
+    killed process left torn is passed over. Where no answer can be kept, on a full disk, that is said once on standard
+    error, and everything is answered all the same.
 
     Args:
         directory: made when there is something to keep; several processes may use it at once.
@@ -38,6 +41,7 @@ class PredictionCache:
     def __init__(self, directory: str | PathLike):
         self.directory = Path(directory).expanduser()
         self.found = self.given = 0
+        self._full = False
 
     def recognise(
         self,
@@ -90,9 +94,18 @@ class PredictionCache:
                 if answer is None:
                     answer = next(given)
                     self.given += 1
-                    if content is not None:
-                        lines.append(_entry(content, answer, words))
+                    if content is not None and not self._full:
+                        self._keep(lines, _entry(content, answer, words))
                 yield answer
+
+    def _keep(self, lines: "_Lines", entry: Mapping[str, Any]) -> None:
+        """Adds a line; after the first that cannot be added no other is tried."""
+        try:
+            lines.append(entry)
+        except OSError as error:
+            self._full = True
+            told = f"{lines.path}: cannot be written ({error.strerror}), so answers are not kept"
+            tqdm.write(f"{told}; make room, or give another --cache_dir", file=sys.stderr)
 
 
 def _path(source: Any) -> str:
@@ -155,8 +168,12 @@ class _Lines:
             # What a killed process left behind must not swallow this line.
             line = b"\n" + line
         # One write a line, so that two processes do not write into one another's.
-        os.write(self.descriptor, line)
+        if os.write(self.descriptor, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
         if self.descriptor is not None:
-            os.close(self.descriptor)
+            try:
+                os.close(self.descriptor)
+            except OSError:  # a quota that a file server tells late; what it did not keep is asked anew
+                pass

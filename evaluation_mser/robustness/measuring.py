@@ -92,7 +92,7 @@ def answer_all(
 
     Raises:
         NoCompanionError: a condition needs other clips than there are.
-        RobustnessError: the folder holds answers of other settings.
+        RobustnessError: the folder holds answers of other settings, or settings that cannot be read.
     """
     for condition in conditions:
         disturber.check(clips, condition)
@@ -212,7 +212,12 @@ def _write(path: Path, clips: LabelledClips, labels: Sequence[str], recognised: 
 def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
     """Writes the settings, or refuses those that differ from what is there."""
     if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RobustnessError(_damaged(path, str(error))) from None
+        if not isinstance(there, dict):
+            raise RobustnessError(_damaged(path, "no settings by name"))
         wanted = json.loads(json.dumps(settings))
         changed = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
         if changed:
@@ -222,3 +227,8 @@ def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
             )
         return
     write_json(path, settings)
+
+
+def _damaged(path: Path, problem: str) -> str:
+    # Without it nobody knows what the answers beside it are answers to.
+    return f"{path}: is damaged ({problem}); give another --output_dir, or delete {path.parent}"

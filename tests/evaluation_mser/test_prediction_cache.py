@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Kept answers: served where nothing changed, without the model; never where anything did."""
 
+import errno
 import json
+import os
 import shutil
 
 import numpy as np
@@ -164,6 +166,29 @@ def test_a_torn_line_is_passed_over_and_swallows_nothing(place, clips, tmp_path)
     again, given = answers(tmp_path / "cache", place, clips)
     assert given == 1
     assert [answer.label for answer in again] == [answer.label for answer in first]
+    assert answers(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
+
+
+@pytest.mark.parametrize("room", [0, 40])
+def test_a_full_disk_keeps_nobody_from_an_answer_and_is_told_once(room, place, clips, tmp_path, monkeypatch, capsys):
+    whole, _ = answers(tmp_path / "other cache", place, clips)
+    write = os.write
+
+    def full(descriptor, line):
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(descriptor, line[:room])
+
+    monkeypatch.setattr("evaluation_mser.prediction_cache.os.write", full)
+    cache, processor = PredictionCache(tmp_path / "cache"), load_processor(str(place))
+    for _ in range(2):  # as an evaluation asks for corpus after corpus
+        made = list(cache.recognise(DeferredModel(str(place), "cpu"), processor, clips, WORDS))
+        assert [answer.scores for answer in made] == [answer.scores for answer in whole]
+    told = [line for line in capsys.readouterr().err.splitlines() if "answers are not kept" in line]
+    assert len(told) == 1
+    assert str(tmp_path / "cache") in told[0] and "No space left on device" in told[0] and "--cache_dir" in told[0]
+    monkeypatch.undo()
+    assert answers(tmp_path / "cache", place, clips)[1] == len(clips)
     assert answers(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
 
 

@@ -86,6 +86,15 @@ def test_answers_of_other_settings_are_not_gone_on_with(clips, tiny, tmp_path):
         run(clips, tmp_path, never, seed=1, model="a")
 
 
+@pytest.mark.parametrize("content", ['{"a": "\n', "[1]", "\udcff"])
+def test_damaged_settings_are_told_with_the_file_and_the_cure(content, clips, tmp_path):
+    (tmp_path / "settings.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(RobustnessError) as told:
+        run(clips, tmp_path, never, seed=0)
+    assert str(told.value).startswith(f"{tmp_path / 'settings.json'}: is damaged (")
+    assert str(told.value).endswith(f"; give another --output_dir, or delete {tmp_path}")
+
+
 def test_a_clip_that_is_not_touched_is_answered_as_it_is(clips, tiny, tmp_path):
     answers = run(clips, tmp_path, lambda: tiny, seed=0)
     for level in (4.0, 2.0, 1.0):

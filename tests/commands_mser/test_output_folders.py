@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A file where a folder is to be made is told before anything is measured."""
+
+import pytest
+
+from commands_mser.output_folders import check_folder
+from run_mser import main
+
+
+MEASURING = {
+    "evaluate": ["--model", "nowhere", "--corpora", "emodb=nowhere"],
+    "robustness": ["--model", "nowhere", "--corpora", "emodb=nowhere"],
+    "baselines": ["--train", "emodb=nowhere", "--test", "nemo=nowhere"],
+    "probe": ["--encoder", "nowhere", "--corpora", "emodb=nowhere", "--test", "nemo=nowhere"],
+}
+FLAGS = [(name, flag) for name in MEASURING for flag in ("--output_dir", "--cache_dir")]
+
+
+@pytest.mark.parametrize(("name", "flag"), [pair for pair in FLAGS if pair != ("robustness", "--cache_dir")])
+@pytest.mark.parametrize("below", [".", "some/more"])
+def test_a_file_in_the_way_is_one_line_with_the_cure(name, flag, below, tmp_path, capsys):
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    assert main([name, *MEASURING[name], flag, str(taken / below)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert f"{taken}: is no folder; give another {flag}, or move it away" in error and "\n" not in error
+    assert taken.read_text() == "a file"
+
+
+def test_a_folder_that_is_there_or_can_be_made_is_taken(tmp_path):
+    check_folder("--output_dir", tmp_path)
+    check_folder("--output_dir", tmp_path / "some" / "more")
+    assert not (tmp_path / "some").exists()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match="link: is no folder"):
+        check_folder("--output_dir", tmp_path / "link" / "more")
