@@ -18,17 +18,18 @@ def summary(predictions: Predictions) -> dict[str, Any]:
         predictions: of one system, at least one clip.
 
     Returns:
-        JSON-ready: the figures of `emotion_metrics`; `chance`, the UA of guessing; `intervals`, of 95 % by figure as
-        `[low, high]`, None for fewer than two speakers; `clusters`, the number of speakers on which they rest, among
-        them each of the `clips_without_speaker`; `groups` as `breakdowns` gives them; `calibration` with `ece` and the
-        `bins` of `reliability`, None for a system without probabilities.
+        JSON-ready: the figures of `emotion_metrics`; `chance`, the UA of guessing evenly among the words: each recall
+        is then 1 / words, whichever of them occur; `intervals`, of 95 % by figure as `[low, high]`, None for fewer
+        than two speakers; `clusters`, the number of speakers on which they rest, among them each of the
+        `clips_without_speaker`; `groups` as `breakdowns` gives them; `calibration` with `ece` and the `bins` of
+        `reliability`, None for a system without probabilities.
     """
     figures = predictions.figures()
     bounds = intervals(predictions)
     bins = reliability(predictions)
     return {
         **figures,
-        "chance": 1 / figures["supported_labels"],
+        "chance": 1 / len(predictions.labels),
         "intervals": None if bounds is None else {name: list(ends) for name, ends in bounds.items()},
         "clusters": int(predictions.clusters().max()) + 1,
         "clips_without_speaker": sum(speaker is None for speaker in predictions.speakers),

@@ -66,6 +66,17 @@ def test_it_holds_the_figures_and_what_they_rest_on():
     assert scored["clips_without_speaker"] == scored["clusters"] == len(one)
 
 
+def test_chance_is_what_guessing_gives_where_words_have_no_clips():
+    rng = np.random.default_rng(5)
+    words, truths = ("happy", "sad", "angry", "fear", "disgust"), np.array(["happy"] * 50 + ["sad"] * 30)
+    drawn = []
+    for _ in range(400):
+        guesses = rng.choice(words, size=len(truths))
+        drawn.append(np.mean([(guesses[truths == word] == word).mean() for word in ("happy", "sad")]))
+    lines = [{"corpus": "x", "id": str(i), "emotion": truth, "prediction": "fear"} for i, truth in enumerate(truths)]
+    assert summary(Predictions.from_clips(words, lines))["chance"] == pytest.approx(np.mean(drawn), abs=0.01)
+
+
 def test_one_speaker_has_figures_and_no_interval():
     made = summary(voices(np.random.default_rng(1), {"female": 0.6}, speakers=1))
     assert made["intervals"] is None

@@ -21,6 +21,7 @@ from evaluation_mser.robustness.measuring import (
     robustness_figures,
     sample_clips,
 )
+from evaluation_mser.robustness.pictures import robustness_figure
 from evaluation_mser.robustness.tables import markdown, write_robustness
 from processing_mser import SAMPLING_RATE
 
@@ -172,6 +173,14 @@ def test_every_figure_stands_in_the_files(results, tmp_path):
     lines = (tmp_path / "robustness.csv").read_text().splitlines()
     assert len(lines) == 1 + 1 + 5 + 3 + 1
     assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chance_is_drawn_where_guessing_among_all_words_lies():
+    """Of the four words two occur."""
+    some = predictions(9).subset([truth in ("happy", "sad") for truth in predictions(9).truths])
+    found = robustness_figures(Answers(some, {"telephone": {8.0: some}}), chosen_conditions(["telephone"]), {})
+    dashed = [line for line in robustness_figure(found).axes[0].lines if line.is_dashed()]
+    assert [set(line.get_ydata()) for line in dashed if len(line.get_ydata())] == [{0.25}]
 
 
 def test_a_level_without_some_clips_says_so(results):
