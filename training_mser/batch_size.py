@@ -96,7 +96,10 @@ def _largest(
 def _step(
     arguments: MSERTrainingArguments, model: Any, items: Sequence[dict[str, Any]], collator: EmotionCollator
 ) -> None:
-    """A step's memory: what the optimiser and the average will keep, then forward and backward."""
+    """A step's memory: what the optimiser and the average will keep, then forward and backward.
+
+    Where several batches make a step, a second one goes through while the gradients of the first are held.
+    """
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     kept = trained * (optimizer_bytes(arguments) + (0 if arguments.average_from is None else 4))
     held = torch.zeros(kept, dtype=torch.uint8, device=model.device)
@@ -108,10 +111,12 @@ def _step(
     device = model.device
     # Dropout draws as many random numbers as the batch has elements, and training is to draw the same without.
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-        with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
-            outputs = model(**batch)
-            loss = outputs.loss + outputs.emotion_embedding.float().square().mean()
-        loss.backward()
+        for _ in range(min(arguments.gradient_accumulation_steps, 2)):
+            with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
+                outputs = model(**batch)
+                loss = outputs.loss + outputs.emotion_embedding.float().square().mean()
+            loss.backward()
+            del outputs, loss
     model.zero_grad()
     model.train(was_training)
     del held

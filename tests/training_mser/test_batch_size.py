@@ -62,6 +62,23 @@ def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFi
     assert "Batch size: 6; the 48 asked for do not fit" in capsys.readouterr().out
 
 
+def test_where_batches_make_a_step_together_the_second_has_to_fit_too(parts, recipe):
+    flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
+    *_, arguments = recipe(*flags, "--gradient_accumulation_steps", "4")
+    model, dataset, collator = parts
+    held = []
+
+    def starved(module, args, kwargs):
+        held.append(any(parameter.grad is not None for parameter in module.parameters()))
+        if held[-1] and len(kwargs["input_ids"]) > 4:
+            torch.empty(2**60)
+
+    model.register_forward_pre_hook(starved, with_kwargs=True)
+    settle_batch_size(arguments, model, dataset, collator)
+    assert held == [False, True, False, True] and arguments.per_device_train_batch_size == 4
+    assert all(value.grad is None for value in model.parameters())
+
+
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
 def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
     """
