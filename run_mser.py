@@ -96,10 +96,13 @@ def users_to_mend(error: Exception) -> bool:
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Import the command, parse its arguments and run it."""
     module = importlib.import_module(COMMANDS[name][0])
+    from commands_mser.output_folders import check_folders
     from commands_mser.parser import MSERArgumentParser
 
     parser = MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}", description=module.HELP)
-    return module.run(*parser.parse_args_into_dataclasses(list(arguments))) or 0
+    parsed = parser.parse_args_into_dataclasses(list(arguments))
+    check_folders(parsed)
+    return module.run(*parsed) or 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

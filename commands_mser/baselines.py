@@ -59,7 +59,6 @@ SYSTEMS = ("majority", "egemaps", "probe")
 def run(args: BaselinesArguments) -> int:
     """Prints the tables, writes everything into `args.output_dir`; returns 0, or 1 if a test clip was not answered."""
     from commands_mser.labelled_corpora import check_model_leak, read_labelled
-    from commands_mser.output_folders import check_folder
     from evaluation_mser.baselines.comparison import System, compare_systems, markdown, write_comparison
     from evaluation_mser.baselines.guessing import chance, majority
     from evaluation_mser.evaluation import file_stems, versions
@@ -71,8 +70,6 @@ def run(args: BaselinesArguments) -> int:
     from training_mser.baseline_systems import egemaps_system, probe_systems
 
     check_resamples(args.resamples)
-    check_folder("--output_dir", args.output_dir)
-    check_folder("--cache_dir", Path(args.cache_dir) / "predictions")
     labels = label_set(args.labels)
     unknown = sorted(set(args.systems) - set(SYSTEMS))
     if unknown:

@@ -84,7 +84,6 @@ ARGUMENTS = EvaluateArguments
 
 def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
-    from commands_mser.output_folders import check_folder
     from data_mser.reading import parse_corpora, read_corpus
     from evaluation_mser.compilation import check_compiler
     from evaluation_mser.deferred_model import DeferredModel
@@ -96,9 +95,6 @@ def run(args: EvaluateArguments) -> int:
     from evaluation_mser.report import write_report
     from processing_mser import PROMPTS, label_set
 
-    check_folder("--output_dir", args.output_dir)
-    if not args.no_cache:
-        check_folder("--cache_dir", Path(args.cache_dir) / "predictions")
     protocol = None if args.protocol is None else find_protocol(args.protocol)
     if protocol is not None and args.labels is not None:
         raise ValueError(f"--labels and --protocol are both given; {args.protocol} brings its own words")

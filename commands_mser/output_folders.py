@@ -1,7 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Folders that a command is to write into."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+
+_FOLDERS = ("output_dir", "cache_dir")
+
+
+def check_folders(arguments: Iterable[Any]) -> None:
+    """
+    `check_folder` for what a command's arguments name.
+
+    Args:
+        arguments: the dataclasses of a command.
+
+    Raises:
+        ValueError: see `check_folder`.
+    """
+    for section in arguments:
+        for name in _FOLDERS:
+            folder = getattr(section, name, None)
+            if isinstance(folder, str):
+                check_folder(f"--{name}", folder)
 
 
 def check_folder(flag: str, folder: str | Path) -> None:

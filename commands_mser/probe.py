@@ -34,7 +34,6 @@ def run(args: ProbeArguments) -> int:
     import numpy as np
     from transformers import WhisperFeatureExtractor
 
-    from commands_mser.output_folders import check_folder
     from data_mser.reading import parse_corpora, read_corpus
     from data_mser.whole_files import write_json
     from evaluation_mser.baselines.linear_probe import LayerProbe, probe_layers
@@ -47,8 +46,6 @@ def run(args: ProbeArguments) -> int:
     from training_mser.dataset import ClipFeatures
     from training_mser.tokenizer import build_tokenizer
 
-    check_folder("--output_dir", args.output_dir)
-    check_folder("--cache_dir", args.cache_dir)
     labels = label_set(args.labels)
     random = np.random.default_rng(args.seed)
 

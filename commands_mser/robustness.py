@@ -44,7 +44,6 @@ HELP = "UA against noise, rooms, codecs, speed, length, other voices and languag
 def run(args: RobustnessArguments) -> int:
     """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from commands_mser.labelled_corpora import check_model_leak, read_labelled
-    from commands_mser.output_folders import check_folder
     from evaluation_mser.deferred_model import DeferredModel
     from evaluation_mser.evaluation import versions
     from evaluation_mser.labelled_clips import LabelledClips
@@ -59,7 +58,6 @@ def run(args: RobustnessArguments) -> int:
     if args.sample < 0:
         raise ValueError(f"sample is {args.sample}; give how many clips of each corpus, or 0 for all")
     check_resamples(args.resamples)
-    check_folder("--output_dir", args.output_dir)
     labels = label_set(args.labels)
     conditions = chosen_conditions(args.conditions)
     # Read together, so that no two have one name.

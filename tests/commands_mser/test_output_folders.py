@@ -12,16 +12,22 @@ MEASURING = {
     "robustness": ["--model", "nowhere", "--corpora", "emodb=nowhere"],
     "baselines": ["--train", "emodb=nowhere", "--test", "nemo=nowhere"],
     "probe": ["--encoder", "nowhere", "--corpora", "emodb=nowhere", "--test", "nemo=nowhere"],
+    "reproduce": ["table2", "--test", "emodb=nowhere"],
+    "train": ["tiny/stage1", "--corpora", "emodb=nowhere"],
+    "demo": [],
+    "m5ser build": ["--corpora", "emodb=nowhere"],
+    "m5ser analyse": ["nowhere"],
 }
-FLAGS = [(name, flag) for name in MEASURING for flag in ("--output_dir", "--cache_dir")]
+CACHING = ("evaluate", "baselines", "probe", "reproduce", "train")
+FLAGS = [(name, "--output_dir") for name in MEASURING] + [(name, "--cache_dir") for name in CACHING]
 
 
-@pytest.mark.parametrize(("name", "flag"), [pair for pair in FLAGS if pair != ("robustness", "--cache_dir")])
+@pytest.mark.parametrize(("name", "flag"), FLAGS)
 @pytest.mark.parametrize("below", [".", "some/more"])
 def test_a_file_in_the_way_is_one_line_with_the_cure(name, flag, below, tmp_path, capsys):
     taken = tmp_path / "taken"
     taken.write_text("a file")
-    assert main([name, *MEASURING[name], flag, str(taken / below)]) == 2
+    assert main([*name.split(), *MEASURING[name], flag, str(taken / below)]) == 2
     error = capsys.readouterr().err.strip()
     assert f"{taken}: is no folder; give another {flag}, or move it away" in error and "\n" not in error
     assert taken.read_text() == "a file"
