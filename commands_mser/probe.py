@@ -46,6 +46,8 @@ def run(args: ProbeArguments) -> int:
     from training_mser.dataset import ClipFeatures
     from training_mser.tokenizer import build_tokenizer
 
+    if args.max_clips < 0:
+        raise ValueError(f"max_clips is {args.max_clips}; give how many of each corpus, or 0 for all")
     labels = label_set(args.labels)
     random = np.random.default_rng(args.seed)
 

@@ -98,7 +98,7 @@ def answer_all(
         disturber.check(clips, condition)
     folder = Path(output_dir) / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
-    _keep_settings(Path(output_dir) / "settings.json", settings)
+    _keep_settings(Path(output_dir) / "settings.json", folder, settings)
     loaded: list[tuple[Any, Any]] = []
 
     def answers(name: str, sources: Any) -> Predictions:
@@ -209,8 +209,8 @@ def _write(path: Path, clips: LabelledClips, labels: Sequence[str], recognised: 
     write_predictions(path, clips.chosen(readable).predictions(labels, said, np.array(scores)), unread)
 
 
-def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    """Writes the settings, or refuses those that differ from what is there."""
+def _keep_settings(path: Path, answers: Path, settings: Mapping[str, Any]) -> None:
+    """Writes the settings, or refuses those that differ from what is there, and answers that are there without any."""
     if path.exists():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
@@ -226,6 +226,8 @@ def _keep_settings(path: Path, settings: Mapping[str, Any]) -> None:
                 "or delete it"
             )
         return
+    if any(answers.glob("*.csv")):
+        raise RobustnessError(_damaged(path, "it is not there, and answers are"))
     write_json(path, settings)
 
 

@@ -40,6 +40,12 @@ def test_every_layer_has_a_line_and_no_leak(corpora, encoder, tmp_path, capsys):
     assert probe(encoder, tmp_path, [trained]) == 0
 
 
+def test_fewer_than_no_clips_are_refused(corpora, encoder, tmp_path, capsys):
+    fitted, tested = (f"folder={corpora / name}" for name in ("train", "test"))
+    assert probe(encoder, tmp_path, [fitted], "--test", tested, "--max_clips", "-1") == 2
+    assert "max_clips is -1; give how many of each corpus, or 0 for all" in capsys.readouterr().err
+
+
 def test_what_is_fitted_on_is_refused_in_the_test(corpora, encoder, tmp_path, capsys):
     trained, tested, copy = (f"folder={corpora / name}" for name in ("train", "test", "copy"))
     for fitted in ([trained, tested], [trained, copy]):

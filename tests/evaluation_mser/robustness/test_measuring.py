@@ -85,6 +85,9 @@ def test_answers_of_other_settings_are_not_gone_on_with(clips, tiny, tmp_path):
     run(clips, tmp_path, lambda: tiny, seed=0, model="a")
     with pytest.raises(RobustnessError, match=r"another run \(other seed\); give another --output_dir"):
         run(clips, tmp_path, never, seed=1, model="a")
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(RobustnessError, match=r"settings.json: is damaged \(it is not there, and answers are\); give"):
+        run(clips, tmp_path, never, seed=0, model="a")
 
 
 @pytest.mark.parametrize("content", ['{"a": "\n', "[1]", "\udcff"])
