@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from data_mser.language_names import language_name
 from data_mser.whole_files import whole_file
 from evaluation_mser.plots import (
     confusion_figure,
@@ -34,11 +35,6 @@ from evaluation_mser.worst_errors import worst_errors
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 
-LANGUAGES = {
-    "ar": "Arabic", "bn": "Bengali", "de": "German", "el": "Greek", "en": "English", "es": "Spanish", "fa": "Persian",
-    "fr": "French", "hi": "Hindi", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish",
-    "pt": "Portuguese", "ru": "Russian", "tr": "Turkish", "ur": "Urdu", "zh": "Mandarin",
-}  # fmt: skip
 # A minute of sound is 2 MB of page.
 _EXAMPLE_SECONDS = 20
 _ERROR_SECONDS = 6
@@ -144,11 +140,6 @@ def page_environment() -> Environment:
     environment.filters["range"] = lambda bounds: f"{bounds[0]:.3f}–{bounds[1]:.3f}"
     environment.filters["span"] = lambda bounds: f"{bounds[0]:.3f} to {bounds[1]:.3f}"
     return environment
-
-
-def language_name(code: str) -> str:
-    """`de` to German; a code without a name here stays as it is."""
-    return LANGUAGES.get(code, code)
 
 
 def page_picture(figure: Figure, description: str, captions: Sequence[str] = ()) -> Markup:

@@ -8,13 +8,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from data_mser.language_names import language_name
 from data_mser.whole_files import write_json
 from evaluation_mser.corpus_analysis import analyse_corpus
 from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus
 from evaluation_mser.corpus_analysis.overview import overview
 from evaluation_mser.corpus_analysis.pictures import cells_figure, hours_figure
 from evaluation_mser.plots import write_png
-from evaluation_mser.report import LANGUAGES
 
 
 def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
         "paper": "arXiv 2503.21806, Sec. III-A: over 1009 hours in five languages; its Fig. 1 was not at hand.",
     }
     output_dir.mkdir(parents=True, exist_ok=True)
-    names = {code: LANGUAGES.get(code, code) for code in counted["languages"]}
+    names = {code: language_name(code) for code in counted["languages"]}
     write_png(hours_figure(hours, counted["emotions"], names, "hours"), output_dir / "figure1.png")
     write_json(output_dir / "figure1.json", results)
     return results
@@ -75,7 +75,7 @@ def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
     spectra = analysis["distances"]["spectrum"]
     results = {"points": [], "explained": [], **(spectra["picture"] or {}), "test": spectra["test"]}
     emotions, codes = analysis["overview"]["emotions"], analysis["overview"]["languages"]
-    names = {code: LANGUAGES.get(code, code) for code in codes}
+    names = {code: language_name(code) for code in codes}
     for corpus in sorted({point["source_corpus"] for point in results["points"]}):
         own = [point for point in results["points"] if point["source_corpus"] == corpus]
         write_png(cells_figure(own, results["explained"], emotions, names), output_dir / f"figure2_{corpus}.png")

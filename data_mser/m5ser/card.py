@@ -12,19 +12,12 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
 from ..hub_cards_folder import hub_cards_folder
+from ..language_names import language_name
 from ..whole_files import whole_file
 from .licences import Terms, card_licence, forbidding, source_terms, translator_terms
 from .loading import read_manifest
 
 
-LANGUAGE_NAMES = {
-    "en": "English",
-    "fr": "French",
-    "de": "German",
-    "it": "Italian",
-    "zh": "Mandarin",
-    "es": "Spanish",
-}
 ANY = "(any)"
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
 # A translator's own errors are sentences; a card that listed thousands of them would tell nothing.
@@ -75,7 +68,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
         version=_version(),
         recipe_only=recipe_only,
         place=repo_id or root.absolute().name,
-        languages=[{"code": code, "name": LANGUAGE_NAMES.get(code, code)} for code in languages],
+        languages=[{"code": code, "name": language_name(code)} for code in languages],
         emotions=[
             {
                 "name": "all" if word == ANY else word or "none",
@@ -88,7 +81,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
         speakers=len(counts.speakers),
         unknown_speakers=counts.unknown_speakers,
         sources=[{"terms": one, "cell": _cell(*counts.of(source=one.name))} for one in sources],
-        source_language=LANGUAGE_NAMES.get(identity.get("source_language", "en"), identity.get("source_language")),
+        source_language=language_name(identity.get("source_language", "en")),
         translator=translator,
         settings=_settings(identity),
         rejects=_rejects(counts.rejects),

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from data_mser.language_names import language_name
 from data_mser.whole_files import whole_file
 from evaluation_mser.corpus_analysis.pictures import (
     cells_figure,
@@ -20,7 +21,7 @@ from evaluation_mser.corpus_analysis.pictures import (
     speakers_figure,
 )
 from evaluation_mser.plots import confusion_figure
-from evaluation_mser.report import LANGUAGES, page_environment, page_picture
+from evaluation_mser.report import page_environment, page_picture
 
 
 FEATURES = {
@@ -50,7 +51,7 @@ def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike)
     """
     counted = results["overview"]
     tests = {name: results["distances"][name]["test"] for name in FEATURES if results["distances"][name]["test"]}
-    names = {code: LANGUAGES.get(code, code) for code in counted["languages"]}
+    names = {code: language_name(code) for code in counted["languages"]}
     template = page_environment().get_template("corpus_report.html.j2")
     page = template.render(
         results=results,
