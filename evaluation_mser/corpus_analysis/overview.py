@@ -36,10 +36,10 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
     """Counts every row of a built corpus.
 
     Returns:
-        JSON-ready values: `rows`, `hours`, `rows_without_duration`; `languages`, `emotions`, `source_corpora` as
-        lists in the order of display; `cells`, one for each corpus, language and emotion with `clips` and `hours`;
-        `speakers` and `durations` as `_speakers` and `_durations` give them; `rejects`: `total` and `reasons`, each
-        with `stage`, `reason`, `clips` and `languages`.
+        JSON-ready values: `rows`, `hours`, `rows_without_duration`; `source_language`, which need not be among the
+        languages; `languages`, `emotions`, `source_corpora` as lists in the order of display; `cells`, one for each
+        corpus, language and emotion with `clips` and `hours`; `speakers` and `durations` as `_speakers` and
+        `_durations` give them; `rejects`: `total` and `reasons`, each with `stage`, `reason`, `clips` and `languages`.
     """
     clips: Counter[tuple[str, str, str]] = Counter()
     seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
@@ -68,6 +68,7 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
         "rows": sum(clips.values()),
         "hours": sum(seconds.values()) / 3600,
         "rows_without_duration": unknown_duration,
+        "source_language": corpus.source_language,
         "languages": ordered,
         "emotions": emotion_order(emotions),
         "source_corpora": sorted(corpora),

@@ -58,6 +58,7 @@ def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike)
         counted=counted,
         tests=tests,
         names=names,
+        source=language_name(counted["source_language"]),
         features=FEATURES,
         quantities=QUANTITIES,
         headline=tests.get(HEADLINE),

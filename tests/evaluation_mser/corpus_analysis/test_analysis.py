@@ -120,6 +120,16 @@ def test_what_the_sources_speak_is_said_by_the_build(tmp_path):
     folder = write_m5ser(tmp_path / "m5ser", rows, source_language="de")
     found = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
     assert found["overview"]["languages"] == ["de", "en"] and list(found["preservation"]) == ["en"]
+    assert "German is the source, the other" in Page((tmp_path / "out" / "report.html").read_text("utf-8")).text
+
+
+def test_sources_that_were_not_taken_in_are_not_said_to_be_there(tmp_path):
+    rows = spoken_rows(languages=("fr", "de"), speakers=2)
+    folder = write_m5ser(tmp_path / "m5ser", rows, source_language="ru")
+    analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    assert "All of it is translated from Russian, which is not in the corpus itself." in text
+    assert "no Russian source clips" in text and "English" not in text
 
 
 def test_a_classifier_that_lacks_a_word_is_refused_before_anything_is_measured(tmp_path):
