@@ -124,7 +124,7 @@ def preservation_figure(
     shown = {key: name for key, name in quantities.items() if any(key in of for of in by_language.values())}
     figure = Figure(figsize=(_WIDTH, 1.1 + 0.62 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
-    hues = dict(zip(by_language, HUES[1:]))
+    hues = dict(zip(by_language, HUES[1:] * len(by_language)))
     places = np.linspace(-0.28, 0.28, len(by_language)) if len(by_language) > 1 else np.zeros(1)
     for row, key in enumerate(shown):
         for offset, (code, figures) in zip(places, by_language.items(), strict=True):

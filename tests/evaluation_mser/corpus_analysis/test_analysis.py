@@ -84,6 +84,23 @@ def test_one_language_alone_is_described_and_not_compared(tmp_path):
     assert "too few clips" in Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
 
 
+def test_a_corpus_of_more_languages_than_there_are_colours_is_drawn(kept, tmp_path):
+    results = json.loads(json.dumps(kept[0]))
+    results["preservation"] = {f"l{number}": results["preservation"]["fr"] for number in range(20)}
+    results["overview"]["languages"] += results["preservation"]
+    page = Page(write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "l19" in page.text
+
+
+def test_a_classifier_that_answered_nothing_is_told_on_the_page(kept, tmp_path):
+    """As one whose scores are no numbers."""
+    results = json.loads(json.dumps(kept[0]))
+    nothing = {"clips": 0, "unreadable": 72, "languages": {}, "pooled": None, "disagreements": []}
+    results["label_noise"] = {"model": "runs/half", "words": list(EMOTIONS), "chance": 1 / 3, **nothing}
+    page = Page(write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "gave an answer to none of 72 clips. Classifier: runs/half." in page.text
+
+
 def test_the_command_prints_the_figures_and_tells_of_broken_clips(tmp_path, capsys):
     rows = spoken_rows(speakers=2)
     rows["en"][0]["audio"] = {"bytes": b"no sound", "path": "broken.flac"}
