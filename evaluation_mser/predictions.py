@@ -90,8 +90,9 @@ class Predictions:
 
     def subset(self, mask: Sequence[bool] | np.ndarray) -> "Predictions":
         """The clips that a mask `(num_clips,)` chooses, or those at the given positions, in their order."""
-        chosen = np.arange(len(self))[np.asarray(mask)]
-        lists = {name: [getattr(self, name)[i] for i in chosen] for name in _COLUMNS.values()}
+        chosen = np.arange(len(self))[np.asarray(mask)].tolist()
+        columns = {name: getattr(self, name) for name in _COLUMNS.values()}
+        lists = {name: [values[index] for index in chosen] for name, values in columns.items()}
         return Predictions(self.labels, scores=None if self.scores is None else self.scores[chosen], **lists)
 
     def reordered(self, labels: Sequence[str]) -> "Predictions":

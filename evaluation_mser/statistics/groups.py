@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of each gender, language, corpus and speaker: what a good average may hide."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from evaluation_mser.metrics.count_figures import count_figures
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.statistics.bootstrap import GROUPINGS, group_gap, intervals
 from evaluation_mser.statistics.multiple import holm
+from evaluation_mser.statistics.resampling import speaker_counts
 
 
 # Between whom a gap is a finding about the system; corpora differ in how hard they are.
@@ -60,12 +61,13 @@ def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
 
 
 def _speakers(predictions: Predictions) -> dict[str, Any] | None:
-    clips = Counter(speaker for speaker in predictions.speakers if speaker is not None)
-    ranked = []
-    for speaker, n in clips.items():
-        if n >= CLIPS_OF_A_SPEAKER:
-            own = predictions.subset([one == speaker for one in predictions.speakers])
-            ranked.append({"speaker": speaker, "UA": own.figures()["UA"], "n": n})
+    known = predictions.subset([speaker is not None for speaker in predictions.speakers])
+    # One table for all: a pass over the clips for each of thousands of speakers would take longer than all else.
+    counts = speaker_counts(known)
+    found = zip(dict.fromkeys(known.speakers), count_figures(counts)["UA"], counts.sum(axis=(1, 2)), strict=True)
+    ranked: list[dict[str, Any]] = [
+        {"speaker": speaker, "UA": float(ua), "n": int(n)} for speaker, ua, n in found if n >= CLIPS_OF_A_SPEAKER
+    ]
     if len(ranked) < 2:
         return None
     ranked.sort(key=lambda one: (one["UA"], one["speaker"]))

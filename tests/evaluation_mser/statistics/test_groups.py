@@ -56,6 +56,23 @@ def test_speakers_are_ranked_where_they_have_enough_clips():
     assert speaker["quartiles"] == pytest.approx(list(np.percentile([0.3, 0.5, 0.6, 0.9], [25, 50, 75])))
 
 
+def test_the_clips_are_not_gone_through_again_for_each_speaker(monkeypatch):
+    subset, asked = Predictions.subset, []
+    monkeypatch.setattr(Predictions, "subset", lambda self, mask: asked.append(1) or subset(self, mask))
+    counts = []
+    for speakers in (10, 100):
+        asked.clear()
+        breakdowns(voices({f"f{number}": 0.5 for number in range(speakers)}, clips=10))
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+def test_clips_without_speakers_have_no_worst_one():
+    one = voices({"f1": 0.3, "f2": 0.5})
+    nobody = Predictions(WORDS, one.corpora, one.ids, one.truths, one.answers)
+    assert "speaker" not in breakdowns(nobody)
+
+
 def test_languages_and_corpora_where_there_are_two():
     parts = [voices({"a": 0.5, "b": 0.6}, languages=["de"] * 80), voices({"c": 0.9, "d": 0.8}, languages=["ur"] * 80)]
     one = Predictions.concatenate(parts)
