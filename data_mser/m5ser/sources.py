@@ -198,8 +198,12 @@ def _order(row: Row, *salt: Any) -> bytes:
 
 def _turns(queues: Sequence[Sequence[Row]]) -> Iterator[Row]:
     """One of each queue, then the next of each, until all are empty."""
-    for turn in range(max(map(len, queues), default=0)):
-        yield from (queue[turn] for queue in queues if turn < len(queue))
+    turn, left = 0, [queue for queue in queues if queue]
+    while left:
+        yield from (queue[turn] for queue in left)
+        turn += 1
+        # Those that are empty are let go: one queue may be thousands of times as long as most.
+        left = [queue for queue in left if turn < len(queue)]
 
 
 def _first(rows: Iterator[Row], count: int) -> Iterator[Row]:
