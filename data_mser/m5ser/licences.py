@@ -34,9 +34,9 @@ class Terms:
         words = self.licence.strip().lower()
         if words in ("mit", "apache-2.0"):
             return words
-        if re.fullmatch(r"cc0( 1\.0)?", words):
+        if re.fullmatch(r"cc0([ -]1\.0)?", words):
             return "cc0-1.0"
-        creative = re.fullmatch(r"cc (by(?:-nc)?(?:-sa|-nd)?) (\d\.\d)", words)
+        creative = re.fullmatch(r"cc[ -](by(?:-nc)?(?:-sa|-nd)?)[ -](\d\.\d)", words)
         return f"cc-{creative[1]}-{creative[2]}" if creative else None
 
 

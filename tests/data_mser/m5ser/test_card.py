@@ -7,7 +7,7 @@ from loopback_hub.cards import front_matter, metadata_errors
 from m5ser_folder import EMOTIONS, corpus_rows, row, write_m5ser
 
 from data_mser.m5ser.card import render_card, write_card
-from data_mser.m5ser.licences import Terms, card_licence
+from data_mser.m5ser.licences import Terms, card_licence, translator_terms
 
 
 REJECT = {"source_id": "01-fear", "source_corpus": "ravdess", "language": "fr", "value": 0.3}
@@ -85,6 +85,8 @@ def terms(licence, non_commercial=False):
         ([terms("CC BY 4.0"), terms("MIT")], "cc-by-4.0", None),
         ([terms("Apache-2.0"), terms("Apache-2.0")], "apache-2.0", None),
         ([terms("CC BY 4.0"), terms("CC BY-NC 4.0", True)], "cc-by-nc-4.0", None),
+        ([terms("Apache-2.0"), translator_terms("seamless_m4t_v2")], "cc-by-nc-4.0", None),
+        ([terms("CC0-1.0"), terms("CC0 1.0")], "cc0-1.0", None),
         # Share-alike under two licences: no one licence of the Hub's covers both.
         ([terms("CC BY-SA 4.0"), terms("CC BY-NC-SA 4.0", True)], "other", "non-commercial-by-source"),
         ([terms("free for research", True), terms("Apache-2.0")], "other", "non-commercial-by-source"),
