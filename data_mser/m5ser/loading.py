@@ -71,8 +71,9 @@ def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> CorpusR
         CorpusError: no M5SER, one that was not built or downloaded to its end, or one without rows.
     """
     path = Path(path).expanduser()
-    one_language = path.parent.name == "data" and not (path / MANIFEST).is_file()
-    root = path.parent.parent if one_language else path
+    whole = path.parent.parent
+    one_language = path.parent.name == "data" and (whole / MANIFEST).is_file() and not (path / MANIFEST).is_file()
+    root = whole if one_language else path
     manifest = read_manifest(root)
     shards: dict[str, list[Path]] = {}
     for shard in manifest["shards"]:

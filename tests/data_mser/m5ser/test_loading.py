@@ -79,6 +79,10 @@ def test_a_build_may_lie_in_a_folder_called_data(folder, tmp_path):
     assert len(whole.rows) == len(read_m5ser(folder, tmp_path / "cache").rows)
     one = read_m5ser(tmp_path / "data" / "m5ser" / "data" / "fr", tmp_path / "cache")
     assert {row["language"] for row in one.rows} == {"fr"}
+    half = tmp_path / "data" / "half"
+    shutil.copytree(folder / "data", half / "data")
+    with pytest.raises(CorpusError, match=f"^{half}: holds no manifest.json"):
+        read_m5ser(half)
 
 
 def test_empty_shards_are_read(tmp_path, rows):
