@@ -4,7 +4,13 @@
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation_mser.labelled_clips import LabelledClips
 
 
 @dataclass
@@ -34,7 +40,7 @@ def run(args: ProbeArguments) -> int:
     import numpy as np
     from transformers import WhisperFeatureExtractor
 
-    from data_mser.reading import parse_corpora, read_corpus
+    from commands_mser.labelled_corpora import read_labelled
     from data_mser.whole_files import write_json
     from evaluation_mser.baselines.linear_probe import LayerProbe, probe_layers
     from evaluation_mser.baselines.pooled_layers import PooledLayers
@@ -50,19 +56,9 @@ def run(args: ProbeArguments) -> int:
         raise ValueError(f"max_clips is {args.max_clips}; give how many of each corpus, or 0 for all")
     labels = label_set(args.labels)
     random = np.random.default_rng(args.seed)
-
-    def gather(corpora: list[str], limit: int) -> dict[str, LabelledClips]:
-        found = {}
-        for key, (name, path) in parse_corpora(corpora).items():
-            clips = LabelledClips.of_corpus(key, read_corpus(name, path).rows, labels)
-            if limit and len(clips) > limit:
-                clips = clips.chosen(sorted(random.choice(len(clips), limit, replace=False)))
-            if not clips:
-                raise ValueError(f"{key}: no clip with an emotion of {', '.join(labels.words)} in {path}")
-            found[key] = clips
-        return found
-
-    fitted, tested = gather(args.corpora, args.max_clips), gather(args.test, 0)
+    fitted, tested = read_labelled(args.corpora, labels), read_labelled(args.test, labels)
+    if args.max_clips:
+        fitted = {name: _drawn(clips, args.max_clips, random) for name, clips in fitted.items()}
     heard, asked = (LabelledClips.joined([*those.values()]).rows for those in (fitted, tested))
     leak = check_leak(heard, asked, allow=args.allow_leak, by_content=True)
     if leak.found:
@@ -97,3 +93,9 @@ def run(args: ProbeArguments) -> int:
     written = {"layers": results, "chosen": results[probes.index(chosen)], "leak": leak.as_dict()}
     write_json(Path(args.output_dir) / "probe.json", written)
     return 0
+
+
+def _drawn(clips: "LabelledClips", limit: int, random: "np.random.Generator") -> "LabelledClips":
+    if len(clips) <= limit:
+        return clips
+    return clips.chosen(sorted(random.choice(len(clips), limit, replace=False)))

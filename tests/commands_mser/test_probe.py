@@ -40,6 +40,17 @@ def test_every_layer_has_a_line_and_no_leak(corpora, encoder, tmp_path, capsys):
     assert probe(encoder, tmp_path, [trained]) == 0
 
 
+def test_what_the_readers_warn_of_is_told(corpora, encoder, tmp_path, capsys):
+    shutil.copytree(corpora / "train", tmp_path / "train")
+    with (tmp_path / "train" / "index.csv").open("a", encoding="utf-8") as index:
+        index.write("gone.wav,sad,anna,de,female\n")
+    words = [f"folder={tmp_path / 'train'}", "--max_clips", "20"]
+    assert probe(encoder, tmp_path, words[:1], *words[1:]) == 0
+    printed = capsys.readouterr()
+    assert "folder: 1 of 25 listed files are not there and were not read" in printed.err
+    assert "20 training clips, 4 classes" in printed.out
+
+
 def test_fewer_than_no_clips_are_refused(corpora, encoder, tmp_path, capsys):
     fitted, tested = (f"folder={corpora / name}" for name in ("train", "test"))
     assert probe(encoder, tmp_path, [fitted], "--test", tested, "--max_clips", "-1") == 2
