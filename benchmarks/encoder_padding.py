@@ -121,7 +121,7 @@ def draw_clips(arguments: BenchmarkArguments) -> list[np.ndarray]:
     found: list[np.ndarray] = []
     for index in random.permutation(len(rows)):
         try:
-            waveform = load_audio(rows[index]["audio"]["path"], SAMPLING_RATE)
+            waveform = load_audio(rows[index]["audio"], SAMPLING_RATE)
         except AudioError:
             continue
         if shortest <= len(waveform) <= longest:

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
+from m5ser_folder import corpus_rows, write_m5ser
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -75,6 +77,13 @@ def test_the_same_seed_draws_the_same_clips(script, speech: Path):
         for clip, again in zip(first, second, strict=True):
             assert 8000 <= len(clip) <= 9600
             np.testing.assert_array_equal(clip, again)
+
+
+def test_clips_that_lie_inside_a_data_set_are_drawn_too(script, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = write_m5ser(tmp_path / "m5ser", {"fr": corpus_rows("fr")})
+    arguments = script.BenchmarkArguments(corpus=f"m5ser={folder}", seconds=[0.5, 0.6], clips=2)
+    assert [len(clip) for clip in script.draw_clips(arguments)] == [8000, 8000]
 
 
 @pytest.mark.parametrize(
