@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from data_mser.hub_upload import sha256_of
 from evaluation_mser.library_versions import versions
 from evaluation_mser.loading import find_model, load_network, pick_device
 from evaluation_mser.quantisation import check_quantisation
@@ -88,7 +89,7 @@ class DeferredModel:
         files = [cached_file(place, name, _raise_exceptions_for_missing_entries=False, **options) for name in _FILES]
         found = {name: Path(str(file)) for name, file in zip(_FILES, files, strict=True) if file is not None}
         for file in (*found.values(), *weight_files(place, **options)):
-            yield file.name, _sha256(file)
+            yield file.name, sha256_of(file)
         config = json.loads(found["config.json"].read_text(encoding="utf-8"))
         for part in ("audio", "text"):
             backbone = config.get(f"{part}_backbone")
@@ -98,16 +99,8 @@ class DeferredModel:
         here = Path(__file__).resolve().parent
         code = [file for room in _ROOMS for file in sorted((here.parent / room).glob("*.py"))]
         for file in (*code, *(here / name for name in _RECOGNITION)):
-            yield file.name, _sha256(file)
+            yield file.name, sha256_of(file)
         yield "versions", versions()
         yield "device", self.device.split(":")[0]
         if self.quantize is not None:
             yield "quantize", self.quantize
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with open(file, "rb") as content:
-        while block := content.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

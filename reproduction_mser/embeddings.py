@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from data_mser.hub_upload import sha256_of
 from data_mser.whole_files import whole_file
 from evaluation_mser.clip_windows import read_windows
 from evaluation_mser.labelled_clips import LabelledClips
@@ -61,7 +62,7 @@ def model_embeddings(folder: Path, clips: LabelledClips, keep_in: Path, device: 
     Raises:
         ValueError: none of the clips can be read.
     """
-    weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    weights = sha256_of(folder / "model.safetensors")
     key = hashlib.sha256("\n".join([weights, *map(_stamp, clips.rows)]).encode()).hexdigest()
     kept = _kept(keep_in, key)
     if kept is None:

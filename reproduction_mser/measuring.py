@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from data_mser.hub_upload import sha256_of
 from data_mser.splits import SpeakerLeakError
 from data_mser.whole_files import write_json
 from evaluation_mser.evaluation import evaluate_corpora
@@ -86,7 +87,7 @@ def measured(model_dir: Path, tests: SpeechUnderTest, output_dir: Path, device: 
         output_dir: predictions that lie there are taken if they are of these weights, clips and words.
         device: as `load_model` takes it.
     """
-    weights = hashlib.sha256((model_dir / WEIGHTS).read_bytes()).hexdigest()
+    weights = sha256_of(model_dir / WEIGHTS)
     record = {"weights": weights, "tested": tests.identity}
     if read_json(output_dir / MEASURED) != record:
         model, processor = load_model(str(model_dir), device)

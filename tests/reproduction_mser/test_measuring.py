@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models that are to be measured are found before any speech is read."""
+"""Models that are to be measured are found before any speech is read, and known again when they were."""
 
+import hashlib
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
-from reproduction_mser.measuring import model_folders
+from data_mser.whole_files import write_json
+from evaluation_mser.predictions import Predictions, write_predictions
+from processing_mser import label_set
+from reproduction_mser.measuring import SpeechUnderTest, measured, model_folders
 from run_mser import main
 
 
@@ -34,3 +39,24 @@ def test_a_folder_without_weights_is_told(tiny_model_dir: Path, tmp_path: Path):
         model_folders([str(tmp_path / "model")])
     with pytest.raises(ValueError, match=r"holds no model \(no config\.json"):
         model_folders([str(tmp_path)])
+
+
+def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
+    """A checkpoint with its backbones in it is as large as the memory of many a machine."""
+    size, model = 200_000_000, tmp_path / "model"
+    model.mkdir()
+    with open(model / "model.safetensors", "wb") as file:
+        file.truncate(size)
+    tests = SpeechUnderTest({}, label_set("four"))
+    digest = hashlib.sha256()
+    for _ in range(200):
+        digest.update(bytes(size // 200))
+    write_json(tmp_path / "out" / "measured.json", {"weights": digest.hexdigest(), "tested": tests.identity})
+    kept = Predictions(tests.labels.words, ["x"], ["1"], ["sad"], ["happy"])
+    write_predictions(tmp_path / "out" / "predictions.csv", kept)
+    tracemalloc.start()
+    try:
+        assert measured(model, tests, tmp_path / "out").answers == ["happy"]
+        assert tracemalloc.get_traced_memory()[1] < size / 10
+    finally:
+        tracemalloc.stop()
