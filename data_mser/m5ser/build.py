@@ -14,11 +14,13 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
+from ..corpus_reading import CorpusError
 from ..whole_files import whole_file
 from .build_config import BuildConfig, differences
-from .card import write_card
+from .card import CARD, write_card
 from .executors import executor_options, make_executor, mark_whole_shards
 from .filters import LengthFilter, QualityGates
+from .loading import read_manifest
 from .manifest import derive_manifest, hash_of, write_manifest
 from .progress import watched
 from .quality import require_pitch
@@ -166,7 +168,7 @@ def refuse_another(prepared: Build, folder: Path) -> None:
 
 
 def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
-    """Write manifest and card from shards that are all whole.
+    """Write manifest and card from shards that are all whole; a card of the same corpus that is there stays.
 
     Raises:
         OSError: a shard is not whole.
@@ -179,9 +181,19 @@ def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
             f"logs in {prepared.logs} and run the same command again"
         )
     manifest = derive_manifest(prepared.shards, prepared.identity, progress=progress)
+    described = _is_described(folder, manifest)
     write_manifest(manifest, folder)
-    write_card(folder)
+    if not described:
+        write_card(folder)
     return manifest
+
+
+def _is_described(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether a card of this very corpus is there, which somebody may have added to."""
+    try:
+        return (folder / CARD).is_file() and read_manifest(folder)["manifest_hash"] == manifest["manifest_hash"]
+    except CorpusError:
+        return False
 
 
 class Finish(PipelineStep):

@@ -18,6 +18,7 @@ from .licences import Terms, card_licence, forbidding, source_terms, translator_
 from .loading import read_manifest
 
 
+CARD = "README.md"
 ANY = "(any)"
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
 # A translator's own errors are sentences; a card that listed thousands of them would tell nothing.
@@ -26,7 +27,7 @@ _SHOWN_REJECTS = 20
 
 def write_card(out_dir: str | Path) -> None:
     """Writes `README.md` of a built folder, whole or not at all; needs its `manifest.json` and shards."""
-    with whole_file(Path(out_dir) / "README.md") as file:
+    with whole_file(Path(out_dir) / CARD) as file:
         file.write(render_card(out_dir))
 
 

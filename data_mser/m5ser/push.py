@@ -18,13 +18,12 @@ from tqdm.auto import tqdm
 
 from ..hub_errors import PushError, one_message
 from ..hub_upload import Upload, of_bytes, of_path, open_repository, settings_page, sha256_of
-from .card import count_clips, render_card
+from .card import CARD, count_clips, render_card
 from .licences import forbidding, source_terms, translator_terms
 from .loading import read_manifest
 from .manifest import MANIFEST, hash_of
 
 
-CARD = "README.md"
 # An absolute path, or one below a home, anywhere in a text such as a command, up to its end.
 _PLACE = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
 RECIPE = "config.yaml"

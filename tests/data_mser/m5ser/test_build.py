@@ -268,3 +268,21 @@ def test_a_killed_worker_is_a_clear_stop(corpus, tmp_path):
     last = said.strip().splitlines()[-1]
     assert "was killed (signal 9)" in last and "run the same command again" in last
     assert (tmp_path / "x" / "data" / "en" / "train-00000-of-00001.parquet").is_file()
+
+
+def test_what_somebody_added_to_the_card_stays(built, corpus, tmp_path):
+    output, manifest = tmp_path / "m5ser", built[1]
+    shutil.copytree(built[0], output)
+    config, card = toy_config(corpus, output, shards_per_language=2), output / "README.md"
+    written = card.read_text(encoding="utf-8")
+    card.write_text(f"{written}\nThe terms of my own recordings.\n", encoding="utf-8")
+    assert build(config, progress=False) == manifest
+    assert card.read_text(encoding="utf-8") == f"{written}\nThe terms of my own recordings.\n"
+    card.unlink()
+    build(config, progress=False)
+    assert card.read_text(encoding="utf-8") == written
+    # The card of another manifest speaks of another corpus.
+    card.write_text("old", encoding="utf-8")
+    (output / "manifest.json").unlink()
+    build(config, progress=False)
+    assert card.read_text(encoding="utf-8") == written
