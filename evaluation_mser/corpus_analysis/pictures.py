@@ -171,7 +171,9 @@ def speakers_figure(histogram: Sequence[Sequence[int]]) -> Figure:
     figure = Figure(figsize=(_WIDTH, 2.4), layout="constrained")
     axes = figure.add_subplot()
     clips, speakers = np.array(histogram).T
-    bins = np.unique(np.linspace(clips.min() - 0.5, clips.max() + 0.5, 21).round(1)).tolist()
+    # Each over as many whole numbers, or a bar over two would stand twice as high beside one over one.
+    width = -(-(clips.max() - clips.min() + 1) // 20)
+    bins = np.arange(clips.min() - 0.5, clips.max() + width, width).tolist()
     axes.hist(clips, bins=bins, weights=speakers, color=ACCENT, alpha=0.85, rwidth=0.9)
     plain(axes)
     axes.grid(False, axis="x")
