@@ -11,7 +11,8 @@ from typing import Any
 from data_mser.language_names import language_name
 from data_mser.whole_files import write_json
 from evaluation_mser.corpus_analysis import analyse_corpus
-from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus
+from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus, BuiltCorpusError
+from evaluation_mser.corpus_analysis.cell_distances import FEWEST_CLIPS
 from evaluation_mser.corpus_analysis.overview import overview
 from evaluation_mser.corpus_analysis.pictures import cells_figure, hours_figure
 from evaluation_mser.plots import write_png
@@ -73,7 +74,12 @@ def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
     """
     analysis = analyse_corpus(folder, output_dir)
     spectra = analysis["distances"]["spectrum"]
-    results = {"points": [], "explained": [], **(spectra["picture"] or {}), "test": spectra["test"]}
+    if spectra["picture"] is None:
+        raise BuiltCorpusError(
+            f"{folder}: too small for a picture, which needs three emotions or languages of {FEWEST_CLIPS} clips "
+            "each; build it from more"
+        )
+    results = {**spectra["picture"], "test": spectra["test"]}
     emotions, codes = analysis["overview"]["emotions"], analysis["overview"]["languages"]
     names = {code: language_name(code) for code in codes}
     for corpus in sorted({point["source_corpus"] for point in results["points"]}):

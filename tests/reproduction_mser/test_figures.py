@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spoken_m5ser import write_spoken
+from m5ser_folder import write_m5ser
+from spoken_m5ser import spoken_rows, write_spoken
 from tone_corpus import write_tones
 
 from data_mser.folder import read_folder
@@ -168,3 +169,13 @@ def test_figure_2_is_the_analysis(tmp_path: Path):
     analysis = json.loads((tmp_path / "out" / "analysis.json").read_text(encoding="utf-8"))
     assert results["points"] == analysis["distances"]["spectrum"]["picture"]["points"]
     assert (tmp_path / "out" / "figure2_ravdess.png").stat().st_size > 5000
+
+
+def test_figure_2_of_too_few_clips_is_refused(tmp_path: Path, capsys):
+    rows = [row for row in spoken_rows(speakers=2)["fr"] if row["emotion"] == "sad"]
+    folder = write_m5ser(tmp_path / "m5ser", {"fr": rows})
+    assert main(["reproduce", "figure2", "--corpora", f"m5ser={folder}", "--output_dir", str(tmp_path / "out")]) == 2
+    printed = capsys.readouterr()
+    assert (
+        f"{folder}: too small for a picture" in printed.err.strip().splitlines()[-1] and "figure2" not in printed.out
+    )
