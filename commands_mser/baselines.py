@@ -133,13 +133,19 @@ def _encoder(args: BaselinesArguments) -> str:
         return args.encoder
     if not args.model:
         raise ValueError("the probe needs an encoder: give --encoder, or --model, or leave it out of --systems")
-    from evaluation_mser.loading import find_model
-    from modeling_mser import MSERConfig
+    from transformers import PreTrainedConfig
 
-    backbone = MSERConfig.from_pretrained(find_model(args.model[0])).audio_backbone
-    if backbone is None:
+    from evaluation_mser.loading import find_model
+
+    config = PreTrainedConfig.get_config_dict(find_model(args.model[0]))[0]
+    if config.get("model_type") == "wav2vec2_classifier":
+        raise ValueError(
+            f"{args.model[0]}: hears by an encoder that is no Whisper, and the probe is of one; give --encoder, or "
+            "leave probe out of --systems"
+        )
+    if config.get("audio_backbone") is None:
         raise ValueError(f"{args.model[0]}: was trained with an encoder of its own, not a backbone; give --encoder")
-    return backbone
+    return config["audio_backbone"]
 
 
 def _named(places: list[str]) -> dict[str, str]:

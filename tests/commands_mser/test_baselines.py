@@ -12,7 +12,9 @@ from safetensors.torch import load_file, save_file
 from sklearn.metrics import balanced_accuracy_score
 from tone_corpus import write_tones
 
+from commands_mser.baselines import BaselinesArguments, _encoder
 from evaluation_mser.predictions import read_predictions
+from modeling_mser import Wav2Vec2ClassifierConfig, WhisperClassifierConfig
 from run_mser import main
 
 
@@ -78,6 +80,18 @@ def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(corpora
     assert run(corpora, tmp_path, *more) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
+
+
+def test_the_encoder_of_a_model_that_is_no_whisper_is_not_probed(corpora, tmp_path, capsys):
+    """Nor is it found out after the other systems were measured."""
+    model = tmp_path / "wavlm"
+    Wav2Vec2ClassifierConfig(audio_backbone="microsoft/wavlm-base").save_pretrained(model)
+    assert run(corpora, tmp_path / "out", "--model", str(model)) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"run-mser: error: {model}: hears by an encoder that is no Whisper") and "\n" not in error
+    whisper = tmp_path / "whisper"
+    WhisperClassifierConfig(audio_backbone="openai/whisper-base").save_pretrained(whisper)
+    assert _encoder(BaselinesArguments([], [], model=[str(whisper)])) == "openai/whisper-base"
 
 
 def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys):
