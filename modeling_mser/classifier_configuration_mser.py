@@ -111,7 +111,9 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
     """
 
     model_type = "whisper_classifier"
-    sub_configs_defaults = {"audio_config": WhisperConfig}  # noqa: RUF012 - the library reads it off the class
+    sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
+        "audio_config": SubConfigSpec(config_class=WhisperConfig)
+    }
 
     max_seconds: float = 4.0
     trained_layers: int | None = None

@@ -59,7 +59,7 @@ class MSERConfig(PreTrainedConfig):
     model_type = "mser"
     _auto_class = "AutoConfig"  # wherever it is saved, its code goes along
     sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
-        "audio_config": WhisperConfig,
+        "audio_config": SubConfigSpec(config_class=WhisperConfig),
         "qformer_config": SubConfigSpec(config_class=AutoConfig, model_type="blip_2_qformer"),
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
     }

@@ -179,3 +179,15 @@ def test_changelog_and_citation_name_the_version(setup):
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == version
     assert citation["license"] == setup["metadata"]["license"]
+
+
+def test_configurations_name_their_parts_as_the_oldest_transformers_reads_them():
+    """Newer versions take a bare class too; 5.20, the last for Python 3.10, can then build no model at all."""
+    found = 0
+    for path in sorted((ROOT / "modeling_mser").glob("*configuration_mser.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "sub_configs_defaults":
+                parts = [ast.unparse(value) for value in node.value.values]
+                assert all(part.startswith("SubConfigSpec(") for part in parts), (path.name, parts)
+                found += len(parts)
+    assert found == 5

@@ -220,7 +220,9 @@ def _costs(skeleton: Skeleton, batch: int, seconds: float, training: MSERTrainin
         model = skeleton.model
         checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
         if training.gradient_checkpointing and not checkpointed:
-            model.activation_checkpointing_enable(training.gradient_checkpointing_kwargs)
+            # Before transformers 5.23 it has its older name.
+            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+            enable(training.gradient_checkpointing_kwargs)
             model.train()
         model.zero_grad()
         try:
