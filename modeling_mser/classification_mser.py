@@ -212,7 +212,8 @@ class EmotionClassifier(SeparableBackbones):
         """Features of one second of silence: of zeros, Whisper's spectrogram is (log10(1e-10) + 4) / 4 throughout."""
         encoder = self.config.audio_config
         if encoder.model_type == "whisper":
-            return torch.full((1, encoder.num_mel_bins, 100), -1.5, device=self.device)
+            frames = min(100, 2 * encoder.max_source_positions)  # of a second what it hears
+            return torch.full((1, encoder.num_mel_bins, frames), -1.5, device=self.device)
         return torch.zeros(1, 16000, device=self.device)
 
 

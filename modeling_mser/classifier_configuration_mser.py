@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configurations of the two classifiers that MSER is compared with."""
 
+import math
 from dataclasses import field
 from typing import Any
 
@@ -122,7 +123,8 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
         super().__post_init__(**kwargs)
         if not 0 < self.max_seconds <= 30:
             raise ValueError(f"max_seconds is {self.max_seconds:g}; give more than 0 and at most Whisper's 30")
-        self.audio_config.max_source_positions = round(50 * self.max_seconds)
+        # Two frames of 10 ms share a position, and so has an odd last one its own.
+        self.audio_config.max_source_positions = math.ceil(int(100 * self.max_seconds + 1e-6) / 2)
 
     @property
     def used_encoder_layers(self) -> tuple[int, ...]:

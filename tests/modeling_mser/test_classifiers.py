@@ -284,6 +284,16 @@ def test_frozen_whisper_positions_are_cropped_on_loading_again(whisper, tmp_path
     assert model.frozen_encoder() is not None
 
 
+@pytest.mark.parametrize("seconds", [0.29, 0.75, 1.1, 1.25, 2.25, 3.33])
+def test_positions_hold_what_the_processor_crops_to(whisper, seconds: float):
+    """An odd number of frames too, and for less than a second its silence."""
+    model = WhisperForEmotionClassification.from_backbone(whisper, WORDS, max_seconds=seconds).eval()
+    inputs = processor_for(model, crop_seconds=seconds)(audio=clips(5.0))
+    assert inputs["input_features"].shape[-1] == round(100 * seconds)
+    assert model.config.audio_config.max_source_positions == -(round(-100 * seconds) // 2)
+    assert model.score_emotions([[0], [1]], prior_correction=True, **inputs).isfinite().all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["top", "group"])
 def test_they_load_where_the_project_is_not_installed(whisper, name, tmp_path: Path):
