@@ -273,7 +273,6 @@ class MSERTrainingArguments(TrainingArguments):
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept, the best beside them."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(default="UA", metadata={"help": "What best means."})
-    greater_is_better: bool | None = field(default=True, metadata={"help": "More is better."})
     logging_steps: float = field(default=10, metadata={"help": "Steps between two logs."})
     remove_unused_columns: bool = field(default=False, metadata={"help": "Must stay false: rows are not columns."})
     restore_callback_states_from_checkpoint: bool = field(

@@ -25,7 +25,8 @@ STOCK_SETTINGS = [
     *("per_device_train_batch_size", "gradient_accumulation_steps", "max_grad_norm", "seed", "data_seed"),
     *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
     *("optim_args", "neftune_noise_alpha", "bf16", "fp16", "dataloader_drop_last"),
-    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "metric_for_best_model", "load_best_model_at_end"),
+    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "load_best_model_at_end"),
+    *("metric_for_best_model", "greater_is_better"),
 ]
 MACHINE_SETTINGS = {"corpora", "cache_dir", "cache_gb", "resume"}
 _IN_WORDS = {"clips": "other clips", "init_from_weights": "the weights that it goes on from were trained again"}

@@ -230,3 +230,10 @@ def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, 
     card = (tmp_path / "run" / "README.md").read_text()
     assert "72 clips in en, pl." in card and "held out to judge" not in card
     assert not [entry for entry in results["log_history"] if "eval_loss" in entry]
+
+
+def test_of_losses_the_least_is_the_best(tones: Path, recipe, tmp_path: Path):
+    results = train(read_corpus("folder", tones).rows, *recipe("--metric_for_best_model", "loss"))
+    losses = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
+    assert len(set(losses)) > 1 and results["validation"]["eval_loss"] == pytest.approx(min(losses))
+    assert recipe("--metric_for_best_model", "WA")[2].greater_is_better
