@@ -16,12 +16,15 @@ from commands_mser.plan import ARGUMENTS
 from modeling_mser import MSERConfig, WhisperClassifierConfig
 from processing_mser import label_set
 from training_mser.arguments import ModelArguments
+from training_mser.clips import Clip
+from training_mser.dataset import EmotionDataset
 from training_mser.model_building import build_model
 from training_mser.planning.machines import MACHINES
 from training_mser.planning.plan import OVERHEAD, Clips, largest_batch, make_plan
 from training_mser.planning.skeleton import build_skeleton
 from training_mser.planning.step_meter import Work
 from training_mser.stages import train
+from training_mser.training_order import training_order
 
 
 @pytest.fixture(autouse=True)
@@ -266,6 +269,26 @@ def test_time_follows_what_there_is_to_do(tmp_path: Path):
     assert base.costs.encoder_frozen
     encoder = base.costs.parts[0].forward.flops
     assert quarter.step_flops == pytest.approx(base.step_flops + 0.75 * encoder)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--balance", "emotion"],
+        ["--balance", "emotion", "--views", "4"],
+        ["--balance", "emotion", "--views", "4", "--epoch_batches", "5"],
+        ["--balance", "none", "--views", "4"],
+        ["--balance", "speaker", "--views", "4", "--speakers_per_batch", "2", "--clips_per_speaker", "2"],
+    ],
+)
+def test_an_epoch_is_planned_as_long_as_it_is(flags: list[str]):
+    words = ["tiny/stage1", "--num_train_epochs", "3", "--per_device_train_batch_size", "8", *flags]
+    _, _, data, training = parsed(*words)
+    rows = [{"speaker": f"speaker {number % 8}", "language": "en"} for number in range(96)]
+    clips = [Clip(row, "sad", "key", 3.0) for row in rows]
+    dataset = EmotionDataset(clips, None, label_set("seven"), data.views)
+    shown = training_order(dataset, training) or dataset
+    assert planned(*words, clips=Clips(len(clips), 3.0, 3.0)).steps == 3 * len(shown) // 8
 
 
 def test_a_clip_longer_than_a_model_hears_costs_what_it_hears(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

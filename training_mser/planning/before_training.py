@@ -10,7 +10,7 @@ from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingA
 from training_mser.clips import Clip
 
 from .machines import MACHINES, Machine, this_machine
-from .plan import Clips, largest_batch, make_plan
+from .plan import Clips, largest_batch, make_plan, views_of_epoch
 from .skeleton import build_skeleton
 from .told import summary
 
@@ -36,9 +36,10 @@ def tell_plan(
         train_clips, validation_clips: that it is trained on and judged by.
         num_processes: that train together.
     """
-    shown = len(train_clips) * training.num_train_epochs
+    batch = training.per_device_train_batch_size * num_processes
+    shown = views_of_epoch(training, len(train_clips), data.views, batch) * training.num_train_epochs
     if training.max_steps > 0:
-        shown = training.max_steps * training.per_device_train_batch_size * num_processes
+        shown = training.max_steps * training.gradient_accumulation_steps * batch
     if shown < LONG:
         return
     try:

@@ -119,7 +119,8 @@ def make_plan(
     cached = min(1.0, data.cache_gb * 1e9 / max((views + clips.validation) * bytes_of_one, 1.0))
 
     everything = training.gradient_accumulation_steps
-    batches = math.ceil(views_of_epoch(training, clips.number, batch * num_processes) / (batch * num_processes))
+    joined = batch * num_processes
+    batches = math.ceil(views_of_epoch(training, clips.number, data.views, joined) / joined)
     steps = training.max_steps
     if steps <= 0:
         steps = math.ceil(math.ceil(batches / everything) * training.num_train_epochs)
@@ -135,7 +136,7 @@ def make_plan(
         _sum([part.forward for part in mean.parts[0 if not mean.encoder_frozen else 1 :]]), share
     )
     epochs = steps / max(math.ceil(batches / everything), 1)
-    evaluations = epochs * clips.validation / (batch * num_processes) * forward
+    evaluations = epochs * clips.validation / joined * forward
     encoding = machine.seconds(encoder.forward, share) / batch * (views + clips.validation) * cached / num_processes
     return Plan(
         costs=mean,
@@ -193,9 +194,20 @@ def feature_bytes_per_second(skeleton: Skeleton) -> float:
     return skeleton.frames_per_second * getattr(config.audio_config, "num_mel_bins", 1) * 2
 
 
-def views_of_epoch(training: MSERTrainingArguments, clips: int, batch: int) -> int:
-    """Items that an epoch shows, by the sampler of `balance`."""
-    return clips if training.epoch_batches is None else training.epoch_batches * batch
+def views_of_epoch(training: MSERTrainingArguments, clips: int, views: int, batch: int) -> int:
+    """
+    Items that an epoch shows, by the sampler of `balance`: without one each view of each clip, with one a view of each
+    clip, and of speakers a clip with a changed view of it.
+
+    Args:
+        training: the recipe.
+        clips: their number, without views.
+        views: of each.
+        batch: of all processes together.
+    """
+    if training.epoch_batches is not None:
+        return training.epoch_batches * batch
+    return clips * {"none": views, "speaker": min(views, 2)}.get(training.balance, 1)
 
 
 def optimizer_work(trained: int, training: MSERTrainingArguments, num_processes: int) -> Work:

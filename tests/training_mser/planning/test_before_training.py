@@ -39,3 +39,21 @@ def test_a_plan_that_cannot_be_made_stops_no_training(
     tell_plan(ModelArguments(), DataArguments(), training, [Clip({}, "sad", "key", 3.0)] * 5000, [], num_processes=1)
     why = "RuntimeError: weights without data" if said else "RuntimeError"
     assert capsys.readouterr().out == f"Not planned, and trained all the same: {why}\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_long"),
+    [
+        ({}, False),
+        ({"balance": "none"}, True),
+        ({"epoch_batches": 625}, True),
+        ({"max_steps": 10}, False),
+        ({"max_steps": 63, "gradient_accumulation_steps": 10}, True),
+    ],
+)
+def test_a_training_is_long_by_what_it_shows(said: dict, is_long: bool, tmp_path: Path, capsys: pytest.CaptureFixture):
+    """A thousand clips in five views each, once, in batches of eight."""
+    training = MSERTrainingArguments(output_dir=str(tmp_path), use_cpu=True, num_train_epochs=1, **said)
+    clips = [Clip({}, "sad", "key", 3.0)] * 1000
+    tell_plan(ModelArguments(), DataArguments(views=5), training, clips, [], num_processes=1)
+    assert bool(capsys.readouterr().out) == is_long
