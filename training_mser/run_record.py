@@ -28,7 +28,10 @@ STOCK_SETTINGS = [
     *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "load_best_model_at_end"),
     *("metric_for_best_model", "greater_is_better"),
 ]
-MACHINE_SETTINGS = {"corpora", "cache_dir", "cache_gb", "resume"}
+MACHINE_SETTINGS = {
+    *("corpora", "cache_dir", "cache_gb", "resume"),
+    *("logging_steps", "save_total_limit", "ddp_find_unused_parameters"),
+}
 _IN_WORDS = {"clips": "other clips", "init_from_weights": "the weights that it goes on from were trained again"}
 
 
@@ -71,7 +74,7 @@ def describe_run(
 def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
     """The results of this very run where it has ended already."""
     folder = Path(output_dir)
-    if _read(folder / RECORD) != run:
+    if _recorded(folder) != run:
         return None
     return _read(folder / RESULTS)
 
@@ -92,7 +95,7 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(folder)
-    earlier = _read(folder / RECORD)
+    earlier = _recorded(folder)
     if not resume:
         for old in folder.glob("checkpoint-*"):
             shutil.rmtree(old)
@@ -134,6 +137,12 @@ def _weights(folder: Path) -> str | None:
     """What the weights in a folder are; `None` for a Hub id, whose weights are those of its revision."""
     digests = [sha256_of(file) for file in sorted(folder.glob("*.safetensors"))]
     return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """What decided the result of the run that a folder belongs to; older records hold more."""
+    record = _read(folder / RECORD)
+    return None if record is None else {name: record[name] for name in record if name not in MACHINE_SETTINGS}
 
 
 def _read(path: Path) -> Any:

@@ -42,6 +42,22 @@ def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: P
     assert weights(tmp_path / "run") != before
 
 
+def test_what_is_logged_and_kept_makes_no_other_run(rows, recipe, tmp_path: Path):
+    """A run that filled the disk goes on with fewer checkpoints kept; so does one recorded with these settings."""
+    run, first = tmp_path / "run", ["--max_steps", "24", "--save_total_limit", "9"]
+    train(rows, *recipe(*first))
+    before = weights(run)
+    for name in ("model.safetensors", "train_results.json"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoint-24")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"logging_steps": 10, "save_total_limit": 9}))
+    other = [*first[:2], "--save_total_limit", "1", "--logging_steps", "3"]
+    results = train(rows, *recipe(*other))
+    assert weights(run) == before and len([*run.glob("checkpoint-*")]) <= 2
+    assert train(rows, *recipe(*first)) == json.loads(json.dumps(results)), "finished, and not repeated"
+
+
 def test_a_model_from_elsewhere_is_not_written_over(rows, recipe, tmp_path: Path, tiny_model_dir):
     shutil.copytree(tiny_model_dir, tmp_path / "run")
     (tmp_path / "run" / "train_results.json").write_text("{}")
