@@ -12,7 +12,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from .arguments import MSERTrainingArguments
 from .dataset import EmotionCollator, EmotionDataset
-from .planning.plan import optimizer_bytes
+from .planning.plan import checkpoint_activations, optimizer_bytes, rows_of_clip
 from .run_record import recorded_batch_size
 
 
@@ -52,6 +52,7 @@ def settle_batch_size(
     if found is None:
         longest = max(range(len(dataset.clips)), key=lambda index: dataset.clips[index].seconds)
         item = dataset[longest * dataset.views]
+        checkpoint_activations(model, arguments)
         size, failure = _largest(arguments, model, item, collator)
         found = min(gather_object([size]))
         if found == 0:
@@ -72,7 +73,7 @@ def _largest(
     size = arguments.per_device_train_batch_size
     failure = None
     while size:
-        items = [item] * size
+        items = [item] * (size * rows_of_clip(arguments))
         try:
             if model.device.type == "cpu":
                 # oneDNN makes no more code in a thread in which it once had no memory for any.

@@ -291,6 +291,24 @@ def test_an_epoch_is_planned_as_long_as_it_is(flags: list[str]):
     assert planned(*words, clips=Clips(len(clips), 3.0, 3.0)).steps == 3 * len(shown) // 8
 
 
+def test_the_views_of_byol_are_planned(tmp_path: Path):
+    """Two of each clip and, for the model's own loss, three; the frozen layers below hear it once."""
+    sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    WhisperConfig(**sizes).save_pretrained(tmp_path)
+    recipe = tmp_path / "byol.yaml"
+    recipe.write_text(
+        f"model_type: whisper_classifier\naudio_backbone: {tmp_path}\ntrained_layers: 1\noutput_dir: unset\n"
+        "per_device_train_batch_size: 40\nobjectives: {byol: {}}\n"
+    )
+    one = Clips(1000, 3.0, 3.0)
+    byol, batch = planned(str(recipe), clips=one), ["--per_device_train_batch_size", "200"]
+    plain, large = (planned(str(recipe), "--without", "byol", *words, clips=one) for words in ([], batch))
+    assert (byol.rows, plain.rows, large.rows) == (200, 40, 200)
+    assert byol.memory["activations"] == large.memory["activations"] > 4 * plain.memory["activations"]
+    assert byol.steps == plain.steps
+    assert byol.encoding_seconds == pytest.approx(large.encoding_seconds)
+
+
 def test_a_clip_longer_than_a_model_hears_costs_what_it_hears(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     sizes = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
     WhisperConfig(**sizes).save_pretrained(tmp_path / "whisper")

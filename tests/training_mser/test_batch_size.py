@@ -79,6 +79,23 @@ def test_where_batches_make_a_step_together_the_second_has_to_fit_too(parts, rec
     assert all(value.grad is None for value in model.parameters())
 
 
+def test_the_step_that_is_tried_is_the_one_that_is_trained(parts, recipe):
+    """Checkpointed where it will be, and with the views that `byol` makes of each clip."""
+    model, dataset, collator = parts
+    flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
+    *_, arguments = recipe(*flags, "--gradient_checkpointing", "true")
+    arguments.objectives = {"byol": {"supervised_views": 2}}
+    tried = []
+
+    def noted(module, args, kwargs):
+        layers = [layer for layer in module.language_model.modules() if hasattr(layer, "gradient_checkpointing")]
+        tried.append((len(kwargs["input_ids"]), any(layer.gradient_checkpointing for layer in layers)))
+
+    model.register_forward_pre_hook(noted, with_kwargs=True)
+    settle_batch_size(arguments, model, dataset, collator)
+    assert tried == [(32, True)] and arguments.per_device_train_batch_size == 8
+
+
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
 def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
     """

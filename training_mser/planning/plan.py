@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A training's memory and time, from its recipe, the clips' number and length, and a machine."""
 
+import inspect
 import math
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from training_mser.arguments import DataArguments, MSERTrainingArguments
 from training_mser.dataset import BATCHES_PER_SHARD, ENCODING_BATCH
+from training_mser.objectives import BYOL
 
 from .machines import Machine
 from .skeleton import Skeleton
@@ -52,6 +55,7 @@ class Plan:
     What a training costs on each of its processes' machines.
 
     Attributes:
+        rows: of a batch, which are its clips or, under `byol`, their views.
         costs: of one step at the clips' mean length.
         memory: bytes while training, by what takes them, for the longest clips.
         encoding_memory: bytes at the worst while a frozen encoder runs over the clips.
@@ -64,6 +68,7 @@ class Plan:
         machine: that it was reckoned for.
     """
 
+    rows: int
     costs: StepCosts
     memory: dict[str, int]
     encoding_memory: int
@@ -111,8 +116,9 @@ def make_plan(
         num_processes: that train together.
     """
     batch = training.per_device_train_batch_size
-    mean = _costs(skeleton, batch, clips.seconds, training)
-    longest = mean if clips.longest == clips.seconds else _costs(skeleton, batch, clips.longest, training)
+    rows = batch * rows_of_clip(training)
+    mean = _costs(skeleton, rows, clips.seconds, training)
+    longest = mean if clips.longest == clips.seconds else _costs(skeleton, rows, clips.longest, training)
     encoder = mean.parts[0]
     views = clips.number * data.views
     bytes_of_one = clips.seconds * feature_bytes_per_second(skeleton)
@@ -127,7 +133,7 @@ def make_plan(
     work = _sum([part.forward + part.backward for part in mean.parts[1:]]) + encoder.backward
     work = work + _reading(skeleton, batch, clips.seconds)
     if mean.encoder_frozen:
-        uncached = machine.seconds(encoder.forward, share) * (1 - cached)
+        uncached = machine.seconds(encoder.forward, share) * (1 - cached) * batch / rows
     else:
         work, uncached = work + encoder.forward, 0.0
     update = optimizer_work(mean.trained, training, num_processes)
@@ -136,17 +142,18 @@ def make_plan(
         _sum([part.forward for part in mean.parts[0 if not mean.encoder_frozen else 1 :]]), share
     )
     epochs = steps / max(math.ceil(batches / everything), 1)
-    evaluations = epochs * clips.validation / joined * forward
-    encoding = machine.seconds(encoder.forward, share) / batch * (views + clips.validation) * cached / num_processes
+    evaluations = epochs * clips.validation / (rows * num_processes) * forward
+    encoding = machine.seconds(encoder.forward, share) / rows * (views + clips.validation) * cached / num_processes
     return Plan(
+        rows=rows,
         costs=mean,
         memory=_memory(longest, training, machine, num_processes),
-        encoding_memory=_encoding_memory(skeleton, longest, clips, batch),
+        encoding_memory=_encoding_memory(skeleton, longest, clips, rows),
         cache_bytes=(views + clips.validation) * bytes_of_one * cached,
         cached=cached,
         steps=steps,
         step_flops=everything
-        * round(work.flops + (encoder.forward.flops * (1 - cached) if mean.encoder_frozen else 0)),
+        * round(work.flops + (encoder.forward.flops * (1 - cached) * batch / rows if mean.encoder_frozen else 0)),
         encoding_seconds=encoding if mean.encoder_frozen else 0.0,
         step_seconds=step_seconds,
         evaluation_seconds=evaluations,
@@ -170,10 +177,11 @@ def largest_batch(
         machine: whose memory it is to fit.
         num_processes: that train together.
     """
-    memory = machine.memory - _overhead(machine)
+    memory, rows = machine.memory - _overhead(machine), rows_of_clip(training)
 
     def needed(size: int) -> int:
-        return sum(_memory(_costs(skeleton, size, seconds, training), training, machine, num_processes).values())
+        costs = _costs(skeleton, size * rows, seconds, training)
+        return sum(_memory(costs, training, machine, num_processes).values())
 
     low, high = 2, 8
     needed_low, needed_high = needed(low), needed(high)
@@ -210,6 +218,24 @@ def views_of_epoch(training: MSERTrainingArguments, clips: int, views: int, batc
     return clips * {"none": views, "speaker": min(views, 2)}.get(training.balance, 1)
 
 
+def rows_of_clip(training: MSERTrainingArguments) -> int:
+    """Rows of a batch that one of its clips becomes at most: itself, or its views for `byol` where it is labelled."""
+    given = training.objective_section.get("byol", {"weight": 0}) or {}
+    if given.get("weight") == 0:
+        return 1
+    return 2 + given.get("supervised_views", inspect.signature(BYOL).parameters["supervised_views"].default)
+
+
+def checkpoint_activations(model: Any, training: MSERTrainingArguments) -> None:
+    """Has each layer keep its input alone, where the recipe says so, as the trainer will."""
+    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    if training.gradient_checkpointing and not checkpointed:
+        # Before transformers 5.23 it has its older name.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable(training.gradient_checkpointing_kwargs)
+        model.train(model.training)
+
+
 def optimizer_work(trained: int, training: MSERTrainingArguments, num_processes: int) -> Work:
     """What a step does after the backward pass: clip, update, average, and join the gradients of processes."""
     state = optimizer_bytes(training)
@@ -230,12 +256,7 @@ def _costs(skeleton: Skeleton, batch: int, seconds: float, training: MSERTrainin
     shape = StepShape(batch, round(seconds * skeleton.frames_per_second), skeleton.text_length, skeleton.label_length)
     with skeleton.mode:
         model = skeleton.model
-        checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-        if training.gradient_checkpointing and not checkpointed:
-            # Before transformers 5.23 it has its older name.
-            enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-            enable(training.gradient_checkpointing_kwargs)
-            model.train()
+        checkpoint_activations(model, training)
         model.zero_grad()
         try:
             return step_costs(model, shape, training.bf16, accumulates=training.gradient_accumulation_steps > 1)
@@ -262,11 +283,11 @@ def _memory(costs: StepCosts, training: MSERTrainingArguments, machine: Machine,
     return {name: size for name, size in memory.items() if size}
 
 
-def _encoding_memory(skeleton: Skeleton, costs: StepCosts, clips: Clips, batch: int) -> int:
+def _encoding_memory(skeleton: Skeleton, costs: StepCosts, clips: Clips, rows: int) -> int:
     if not costs.encoder_frozen:
         return 0
     one = clips.seconds * feature_bytes_per_second(skeleton)
-    encoding = costs.encoding_bytes * ENCODING_BATCH / batch
+    encoding = costs.encoding_bytes * ENCODING_BATCH / rows
     # Features wait for their shard in half precision, and are copied once more when it is written, between batches.
     shard = one * min(ENCODING_BATCH * BATCHES_PER_SHARD, clips.number)
     held = max(encoding + shard, 2 * shard) if skeleton.model.device.type == "cpu" else encoding

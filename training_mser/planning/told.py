@@ -17,9 +17,8 @@ def plan_lines(
         clips, training, share, num_processes: that it was made for.
         largest: batch that fits.
     """
-    batch = training.per_device_train_batch_size
     lines = [
-        f"{'part':<24}{'parameters':>16}{'trained':>14}{'forward':>12}{'backward':>12}   GFLOP a batch of {batch}"
+        f"{'part':<24}{'parameters':>16}{'trained':>14}{'forward':>12}{'backward':>12}   GFLOP a batch of {plan.rows}"
     ]
     for part in plan.costs.parts:
         kept = " (once a clip, kept)" if part.name == "encoder" and plan.costs.encoder_frozen else ""
