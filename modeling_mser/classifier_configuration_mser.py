@@ -9,11 +9,12 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .backbone_configuration_mser import BackboneConfig
 from .encoder_layers_mser import used_layers
 
 
 @strict
-class EmotionClassifierConfig(PreTrainedConfig):
+class EmotionClassifierConfig(BackboneConfig):
     r"""
     What both classifiers have: an encoder, and a head over the words of one label set.
 

@@ -8,11 +8,12 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
+from .backbone_configuration_mser import BackboneConfig
 from .encoder_layers_mser import used_layers
 
 
 @strict
-class MSERConfig(PreTrainedConfig):
+class MSERConfig(BackboneConfig):
     r"""
     Configuration of [`MSERForEmotionGeneration`] (arXiv:2503.21806, Sec. IV-A).
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaForCausalLM
+from transformers import AutoConfig, AutoModel, LlamaForCausalLM
 
 from modeling_mser import BackboneError, MSERForEmotionGeneration
 
@@ -101,6 +101,23 @@ def test_another_backbone_of_the_same_shape_is_refused_unless_it_is_accepted(bac
     shutil.copytree(other, backbones[1])
     with pytest.raises(BackboneError, match=r"tensors hold other values, .* among them"):
         MSERForEmotionGeneration.from_pretrained(saved)
+
+
+def test_a_backbone_named_to_an_auto_class_comes_without_the_revision_of_the_other(backbones, small, tmp_path: Path):
+    small.config.text_backbone_revision = "0123abc"
+    small.save_pretrained(tmp_path / "saved")
+    other = str(shutil.copytree(backbones[1], tmp_path / "other"))
+    for revision in ({}, {"text_backbone_revision": "main"}):
+        loaded = AutoModel.from_pretrained(tmp_path / "saved", text_backbone=other, **revision)
+        named = loaded.config.text_backbone, loaded.config.text_backbone_revision
+        assert named == (other, revision.get("text_backbone_revision"))
+    config = AutoConfig.from_pretrained(tmp_path / "saved", text_backbone=other)  # as `pipeline` reads it first
+    assert (config.text_backbone, config.text_backbone_revision) == (other, None)
+    kept = AutoModel.from_pretrained(tmp_path / "saved", text_backbone=str(backbones[1]))
+    assert kept.config.text_backbone_revision == "0123abc"
+    small.save_pretrained(tmp_path / "whole", include_backbones=True)
+    with pytest.raises(BackboneError, match=r"holds its text part itself, as it was trained; leave text_backbone="):
+        AutoModel.from_pretrained(tmp_path / "whole", text_backbone=other)
 
 
 def test_the_same_backbone_in_half_precision_is_the_same(backbones, small, tmp_path: Path):
