@@ -22,7 +22,7 @@ from .backbones_mser import (
 from .configuration_mser import MSERConfig
 from .fingerprint_mser import weight_files
 from .hub_mser import hub_options
-from .lora_mser import inject_lora, is_lora, merge_lora
+from .lora_mser import inject_lora, is_lora, merge_lora, require_peft
 from .qformer_mser import EmotionQFormer
 from .remote_code_mser import declare_remote_code
 
@@ -185,6 +185,8 @@ class SeparableBackbones(PreTrainedModel):
             kwargs = {name: value for name, value in kwargs.items() if name not in _SPREADING}
         elif quantization is not None:
             kwargs["quantization_config"] = _of_language_model(quantization)
+        if config.lora is not None:
+            require_peft()  # now: inside, tensors are made without data, and importing it makes some that are used
         with quiet_load_report(), damage_told(path):
             model, info = super().from_pretrained(path, *args, output_loading_info=True, without=left_out, **kwargs)
         for part, dtype in held.items():

@@ -7,13 +7,6 @@ from typing import Any
 from torch import nn
 
 
-try:
-    from peft import LoraConfig, inject_adapter_in_model
-    from peft.tuners.tuners_utils import BaseTunerLayer
-except ImportError:
-    LoraConfig = inject_adapter_in_model = BaseTunerLayer = None
-
-
 def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
     """
     Puts adapters that change nothing yet into a language model; they are then all of it that is trained. They are in
@@ -27,8 +20,8 @@ def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
         ImportError: peft, of the extra `lora`, is not installed.
         ValueError: no module of the language model bears a name of `target_modules`.
     """
-    _require_peft()
-    inject_adapter_in_model(LoraConfig(**settings), language_model)
+    peft = require_peft()
+    peft.inject_adapter_in_model(peft.LoraConfig(**settings), language_model)
     for name, parameter in language_model.named_parameters():
         if is_lora(name):
             parameter.data = parameter.data.float()
@@ -36,9 +29,9 @@ def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
 
 def merge_lora(language_model: nn.Module) -> None:
     """Adds the adapters to the weights that they adapt and takes them out."""
-    _require_peft()
+    layer_with_adapter = require_peft().tuners.tuners_utils.BaseTunerLayer
     for name, module in list(language_model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
+        if isinstance(module, layer_with_adapter):
             module.merge(safe_merge=True)
             parent, _, child = name.rpartition(".")
             setattr(language_model.get_submodule(parent), child, module.get_base_layer())
@@ -49,9 +42,19 @@ def is_lora(name: str) -> bool:
     return any(part.startswith("lora_") for part in name.split("."))
 
 
-def _require_peft() -> None:
-    if LoraConfig is None:
-        raise ImportError('adapters of the language model need peft; pip install "mser-llm[lora]"')
+def require_peft() -> Any:
+    """
+    The library, imported where there are adapters: it takes seconds, and most models have none.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import peft
+        import peft.tuners.tuners_utils
+    except ImportError as error:
+        raise ImportError('adapters of the language model need peft; pip install "mser-llm[lora]"') from error
+    return peft
 
 
-__all__ = ["inject_lora", "is_lora", "merge_lora"]
+__all__ = ["inject_lora", "is_lora", "merge_lora", "require_peft"]

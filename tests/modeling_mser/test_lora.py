@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adapters of the language model: trained alone, saved with the Q-Former, read back, merged."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from modeling_mser import BackboneError, MSERForEmotionGeneration
 
 
 pytest.importorskip("peft")
+ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
 
 
@@ -53,6 +56,38 @@ def test_their_dropout_is_on_in_training_though_the_language_model_is_frozen(sma
     small.train()
     assert not small.language_model.training
     assert not torch.equal(logits(moved(small)), small.eval() and logits(small))
+
+
+IMPORTED = """
+import sys
+import torch
+from modeling_mser import MSERForEmotionGeneration
+
+class Watch:
+    def find_spec(self, name, path=None, target=None):
+        if name == "peft.tuners":  # of peft alone it is also asked whether it is there
+            print("imported where tensors are on", torch.empty(0).device)
+
+sys.meta_path.insert(0, Watch())
+for folder in sys.argv[1:]:
+    MSERForEmotionGeneration.from_pretrained(folder)
+    print("loaded")
+"""
+
+
+def test_peft_is_imported_for_adapters_alone_and_before_tensors_have_no_data(tiny, tmp_path: Path):
+    model, _ = tiny
+    model.save_pretrained(tmp_path / "without")
+    model.add_lora(**SETTINGS)
+    model.save_pretrained(tmp_path / "with")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, str(tmp_path / "without"), str(tmp_path / "with")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["loaded", "imported where tensors are on cpu", "loaded"]
 
 
 def test_saved_read_back_and_merged_they_say_the_same(model, tmp_path: Path):
