@@ -81,7 +81,8 @@ class SeparableBackbones(PreTrainedModel):
             text_backbone_revision=text_revision,
             **config_kwargs,
         )
-        model = cls(config)
+        # What is loaded in a moment is not built at random before, at its full size and once more.
+        model = cls(config, without=tuple(PARTS))
         model.load_backbones(dtype=dtype)
         if qformer is not None:
             model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoModel, LlamaForCausalLM
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlamaForCausalLM
 
 from modeling_mser import BackboneError, MSERForEmotionGeneration
 
@@ -74,6 +74,16 @@ def test_a_checkpoint_that_lost_a_weight_is_refused(tiny, tmp_path: Path, lost: 
     save_file(weights, file, metadata={"format": "pt"})
     with pytest.raises(BackboneError, match=f"lacks 1 weights, {lost}"):
         MSERForEmotionGeneration.from_pretrained(tmp_path)
+
+
+def test_backbones_are_not_built_at_random_before_they_are_loaded(backbones, monkeypatch: pytest.MonkeyPatch):
+    """A language model of 8 billion parameters would take 32 GB more, and minutes."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    monkeypatch.setattr(AutoModelForCausalLM, "from_config", lambda *_, **__: pytest.fail("built at random"))
+    model = MSERForEmotionGeneration.from_backbones(*map(str, backbones), qformer_config=sizes, num_query_tokens=4)
+    stored = load_file(backbones[1] / "model.safetensors")
+    assert torch.equal(model.language_model.lm_head.weight, stored["lm_head.weight"])
+    assert model.config.freeze_text and not any(value.requires_grad for value in model.language_model.parameters())
 
 
 def test_a_checkpoint_without_backbones_weighs_what_was_trained(backbones, tmp_path: Path):
