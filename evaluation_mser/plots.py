@@ -105,7 +105,9 @@ def curve_figure(log_history: Sequence[Mapping[str, Any]], keys: Sequence[str], 
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
     axes = figure.add_subplot()
     for position, key in enumerate(keys):
-        points = [(entry[time], entry[key]) for entry in log_history if key in entry]
+        logged = [entry for entry in log_history if key in entry]
+        # The first at each place: what is logged once more at the end is of the best checkpoint, not of that epoch.
+        points = sorted({entry[time]: entry[key] for entry in reversed(logged)}.items())
         hue = ACCENT if position == 0 else HUES[1:][(2 * position - 2) % (len(HUES) - 1)]
         marker = "o" if len(points) <= 40 else None
         axes.plot(

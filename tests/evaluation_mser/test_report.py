@@ -17,7 +17,15 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image
 
 from evaluation_mser.metrics import emotion_metrics
-from evaluation_mser.plots import confusion_figure, embedding_figure, inline_svg, loss_keys, score_keys, write_png
+from evaluation_mser.plots import (
+    confusion_figure,
+    curve_figure,
+    embedding_figure,
+    inline_svg,
+    loss_keys,
+    score_keys,
+    write_png,
+)
 from evaluation_mser.predictions import Predictions
 from evaluation_mser.protocols import find_protocol
 from evaluation_mser.protocols.leaks import LeakReport
@@ -275,6 +283,14 @@ def test_curves_are_what_the_trainer_logged():
     assert loss_keys(HISTORY) == ["loss", "eval_loss", "loss_contrast"]
     assert score_keys(HISTORY) == ["eval_UA", "eval_WA"]
     assert (loss_keys([]), score_keys([])) == ([], [])
+
+
+def test_the_evaluation_after_training_bends_no_curve_back():
+    """The Trainer logs the best checkpoint once more, at the last epoch."""
+    epochs = [{"epoch": float(epoch), "eval_UA": value} for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))]
+    figure = curve_figure([*epochs, {"epoch": 3.0, "eval_UA": 0.9}], ["eval_UA"], "UA")
+    (line,) = figure.axes[0].lines
+    assert line.get_xydata().tolist() == [[1.0, 0.5], [2.0, 0.9], [3.0, 0.7]]
 
 
 def test_embedding_map_projects_on_the_principal_plane():
