@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from commands_mser import m5ser_build as m5ser_build_command
-from commands_mser import train as train_command
 from commands_mser.parser import MSERArgumentParser
 from data_mser.synthesis.demo_speech import HELD_OUT_LANGUAGES, write_demo_speech
 
@@ -117,6 +116,7 @@ def translate(sources: Sequence[Mapping[str, Any]], output_dir: Path, sample: in
 
 def train_stage(recipe: str, rows: Sequence[Mapping[str, Any]], output_dir: Path, flags: Sequence[str]) -> dict:
     """One recipe over rows that are already at hand; returns what `train_results.json` holds."""
+    from commands_mser import train as train_command
     from training_mser.stages import train
 
     parser = MSERArgumentParser(train_command.ARGUMENTS, prog="run-mser demo")

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from commands_mser import train as train_command
 from commands_mser.parser import MSERArgumentParser
 from commands_mser.recipes import RecipeError, find_recipe
 
@@ -326,9 +325,7 @@ def family_recipe(args: ReproduceArguments, labels: str | None = None) -> Callab
         words = [str(recipe), "--stage", step.stage, "--labels", labels or args.labels, "--seed", str(seed), *flags]
         words += ["--output_dir", str(folder)] + (["--init_from", str(earlier)] if earlier is not None else [])
         words += [] if step.contrast else ["--contrast_weight", "0"]
-        # A parser of its own: a recipe's values would stay the defaults of the next.
-        parser = MSERArgumentParser(train_command.ARGUMENTS, prog="run-mser reproduce")
-        _, model, data, training = parser.parse_args_into_dataclasses(words)
+        model, data, training = as_training(words)
         weight = (training.objective_section.get("margin_contrast") or {}).get("weight", 0)
         if step.contrast and weight == 0:
             raise ValueError(f"{recipe}: contrast_weight is 0, so there is no contrast to compare with; give a weight")
@@ -352,8 +349,7 @@ def peer_recipe(args: ReproduceArguments, held_out: float) -> Callable[..., Any]
         recipe = find_recipe(f"{args.recipe}/{step.recipe}.yaml")
         words = [str(recipe), "--labels", args.labels, "--seed", str(seed), "--output_dir", str(folder), *step.flags]
         words += ["--validation_fraction", str(held_out)] + (["--init_from", str(earlier)] if earlier else [])
-        parser = MSERArgumentParser(train_command.ARGUMENTS, prog="run-mser reproduce")
-        _, model, data, training = parser.parse_args_into_dataclasses([*words, *flags])
+        model, data, training = as_training([*words, *flags])
         # Batches of speakers show each clip twice, as it is and changed.
         shown = 2 if training.balance == "speaker" and data.views > 1 else 1
         clips = training.train_batch_size // shown
@@ -361,6 +357,17 @@ def peer_recipe(args: ReproduceArguments, held_out: float) -> Callable[..., Any]
         return model, data, training
 
     return settings
+
+
+def as_training(words: Sequence[str]) -> tuple[Any, Any, Any]:
+    """The model, the data and the training of a command line of `run-mser train`."""
+    # Imported here, as `--help` need not wait for torch.
+    from commands_mser import train as train_command
+
+    # A parser of its own: a recipe's values would stay the defaults of the next.
+    parser = MSERArgumentParser(train_command.ARGUMENTS, prog="run-mser reproduce")
+    _, model, data, training = parser.parse_args_into_dataclasses(words)
+    return model, data, training
 
 
 def as_flag(setting: str) -> tuple[str, str]:

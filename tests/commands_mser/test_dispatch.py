@@ -81,6 +81,19 @@ def test_every_command_keeps_the_contract_and_has_help(name, capsys):
     assert f"run-mser {name}" in capsys.readouterr().out
 
 
+def test_the_help_of_a_command_does_not_wait_for_torch():
+    """Only those of `train` and `plan` do, whose flags are those of transformers' own class."""
+    code = (
+        "import sys, run_mser\n"
+        "for name in {*run_mser.COMMANDS} - {'train', 'plan'}:\n"
+        "    try: run_mser.main([*name.split(), '--help'])\n"
+        "    except SystemExit: pass\n"
+        "    if 'torch' in sys.modules: sys.exit(f'{name} --help imports torch')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_command_and_an_unknown_one_are_errors(capsys):
     assert run_mser.main([]) == 2
     assert "usage" in capsys.readouterr().out
