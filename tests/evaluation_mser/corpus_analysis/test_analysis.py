@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from chromium import Chromium, find_chromium
 from html_page import Page
 from m5ser_folder import row, write_m5ser
 from spoken_m5ser import EMOTIONS, spoken_rows, write_spoken
@@ -74,6 +75,20 @@ def test_names_from_the_corpus_are_text_on_the_page(kept, tmp_path):
     }
     html = write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>" not in html and "<b>bad" not in html and "&lt;b&gt;bad" in html
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no chromium on this machine; apt install chromium")
+def test_the_tables_of_five_translations_fit_the_page(kept, tmp_path):
+    results = json.loads(json.dumps(kept[0]))
+    languages = ["fr", "de", "it", "zh", "es"]
+    results["overview"]["languages"] = ["en", *languages]
+    results["preservation"] = dict.fromkeys(languages, results["preservation"]["fr"])
+    page = write_corpus_report(results, tmp_path / "report.html")
+    with Chromium(find_chromium()) as browser:
+        browser.open(page.as_uri(), 1100)
+        browser.wait_for("document.readyState === 'complete' && !!document.querySelector('.wide')")
+        hidden = browser.value("[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)")
+    assert len(hidden) > 3 and max(hidden) == 0
 
 
 def test_one_language_alone_is_described_and_not_compared(tmp_path):
