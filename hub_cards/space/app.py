@@ -89,7 +89,9 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
         gr.Markdown(f"# Emotion in speech\nSpeak in any language, or upload a recording. Model: `{name}`.")
         with gr.Row():
             with gr.Column():
-                sound = gr.Audio(label="Voice", sources=["upload", "microphone"], type="filepath")
+                # Without gradio's button that shares a recording: it would lie on the Hub for good.
+                sources, buttons = ["upload", "microphone"], ["download"]
+                sound = gr.Audio(label="Voice", sources=sources, type="filepath", buttons=buttons)
                 text = gr.Textbox(", ".join(words), label="Words that compete", info="Separated by commas.")
                 button = gr.Button("Analyse", variant="primary")
                 if examples:

@@ -168,6 +168,9 @@ def test_a_clip_gets_its_label_and_a_bar_for_each_word(page, tiny_model_dir, tmp
         assert percent == f"{100 * answer.scores[word]:.0f}%"
         assert share == pytest.approx(answer.scores[word], abs=0.01)
     assert "timeline" not in page.value("document.body.innerHTML").replace("data-testid", "")
+    # Gradio's own button would put the recording on the Hub for good.
+    assert page.value("!!document.querySelector('[aria-label=Download]')")
+    assert not page.value("!!document.querySelector('[aria-label=Share]')")
     looks_whole(page, tmp_path / "clip.png", width)
 
 
