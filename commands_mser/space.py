@@ -4,6 +4,7 @@
 run-mser space --model runs/demo/model
 """
 
+import socket
 from dataclasses import dataclass, field
 
 
@@ -23,6 +24,21 @@ ARGUMENTS = SpaceArguments
 
 def run(args: SpaceArguments) -> None:
     """Serves the page until it is interrupted."""
+    check_address(args.host, args.port)
     from training_mser.publishing.space import local_page, space_program
 
     space_program().serve(local_page(args.model, args.device), server_name=args.host, server_port=args.port)
+
+
+def check_address(host: str, port: int | None) -> None:
+    """That the page can be served there, before a model is loaded; gradio tries a wrong address again and again.
+
+    Raises:
+        ValueError: the host is none of this machine's, or the port is taken or not allowed.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        socket.create_server((address[0], port or 0), family=family).close()
+    except (OSError, OverflowError) as error:
+        place, reason = host if port is None else f"{host}:{port}", getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot listen at {place} ({reason}); give another --host or --port") from None

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The address of `run-mser space`; the page itself is used in tests/hub_cards."""
+
+import socket
+
+import pytest
+
+from run_mser import main
+
+
+def test_an_address_that_cannot_be_served_is_told_before_the_model_is_loaded(capsys: pytest.CaptureFixture):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for flags, place in (
+            (["--host", "300.1.1.1"], "300.1.1.1"),
+            (["--port", str(port)], f"127.0.0.1:{port}"),
+            (["--port", "70000"], "127.0.0.1:70000"),
+        ):
+            assert main(["space", "--model", "nowhere", *flags]) == 2
+            err = capsys.readouterr().err
+            assert err.startswith(f"run-mser: error: cannot listen at {place} (") and err.count("\n") == 1
+            assert "give another --host or --port" in err
