@@ -59,7 +59,7 @@ def confusion_figure(
     apart = np.zeros(len(labels), dtype=int) if unparsed is None else np.asarray(unparsed, dtype=int)
     support = counts.sum(axis=1) + apart
     size, extra = len(labels), 0.0 if unparsed is None else 1.2
-    longest = max(map(len, labels)) * 0.075
+    longest = max(map(len, [*labels, "unparsed"] if extra else labels)) * 0.075
     width, height = 0.52 * (size + extra) + longest + 0.45, 0.52 * size + 0.7 * longest + (0.62 if title else 0.35)
     figure = Figure(figsize=(max(width, 2.6), height), layout="constrained")
     axes = figure.add_subplot()
@@ -93,7 +93,8 @@ def confusion_figure(
     axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), labels)
     axes.set_ylabel("true", color=MUTED, fontsize=9)
-    axes.set_xlabel("recognised (% of the row, count)", color=MUTED, fontsize=9)
+    # Below the figure and not the axes, which are narrower than it where there are two words.
+    figure.supxlabel("recognised (% of the row, count)", color=MUTED, fontsize=9)
     if title:
         axes.set_title(title, loc="left", fontsize=10, color=INK)
     return figure
@@ -201,7 +202,7 @@ def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, flo
     for place, (_, value, bounds, chance) in zip(places, rows, strict=True):
         if bounds is not None:
             axes.plot(bounds, [place, place], color=ACCENT, linewidth=5, alpha=0.35, solid_capstyle="butt")
-        axes.plot([value], [place], "o", color=ACCENT, markersize=6)
+        axes.plot([value], [place], "o", color=ACCENT, markersize=6, clip_on=False)
         axes.plot([chance, chance], [place - 0.3, place + 0.3], color=MUTED, linewidth=1.4)
         axes.annotate(
             f"{value:.3f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
@@ -247,7 +248,8 @@ def write_png(figure: Figure, path: str | PathLike) -> None:
     write_every_script(figure)
     with whole_file(path, "wb") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # told once already, with the cure
-        figure.savefig(file, format="png", dpi=160, facecolor="white")
+        # Tight, so that a title wider than its axes is not cut off.
+        figure.savefig(file, format="png", dpi=160, facecolor="white", bbox_inches="tight")
 
 
 def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -> str:

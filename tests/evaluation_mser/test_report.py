@@ -270,6 +270,17 @@ def test_confusion_figure_shows_shares_and_counts():
     assert len(texts(confusion_figure([[1, 0], [0, 1]], ["happy", "sad"]))) == 6
 
 
+@pytest.mark.parametrize("unparsed", [None, [1, 2]])
+def test_the_matrix_of_two_words_is_whole_under_a_long_name(unparsed, tmp_path):
+    figure = confusion_figure([[5, 1], [2, 1000]], ["a", "b"], unparsed, "a_corpus" + 40 * "_")
+    write_png(figure, tmp_path / "two.png")
+    picture = np.asarray(Image.open(tmp_path / "two.png").convert("L"))
+    for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+        assert edge.min() == 255, "something is cut off"
+    (axes,) = figure.axes
+    assert axes.get_window_extent().height / figure.dpi / 2 > 0.4, "cells in inches, for two lines of text"
+
+
 def test_svg_takes_its_colours_from_the_page_and_escapes_words():
     svg = inline_svg(confusion_figure([[1, 0], [0, 1]], ["<b>", "a & b"]), 'two "words" <i>')
     assert "var(--ink)" in svg
