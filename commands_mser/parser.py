@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 import sys
 import types
-from argparse import ArgumentParser
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentParser
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -28,6 +28,13 @@ class _Unfit(Exception):
     """A recipe's value does not fit its argument; the message is what would."""
 
 
+class _HelpFormatter(ArgumentDefaultsHelpFormatter):
+    """Tells the defaults; None and [] are none, and stand beside required flags too."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        return action.help if action.default in (None, []) else super()._get_help_string(action)
+
+
 class MSERArgumentParser(HfArgumentParser):
     """One parser for the dataclasses of a command.
 
@@ -39,6 +46,7 @@ class MSERArgumentParser(HfArgumentParser):
     def __init__(self, dataclass_types: Any, **kwargs: Any) -> None:
         # A prefix that means one flag today may mean two in the next release.
         kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", _HelpFormatter)
         super().__init__(dataclass_types, **kwargs)
 
     @staticmethod

@@ -220,6 +220,20 @@ def test_help_shows_positionals_flags_and_defaults(capsys):
     assert "--label" in text
 
 
+def test_help_tells_no_default_where_there_is_none(capsys):
+    @dataclass
+    class Helped:
+        model: str = field(metadata={"help": "required"})
+        corpora: list[str] = field(default_factory=list, metadata={"help": "may be empty"})
+        output_dir: str | None = field(default=None, metadata={"help": "by default runs/WHAT"})
+        steps: int = field(default=0, metadata={"help": "told"})
+
+    with pytest.raises(SystemExit):
+        parse(Helped, ["--help"])
+    told = capsys.readouterr().out
+    assert "by default runs/WHAT" in told and told.count("(default:") == 1 and "told (default: 0)" in told
+
+
 def test_a_recipe_of_the_project_is_found_by_name_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     recipes = sorted(recipe_folder().rglob("*.yaml"))
