@@ -338,7 +338,8 @@ def _for_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
 def _of_small_parts(device_map: Any) -> Any:
     """Where the parts are that are never spread: the first device, where a map spreads the language model."""
     if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        device = torch.accelerator.current_accelerator()
+        # A PyTorch that was built for an accelerator names it also where there is none.
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return {"": torch.device("cpu") if device is None else torch.device(device.type, 0)}
     return device_map
 

@@ -159,6 +159,15 @@ def test_saved_again_a_checkpoint_holds_what_it_held(small, tmp_path: Path):
         assert json.loads((tmp_path / "again" / "config.json").read_text())["includes_backbones"] == (name == "whole")
 
 
+def test_a_pytorch_built_for_gpus_spreads_nothing_over_those_that_are_not_there(small, tmp_path, monkeypatch):
+    """As PyPI's is on a machine without one."""
+    small.save_pretrained(tmp_path)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    loaded = MSERForEmotionGeneration.from_pretrained(tmp_path, device_map="auto")
+    assert {parameter.device.type for parameter in loaded.parameters()} == {"cpu"}
+
+
 def test_precision_placement_and_attention_reach_the_backbones(small, tmp_path: Path):
     small.save_pretrained(tmp_path)
     loaded = MSERForEmotionGeneration.from_pretrained(
