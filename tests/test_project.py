@@ -65,8 +65,8 @@ def imports(path):
 @pytest.fixture(scope="module")
 def distributions():
     """Import name -> names of the distributions that bring it."""
-    # A distribution that is one compiled file is not listed before Python 3.12.
-    found = {"parselmouth": ["praat-parselmouth"], **packages_distributions()}
+    # Older versions of Python list neither a distribution that is one compiled file nor one without top_level.txt.
+    found = {"parselmouth": ["praat-parselmouth"], "sklearn": ["scikit-learn"], **packages_distributions()}
     return {name: {canonicalize_name(one) for one in names} for name, names in found.items()}
 
 
