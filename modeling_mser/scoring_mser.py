@@ -135,8 +135,9 @@ def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dt
     prefix_length, num_tokens = attention_mask.shape[1], len(tree.input_ids)
     causal = torch.ones(prefix_length + num_tokens, prefix_length, dtype=torch.bool, device=attention_mask.device)
     prefix = attention_mask.bool()[:, None] & causal.tril()
-    words = torch.nn.functional.pad(tree.attends, (0, 0, prefix_length, 0)).expand(len(prefix), -1, -1)
-    visible = torch.cat([prefix, words], dim=-1)
+    # The prefix sees no word. Not by `pad`: older versions of PyTorch refuse it where no token of a word is fed.
+    words = torch.cat([tree.attends.new_zeros(prefix_length, num_tokens), tree.attends])
+    visible = torch.cat([prefix, words.expand(len(prefix), -1, -1)], dim=-1)
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
 
