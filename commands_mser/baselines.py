@@ -58,13 +58,14 @@ SYSTEMS = ("majority", "egemaps", "probe")
 
 def run(args: BaselinesArguments) -> int:
     """Prints the tables, writes everything into `args.output_dir`; returns 0, or 1 if a test clip was not answered."""
-    from commands_mser.labelled_corpora import check_model_leak, read_labelled
+    from commands_mser.labelled_corpora import read_labelled
     from evaluation_mser.baselines.comparison import System, compare_systems, markdown, write_comparison
     from evaluation_mser.baselines.guessing import chance, majority
     from evaluation_mser.evaluation import file_stems, versions
     from evaluation_mser.labelled_clips import LabelledClips
     from evaluation_mser.predictions import Predictions, write_predictions
     from evaluation_mser.protocols.leaks import check_leak
+    from evaluation_mser.protocols.measurement import check_model
     from evaluation_mser.statistics.resampling import check_resamples
     from processing_mser import label_set
     from training_mser.baseline_systems import egemaps_system, probe_systems
@@ -81,7 +82,7 @@ def run(args: BaselinesArguments) -> int:
     leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak, by_content=True)}
     models = _named(args.model)
     for name, place in models.items():
-        leaks[name] = check_model_leak(place, tested, allow=args.allow_leak)
+        leaks[name] = check_model(place, tested, allow=args.allow_leak)
     for name, leak in leaks.items():
         if leak.found:
             print(f"leak: {name}: {leak}", file=sys.stderr)

@@ -1,15 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NAME=PATH arguments of several commands to clips with truths, held against what a model was trained on."""
+"""NAME=PATH arguments of several commands to clips with truths."""
 
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from data_mser.reading import parse_corpora, read_corpus
 from evaluation_mser.evaluation import within_label_set
 from evaluation_mser.labelled_clips import LabelledClips
-from evaluation_mser.protocols.leaks import LeakReport, check_leak
-from evaluation_mser.protocols.training_record import read_training_record
 from processing_mser import LabelSet
 
 
@@ -28,18 +25,3 @@ def read_labelled(corpora: Sequence[str], labels: LabelSet) -> dict[str, Labelle
         kept = within_label_set(key, reading.rows, labels)
         found[key] = LabelledClips([key] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
     return found
-
-
-def check_model_leak(model: str, rows: Sequence[Mapping[str, Any]], *, allow: bool) -> LeakReport:
-    """Whether a model was trained on whom it is to be tested on; one without a record cannot be checked.
-
-    Raises:
-        SpeakerLeakError: it was, and that is not allowed.
-    """
-    record = read_training_record(model)
-    if record is None:
-        return LeakReport(
-            tested=len(rows),
-            unchecked=(f"{model} has no train_results.json, so whom it was trained on is unknown",),
-        )
-    return check_leak(record, rows, allow=allow)

@@ -43,11 +43,12 @@ HELP = "UA against noise, rooms, codecs, speed, length, other voices and languag
 
 def run(args: RobustnessArguments) -> int:
     """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
-    from commands_mser.labelled_corpora import check_model_leak, read_labelled
+    from commands_mser.labelled_corpora import read_labelled
     from evaluation_mser.deferred_model import DeferredModel
     from evaluation_mser.evaluation import versions
     from evaluation_mser.labelled_clips import LabelledClips
     from evaluation_mser.loading import load_processor
+    from evaluation_mser.protocols.measurement import check_model
     from evaluation_mser.robustness.conditions import CONDITIONS_VERSION, chosen_conditions
     from evaluation_mser.robustness.disturbing import Disturber, NoCompanionError
     from evaluation_mser.robustness.measuring import answer_all, robustness_figures, sample_clips
@@ -64,11 +65,11 @@ def run(args: RobustnessArguments) -> int:
     read = list(read_labelled([*args.corpora, *args.others], labels).values())
     corpora, pool = LabelledClips.joined(read[: len(args.corpora)]), LabelledClips.joined(read)
     model = DeferredModel(args.model, args.device)
-    leak = check_model_leak(args.model, corpora.rows, allow=args.allow_leak)
+    leak = check_model(args.model, corpora.rows, allow=args.allow_leak)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
     lent = LabelledClips.joined(read[len(args.corpora) :]).rows
-    lent_leak = check_model_leak(args.model, lent, allow=True)
+    lent_leak = check_model(args.model, lent, allow=True)
     disturber = Disturber(pool, args.seed)
     clips = sample_clips(corpora, args.sample, args.seed)
     if not args.conditions:
