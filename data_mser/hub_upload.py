@@ -10,12 +10,11 @@ from typing import Any
 from huggingface_hub import HfApi, get_session
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
-from tqdm.auto import tqdm
 
+from .file_digest import sha256_of
 from .hub_errors import PushError
 
 
-_BLOCK = 1 << 20
 _SECONDS_TO_ANSWER = 10.0
 # What the Hub itself, or its form for a new repository, puts into an empty one.
 _EMPTY = {".gitattributes", "README.md"}
@@ -51,17 +50,6 @@ def of_path(root: Path, name: str) -> Upload:
 def of_bytes(name: str, content: bytes) -> Upload:
     """A file that is in memory."""
     return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
-
-
-def sha256_of(path: Path, bar: tqdm | None = None) -> str:
-    """The SHA-256 of a file's content; the bar goes on by the bytes that were read."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-            if bar is not None:
-                bar.update(len(block))
-    return digest.hexdigest()
 
 
 def check_connection(api: HfApi) -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_mser.hub_upload import sha256_of
+from data_mser.file_digest import sha256_of
 from evaluation_mser.library_versions import versions
 from evaluation_mser.loading import find_model, load_network, pick_device
 from evaluation_mser.quantisation import check_quantisation

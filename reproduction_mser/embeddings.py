@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from data_mser.hub_upload import sha256_of
+from data_mser.file_digest import sha256_of
 from data_mser.whole_files import whole_file
 from evaluation_mser.clip_windows import read_windows
 from evaluation_mser.labelled_clips import LabelledClips

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_mser.hub_upload import sha256_of
+from data_mser.file_digest import sha256_of
 from data_mser.splits import SpeakerLeakError
 from data_mser.whole_files import write_json
 from evaluation_mser.evaluation import evaluate_corpora

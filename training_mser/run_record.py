@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data_mser.hub_upload import sha256_of
+from data_mser.file_digest import sha256_of
 from data_mser.whole_files import write_json
 
 from .arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments

@@ -9,7 +9,7 @@ from typing import Any
 from pyarrow import compute, parquet
 from tqdm.auto import tqdm
 
-from ..hub_upload import sha256_of
+from ..file_digest import sha256_of
 from ..whole_files import write_json
 from .build_config import FORMAT
 from .loading import MANIFEST

@@ -16,8 +16,9 @@ import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
 from tqdm.auto import tqdm
 
+from ..file_digest import sha256_of
 from ..hub_errors import PushError, one_message
-from ..hub_upload import Upload, of_bytes, of_path, open_repository, settings_page, sha256_of
+from ..hub_upload import Upload, of_bytes, of_path, open_repository, settings_page
 from .card import CARD, count_clips, render_card
 from .licences import forbidding, source_terms, translator_terms
 from .loading import read_manifest
