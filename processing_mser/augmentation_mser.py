@@ -4,17 +4,12 @@
 import hashlib
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import soxr
 import torch
-
-
-try:
-    from audiomentations import PitchShift, TimeStretch
-except ImportError:
-    PitchShift = TimeStretch = None
 
 from .audio_mser import MAX_SECONDS, MIN_SECONDS, SAMPLING_RATE
 
@@ -51,8 +46,7 @@ class WaveformAugmenter:
     speed: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if TimeStretch is None:
-            raise ImportError('augmenting waveforms needs audiomentations; pip install "mser-llm[augment]"')
+        _audiomentations()
         for name in ("time_rate", "semitones", "gain_db", "snr_db", "speed"):
             low, high = getattr(self, name) or (0, 0)
             if low > high:
@@ -88,11 +82,11 @@ class WaveformAugmenter:
                 waveform = soxr.resample(waveform, faster, sampling_rate)[: int(MAX_SECONDS * sampling_rate)]
         if changes[0]:
             rate = _bounded(rate, len(waveform) / sampling_rate)
-            stretch = TimeStretch(leave_length_unchanged=False)
+            stretch = _audiomentations().TimeStretch(leave_length_unchanged=False)
             stretched = _applied(stretch, waveform, sampling_rate, rate=rate)
             waveform = stretched[: int(MAX_SECONDS * sampling_rate)]  # a rounding's worth of samples at most
         if changes[1]:
-            waveform = _applied(PitchShift(), waveform, sampling_rate, num_semitones=semitones)
+            waveform = _applied(_audiomentations().PitchShift(), waveform, sampling_rate, num_semitones=semitones)
         if changes[2]:
             waveform = waveform * 10 ** (gain_db / 20)
         if changes[3]:
@@ -123,6 +117,19 @@ def low_resource_augmenter(seed: int = 0) -> WaveformAugmenter:
 def _bounded(rate: float, seconds: float) -> float:
     """The rate, or the nearest one that leaves a clip of a length which the model accepts."""
     return min(max(rate, seconds / MAX_SECONDS), seconds / MIN_SECONDS)
+
+
+def _audiomentations() -> ModuleType:
+    """The library, imported with the first augmenter: most trainings have no views, and need not wait for it.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        import audiomentations
+    except ImportError as error:
+        raise ImportError('augmenting waveforms needs audiomentations; pip install "mser-llm[augment]"') from error
+    return audiomentations
 
 
 def _applied(transform: Any, waveform: np.ndarray, sampling_rate: int, **amounts: float) -> np.ndarray:

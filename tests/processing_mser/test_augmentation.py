@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 import random
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from processing_mser import augmentation_mser
 from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter, mask_features
 
 
+ROOT = Path(__file__).resolve().parents[2]
 RATE = 16_000
 # Every change alone: a range of no width around "no change" for the other three.
 NOTHING = {
@@ -146,9 +149,14 @@ def test_ranges_are_checked():
 
 
 def test_without_audiomentations_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr(augmentation_mser, "TimeStretch", None)
+    monkeypatch.setitem(sys.modules, "audiomentations", None)
     with pytest.raises(ImportError, match=r'pip install "mser-llm\[augment\]"'):
         WaveformAugmenter()
+
+
+def test_the_library_is_imported_for_views_and_for_no_other_training():
+    code = "import sys, training_mser.stages; sys.exit('audiomentations' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
 def ragged(lengths: list[int], size: int = 24, left: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
