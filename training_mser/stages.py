@@ -83,7 +83,7 @@ def train(
     disable_progress_bar()
     place(model, arguments)
     data = prepare_data(rows, data_arguments)
-    check_earlier_stage(model_arguments.init_from, data.validation)
+    check_earlier_stages(model_arguments.init_from, data.validation)
     facts = training_facts(model.config.emotion_embedding_size, data.train)
     objectives = build_objectives(arguments.objective_section, facts)
     earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
@@ -129,7 +129,9 @@ def train(
     if arguments.early_stopping_patience is not None:
         trainer.add_callback(EarlyStoppingCallback(arguments.early_stopping_patience))
     trainer.train_or_resume(checkpoint)
-    results = trainer.results(earlier) | {
+    results = trainer.results(earlier)
+    results |= {
+        "speakers": sorted({*results["speakers"], *trained_on(model_arguments.init_from)}),
         "dropped": data.dropped,
         "other_splits": data.other_splits,
         "rejected": [rejection.reason for rejection in data.rejections],
@@ -223,24 +225,28 @@ def check_reporting(arguments: MSERTrainingArguments) -> None:
             raise ValueError(f"report_to is {', '.join(arguments.report_to)}: {error}") from error
 
 
-def check_earlier_stage(init_from: str | None, validation: Sequence[Clip]) -> None:
+def check_earlier_stages(init_from: str | None, validation: Sequence[Clip]) -> None:
     """
     Refuses to judge a model by speakers whom an earlier stage trained on.
 
     Raises:
         SpeakerLeakError: names the speakers.
     """
-    record = None if init_from is None else Path(init_from).expanduser() / RESULTS
-    if record is None or not record.is_file():
-        return
-    earlier = json.loads(record.read_text(encoding="utf-8"))["speakers"]
-    leaked = sorted({clip.row["speaker"] for clip in validation} & set(earlier))
+    leaked = sorted({clip.row["speaker"] for clip in validation} & trained_on(init_from))
     if leaked:
         raise SpeakerLeakError(
             f"{init_from} was trained on speakers who are to validate this stage ({', '.join(leaked[:5])}"
-            f"{', …' if len(leaked) > 5 else ''}); give both stages the same labels, split_seed and "
+            f"{', …' if len(leaked) > 5 else ''}); give all stages the same labels, split_seed and "
             "validation_fraction"
         )
+
+
+def trained_on(init_from: str | None) -> set[str]:
+    """The speakers of all stages that led to a model, those apart who only judged it."""
+    record = None if init_from is None else Path(init_from).expanduser() / RESULTS
+    if record is None or not record.is_file():
+        return set()
+    return set(json.loads(record.read_text(encoding="utf-8"))["speakers"])
 
 
 def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeatures:

@@ -188,8 +188,8 @@ def test_a_run_is_judged_by_a_corpus_of_another_language(tones: Path, recipe, tm
 
 def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
-    first = str(tmp_path / "first")
-    train(rows, *recipe("--output_dir", first, "--max_steps", "1", "--num_train_epochs", "1"))
+    first, short = str(tmp_path / "first"), ["--max_steps", "1", "--num_train_epochs", "1"]
+    train(rows, *recipe("--output_dir", first, *short))
     trained_on = set(json.loads((tmp_path / "first" / "train_results.json").read_text())["speakers"])
     for seed in range(1, 20):
         _, arguments, _ = recipe("--split_seed", str(seed))
@@ -197,6 +197,12 @@ def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, 
             break
     with pytest.raises(SpeakerLeakError, match=r"first was trained on speakers who are to validate.*split_seed"):
         train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
+    # Nor by those of the stage before the last, of whom the last one heard nothing.
+    others = [row for row in rows if row["speaker"] not in trained_on]
+    last = [*short, "--validation_fraction", "0", "--average_from", "0.3", "--output_dir", str(tmp_path / "second")]
+    assert train(others, *recipe("--init_from", first, *last))["clips"]["train"] == len(others) > 0
+    with pytest.raises(SpeakerLeakError, match=r"second was trained on speakers who are to validate"):
+        train(rows, *recipe("--init_from", str(tmp_path / "second"), "--split_seed", str(seed)))
 
 
 @pytest.mark.parametrize(
