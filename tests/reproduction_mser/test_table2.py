@@ -3,14 +3,13 @@
 
 import json
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
+from warm_script import WarmScript
 from written_answers import answers
 
 from commands_mser.reproduce import ReproduceArguments, family_recipe
@@ -202,17 +201,21 @@ def test_a_slip_is_told_in_one_line(
     assert said in err and err.startswith("run-mser: error: ") and err.count("\n") == 1
 
 
+@pytest.fixture(scope="module")
+def killed_script():
+    with WarmScript(KILLED) as script:
+        yield script
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["step:3:1", "record:2", "predictions:3"])
-def test_a_killed_call_ends_as_an_unbroken_one(moment: str, table2_command, finished_table2: Path, tmp_path: Path):
-    def run(at: str, folder: Path) -> subprocess.CompletedProcess:
-        words = [sys.executable, str(KILLED), at, *table2_command(folder)]
-        return subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
-
-    killed = run(moment, tmp_path / "killed")
+def test_a_killed_call_ends_as_an_unbroken_one(
+    moment: str, killed_script: WarmScript, table2_command, finished_table2: Path, tmp_path: Path
+):
+    killed = killed_script.run(moment, *table2_command(tmp_path / "killed"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "killed" / "table2.json").exists()
-    finished = run("never", tmp_path / "killed")
+    finished = killed_script.run("never", *table2_command(tmp_path / "killed"))
     assert finished.returncode == 0, finished.stderr
     tables = [json.loads((folder / "table2.json").read_text()) for folder in (tmp_path / "killed", finished_table2)]
     for table in tables:

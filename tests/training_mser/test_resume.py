@@ -4,24 +4,30 @@
 import json
 import random
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from warm_script import WarmScript
 
 
 HERE = Path(__file__).parent
 STEPS = 24  # 48 training clips in batches of 8, four epochs
 
 
-def run(moment: str, tones: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess:
-    script, recipe = HERE / "interrupted_training.py", HERE / "recipe.yaml"
-    command = [sys.executable, str(script), moment, "train", str(recipe), "--corpora", f"folder={tones}", *flags]
-    command += ["--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+@pytest.fixture(scope="module")
+def run(tones: Path):
+    """Trains in a folder up to a moment, by a command line with further flags."""
+    given = ["train", str(HERE / "recipe.yaml"), "--corpora", f"folder={tones}"]
+    with WarmScript(HERE / "interrupted_training.py") as script:
+
+        def train(moment: str, folder: Path, *flags: str) -> CompletedProcess:
+            places = ["--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
+            return script.run(moment, *given, *flags, *places)
+
+        yield train
 
 
 def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[tuple[float, float]], float]:
@@ -31,23 +37,23 @@ def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[tuple[float, fl
 
 
 @pytest.fixture(scope="module")
-def unbroken(tones: Path, tmp_path_factory: pytest.TempPathFactory):
+def unbroken(run, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("unbroken")
-    finished = run("never", tones, folder)
+    finished = run("never", folder)
     assert finished.returncode == 0, finished.stderr
     return outcome(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
-def test_a_killed_run_ends_as_an_unbroken_one(kind: str, tones: Path, tmp_path: Path, unbroken):
+def test_a_killed_run_ends_as_an_unbroken_one(kind: str, run, tmp_path: Path, unbroken):
     # A step past the first checkpoint, so that something is there to resume from.
     moment = f"step:{random.randrange(7, STEPS)}" if kind == "step" else kind
-    killed = run(moment, tones, tmp_path)
+    killed = run(moment, tmp_path)
     assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
     whole = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
     assert bool(whole) == (kind == "step"), whole
-    resumed = run("never", tones, tmp_path)
+    resumed = run("never", tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert not list((tmp_path / "run").glob("partial*"))
     weights, losses, final = outcome(tmp_path)
@@ -60,35 +66,35 @@ def test_a_killed_run_ends_as_an_unbroken_one(kind: str, tones: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_still_ends_the_same(tones: Path, tmp_path: Path, unbroken):
+def test_a_run_killed_again_and_again_still_ends_the_same(run, tmp_path: Path, unbroken):
     for moment in ("step:8", "step:12", "save:written", "step:17"):
-        assert run(moment, tones, tmp_path).returncode == -signal.SIGKILL
-    assert run("never", tones, tmp_path).returncode == 0
+        assert run(moment, tmp_path).returncode == -signal.SIGKILL
+    assert run("never", tmp_path).returncode == 0
     weights, losses, _ = outcome(tmp_path)
     assert losses == unbroken[1]
     assert all(torch.equal(weights[name], tensor) for name, tensor in unbroken[0].items())
-    again = run("never", tones, tmp_path)
+    again = run("never", tmp_path)
     assert again.returncode == 0 and "holds this very run, finished" in again.stdout
 
 
 @pytest.mark.slow
-def test_averaged_weights_resume_too(tones: Path, tmp_path: Path):
+def test_averaged_weights_resume_too(run, tmp_path: Path):
     flags = ["--average_from", "0.2"]
-    assert run("never", tones, tmp_path / "unbroken", *flags).returncode == 0
+    assert run("never", tmp_path / "unbroken", *flags).returncode == 0
     for moment in ("step:9", "step:15"):
-        assert run(moment, tones, tmp_path / "killed", *flags).returncode == -signal.SIGKILL
-    assert run("never", tones, tmp_path / "killed", *flags).returncode == 0
+        assert run(moment, tmp_path / "killed", *flags).returncode == -signal.SIGKILL
+    assert run("never", tmp_path / "killed", *flags).returncode == 0
     expected, found = outcome(tmp_path / "unbroken"), outcome(tmp_path / "killed")
     assert found[1:] == expected[1:]
     assert all(torch.equal(found[0][name], tensor) for name, tensor in expected[0].items())
 
 
 @pytest.mark.slow
-def test_other_settings_in_the_same_folder_are_refused(tones: Path, tmp_path: Path):
-    assert run("step:8", tones, tmp_path).returncode == -signal.SIGKILL
-    refused = run("never", tones, tmp_path, "--learning_rate", "0.5")
+def test_other_settings_in_the_same_folder_are_refused(run, tmp_path: Path):
+    assert run("step:8", tmp_path).returncode == -signal.SIGKILL
+    refused = run("never", tmp_path, "--learning_rate", "0.5")
     assert refused.returncode == 2
     assert "learning_rate 0.01 -> 0.5" in refused.stderr and "--no_resume" in refused.stderr
     assert len(refused.stderr.strip().splitlines()[-1]) < 500
-    afresh = run("never", tones, tmp_path, "--learning_rate", "0.5", "--no_resume")
+    afresh = run("never", tmp_path, "--learning_rate", "0.5", "--no_resume")
     assert afresh.returncode == 0, afresh.stderr
