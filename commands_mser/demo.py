@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from commands_mser import m5ser_build as m5ser_build_command
 from commands_mser.parser import MSERArgumentParser
-from data_mser.synthesis.demo_speech import HELD_OUT_LANGUAGES, write_demo_speech
 
 
 @dataclass
@@ -42,7 +41,8 @@ INTRODUCTION = (
 
 def run(args: DemoArguments) -> int:
     """Speech, two stages of training, evaluation with its report, one prediction."""
-    # Imported here, as `--help` need not wait for torch.
+    # Imported here, as `--help` need not wait for torch, which datasets 4.4 imports too.
+    from data_mser.synthesis.demo_speech import HELD_OUT_LANGUAGES
     from evaluation_mser.evaluation import evaluate_corpora
     from evaluation_mser.loading import load_model
     from evaluation_mser.predictions import read_predictions
@@ -92,6 +92,8 @@ def run(args: DemoArguments) -> int:
 
 def demonstration_speech(folder: Path, size: str, seed: int) -> tuple[list[dict], list[dict]]:
     """Makes the speech of a size of `SIZES`, or takes what is there; rows to train on, and of held-out languages."""
+    from data_mser.synthesis.demo_speech import HELD_OUT_LANGUAGES, write_demo_speech
+
     english, other, held_out, _ = SIZES[size]
     print(f"Speech in English -> {folder / 'english'}, in Greek, Russian and Persian -> {folder / 'speech'}")
     sources = write_demo_speech(folder / "english", languages=[ENGLISH], clips_per_language=english, seed=seed)
