@@ -10,9 +10,10 @@ import torch
 from accelerate.utils import gather_object
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
+from .activation_checkpointing import checkpoint_activations
 from .arguments import MSERTrainingArguments
 from .dataset import EmotionCollator, EmotionDataset
-from .planning.plan import checkpoint_activations, optimizer_bytes, rows_of_clip
+from .planning.plan import optimizer_bytes, rows_of_clip
 from .run_record import recorded_batch_size
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedModel, WhisperConfig
+from transformers import WhisperConfig
 
 import run_mser
 from commands_mser.parser import MSERArgumentParser
@@ -100,15 +100,11 @@ def test_gradients_that_wait_for_the_next_batch_are_counted():
     assert largest_batch(skeleton, training, 3.0, machine) < 4
 
 
-def test_checkpointing_is_planned_under_its_older_name_too(monkeypatch: pytest.MonkeyPatch):
-    """transformers before 5.23 knows no other."""
-    words, clips = ["tiny/stage1", "--gradient_checkpointing"], Clips(100, 3.0, 3.0)
-    newer = planned(*words, clips=clips)
-    monkeypatch.setattr(
-        PreTrainedModel, "gradient_checkpointing_enable", PreTrainedModel.activation_checkpointing_enable
-    )
-    monkeypatch.delattr(PreTrainedModel, "activation_checkpointing_enable")
-    assert planned(*words, clips=clips).memory == newer.memory
+def test_activation_checkpointing_is_planned():
+    clips = Clips(100, 3.0, 3.0)
+    kept = planned("tiny/stage1", clips=clips)
+    computed_again = planned("tiny/stage1", "--gradient_checkpointing", clips=clips)
+    assert computed_again.memory["activations"] < kept.memory["activations"]
 
 
 def test_a_backbone_that_cannot_be_had_is_told_in_one_line(

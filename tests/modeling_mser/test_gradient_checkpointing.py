@@ -4,6 +4,7 @@
 import torch
 
 from modeling_mser import MSERForEmotionGeneration
+from training_mser.activation_checkpointing import enable_activation_checkpointing
 
 
 def gradients(model: MSERForEmotionGeneration, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -25,7 +26,7 @@ def test_a_frozen_language_model_is_checkpointed_and_gives_the_same_gradients(ma
 
     expected = gradients(model.train(), batch)
     assert len(passes) == 1
-    model.activation_checkpointing_enable()
+    enable_activation_checkpointing(model)
     found = gradients(model.train(), batch)
     assert len(passes) == 1 + 2, "the layer is computed once more in the backward pass"
     assert found.keys() == expected.keys()

@@ -9,6 +9,7 @@ import torch
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from processing_mser import MSERProcessor
+from training_mser.activation_checkpointing import enable_activation_checkpointing
 
 
 def waveforms(*lengths: int) -> list[np.ndarray]:
@@ -117,7 +118,7 @@ def test_gradient_checkpointing_changes_no_gradient(make_tiny):
     for checkpointing in (False, True):
         model, processor = make_tiny()
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            enable_activation_checkpointing(model)
         model.train()
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):

@@ -5,8 +5,8 @@ import inspect
 import math
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
 
+from training_mser.activation_checkpointing import checkpoint_activations
 from training_mser.arguments import DataArguments, MSERTrainingArguments
 from training_mser.dataset import BATCHES_PER_SHARD, ENCODING_BATCH
 from training_mser.objectives import BYOL
@@ -224,16 +224,6 @@ def rows_of_clip(training: MSERTrainingArguments) -> int:
     if given.get("weight") == 0:
         return 1
     return 2 + given.get("supervised_views", inspect.signature(BYOL).parameters["supervised_views"].default)
-
-
-def checkpoint_activations(model: Any, training: MSERTrainingArguments) -> None:
-    """Has each layer keep its input alone, where the recipe says so, as the trainer will."""
-    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
-    if training.gradient_checkpointing and not checkpointed:
-        # Before transformers 5.23 it has its older name.
-        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-        enable(training.gradient_checkpointing_kwargs)
-        model.train(model.training)
 
 
 def optimizer_work(trained: int, training: MSERTrainingArguments, num_processes: int) -> Work:
