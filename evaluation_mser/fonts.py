@@ -18,17 +18,21 @@ def write_every_script(figure: Figure) -> None:
     """
     usual = FontProperties()
     known = set(FT2Font(findfont(usual)).get_charmap())
+    # Matplotlib's own font of last resort has a box for every character.
+    names = sorted({font.name for font in fontManager.ttflist if not font.name.startswith("Last Resort")})
     for text in figure.findobj(Text):
         drawn = (character for character in text.get_text() if category(character) not in ("Cc", "Cf"))
         missing = {ord(character) for character in drawn} - known
         if not missing:
             continue
         others = []
-        for name in sorted({font.name for font in fontManager.ttflist}):
+        for name in names:
             if not missing:
                 break
             with suppress(RuntimeError, OSError, ValueError):  # a font that cannot be read has no characters
-                found = missing & set(FT2Font(findfont(name, fallback_to_default=False)).get_charmap())
+                # A list, as a name by itself is read as a pattern, in which - and : have a meaning.
+                font = findfont(FontProperties(family=[name]), fallback_to_default=False)
+                found = missing & set(FT2Font(font).get_charmap())
                 others += [name] if found else []
                 missing -= found
         text.set_fontfamily([*usual.get_family(), *others])

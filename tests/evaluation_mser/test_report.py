@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from html_page import Page
 from matplotlib.figure import Figure
-from matplotlib.font_manager import findfont
+from matplotlib.font_manager import findfont, fontManager
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
@@ -260,6 +260,16 @@ def test_words_in_any_script_are_written_in_a_font_that_has_them(tmp_path):
     with pytest.warns(UserWarning, match="no font of this machine has the characters of") as told:
         write_png(unknown, tmp_path / "boxes.png")
     assert not [one for one in told if "Glyph" in str(one.message)]
+
+
+def test_a_font_is_found_whose_name_would_mean_more_in_a_pattern(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    names = ("DejaVu Sans", "STIXGeneral")
+    strange = chr(min(characters(names[1]) - characters(names[0])))
+    usual, other = (next(font for font in fontManager.ttflist if font.name == name) for name in names)
+    monkeypatch.setattr(fontManager, "ttflist", [usual, dataclasses.replace(other, name="STIX-General: A")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_png(confusion_figure([[3, 1], [0, 2]], [strange, "sad"]), tmp_path / "confusion.png")
 
 
 def test_confusion_figure_shows_shares_and_counts():
