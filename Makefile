@@ -4,11 +4,12 @@ DEMO_SIZE ?= full
 DEMO_DIR ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
+OLDEST := .venv-oldest
 # Two test processes on two cores: one thread each, or they stand in each other's way.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
-.PHONY: help demo test test-all quality style bench clean
+.PHONY: help demo test test-all test-oldest quality style bench clean
 
 help:  ## What there is to make
 	@grep -E '^[a-z-]+: .*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 10
@@ -21,6 +22,9 @@ test: $(VENV)/.dev  ## The quick tests: at most 8 minutes on two cores
 
 test-all: $(VENV)/.dev  ## All tests: at most 20 minutes on two cores
 	$(PYTEST) -m ""
+
+test-oldest: $(OLDEST)/.dev  ## The quick tests on the lowest versions that setup.cfg states, torch's excepted
+	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 -m "not slow"
 
 quality: $(VENV)/.dev  ## Lint, formatting, types
 	$(BIN)/ruff check .
@@ -47,3 +51,13 @@ $(VENV)/.demo: setup.cfg constraints.txt | $(BIN)/python
 $(VENV)/.dev: setup.cfg constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/.demo
+
+# The lowest version that setup.cfg states of each package, of those that have a wheel for this Python. torch is the
+# tested one: on Linux, PyPI has every version for CUDA, gigabytes that its CPU build saves where it was installed first.
+$(OLDEST)/.dev: setup.cfg constraints.txt
+	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install uv
+	grep '^torch==' constraints.txt | $(OLDEST)/bin/python -m uv pip compile --quiet --resolution lowest-direct \
+		--only-binary :all: --extra dev --output-file $(OLDEST)/constraints.txt setup.cfg -
+	$(OLDEST)/bin/python -m pip install --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
+	touch $@

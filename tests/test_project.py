@@ -30,7 +30,7 @@ ROOMS = {
     },
 }
 TRAVELLING = ("processing_mser", "modeling_mser")
-BUILT = {".venv", ".git", "build", "dist", "runs"}
+BUILT = {".venv", ".venv-oldest", ".git", "build", "dist", "runs"}
 
 
 def sources(folder=ROOT):

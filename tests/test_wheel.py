@@ -29,7 +29,7 @@ def run(*command, **kwargs):
 def wheel(tmp_path_factory):
     """Built from a copy, so that nothing left over from an earlier build in the checkout can get in."""
     folder = tmp_path_factory.mktemp("build")
-    ignore = shutil.ignore_patterns(".git", ".venv", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
+    ignore = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
     shutil.copytree(ROOT, folder / "source", ignore=ignore)
     run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder / "source")
     (path,) = folder.glob("*.whl")
