@@ -132,17 +132,22 @@ def over_seeds(
     tables = [speaker_counts(run, runs[0].clusters()) for run in runs]
     draws = resampled(tables, metrics, resamples, seed) if len(tables[0]) > 1 else None
     made: dict[str, dict[str, Any]] = {}
-    for metric in metrics:
-        values = [float(count_figures(table.sum(axis=0))[metric]) for table in tables]
-        made[metric] = {
-            "mean": float(np.mean(values)),
-            "std": float(np.std(values, ddof=1)) if len(values) > 1 else None,
-            "values": values,
-            "interval": None,
-        }
+    for metric, figures in of_seeds(runs, metrics).items():
+        made[metric] = figures | {"interval": None}
         if draws is not None:
             means = _over_seeds(draws[metric], np.random.default_rng([seed, 1]))
             made[metric]["interval"] = interval(means, len(tables[0]), confidence)
+    return made
+
+
+def of_seeds(runs: Sequence[Predictions], metrics: Sequence[str] = FIGURES) -> dict[str, dict[str, Any]]:
+    """By metric the `values`, `mean` and `std` of the runs of one system, as in `over_seeds`; nothing is drawn."""
+    figures = [count_figures(speaker_counts(run).sum(axis=0)) for run in runs]
+    made: dict[str, dict[str, Any]] = {}
+    for metric in metrics:
+        values = [float(one[metric]) for one in figures]
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        made[metric] = {"mean": float(np.mean(values)), "std": std, "values": values}
     return made
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from evaluation_mser.predictions import Predictions, PredictionsError
-from evaluation_mser.statistics.bootstrap import RESAMPLES, differ, over_seeds
+from evaluation_mser.statistics.bootstrap import RESAMPLES, differ, of_seeds
 from evaluation_mser.statistics.multiple import holm
 from evaluation_mser.statistics.paired import mcnemar
 
@@ -45,8 +45,7 @@ def compare(
         firsts, seconds = chosen[: len(first)], chosen[len(first) :]
         made = differ(firsts, seconds, metric, **options)
         for name, system in (("first", firsts), ("second", seconds)):
-            figures = over_seeds(system, [metric], **options)[metric]
-            made[name] = {key: figures[key] for key in ("mean", "std", "values")}
+            made[name] = of_seeds(system, [metric])[metric]
         if len(chosen) == 2:
             made["mcnemar"] = mcnemar(*chosen)
         return made

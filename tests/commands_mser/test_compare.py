@@ -11,7 +11,9 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from evaluation_mser.predictions import Predictions, write_predictions
+from evaluation_mser.statistics import bootstrap
 from evaluation_mser.statistics.bootstrap import differ
+from evaluation_mser.statistics.comparison import compare
 from run_mser import main
 
 
@@ -64,6 +66,17 @@ def test_each_corpus_is_compared_and_corrected_for_their_number(systems, tmp_pat
     assert [line.split()[0] for line in told] == ["corpus", "emodb", "nemo", "shemo", "all"]
     assert f"{made['corpora']['emodb']['difference']:+.3f}" in told[1]
     assert made["corpora"]["emodb"]["p_holm"] < 0.05 < made["corpora"]["shemo"]["p_holm"]
+
+
+def test_speakers_are_drawn_for_the_difference_and_for_nothing_that_is_not_told(systems, monkeypatch):
+    good, plain, *_ = systems
+    draws = []
+    drawn = bootstrap.resampled
+    monkeypatch.setattr(bootstrap, "resampled", lambda *given: draws.append(len(given[0])) or drawn(*given))
+    made = compare([good, good], [plain, plain])
+    # Two runs of two systems at once, for each of three corpora and for all of them.
+    assert draws == [4] * 4
+    assert set(made["pooled"]["first"]) == {"mean", "std", "values"}
 
 
 def test_the_runs_of_one_system_are_one_system(systems, tmp_path, capsys):
