@@ -22,6 +22,7 @@ from .published import (
     CONFUSION_DIFFERENCE_PLACE,
     CONFUSION_DIFFERENCE_WORDS,
 )
+from .table import points, with_minus
 
 
 ALL = "all"
@@ -120,13 +121,14 @@ def _heard(leaks: Mapping[str, LeakReport]) -> list[str]:
 
 
 def _told(ua: Mapping[str, Any]) -> str:
-    sure = "" if ua["low"] is None else f" [{100 * ua['low']:+.1f}, {100 * ua['high']:+.1f}], p {ua['p']:.3f}"
-    return f"UA {100 * ua['difference']:+.1f}{sure}"
+    sure = "" if ua["low"] is None else f" [{points(ua['low'])}, {points(ua['high'])}], p {ua['p']:.3f}"
+    return f"UA {points(ua['difference'])}{sure}"
 
 
-def _matrix(title: str, words: Sequence[str], points: np.ndarray) -> str:
+def _matrix(title: str, words: Sequence[str], cells: np.ndarray) -> str:
     rows = [["truth \\ answer", *words], ["---", *["---:"] * len(words)]]
-    rows += [[word, *("–" if np.isnan(cell) else f"{cell:+.0f}" for cell in row)] for word, row in zip(words, points)]
+    said = [["–" if np.isnan(cell) else with_minus(f"{cell:+.0f}") for cell in row] for row in cells]
+    rows += [[word, *row] for word, row in zip(words, said)]
     return "\n".join([f"{title}:", "", *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 

@@ -21,6 +21,7 @@ from processing_mser import LabelSet
 from .clusters import FIGURES, NEIGHBOURS, clip_figures, over_speakers
 from .embeddings import Embeddings, model_embeddings
 from .published import FIGURE_4_NOTE
+from .table import with_minus
 
 
 Projection = Literal["tsne", "umap"]
@@ -182,4 +183,4 @@ def in_brackets(figure: Mapping[str, Any]) -> str:
     if figure["mean"] is None:
         return "–"
     sure = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
-    return f"{figure['mean']:.2f}{sure}"
+    return with_minus(f"{figure['mean']:.2f}{sure}")

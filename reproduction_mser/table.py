@@ -206,4 +206,9 @@ def in_a_sentence(choice: str, metric: str, found: Sequence[Difference]) -> str:
 
 def points(value: float) -> str:
     """A difference in percentage points, signed."""
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return with_minus(f"{100 * value:+.1f}")
+
+
+def with_minus(number: str) -> str:
+    """A number as it stands in all that `reproduce` prints: below 0 with the sign for minus, not with a hyphen."""
+    return number.replace("-", "−")

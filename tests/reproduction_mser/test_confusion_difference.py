@@ -2,6 +2,7 @@
 """A system that is better for men and worse for women is seen to be both."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -49,8 +50,10 @@ def test_what_an_average_hides_is_seen_by_gender(tmp_path: Path):
             parts.append((counts / counts.sum(axis=1, keepdims=True))[:, :3])
         assert one.difference == pytest.approx((parts[0] + parts[1] - parts[2] - parts[3]) / 2)
     text = write_confusion_differences(list(found.values()), WORDS, tmp_path, {})
-    assert "| sadness" not in text and "| sad | +0 | +0 | -42 | +42 |" in text
-    assert f"| angry | {100 * found['female'].difference[0, 0]:+.0f} |" in text
+    assert "| sadness" not in text and "| sad | +0 | +0 | −42 | +42 |" in text
+    assert f"| angry | {100 * found['female'].difference[0, 0]:+.0f} |".replace("-", "−") in text
+    # One sign for minus in all tables of the papers.
+    assert "UA −" in text and not re.search(r"-\d", text)
     written = json.loads((tmp_path / "lowresource-table2.json").read_text(encoding="utf-8"))
     assert written["groups"][1]["difference"][0][0] == pytest.approx(found["female"].difference[0, 0])
 

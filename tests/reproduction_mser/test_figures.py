@@ -13,7 +13,7 @@ from tone_corpus import write_tones
 from data_mser.folder import read_folder
 from processing_mser import label_set
 from reproduction_mser.clusters import NEIGHBOURS, clip_figures, over_speakers
-from reproduction_mser.figure4 import WITH, WITHOUT, figure4, projector
+from reproduction_mser.figure4 import WITH, WITHOUT, figure4, in_brackets, projector
 from run_mser import main
 
 
@@ -87,6 +87,10 @@ def test_a_mean_has_the_interval_of_its_speakers():
     assert over_speakers([np.ones(5)], ["a"] * 5) | {"values": None} == {
         "mean": 1.0, "low": None, "high": None, "p": None, "values": None, "clusters": 1,
     }  # fmt: skip
+
+
+def test_a_figure_below_0_has_the_sign_for_minus():
+    assert in_brackets({"mean": -0.034, "low": -0.1, "high": 0.02}) == "−0.03 [−0.10, 0.02]"
 
 
 def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):
