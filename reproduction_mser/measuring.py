@@ -21,6 +21,7 @@ from training_mser.clips import Clip, index_clips
 
 
 MEASURED = "measured.json"
+PREDICTIONS = "predictions.csv"
 WEIGHTS = "model.safetensors"
 Row = Mapping[str, Any]
 
@@ -84,18 +85,18 @@ def measured(model_dir: Path, tests: SpeechUnderTest, output_dir: Path, device: 
     Args:
         model_dir: of the model.
         tests: clips and words.
-        output_dir: predictions that lie there are taken if they are of these weights, clips and words.
+        output_dir: predictions that lie there are taken if they are of these weights, clips and words, and are as they
+            were written; damaged ones are made again.
         device: as `load_model` takes it.
     """
-    weights = sha256_of(model_dir / WEIGHTS)
-    record = {"weights": weights, "tested": tests.identity}
-    if read_json(output_dir / MEASURED) != record:
+    record, answers = {"weights": sha256_of(model_dir / WEIGHTS), "tested": tests.identity}, output_dir / PREDICTIONS
+    if not answers.is_file() or read_json(output_dir / MEASURED) != record | {"predictions": sha256_of(answers)}:
         model, processor = load_model(str(model_dir), device)
         evaluate_corpora(
             model, processor, tests.corpora, tests.labels, output_dir=output_dir, model_name=str(model_dir)
         )
-        write_json(output_dir / MEASURED, record)
-    return read_predictions(output_dir, tests.labels.words)
+        write_json(output_dir / MEASURED, record | {"predictions": sha256_of(answers)})
+    return read_predictions(answers, tests.labels.words)
 
 
 def indexed(rows: Sequence[Row], labels: LabelSet) -> list[Clip]:

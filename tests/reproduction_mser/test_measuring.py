@@ -7,7 +7,9 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from tone_corpus import write_tones
 
+from data_mser.folder import read_folder
 from data_mser.whole_files import write_json
 from evaluation_mser.predictions import Predictions, write_predictions
 from processing_mser import label_set
@@ -51,12 +53,29 @@ def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
     digest = hashlib.sha256()
     for _ in range(200):
         digest.update(bytes(size // 200))
-    write_json(tmp_path / "out" / "measured.json", {"weights": digest.hexdigest(), "tested": tests.identity})
     kept = Predictions(tests.labels.words, ["x"], ["1"], ["sad"], ["happy"])
-    write_predictions(tmp_path / "out" / "predictions.csv", kept)
+    answers = write_predictions(tmp_path / "out" / "predictions.csv", kept)
+    record = {"weights": digest.hexdigest(), "tested": tests.identity}
+    record["predictions"] = hashlib.sha256(answers.read_bytes()).hexdigest()
+    write_json(tmp_path / "out" / "measured.json", record)
     tracemalloc.start()
     try:
         assert measured(model, tests, tmp_path / "out").answers == ["happy"]
         assert tracemalloc.get_traced_memory()[1] < size / 10
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kept", [None, 0, 0.5, 0.9], ids=["gone", "empty", "half a line", "a clip less"])
+def test_damaged_predictions_are_made_again(kept: float | None, tiny_model_dir: Path, tmp_path: Path):
+    speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)
+    tests = SpeechUnderTest({"folder": read_folder(speech).rows}, label_set("four"))
+    whole, file = measured(tiny_model_dir, tests, tmp_path / "out"), tmp_path / "out" / "predictions.csv"
+    content = file.read_bytes()
+    file.unlink()
+    if kept is not None:
+        # At the end of a line nothing else tells that a clip is missing.
+        cut = content.rindex(b"\n", 0, -1) + 1 if kept == 0.9 else int(kept * len(content))
+        file.write_bytes(content[:cut])
+    assert measured(tiny_model_dir, tests, tmp_path / "out").ids == whole.ids
+    assert file.read_bytes() == content
