@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which clips are mixed with which, and that the same clip is always disturbed alike."""
 
+import time
+
 import numpy as np
 import pytest
 import soundfile
@@ -98,6 +100,46 @@ def test_babble_is_of_five_other_clips_or_refused(clips, tmp_path):
         NoCompanionError, match="5 other readable clips by another speaker are needed, and there are 4"
     ):
         disturbed(alone, 0, "babble", pool=torn)
+
+
+def unread_clips(number: int) -> LabelledClips:
+    """Clips that nobody opens: two corpora, three emotions, three languages or none, speakers or none."""
+    drawn = np.random.default_rng(0).integers(12, size=(number, 4)).tolist()
+    corpora = ["ab"[corpus % 2] for corpus, *_ in drawn]
+    truths = [("happy", "sad", "angry")[emotion % 3] for _, emotion, *_ in drawn]
+    rows = []
+    for place, (_, _, language, speaker) in enumerate(drawn):
+        known = {"language": ("de", "en", "fr", None)[language % 4], "speaker": f"s{speaker}" if speaker % 4 else None}
+        rows.append(new_row(id=str(place), path=f"{place}.wav", corpus=corpora[place], emotion=truths[place], **known))
+    return LabelledClips(corpora, rows, truths)
+
+
+@pytest.mark.parametrize("name", ["babble", "overlap", "joined", "code_switch"])
+def test_companions_are_those_of_a_plain_loop(name):
+    pool = unread_clips(300)
+    for clips in (pool, pool.chosen(range(0, 300, 7)), LabelledClips(["c"], pool.rows[:1], ["fear"])):
+        for index, row in enumerate(clips.rows):
+            fitting = []
+            for place, other in enumerate(pool.rows):
+                if other["id"] == row["id"] or (other["speaker"] and other["speaker"] == row["speaker"]):
+                    continue
+                if name in ("babble", "overlap"):
+                    fits = pool.corpora[place] == clips.corpora[index]
+                else:
+                    known = None not in (other["language"], row["language"])
+                    same = other["language"] == row["language"]
+                    fits = known and same is (name == "joined") and pool.truths[place] == clips.truths[index]
+                fitting += [place] if fits else []
+            assert Disturber(pool)._candidates(clips, index, CONDITIONS[name]).tolist() == fitting
+            if index > 20:
+                break
+
+
+def test_a_large_corpus_is_checked_in_seconds():
+    clips = unread_clips(20_000)
+    start = time.process_time()
+    Disturber(clips).check(clips, CONDITIONS["babble"])
+    assert time.process_time() - start < 5
 
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
