@@ -95,6 +95,8 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
                 text = gr.Textbox(", ".join(words), label="Words that compete", info="Separated by commas.")
                 button = gr.Button("Analyse", variant="primary")
                 if examples:
+                    # Served from where they lie: copies would be deleted with the recordings, and the buttons be dead.
+                    gr.set_static_paths(examples)
                     gr.Examples([[str(file)] for file in examples], [sound], label="Synthetic speech to try it on")
             with gr.Column():
                 bars = gr.Label(label="Sounds like")
