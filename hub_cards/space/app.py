@@ -16,7 +16,7 @@ import soundfile
 
 Scores = dict[str, float]
 Answer = Callable[[list[dict[str, Any]], list[str]], list[Scores]]
-"""Sounds (`{"array", "sampling_rate"}`) and words in, for each sound the probability of each word out."""
+"""Sounds (`{"array", "sampling_rate"}`) and words in; for each sound the words asked and their probabilities out."""
 
 MAX_SECONDS = 600
 MAX_SAMPLES = MAX_SECONDS * 48_000
@@ -81,7 +81,8 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
             # A sentence for the visitor; what stood behind it is nobody's business.
             sentence = " ".join(str(error).replace("<array>:", "The recording", 1).split())
             return None, f'<p role="alert" class="problem">{html.escape(sentence)}</p>'
-        mean = {word: float(np.mean([one[word] for one in scores])) for word in chosen}
+        # The words as they were asked: of `Happy`, as a telephone writes it, the model knows `happy`.
+        mean = {word: float(np.mean([one[word] for one in scores])) for word in scores[0]}
         seconds = len(samples) / rate
         return mean, timeline(spans, scores, seconds) if seconds > WHOLE_SECONDS else ""
 
@@ -92,7 +93,10 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
                 # Without gradio's button that shares a recording: it would lie on the Hub for good.
                 sources, buttons = ["upload", "microphone"], ["download"]
                 sound = gr.Audio(label="Voice", sources=sources, type="filepath", buttons=buttons)
-                text = gr.Textbox(", ".join(words), label="Words that compete", info="Separated by commas.")
+                plain = gr.InputHTMLAttributes(autocapitalize="none", autocorrect="off", spellcheck=False)
+                text = gr.Textbox(
+                    ", ".join(words), label="Words that compete", info="Separated by commas.", html_attributes=plain
+                )
                 button = gr.Button("Analyse", variant="primary")
                 if examples:
                     # Served from where they lie: copies would be deleted with the recordings, and the buttons be dead.

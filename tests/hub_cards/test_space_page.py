@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from training_mser.publishing.space import space_program
+from evaluation_mser.loading import load_model
+from evaluation_mser.recognition import recognise
+from training_mser.publishing.space import local_page, space_program
 
 
 pytest.importorskip("gradio", reason="the page needs gradio")
@@ -34,3 +36,22 @@ def test_examples_outlive_the_recordings_of_visitors(clip: str, tmp_path: Path, 
     delete_files_created_by_app(page, age=None)
     given = button(page, "load_example")((0, [clip]))["value"]
     assert soundfile.info(given["path"]).duration == 1
+
+
+@pytest.mark.parametrize("written", ["happy, calm, Very Tired", "Happy,  Calm , Very  Tired"])
+def test_words_are_those_of_the_model_however_a_telephone_writes_them(written: str, tiny_model_dir: Path, clip: str):
+    scores, line = button(local_page(str(tiny_model_dir), "cpu"), "analyse")(clip, written)
+    network, processor = load_model(str(tiny_model_dir), "cpu")
+    (expected,) = recognise(network, processor, [clip], ["happy", "calm", "Very Tired"])
+    assert line == "" and scores == pytest.approx(expected.scores)
+
+
+def test_the_page_takes_the_words_that_the_pipeline_asked_for(clip: str):
+    """It knows the tables of the project, and the Space does not."""
+    page = space_program().build(lambda sounds, words: [{"happy": 0.75, "sad": 0.25}], ["happy", "sad"], "model")
+    assert button(page, "analyse")(clip, "Happy, Sad") == ({"happy": 0.75, "sad": 0.25}, "")
+
+
+def test_a_word_twice_is_told(tiny_model_dir: Path, clip: str):
+    scores, line = button(local_page(str(tiny_model_dir), "cpu"), "analyse")(clip, "happy, Happy")
+    assert scores is None and "repeats happy; write each word once" in line

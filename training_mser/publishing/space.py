@@ -53,7 +53,7 @@ def local_page(model: str, device: str = "auto") -> Any:
     words = words_of_model(network.config.emotion_words)
 
     def answer(sounds: list[dict[str, Any]], words: list[str]) -> list[dict[str, float]]:
-        answers = list(recognise(network, processor, sounds, words, batch_size=len(sounds)))
+        answers = list(recognise(network, processor, sounds, processor.words(words), batch_size=len(sounds)))
         for one in answers:
             if one.scores is None:
                 raise ValueError(one.error)
