@@ -4,8 +4,11 @@
 run-mser space --model runs/demo/model
 """
 
+import signal
 import socket
+import tempfile
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 HELP = "Serve a page to try a model on in the browser: microphone or upload, your words, probabilities, a timeline."
@@ -23,11 +26,15 @@ ARGUMENTS = SpaceArguments
 
 
 def run(args: SpaceArguments) -> None:
-    """Serves the page until it is interrupted."""
+    """Serves the page until it is interrupted or terminated; what visitors left is then deleted."""
     check_address(args.host, args.port)
     from training_mser.publishing.space import local_page, space_program
 
-    space_program().serve(local_page(args.model, args.device), server_name=args.host, server_port=args.port)
+    # A service manager stops it so; without this the recordings of visitors would stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="mser-examples-") as folder:
+        page = local_page(args.model, args.device, Path(folder))
+        space_program().serve(page, server_name=args.host, server_port=args.port)
 
 
 def check_address(host: str, port: int | None) -> None:

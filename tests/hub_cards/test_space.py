@@ -33,8 +33,8 @@ TRACES = re.compile(r"Traceback|File \"|Error\b|Exception|\.py\b")
 
 
 @contextmanager
-def served(*command: object, **options) -> Iterator[str]:
-    """Runs a program that serves a page of gradio and gives the page's address."""
+def served(*command: object, stop: signal.Signals = signal.SIGINT, **options) -> Iterator[str]:
+    """Runs a program that serves a page of gradio, gives the page's address, and stops it by a signal."""
     port = free_port()
     settings = {"GRADIO_SERVER_PORT": port, "GRADIO_ANALYTICS_ENABLED": "False", **options.pop("env")}
     process = subprocess.Popen(
@@ -58,7 +58,7 @@ def served(*command: object, **options) -> Iterator[str]:
                 time.sleep(0.2)
         yield url
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(stop)
         try:
             process.communicate(timeout=20)
         except subprocess.TimeoutExpired:
@@ -106,6 +106,25 @@ def test_the_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, 
         with urllib.request.urlopen(f"{url}/config") as page:
             assert "org/shown" in page.read().decode()
         assert sorted(path.name for path in (folder / "examples").iterdir())
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_page_that_is_stopped_leaves_nothing_behind(tiny_model_dir, tmp_path, stop):
+    from gradio_client import Client, handle_file
+
+    soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, ROOT / "run_mser.py", "space", "--model", tiny_model_dir, "--device", "cpu"]
+    settings = {"TMPDIR": str(tmp_path / "tmp"), "GRADIO_TEMP_DIR": str(tmp_path / "tmp" / "gradio")}
+
+    def left() -> list[str]:
+        return sorted({file.name for file in (tmp_path / "tmp").rglob("*") if file.suffix in (".flac", ".wav")})
+
+    with served(*command, stop=stop, env=settings) as url:
+        examples = left()
+        Client(url, verbose=False).predict(handle_file(tmp_path / "clip.wav"), "happy, sad", api_name="/analyse")
+        assert set(left()) == {*examples, "clip.wav"}
+    assert not left() and not list((tmp_path / "tmp").glob("mser-*"))
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_examples_outlive_the_recordings_of_visitors(clip: str, tmp_path: Path, 
 
 @pytest.mark.parametrize("written", ["happy, calm, Very Tired", "Happy,  Calm , Very  Tired"])
 def test_words_are_those_of_the_model_however_a_telephone_writes_them(written: str, tiny_model_dir: Path, clip: str):
-    scores, line = button(local_page(str(tiny_model_dir), "cpu"), "analyse")(clip, written)
+    scores, line = button(local_page(str(tiny_model_dir), "cpu", Path(clip).parent), "analyse")(clip, written)
     network, processor = load_model(str(tiny_model_dir), "cpu")
     (expected,) = recognise(network, processor, [clip], ["happy", "calm", "Very Tired"])
     assert line == "" and scores == pytest.approx(expected.scores)
@@ -53,5 +53,5 @@ def test_the_page_takes_the_words_that_the_pipeline_asked_for(clip: str):
 
 
 def test_a_word_twice_is_told(tiny_model_dir: Path, clip: str):
-    scores, line = button(local_page(str(tiny_model_dir), "cpu"), "analyse")(clip, "happy, Happy")
+    scores, line = button(local_page(str(tiny_model_dir), "cpu", Path(clip).parent), "analyse")(clip, "happy, Happy")
     assert scores is None and "repeats happy; write each word once" in line

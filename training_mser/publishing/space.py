@@ -2,7 +2,6 @@
 """The page of a model: run here, or pushed as a Space of the Hub."""
 
 import importlib.util
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -39,11 +38,12 @@ def space_program() -> ModuleType:
     return module
 
 
-def local_page(model: str, device: str = "auto") -> Any:
+def local_page(model: str, device: str, folder: Path) -> Any:
     """The page over a model of this machine, with examples where the extra `demo` is installed.
 
     Args:
         model, device: as in `load_model`.
+        folder: for the examples, as long as the page is served.
 
     Returns:
         a `gradio.Blocks`.
@@ -59,16 +59,15 @@ def local_page(model: str, device: str = "auto") -> Any:
                 raise ValueError(one.error)
         return [dict(one.scores or {}) for one in answers]
 
-    return program.build(answer, words, Path(model).name, local_examples(words))
+    return program.build(answer, words, Path(model).name, local_examples(words, folder))
 
 
-def local_examples(words: tuple[str, ...]) -> list[str]:
-    """Example clips as files; none where the extra `demo` is not installed."""
+def local_examples(words: tuple[str, ...], folder: Path) -> list[str]:
+    """Example clips as files of a folder; none where the extra `demo` is not installed."""
     try:
         clips = example_clips(words)
     except EspeakError:
         return []
-    folder = Path(tempfile.mkdtemp(prefix="mser-examples-"))
     for clip in clips:
         (folder / clip.name).write_bytes(clip.flac)
     return [str(folder / clip.name) for clip in clips]
