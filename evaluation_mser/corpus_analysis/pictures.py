@@ -189,8 +189,9 @@ def _percentile(histogram: Sequence[Sequence[float]], share: float) -> float:
     return float(starts[np.searchsorted(np.cumsum(clips), share * clips.sum())])
 
 
-def _band(axes: Axes, row: float, interval: Sequence[float], height: float = 0.5) -> None:
-    axes.barh(row, interval[1] - interval[0], left=interval[0], height=height, color=RULE, zorder=1)
+def _band(axes: Axes, row: float, interval: Sequence[float] | None, height: float = 0.5) -> None:
+    if interval is not None:
+        axes.barh(row, interval[1] - interval[0], left=interval[0], height=height, color=RULE, zorder=1)
 
 
 def _dot(axes: Axes, row: float, value: float, interval: Sequence[float] | None, colour: str) -> None:

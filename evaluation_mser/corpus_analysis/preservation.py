@@ -36,10 +36,11 @@ def compare_with_source(
     Returns:
         By language: `pairs`; `duration_ratio` (`mean`, geometric, of translation to source, and `spread`: two thirds
         of the clips lie within this factor of the mean); for each of `COMPARED`, after each side's speaker mean is
-        taken away, `pearson` and `spearman`, each with `value`, `interval` (95 %, Fisher's), `shuffled` and
-        `shuffled_same_emotion` (each `mean`, `interval`, `p`), and `pairs`; `f0_contour` likewise under `mean`, the
-        mean over pairs of the correlation of the two courses of F0. A figure over fewer than `FEWEST_PAIRS` pairs is
-        left out. Empty where there are no source clips.
+        taken away, `pearson` and `spearman`, each with `value`, `interval` (95 %, Fisher's; None where the speakers
+        have too few pairs), `shuffled` and `shuffled_same_emotion` (each `mean`, `interval`, `p`; the interval None
+        where nobody has two pairs), and `pairs`; `f0_contour` likewise under `mean`, the mean over pairs of the
+        correlation of the two courses of F0. A figure over fewer than `FEWEST_PAIRS` pairs is left out. Empty where
+        there are no source clips.
     """
     if clips.source_language not in clips.languages:
         return {}
@@ -81,8 +82,8 @@ def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         return (first * second).sum(axis=-1) / np.sqrt((first**2).sum(axis=-1) * (second**2).sum(axis=-1))
 
 
-def fisher_interval(value: float, pairs: int, means_removed: int, rank: bool = False) -> list[float]:
-    """95 % interval of a correlation.
+def fisher_interval(value: float, pairs: int, means_removed: int, rank: bool = False) -> list[float] | None:
+    """95 % interval of a correlation; None where the means that were taken away leave too few pairs for one.
 
     Args:
         value: the correlation.
@@ -90,7 +91,10 @@ def fisher_interval(value: float, pairs: int, means_removed: int, rank: bool = F
         means_removed: group means that were taken away before; each but the first costs a pair.
         rank: of ranks, whose variance is 1.06 times as large (Fieller, Hartley and Pearson 1957).
     """
-    reach = norm.ppf(0.975) * np.sqrt((1.06 if rank else 1.0) / max(1, pairs - means_removed - 2))
+    free = pairs - means_removed - 2
+    if free < 1:
+        return None
+    reach = norm.ppf(0.975) * np.sqrt((1.06 if rank else 1.0) / free)
     middle = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
     return [float(bound) for bound in np.tanh([middle - reach, middle + reach])]
 
@@ -128,7 +132,8 @@ def _correlations(
         figures[name] = {"value": value, "interval": interval}
         for kind, group in groups.items():
             orders = (shuffled_within(group, rng) for _ in range(permutations))
-            figures[name][kind] = _beside(value, [float(correlation(first, second[order])) for order in orders])
+            shuffled = [float(correlation(first, second[order])) for order in orders]
+            figures[name][kind] = _beside(value, shuffled, group)
     return figures
 
 
@@ -147,14 +152,16 @@ def _contours(
     figures: dict[str, Any] = {"value": value, "interval": [value - float(reach), value + float(reach)]}
     for kind, group in groups.items():
         orders = (shuffled_within(group, rng) for _ in range(permutations))
-        figures[kind] = _beside(value, [float(correlation(first, second[order]).mean()) for order in orders])
+        figures[kind] = _beside(value, [float(correlation(first, second[order]).mean()) for order in orders], group)
     return {"pairs": len(each), "mean": figures}
 
 
-def _beside(value: float, shuffled: list[float]) -> Mapping[str, Any]:
+def _beside(value: float, shuffled: list[float], group: np.ndarray) -> Mapping[str, Any]:
     reached = sum(other >= value - 1e-12 for other in shuffled)
+    # Where everybody is alone in his group, each order is the true one.
+    alone = len(np.unique(group)) == len(group)
     return {
         "mean": float(np.mean(shuffled)),
-        "interval": [float(bound) for bound in np.percentile(shuffled, [2.5, 97.5])],
+        "interval": None if alone else [float(bound) for bound in np.percentile(shuffled, [2.5, 97.5])],
         "p": (1 + reached) / (1 + len(shuffled)),
     }

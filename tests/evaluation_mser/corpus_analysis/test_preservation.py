@@ -7,6 +7,7 @@ from scipy.stats import kstest, pearsonr, spearmanr
 
 from evaluation_mser.corpus_analysis.clip_measures import CONTOUR_POINTS, MEL_BANDS, SCALARS
 from evaluation_mser.corpus_analysis.measured_clips import MeasuredClips
+from evaluation_mser.corpus_analysis.pictures import preservation_figure
 from evaluation_mser.corpus_analysis.preservation import (
     compare_with_source,
     correlation,
@@ -144,3 +145,18 @@ def test_without_english_or_with_few_pairs_nothing_is_said():
     clips = clips_of(np.random.default_rng(6), kept=0.5, languages=("de", "fr"))
     assert compare_with_source(clips, permutations=3) == {}
     assert compare_with_source(clips_of(np.random.default_rng(6), kept=0.5, sources=9), permutations=3) == {}
+
+
+def test_of_speakers_with_hardly_a_pair_each_no_interval_is_told():
+    """Twelve pairs of ten speakers, less a mean each, are two."""
+    clips = clips_of(np.random.default_rng(7), kept=0.5, sources=12)
+    clips.emotion[:] = 0
+    clips.speaker[:] = [0, 0, 1, 1, *range(2, 10)]
+    found = compare_with_source(clips, permutations=19)["fr"]["f0_median"]
+    assert [found[kind]["interval"] for kind in ("pearson", "spearman")] == [None, None]
+    assert None not in found["pearson"]["shuffled"]["interval"]
+    clips.speaker[:] = range(12)
+    (alone,) = (of for name, of in compare_with_source(clips, permutations=19)["fr"].items() if name == "f0_contour")
+    assert alone["mean"]["shuffled"] == {"mean": pytest.approx(alone["mean"]["value"]), "interval": None, "p": 1.0}
+    figure = preservation_figure({"fr": {"f0_contour": alone, "f0_median": found}}, {"f0_contour": "a"}, {"fr": "b"})
+    assert not figure.axes[0].patches
