@@ -104,20 +104,25 @@ def write_report(folder: Path, comparisons: Sequence[Comparison], about: dict[st
         file.write(markdown(comparisons, about))
 
 
-def write_into_page(page: Path, text: str) -> None:
+def around_table(page: Path) -> tuple[str, str]:
     """
-    Puts the text between the two markers of a page in Markdown.
+    What stands before and after the table of a page in Markdown, the two markers included.
 
     Raises:
         ValueError: the page does not have the markers, in their order.
     """
-    content = page.read_text(encoding="utf-8")
-    before, begin, rest = content.partition(BEGIN)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f"{page}: does not hold the lines {BEGIN} and {END}; add them where the table belongs")
+    return before + begin, end + after
+
+
+def write_into_page(page: Path, text: str) -> None:
+    """Puts the text between the two markers of a page; raises as `around_table`."""
+    before, after = around_table(page)
     with whole_file(page) as file:
-        file.write(f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}")
+        file.write(f"{before}\n\n{text.strip()}\n\n{after}")
 
 
-__all__ = ["machine", "markdown", "table", "write_into_page", "write_report"]
+__all__ = ["around_table", "machine", "markdown", "table", "write_into_page", "write_report"]

@@ -40,14 +40,16 @@ def run(args: BenchArguments) -> int:
     import torch
 
     from benchmarking_mser.picture import draw
-    from benchmarking_mser.report import machine, markdown, table, write_into_page, write_report
+    from benchmarking_mser.report import around_table, machine, markdown, table, write_into_page, write_report
     from benchmarking_mser.sizes import FULL, QUICK
     from benchmarking_mser.suite import PARTS, Findings, measure_paper_size, run_suite
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is cuda, and torch finds none; leave --device out to measure on the CPU")
-    if args.page is not None and not Path(args.page).is_file():
-        raise ValueError(f"{args.page}: no such page; give one with the markers of the table")
+    if args.page is not None:
+        if not Path(args.page).is_file():
+            raise ValueError(f"{args.page}: no such page; give one with the markers of the table")
+        around_table(Path(args.page))
     sizes = QUICK if args.quick else FULL
     about, found, output = machine(args.device), Findings(), Path(args.output_dir)
     with TemporaryDirectory() as folder:

@@ -56,9 +56,12 @@ def test_one_part_can_be_run_alone(tmp_path: Path):
     [
         (["--parts", "speed"], f"no part 'speed' of the benchmark; choose from {', '.join(PARTS)}"),
         (["--page", "nowhere.md"], "nowhere.md: no such page"),
+        (["--page", "plain.md"], "plain.md: does not hold the lines <!-- run-mser bench: begin -->"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, capsys, words: list[str], message: str):
+def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, capsys, monkeypatch, words: list[str], message: str):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plain.md").write_text("no markers\n")
     assert run_mser.main(["bench", "--quick", "--output_dir", str(tmp_path / "bench"), *words]) == 2
     told = capsys.readouterr().err.strip()
     assert message in told and "\n" not in told
