@@ -11,6 +11,7 @@ in one line (any `ValueError`, `OSError` or `ImportError`; `--traceback`, or MSE
 """
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -95,6 +96,8 @@ def users_to_mend(error: Exception) -> bool:
 
 def run_command(name: str, arguments: Sequence[str]) -> int:
     """Import the command, parse its arguments and run it."""
+    # On processors with AVX512-BF16 it misses, as peft imports it, a kernel for 4 bits, which here are for CUDA alone.
+    logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
     module = importlib.import_module(COMMANDS[name][0])
     from commands_mser.output_folders import check_folders
     from commands_mser.parser import MSERArgumentParser

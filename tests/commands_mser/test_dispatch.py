@@ -68,6 +68,12 @@ def test_version_is_that_of_setup_cfg():
     assert run_script("--version").stdout.split()[-1] == configuration["metadata"]["version"]
 
 
+@pytest.mark.slow
+def test_a_command_that_imports_peft_says_nothing_of_kernels(tmp_path):
+    done = run_script("plan", "tiny/stage1", "--gpu", "H100", "--clips", "10", "--seconds", "3", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("name", sorted(run_mser.COMMANDS))
 def test_every_command_keeps_the_contract_and_has_help(name, capsys):
     module = importlib.import_module(run_mser.COMMANDS[name][0])
