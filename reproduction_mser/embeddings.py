@@ -92,7 +92,7 @@ def _kept(path: Path, key: str) -> np.ndarray | None:
     try:
         with np.load(path) as archive:
             return archive["values"] if str(archive["key"]) == key else None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         return None
 
 

@@ -11,13 +11,16 @@ from spoken_m5ser import spoken_rows, write_spoken
 from tone_corpus import write_tones
 
 from data_mser.folder import read_folder
+from evaluation_mser.labelled_clips import LabelledClips
 from processing_mser import label_set
 from reproduction_mser.clusters import NEIGHBOURS, clip_figures, over_speakers
+from reproduction_mser.embeddings import model_embeddings
 from reproduction_mser.figure4 import WITH, WITHOUT, figure4, in_brackets, projector
 from run_mser import main
 
 
 WORDS = np.array(["happy", "sad", "angry"])
+FOUR = label_set("four")
 
 
 def planted(spread: float, by_language: float, rng: np.random.Generator, clips: int = 90):
@@ -112,6 +115,14 @@ def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):
     assert kept.stat().st_mtime_ns == before
     figure4(models, {"folder": rows[:12]}, label_set("four"), tmp_path / "out")
     assert kept.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_damaged_embeddings_are_made_again(share: float, tiny_model_dir: Path, tmp_path: Path):
+    clips = LabelledClips.of_corpus("folder", read_folder(write_tones(tmp_path / "speech", {"s0": "el"})).rows, FOUR)
+    values, file = model_embeddings(tiny_model_dir, clips, tmp_path / "kept.npz", "cpu").values, tmp_path / "kept.npz"
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    assert (model_embeddings(tiny_model_dir, clips, file, "cpu").values == values).all()
 
 
 def test_figure_3_of_the_low_resource_paper_has_a_panel_for_each_model_and_corpus(
