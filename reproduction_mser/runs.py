@@ -138,9 +138,11 @@ class Experiment:
     def _train(self, step: TrainingStep, seed: int) -> None:
         folder = self._folder(step, seed)
         description, found = self._description(step, seed), read_json(folder / TRAINED)
-        if found == description and (folder / RESULTS).is_file():
-            return
-        if found is not None and (found | {"after": None}) == (description | {"after": None}):
+        if found == description:
+            # A record that was damaged since is written anew, by a training that goes on from its last checkpoint.
+            if read_json(folder / RESULTS) is not None:
+                return
+        elif found is not None and (found | {"after": None}) == (description | {"after": None}):
             raise ValueError(
                 f"{folder} goes on from an earlier step that was trained otherwise; delete it, or give another "
                 "--output_dir"

@@ -112,6 +112,18 @@ def test_a_second_call_trains_and_measures_nothing(finished_table2: Path, table2
     assert text in printed and "[6/6]" in printed
 
 
+def test_a_damaged_record_of_a_training_is_written_anew(finished_table2: Path, table2_command):
+    record = next((finished_table2 / "seed0").glob("*/train_results.json"))
+    content, text = record.read_text(encoding="utf-8"), (finished_table2 / "table2.md").read_text(encoding="utf-8")
+    record.write_text(content[:200], encoding="utf-8")
+    try:
+        assert main(table2_command(finished_table2)) == 0
+        assert json.loads(record.read_text(encoding="utf-8"))["validation"] == json.loads(content)["validation"]
+    finally:
+        record.write_text(content, encoding="utf-8")
+    assert (finished_table2 / "table2.md").read_text(encoding="utf-8") == text
+
+
 def test_other_weights_are_measured_anew(finished_table2: Path, table2_command):
     one, other = (finished_table2 / "seed0" / name for name in ("joint", "stage1"))
     weights, before = (one / "model.safetensors").read_bytes(), (one / "test" / "predictions.csv").read_bytes()
