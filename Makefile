@@ -5,9 +5,10 @@ DEMO_DIR ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
-# Two test processes on two cores: one thread each, or they stand in each other's way.
+# Two test processes on two cores: one thread each, or they stand in each other's way. Each begins with a half of its own,
+# so that what the tests of a file share is made once, and the one that is done first takes over from the other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
-PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n 2
+PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: help demo test test-all test-oldest quality style bench clean
 
@@ -24,7 +25,7 @@ test-all: $(VENV)/.dev  ## All tests: at most 20 minutes on two cores
 	$(PYTEST) -m ""
 
 test-oldest: $(OLDEST)/.dev  ## The quick tests on the lowest versions that setup.cfg states, torch's excepted
-	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 -m "not slow"
+	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 quality: $(VENV)/.dev  ## Lint, formatting, types
 	$(BIN)/ruff check .
