@@ -83,10 +83,10 @@ def train(
     disable_progress_bar()
     place(model, arguments)
     data = prepare_data(rows, data_arguments)
+    earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
     check_earlier_stages(model_arguments.init_from, data.validation)
     facts = training_facts(model.config.emotion_embedding_size, data.train)
     objectives = build_objectives(arguments.objective_section, facts)
-    earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
     encoder = FeatureEncoder(model, processor)
     features = clip_features(encoder, data_arguments)
     jobs = [(clip, view) for clip in data.train for view in range(data_arguments.views)]

@@ -10,6 +10,7 @@ import pytest
 
 from data_mser.reading import read_corpus
 from data_mser.splits import SpeakerLeakError
+from evaluation_mser.protocols.training_record import TrainingRecordError
 from training_mser.stages import train
 
 
@@ -63,6 +64,13 @@ def test_a_model_from_elsewhere_is_not_written_over(rows, recipe, tmp_path: Path
     (tmp_path / "run" / "train_results.json").write_text("{}")
     with pytest.raises(ValueError, match="holds a model that was trained elsewhere; give another --output_dir"):
         train(rows, *recipe(*SHORT))
+
+
+def test_a_damaged_record_of_the_stage_before_is_told_by_its_file(rows, recipe, tmp_path: Path, tiny_model_dir):
+    shutil.copytree(tiny_model_dir, tmp_path / "first")
+    (tmp_path / "first" / "train_results.json").write_text('{"speakers": ["s')
+    with pytest.raises(TrainingRecordError, match=r"first/train_results\.json: is not what run-mser train writes"):
+        train(rows, *recipe(*SHORT, "--init_from", str(tmp_path / "first")))
 
 
 def test_a_stage_knows_that_the_one_before_it_was_trained_again(rows, recipe, tmp_path: Path):
