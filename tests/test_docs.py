@@ -135,7 +135,7 @@ def environment():
 
 @pytest.fixture(scope="session")
 def finished_demo(tmp_path_factory):
-    """The folder in which `DEMO` has run: on other pages the same command finds its work done."""
+    """The folder in which `DEMO` has run, for every page that begins with it."""
     folder = tmp_path_factory.mktemp("documented-demo")
     subprocess.run(shlex.split(DEMO), cwd=folder, env=environment(), capture_output=True, check=True)
     return folder
@@ -149,6 +149,8 @@ def test_marked_blocks_run(page, tmp_path, request):
     marked = [block for block in blocks() if block.page == page and block.marked]
     if any(DEMO in block.text for block in marked):
         shutil.copytree(request.getfixturevalue("finished_demo"), tmp_path, dirs_exist_ok=True)
+        if page != PAGES[0]:  # that it finds its work done is seen on the first page
+            marked = [block for block in marked if block.text.strip() != DEMO]
     for number, block in enumerate(marked):
         script = tmp_path / f"block_{number}.{'sh' if block.language == 'bash' else 'py'}"
         script.write_text(block.text, encoding="utf-8")
