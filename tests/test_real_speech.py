@@ -32,7 +32,7 @@ def test_german_is_recognised_by_a_model_that_heard_english_alone(trained: Path,
     assert main(["evaluate", "--model", str(trained), *corpora, "--output_dir", str(tmp_path)]) == 0
     figures = json.loads((tmp_path / "results.json").read_text())["corpora"]["emodb"]
     assert figures["n"] == 339 and figures["dropped"] == 0 and figures["supported_labels"] == 4
-    assert figures["UA"] >= 0.35, "chance is 0.25, with a standard error of 0.02"
+    assert figures["UA"] >= 0.4, "chance is 0.25, with a standard error of 0.02"
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
