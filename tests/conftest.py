@@ -2,11 +2,13 @@
 """Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from fresh_installation import DEMO, FreshInstallation, build_wheel
 from loopback_hub import LoopbackHub
 from transformers import WhisperFeatureExtractor
 
@@ -116,3 +118,22 @@ def loopback_hub() -> Iterator[LoopbackHub]:
     of their own, with `loopback_hub.environment(home)`."""
     with LoopbackHub() as hub:
         yield hub
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("build"))
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> FreshInstallation:
+    """The project as one who has no checkout has it."""
+    return FreshInstallation(wheel, tmp_path_factory.mktemp("fresh") / "venv")
+
+
+@pytest.fixture(scope="session")
+def finished_demo(installed: FreshInstallation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which `DEMO` has run, without a checkout; to be copied."""
+    folder = tmp_path_factory.mktemp("demo")
+    installed.run(*shlex.split(DEMO), folder=folder)
+    return folder

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fresh_installation import DEMO
 
 import run_mser
 from commands_mser.parser import MSERArgumentParser
@@ -25,7 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^(<!-- test: run -->\s*\n)?```(bash|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 RUNNERS = ("python", "python3", "torchrun")
-DEMO = "run-mser demo --size small --output_dir runs/demo"
 
 
 @dataclass
@@ -131,14 +131,6 @@ def test_links_between_pages_lead_somewhere(page):
 def environment():
     """Where a page's commands find `run-mser`."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-
-
-@pytest.fixture(scope="session")
-def finished_demo(tmp_path_factory):
-    """The folder in which `DEMO` has run, for every page that begins with it."""
-    folder = tmp_path_factory.mktemp("documented-demo")
-    subprocess.run(shlex.split(DEMO), cwd=folder, env=environment(), capture_output=True, check=True)
-    return folder
 
 
 @pytest.mark.slow

@@ -5,13 +5,17 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from free_port import free_port
 from safetensors.torch import load_file
+from warm_script import WarmProcesses
 
 from evaluation_mser.loading import load_model
 from training_mser.arguments import ModelArguments
@@ -20,7 +24,8 @@ from training_mser.sharding import check_sharding, shards_weights
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FSDP = ROOT / "configs" / "accelerate" / "fsdp.yaml"
+SCRIPT = HERE / "sharded_training.py"
+LAUNCH = ["--config_file", str(ROOT / "configs" / "accelerate" / "fsdp.yaml"), "--num_processes", "2"]
 STEPS_PER_EPOCH = 5
 RECIPE = {
     "labels": "neutral,happy,sad,angry",
@@ -58,26 +63,41 @@ def recipe_file(make_tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(launcher: list[str], recipe: Path, tones: Path, folder: Path, *flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", *launcher, "train", str(recipe), "--corpora", f"folder={tones}"]
-    command += ["--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache"), *flags]
+def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
+    """The words of `run-mser`."""
+    words = ["train", str(recipe), "--corpora", f"folder={tones}", *flags]
+    return [*words, "--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
+
+
+def launch(*command: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT)
-
-
-def sharded(recipe: Path, tones: Path, folder: Path, *flags: str, kill_step: str = "never"):
-    launcher = ["accelerate.commands.launch", "--config_file", str(FSDP), "--num_processes", "2"]
-    launcher += ["--main_process_port", free_port(), str(HERE / "sharded_training.py"), kill_step]
-    return run(launcher, recipe, tones, folder, *flags)
+    finished = subprocess.run(
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=environment,
+        cwd=ROOT,
+    )
+    assert finished.returncode == 0, finished.stderr
 
 
 @pytest.fixture(scope="module")
 def unbroken(recipe_file: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    finished = sharded(recipe_file, tones, folder)
-    assert finished.returncode == 0, finished.stderr
+    launcher = ["accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
+    launch(*launcher, str(SCRIPT), "never", *training(recipe_file, tones, folder))
     return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def sharded() -> Iterator[WarmProcesses]:
+    """Two processes that accelerate's launcher would have told the same."""
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*LAUNCH, str(SCRIPT)]))
+    with WarmProcesses(SCRIPT, prepare_multi_gpu_env(arguments)) as script:
+        yield script
 
 
 def largest_difference(found: Path, expected: Path) -> float:
@@ -89,9 +109,8 @@ def largest_difference(found: Path, expected: Path) -> float:
 @pytest.fixture(scope="module")
 def data_parallel(recipe_file: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data-parallel")
-    torchrun = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port(), "run_mser.py"]
-    finished = run(torchrun, recipe_file, tones, folder)
-    assert finished.returncode == 0, finished.stderr
+    torchrun = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
+    launch(*torchrun, "run_mser.py", *training(recipe_file, tones, folder))
     return folder / "run"
 
 
@@ -125,11 +144,14 @@ def test_the_model_of_a_sharded_run_is_like_any_other(unbroken: Path):
 
 
 @pytest.mark.slow
-def test_a_killed_sharded_run_ends_as_an_unbroken_one(unbroken: Path, recipe_file: Path, tones: Path, tmp_path: Path):
-    killed = sharded(recipe_file, tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2))
+def test_a_killed_sharded_run_ends_as_an_unbroken_one(
+    unbroken: Path, sharded: WarmProcesses, recipe_file: Path, tones: Path, tmp_path: Path
+):
+    words = training(recipe_file, tones, tmp_path)
+    killed = sharded.run(str(STEPS_PER_EPOCH + 2), *words)
     assert killed.returncode != 0
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
-    resumed = sharded(recipe_file, tones, tmp_path)
+    resumed = sharded.run("never", *words)
     assert resumed.returncode == 0, resumed.stderr
     last = f"checkpoint-{4 * STEPS_PER_EPOCH}"
     for file in (f"{last}/model.safetensors", f"{last}/objectives.safetensors", "model.safetensors"):
@@ -138,18 +160,19 @@ def test_a_killed_sharded_run_ends_as_an_unbroken_one(unbroken: Path, recipe_fil
 
 @pytest.mark.slow
 def test_a_sharded_run_that_had_stopped_early_is_judged_and_saved_once_more(
-    recipe_file: Path, tones: Path, tmp_path: Path
+    sharded: WarmProcesses, recipe_file: Path, tones: Path, tmp_path: Path
 ):
     # Enough to tell the weights from those of the start, too little to change an answer. Nothing is kept: each process
     # encodes its own clips, when it comes to them.
     early = ("--early_stopping_patience", "1", "--learning_rate", "1e-5", "--cache_gb", "0")
-    first = sharded(recipe_file, tones, tmp_path, *early)
+    words = ["never", *training(recipe_file, tones, tmp_path, *early)]
+    first = sharded.run(*words)
     assert first.returncode == 0, first.stderr
     run_folder = tmp_path / "run"
     results = json.loads((run_folder / "train_results.json").read_text())
     kept = (run_folder / "model.safetensors").rename(tmp_path / "model.safetensors")
     (run_folder / "train_results.json").unlink()
-    again = sharded(recipe_file, tones, tmp_path, *early)
+    again = sharded.run(*words)
     assert again.returncode == 0, again.stderr
     assert results["log_history"][-1]["step"] < 4 * STEPS_PER_EPOCH, "it did not stop early"
     assert largest_difference(run_folder / "model.safetensors", kept) == 0

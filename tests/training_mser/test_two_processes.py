@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two gloo processes under torchrun train one model: together, whole, and on from where they were killed."""
+"""Two gloo processes train one model: together, under torchrun, whole, and on from where they were killed."""
 
 import hashlib
 import json
@@ -13,6 +13,7 @@ import torch
 from free_port import free_port
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, recall_score
+from warm_script import WarmProcesses
 
 from data_mser.reading import read_corpus
 from evaluation_mser.loading import load_model
@@ -25,6 +26,7 @@ from training_mser.training_data import prepare_data
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
+SCRIPT = HERE / "two_process_training.py"
 LABELS = label_set("neutral,happy,sad,angry")
 # 48 training clips in batches of 5, so that the last batch is short and one process has a batch fewer; 24 validation
 # clips in batches of 7 likewise.
@@ -40,15 +42,12 @@ objectives:
 """
 
 
-def launch(tones: Path, folder: Path, kill_step: str = "never") -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
+def training(tones: Path, folder: Path, kill_step: str = "never") -> list[str]:
+    """The words of `SCRIPT`."""
     recipe = folder / "recipe.yaml"
     recipe.write_text((HERE / "recipe.yaml").read_text() + OBJECTIVES)
-    command += [str(HERE / "two_process_training.py"), str(folder), kill_step]
-    command += ["train", str(recipe), "--corpora", f"folder={tones}", *FLAGS]
-    command += ["--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+    words = [str(folder), kill_step, "train", str(recipe), "--corpora", f"folder={tones}", *FLAGS]
+    return [*words, "--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
 
 
 def ranks(folder: Path) -> list[dict[str, torch.Tensor]]:
@@ -71,7 +70,10 @@ def validation(tones: Path, recipe) -> list[Clip]:
 @pytest.fixture(scope="module")
 def unbroken(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("two-processes")
-    finished = launch(tones, folder)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
+    command += [str(SCRIPT), *training(tones, folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
     assert finished.returncode == 0, finished.stderr
     return folder
 
@@ -134,11 +136,12 @@ def test_a_process_that_comes_late_still_encodes_its_share(tones: Path, make_tin
 
 def test_a_killed_run_of_two_processes_ends_as_an_unbroken_one(unbroken: Path, tones: Path, tmp_path: Path):
     # Inside the second epoch: a checkpoint lies behind it, and half an epoch of order to be found again.
-    killed = launch(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2))
-    assert killed.returncode != 0
-    assert not (tmp_path / "run" / "train_results.json").exists()
-    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
-    resumed = launch(tones, tmp_path)
+    with WarmProcesses(SCRIPT) as script:
+        killed = script.run(*training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
+        assert killed.returncode != 0
+        assert not (tmp_path / "run" / "train_results.json").exists()
+        assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
+        resumed = script.run(*training(tones, tmp_path))
     assert resumed.returncode == 0, resumed.stderr
     for found, expected in zip(ranks(tmp_path), ranks(unbroken), strict=True):
         assert_equal(found, expected)
