@@ -106,6 +106,9 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
                 bars = gr.Label(label="Sounds like")
                 line = gr.HTML()
         gr.Markdown(NOTE)
+        # An answer does not outlive its recording. Emptied by the browser itself: the server's reply might come after
+        # its answer on the new one. Of `null` in place of `{}` gradio's label would stop working.
+        sound.change(None, None, [bars, line], js="() => [{}, '']", api_name=False)
         gr.on([button.click, text.submit], analyse, [sound, text], [bars, line], api_name="analyse")
     return page
 

@@ -211,6 +211,16 @@ def test_a_long_recording_gets_a_timeline_and_words_of_ones_own(page, tmp_path):
     assert {"calm", "tired"} == set(page.value("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
 
 
+def test_an_answer_goes_with_its_recording(page, tmp_path):
+    soundfile.write(tmp_path / "long.wav", tone(20), 16_000)
+    upload(page, tmp_path / "long.wav", 1200)
+    page.wait_for("!!document.querySelector('.timeline') && !!document.querySelector('.confidence-set')")
+    page.value("document.querySelector('.gallery button').click()")
+    page.wait_for("!document.querySelector('.timeline') && !document.querySelector('.confidence-set')")
+    page.click("Analyse")
+    page.wait_for("!!document.querySelector('.confidence-set') && !document.querySelector('.timeline')")
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
