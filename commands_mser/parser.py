@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 import sys
 import types
-from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentParser
+from argparse import Action, ArgumentDefaultsHelpFormatter, ArgumentParser, Namespace
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
@@ -73,11 +73,10 @@ class MSERArgumentParser(HfArgumentParser):
             One instance per dataclass, in the order given to the constructor.
         """
         try:
-            if "config" in self._types():
-                self._apply_recipe(args)
-            namespace, unknown = self.parse_known_args(args)
-            if unknown:
-                self.error(self._explain_unknown(unknown))
+            told = self._read_what_is_told(args)
+            if getattr(told, "config", None) is not None:
+                self._apply_recipe(told.config)
+            namespace = self.parse_args(args)
             outputs = []
             for dataclass_type in self.dataclass_types:
                 names = [field.name for field in dataclasses.fields(dataclass_type) if field.init]
@@ -94,11 +93,8 @@ class MSERArgumentParser(HfArgumentParser):
             found.update({field.name: hints[field.name] for field in dataclasses.fields(dataclass_type) if field.init})
         return found
 
-    def _apply_recipe(self, args: Sequence[str] | None) -> None:
-        """Make the values of the recipe named on the command line the defaults of this parser."""
-        config = self._find_config(args)
-        if config is None:
-            return
+    def _apply_recipe(self, config: str) -> None:
+        """Make the values of a recipe the defaults of this parser."""
         path = find_recipe(config)
         known = self._types()
         values = {}
@@ -116,8 +112,9 @@ class MSERArgumentParser(HfArgumentParser):
             if action.dest in values:
                 action.required = False
 
-    def _find_config(self, args: Sequence[str] | None) -> str | None:
-        """The recipe named on the command line, read before the arguments that it will supply are asked for."""
+    def _read_what_is_told(self, args: Sequence[str] | None) -> Namespace:
+        """The command line before the arguments that it lacks are asked for: a recipe may supply them, and of a
+        misspelt flag its owner shall hear that, not that it is missing."""
         required = [action for action in self._actions if action.required and action.option_strings]
         for action in required:
             action.required = False
@@ -127,9 +124,9 @@ class MSERArgumentParser(HfArgumentParser):
             for action in required:
                 action.required = True
         if unknown:
-            # Now, because the value after a misspelt flag may have been taken for the recipe.
+            # Before the recipe is looked at: what was taken for it may be the value of a misspelt flag.
             self.error(self._explain_unknown(unknown))
-        return namespace.config
+        return namespace
 
     def _explain_unknown(self, unknown: list[str]) -> str:
         flags = [word.split("=")[0] for word in unknown if word.startswith("-")]

@@ -191,6 +191,15 @@ def test_an_unknown_flag_is_told_with_its_nearest_even_where_its_value_looks_lik
     assert "unknown flag --step; did you mean --steps?" in message
 
 
+def test_a_misspelt_flag_is_not_told_as_missing(capsys):
+    @dataclass
+    class Asked:
+        model: str
+
+    assert "unknown flag --modl; did you mean --model?" in refuse(capsys, lambda: parse(Asked, ["--modl", "runs/own"]))
+    assert "required: --model" in refuse(capsys, lambda: parse(Asked, []))
+
+
 def test_a_wrong_value_of_a_flag_is_told_in_one_line(tmp_path, capsys):
     assert "'x'" in refuse(capsys, lambda: parse_recipe(tmp_path, "corpora: x", "--steps", "x"))
 
