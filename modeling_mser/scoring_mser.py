@@ -37,6 +37,8 @@ class CandidateTree:
 
     @classmethod
     def build(cls, candidate_ids: Sequence[Sequence[int]], device: torch.device) -> "CandidateTree":
+        if not all(isinstance(ids, Sequence) and not isinstance(ids, str) for ids in candidate_ids):
+            raise ValueError("candidate_ids is no list of lists of token ids; give processor.candidate_ids(words)")
         if not candidate_ids or any(len(ids) == 0 for ids in candidate_ids):
             raise ValueError("candidate_ids holds no word, or a word without tokens")
 

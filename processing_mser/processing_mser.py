@@ -179,7 +179,18 @@ class MSERProcessor(SpeechProcessor):
         return {name: batch[name][:, :length] for name in ("input_ids", "attention_mask")}
 
     def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
-        """Token ids of each word as it follows the prompt, end of sequence included."""
+        """
+        Token ids of each word as it follows the prompt, end of sequence included.
+
+        Raises:
+            ValueError: one text in place of a list, or what is no word in it.
+        """
+        # A text is a sequence of its letters, each of which would be scored, or learnt, as a word.
+        if isinstance(words, str):
+            raise ValueError(f"{words!r} is one text; give a list of words, or processor.words(...) of a label set")
+        astray = [word for word in words if not isinstance(word, str) or not word.strip()]
+        if astray:
+            raise ValueError(f"{astray[0]!r} is no word; give each as text, and leave out clips without an emotion")
         eos = self.tokenizer.eos_token_id
         return [[*self._encode(f" {word}"), eos] for word in words]
 

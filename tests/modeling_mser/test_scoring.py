@@ -42,6 +42,13 @@ def test_scores_equal_the_plain_loop(tiny, attention: str):
     torch.testing.assert_close(scores, plain_loop(model, processor, clips, WORDS), atol=1e-5, rtol=1e-6)
 
 
+@pytest.mark.parametrize("wrong", [["sad", "happy"], [5, 2], torch.tensor([[5, 2], [6, 2]]), []])
+def test_candidates_that_are_no_lists_of_token_ids_are_refused_by_name(tiny, wrong):
+    model, processor = tiny
+    with pytest.raises(ValueError, match="candidate_ids"):
+        model.score_emotions(**processor(audio=waveforms(8000)), candidate_ids=wrong)
+
+
 def test_a_language_model_with_learned_positions_and_tied_embeddings_scores_alike(make_tiny):
     text = {
         "model_type": "gpt2",

@@ -223,6 +223,19 @@ def test_candidates_of_any_words_end_with_eos_and_decode_back(tokenizer):
         assert labels[labels != -100].tolist() == ids
 
 
+@pytest.mark.parametrize(
+    ("words", "told"), [("sad", "'sad' is one text"), (["sad", None], "None"), (["sad", " "], "' '")]
+)
+def test_what_is_no_list_of_words_is_refused_and_not_read_as_letters(words, told: str):
+    with pytest.raises(ValueError, match=told):
+        make().candidate_ids(words)
+
+
+def test_an_emotion_that_is_none_is_not_learnt_as_a_word():
+    with pytest.raises(ValueError, match=r"None is no word.*leave out clips without an emotion"):
+        make()(audio=[noise(8000)] * 2, emotion=["sad", None])
+
+
 def test_generated_ids_become_words_of_the_set():
     processor = make()
     texts = ["Angry.", "the speaker is very tired", "happy or sad", "no idea"]
