@@ -99,12 +99,13 @@ class SpeechProcessor(ProcessorMixin):
         same clip alone and in a batch; here a clip of n samples always has n // hop_length frames.
         """
         name = self.feature_extractor.model_input_names[0]
-        features = [
-            torch.as_tensor(
-                self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **how)[name][0]
-            )
-            for waveform in waveforms
-        ]
+        # Autocast is meant for the model: of the spectrogram's matrix product it would make another spectrogram.
+        with torch.autocast("cpu", enabled=False):
+            extracted = [
+                self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **how)
+                for waveform in waveforms
+            ]
+        features = [torch.as_tensor(one[name][0]) for one in extracted]
         lengths = torch.tensor([feature.shape[-1] for feature in features])
         padded = torch.zeros(len(features), *features[0].shape[:-1], int(lengths.max()))
         for row, feature in zip(padded, features, strict=True):

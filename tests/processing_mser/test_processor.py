@@ -236,6 +236,15 @@ def test_an_emotion_that_is_none_is_not_learnt_as_a_word():
         make()(audio=[noise(8000)] * 2, emotion=["sad", None])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_around_the_processor_leaves_the_features_as_they_are(dtype: torch.dtype):
+    processor, clips = make(), [noise(8000)]
+    expected = processor(audio=clips)["input_features"]
+    with torch.autocast("cpu", dtype=dtype):
+        features = processor(audio=clips)["input_features"]
+    assert torch.equal(features, expected)
+
+
 def test_generated_ids_become_words_of_the_set():
     processor = make()
     texts = ["Angry.", "the speaker is very tired", "happy or sad", "no idea"]
