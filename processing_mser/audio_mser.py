@@ -327,7 +327,11 @@ def _cut_short(name: str, detail: str) -> AudioError:
 
 
 def _checked_rate(name: str, rate: Any) -> int:
-    value = float(rate)
+    try:
+        value = float(rate)
+    except (TypeError, ValueError):
+        problem = f"has a sampling rate that is no number ({rate!r})"
+        raise AudioError(name, problem, "give it in Hz, such as 16000") from None
     if not MIN_RATE <= value <= MAX_RATE or value != int(value):
         problem = f"has an absurd sampling rate ({value:g} Hz)"
         raise AudioError(name, problem, f"give the true rate, a whole number from {MIN_RATE} to {MAX_RATE} Hz")

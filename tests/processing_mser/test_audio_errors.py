@@ -265,6 +265,11 @@ def test_an_absurd_rate(rate):
     assert "has an absurd sampling rate (" in message({"array": tone(), "sampling_rate": rate})
 
 
+@pytest.mark.parametrize("rate", ["16k", [16000, 16000]])
+def test_a_rate_that_is_no_number(rate):
+    assert "has a sampling rate that is no number (" in message({"array": tone(), "sampling_rate": rate})
+
+
 def test_an_absurd_rate_in_a_header():
     assert "has an absurd sampling rate (100 Hz)" in message(encoded(tone(), 100))
 
@@ -368,6 +373,7 @@ def test_the_page_lists_every_error_and_no_other(tmp_path, monkeypatch):
         np.zeros(RATE),
         np.full(RATE, np.nan),
         {"array": tone(), "sampling_rate": 100},
+        {"array": tone(), "sampling_rate": "16k"},
         {"array": tone()},
         np.ones((1, 2, 8000)),
         np.ones(RATE, np.int64),
