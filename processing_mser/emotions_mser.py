@@ -9,7 +9,7 @@ Three tables, each for one purpose, so that no synonym is ever global:
 """
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -314,8 +314,11 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
                 f"label set {spec!r} is not known; write {' or '.join(LABEL_SETS)}, or words as angry,happy"
             )
         spec = [word for word in spec.split(",") if word.strip()]
+    words = tuple(spec) if isinstance(spec, Iterable) else (spec,)
+    if not all(isinstance(word, str) for word in words):
+        raise ValueError(f"label set {spec!r} is no list of words; write {' or '.join(LABEL_SETS)}, or words as text")
     known = CORPUS_LABELS["folder"]
-    words = tuple(own if (own := _own_word(word)) in known else _written(word) for word in spec)
+    words = tuple(own if (own := _own_word(word)) in known else _written(word) for word in words)
     merges: dict[str, str] = {}
     for word in words:
         meaning = known.get(word, word.lower())

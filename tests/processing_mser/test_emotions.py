@@ -140,6 +140,9 @@ def test_a_users_synonym_gets_the_rows_of_its_canonical_word():
         ("angry,!!", r"'!!'.*a letter or a digit"),
         ("angry,unparsed", "unparsed"),
         ([], "at least two"),
+        ([1, 2], r"\[1, 2\] is no list of words"),
+        (["sad", None], r"None.*is no list of words"),
+        (4, "4 is no list of words"),
     ],
 )
 def test_a_faulty_set_is_refused_with_the_cure(spec, message):
