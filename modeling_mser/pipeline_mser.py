@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers.pipelines.base import ChunkPipeline
 from transformers.pipelines.pt_utils import PipelineChunkIterator, PipelineIterator, PipelinePackIterator
 
@@ -100,6 +100,14 @@ class MSERPipeline(ChunkPipeline):
                 ("words", "top_k", "min_score", "timeline"),
             )
         )
+
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # The library looks at the first of a list, and streams generators and torch's data sets alone.
+        if isinstance(inputs, list) and not inputs:
+            return []
+        if _is_stream(inputs):
+            inputs = (source for source in inputs)
+        return super().__call__(inputs, *args, **kwargs)
 
     @property
     def default_words(self) -> tuple[str, ...]:
@@ -209,6 +217,13 @@ class MSERPipeline(ChunkPipeline):
         """Writes the model, the processor and their code. Arguments as in the model's `save_pretrained`."""
         self.model.save_pretrained(save_directory, **kwargs)
         self.processor.save_pretrained(save_directory)
+
+
+def _is_stream(inputs: Any) -> bool:
+    """Whether these are recordings one after another, such as a column of `datasets`, and none of a form of audio."""
+    sound = (str, bytes, bytearray, memoryview, Mapping, np.ndarray, list, tuple)
+    opened = any(hasattr(inputs, name) for name in ("read", "detach", "get_all_samples", "__fspath__"))
+    return hasattr(inputs, "__iter__") and not isinstance(inputs, (*sound, Dataset)) and not opened
 
 
 class _Piece:

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import soundfile
@@ -104,6 +105,15 @@ def test_lists_generators_and_batches_answer_as_one_by_one(pipe, clips):
             )
     streamed = list(pipe((clip for clip in sources[:2]), batch_size=2))
     assert [entry["label"] for entry in streamed[1]] == [entry["label"] for entry in single[1]]
+
+
+def test_a_column_of_a_data_set_streams_and_no_recordings_give_no_answers(pipe, clips):
+    paths = [str(clip) for clip in clips[:2]]
+    table = datasets.Dataset.from_dict({"audio": paths}).cast_column("audio", datasets.Audio(decode=False))
+    expected = pipe(paths, top_k=1)
+    for column in (table["audio"], table.to_iterable_dataset()["audio"], map(str, paths)):
+        assert list(pipe(column, top_k=1)) == expected
+    assert pipe([]) == []
 
 
 def test_a_clip_that_cannot_be_read_is_one_clear_error(pipe, tmp_path):
