@@ -3,7 +3,9 @@
 
 import csv
 import io
+import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -117,9 +119,9 @@ def _read_table(path: Path) -> CorpusReading:
             )
         if not cells.get("path"):
             raise CorpusError(f"{path}: line {number} has no path; fill it in or remove the line")
-        file = path.parent / Path(cells["path"]).expanduser()
-        if not file.is_file():
-            missing.append(file)
+        clip, file = _found(path.parent, cells["path"])
+        if file is None:
+            missing.append(path.parent / os.path.expanduser(clip))
             continue
         gender = cells.get("gender", "")
         if gender and gender.lower() not in _GENDERS:
@@ -127,7 +129,7 @@ def _read_table(path: Path) -> CorpusReading:
         speaker = cells.get("speaker")
         rows.append(
             new_row(
-                id=Path(cells["path"]).as_posix(),
+                id=clip,
                 path=file,
                 corpus=FOLDER,
                 emotion=canonical_emotion(cells["emotion"], FOLDER) if cells.get("emotion") else None,
@@ -153,6 +155,21 @@ def _read_table(path: Path) -> CorpusReading:
             f"gender {', '.join(sorted(genders))} read as null ({sum(genders.values())} clips); write female or male"
         )
     return _reading(path, rows, [], missing, warnings)
+
+
+def _found(folder: Path, written: str) -> tuple[str, Path | None]:
+    """
+    What a table calls a file, with `/`, and the file, if it is there.
+
+    A table that was written on Windows parts folders by `\\`, and one and the same accent is one letter there and two
+    in a name that comes from macOS.
+    """
+    for path in dict.fromkeys((written, written.replace("\\", "/"))):
+        for form in (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)):
+            file = folder / os.path.expanduser(form)
+            if os.path.isfile(file):
+                return Path(path).as_posix(), file
+    return written, None
 
 
 def _reading(

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,17 @@ def test_table_with_every_column(tmp_path):
 def test_delimiters(tmp_path, name, text):
     touch(tmp_path, "a, b.wav")
     assert emotions(write(tmp_path / name, text)) == {"a, b.wav": "sad"}
+
+
+def test_a_table_from_another_system_finds_its_files(tmp_path):
+    composed, split = (unicodedata.normalize(form, "übung") for form in ("NFC", "NFD"))
+    touch(tmp_path, "lena/a.wav", f"{split}/b.wav", f"{composed}/c.wav")
+    lines = ["path;emotion", "lena\\a.wav;sad", f"{composed}\\b.wav;sad", f"{split}/c.wav;sad", f"{'x' * 300}.wav;sad"]
+    reading = read_corpus("folder", write(tmp_path / "t.csv", "\r\n".join(lines)))
+    # The names are those of the table, whose separators are not a matter of where it is read.
+    assert [row["id"] for row in reading.rows] == ["lena/a.wav", f"{composed}/b.wav", f"{split}/c.wav"]
+    assert all(Path(row["audio"]["path"]).is_file() for row in reading.rows)
+    assert [path.name for path in reading.missing] == [f"{'x' * 300}.wav"]
 
 
 def test_another_table_beside_class_folders_is_no_matter(tmp_path):
