@@ -13,7 +13,7 @@ from pathlib import Path
 from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
 
 from .corpora import FOLDER
-from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, check_ids, extraction, passed_over
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over
 from .listing import list_files, without_extension
 from .schema import new_row
 
@@ -108,6 +108,7 @@ def _read_table(path: Path) -> CorpusReading:
     _check_columns(path, columns)
     rows, missing, warnings = [], [], []
     genders: Counter[str] = Counter()
+    listed: dict[str, int] = {}
     for number, values in lines[1:]:
         cells = {column: value.strip() for column, value in zip(columns, values)}
         if not any(cells.values()):
@@ -123,6 +124,9 @@ def _read_table(path: Path) -> CorpusReading:
         if file is None:
             missing.append(path.parent / os.path.expanduser(clip))
             continue
+        first = listed.setdefault(os.path.abspath(file), number)
+        if first != number:
+            raise CorpusError(f"{path}: line {number} lists {cells['path']} of line {first} again; remove one of them")
         gender = cells.get("gender", "")
         if gender and gender.lower() not in _GENDERS:
             genders[gender] += 1
@@ -147,7 +151,6 @@ def _read_table(path: Path) -> CorpusReading:
                 f"relative to {path.parent}"
             )
         raise CorpusError(f"{path}: lists no clip; write one line a clip under the header")
-    check_ids(FOLDER, rows)
     if missing:
         warnings.append(f"{len(missing)} of {len(missing) + len(rows)} listed files are not there and were not read")
     if genders:

@@ -144,7 +144,8 @@ def test_each_wrong_table_has_its_own_cure(tmp_path):
         ("path,emotion\n", "lists no clip"),
         ("path,emotion\nx.wav,sad\ny.wav,sad\n", r"none of the 2 files .* such as .*x\.wav; paths are relative to"),
         ("path,emotion\na.wav,sad\n,sad\n", "line 3 has no path"),
-        ("path,emotion\na.wav,sad\na.wav,sad\n", "has the id 'a.wav'"),
+        ("path,emotion\na.wav,sad\na.wav,sad\n", r"t\.csv: line 3 lists a\.wav of line 2 again; remove one"),
+        (f"path,emotion\na.wav,sad\n\n{tmp_path / 'a.wav'},happy\n", r"line 4 lists .*a\.wav of line 2 again"),
     ]
     for text, message in cases:
         with pytest.raises(CorpusError, match=message):
