@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The corpus `folder`: a user's own recordings, in class-named folders or listed in a CSV or TSV file."""
 
+import codecs
 import csv
 import io
 import os
@@ -19,6 +20,7 @@ from .schema import new_row
 
 
 TABLE_EXTENSIONS = (".csv", ".tsv")
+_COLUMNS = ("path", "emotion", "speaker", "language", "gender", "transcript", "split")
 _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"} | {
     "m": "male",
     "male": "male",
@@ -53,7 +55,7 @@ def read_folder(path: Path) -> CorpusReading:
         return _read_table(path)
     files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in TABLE_EXTENSIONS]
     faults = {file: _fault_of_table(file) for file in files if not file.name.startswith(".")}
-    tables = [file for file, fault in faults.items() if fault is None]
+    tables = [file for file, fault in faults.items() if fault is None or _is_of_clips(file)]
     if len(tables) > 1:
         names = ", ".join(table.name for table in tables)
         raise CorpusError(f"{path}: holds several tables ({names}); give the one to read, as folder={tables[0]}")
@@ -201,6 +203,15 @@ def _fault_of_table(path: Path) -> str | None:
     return None
 
 
+def _is_of_clips(path: Path) -> bool:
+    """Whether the header names the two columns, whatever cannot be read in the rest."""
+    data = path.read_bytes()
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+    header = next((line for line in text.splitlines() if not line.startswith("sep=")), "")
+    return {"path", "emotion"} <= {cell.strip(' "').lower() for cell in re.split("[,;\t]", header)}
+
+
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
     absent = [column for column in ("path", "emotion") if column not in columns]
     if absent:
@@ -208,6 +219,9 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
             f"{path}: has no column {' and no column '.join(absent)}, only {', '.join(columns) or 'an empty header'}; "
             "name them in the first line"
         )
+    repeated = sorted(column for column in _COLUMNS if columns.count(column) > 1)
+    if repeated:
+        raise CorpusError(f"{path}: has the column {repeated[0]} more than once; keep one of them under that name")
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:

@@ -180,6 +180,23 @@ def test_a_table_that_cannot_be_read_is_not_passed_over(tmp_path, content, told)
         read_corpus("folder", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("path;emotion;speaker\r\nsad/a.wav;sad;Jürgen\r\n".encode("latin-1"), "is not UTF-8 text"),
+        ("path\temotion\nsad/a.wav\tsad\n".encode("utf-16"), "is not UTF-8 text"),
+        (b'"path","emotion"\nsad/a.wav,"sad\n', "cannot be read"),
+        (b"path,emotion,Emotion\nsad/a.wav,sad,happy\n", "has the column emotion more than once"),
+    ],
+)
+def test_a_table_of_the_clips_is_not_passed_over_for_folders_with_the_names_of_emotions(tmp_path, content, told):
+    # Its speakers, and its own emotions, would be lost without a word.
+    touch(tmp_path, "sad/a.wav", "happy/b.wav")
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(CorpusError, match=rf"t\.csv: .*{told}"):
+        read_corpus("folder", tmp_path)
+
+
 def test_a_users_own_classes_are_read_beside_a_table_of_something_else(tmp_path):
     touch(tmp_path, "müde/a.wav", "wach/b.wav")
     write(tmp_path / "notes.csv", "file,label\na,b\n")
