@@ -3,7 +3,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from data_mser.splits import recording
@@ -73,6 +73,14 @@ def data_record(
             "clips_without_speaker": sum(clip.row["speaker"] is None for own in parts.values() for clip in own),
         },
     }
+
+
+def trained_files(clips: Iterable[Clip]) -> set[str]:
+    """
+    The files of training clips whose emotion was learnt, by content: where nobody says who speaks, they alone tell a
+    later stage whom not to be judged by. A clip of M5SER has the speaker of its source.
+    """
+    return {file_name(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
 
 
 def _heard(clips: Sequence[Clip], earlier: TrainingRecord | HeardUnlabelled | None) -> dict[str, list[str]]:

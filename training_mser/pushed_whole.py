@@ -15,7 +15,7 @@ from evaluation_mser.protocols import TrainingRecord
 from processing_mser import LabelSet
 
 from .checkpoints import WholeCheckpoints
-from .data_record import data_record
+from .data_record import data_record, trained_files
 from .model_building import parameter_counts
 from .model_card import training_results, write_model_card
 from .run_record import RESULTS
@@ -44,6 +44,7 @@ class PushedWhole(WholeCheckpoints):
         return {
             "validation": self.evaluate() if validation else None,
             "speakers": sorted({str(clip.row["speaker"]) for clip in train if clip.row["speaker"] is not None}),
+            "files": sorted(trained_files(train)),
             "clips": {"train": len(train), "validation": len(validation)},
             "data": data_record(train, validation, self.label_set, earlier),
             "parameters": parameter_counts(self.accelerator.unwrap_model(self.model)),

@@ -23,6 +23,7 @@ from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_au
 from .arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from .batch_size import settle_batch_size
 from .clips import Clip
+from .data_record import trained_files
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
 from .model_building import build_model, expanded
@@ -131,7 +132,7 @@ def train(
     trainer.train_or_resume(checkpoint)
     results = trainer.results(earlier)
     results |= {
-        "speakers": sorted({*results["speakers"], *trained_on(model_arguments.init_from)}),
+        **{name: sorted({*results[name], *before}) for name, before in trained_on(model_arguments.init_from).items()},
         "dropped": data.dropped,
         "other_splits": data.other_splits,
         "rejected": [rejection.reason for rejection in data.rejections],
@@ -227,26 +228,34 @@ def check_reporting(arguments: MSERTrainingArguments) -> None:
 
 def check_earlier_stages(init_from: str | None, validation: Sequence[Clip]) -> None:
     """
-    Refuses to judge a model by speakers whom an earlier stage trained on.
+    Refuses to judge a model by speakers, or by recordings, that an earlier stage trained on.
 
     Raises:
-        SpeakerLeakError: names the speakers.
+        SpeakerLeakError: names the speakers, or a recording.
     """
-    leaked = sorted({clip.row["speaker"] for clip in validation} & trained_on(init_from))
+    before = trained_on(init_from)
+    leaked = sorted({clip.row["speaker"] for clip in validation} & before["speakers"])
     if leaked:
         raise SpeakerLeakError(
             f"{init_from} was trained on speakers who are to validate this stage ({', '.join(leaked[:5])}"
             f"{', …' if len(leaked) > 5 else ''}); give all stages the same labels, split_seed and "
             "validation_fraction"
         )
+    copies = [clip.row["audio"]["path"] for clip in validation if trained_files([clip]) & before["files"]]
+    if copies:
+        raise SpeakerLeakError(
+            f"{init_from} was trained on {len(copies)} clips that are to validate this stage, such as {copies[0]}; "
+            "train on the new clips alone, or hold nothing out (validation_fraction 0, average_from 0.3)"
+        )
 
 
-def trained_on(init_from: str | None) -> set[str]:
-    """The speakers of all stages that led to a model, those apart who only judged it."""
+def trained_on(init_from: str | None) -> dict[str, set[str]]:
+    """The `speakers` and `files` of all stages that led to a model, those apart that only judged it."""
     record = None if init_from is None else Path(init_from).expanduser() / RESULTS
-    if record is None or not record.is_file():
-        return set()
-    return set(json.loads(record.read_text(encoding="utf-8"))["speakers"])
+    found = record is not None and record.is_file()
+    results = json.loads(record.read_text(encoding="utf-8")) if record and found else {}
+    # What was trained before files were recorded has none.
+    return {name: set(results.get(name, ())) for name in ("speakers", "files")}
 
 
 def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeatures:

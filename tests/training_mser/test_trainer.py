@@ -17,7 +17,7 @@ from training_mser.dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from training_mser.feature_cache import FeatureEncoder
 from training_mser.model_building import build_model
 from training_mser.objectives import UNKNOWN, MarginContrast, ObjectiveBatch, build_objectives
-from training_mser.stages import train, training_facts
+from training_mser.stages import check_earlier_stages, train, training_facts
 from training_mser.trainer import MSERTrainer
 from training_mser.training_data import prepare_data
 
@@ -203,6 +203,18 @@ def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, 
     assert train(others, *recipe("--init_from", first, *last))["clips"]["train"] == len(others) > 0
     with pytest.raises(SpeakerLeakError, match=r"second was trained on speakers who are to validate"):
         train(rows, *recipe("--init_from", str(tmp_path / "second"), "--split_seed", str(seed)))
+
+
+@pytest.mark.filterwarnings("ignore:.*have no speaker")
+def test_a_stage_with_clips_added_is_not_judged_by_clips_that_were_trained_on(tones: Path, recipe, tmp_path: Path):
+    rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
+    first, short = str(tmp_path / "first"), ["--max_steps", "1", "--num_train_epochs", "1"]
+    train(rows[::3], *recipe("--output_dir", first, *short))
+    _, arguments, _ = recipe()
+    check_earlier_stages(first, prepare_data(rows[::3], arguments).validation)
+    # With more clips others are drawn to validate, and nobody's name tells that they were heard.
+    with pytest.raises(SpeakerLeakError, match=r"first was trained on \d+ clips that are to validate.*\.wav; train"):
+        train(rows, *recipe("--init_from", first))
 
 
 @pytest.mark.parametrize(
