@@ -79,7 +79,11 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         else:
             kept.append(row if used else {**row, "emotion": None})
     if not kept:
-        raise ValueError(f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}")
+        seen = ", ".join(sorted({str(row["emotion"]) for row in rows} - {"None"})) or "not known"
+        raise ValueError(
+            f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}; their emotions "
+            f"are {seen}; choose other labels or another corpus"
+        )
     corpora = sorted(dict.fromkeys(row["corpus"] for row in kept), key=lambda corpus: corpus == M5SER_CORPUS)
     by_corpus = {corpus: [row for row in kept if row["corpus"] == corpus] for corpus in corpora}
     divide = _whole_corpora_apart if arguments.validation_corpora else _divided
@@ -136,6 +140,11 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
         own = [row for row in rows if row["emotion"] is not None and _voices(row)[0] not in sides]
         # A single voice cannot be divided; the other corpora validate.
         single = len(by_corpus) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1
+        if own and len(by_corpus) == 1 and len({_voices(row)[0] for row in own}) == 1:
+            raise ValueError(
+                f"all {len(own)} clips of the label set are of one speaker, and nobody is left to validate by; add "
+                "clips of another one, or hold nothing out (validation_fraction 0, average_from 0.3)"
+            )
         if own and not single:
             held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
             placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]

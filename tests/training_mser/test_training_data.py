@@ -38,6 +38,23 @@ def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
         prepare_data(rows, recipe("--stage", "1")[1])
 
 
+def test_labels_that_are_not_those_of_the_rows_are_told_with_what_there_is(tones: Path, recipe):
+    rows = [{**row, "emotion": word} for row, word in zip(read_corpus("folder", tones).rows, ("wütend", "froh", None))]
+    with pytest.raises(
+        ValueError, match=r"none of the 3 rows .*; their emotions are froh, wütend; choose other labels"
+    ):
+        prepare_data(rows, recipe()[1])
+
+
+def test_one_voice_alone_is_told_how_it_can_be_trained_on(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    alone = [row for row in rows if row["speaker"] == rows[0]["speaker"]]
+    with pytest.raises(ValueError, match=r"of one speaker.*validation_fraction 0, average_from 0\.3"):
+        prepare_data(alone, recipe()[1])
+    flags = ["--validation_fraction", "0", "--average_from", "0.3"]
+    assert len(prepare_data(alone, recipe(*flags)[1]).train) == len(alone)
+
+
 def test_a_translation_is_on_the_side_of_its_source(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
