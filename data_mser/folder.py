@@ -14,7 +14,7 @@ from pathlib import Path
 from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
 
 from .corpora import FOLDER
-from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over
+from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over, some
 from .listing import list_files, without_extension
 from .schema import new_row
 
@@ -158,6 +158,17 @@ def _read_table(path: Path) -> CorpusReading:
     if genders:
         warnings.append(
             f"gender {', '.join(sorted(genders))} read as null ({sum(genders.values())} clips); write female or male"
+        )
+    names: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if row["speaker"]:
+            name = row["speaker"].removeprefix(f"{FOLDER}-")
+            names.setdefault(unicodedata.normalize("NFC", name).casefold(), {})[name] = None
+    alike = [" and ".join(spellings) for spellings in names.values() if len(spellings) > 1]
+    if alike:
+        warnings.append(
+            f"{some(alike)} count as different speakers; write one name where they are one person, or the voice may "
+            "be in training and in validation"
         )
     return _reading(path, rows, [], missing, warnings)
 

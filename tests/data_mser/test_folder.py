@@ -136,6 +136,16 @@ def test_an_unknown_gender_is_null_and_said(tmp_path):
     assert "gender robot read as null" in reading.warnings[0]
 
 
+def test_a_speaker_whose_name_is_written_in_two_ways_is_told(tmp_path):
+    touch(tmp_path, *(f"{name}.wav" for name in "abcd"))
+    speakers = ("Lena", "lena", "Omar", "LENA")
+    lines = [f"{clip}.wav,sad,{speaker}\n" for clip, speaker in zip("abcd", speakers)]
+    reading = read_corpus("folder", write(tmp_path / "t.csv", "path,emotion,speaker\n" + "".join(lines)))
+    assert len({row["speaker"] for row in reading.rows}) == 4
+    (warning,) = reading.warnings
+    assert warning.startswith("Lena and lena and LENA count as different speakers; write one name")
+
+
 def test_each_wrong_table_has_its_own_cure(tmp_path):
     touch(tmp_path, "a.wav", "sad.wav")
     cases = [
