@@ -43,6 +43,16 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         load = load_audio_backbone if config.model_type == "whisper" else load_speech_backbone
         return load(path_or_id, config, **kwargs)
 
+    @property
+    def hears_clip_by_clip(self) -> bool:
+        """
+        Whether the encoder is given each clip of a batch by itself, at its own length.
+
+        A first convolution under group normalisation, as in wav2vec 2.0's base models, takes its statistics over all
+        of the padded time and knows no mask.
+        """
+        return getattr(self.config.audio_config, "feat_extract_norm", "layer") == "group"
+
     def _build_head(self) -> nn.Module:
         config = self.config
         self.layer_weights = nn.Parameter(torch.zeros(len(config.used_encoder_layers)))
@@ -92,29 +102,29 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         self, waveforms: torch.Tensor, waveform_mask: torch.Tensor | None
     ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """
-        All layers of an encoder of waveforms, each `(batch_size, num_output_frames, hidden_size)`, and their mask.
-
-        A first convolution under group normalisation, as in wav2vec 2.0's base models, takes its statistics over
-        all of the padded time and knows no mask: such an encoder hears clip by clip.
+        All layers of an encoder of waveforms, each `(batch_size, num_output_frames, hidden_size)`, and their mask
+        `(batch_size, num_output_frames)`.
         """
         encoder = self.audio_tower
         waveforms = waveforms.to(encoder.dtype)
         if waveform_mask is None:
             return list(encoder(waveforms, output_hidden_states=True).hidden_states), None
         lengths = waveform_mask.sum(-1)
-        frames = encoder._get_feat_extract_output_lengths(lengths)
-        mask = torch.arange(int(frames.max()), device=waveforms.device) < frames[:, None]
-        if getattr(encoder.config, "feat_extract_norm", "layer") != "group":
+        if self.hears_clip_by_clip:
+            clips = [
+                encoder(waveform[None, :length], output_hidden_states=True).hidden_states
+                for waveform, length in zip(waveforms, lengths.tolist(), strict=True)
+            ]
+            states = [
+                nn.utils.rnn.pad_sequence([clip[layer][0] for clip in clips], batch_first=True)
+                for layer in range(len(clips[0]))
+            ]
+        else:
             heard = encoder(waveforms, attention_mask=waveform_mask.long(), output_hidden_states=True)
-            return list(heard.hidden_states), mask
-        clips = [
-            encoder(waveform[None, :length], output_hidden_states=True).hidden_states
-            for waveform, length in zip(waveforms, lengths.tolist(), strict=True)
-        ]
-        return [
-            nn.utils.rnn.pad_sequence([clip[layer][0] for clip in clips], batch_first=True)
-            for layer in range(len(clips[0]))
-        ], mask
+            states = list(heard.hidden_states)
+        frames = encoder._get_feat_extract_output_lengths(lengths)
+        # As wide as what was heard: the batch may be padded beyond its longest clip.
+        return states, torch.arange(states[0].shape[1], device=waveforms.device) < frames[:, None]
 
     def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
         frames = weighted_layers(encoder_states, self.layer_weights)

@@ -135,6 +135,16 @@ def test_a_clip_does_not_depend_on_its_company_and_cached_states_give_the_same(w
         assert not states.requires_grad
 
 
+def test_padding_beyond_the_longest_clip_changes_nothing(whisper):
+    """As compiled recognition pads its batches."""
+    for name, model in kinds(whisper).items():
+        inputs = processor_for(model).extract_features(clips(0.31, 0.7))
+        padded = {key: nn.functional.pad(value, (0, value.shape[-1])) for key, value in inputs.items()}
+        with torch.no_grad():
+            expected, found = model(**inputs).logits, model(**padded).logits
+        torch.testing.assert_close(found, expected, atol=2e-5, rtol=1e-4, msg=name)
+
+
 def test_only_what_is_said_is_trained(whisper):
     trained = {}
     for name, model in kinds(whisper).items():
