@@ -42,10 +42,15 @@ def compiled(model: Any) -> Iterator[None]:
     """The parts of a model run compiled for the duration, and as they were before and after it.
 
     Raises:
-        CompilationError: torch cannot compile them, or met more shapes than the buckets give; nothing ever falls back
-            to running uncompiled in silence.
+        CompilationError: torch cannot compile them, or met more shapes than the buckets give, as it would where the
+            encoder is given each clip at its own length; nothing ever falls back to running uncompiled in silence.
     """
     check_compiler(model.device.type)
+    if getattr(model, "hears_clip_by_clip", False):
+        raise CompilationError(
+            "--compile is for encoders that hear a padded batch; this model's hears each clip at its own length, for "
+            "which it would be compiled anew; leave --compile out"
+        )
     parts = [getattr(model, name, None) for name in ("audio_tower", "emotion_qformer", "language_model")]
     built = [part for part in parts if isinstance(part, nn.Module)]
     before = [part._compiled_call_impl for part in built]
@@ -54,7 +59,8 @@ def compiled(model: Any) -> Iterator[None]:
     try:
         with torch._dynamo.config.patch(recompile_limit=_MOST_SHAPES, fail_on_recompile_limit_hit=True):
             yield
-    except torch._dynamo.exc.TorchDynamoException as error:
+    # The latter is none of the former.
+    except (torch._dynamo.exc.TorchDynamoException, torch._dynamo.exc.FailOnRecompileLimitHit) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CompilationError(f"torch cannot compile the model ({reason}); leave --compile out") from error
     finally:

@@ -7,11 +7,15 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from transformers import Wav2Vec2Config
 
 import run_mser
-from evaluation_mser.compilation import CompilationError, check_compiler, to_bucket
+from evaluation_mser import compilation
+from evaluation_mser.compilation import CompilationError, check_compiler, compiled, to_bucket
 from evaluation_mser.packing import pack_linear_layers
 from evaluation_mser.recognition import recognise
+from modeling_mser import Wav2Vec2ClassifierConfig, Wav2Vec2ForEmotionClassification
 from modeling_mser.recognition_mser import word_probabilities
 from processing_mser import SAMPLING_RATE, label_set
 
@@ -84,3 +88,31 @@ def test_without_a_compiler_it_says_so_before_anything_is_loaded(tiny_model_dir,
 def test_free_text_is_not_compiled(tiny):
     with pytest.raises(ValueError, match="compile is for decode 'score'"):
         recognise(*tiny, [], WORDS, decode="generate", compile=True)
+
+
+def test_more_shapes_than_torch_was_allowed_are_told(monkeypatch):
+    """Captured and not compiled, which takes minutes."""
+    monkeypatch.setattr(compilation, "check_compiler", lambda device: None)
+    monkeypatch.setattr(compilation, "_MOST_SHAPES", 2)
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda part, **how: compile_module(part, backend="eager", **how))
+
+    class Part(nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return 2 * values
+
+    model = nn.Module()
+    model.device, model.language_model = torch.device("cpu"), Part()
+    with pytest.raises(CompilationError, match="leave --compile out"), torch.no_grad(), compiled(model):
+        list(map(model.language_model, map(torch.zeros, range(2, 6))))
+
+
+def test_an_encoder_that_hears_clip_by_clip_is_refused(monkeypatch):
+    """It would be compiled for the length of each clip."""
+    monkeypatch.setattr(compilation, "check_compiler", lambda device: None)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"conv_dim": [8], "conv_stride": [5], "conv_kernel": [10], "num_feat_extract_layers": 1}
+    waves = Wav2Vec2Config(**sizes, feat_extract_norm="group", num_conv_pos_embeddings=4)
+    model = Wav2Vec2ForEmotionClassification(Wav2Vec2ClassifierConfig(audio_config=waves, emotion_words=list(WORDS)))
+    with pytest.raises(CompilationError, match="at its own length"), compiled(model):
+        pass
