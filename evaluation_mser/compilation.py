@@ -83,7 +83,7 @@ def to_bucket(inputs: Mapping[str, torch.Tensor], batch_size: int, most_seconds:
         (round(seconds * rate) for seconds in BUCKET_SECONDS if features.shape[-1] <= seconds * rate),
         features.shape[-1],
     )
-    length = max(features.shape[-1], min(length, round(most_seconds * rate)))
+    length = max(features.shape[-1], min(length, int(most_seconds * rate)))
     rows = torch.arange(batch_size, device=features.device).clamp(max=len(features) - 1)
     filled = {name: tensor[rows] for name, tensor in inputs.items()}
     for name in ("input_features", "input_features_mask"):

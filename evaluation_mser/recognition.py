@@ -106,6 +106,8 @@ def _recognise(
     was_training = model.training
     model.eval()
     candidates = processor.candidate_ids(words) if decode == "score" else None
+    # A classifier hears no more of a clip than its positions are cropped to.
+    most_seconds = getattr(processor, "crop_seconds", None) or processor.max_seconds
     try:
         with ExitStack() as stack:
             # Closed with this iterator, so that no reader is left behind when its consumer stops early.
@@ -125,7 +127,7 @@ def _recognise(
                     batch = by_length[start : start + batch_size]
                     inputs = _inputs(model, processor, [pieces[position][1] for position in batch])
                     if compile:
-                        inputs = to_bucket(inputs, batch_size, processor.max_seconds)
+                        inputs = to_bucket(inputs, batch_size, most_seconds)
                     answered: Any
                     if candidates is not None:
                         answered = word_probabilities(model, inputs, candidates, **scoring)[: len(batch)].numpy()

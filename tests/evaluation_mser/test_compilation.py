@@ -3,21 +3,27 @@
 
 import copy
 import shutil
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import Wav2Vec2Config
+from transformers import Wav2Vec2Config, WhisperFeatureExtractor
 
 import run_mser
-from evaluation_mser import compilation
+from evaluation_mser import compilation, recognition
 from evaluation_mser.compilation import CompilationError, check_compiler, compiled, to_bucket
 from evaluation_mser.packing import pack_linear_layers
 from evaluation_mser.recognition import recognise
-from modeling_mser import Wav2Vec2ClassifierConfig, Wav2Vec2ForEmotionClassification
+from modeling_mser import (
+    Wav2Vec2ClassifierConfig,
+    Wav2Vec2ForEmotionClassification,
+    WhisperClassifierConfig,
+    WhisperForEmotionClassification,
+)
 from modeling_mser.recognition_mser import word_probabilities
-from processing_mser import SAMPLING_RATE, label_set
+from processing_mser import SAMPLING_RATE, EmotionClassifierProcessor, label_set
 
 
 WORDS = label_set("seven").words
@@ -39,6 +45,21 @@ def test_lengths_are_rounded_up_to_a_bucket(tiny, seconds, frames):
 def test_no_bucket_is_longer_than_the_model_hears(tiny):
     _, processor = tiny
     assert to_bucket(processor(audio=noise(4.5)), 1, 5.0)["input_features"].shape[-1] == 500
+
+
+@pytest.mark.parametrize("most_seconds", [1.5, 2.567])
+def test_no_bucket_is_longer_than_what_a_classifier_crops_to(most_seconds, monkeypatch):
+    monkeypatch.setattr(recognition, "check_compiler", lambda device: None)
+    monkeypatch.setattr(recognition, "compiled", nullcontext)
+    sizes = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16}
+    sizes |= {"num_mel_bins": 20, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = WhisperClassifierConfig(audio_config=sizes, max_seconds=most_seconds, emotion_words=list(WORDS))
+    model = WhisperForEmotionClassification(config).eval()
+    processor = EmotionClassifierProcessor(WhisperFeatureExtractor(feature_size=20), list(WORDS), most_seconds)
+    clips = noise(0.4, 1.3, 5.0)
+    plain, padded = (list(recognise(model, processor, clips, WORDS, compile=compile)) for compile in (False, True))
+    for one, other in zip(plain, padded, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
 
 def test_a_bucket_changes_no_answer(tiny):
