@@ -22,7 +22,7 @@ from training_mser.clips import Clip
 from training_mser.run_record import RESULTS, describe_run
 from training_mser.stages import train
 
-from .measuring import SpeechUnderTest, indexed, measured, read_json
+from .measuring import WEIGHTS, SpeechUnderTest, indexed, measured, read_json
 from .systems import System, TrainingStep, steps_of
 
 
@@ -139,8 +139,9 @@ class Experiment:
         folder = self._folder(step, seed)
         description, found = self._description(step, seed), read_json(folder / TRAINED)
         if found == description:
-            # A record that was damaged since is written anew, by a training that goes on from its last checkpoint.
-            if read_json(folder / RESULTS) is not None:
+            # A record that was damaged since, and weights that went, are written anew, by a training that goes on from
+            # its last checkpoint.
+            if read_json(folder / RESULTS) is not None and (folder / WEIGHTS).is_file():
                 return
         elif found is not None and (found | {"after": None}) == (description | {"after": None}):
             raise ValueError(

@@ -72,9 +72,9 @@ def describe_run(
 
 
 def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
-    """The results of this very run where it has ended already."""
+    """The results of this very run where it has ended already; `None` where its weights have gone since."""
     folder = Path(output_dir)
-    if _recorded(folder) != run:
+    if _recorded(folder) != run or not any(folder.glob("*.safetensors")):
         return None
     return _read(folder / RESULTS)
 

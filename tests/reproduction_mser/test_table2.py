@@ -124,6 +124,19 @@ def test_a_damaged_record_of_a_training_is_written_anew(finished_table2: Path, t
     assert (finished_table2 / "table2.md").read_text(encoding="utf-8") == text
 
 
+def test_weights_that_went_are_made_again(finished_table2: Path, table2_command):
+    """Those of a first stage, which another goes on from."""
+    weights = finished_table2 / "seed0" / "stage1" / "model.safetensors"
+    content, text = weights.read_bytes(), (finished_table2 / "table2.md").read_text(encoding="utf-8")
+    weights.unlink()
+    try:
+        assert main(table2_command(finished_table2)) == 0
+        assert weights.read_bytes() == content
+    finally:
+        weights.write_bytes(content)
+    assert (finished_table2 / "table2.md").read_text(encoding="utf-8") == text
+
+
 def test_other_weights_are_measured_anew(finished_table2: Path, table2_command):
     one, other = (finished_table2 / "seed0" / name for name in ("joint", "stage1"))
     weights, before = (one / "model.safetensors").read_bytes(), (one / "test" / "predictions.csv").read_bytes()

@@ -43,6 +43,14 @@ def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: P
     assert weights(tmp_path / "run") != before
 
 
+def test_a_run_without_its_weights_is_not_finished(rows, recipe, tmp_path: Path):
+    train(rows, *recipe(*SHORT))
+    before = weights(tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    train(rows, *recipe(*SHORT))
+    assert weights(tmp_path / "run") == before
+
+
 def test_what_is_logged_and_kept_makes_no_other_run(rows, recipe, tmp_path: Path):
     """A run that filled the disk goes on with fewer checkpoints kept; so does one recorded with these settings."""
     run, first = tmp_path / "run", ["--max_steps", "24", "--save_total_limit", "9"]
