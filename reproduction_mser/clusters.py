@@ -39,11 +39,14 @@ def clip_figures(embeddings: np.ndarray, emotions: Names, languages: Names, spea
     The last two are NaN for a clip with fewer candidates than `NEIGHBOURS`.
 
     Raises:
-        ValueError: fewer than two emotions.
+        ValueError: fewer than two emotions, or no two clips of one.
     """
     labels, tongues, voices = (np.asarray(values) for values in (emotions, languages, speakers))
     if not 2 <= len(set(labels)) < len(labels):
-        raise ValueError(f"{len(set(labels))} emotion(s) in {len(labels)} clips: give clips of two emotions or more")
+        raise ValueError(
+            f"{len(set(labels))} emotion(s) in {len(labels)} clips: give clips of two emotions or more, and of one of "
+            "them several"
+        )
     distances = cosine_distances(embeddings)
     apart = tongues if len(set(tongues)) > 1 else voices
     purity, chance = np.full(len(labels), np.nan), np.full(len(labels), np.nan)

@@ -63,6 +63,8 @@ def test_in_one_language_neighbours_are_other_speakers():
     assert np.isnan(purity[:27]).all() and np.isfinite(purity[27:]).all()
     with pytest.raises(ValueError, match="two emotions"):
         clip_figures(values, ["sad"] * 30, ["el"] * 30, speakers)
+    with pytest.raises(ValueError, match=r"2 emotion\(s\) in 2 clips: .* of one of them several"):
+        clip_figures(values[:2], ["sad", "happy"], ["el"] * 2, ["a", "b"])
 
 
 def test_emotions_that_part_and_languages_that_part_are_told_from_each_other():
