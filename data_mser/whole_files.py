@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that appear whole or not at all: a killed evaluation must not leave half a table to be taken for results."""
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -9,9 +10,17 @@ from pathlib import Path
 from typing import IO, Any
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
-    """Opens a neighbour of `path` for writing, and renames it to `path` once the block has ended without an error."""
+    """
+    Opens a neighbour of `path` for writing, and renames it to `path` once the block has ended without an error.
+
+    Raises:
+        OSError: it cannot be written; a full disk too is told by the file, which the system leaves out.
+    """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
@@ -21,8 +30,10 @@ def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:
+            error.filename = str(path)
         raise
 
 

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file is there whole, or as it was before."""
 
+import errno
+import os
+
 import pytest
 
 from data_mser.whole_files import whole_file
@@ -30,3 +33,16 @@ def test_an_error_leaves_what_was_there(tmp_path):
         write_half()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_told_by_the_file(tmp_path):
+    """The system's own error says which file could not be opened, and not which could not be written."""
+    path = tmp_path / "results.json"
+
+    def fill():
+        with whole_file(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"No space left on device: '.*results.json'"):
+        fill()
+    assert not [*tmp_path.iterdir()]
