@@ -11,6 +11,7 @@ import torch
 from fresh_installation import DEMO, FreshInstallation, build_wheel
 from loopback_hub import LoopbackHub
 from transformers import WhisperFeatureExtractor
+from warm_python import WarmPython
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from processing_mser import MSERProcessor, label_set
@@ -112,12 +113,26 @@ def backbones_dir() -> Path:
     return _folder("MSER_BACKBONES")
 
 
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """Runs scripts, `run_mser.py` among them, in processes that have their imports behind them."""
+    with WarmPython() as python:
+        yield python
+
+
 @pytest.fixture(scope="module")
 def loopback_hub() -> Iterator[LoopbackHub]:
     """A Hub on 127.0.0.1 for the tests of one file, whose repositories bear different names. Clients run in processes
     of their own, with `loopback_hub.environment(home)`."""
     with LoopbackHub() as hub:
         yield hub
+
+
+@pytest.fixture(scope="module")
+def hub_python(loopback_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
+    """As `warm_python`, turned towards the loopback Hub, with its owner's token and an empty cache."""
+    with WarmPython(loopback_hub.environment(tmp_path_factory.mktemp("hub-home"), token="hf_owner")) as python:
+        yield python
 
 
 @pytest.fixture(scope="session")

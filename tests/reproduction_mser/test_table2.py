@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
-from warm_script import WarmScript
+from warm_python import WarmPython
 from written_answers import answers
 
 from commands_mser.reproduce import ReproduceArguments, family_recipe
@@ -226,21 +226,15 @@ def test_a_slip_is_told_in_one_line(
     assert said in err and err.startswith("run-mser: error: ") and err.count("\n") == 1
 
 
-@pytest.fixture(scope="module")
-def killed_script():
-    with WarmScript(KILLED) as script:
-        yield script
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["step:3:1", "record:2", "predictions:3"])
 def test_a_killed_call_ends_as_an_unbroken_one(
-    moment: str, killed_script: WarmScript, table2_command, finished_table2: Path, tmp_path: Path
+    moment: str, warm_python: WarmPython, table2_command, finished_table2: Path, tmp_path: Path
 ):
-    killed = killed_script.run(moment, *table2_command(tmp_path / "killed"))
+    killed = warm_python.run(KILLED, moment, *table2_command(tmp_path / "killed"))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (tmp_path / "killed" / "table2.json").exists()
-    finished = killed_script.run("never", *table2_command(tmp_path / "killed"))
+    finished = warm_python.run(KILLED, "never", *table2_command(tmp_path / "killed"))
     assert finished.returncode == 0, finished.stderr
     tables = [json.loads((folder / "table2.json").read_text()) for folder in (tmp_path / "killed", finished_table2)]
     for table in tables:

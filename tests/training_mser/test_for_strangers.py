@@ -6,7 +6,6 @@ import configparser
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,19 +51,23 @@ print(json.dumps(told))
 """
 
 
-def run(*command, **kwargs):
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **kwargs)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+@pytest.fixture(scope="module")
+def mser(hub_python):
+    """Runs `run-mser`, as the owner of the Hub's repositories."""
+
+    def run(*words):
+        done = hub_python.run(ROOT / "run_mser.py", *words)
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def trained(tones, tmp_path_factory):
+def trained(mser, tones, tmp_path_factory):
     """A model that `run-mser train` wrote."""
     folder = tmp_path_factory.mktemp("trained")
     short = ["--num_train_epochs", "1", "--max_steps", "4", "--cache_dir", folder / "cache"]
-    command = [sys.executable, ROOT / "run_mser.py", "train", RECIPE, "--corpora", f"folder={tones}", *short]
-    run(*command, "--output_dir", folder / "model", env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    mser("train", RECIPE, "--corpora", f"folder={tones}", *short, "--output_dir", folder / "model")
     return folder / "model"
 
 
@@ -78,17 +81,17 @@ def french(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(trained, french, tones, loopback_hub, tmp_path_factory):
+def told(mser, trained, french, tones, loopback_hub, tmp_path_factory):
     """What a process says that has nothing but the libraries and the ids."""
-    home = tmp_path_factory.mktemp("home")
-    owner = {**os.environ, **loopback_hub.environment(home / "owner", token="hf_owner")}
-    mser = [sys.executable, ROOT / "run_mser.py"]
-    run(*mser, "push", "--model", trained, "--repo_id", "org/tones", env=owner)
-    run(*mser, "m5ser", "push", french[1], "--repo_id", "org/m5ser-demo", env=owner)
+    mser("push", "--model", trained, "--repo_id", "org/tones")
+    mser("m5ser", "push", french[1], "--repo_id", "org/m5ser-demo")
     python = build_clean_environment(tmp_path_factory.mktemp("clean") / "venv", INSTALLED)
+    home = tmp_path_factory.mktemp("home")
     anybody = {**os.environ, **loopback_hub.environment(home / "anybody")}
-    said = run(python, "-I", "-c", STRANGER, "org/tones", "org/m5ser-demo", *clips(tones), env=anybody, cwd=home)
-    return json.loads(said.splitlines()[-1])
+    command = [python, "-I", "-c", STRANGER, "org/tones", "org/m5ser-demo", *clips(tones)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=anybody, cwd=home)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def clips(tones):

@@ -2,10 +2,7 @@
 """A push to the loopback Hub, by the command itself, and what a stranger gets from there."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +10,18 @@ from loopback_hub import LoopbackHub
 from loopback_hub.cards import front_matter, metadata_errors
 from loopback_hub.client import push_client
 from loopback_hub.repositories import Blob
+from warm_python import WarmPython
 
 from training_mser.data_record import data_record
 
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-# The clients read HF_ENDPOINT when they are imported: one process pushes for all tests of this file, as it is told.
+# The clients read HF_ENDPOINT when they are imported: one process pushes for all tests of this file, as it is told. It
+# tries again as often as others, without their waits of half a minute.
 CLIENT = """
-import json, os, sys
+import json, os, sys, time
+time.sleep = lambda seconds: None
 from training_mser.publishing.push import push
 for line in sys.stdin:
     token, model, repo_id, options = json.loads(line)
@@ -138,14 +138,20 @@ def test_a_model_that_is_not_there_is_told_before_anything_is_made(client, loopb
     assert ("model", "org/none") not in loopback_hub.repos
 
 
-def test_the_command_without_a_network_says_so(tiny_model_dir, tmp_path):
+@pytest.fixture(scope="module")
+def cut_off(hub_python):
+    """As `hub_python`, with its cache, when nobody answers at the Hub's address."""
     with LoopbackHub() as gone:
-        environment = {**os.environ, **gone.environment(tmp_path, token="hf_owner"), "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "run_mser.py"), "push", "--model", str(tiny_model_dir), "--repo_id", "org/x"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        address = {"HF_ENDPOINT": gone.url}
+    with WarmPython(hub_python.environment | address) as python:
+        yield python
+
+
+def test_the_command_without_a_network_says_so(cut_off, tiny_model_dir):
+    done = cut_off.run(ROOT / "run_mser.py", "push", "--model", tiny_model_dir, "--repo_id", "org/x")
     assert done.returncode == 2
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("run-mser: error:")]
-    assert f"the connection to {gone.url} failed" in line and "check the network" in line
+    assert f"the connection to {cut_off.environment['HF_ENDPOINT']} failed" in line and "check the network" in line
 
 
 LOAD = """
@@ -161,24 +167,16 @@ print("in", time.monotonic() - start)
 
 
 def test_without_the_hub_a_model_loads_from_the_cache_or_is_told_within_seconds(
-    client, tiny_model_dir, loopback_hub, tmp_path
+    client, cut_off, hub_python, tiny_model_dir, tmp_path
 ):
     client(tiny_model_dir, "org/cached")
-
-    def load(repo_id, hub):
-        environment = {**os.environ, **hub.environment(tmp_path, token="hf_owner"), "PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-c", LOAD, repo_id]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        said, _, seconds = done.stdout.rpartition(" in ")
-        return said, float(seconds)
-
-    assert load("org/cached", loopback_hub)[0] == "loaded mser"
-    with LoopbackHub() as gone:
-        pass
+    program = tmp_path / "program.py"
+    program.write_text(LOAD)
+    assert hub_python.run(program, "org/cached").stdout.startswith("loaded mser in ")
     # The libraries' own patience is minutes: each of ten files is asked for six times.
     for repo_id, expected in (
         ("org/cached", "loaded mser"),
         ("org/other", "org/other: is not in the cache, and the Hub cannot be reached; check the network"),
     ):
-        said, seconds = load(repo_id, gone)
-        assert said.startswith(expected) and seconds < 60
+        said, _, seconds = cut_off.run(program, repo_id).stdout.rpartition(" in ")
+        assert said.startswith(expected) and float(seconds) < 60

@@ -10,7 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 import torch
 from safetensors.torch import load_file
-from warm_script import WarmScript
+from warm_python import WarmPython
 
 
 HERE = Path(__file__).parent
@@ -18,16 +18,15 @@ STEPS = 24  # 48 training clips in batches of 8, four epochs
 
 
 @pytest.fixture(scope="module")
-def run(tones: Path):
+def run(tones: Path, warm_python: WarmPython):
     """Trains in a folder up to a moment, by a command line with further flags."""
-    given = ["train", str(HERE / "recipe.yaml"), "--corpora", f"folder={tones}"]
-    with WarmScript(HERE / "interrupted_training.py") as script:
+    given = ["train", HERE / "recipe.yaml", "--corpora", f"folder={tones}"]
 
-        def train(moment: str, folder: Path, *flags: str) -> CompletedProcess:
-            places = ["--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
-            return script.run(moment, *given, *flags, *places)
+    def train(moment: str, folder: Path, *flags: str) -> CompletedProcess:
+        places = ["--output_dir", folder / "run", "--cache_dir", folder / "cache"]
+        return warm_python.run(HERE / "interrupted_training.py", moment, *given, *flags, *places)
 
-        yield train
+    return train
 
 
 def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[tuple[float, float]], float]:

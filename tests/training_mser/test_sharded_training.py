@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils.launch import prepare_multi_gpu_env
 from free_port import free_port
 from safetensors.torch import load_file
-from warm_script import WarmProcesses
+from warm_python import WarmPython
 
 from evaluation_mser.loading import load_model
 from training_mser.arguments import ModelArguments
@@ -69,35 +70,25 @@ def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
     return [*words, "--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
 
 
-def launch(*command: str) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(
-        [sys.executable, "-m", *command],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env=environment,
-        cwd=ROOT,
-    )
-    assert finished.returncode == 0, finished.stderr
-
-
 @pytest.fixture(scope="module")
 def unbroken(recipe_file: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    launcher = ["accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
-    launch(*launcher, str(SCRIPT), "never", *training(recipe_file, tones, folder))
+    command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
+    command += [str(SCRIPT), "never", *training(recipe_file, tones, folder)]
+    environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
+    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    finished = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT
+    )
+    assert finished.returncode == 0, finished.stderr
     return folder / "run"
 
 
-@pytest.fixture(scope="module")
-def sharded() -> Iterator[WarmProcesses]:
-    """Two processes that accelerate's launcher would have told the same."""
+@pytest.fixture
+def sharded(warm_python: WarmPython) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `SCRIPT` in two processes that accelerate's launcher would have told the same."""
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*LAUNCH, str(SCRIPT)]))
-    with WarmProcesses(SCRIPT, prepare_multi_gpu_env(arguments)) as script:
-        yield script
+    return partial(warm_python.run_twice, SCRIPT, environment=prepare_multi_gpu_env(arguments))
 
 
 def largest_difference(found: Path, expected: Path) -> float:
@@ -107,10 +98,12 @@ def largest_difference(found: Path, expected: Path) -> float:
 
 
 @pytest.fixture(scope="module")
-def data_parallel(recipe_file: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data_parallel(
+    recipe_file: Path, tones: Path, warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     folder = tmp_path_factory.mktemp("data-parallel")
-    torchrun = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
-    launch(*torchrun, "run_mser.py", *training(recipe_file, tones, folder))
+    finished = warm_python.run_twice(ROOT / "run_mser.py", *training(recipe_file, tones, folder))
+    assert finished.returncode == 0, finished.stderr
     return folder / "run"
 
 
@@ -145,13 +138,13 @@ def test_the_model_of_a_sharded_run_is_like_any_other(unbroken: Path):
 
 @pytest.mark.slow
 def test_a_killed_sharded_run_ends_as_an_unbroken_one(
-    unbroken: Path, sharded: WarmProcesses, recipe_file: Path, tones: Path, tmp_path: Path
+    unbroken: Path, sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
 ):
     words = training(recipe_file, tones, tmp_path)
-    killed = sharded.run(str(STEPS_PER_EPOCH + 2), *words)
+    killed = sharded(str(STEPS_PER_EPOCH + 2), *words)
     assert killed.returncode != 0
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
-    resumed = sharded.run("never", *words)
+    resumed = sharded("never", *words)
     assert resumed.returncode == 0, resumed.stderr
     last = f"checkpoint-{4 * STEPS_PER_EPOCH}"
     for file in (f"{last}/model.safetensors", f"{last}/objectives.safetensors", "model.safetensors"):
@@ -160,19 +153,19 @@ def test_a_killed_sharded_run_ends_as_an_unbroken_one(
 
 @pytest.mark.slow
 def test_a_sharded_run_that_had_stopped_early_is_judged_and_saved_once_more(
-    sharded: WarmProcesses, recipe_file: Path, tones: Path, tmp_path: Path
+    sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
 ):
     # Enough to tell the weights from those of the start, too little to change an answer. Nothing is kept: each process
     # encodes its own clips, when it comes to them.
     early = ("--early_stopping_patience", "1", "--learning_rate", "1e-5", "--cache_gb", "0")
     words = ["never", *training(recipe_file, tones, tmp_path, *early)]
-    first = sharded.run(*words)
+    first = sharded(*words)
     assert first.returncode == 0, first.stderr
     run_folder = tmp_path / "run"
     results = json.loads((run_folder / "train_results.json").read_text())
     kept = (run_folder / "model.safetensors").rename(tmp_path / "model.safetensors")
     (run_folder / "train_results.json").unlink()
-    again = sharded.run(*words)
+    again = sharded(*words)
     assert again.returncode == 0, again.stderr
     assert results["log_history"][-1]["step"] < 4 * STEPS_PER_EPOCH, "it did not stop early"
     assert largest_difference(run_folder / "model.safetensors", kept) == 0

@@ -2,9 +2,6 @@
 """`--push_to_hub` and `MSERTrainer.push_to_hub`: the Hub gets what `run-mser push` sends, once."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,25 +43,18 @@ print(trainer.push_to_hub("first words", space=True))
 """
 
 
-def environment(hub, home, token="hf_owner"):
-    return {**os.environ, **hub.environment(home, token=token), "PYTHONPATH": str(ROOT)}
-
-
 def flags(folder, *more):
     return [
         *("--num_train_epochs", "1", "--max_steps", "2", "--push_to_hub", "--report_to", "none", *more),
-        *("--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")),
+        *("--output_dir", folder / "run", "--cache_dir", folder / "cache"),
     ]
 
 
-def train(tones, hub, folder, *more):
-    command = [sys.executable, ROOT / "run_mser.py", "train", RECIPE, "--corpora", f"folder={tones}"]
-    return subprocess.run(
-        [str(word) for word in [*command, *flags(folder, *more)]],
-        env=environment(hub, folder / "home"),
-        capture_output=True,
-        text=True,
-        check=False,
+@pytest.fixture
+def train(tones, hub_python, tmp_path):
+    """Trains by the command line, with further flags."""
+    return lambda *more: hub_python.run(
+        ROOT / "run_mser.py", "train", RECIPE, "--corpora", f"folder={tones}", *flags(tmp_path, *more)
     )
 
 
@@ -83,36 +73,31 @@ def check_repository(repo, folder):
     assert repo.files["model.safetensors"].data == (folder / "run" / "model.safetensors").read_bytes()
 
 
-def test_a_training_pushes_its_model_once_and_whole(tones, loopback_hub, tmp_path):
-    done = train(tones, loopback_hub, tmp_path, "--hub_model_id", "org/trained")
+def test_a_training_pushes_its_model_once_and_whole(train, loopback_hub, tmp_path):
+    done = train("--hub_model_id", "org/trained")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/org/trained"
     repo = loopback_hub.repos["model", "org/trained"]
     # The Hub's own and ours: no checkpoint on the way.
     assert len(repo.commits) == 2
     check_repository(repo, tmp_path)
-    again = train(tones, loopback_hub, tmp_path, "--hub_model_id", "org/trained")
+    again = train("--hub_model_id", "org/trained")
     assert again.returncode == 0 and "files are there already" in again.stdout
     assert len(repo.commits) == 2
 
 
-def test_a_repository_of_something_else_is_told_before_the_training(tones, loopback_hub, tmp_path):
+def test_a_repository_of_something_else_is_told_before_the_training(train, loopback_hub, tmp_path):
     repo = loopback_hub.repos["model", "org/bert"] = Repo("model", "org/bert")
     repo.commit("bert", {"config.json": Blob(b'{"model_type": "bert"}', False)})
-    done = train(tones, loopback_hub, tmp_path, "--hub_model_id", "org/bert")
+    done = train("--hub_model_id", "org/bert")
     assert done.returncode == 2 and "org/bert: exists and holds something else" in done.stderr
     assert not (tmp_path / "run" / "model.safetensors").exists() and len(repo.commits) == 1
 
 
-def test_a_trainer_of_ones_own_pushes_the_same(tones, loopback_hub, tmp_path):
-    command = [sys.executable, "-c", LIBRARY, tones, RECIPE, *flags(tmp_path, "--hub_private_repo", "true")]
-    done = subprocess.run(
-        [str(word) for word in command],
-        env=environment(loopback_hub, tmp_path / "home"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_a_trainer_of_ones_own_pushes_the_same(tones, hub_python, loopback_hub, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(LIBRARY)
+    done = hub_python.run(program, tones, RECIPE, *flags(tmp_path, "--hub_private_repo", "true"))
     assert done.returncode == 0, done.stderr
     # Under the folder's name, in the namespace of whose token it is.
     assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/owner/run"

@@ -13,7 +13,7 @@ import torch
 from free_port import free_port
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, recall_score
-from warm_script import WarmProcesses
+from warm_python import WarmPython
 
 from data_mser.reading import read_corpus
 from evaluation_mser.loading import load_model
@@ -134,14 +134,15 @@ def test_a_process_that_comes_late_still_encodes_its_share(tones: Path, make_tin
     assert all(clip.key in cache for clip in clips)
 
 
-def test_a_killed_run_of_two_processes_ends_as_an_unbroken_one(unbroken: Path, tones: Path, tmp_path: Path):
+def test_a_killed_run_of_two_processes_ends_as_an_unbroken_one(
+    unbroken: Path, tones: Path, warm_python: WarmPython, tmp_path: Path
+):
     # Inside the second epoch: a checkpoint lies behind it, and half an epoch of order to be found again.
-    with WarmProcesses(SCRIPT) as script:
-        killed = script.run(*training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
-        assert killed.returncode != 0
-        assert not (tmp_path / "run" / "train_results.json").exists()
-        assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
-        resumed = script.run(*training(tones, tmp_path))
+    killed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
+    assert killed.returncode != 0
+    assert not (tmp_path / "run" / "train_results.json").exists()
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
+    resumed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path))
     assert resumed.returncode == 0, resumed.stderr
     for found, expected in zip(ranks(tmp_path), ranks(unbroken), strict=True):
         assert_equal(found, expected)

@@ -2,16 +2,13 @@
 """BYOL over two gloo processes: the loss and gradient of one on the joined batch, one target on both."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from free_port import free_port
 from torch import distributed as dist
 from torch import multiprocessing, nn
+from warm_python import WarmPython
 
 from training_mser.objectives import BYOL, UNKNOWN, ViewedBatch
 from training_mser.processes import leave_process_group
@@ -65,13 +62,11 @@ def test_two_processes_give_the_loss_the_spread_and_the_gradient_of_one(tmp_path
 
 
 @pytest.mark.slow
-def test_both_processes_end_with_one_model_and_one_target(recipe_file, tones: Path, tmp_path: Path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
-    command += [str(SCRIPT), str(tmp_path), "never", "train", str(recipe_file(per_device_train_batch_size=4))]
-    command += ["--corpora", f"folder={tones}"]
-    finished = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+def test_both_processes_end_with_one_model_and_one_target(
+    recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path
+):
+    words = ["train", recipe_file(per_device_train_batch_size=4), "--corpora", f"folder={tones}"]
+    finished = warm_python.run_twice(SCRIPT, tmp_path, "never", *words)
     assert finished.returncode == 0, finished.stderr
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert {"target.audio_tower.layer_norm.weight", "byol.target_projector.0.weight"} <= set(first)
