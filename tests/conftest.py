@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
 
+import fcntl
 import os
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -136,19 +138,39 @@ def hub_python(loopback_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_wheel(tmp_path_factory.mktemp("build"))
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """`shared_folder(name, fill)`: a folder that the first test process in need of it fills, for all others too."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def shared(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, filled = base / name, base / f"{name}.filled"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not filled.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                filled.touch()
+        return folder
+
+    return shared
 
 
 @pytest.fixture(scope="session")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> FreshInstallation:
+def wheel(shared_folder) -> Path:
+    (path,) = shared_folder("wheel", build_wheel).glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, shared_folder) -> FreshInstallation:
     """The project as one who has no checkout has it."""
-    return FreshInstallation(wheel, tmp_path_factory.mktemp("fresh") / "venv")
+    return FreshInstallation(shared_folder("installed", lambda folder: FreshInstallation(folder).install(wheel)))
 
 
 @pytest.fixture(scope="session")
-def finished_demo(installed: FreshInstallation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_demo(installed: FreshInstallation, shared_folder) -> Path:
     """The folder in which `DEMO` has run, without a checkout; to be copied."""
-    folder = tmp_path_factory.mktemp("demo")
-    installed.run(*shlex.split(DEMO), folder=folder)
-    return folder
+    return shared_folder("demo", lambda folder: installed.run(*shlex.split(DEMO), folder=folder))

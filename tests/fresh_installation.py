@@ -23,12 +23,10 @@ def checked(*command: Any, **options: Any) -> str:
     return done.stdout
 
 
-def build_wheel(folder: Path) -> Path:
+def build_wheel(folder: Path) -> None:
     """Built from a copy, so that nothing left over from an earlier build in the checkout can get in."""
     shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
     checked(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder / "source")
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 class FreshInstallation:
@@ -39,16 +37,18 @@ class FreshInstallation:
     environment are not followed, so an editable install of the checkout there stays out of sight.
 
     Args:
-        wheel: to be installed.
-        folder: of the environment, to be made.
+        folder: of the environment.
     """
 
-    def __init__(self, wheel: Path, folder: Path):
-        checked(sys.executable, "-m", "venv", "--without-pip", folder)
-        self.bin = folder / "bin"
+    def __init__(self, folder: Path):
+        self.folder, self.bin = folder, folder / "bin"
+
+    def install(self, wheel: Path) -> None:
+        """Makes the environment."""
+        checked(sys.executable, "-m", "venv", "--without-pip", self.folder)
         pip = [sys.executable, "-m", "pip", "--python", self.bin / "python"]
         checked(*pip, "install", "--no-deps", "--ignore-installed", wheel)
-        (site,) = folder.glob("lib/python*/site-packages")
+        (site,) = self.folder.glob("lib/python*/site-packages")
         dependencies = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
         (site / "dependencies_of_the_tests.pth").write_text("\n".join(sorted(dependencies)) + "\n", encoding="utf-8")
 

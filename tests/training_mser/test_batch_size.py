@@ -2,15 +2,16 @@
 """The batch size that memory holds is found before training, on weights and random numbers that it leaves alone."""
 
 import json
-import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from warm_python import WarmPython
 
 from data_mser.reading import read_corpus
 from processing_mser import label_set
@@ -141,28 +142,25 @@ def test_fixed_batches_are_refused(parts, recipe):
         settle_batch_size(arguments, *parts)
 
 
+@pytest.fixture
+def frugal_python() -> Iterator[WarmPython]:
+    """Gives what a step frees back at once, so that the next one finds the room that a limit leaves."""
+    with WarmPython({"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}) as python:
+        yield python
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
-def test_a_run_out_of_memory_trains_as_one_of_the_smaller_batch(tones: Path, tmp_path: Path):
+def test_a_run_out_of_memory_trains_as_one_of_the_smaller_batch(
+    frugal_python: WarmPython, tones: Path, tmp_path: Path
+):
     """Batches of 8192 need gigabytes; what is found is trained by, recorded, and taken up again."""
 
     def run(folder: str, *flags: str, megabytes: int = 10**6) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(HERE / "out_of_memory.py"), str(megabytes), "train", str(HERE / "recipe.yaml")]
-        command += [
-            "--corpora",
-            f"folder={tones}",
-            "--max_steps",
-            "3",
-            "--save_steps",
-            "1",
-            "--save_strategy",
-            "steps",
-        ]
-        command += ["--output_dir", str(tmp_path / folder), "--cache_dir", str(tmp_path / "cache")]
-        command += ["--load_best_model_at_end", "false", "--eval_strategy", "no", *flags]
-        # What a step frees is given back at once, so that the next one finds the room that the limit leaves.
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+        words = [megabytes, "train", HERE / "recipe.yaml", "--corpora", f"folder={tones}", "--max_steps", "3"]
+        words += ["--save_strategy", "steps", "--save_steps", "1", "--load_best_model_at_end", "false"]
+        words += ["--eval_strategy", "no", "--output_dir", tmp_path / folder, "--cache_dir", tmp_path / "cache"]
+        return frugal_python.run(HERE / "out_of_memory.py", *words, *flags)
 
     found = run("found", "--auto_find_batch_size", "true", "--per_device_train_batch_size", "8192", megabytes=300)
     assert found.returncode == 0, found.stderr

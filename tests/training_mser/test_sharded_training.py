@@ -71,17 +71,18 @@ def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(recipe_file: Path, tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sharded")
-    command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
-    command += [str(SCRIPT), "never", *training(recipe_file, tones, folder)]
-    environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    finished = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT
-    )
-    assert finished.returncode == 0, finished.stderr
-    return folder / "run"
+def unbroken(recipe_file: Path, tones: Path, shared_folder) -> Path:
+    def train(folder: Path) -> None:
+        command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
+        command += [str(SCRIPT), "never", *training(recipe_file, tones, folder)]
+        environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        finished = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT
+        )
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_folder("sharded", train) / "run"
 
 
 @pytest.fixture

@@ -68,14 +68,15 @@ def validation(tones: Path, recipe) -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("two-processes")
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
-    command += [str(SCRIPT), *training(tones, folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
-    assert finished.returncode == 0, finished.stderr
-    return folder
+def unbroken(tones: Path, shared_folder) -> Path:
+    def train(folder: Path) -> None:
+        launch = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
+        command = [sys.executable, "-m", *launch, str(SCRIPT), *training(tones, folder)]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_folder("two-processes", train)
 
 
 def test_both_processes_end_with_the_same_weights(unbroken: Path):

@@ -137,7 +137,7 @@ def test_a_raised_louder_faster_clip_stays_so_in_the_other_language(translator, 
 
 @pytest.mark.slow
 def test_prosody_is_kept_far_better_than_by_chance(translator):
-    rows, sources = demo_clips(105)
+    rows, sources = demo_clips(56)
     translations = translator.translate(sources, "de")
     before = np.array([praat(clip.waveform) for clip in sources])
     after = np.array([praat(answer.waveform) for answer in translations])
