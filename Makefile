@@ -5,6 +5,8 @@ DEMO_DIR ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
+# Compiling all that is installed takes longer than installing it, and nobody imports a tenth of it.
+INSTALL := -m pip install --no-compile
 # Two test processes on two cores: one thread each, or they stand in each other's way. Each begins with a half of its own,
 # so that what the tests of a file share is made once, and the one that is done first takes over from the other.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
@@ -46,11 +48,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: setup.cfg constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[demo]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[demo]'
 	touch $@
 
 $(VENV)/.dev: setup.cfg constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/.demo
 
 # The lowest version that setup.cfg states of each package, of those that have a wheel for this Python. torch is the
@@ -60,5 +62,5 @@ $(OLDEST)/.dev: setup.cfg constraints.txt
 	$(OLDEST)/bin/python -m pip install uv
 	grep '^torch==' constraints.txt | $(OLDEST)/bin/python -m uv pip compile --quiet --resolution lowest-direct \
 		--only-binary :all: --extra dev --output-file $(OLDEST)/constraints.txt setup.cfg -
-	$(OLDEST)/bin/python -m pip install --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
+	$(OLDEST)/bin/python $(INSTALL) --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
 	touch $@

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -54,9 +55,14 @@ def build_clean_environment(folder: Path, names: Iterable[str]) -> Path:
             raise RuntimeError(f"{name} does not record its files; install it with pip")
         for file in installed.files:
             # Scripts lie outside of site-packages; an editable installation would lead back to a checkout.
-            if ".." in file.parts or file.suffix == ".pth":
+            if ".." in file.parts or file.suffix in (".pth", ".pyc"):
                 continue
-            place = site / file
+            original, place = Path(str(file.locate())).absolute(), site / file
             place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(Path(str(file.locate())).absolute())
+            place.symlink_to(original)
+            # What Python made of it when it was first imported, or the new environment would make it again.
+            compiled = Path(cache_from_source(str(original)))
+            if file.suffix == ".py" and compiled.exists():
+                (place.parent / "__pycache__").mkdir(exist_ok=True)
+                (place.parent / "__pycache__" / compiled.name).symlink_to(compiled)
     return folder / "bin" / "python"
