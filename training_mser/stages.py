@@ -253,9 +253,9 @@ def trained_on(init_from: str | None) -> dict[str, set[str]]:
     """The `speakers` and `files` of all stages that led to a model, those apart that only judged it."""
     record = None if init_from is None else Path(init_from).expanduser() / RESULTS
     found = record is not None and record.is_file()
-    results = json.loads(record.read_text(encoding="utf-8")) if record and found else {}
+    results = json.loads(record.read_text(encoding="utf-8")) if record and found else {"speakers": ()}
     # What was trained before files were recorded has none.
-    return {name: set(results.get(name, ())) for name in ("speakers", "files")}
+    return {"speakers": set(results["speakers"]), "files": set(results.get("files", ()))}
 
 
 def clip_features(encoder: FeatureEncoder, arguments: DataArguments) -> ClipFeatures:

@@ -88,7 +88,9 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
         return None
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
-        # The first records had speakers alone, later ones what the speech was, too.
+        # The first records had speakers alone, later ones what the speech was, too; one without is cut short, and not
+        # of a model that heard nobody.
+        speakers = results["speakers"]
         data = results.get("data", {"sources": [], "languages": {}, "split": {"clips_without_speaker": 0}})
         heard = data.get("heard", {})
         files = frozenset(heard.get("files", []))
@@ -98,7 +100,7 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
             without_speaker = len(own["recordings"])
             return TrainingRecord(**own, without_speaker=without_speaker, unlabelled=unlabelled, files=files)
         return TrainingRecord(
-            speakers=frozenset([*results["speakers"], *heard.get("speakers", [])]),
+            speakers=frozenset([*speakers, *heard.get("speakers", [])]),
             recordings=frozenset(heard["recordings"]) if heard else None,
             corpora=frozenset([*heard.get("corpora", []), *(source["corpus"] for source in data["sources"])]),
             languages=frozenset([*heard.get("languages", []), *data["languages"]]),

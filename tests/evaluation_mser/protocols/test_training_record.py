@@ -121,7 +121,9 @@ def test_an_older_record_says_that_it_does_not_name_its_recordings(tmp_path):
 def test_no_record_is_none_and_a_damaged_one_is_an_error(tmp_path):
     assert read_training_record(tmp_path) is None
     assert read_training_record("owner/name-on-the-hub") is None
-    for text in ("{", "[]", '{"data": {}}', '{"speakers": [], "data": {}}'):
+    nobody = {"speakers": [], "recordings": [], "corpora": [], "languages": []}
+    cut_short = json.dumps({"data": {"heard": nobody, "heard_unlabelled": nobody}})
+    for text in ("{", "[]", '{"data": {}}', '{"speakers": [], "data": {}}', cut_short):
         (tmp_path / "train_results.json").write_text(text)
         with pytest.raises(TrainingRecordError, match=r"train_results\.json: is not what run-mser train writes"):
             read_training_record(tmp_path)
