@@ -193,13 +193,15 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
             last_hidden_state=queries, pooler_output=self.projection(queries), emotion_embedding=queries.mean(1)
         )
 
-    def merge_audio(self, input_ids: torch.Tensor, audio_embeds: torch.Tensor) -> torch.Tensor:
+    def merge_audio(self, input_ids: torch.Tensor | None, audio_embeds: torch.Tensor) -> torch.Tensor:
         """
         Token embeddings `(batch_size, length, text hidden_size)` with the audio in the place of its placeholders.
 
         Raises:
             ValueError: a row does not hold exactly `num_query_tokens` placeholders.
         """
+        if input_ids is None:
+            raise ValueError("audio takes the place of its placeholders in input_ids; give input_ids with it")
         is_audio = input_ids == self.config.audio_token_id
         counts = is_audio.sum(-1)
         wanted = audio_embeds.shape[1]
@@ -240,12 +242,23 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
             labels: `(batch_size, length)`, -100 but for the emotion word and eos. Logits are then computed only where
                 they predict a label, and `logits_to_keep` has no effect.
             logits_to_keep: as in transformers: the last so many positions, or an index tensor; 0 for all.
+
+        Raises:
+            ValueError: placeholders and no audio, or audio and no placeholders.
         """
         audio = None
         if input_features is not None or encoder_states is not None:
             audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
             inputs_embeds = self.merge_audio(input_ids, audio.pooler_output)
         elif inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("give input_ids, or inputs_embeds in their place")
+            # A single token is the last that the model wrote, of a prompt whose audio it has heard.
+            if input_ids.shape[1] > 1 and bool((input_ids == self.config.audio_token_id).any()):
+                raise ValueError(
+                    "input_ids hold audio tokens and there is no audio; give input_features, or encoder_states in "
+                    "their place"
+                )
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
             position_ids = positions_from_mask(attention_mask)[:, -inputs_embeds.shape[1] :]

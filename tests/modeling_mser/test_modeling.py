@@ -61,6 +61,21 @@ def test_cached_encoder_states_stand_for_the_features(tiny):
         model.get_audio_features()
 
 
+def test_neither_audio_nor_its_place_may_be_lacking(tiny):
+    """A collator that loses the features would otherwise train on, or answer to, the placeholders themselves."""
+    model, processor = tiny
+    inputs = processor(audio=waveforms(16000))
+    text = {name: inputs.pop(name) for name in ("input_ids", "attention_mask")}
+    with pytest.raises(ValueError, match="hold audio tokens and there is no audio; give input_features"):
+        model(**text)
+    with pytest.raises(ValueError, match="in input_ids; give input_ids"):
+        model(**inputs)
+    with pytest.raises(ValueError, match="give input_ids, or inputs_embeds"):
+        model()
+    written = torch.full((1, 1), model.config.audio_token_id)  # a language model may write any token
+    assert model(input_ids=written).logits.shape[:2] == (1, 1)
+
+
 def test_a_wrong_number_of_placeholders_is_refused(tiny):
     model, processor = tiny
     processor.num_query_tokens = 5
