@@ -34,6 +34,7 @@ _DEFAULTS: dict[str, Any] = {
     "length_normalize": False,
     "prior_correction": False,
 }
+_SWITCHES = {"return_embedding", "timeline", "length_normalize", "prior_correction"}
 
 
 class MSERPipeline(ChunkPipeline):
@@ -67,7 +68,8 @@ class MSERPipeline(ChunkPipeline):
         length_normalize, prior_correction: as in `score_emotions`.
 
     Raises:
-        ValueError: an argument is not as above, or a recording cannot be read (`AudioError`, one line).
+        ValueError: there is no processor, an argument is not as above, or a recording cannot be read (`AudioError`,
+            one line).
     """
 
     _load_processor = True
@@ -77,6 +79,11 @@ class MSERPipeline(ChunkPipeline):
     _pipeline_calls_generate = False
 
     def _sanitize_parameters(self, **given: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if self.processor is None:
+            raise ValueError(
+                "the pipeline needs the model's processor; give processor=MSERProcessor.from_pretrained(…), or make "
+                "it by pipeline(model=…, trust_remote_code=True), which loads both"
+            )
         unknown = sorted(set(given) - set(_DEFAULTS))
         if unknown:
             raise ValueError(f"the pipeline does not take {', '.join(unknown)}")
@@ -89,6 +96,10 @@ class MSERPipeline(ChunkPipeline):
             raise ValueError(f"top_k is {top_k!r}; give a whole number of at least 1, or leave it out for all")
         if min_score is not None and not (isinstance(min_score, (int, float)) and 0 <= min_score <= 1):
             raise ValueError(f"min_score is {min_score!r}; give a probability from 0 to 1")
+        for name in sorted(_SWITCHES & set(given)):
+            # A text would count as True, "no" and "false" too.
+            if not isinstance(given[name], bool) and given[name] is not _DEFAULTS[name]:
+                raise ValueError(f"{name} is {given[name]!r}; give True or False")
         if "candidate_labels" in given:
             labels = given.pop("candidate_labels")
             given["words"] = None if labels is None else self.processor.words(labels)

@@ -2,6 +2,7 @@
 """What every processor of this folder does with sound, whatever becomes of the words."""
 
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,14 @@ class SpeechProcessor(ProcessorMixin):
                 whole; `False` the fewest of at most `max_seconds`, without overlap; `None` leaves a recording of up to
                 `max_seconds` in one piece and cuts a longer one as `True` does.
             window_seconds, overlap_seconds: of a timeline.
+
+        Raises:
+            ValueError: one of these is no number, or out of range.
+            AudioError: as `sliding_windows` does.
         """
+        for name, seconds in (("window_seconds", window_seconds), ("overlap_seconds", overlap_seconds)):
+            if not isinstance(seconds, Real):
+                raise ValueError(f"{name} is {seconds!r}; give a number of seconds")
         if not 0 < window_seconds <= self.max_seconds:
             raise ValueError(
                 f"window_seconds is {window_seconds:g}; give more than 0 and at most {self.max_seconds:g}"

@@ -136,6 +136,19 @@ def test_words_of_the_users_own_top_k_and_refusals(pipe, clips):
     for wrong in ({"window_seconds": 31}, {"window_seconds": 2, "overlap_seconds": 2}):
         with pytest.raises(ValueError, match="give"):
             pipe(clips[2], **wrong)
+    # Texts would count as True, and a 0 not as False.
+    for wrong in ({"timeline": "no"}, {"timeline": 0}, {"return_embedding": "false"}, {"prior_correction": "no"}):
+        with pytest.raises(ValueError, match="give True or False"):
+            pipe(clips[0], **wrong)
+    for wrong in ({"window_seconds": "5"}, {"overlap_seconds": "1"}):
+        with pytest.raises(ValueError, match=r"_seconds is '.'; give a number of seconds"):
+            pipe(clips[0], **wrong)
+
+
+def test_a_pipeline_without_its_processor_is_refused(pipe):
+    for given in ({}, {"candidate_labels": "four"}, {"tokenizer": pipe.processor.tokenizer}):
+        with pytest.raises(ValueError, match=r"needs the model's processor; give processor="):
+            MSERPipeline(pipe.model, **given)
 
 
 def test_none_on_calling_is_the_default_again(pipe, clips):
