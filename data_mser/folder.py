@@ -15,6 +15,7 @@ from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
 
 from .corpora import FOLDER
 from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over, some
+from .language_names import LANGUAGES
 from .listing import list_files, without_extension
 from .schema import new_row
 
@@ -26,6 +27,7 @@ _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"}
     "male": "male",
     "man": "male",
 }
+_LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*")
 _AS_FOLDERS = "put the recordings into folders named after their emotions (angry/, happy/)"
 _HOW_TO = f"{_AS_FOLDERS}, or give a CSV file with the columns path and emotion"
 
@@ -37,7 +39,8 @@ def read_folder(path: Path) -> CorpusReading:
 
     - a `.csv` or `.tsv` file, or a folder with exactly one whose header has `path` and `emotion`: one clip a line,
       paths relative to the file's folder or absolute; optional columns speaker, language, gender, transcript, split.
-      An empty emotion is an unlabelled clip. Files that are not there are counted and listed, not read.
+      An empty emotion is an unlabelled clip. Of a language tag (`en-US`) the first part counts. Files that are not
+      there are counted and listed, not read.
     - a folder of class-named folders, at any depth: the level whose names are most often emotion words (see
       `CORPUS_LABELS["folder"]`) names the class; where none is, the first level does, and its words are kept as they
       are. Speaker, language and the rest are null.
@@ -110,6 +113,7 @@ def _read_table(path: Path) -> CorpusReading:
     _check_columns(path, columns)
     rows, missing, warnings = [], [], []
     genders: Counter[str] = Counter()
+    names_of_languages: Counter[str] = Counter()
     listed: dict[str, int] = {}
     for number, values in lines[1:]:
         cells = {column: value.strip() for column, value in zip(columns, values)}
@@ -132,6 +136,9 @@ def _read_table(path: Path) -> CorpusReading:
         gender = cells.get("gender", "")
         if gender and gender.lower() not in _GENDERS:
             genders[gender] += 1
+        language = _language(cells.get("language", ""))
+        if language and not _LANGUAGE_TAG.fullmatch(language):
+            names_of_languages[cells["language"]] += 1
         speaker = cells.get("speaker")
         rows.append(
             new_row(
@@ -139,7 +146,7 @@ def _read_table(path: Path) -> CorpusReading:
                 path=file,
                 corpus=FOLDER,
                 emotion=canonical_emotion(cells["emotion"], FOLDER) if cells.get("emotion") else None,
-                language=cells.get("language", "").lower() or None,
+                language=language or None,
                 speaker=f"{FOLDER}-{speaker}" if speaker else None,
                 gender=_GENDERS.get(gender.lower()),
                 transcript=cells.get("transcript") or None,
@@ -158,6 +165,14 @@ def _read_table(path: Path) -> CorpusReading:
     if genders:
         warnings.append(
             f"gender {', '.join(sorted(genders))} read as null ({sum(genders.values())} clips); write female or male"
+        )
+    if names_of_languages:
+        known = {name.lower(): code for code, name in LANGUAGES.items()}
+        codes = [f"{known[name.lower()]} for {name}" for name in sorted(names_of_languages) if name.lower() in known]
+        warnings.append(
+            f"language {some(sorted(names_of_languages))} ({sum(names_of_languages.values())} clips) is no code "
+            f"and counts as a language of its own; write ISO 639-1 ({', '.join(codes) or 'en for English'}), or leave "
+            "it empty"
         )
     names: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -212,6 +227,14 @@ def _fault_of_table(path: Path) -> str | None:
     except CorpusError as error:
         return str(error)
     return None
+
+
+def _language(written: str) -> str:
+    """`en` of `en-US`, `en_GB` and `EN`, and in lower case what is no tag of BCP 47."""
+    tag = written.lower().replace("_", "-")
+    if tag == "zh-hk":
+        return "zh-HK"  # Cantonese, as in Common Voice, and not the Mandarin that zh means here
+    return tag.partition("-")[0] if _LANGUAGE_TAG.fullmatch(tag) else written.lower()
 
 
 def _is_of_clips(path: Path) -> bool:

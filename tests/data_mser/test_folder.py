@@ -227,3 +227,15 @@ def test_a_folder_without_classes_or_audio(tmp_path):
     touch(tmp_path, "a.wav")
     with pytest.raises(CorpusError, match="none of its 1 audio files lies in a folder named after an emotion"):
         read_corpus("folder", tmp_path)
+
+
+def test_a_language_is_its_code_whatever_the_region_and_a_name_is_told(tmp_path):
+    written = ["en", "EN", "en-US", "en_GB", "zh-Hant-TW", "zh-HK", "English", "Tok Pisin", ""]
+    names = [f"{number}.wav" for number in range(len(written))]
+    touch(tmp_path, *names)
+    lines = "".join(f"{name},sad,{language}\n" for name, language in zip(names, written))
+    reading = read_corpus("folder", write(tmp_path / "clips.csv", f"path,emotion,language\n{lines}"))
+    languages = [row["language"] for row in reading.rows]
+    assert languages == ["en", "en", "en", "en", "zh", "zh-HK", "english", "tok pisin", None]
+    (warning,) = reading.warnings
+    assert "language English, Tok Pisin (2 clips) is no code" in warning and "(en for English)" in warning
