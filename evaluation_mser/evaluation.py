@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm.auto import tqdm
 
+from data_mser.corpus_reading import UNLABELLED
 from data_mser.whole_files import whole_file, write_json
 from evaluation_mser.deferred_model import DeferredModel
 from evaluation_mser.library_versions import versions
@@ -122,7 +123,8 @@ def evaluate_corpora(
         answerer.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
         for name, rows in kept.items():
             answered[name], errors = answerer.predictions(name, rows, table)
-            dropped = Counter(str(row["emotion"]) for row in corpora[name] if chosen.map(row["emotion"]) is None)
+            outside = [row["emotion"] for row in corpora[name] if chosen.map(row["emotion"]) is None]
+            dropped = Counter(emotion or UNLABELLED for emotion in outside)
             results["corpora"][name] = {
                 **summary(answered[name]),
                 "dropped": sum(dropped.values()),
@@ -186,7 +188,7 @@ def within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[t
     """
     kept = [(row, word) for row in rows if (word := labels.map(row["emotion"])) is not None]
     if not kept:
-        seen = ", ".join(sorted({str(row["emotion"]) for row in rows})) or "none, for it has no clips"
+        seen = ", ".join(sorted({row["emotion"] or UNLABELLED for row in rows})) or "none, for it has no clips"
         raise EvaluationError(
             f"{name}: no clip has an emotion of the label set {', '.join(labels.words)}; its emotions are {seen}; "
             "choose other labels or another corpus"

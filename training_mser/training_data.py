@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from data_mser.corpus_reading import UNLABELLED
 from data_mser.m5ser.schema import M5SER_CORPUS
 from data_mser.splits import recording_names, speaker_split
 from processing_mser import LabelSet, label_set
@@ -75,7 +76,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     for row in rows:
         used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
         if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
-            dropped[str(row["emotion"])] += 1
+            dropped[row["emotion"] or UNLABELLED] += 1
         else:
             kept.append(row if used else {**row, "emotion": None})
     if not kept:
@@ -94,10 +95,10 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         whole = name == "validation" and arguments.validation_corpora
         chosen = part if whole else stage_rows(part, arguments.stage, arguments.stage2_mix)
         if not chosen:
-            languages = sorted({str(row["language"]) for row in part})
+            languages = sorted({row["language"] or "no stated language" for row in part})
             raise ValueError(
                 f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
-                f"and stage 1 needs English ({ENGLISH})"
+                f"and stage 1 needs English ({ENGLISH}); state it in a table's column language, or give --stage joint"
             )
         clips[name], unusable = index_clips(
             chosen, labels, max_seconds=arguments.max_clip_seconds, min_seconds=arguments.min_clip_seconds
@@ -231,7 +232,7 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
         if not clips:
             continue
         counts = Counter(clip.emotion for clip in clips)
-        languages = Counter(str(clip.row["language"]) for clip in clips)
+        languages = Counter(clip.row["language"] or "unknown language" for clip in clips)
         speakers = len({clip.row["speaker"] for clip in clips} - {None})
         unnamed = sum(clip.row["speaker"] is None for clip in clips)
         people = f"{speakers} speakers" + (f" and {unnamed} of unknown speakers" if unnamed else "")
@@ -241,7 +242,8 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
     if data.other_splits:
         print(f"Left aside, being of other parts of a corpus's division: {data.other_splits}")
     if data.dropped:
-        print(f"Dropped, being outside the label set: {data.dropped}")
+        words = ", ".join(f"{word} {number}" for word, number in sorted(data.dropped.items()))
+        print(f"Dropped, being outside the label set: {words}")
     for rejection in data.rejections[:10]:
         print(f"Rejected: {rejection.reason}")
     if len(data.rejections) > 10:

@@ -195,6 +195,9 @@ def test_nothing_within_the_labels_is_told_before_anything_runs(corpora, tmp_pat
     with pytest.raises(EvaluationError, match="emodb: no clip has an emotion of the label set tired, bored; its emot"):
         evaluate_corpora(None, None, {"emodb": corpora["emodb"]}, "tired,bored", output_dir=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    unlabelled = {"mine": [{**row, "emotion": None} for row in corpora["emodb"]]}
+    with pytest.raises(EvaluationError, match=r"mine: .*; its emotions are \(no emotion\); choose"):
+        evaluate_corpora(None, None, unlabelled, "four")
 
 
 def test_a_corpus_without_one_readable_clip_is_an_error_and_leaves_no_results(tiny, corpora, tmp_path):

@@ -38,6 +38,18 @@ def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
         prepare_data(rows, recipe("--stage", "1")[1])
 
 
+def test_what_a_table_does_not_state_is_told_in_words(tones: Path, recipe, capsys):
+    rows = [{**row, "language": None} for row in read_corpus("folder", tones).rows]
+    rows = [{**row, "emotion": None} if number % 6 == 0 else row for number, row in enumerate(rows)]
+    with pytest.raises(
+        ValueError, match=r"given are in no stated language, .* column language, or give --stage joint"
+    ):
+        prepare_data(rows, recipe("--stage", "1")[1])
+    announce(prepare_data(rows, recipe()[1]), LABELS)
+    out = capsys.readouterr().out
+    assert f"Dropped, being outside the label set: (no emotion) {len(rows[::6])}\n" in out and "None" not in out
+
+
 def test_labels_that_are_not_those_of_the_rows_are_told_with_what_there_is(tones: Path, recipe):
     rows = [{**row, "emotion": word} for row, word in zip(read_corpus("folder", tones).rows, ("wütend", "froh", None))]
     with pytest.raises(
