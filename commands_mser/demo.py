@@ -47,6 +47,7 @@ def run(args: DemoArguments) -> int:
     from evaluation_mser.loading import load_model
     from evaluation_mser.predictions import read_predictions
     from evaluation_mser.report import write_report
+    from training_mser.full_disk import full_disk_told
 
     folder = Path(args.output_dir)
     print("1/5 Speech")
@@ -61,8 +62,9 @@ def run(args: DemoArguments) -> int:
 
     print("4/5 Evaluation on Greek, Russian and Persian, which it never heard")
     model, processor = load_model(str(folder / "stage2"))
-    model.save_pretrained(folder / "model")
-    processor.save_pretrained(folder / "model")
+    with full_disk_told(folder / "model"):
+        model.save_pretrained(folder / "model")
+        processor.save_pretrained(folder / "model")
     for name in ("README.md", "train_results.json"):
         shutil.copyfile(folder / "stage2" / name, folder / "model" / name)
     corpora = {f"demo-{code}": [row for row in rows if row["language"] == code] for code in HELD_OUT_LANGUAGES}

@@ -10,6 +10,8 @@ from typing import Any
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint, rotate_checkpoints
 
+from .full_disk import full_disk_told
+
 
 STAGING = "partial-checkpoint"
 
@@ -37,7 +39,8 @@ class WholeCheckpoints(Trainer):
         self.accelerator.wait_for_everyone()
         self._staging = staging
         try:
-            super()._save_checkpoint(model, trial)
+            with full_disk_told(run_dir):
+                super()._save_checkpoint(model, trial)
         finally:
             self._staging = None
         self.accelerator.wait_for_everyone()

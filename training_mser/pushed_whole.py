@@ -16,6 +16,7 @@ from processing_mser import LabelSet
 
 from .checkpoints import WholeCheckpoints
 from .data_record import data_record, trained_files
+from .full_disk import full_disk_told
 from .model_building import parameter_counts
 from .model_card import training_results, write_model_card
 from .run_record import RESULTS
@@ -53,7 +54,8 @@ class PushedWhole(WholeCheckpoints):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         # Called by a user, the stock method publishes too, before the figures for the card are known.
-        super().save_model(output_dir, _internal_call=True)
+        with full_disk_told(output_dir or str(self.args.output_dir)):
+            super().save_model(output_dir, _internal_call=True)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
         """

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last step: clips to a shard and its rejects."""
 
-import errno
 import io
 import os
 import re
@@ -18,7 +17,7 @@ from datatrove.pipeline.base import PipelineStep
 
 from processing_mser.audio_mser import SAMPLING_RATE
 
-from ..whole_files import whole_file
+from ..whole_files import DISK_FULL, whole_file
 from .clip import Clip, clip_of
 from .schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
 from .shards import Shard, open_writer
@@ -27,7 +26,6 @@ from .translators.frames import die_with_parent
 
 ROWS_A_GROUP = 100
 """Rows of a Parquet row group: what a worker holds in memory, and a streaming reader fetches at once."""
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class OutputFullError(OSError):
@@ -111,7 +109,7 @@ def full_disk_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise OutputFullError(
             f"{path}: cannot be written ({os.strerror(error.errno)}); make room there and run the same command again: "

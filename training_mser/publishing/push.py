@@ -13,12 +13,14 @@ from transformers import TrainingArguments
 from data_mser.hub_errors import one_message
 from data_mser.hub_upload import Upload, check_connection, of_path, open_repository, settings_page
 
+from ..full_disk import full_disk_told
 from .adapter import ADAPTER_CONFIG, build_adapter_repository
 from .repository import build_repository
 from .space import write_space
 from .verify import verify_pushed
 
 
+_ELSEWHERE = "make room there, or set TMPDIR to a folder with room for the model, and run the same command again"
 # What every model, and every Space, of this project holds.
 MODEL_MARK, SPACE_MARK = "configuration_mser.py", "app.py"
 # What an earlier push may have left that would be read in place of the new: other shards, other code, other examples.
@@ -78,11 +80,13 @@ def push(
         (folder := Path(temporary, "model")).mkdir()
         address = f"{api.endpoint}/{repo_id}"
         if adapter_only:
-            build_adapter_repository(model, folder, repo_id, results)
+            with full_disk_told(folder, _ELSEWHERE):
+                build_adapter_repository(model, folder, repo_id, results)
             with one_message(repo_id, api.endpoint):
                 show(_send(api, repo_id, "model", folder, ADAPTER_CONFIG, commit_message, private=private))
             return address
-        repository = build_repository(model, folder, repo_id, results, include_backbones)
+        with full_disk_told(folder, _ELSEWHERE):
+            repository = build_repository(model, folder, repo_id, results, include_backbones)
         if not repository.clips:
             show("no examples on the card: they need the extra demo; pip install 'mser-llm[demo]'")
         with one_message(repo_id, api.endpoint):
