@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import itertools
+import math
 import random
 import warnings
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from data_mser.schema import new_row
@@ -47,6 +50,30 @@ def test_equal_seeds_give_equal_splits_and_others_do_not(rows):
     chosen = [{row["speaker"] for row in speaker_split(rows, 0.2, seed)[1]} for seed in (0, 0, 1, 2, 3)]
     assert chosen[0] == chosen[1]
     assert len({frozenset(speakers) for speakers in chosen}) > 1
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.1, 0.5, 0.9])
+def test_no_beginning_that_would_be_better_is_passed_over(fraction):
+    """The rule as it is stated, by a plain loop over every beginning of every order."""
+    draw = random.Random(0)
+    rows = [row for s in range(9) for row in clips(f"s{s}", draw.choice(["sad", "happy"]), 1 + s, draw.choice("ab"))]
+    rows += [{**row, "speaker": None} for row in clips("n", "angry", 12) + clips("n", "fear", 1, "b")]
+    rng, best, least = np.random.default_rng(3), None, math.inf
+    names = list(dict.fromkeys(row["speaker"] or row["id"] for row in rows))
+    strata = [(row["corpus"], row["emotion"]) for row in rows]
+    for _ in range(200):
+        order = [names[index] for index in rng.permutation(len(names))]
+        for end in range(1, len(order)):
+            held = [(row["speaker"] or row["id"]) in order[:end] for row in rows]
+            took, total = Counter(itertools.compress(strata, held)), Counter(strata)
+            off = sum(abs(took[stratum] - fraction * total[stratum]) for stratum in total) / len(rows)
+            heard, judged = ({row["emotion"] for row, one in zip(rows, held) if one is side} for side in (False, True))
+            score = off + 100 * len({"sad", "happy", "angry", "fear"} - heard) + len(heard - judged)
+            if score < least - 1e-9:
+                best, least = held, score
+    with pytest.warns(UserWarning, match="have no speaker"):
+        _, validation = speaker_split(rows, fraction, seed=3)
+    assert validation == list(itertools.compress(rows, best))
 
 
 def test_the_only_speaker_of_an_emotion_stays_in_training():
