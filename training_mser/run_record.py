@@ -47,6 +47,8 @@ def describe_run(
     stock = training.to_dict()
     settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
     settings |= {name: stock[name] for name in own}
+    # `accelerate launch --mixed_precision` says it in the environment, and bf16 and fp16 are then as nobody set them.
+    settings["mixed_precision"] = "no" if training.bf16 or training.fp16 else training.mixed_precision
     aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
     # Left out where they are not used, so that a run begun before they were there is still known as the same.
     aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
@@ -57,6 +59,7 @@ def describe_run(
         "neftune_noise_alpha": None,
         "bf16": False,
         "fp16": False,
+        "mixed_precision": "no",
         "dataloader_drop_last": False,
     }
     aside |= {name for name, unused in added.items() if settings[name] == unused}

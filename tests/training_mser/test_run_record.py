@@ -11,6 +11,7 @@ import pytest
 from data_mser.reading import read_corpus
 from data_mser.splits import SpeakerLeakError
 from evaluation_mser.protocols.training_record import TrainingRecordError
+from training_mser.run_record import describe_run
 from training_mser.stages import train
 
 
@@ -41,6 +42,16 @@ def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: P
     assert weights(tmp_path / "run") == before
     train(rows, *recipe(*SHORT, "--seed", "1", "--no_resume"))
     assert weights(tmp_path / "run") != before
+
+
+def test_a_run_that_accelerate_launched_in_bf16_is_no_run_in_float32(recipe, monkeypatch):
+    def record() -> dict:
+        return describe_run(*recipe(*SHORT), clips=[], num_processes=1)
+
+    plain, named = record(), describe_run(*recipe(*SHORT, "--bf16", "--use_cpu"), clips=[], num_processes=1)
+    assert named == plain | {"bf16": True}
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert record() == plain | {"mixed_precision": "bf16"}
 
 
 def test_a_run_without_its_weights_is_not_finished(rows, recipe, tmp_path: Path):
