@@ -66,6 +66,19 @@ def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
         tracemalloc.stop()
 
 
+def test_a_table_that_says_more_of_the_speakers_than_before_is_heard(tiny_model_dir: Path, tmp_path: Path):
+    rows = read_folder(write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)).rows
+    tests = [
+        SpeechUnderTest({"folder": [{**row, **told} for row in rows]}, label_set("four"))
+        for told in ({"gender": None}, {"gender": "female"}, {"speaker": "folder-s9"}, {"language": "hi"})
+    ]
+    first, *others = (measured(tiny_model_dir, test, tmp_path / "out") for test in tests)
+    assert set(first.genders) == {None}
+    assert [set(others[0].genders), set(others[1].speakers), set(others[2].languages)] == [
+        {"female"}, {"folder-s9"}, {"hi"}
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("kept", [None, 0, 0.5, 0.9], ids=["gone", "empty", "half a line", "a clip less"])
 def test_damaged_predictions_are_made_again(kept: float | None, tiny_model_dir: Path, tmp_path: Path):
     speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)

@@ -14,6 +14,7 @@ from warm_python import WarmPython
 from written_answers import answers
 
 from commands_mser.reproduce import ReproduceArguments, family_recipe
+from data_mser.schema import new_row
 from processing_mser import label_set
 from reproduction_mser.measuring import SpeechUnderTest
 from reproduction_mser.systems import Step
@@ -35,7 +36,7 @@ FOLDERS = {
 def row(name: str, emotion: str, folder: Path) -> dict:
     path = folder / f"{name}.wav"
     soundfile.write(path, np.random.default_rng(len(list(folder.iterdir()))).uniform(-0.1, 0.1, 8000), 16000)
-    return {"corpus": "folder", "id": name, "emotion": emotion, "audio": {"bytes": None, "path": str(path)}}
+    return new_row(id=name, path=path, corpus="folder", emotion=emotion)
 
 
 def expected_figures(folder: Path, seeds: list[int]) -> dict[str, dict[str, list[float]]]:
