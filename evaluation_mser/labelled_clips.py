@@ -65,12 +65,14 @@ class LabelledClips:
         return row["speaker"] or f"{row['corpus']} {row['id']}"
 
     def identity(self) -> str:
-        """A hash of which clips these are, what their files hold and what their truths are."""
+        """A hash of which clips these are, what their files hold, what their truths are and who says them."""
         with ThreadPoolExecutor() as pool:
             # A file that was exchanged keeps its name.
             contents = list(pool.map(lambda row: content_of(row["audio"]), self.rows))
         ids = [row["id"] for row in self.rows]
-        named = list(zip(self.corpora, ids, contents, self.truths))
+        # Whose intervals are drawn, and which clips may be mixed.
+        people = [(row["speaker"], row["gender"], row["language"]) for row in self.rows]
+        named = list(zip(self.corpora, ids, contents, self.truths, people))
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
     def predictions(

@@ -111,6 +111,15 @@ def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_di
     assert "holds answers of another run (other pool)" in capsys.readouterr().err
 
 
+def test_another_speaker_of_a_clip_is_another_run(corpora, tiny_model_dir, tmp_path, capsys):
+    german, first = shutil.copytree(corpora / "german", tmp_path / "german"), ["--conditions", "telephone"]
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
+    table = (german / "index.csv").read_text(encoding="utf-8")
+    (german / "index.csv").write_text(table.replace(",bert,", ",anna,"), encoding="utf-8")
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 2
+    assert "holds answers of another run (other clips, pool); give another --output_dir" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
