@@ -19,7 +19,7 @@ from processing_mser import LabelSet
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from training_mser.checkpoints import last_checkpoint
 from training_mser.clips import Clip
-from training_mser.run_record import RESULTS, describe_run
+from training_mser.run_record import RESULTS, as_known_to, describe_run
 from training_mser.stages import train
 
 from .measuring import WEIGHTS, SpeechUnderTest, indexed, measured, read_json
@@ -137,13 +137,15 @@ class Experiment:
 
     def _train(self, step: TrainingStep, seed: int) -> None:
         folder = self._folder(step, seed)
-        description, found = self._description(step, seed), read_json(folder / TRAINED)
-        if found == description:
+        found = read_json(folder / TRAINED)
+        description = self._description(step, seed)
+        known = as_known_to(found, description)
+        if found == known:
             # A record that was damaged since, and weights that went, are written anew, by a training that goes on from
             # its last checkpoint.
             if read_json(folder / RESULTS) is not None and (folder / WEIGHTS).is_file():
                 return
-        elif found is not None and (found | {"after": None}) == (description | {"after": None}):
+        elif found is not None and (found | {"after": None}) == (known | {"after": None}):
             raise ValueError(
                 f"{folder} goes on from an earlier step that was trained otherwise; delete it, or give another "
                 "--output_dir"

@@ -32,7 +32,11 @@ MACHINE_SETTINGS = {
     *("corpora", "cache_dir", "cache_gb", "resume"),
     *("logging_steps", "save_total_limit", "ddp_find_unused_parameters"),
 }
-_IN_WORDS = {"clips": "other clips", "init_from_weights": "the weights that it goes on from were trained again"}
+_IN_WORDS = {
+    "clips": "other clips",
+    "people": "clips of other speakers, languages or splits",
+    "init_from_weights": "the weights that it goes on from were trained again",
+}
 
 
 def describe_run(
@@ -68,16 +72,27 @@ def describe_run(
     aside |= {"model_type"} if model.model_type == "mser" else set()
     settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
-    made_of = {"clips": hashlib.sha256(keys.encode()).hexdigest(), "num_processes": num_processes}
+    # By them clips are divided, balanced and contrasted.
+    people = "\n".join(f"{clip.row['speaker']} {clip.row['language']} {clip.row['split']}" for clip in clips)
+    made_of = {"clips": _digest(keys), "people": _digest(people), "num_processes": num_processes}
     if model.init_from is not None:
         made_of["init_from_weights"] = _weights(Path(model.init_from).expanduser())
     return json.loads(json.dumps(settings | made_of))
 
 
+def as_known_to(record: Any, run: Any) -> Any:
+    """A run as a record of the same run would tell it: those that were written first do not hold `people`."""
+    if not isinstance(record, dict) or not isinstance(run, dict):
+        return run
+    known = {name: as_known_to(record.get(name), value) for name, value in run.items()}
+    return known if "people" in record else {name: known[name] for name in known if name != "people"}
+
+
 def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
     """The results of this very run where it has ended already; `None` where its weights have gone since."""
     folder = Path(output_dir)
-    if _recorded(folder) != run or not any(folder.glob("*.safetensors")):
+    recorded = _recorded(folder)
+    if recorded != as_known_to(recorded, run) or not any(folder.glob("*.safetensors")):
         return None
     return _read(folder / RESULTS)
 
@@ -99,13 +114,14 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(folder)
     earlier = _recorded(folder)
+    known = as_known_to(earlier, run)
     if not resume:
         for old in folder.glob("checkpoint-*"):
             shutil.rmtree(old)
         checkpoint = None
-    elif earlier is not None and earlier != run and (checkpoint is not None or (folder / RESULTS).exists()):
-        settings = [name for name in sorted(earlier | run) if earlier.get(name) != run.get(name)]
-        told = [_IN_WORDS.get(name, f"{name} {earlier.get(name)!r} -> {run.get(name)!r}") for name in settings]
+    elif earlier is not None and earlier != known and (checkpoint is not None or (folder / RESULTS).exists()):
+        settings = [name for name in sorted(earlier | known) if earlier.get(name) != known.get(name)]
+        told = [_IN_WORDS.get(name, f"{name} {earlier.get(name)!r} -> {known.get(name)!r}") for name in settings]
         held = "checkpoints" if checkpoint is not None else "the model"
         raise ValueError(
             f"{folder} holds {held} of a run with other settings ({', '.join(told[:3])}); give another --output_dir, "
@@ -139,7 +155,11 @@ def stopped_early(checkpoint: str) -> bool:
 def _weights(folder: Path) -> str | None:
     """What the weights in a folder are; `None` for a Hub id, whose weights are those of its revision."""
     digests = [sha256_of(file) for file in sorted(folder.glob("*.safetensors"))]
-    return hashlib.sha256("".join(digests).encode()).hexdigest() if digests else None
+    return _digest("".join(digests)) if digests else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _recorded(folder: Path) -> dict[str, Any] | None:

@@ -114,6 +114,35 @@ def test_a_second_call_trains_and_measures_nothing(finished_table2: Path, table2
     assert text in printed and "[6/6]" in printed
 
 
+def test_a_training_of_other_speakers_is_not_taken_for_this_one(finished_table2: Path, table2_command, heard, capsys):
+    table = heard / "index.csv"
+    content = table.read_text(encoding="utf-8")
+    table.write_text(content.replace(",s1,", ",s0,"), encoding="utf-8")
+    try:
+        assert main(table2_command(finished_table2)) == 2
+    finally:
+        table.write_text(content, encoding="utf-8")
+    assert "(clips of other speakers, languages or splits); give another --output_dir" in capsys.readouterr().err
+
+
+def test_trainings_from_before_the_speakers_were_kept_are_taken(finished_table2: Path, table2_command):
+    def without(record: dict) -> dict:
+        kept = {key: value for key, value in record.items() if key != "people"}
+        return kept | ({"after": without(kept["after"])} if kept.get("after") else {})
+
+    records = [*finished_table2.glob("seed*/*/trained.json"), *finished_table2.glob("seed*/*/run.json")]
+    kept = {record: record.read_text(encoding="utf-8") for record in records}
+    made = {path: path.stat().st_mtime_ns for path in finished_table2.glob("seed*/*/model.safetensors")}
+    for record, text in kept.items():
+        record.write_text(json.dumps(without(json.loads(text))), encoding="utf-8")
+    try:
+        assert main(table2_command(finished_table2)) == 0
+    finally:
+        for record, text in kept.items():
+            record.write_text(text, encoding="utf-8")
+    assert len(made) == 6 and {path: path.stat().st_mtime_ns for path in made} == made
+
+
 def test_a_damaged_record_of_a_training_is_written_anew(finished_table2: Path, table2_command):
     record = next((finished_table2 / "seed0").glob("*/train_results.json"))
     content, text = record.read_text(encoding="utf-8"), (finished_table2 / "table2.md").read_text(encoding="utf-8")

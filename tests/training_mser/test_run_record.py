@@ -54,6 +54,19 @@ def test_a_run_that_accelerate_launched_in_bf16_is_no_run_in_float32(recipe, mon
     assert record() == plain | {"mixed_precision": "bf16"}
 
 
+def test_clips_in_other_languages_make_another_run(rows, recipe, tmp_path: Path):
+    """By languages batches are balanced, whether or not anybody else is held out because of them."""
+    results = train(rows, *recipe(*SHORT))
+    others = [{**row, "language": {"en": "sv", "pl": "hu"}[row["language"]]} for row in rows]
+    with pytest.raises(ValueError, match=r"other settings \(clips of other speakers, languages or splits\)"):
+        train(others, *recipe(*SHORT))
+    # A record from before they were kept is known as the same.
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    (tmp_path / "run" / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "people"}))
+    before = weights(tmp_path / "run")
+    assert train(rows, *recipe(*SHORT)) == json.loads(json.dumps(results)) and weights(tmp_path / "run") == before
+
+
 def test_a_run_without_its_weights_is_not_finished(rows, recipe, tmp_path: Path):
     train(rows, *recipe(*SHORT))
     before = weights(tmp_path / "run")
