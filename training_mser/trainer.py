@@ -43,6 +43,9 @@ class MSERTrainer(ShardedWeights, PushedWhole):
             optimiser, and is no part of the model that is saved.
         processing_class: the `MSERProcessor`, saved with each checkpoint.
         kwargs: as for `Trainer`.
+
+    Raises:
+        ValueError: weights are to stand in for those of a model that `model_init` is yet to make.
     """
 
     args: MSERTrainingArguments
@@ -75,6 +78,12 @@ class MSERTrainer(ShardedWeights, PushedWhole):
             byol = cast(BYOL, self.objectives["byol"][1])
             self.byol = BYOLAdaptation(self.accelerator.unwrap_model(self.model), byol, self.masking)
             self.add_callback(self.byol)
+        if self.stand_in is not None and self.model_init is not None:
+            name = "byol" if self.average is None else "average_from"
+            raise ValueError(
+                f"model_init makes another model when training begins, which {name} would not follow; give model, the "
+                "model itself"
+            )
 
     @property
     def stand_in(self) -> StandInWeights | None:

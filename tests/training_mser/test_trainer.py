@@ -29,7 +29,7 @@ LABELS = label_set("neutral,happy,sad,angry")
 def parts(tones: Path, recipe):
     """Builds a trainer over the tones and returns it with one batch."""
 
-    def build(*flags: str) -> tuple[MSERTrainer, dict[str, torch.Tensor]]:
+    def build(*flags: str, later: bool = False) -> tuple[MSERTrainer, dict[str, torch.Tensor]]:
         model_arguments, data_arguments, arguments = recipe(*flags)
         torch.manual_seed(0)
         model, processor = build_model(model_arguments, LABELS.words)
@@ -40,7 +40,7 @@ def parts(tones: Path, recipe):
         facts = training_facts(model.config.emotion_embedding_size, clips)
         dataset = EmotionDataset(clips, features, LABELS, facts=facts)
         trainer = MSERTrainer(
-            model=model,
+            **({"model_init": lambda: model} if later else {"model": model}),
             args=arguments,
             label_set=LABELS,
             objectives=build_objectives(arguments.objective_section, facts),
@@ -68,6 +68,13 @@ def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
     logged = trainer.state.log_history[-1]
     assert logged["loss_margin_contrast"] == pytest.approx(contrast.item(), abs=1e-5)
     assert logged["loss_ce"] == pytest.approx(output.loss.item(), abs=1e-5)
+
+
+def test_weights_are_averaged_of_a_model_that_is_there_from_the_start(parts):
+    """The average would be of a model that nobody trains, and not a word of it."""
+    assert parts(later=True)[0].model is not None
+    with pytest.raises(ValueError, match=r"model_init .* average_from would not follow; give model"):
+        parts("--average_from", "0.5", later=True)
 
 
 def test_a_batch_numbers_emotions_languages_and_speakers(parts, tones: Path):
