@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """Works take turns, and a ratio above 1 always speaks for us."""
 
-import time
+from types import SimpleNamespace
 
 import pytest
 
-from benchmarking_mser.rounds import Comparison, alternate, clips_per_second
+from benchmarking_mser import rounds
+from benchmarking_mser.rounds import Comparison, clips_per_second
 
 
 @pytest.mark.parametrize("warm_up", [True, False])
-def test_works_take_turns_and_the_warm_up_is_not_counted(warm_up: bool):
-    calls = []
+def test_works_take_turns_and_the_warm_up_is_not_counted(warm_up: bool, monkeypatch: pytest.MonkeyPatch):
+    calls, now = [], [0.0]
+    monkeypatch.setattr(rounds, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def work(name: str):
         def run() -> None:
             calls.append(name)
-            time.sleep(0.2 if len(calls) <= 2 else 0.01)  # cold
+            now[0] += 64.0 if len(calls) <= 2 else len(calls)  # cold
 
         return run
 
-    seconds = alternate({"a": work("a"), "b": work("b")}, rounds=3, warm_up=warm_up)
+    seconds = rounds.alternate({"a": work("a"), "b": work("b")}, rounds=3, warm_up=warm_up)
     assert calls == ["a", "b"] * (3 + warm_up)
-    assert {name: len(each) for name, each in seconds.items()} == {"a": 3, "b": 3}
-    assert (max(seconds["a"]) >= 0.2) is not warm_up
-    assert min(seconds["b"]) >= 0.01
+    expected = {"a": [64.0, 3.0, 5.0, 7.0], "b": [64.0, 4.0, 6.0, 8.0]}
+    assert seconds == {name: each[1:] if warm_up else each[:3] for name, each in expected.items()}
 
 
 @pytest.mark.parametrize(("better", "ratio"), [("more", 4.0), ("less", 0.25), ("share", 4.0)])
