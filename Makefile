@@ -5,7 +5,7 @@ DEMO_DIR ?= runs/demo
 VENV := .venv
 BIN := $(VENV)/bin
 OLDEST := .venv-oldest
-# Compiling all that is installed takes longer than installing it, and nobody imports a tenth of it.
+# Compiling all that is installed takes longer than installing it, and all tests together import a sixth of it.
 INSTALL := -m pip install --no-compile
 # Two test processes on two cores: one thread each, or they stand in each other's way. Each begins with a half of its own,
 # so that what the tests of a file share is made once, and the one that is done first takes over from the other.
