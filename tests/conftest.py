@@ -2,6 +2,7 @@
 """Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
 
 import fcntl
+import gc
 import os
 import shlex
 import shutil
@@ -21,6 +22,17 @@ from training_mser.tokenizer import build_tokenizer
 
 
 TINY_QUERIES = 4
+
+
+# What the tests import stays to the end. Unless it is frozen, each training looks through all of it for cycles when it
+# is done, half a second long; and so do the imports themselves, again and again.
+def pytest_collection() -> None:
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
