@@ -69,8 +69,8 @@ def test_version_is_that_of_setup_cfg():
 
 
 @pytest.mark.slow
-def test_a_command_that_imports_peft_says_nothing_of_kernels(tmp_path):
-    done = run_script("plan", "tiny/stage1", "--gpu", "H100", "--clips", "10", "--seconds", "3", cwd=tmp_path)
+def test_a_command_that_imports_peft_says_nothing_of_kernels():
+    done = run_script("train", "--help")
     assert (done.returncode, done.stderr) == (0, "")
 
 
