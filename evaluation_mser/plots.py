@@ -67,13 +67,15 @@ def confusion_figure(
 
     def cell(column: float, row: int, count: int, colour: str) -> None:
         share = count / support[row] if support[row] else 0.0
-        square: dict[str, Any] = {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96, "linewidth": 0}
-        axes.add_patch(Rectangle(**square, facecolor=RULE, alpha=0.3))
-        centred: dict[str, Any] = {"ha": "center", "va": "center"}
+        # Within the axes, whatever it says: no layout need measure it.
+        inside: dict[str, Any] = {"in_layout": False}
+        square = inside | {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96, "linewidth": 0}
+        axes.add_artist(Rectangle(**square, facecolor=RULE, alpha=0.3))
+        centred = inside | {"ha": "center", "va": "center"}
         if not count:
             axes.text(column, row, "0" if support[row] else "–", fontsize=9, color=MUTED, **centred)
             return
-        axes.add_patch(Rectangle(**square, facecolor=colour, alpha=0.08 + 0.92 * share))
+        axes.add_artist(Rectangle(**square, facecolor=colour, alpha=0.08 + 0.92 * share))
         ink = "white" if share > 0.55 else INK
         weight = "bold" if column == row else "normal"
         axes.text(column, row - 0.12, f"{100 * share:.0f}", fontsize=10.5, color=ink, fontweight=weight, **centred)
