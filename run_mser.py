@@ -10,6 +10,7 @@ in one line (any `ValueError`, `OSError` or `ImportError`; `--traceback`, or MSE
 130 interrupted.
 """
 
+import gc
 import importlib
 import logging
 import os
@@ -98,7 +99,12 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     """Import the command, parse its arguments and run it."""
     # On processors with AVX512-BF16 it misses, as peft imports it, a kernel for 4 bits, which here are for CUDA alone.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    module = importlib.import_module(COMMANDS[name][0])
+    # What is imported stays: looking through it again and again for what can go is an eighth of the start of `train`.
+    gc.disable()
+    try:
+        module = importlib.import_module(COMMANDS[name][0])
+    finally:
+        gc.enable()
     from commands_mser.output_folders import check_folders
     from commands_mser.parser import MSERArgumentParser
 
