@@ -77,6 +77,7 @@ def train(
     model_arguments.init_from = expanded(model_arguments.init_from)
     settle_recipe(model_arguments, data_arguments, arguments)
     check_reporting(arguments)
+    check_precision(arguments)
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
     model, processor = build_model(model_arguments, labels.words)
@@ -224,6 +225,17 @@ def check_reporting(arguments: MSERTrainingArguments) -> None:
             reporter()
         except RuntimeError as error:
             raise ValueError(f"report_to is {', '.join(arguments.report_to)}: {error}") from error
+
+
+def check_precision(arguments: MSERTrainingArguments) -> None:
+    """
+    Refuses half precision where accelerate would train in full precision without a word.
+
+    Raises:
+        ValueError: fp16 on a CPU.
+    """
+    if arguments.mixed_precision == "fp16" and arguments.device.type == "cpu":
+        raise ValueError("fp16 needs a GPU, and this trains on the CPU; give bf16, or leave fp16 out")
 
 
 def check_earlier_stages(init_from: str | None, validation: Sequence[Clip]) -> None:

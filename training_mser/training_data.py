@@ -73,6 +73,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
     rows, other_splits = _of_the_splits(rows, arguments.train_splits)
+    _check_languages(rows, arguments.labelled_languages)
     for row in rows:
         used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
         if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
@@ -106,6 +107,15 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         rejections += unusable
     train, copies = _without_copies(clips["training"], clips["validation"])
     return TrainingData(train, clips["validation"], dict(dropped), [*rejections, *copies], other_splits)
+
+
+def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
+    """Otherwise clips would lose their emotions by a name that is misspelt."""
+    there = {row["language"] for row in rows}
+    absent = [language for language in labelled if language not in there]
+    if absent:
+        spoken = ", ".join(sorted(language or "no stated language" for language in there))
+        raise ValueError(f"labelled_languages names {', '.join(absent)}, and no clip is in it; they are in {spoken}")
 
 
 def _of_the_splits(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Row], dict[str, int]]:

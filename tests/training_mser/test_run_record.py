@@ -137,6 +137,14 @@ def test_a_reporter_that_is_not_installed_is_told_before_anything_is_read(recipe
         train([], *recipe("--report_to", "comet_ml"))
 
 
+@pytest.mark.parametrize("told_by", ["flag", "accelerate"])
+def test_half_precision_that_a_cpu_has_not_is_told_before_anything_is_read(recipe, told_by, monkeypatch):
+    if told_by == "accelerate":
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match="fp16 needs a GPU, and this trains on the CPU; give bf16"):
+        train([], *recipe(*(["--fp16"] if told_by == "flag" else [])))
+
+
 @pytest.mark.parametrize(
     ("flags", "told"),
     [

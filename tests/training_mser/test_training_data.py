@@ -58,6 +58,14 @@ def test_labels_that_are_not_those_of_the_rows_are_told_with_what_there_is(tones
         prepare_data(rows, recipe()[1])
 
 
+def test_a_language_that_no_clip_is_in_takes_no_emotions_away(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    kept = DataArguments(labels="neutral,happy,sad,angry", labelled_languages=["en", "pl"])
+    assert {clip.emotion for clip in prepare_data(rows, kept).train} == set(LABELS.words)
+    with pytest.raises(ValueError, match="labelled_languages names PL, and no clip is in it; they are in en, pl"):
+        prepare_data(rows, replace(kept, labelled_languages=["en", "PL"]))
+
+
 def test_one_voice_alone_is_told_how_it_can_be_trained_on(tones: Path, recipe):
     rows = read_corpus("folder", tones).rows
     alone = [row for row in rows if row["speaker"] == rows[0]["speaker"]]
