@@ -57,10 +57,14 @@ $(VENV)/.dev: setup.cfg constraints.txt | $(BIN)/python
 
 # The lowest version that setup.cfg states of each package, of those that have a wheel for this Python. torch is the
 # tested one: on Linux, PyPI has every version for CUDA, gigabytes that its CPU build saves where it was installed first.
+# setup.cfg is read here, as uv builds it to read it, which it does not do where it is to take wheels alone.
+REQUIREMENTS := from configparser import ConfigParser; read = ConfigParser(); read.read("setup.cfg"); \
+	print(read["options"]["install_requires"], read["options.extras_require"]["dev"])
+
 $(OLDEST)/.dev: setup.cfg constraints.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install uv
-	grep '^torch==' constraints.txt | $(OLDEST)/bin/python -m uv pip compile --quiet --resolution lowest-direct \
-		--only-binary :all: --extra dev --output-file $(OLDEST)/constraints.txt setup.cfg -
+	{ $(PYTHON) -c '$(REQUIREMENTS)'; grep '^torch==' constraints.txt; } | $(OLDEST)/bin/python -m uv pip compile \
+		--quiet --resolution lowest-direct --only-binary :all: --output-file $(OLDEST)/constraints.txt -
 	$(OLDEST)/bin/python $(INSTALL) --constraint $(OLDEST)/constraints.txt --editable '.[dev]'
 	touch $@
