@@ -142,7 +142,7 @@ def test_half_precision_that_a_cpu_has_not_is_told_before_anything_is_read(recip
     if told_by == "accelerate":
         monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(ValueError, match="fp16 needs a GPU, and this trains on the CPU; give bf16"):
-        train([], *recipe(*(["--fp16"] if told_by == "flag" else [])))
+        train([], *recipe("--use_cpu", *(["--fp16"] if told_by == "flag" else [])))
 
 
 @pytest.mark.parametrize(
