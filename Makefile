@@ -55,12 +55,12 @@ $(VENV)/.dev: setup.cfg constraints.txt | $(BIN)/python
 	$(BIN)/python $(INSTALL) --constraint constraints.txt --editable '.[dev]'
 	touch $@ $(VENV)/.demo
 
-# The lowest version that setup.cfg states of each package, of those that have a wheel for this Python. torch is the
-# tested one: on Linux, PyPI has every version for CUDA, gigabytes that its CPU build saves where it was installed first.
-# setup.cfg is read here, as uv builds it to read it, which it does not do where it is to take wheels alone.
+# uv reads a setup.cfg by building the package, which it refuses where it may take wheels alone; so it is read here.
 REQUIREMENTS := from configparser import ConfigParser; read = ConfigParser(); read.read("setup.cfg"); \
 	print(read["options"]["install_requires"], read["options.extras_require"]["dev"])
 
+# The lowest version that setup.cfg states of each package, of those that have a wheel for this Python. torch is the
+# tested one: on Linux, PyPI has every version for CUDA, gigabytes that its CPU build saves where it was installed first.
 $(OLDEST)/.dev: setup.cfg constraints.txt
 	test -x $(OLDEST)/bin/python || $(PYTHON) -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install uv

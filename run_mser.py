@@ -99,7 +99,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     """Import the command, parse its arguments and run it."""
     # On processors with AVX512-BF16 it misses, as peft imports it, a kernel for 4 bits, which here are for CUDA alone.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # What is imported stays: looking through it again and again for what can go is an eighth of the start of `train`.
+    # What is imported stays: looking through it again and again for what can go takes a good part of the start.
     gc.disable()
     try:
         module = importlib.import_module(COMMANDS[name][0])
