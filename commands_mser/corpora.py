@@ -68,7 +68,7 @@ def known_corpora() -> str:
     lines += _wrapped(
         _row("folder", "any", "", ""),
         "your own data: folders named after their emotions, or a CSV file with the columns path and emotion and, "
-        "where known, speaker, language, gender, transcript, split",
+        "where known, speaker, language, gender, transcript, split; aliases such as file_name, label, speaker_id work",
     )
     lines += _wrapped(_row("m5ser", "many", "", ""), "what run-mser m5ser build wrote")
     return "\n".join(lines)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The corpus `folder`: a user's own recordings, in class-named folders or listed in a CSV or TSV file."""
 
-import codecs
 import csv
 import io
 import os
@@ -18,10 +17,11 @@ from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, 
 from .language_names import LANGUAGES
 from .listing import list_files, without_extension
 from .schema import new_row
+from .table_columns import TableColumns, table_columns
+from .table_text import table_text
 
 
 TABLE_EXTENSIONS = (".csv", ".tsv")
-_COLUMNS = ("path", "emotion", "speaker", "language", "gender", "transcript", "split")
 _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"} | {
     "m": "male",
     "male": "male",
@@ -29,7 +29,7 @@ _GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"}
 }
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*")
 _AS_FOLDERS = "put the recordings into folders named after their emotions (angry/, happy/)"
-_HOW_TO = f"{_AS_FOLDERS}, or give a CSV file with the columns path and emotion"
+_HOW_TO = f"{_AS_FOLDERS}, or pass a CSV file with the columns path and emotion"
 
 
 def read_folder(path: Path) -> CorpusReading:
@@ -39,8 +39,9 @@ def read_folder(path: Path) -> CorpusReading:
 
     - a `.csv` or `.tsv` file, or a folder with exactly one whose header has `path` and `emotion`: one clip a line,
       paths relative to the file's folder or absolute; optional columns speaker, language, gender, transcript, split.
-      An empty emotion is an unlabelled clip. Of a language tag (`en-US`) the first part counts. Files that are not
-      there are counted and listed, not read.
+      Usual aliases count too (`data_mser.table_columns.ALIASES`): `file_name` and `label`, as in the `metadata.csv` of
+      Hugging Face, or `speaker_id`. Columns that are not used are reported. An empty emotion is an unlabelled clip. Of
+      a language tag (`en-US`) the first part counts. Files that are not there are counted and listed, not read.
     - a folder of class-named folders, at any depth: the level whose names are most often emotion words (see
       `CORPUS_LABELS["folder"]`) names the class; where none is, the first level does, and its words are kept as they
       are. Speaker, language and the rest are null.
@@ -95,7 +96,8 @@ def _read_class_folders(path: Path, faults: Sequence[str]) -> CorpusReading:
     if faults and not hits and len({row["emotion"] for row in rows}) == 1:
         # One folder of another name is no class: its clips are what the table speaks of.
         raise CorpusError(f"{faults[0]}; or {_AS_FOLDERS}")
-    warnings = [] if hits else list(faults)
+    # With its other columns, such as the speaker, nothing of it is used.
+    warnings = [f"{fault}; until then the table is not used" for fault in faults]
     if unmatched:
         warnings.append(f"{len(unmatched)} audio files lie in no folder named after an emotion and were not read")
     read = {without_extension(file) for file in listing.audio}
@@ -109,20 +111,20 @@ def _read_class_folders(path: Path, faults: Sequence[str]) -> CorpusReading:
 
 def _read_table(path: Path) -> CorpusReading:
     lines = _lines(path)
-    columns = [column.strip().lower() for column in lines[0][1]] if lines else []
-    _check_columns(path, columns)
-    rows, missing, warnings = [], [], []
+    columns = _columns(path, lines)
+    unused = columns.warning()
+    rows, missing, warnings = [], [], [] if unused is None else [unused]
     genders: Counter[str] = Counter()
     names_of_languages: Counter[str] = Counter()
     listed: dict[str, int] = {}
     for number, values in lines[1:]:
-        cells = {column: value.strip() for column, value in zip(columns, values)}
-        if not any(cells.values()):
+        if not any(value.strip() for value in values):
             continue
-        if any(value.strip() for value in values[len(columns) :]):
+        cells = {column: value.strip() for column, value in zip(columns.names, values) if column is not None}
+        if any(value.strip() for value in values[len(columns.names) :]):
             raise CorpusError(
-                f"{path}: line {number} has {len(values)} cells and the header {len(columns)}; put quotation marks "
-                "around a cell that holds the separator"
+                f"{path}: line {number} has {len(values)} cells and the header {len(columns.names)}; put quotation "
+                "marks around a cell that holds the separator"
             )
         if not cells.get("path"):
             raise CorpusError(f"{path}: line {number} has no path; fill it in or remove the line")
@@ -162,6 +164,9 @@ def _read_table(path: Path) -> CorpusReading:
         raise CorpusError(f"{path}: lists no clip; write one line a clip under the header")
     if missing:
         warnings.append(f"{len(missing)} of {len(missing) + len(rows)} listed files are not there and were not read")
+    numbers = sorted({row["emotion"] for row in rows if row["emotion"] and row["emotion"].isdigit()})
+    if numbers:
+        warnings.append(f"the emotions {some(numbers)} are numbers; write the words that they stand for")
     if genders:
         warnings.append(
             f"gender {', '.join(sorted(genders))} read as null ({sum(genders.values())} clips); write female or male"
@@ -222,8 +227,7 @@ def _reading(
 def _fault_of_table(path: Path) -> str | None:
     """Why a file is no table of clips; `None` where it is one."""
     try:
-        lines = _lines(path)
-        _check_columns(path, [column.strip().lower() for column in lines[0][1]] if lines else [])
+        _columns(path, _lines(path))
     except CorpusError as error:
         return str(error)
     return None
@@ -239,31 +243,42 @@ def _language(written: str) -> str:
 
 def _is_of_clips(path: Path) -> bool:
     """Whether the header names the two columns, whatever cannot be read in the rest."""
-    data = path.read_bytes()
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    text = data.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
-    header = next((line for line in text.splitlines() if not line.startswith("sep=")), "")
-    return {"path", "emotion"} <= {cell.strip(' "').lower() for cell in re.split("[,;\t]", header)}
+    lines = table_text(path, errors="replace").splitlines()
+    header = next((line for line in lines if not line.startswith("sep=")), "")
+    try:
+        return not table_columns(path, [cell.strip(' "') for cell in re.split("[,;\t]", header)]).absent
+    except CorpusError:  # two columns of one name, of which the reader is to choose
+        return True
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    absent = [column for column in ("path", "emotion") if column not in columns]
-    if absent:
+def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> TableColumns:
+    """
+    Args:
+        path: the table, for messages.
+        lines: as `_lines` gives them.
+
+    Raises:
+        CorpusError: no path or no emotion, or one of the columns twice.
+    """
+    header = lines[0][1] if lines else []
+    columns = table_columns(path, header)
+    if columns.absent:
+        present = ", ".join(cell.strip() for cell in header) or "an empty header"
         raise CorpusError(
-            f"{path}: has no column {' and no column '.join(absent)}, only {', '.join(columns) or 'an empty header'}; "
-            "name them in the first line"
+            f"{path}: has no column {' and no column '.join(columns.absent)}, only {present}; name them in the first "
+            "line"
         )
-    repeated = sorted(column for column in _COLUMNS if columns.count(column) > 1)
-    if repeated:
-        raise CorpusError(f"{path}: has the column {repeated[0]} more than once; keep one of them under that name")
+    return columns
 
 
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """The lines of a table with their numbers."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = io.StringIO(table_text(path), newline=None).read()
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path}: is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
+        raise CorpusError(
+            f"{path}: is not {error.encoding.upper()} text (byte {error.start}); save it as CSV in UTF-8"
+        ) from error
     header, _, rest = text.partition("\n")
     named = re.fullmatch(r"sep=(.)\r?", header)  # a line of Excel's
     if named:

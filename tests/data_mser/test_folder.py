@@ -94,7 +94,9 @@ def test_table_with_every_column(tmp_path):
     assert {key for key, value in second.items() if value is not None} == {"id", "audio", "corpus"}
     assert (third["emotion"], third["gender"], third["transcript"]) == ("wistful", "male", "سلام")
     assert reading.missing == [tmp_path / "clips" / "gone.wav"]
-    assert reading.warnings == ["1 of 4 listed files are not there and were not read"]
+    unused, gone = reading.warnings
+    assert "column note is not used" in unused
+    assert gone == "1 of 4 listed files are not there and were not read"
     assert "gone.wav" in str(reading)
     assert "(no emotion)" in str(reading)
     # A folder that holds one such table is read by it.
@@ -126,7 +128,10 @@ def test_another_table_beside_class_folders_is_no_matter(tmp_path):
     write(tmp_path / "scores.csv", "clip,score\n1,2\n")
     (tmp_path / "latin.csv").write_bytes(b"caf\xe9,x\n")
     (tmp_path / "empty.csv").touch()
-    assert emotions(tmp_path) == {"sad/1.wav": "sad"}
+    reading = read_corpus("folder", tmp_path)
+    assert [row["id"] for row in reading.rows] == ["sad/1.wav"]
+    # Whatever it says of the clips, such as their speakers, is not used, and this is reported.
+    assert [name in warning for name, warning in zip(("empty.csv", "latin.csv", "scores.csv"), reading.warnings)]
 
 
 def test_an_unknown_gender_is_null_and_said(tmp_path):
@@ -149,7 +154,9 @@ def test_a_speaker_whose_name_is_written_in_two_ways_is_told(tmp_path):
 def test_each_wrong_table_has_its_own_cure(tmp_path):
     touch(tmp_path, "a.wav", "sad.wav")
     cases = [
-        ("path,label\na.wav,sad\n", "has no column emotion, only path, label"),
+        ("path,mood\na.wav,sad\n", "has no column emotion, only path, mood"),
+        ("path,label,class\na.wav,sad,happy\n", "label and class can both be the column emotion"),
+        ("path,spk,actor,emotion\na.wav,1,2,sad\n", "spk and actor can both be the column speaker"),
         ("", "has no column path and no column emotion, only an empty header"),
         ("path,emotion\n", "lists no clip"),
         ("path,emotion\nx.wav,sad\ny.wav,sad\n", r"none of the 2 files .* such as .*x\.wav; paths are relative to"),
@@ -178,7 +185,7 @@ def test_each_wrong_table_has_its_own_cure(tmp_path):
             "path,emotion\naudio/a.wav,fröhlich\n".encode("latin-1"),
             "t.csv: is not UTF-8 text.*save it as CSV in UTF-8",
         ),
-        (b"file,label\naudio/a.wav,sad\n", "t.csv: has no column path and no column emotion, only file, label"),
+        (b"number,mood\n1,sad\n", "t.csv: has no column path and no column emotion, only number, mood"),
         (b'path,emotion,transcript\naudio/a.wav,sad,"Hi\naudio/b.wav,sad,Ho\n', "t.csv: line 3 cannot be read.*close"),
         (b"path,transcript,emotion\naudio/a.wav,Hi,you,sad\n", "line 2 has 4 cells and the header 3"),
     ],
@@ -194,7 +201,7 @@ def test_a_table_that_cannot_be_read_is_not_passed_over(tmp_path, content, told)
     ("content", "told"),
     [
         ("path;emotion;speaker\r\nsad/a.wav;sad;Jürgen\r\n".encode("latin-1"), "is not UTF-8 text"),
-        ("path\temotion\nsad/a.wav\tsad\n".encode("utf-16"), "is not UTF-8 text"),
+        ("path\temotion\nsad/a.wav\tsad\n".encode("utf-16")[:-1], "is not UTF-16"),
         (b'"path","emotion"\nsad/a.wav,"sad\n', "cannot be read"),
         (b"path,emotion,Emotion\nsad/a.wav,sad,happy\n", "has the column emotion more than once"),
     ],
@@ -209,10 +216,59 @@ def test_a_table_of_the_clips_is_not_passed_over_for_folders_with_the_names_of_e
 
 def test_a_users_own_classes_are_read_beside_a_table_of_something_else(tmp_path):
     touch(tmp_path, "müde/a.wav", "wach/b.wav")
-    write(tmp_path / "notes.csv", "file,label\na,b\n")
+    write(tmp_path / "notes.csv", "day,weather\na,b\n")
     reading = read_corpus("folder", tmp_path)
     assert [row["emotion"] for row in reading.rows] == ["müde", "wach"]
     assert "notes.csv: has no column path" in reading.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "file_name,label,speaker_id,lang,sex,text,subset",  # the names of Hugging Face's metadata.csv, and others
+        "Filename;Emotion Label;Spk;Locale;Gender;Transcription;Partition",
+        "audio_filepath\tclass\tclient_id\tlanguageCode\tsex\tsentence\tsplit",
+    ],
+)
+def test_table_accepts_column_aliases(tmp_path, header):
+    touch(tmp_path, "a.wav", "b.wav")
+    delimiter = next(mark for mark in ",;\t" if mark in header)
+    lines = [header, *(delimiter.join((clip, "anger", "lena", "de", "f", "Na", "dev")) for clip in ("a.wav", "b.wav"))]
+    write(tmp_path / "metadata.csv", "\n".join(lines))
+    reading = read_corpus("folder", tmp_path)
+    values = ("angry", "folder-lena", "de", "female", "Na", "dev")
+    columns = ("emotion", "speaker", "language", "gender", "transcript", "split")
+    assert [(row["id"], *(row[column] for column in columns)) for row in reading.rows] == [
+        ("a.wav", *values),
+        ("b.wav", *values),
+    ]
+    assert reading.warnings == []
+
+
+def test_table_reports_every_unused_column(tmp_path):
+    touch(tmp_path, "a.wav")
+    # A column with the name itself wins over an alias; the first column is a data frame's index.
+    text = ",path,emotion,label,speeker,room\n0,a.wav,sad,3,lena,7\n"
+    (warning,) = read_corpus("folder", write(tmp_path / "t.csv", text)).warnings
+    for name in ("number 1", "label", "speeker (did you mean speaker?)", "room"):
+        assert name in warning
+    assert read_corpus("folder", tmp_path).rows[0]["emotion"] == "sad"
+
+
+def test_table_reports_numbers_as_emotions(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    reading = read_corpus("folder", write(tmp_path / "t.csv", "file_name,label\na.wav,0\nb.wav,3\n"))
+    assert "emotions 0, 3 are numbers" in reading.warnings[0]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8", "utf-8-sig", "utf-32"])
+def test_table_is_read_in_any_unicode_encoding(tmp_path, encoding):
+    touch(tmp_path, "ü.wav")
+    # As spreadsheets save it, with their ends of lines, and a line break in a cell.
+    text = 'path\temotion\ttranscript\r\nü.wav\tfröhlich\t"Güten\r\nTag"\r\n'
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    (row,) = read_corpus("folder", tmp_path).rows
+    assert (row["id"], row["emotion"], row["transcript"]) == ("ü.wav", "fröhlich", "Güten\nTag")
 
 
 def test_excels_line_of_the_separator_is_read(tmp_path):
