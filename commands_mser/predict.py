@@ -70,10 +70,9 @@ def run(args: PredictArguments) -> int:
     if args.compile:
         check_compiler(pick_device(args.device))
     model, processor = load_model(args.model, args.device, quantize=args.quantize)
-    own = model.config.emotion_words
-    words = words_of_model(own) if chosen is None else chosen.words
+    words = words_of_model(model.config.emotion_words) if chosen is None else chosen.words
     if processor.prompt_version is not None:  # a classifier refuses them
-        _warn_of_unseen_words(words, own)
+        _warn_of_unseen_words(words, model.config.learned_words)
     width = max(len(str(file)) for file in files)
     answers = recognise(
         model, processor, files, words, batch_size=args.batch_size, decode=args.decode, compile=args.compile

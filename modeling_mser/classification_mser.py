@@ -224,7 +224,7 @@ def two_layers(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
         nn.Linear(size, config.head_size),
         nn.ReLU(),
         nn.Dropout(config.head_dropout),
-        nn.Linear(config.head_size, len(config.emotion_words or ())),
+        nn.Linear(config.head_size, len(config.learned_words or ())),
     )
 
 

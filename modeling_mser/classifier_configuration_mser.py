@@ -30,6 +30,8 @@ class EmotionClassifierConfig(BackboneConfig):
         changed_backbones (`list[str]`, *optional*):
             `["audio"]` where the encoder is frozen but was trained before, so that every checkpoint holds it.
         emotion_words (`list[str]`, *optional*):
+            The words of the last training stage: the default candidates.
+        learned_words (`list[str]`, *optional*, defaults to `emotion_words`):
             The classes, in the order of the logits.
         head_size (`int`, *optional*, defaults to 256):
             Width of the hidden layer of the head.
@@ -48,15 +50,17 @@ class EmotionClassifierConfig(BackboneConfig):
     includes_backbones: bool = False
     changed_backbones: list[str] = field(default_factory=list)
     emotion_words: list[str] | None = None
+    learned_words: list[str] | None = None
     head_size: int = 256
     head_dropout: float = 0.1
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.emotion_words = self.emotion_words or ["neutral", "happy", "sad", "angry"]
+        self.learned_words = self.learned_words or list(self.emotion_words)
         # What the library's own tools read the classes off.
-        kwargs["id2label"] = dict(enumerate(self.emotion_words))
-        kwargs["label2id"] = {word: index for index, word in enumerate(self.emotion_words)}
+        kwargs["id2label"] = dict(enumerate(self.learned_words))
+        kwargs["label2id"] = {word: index for index, word in enumerate(self.learned_words)}
         super().__post_init__(**kwargs)
         self.used_encoder_layers  # noqa: B018 - a wrong choice is refused here, not in the first forward
 

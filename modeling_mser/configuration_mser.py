@@ -52,7 +52,10 @@ class MSERConfig(BackboneConfig):
             Whether the encoder and the language model stay as they are in training (the paper's choice). A frozen
             part that came from a backbone is not saved with the model.
         emotion_words (`list[str]`, *optional*):
-            The words that a language model trained from scratch has seen; `None` for a pretrained one.
+            The words of the last training stage: the default candidates. `None` before any training.
+        learned_words (`list[str]`, *optional*):
+            The only words that a language model trained from scratch knows: those of all its stages. `None` for a
+            pretrained one, which can score any word.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the initial queries and projection.
     """
@@ -83,6 +86,7 @@ class MSERConfig(BackboneConfig):
     freeze_audio: bool = True
     freeze_text: bool = True
     emotion_words: list[str] | None = None
+    learned_words: list[str] | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 

@@ -55,7 +55,7 @@ class MSERPipeline(ChunkPipeline):
 
     Args (on making the pipeline or on calling it, where `None` is the default):
         candidate_labels: the words that compete, as a list or separated by commas, or `four` or `seven`; by default
-            those that the model was trained on.
+            those of the model's last training stage.
         top_k: how many of them to return; all by default.
         min_score: below this probability of the likeliest word the pipeline abstains: the answer is
             `{"label": "abstained", "score": that probability, "reason": …}` alone.

@@ -328,7 +328,7 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
 
 
 def words_of_model(emotion_words: Sequence[str] | None) -> tuple[str, ...]:
-    """The words to ask a model for by default: those that it was trained on, as they are, else those of `seven`."""
+    """The words to ask a model for by default: those of its last training stage, else those of `seven`."""
     return tuple(emotion_words) if emotion_words else LABEL_SETS["seven"].words
 
 

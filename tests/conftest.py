@@ -78,6 +78,7 @@ def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
         "freeze_audio": False,
         "freeze_text": False,
         "emotion_words": list(label_set("seven").words),
+        "learned_words": list(label_set("seven").words),
     } | config
     model = MSERForEmotionGeneration(MSERConfig(**config))
     # Away from the initial symmetry, where a wrong mask or a wrong order might not show.

@@ -65,13 +65,14 @@ def continue_classifier(
     Raises:
         ValueError: a word that it has no output for, or an impossible number of layers.
     """
-    own = model.config.emotion_words or []
+    own = model.config.learned_words or []
     unknown = [word for word in words if word not in own]
     if unknown:
         raise ValueError(
             f"{checkpoint} is a classifier of {', '.join(own)} and has no output for "
             f"{', '.join(unknown)}; give both stages the same labels"
         )
+    model.config.emotion_words = list(words)
     if arguments.model_type == "whisper_classifier":
         was_frozen = model.config.freeze_audio
         model.config.trained_layers = arguments.trained_layers

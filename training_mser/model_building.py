@@ -81,8 +81,9 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
         if arguments.lora and model.config.lora is None:
             model.add_lora(**arguments.lora_settings)
-        if model.config.emotion_words is not None:
-            model.config.emotion_words = list(dict.fromkeys([*model.config.emotion_words, *words]))
+        model.config.emotion_words = list(words)
+        if model.config.learned_words is not None:
+            model.config.learned_words = list(dict.fromkeys([*model.config.learned_words, *words]))
         return model, processor
 
     if arguments.model_type != "mser":
@@ -96,8 +97,9 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     processor = build_processor(arguments)
     config = build_config(arguments, processor.tokenizer)
     config.audio_token_id = processor.audio_token_id
+    config.emotion_words = list(words)
     if config.text_backbone is None:
-        config.emotion_words = list(words)
+        config.learned_words = list(words)
     # A language model that is loaded in a moment is not built at random before, at its full size and once more.
     model = MSERForEmotionGeneration(config, without=() if config.text_backbone is None else ("text",))
     model.load_backbones(dtype=backbone_dtypes(arguments))

@@ -114,7 +114,7 @@ def render_model_card(
         data=data,
         languages=list(data.get("languages", {})) or ["languages that were not stated"],
         words=data.get("labels") or config.get("emotion_words") or [],
-        open_words=config.get("emotion_words") is None,
+        open_words=config.get("learned_words") is None,
         backbones=left_out,
         base_models=base_models,
         sources=_sources(data.get("sources", ())),

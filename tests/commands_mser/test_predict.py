@@ -147,7 +147,7 @@ def test_words_that_the_model_never_saw_are_warned_of(good_file, tiny_model_dir,
 
 def test_a_pretrained_language_model_needs_no_warning(good_file, tiny, tmp_path, capsys):
     model, processor = tiny
-    model.config.emotion_words = None
+    model.config.emotion_words = model.config.learned_words = None
     model.save_pretrained(tmp_path / "model")
     processor.save_pretrained(tmp_path / "model")
     assert main(["predict", str(good_file), "--model", str(tmp_path / "model"), "--json", "--labels", "joy,rage"]) == 0
