@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from data_mser.whole_files import whole_file
@@ -247,6 +248,7 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
 
 def write_png(figure: Figure, path: str | PathLike) -> None:
     """Writes a picture on white, whole or not at all."""
+    _draw_literally(figure)
     write_every_script(figure)
     with whole_file(path, "wb") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # told once already, with the cure
@@ -262,6 +264,7 @@ def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -
         description: what a screen reader says; it also keeps apart the ids of several pictures on one page.
         captions: of the clips of an `embedding_figure`, shown under the pointer.
     """
+    _draw_literally(figure)
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": description}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
@@ -283,6 +286,12 @@ def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -
     ).replace("</a>", "</g>")
     width = figure.get_figwidth() * 96
     return re.sub(r'(viewBox="[^"]*")[^>]*>', rf'\1 style="width: {width:.0f}px">', svg, count=1)
+
+
+def _draw_literally(figure: Figure) -> None:
+    """Draw `$` as itself: labels, corpora and titles are users' text, which matplotlib would set as formulas."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
 
 
 def _attribute(text: str) -> str:

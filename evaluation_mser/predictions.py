@@ -2,6 +2,7 @@
 """What a system answered for each clip: in memory, and as `predictions.csv`."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
@@ -10,6 +11,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from data_mser.spreadsheet_cells import escape_formula, unescape_formula
+from data_mser.table_text import table_text
 from data_mser.whole_files import whole_file
 from evaluation_mser.metrics import emotion_metrics
 from processing_mser.emotions_mser import UNPARSED
@@ -217,6 +220,8 @@ def _clip(positions: Mapping[tuple[str, str], int]) -> str:
 class PredictionTable:
     """`predictions.csv`: one line a clip, the probability of each word (`p_WORD`), and `error` where it was not read.
 
+    Text that a spreadsheet would run as a formula gets an apostrophe, which `read_predictions` takes off again.
+
     Args:
         file: opened for writing text; the header is written at once. It names the candidate words even where a system
             gives no probabilities, so that the file can be read by itself.
@@ -232,7 +237,7 @@ class PredictionTable:
 
     def write(self, clip: Mapping[str, Any], scores: Sequence[float] | np.ndarray | None = None) -> None:
         """One line: the columns by name, those that are missing empty, and the probabilities in the labels' order."""
-        line = dict(clip)
+        line = {column: escape_formula(cell) if isinstance(cell, str) else cell for column, cell in clip.items()}
         if scores is not None:
             line |= {f"p_{word}": f"{score:.6f}" for word, score in zip(self.labels, scores, strict=True)}
         self.writer.writerow(line)
@@ -302,11 +307,16 @@ def listed_clips(path: str | PathLike) -> list[tuple[str | None, str | None]]:
 def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
     """The columns of a `predictions.csv`, and all its lines with their numbers."""
     try:
-        # A spreadsheet begins a file in UTF-8 with a mark, which is no part of the first column's name.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = list(reader.fieldnames or [])
-            numbered = [(reader.line_num, line) for line in reader]
+        # As a spreadsheet saves it too: in UTF-8 with a mark, or in UTF-16.
+        reader = csv.DictReader(io.StringIO(table_text(path), newline=""))
+        columns = list(reader.fieldnames or [])
+        numbered = [
+            (
+                reader.line_num,
+                {name: unescape_formula(cell) if isinstance(cell, str) else cell for name, cell in line.items()},
+            )
+            for line in reader
+        ]
     except OSError as error:
         raise PredictionsError(
             f"{path}: cannot be read ({error.strerror}); give a predictions.csv that run-mser evaluate wrote"

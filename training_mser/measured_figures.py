@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult
 
 from data_mser.corpora import CORPORA
 from data_mser.splits import SpeakerLeakError
+from data_mser.spreadsheet_cells import unescape_formula
 
 
 # Figure of `results.json`: the Hub's metric, its variant, its name.
@@ -128,4 +129,4 @@ def _speakers(predictions: Path) -> set[str]:
     if not predictions.is_file():
         return set()
     with open(predictions, newline="", encoding="utf-8") as file:
-        return {line["speaker"] for line in csv.DictReader(file) if line.get("speaker")}
+        return {unescape_formula(line["speaker"]) for line in csv.DictReader(file) if line.get("speaker")}

