@@ -106,6 +106,7 @@ class MSERArgumentParser(HfArgumentParser):
                 values[key] = _convert(value, known[key])
             except _Unfit as unfit:
                 found = "nothing" if value is None else repr(value)
+                found = found if len(found) <= 100 else f"{found[:97]}..."
                 raise RecipeError(f"{path}: {key}: expected {unfit}, got {found}") from None
         self.set_defaults(**values)
         for action in self._actions:

@@ -2,6 +2,7 @@
 """Recipes: YAML files found by path or by name, and read so that a slip is told rather than swallowed."""
 
 import importlib.util
+import math
 import re
 from collections.abc import Hashable
 from pathlib import Path
@@ -50,8 +51,19 @@ def find_recipe(name: str) -> Path:
     raise RecipeError(f"{name}: no such file, and no recipe of that name; the project's recipes: {known}")
 
 
+_MAX_VALUES = 10_000
+
+
 class _RecipeLoader(yaml.SafeLoader):
-    """YAML in which `1e-4` is a number, as YAML 1.2 has it and PyYAML does not, and a key twice is an error."""
+    """YAML in which `1e-4` is a number, as YAML 1.2 has it and PyYAML does not. A key twice is an error, and so are
+    aliases that expand to more than `_MAX_VALUES` values: nine lines can stand for a billion."""
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _expanded_size(node, {}) > _MAX_VALUES:
+            problem = f"with its aliases expanded it has more than {_MAX_VALUES} values; write the values out"
+            raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -65,6 +77,16 @@ class _RecipeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _expanded_size(node: yaml.Node, sizes: dict[yaml.Node, float]) -> float:
+    """The number of values with aliases written out; infinite where a value contains itself."""
+    if node not in sizes:
+        sizes[node] = math.inf  # until it is counted: whoever asks meanwhile lies inside it
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        children = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
+        sizes[node] = 1 + sum(_expanded_size(child, sizes) for child in children)
+    return sizes[node]
+
+
 _RecipeLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
@@ -74,7 +96,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     """The content of a recipe: a mapping of argument names to values, sections as nested mappings.
 
     Raises:
-        RecipeError: the file is not YAML, is not a mapping, or has a key twice.
+        RecipeError: the file is not YAML, is not a mapping, has a key twice, or too many or too deeply nested values.
         OSError: the file cannot be read.
     """
     try:
@@ -86,6 +108,8 @@ def read_recipe(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeError(f"{path}{where}: not valid YAML: {error.problem}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path}: its values are nested too deeply; write fewer levels") from error
     except yaml.YAMLError as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
     if content is None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parser: positionals, recipes as defaults under flags, and errors in one line."""
 
+import time
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -178,6 +179,23 @@ def test_what_a_recipe_gets_wrong_is_told_with_its_key_in_one_line(tmp_path, cap
 @pytest.mark.parametrize("content", ["- a\n- b\n", "words\n", "1: 2\n"])
 def test_a_recipe_that_is_no_mapping_of_names_is_refused(tmp_path, capsys, content):
     assert "a recipe is a mapping" in refuse(capsys, lambda: parse_recipe(tmp_path, content))
+
+
+def test_aliases_that_explode_are_refused_at_once(tmp_path, capsys):
+    levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    bomb = "\n".join(["a0: &a0 [x, x, x, x, x, x, x, x, x]", *levels, "corpora: *a8"])
+    started = time.monotonic()
+    for content in (bomb, "corpora: &a [*a]", "text_config: &a {b: *a}", f"corpora: {'[' * 5000}{']' * 5000}"):
+        message = refuse(capsys, lambda content=content: parse_recipe(tmp_path, content))
+        assert "recipe.yaml" in message
+        assert len(message) < 300
+    assert time.monotonic() - started < 5
+    recipe, _ = parse_recipe(tmp_path, "corpora: &names [x, y]\ntext_config: {a: *names}\n")
+    assert (recipe.corpora, recipe.text_config) == (["x", "y"], {"a": ["x", "y"]})
+
+
+def test_a_wrong_value_is_quoted_in_part_only(tmp_path, capsys):
+    assert len(refuse(capsys, lambda: parse_recipe(tmp_path, f"corpora: x\nsteps: {'x' * 10_000}"))) < 400
 
 
 def test_a_binary_file_is_no_recipe(tmp_path, capsys):
