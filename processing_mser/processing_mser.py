@@ -154,7 +154,10 @@ class MSERProcessor(SpeechProcessor):
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         start = start + [self.audio_token_id] * self.num_query_tokens
         prefixes = [start + self._encode(text) for text in prompts]
-        answers = [[]] * batch_size if emotion is None else self.candidate_ids(emotion)
+        answers: list[list[int]] = [[]] * batch_size
+        if emotion is not None:
+            _check_words(emotion)
+            answers = [self.candidate_ids([word], text)[0] for word, text in zip(emotion, prompts, strict=True)]
         length = max(len(prefix) + len(answer) for prefix, answer in zip(prefixes, answers, strict=True))
         input_ids = torch.full((batch_size, length), tokenizer.pad_token_id)
         attention_mask = torch.zeros_like(input_ids)
@@ -178,21 +181,43 @@ class MSERProcessor(SpeechProcessor):
         length = int((batch["labels"] != IGNORED).any(0).nonzero()[0])
         return {name: batch[name][:, :length] for name in ("input_ids", "attention_mask")}
 
-    def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
+    def candidate_ids(self, words: Sequence[str], prompt: str | None = None) -> list[list[int]]:
         """
         Token ids of each word as it follows the prompt, end of sequence included.
 
+        Prompt and word are encoded together and the prompt's tokens are removed. A word encoded alone gets other
+        tokens from SentencePiece tokenizers, such as LLaMA 2's, which put a space before every text.
+
+        Args:
+            words: candidate words.
+            prompt: the prompt that they follow; by default the template's.
+
         Raises:
-            ValueError: one text in place of a list, or what is no word in it.
+            ValueError: `words` is one text, or holds something that is not a word; the tokenizer merges the end of
+                the prompt with a word, or has no token for it.
         """
-        # A text is a sequence of its letters, each of which would be scored, or learnt, as a word.
-        if isinstance(words, str):
-            raise ValueError(f"{words!r} is one text; give a list of words, or processor.words(...) of a label set")
-        astray = [word for word in words if not isinstance(word, str) or not word.strip()]
-        if astray:
-            raise ValueError(f"{astray[0]!r} is no word; give each as text, and leave out clips without an emotion")
+        _check_words(words)
+        prompt = self.prompt if prompt is None else prompt
+        prompt_ids = self._encode(prompt)
         eos = self.tokenizer.eos_token_id
-        return [[*self._encode(f" {word}"), eos] for word in words]
+        return [[*self._word_ids(word, prompt, prompt_ids), eos] for word in words]
+
+    def _word_ids(self, word: str, prompt: str, prompt_ids: list[int]) -> list[int]:
+        """Token ids of a word after a prompt, given the prompt's own."""
+        ids = self._encode(f"{prompt} {word}")
+        if ids[: len(prompt_ids)] != prompt_ids:
+            raise ValueError(
+                f"the tokenizer merges the end of the prompt {prompt!r} with the word {word!r}; pass another prompt, "
+                f"or another prompt_version ({', '.join(PROMPTS)})"
+            )
+        word_ids = ids[len(prompt_ids) :]
+        # Words without tokens of their own would all get the same score.
+        unknown = self.tokenizer.unk_token_id
+        if not word_ids or (unknown in word_ids and unknown != self.tokenizer.eos_token_id):
+            raise ValueError(
+                f"the tokenizer has no token for the word {word!r}; pass another word"
+            )
+        return word_ids
 
     def _encode(self, text: str) -> list[int]:
         # A placeholder that somebody writes into a prompt is text and not a place for audio.
@@ -207,6 +232,15 @@ class MSERProcessor(SpeechProcessor):
         """As `batch_decode`, for one sequence."""
         kwargs.setdefault("skip_special_tokens", True)
         return self.tokenizer.decode(sequence, **kwargs).strip()
+
+
+def _check_words(words: Sequence[str]) -> None:
+    # A text is a sequence of its letters, each of which would be scored, or learnt, as a word.
+    if isinstance(words, str):
+        raise ValueError(f"{words!r} is one text; give a list of words, or processor.words(...) of a label set")
+    astray = [word for word in words if not isinstance(word, str) or not word.strip()]
+    if astray:
+        raise ValueError(f"{astray[0]!r} is no word; give each as text, and leave out clips without an emotion")
 
 
 __all__ = ["PROMPTS", "MSERProcessor"]

@@ -68,7 +68,8 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
 
     Raises:
         BackboneError: a backbone cannot be had in full.
-        ValueError: a part without a backbone would stay random, or the checkpoint is of another type.
+        ValueError: a part without a backbone would stay random, the checkpoint is of another type, or the tokenizer
+            cannot write a word.
     """
     if arguments.init_from is not None:
         checkpoint = expanded(arguments.init_from)
@@ -78,6 +79,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         if arguments.model_type != "mser":
             continue_classifier(model, arguments, checkpoint, words)
             return model, processor
+        processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before anything is encoded
         model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
         if arguments.lora and model.config.lora is None:
             model.add_lora(**arguments.lora_settings)
@@ -95,6 +97,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         return build_classifier(arguments, expanded(arguments.audio_backbone), words)
     check_frozen_parts(arguments)
     processor = build_processor(arguments)
+    processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before any weights are loaded
     config = build_config(arguments, processor.tokenizer)
     config.audio_token_id = processor.audio_token_id
     config.emotion_words = list(words)
