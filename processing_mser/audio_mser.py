@@ -28,12 +28,13 @@ try:
 except ImportError:
     soxr = None
 
-from .sound_length_mser import length_disagreement
+from .audio_errors_mser import AudioError, AudioTooLongError
+from .sample_check_mser import MIN_SECONDS, FlacDigest, SampleCheck
+from .sound_length_mser import Inspection, find_damage
 
 
 SAMPLING_RATE = 16_000
 """Hz; what the encoder hears."""
-MIN_SECONDS = 0.1
 MAX_SECONDS = 30.0
 """The encoder's positions end here."""
 MIN_RATE, MAX_RATE = 1_000, 768_000
@@ -48,31 +49,6 @@ _FOREIGN_EXTENSIONS = (".m4a", ".aac", ".wma", ".amr", ".webm")
 
 _BLOCK_SAMPLES = 1 << 20
 _UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a stream whose header gives no length
-
-
-class AudioError(ValueError):
-    """Audio that cannot be used. `str()` is one line, `FILE: problem (value); cure`.
-
-    Args:
-        source: the file, or what stands for it, such as `<bytes>`.
-        problem: what is wrong, with the value.
-        cure: what to do.
-    """
-
-    def __init__(self, source: str, problem: str, cure: str) -> None:
-        super().__init__(source, problem, cure)  # all three in `args`: the error must survive a worker process
-        self.source = source
-        self.problem = problem
-        self.cure = cure
-
-    def __str__(self) -> str:
-        # A file name may hold a line break, or bytes that no terminal can print.
-        text = f"{self.source}: {self.problem}; {self.cure}"
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-class AudioTooLongError(AudioError):
-    """Audio over the caller's `max_seconds`."""
 
 
 def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: float | None = None) -> np.ndarray:
@@ -97,20 +73,27 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
         ImportError: soundfile or soxr is needed and not installed.
     """
     with open_audio(source, sampling_rate, max_seconds) as sound:
-        name, rate = sound.name, sound.rate
-        samples = np.concatenate([*sound.blocks] or [np.zeros(0, np.float32)])
-    if len(samples) == 0:
-        raise AudioError(name, "holds no sound (0 samples)", "record or export it again")
-    if len(samples) < MIN_SECONDS * rate:
-        problem = f"is too short ({len(samples) / rate:.3f} s, the least is {MIN_SECONDS} s)"
-        raise AudioError(name, problem, "leave it out or give a longer recording")
-    if max_seconds is not None and len(samples) > max_seconds * rate:
-        raise _too_long(name, len(samples) / rate, max_seconds)
-    bad = len(samples) - int(np.isfinite(samples).sum())
-    if bad:
-        raise AudioError(name, f"holds NaN or infinite samples ({bad} of {len(samples)})", "export it again")
-    if not samples.any():
-        raise AudioError(name, "is silent (every sample is 0)", "record it again; if two channels cancel, keep one")
+        check = SampleCheck(sound.name, sound.rate)
+        try:
+            blocks = []
+            for block in sound.blocks:
+                check.add(block)
+                blocks.append(block)
+            check.finish()
+            if max_seconds is not None and check.samples > max_seconds * sound.rate:
+                raise _too_long(sound.name, check.samples / sound.rate, max_seconds)
+            return resampled(sound.name, np.concatenate(blocks), sound.rate, sampling_rate)
+        except MemoryError:
+            problem = f"does not fit into memory ({check.samples / sound.rate / 3600:.1f} h and more)"
+            raise AudioTooLongError(sound.name, problem, "cut it into shorter pieces") from None
+
+
+def resampled(name: str, samples: np.ndarray, rate: int, sampling_rate: int) -> np.ndarray:
+    """Samples `(num_samples,)` float32 at another rate.
+
+    Raises:
+        ImportError: soxr is needed and not installed.
+    """
     if rate != sampling_rate:
         if soxr is None:
             raise ImportError(f"{name}: resampling from {rate} Hz needs soxr; pip install soxr")
@@ -282,11 +265,7 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
         raise AudioError(name, "is empty (0 bytes)", "copy or record it again")
     if soundfile is None:
         raise ImportError(f"{name}: reading audio files needs soundfile; pip install soundfile")
-    disagreement = length_disagreement(file, size)
-    file.seek(0)
-    # The length in an MP3 is counted only where its first frame says so; libsndfile guesses it otherwise.
-    head = file.read(4096)
-    exact_mp3 = b"Xing" in head or b"Info" in head
+    inspection = find_damage(file, size)
     file.seek(0)
     try:
         sound = soundfile.SoundFile(file)
@@ -295,31 +274,46 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
         raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {_quoted(name)} out.wav") from None
     with sound:
         rate = _checked_rate(name, sound.samplerate)
-        if disagreement is not None:
-            counted, present = disagreement
-            if counted > present:
-                raise _cut_short(name, f"its header counts {counted} bytes, {present} are there")
-            problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
-            raise AudioError(name, problem, f"rewrite it: ffmpeg -ignore_length 1 -i {_quoted(name)} out.wav")
+        if inspection.damage is not None:
+            problem, cure = inspection.damage
+            raise AudioError(name, problem, cure.format(file=_quoted(name)))
         if sound.frames >= _UNKNOWN_FRAMES:
-            raise AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
-        exact = sound.format == "FLAC" or (sound.format == "MP3" and exact_mp3)
-        yield Sound(name, rate, _blocks(name, sound, exact, max_seconds))
+            raise _no_length(name)
+        yield Sound(name, rate, _blocks(name, sound, inspection, max_seconds))
 
 
-def _blocks(name: str, sound: Any, exact: bool, max_seconds: float | None) -> Iterator[np.ndarray]:
-    """The blocks of an open `SoundFile`; `exact` says that its declared length can be relied on."""
+def _blocks(name: str, sound: Any, inspection: Inspection, max_seconds: float | None) -> Iterator[np.ndarray]:
+    """The blocks of an open `SoundFile`, and an error at the end where they are not as many as its headers count."""
     rate, declared, count = sound.samplerate, sound.frames, 0
+    flac = None
+    if sound.format == "FLAC" and inspection.flac_digest:
+        flac = FlacDigest({"PCM_S8": 1, "PCM_16": 2, "PCM_24": 3}[sound.subtype])
     try:
-        while len(block := sound.read(max(1, _BLOCK_SAMPLES // sound.channels), "float32", always_2d=True)):
+        while len(
+            block := sound.read(
+                max(1, _BLOCK_SAMPLES // sound.channels), "float32" if flac is None else "int32", always_2d=True
+            )
+        ):
             count += len(block)
             if max_seconds is not None and count > max_seconds * rate:
                 raise _too_long(name, max(count, declared) / rate, max_seconds)
-            yield block.mean(axis=1)
+            if flac is not None:
+                flac.add(block)
+                block = block.astype(np.float32) * np.float32(2.0**-31)
+            yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
     except soundfile.LibsndfileError:
         raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read") from None
-    if exact and count < declared - MIN_SECONDS * rate:
+    expected = declared if inspection.samples is None and not inspection.guessed else inspection.samples
+    if expected is not None and count < expected:
+        if inspection.guessed:  # libsndfile ends at its guess, which is too low for a variable bit rate
+            raise _no_length(name)
         raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read")
+    if flac is not None and flac.digest() != inspection.flac_digest:
+        raise _cut_short(name, "its samples do not have the MD5 digest in its header")
+
+
+def _no_length(name: str) -> AudioError:
+    return AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
 
 
 def _cut_short(name: str, detail: str) -> AudioError:

@@ -1,64 +1,330 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a WAV, AIFF, AU or Ogg file holds the sound that its headers count.
+"""Check that a file holds as much sound as its headers count.
 
-libsndfile reads what is there without a word: a copy that broke off, or a header that a recorder never completed,
-would become a shorter utterance. Of FLAC and MP3 the decoded length tells.
+libsndfile reads what is there without an error: a copy that broke off, or a header that a recorder never completed,
+would become a shorter recording.
+
+`find_damage` is the one entry. WAV, AIFF, RF64, W64, CAF, AU, VOC and SPHERE are checked here; Ogg and MPEG audio in
+files of their own. FLAC and ALAC are checked on decoding, for their headers give the exact number of samples.
 """
 
-from typing import BinaryIO, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, Literal, NamedTuple
+
+from .mpeg_frames_mser import count_mpeg_frames, looks_like_mpeg
+from .ogg_pages_mser import find_ogg_damage
 
 
-_SLACK_BYTES = 512  # tags and padding that some writers leave uncounted, or count and leave out
+Order = Literal["little", "big"]
+
+_SLACK_BYTES = 512  # padding that some writers leave uncounted, or count and leave out
 _STREAMED_BYTES = 0x7FFF0000  # writers to a pipe put a length from here to 0xFFFFFFFF, meaning "to the end"
-_OGG_HEADER_BYTES, _OGG_PAGE_BYTES = 27, 65307  # RFC 3533, section 6: without and with the most segments
+_W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+# What follows the sound in WAV and AIFF files; of these a cut one is no loss.
+_TAG_CHUNKS = set(
+    b"LIST id3  ID3  bext iXML _PMX cue  smpl inst fact PEAK JUNK junk FLLR axml chna levl DISP PAD  umid cart afsp "
+    b"MARK COMT INST NAME AUTH ANNO APPL (c)  SAUR plst adtl acid strc".split()
+)
+_AIFF_BYTES = {b"NONE": 0, b"twos": 0, b"sowt": 0, b"raw ": 0, b"in24": 3, b"in32": 4, b"42ni": 4, b"23ni": 4,
+               b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8, b"alaw": 1, b"ALAW": 1, b"ulaw": 1, b"ULAW": 1}  # fmt: skip
+"""Bytes of a sample by compression type; 0 for those of the bit depth."""
 
 
-def length_disagreement(file: BinaryIO, size: int) -> tuple[int, int] | None:
-    """The bytes that a header counts and those that are there, where the two disagree; else None.
+class Problem(NamedTuple):
+    """What is wrong with a file, and what to do; `{file}` in the cure stands for its quoted name."""
+
+    problem: str
+    cure: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """
+    What a file's structure says.
+
+    Attributes:
+        damage: what is wrong, or `None`.
+        samples: of one channel, where the structure counts them and libsndfile does not.
+        guessed: whether libsndfile's length is a guess.
+        flac_digest: MD5 of the samples of a FLAC file, where it has one.
+    """
+
+    damage: Problem | None = None
+    samples: int | None = None
+    guessed: bool = False
+    flac_digest: bytes | None = None
+
+
+def find_damage(file: BinaryIO, size: int) -> Inspection:
+    """
+    Inspect a file of any kind; one of an unknown kind has no damage.
 
     Args:
         file: a seekable binary file; its position is not kept.
         size: of the file, in bytes.
     """
-    file.seek(0)
-    head = file.read(12)
+    start = _after_tags(file)
+    if start >= size:
+        return Inspection(_counted(start, size)) if start else Inspection()
+    file.seek(start)
+    head = file.read(40)
     if head[:4] == b"OggS":
-        return _last_page(file, size)
-    if head[:4] == b".snd":
-        return _sound(file, int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:], "big"), size)
-    if head[:4] not in (b"RIFF", b"RIFX", b"FORM") or head[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
-        return None
-    order: Literal["little", "big"] = "little" if head[:4] == b"RIFF" else "big"
-    start = 12
-    while start + 8 <= size:
+        damage = find_ogg_damage(file, start)
+        return Inspection(None if damage is None else Problem(*damage), guessed=True)
+    if looks_like_mpeg(head):
+        count = count_mpeg_frames(file, start, size)
+        damage = None if count.damage is None else Problem(*count.damage)
+        return Inspection(damage, None if count.counted else count.samples, not count.counted)
+    if head[:4] == b"fLaC":
+        return Inspection(flac_digest=_flac_digest(file, start))
+    for begins, check in _CHECKS:
+        if begins(head):
+            return Inspection(check(file, start, size))
+    return Inspection()
+
+
+def _flac_digest(file: BinaryIO, start: int) -> bytes | None:
+    """The MD5 in the first metadata block (RFC 9639, section 8.2), of samples as wide as libsndfile reads them."""
+    file.seek(start + 8)
+    block = file.read(34)
+    bits = ((block[12] & 1) << 4 | block[13] >> 4) + 1 if len(block) == 34 else 0
+    return block[18:] if bits in (8, 16, 24) and any(block[18:]) else None
+
+
+def _after_tags(file: BinaryIO) -> int:
+    """Where the file starts behind its ID3v2 tags, which may be before any kind of file."""
+    start = 0
+    while True:
         file.seek(start)
-        chunk, counted = file.read(4), int.from_bytes(file.read(4), order)
-        start += 8
-        if chunk in (b"data", b"SSND"):
-            return _sound(file, start, counted, size)
-        start += counted + counted % 2
+        tag = file.read(10)
+        if tag[:3] != b"ID3" or len(tag) < 10 or max(tag[6:]) > 0x7F:
+            return start
+        length = tag[6] << 21 | tag[7] << 14 | tag[8] << 7 | tag[9]
+        start += 10 + length + (10 if tag[5] & 0x10 else 0)
+
+
+def _counted(counted: int, present: int) -> Problem:
+    if counted > present:
+        detail = f"its header counts {counted} bytes, {present} are there"
+        return Problem(f"is damaged or cut short ({detail})", "copy or export it again")
+    problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
+    return Problem(problem, "rewrite it: ffmpeg -ignore_length 1 -i {file} out.wav")
+
+
+def _contradiction(detail: str) -> Problem:
+    return Problem(f"has a wrong header ({detail})", "copy or export it again")
+
+
+class _Chunk(NamedTuple):
+    name: bytes
+    start: int  # of its contents
+    counted: int
+
+
+def _chunks(file: BinaryIO, place: int, size: int, order: Order) -> Iterator[_Chunk]:
+    """The chunks of a RIFF or IFF file from a byte on."""
+    while place + 8 <= size:
+        file.seek(place)
+        chunk = _Chunk(file.read(4), place + 8, int.from_bytes(file.read(4), order))
+        yield chunk
+        place = chunk.start + chunk.counted + chunk.counted % 2
+
+
+def _riff(file: BinaryIO, start: int, size: int) -> Problem | None:
+    file.seek(start)
+    head = file.read(12)
+    order: Order = "little" if head[:4] in (b"RIFF", b"RF64", b"BW64") else "big"
+    whole, long_data = int.from_bytes(head[4:8], order), None
+    for name, place, counted in _chunks(file, start + 12, size, order):
+        file.seek(place)
+        if name == b"ds64":
+            long = file.read(16)
+            whole, long_data = int.from_bytes(long[:8], "little"), int.from_bytes(long[8:], "little")
+        elif name == b"fmt " and (wrong := _wrong_wave_format(file.read(40), order)):
+            return wrong
+        elif name == b"data":
+            if long_data is not None and counted == 0xFFFFFFFF:
+                counted = long_data
+            elif counted >= _STREAMED_BYTES:
+                return None
+            return _sound(file, _Chunk(name, place, counted), start + 8 + whole, size, order)
     return None
 
 
-def _sound(file: BinaryIO, start: int, counted: int, size: int) -> tuple[int, int] | None:
-    present = size - start
-    if counted >= _STREAMED_BYTES or abs(present - counted) <= _SLACK_BYTES:
+def _wrong_wave_format(form: bytes, order: Order) -> Problem | None:
+    """A contradiction between the numbers of a WAV format, as far as its coding has a fixed size of sample."""
+    if len(form) < 16:
         return None
-    if counted < present:
-        file.seek(start + counted)
-        after = file.read(5)  # the next chunk's name, behind a padding byte or not
-        if any(len(name) == 4 and name.isascii() and name.decode().isprintable() for name in (after[:4], after[1:])):
+    tag, channels, rate, per_second, block, bits = (
+        int.from_bytes(form[a:b], order) for a, b in ((0, 2), (2, 4), (4, 8), (8, 12), (12, 14), (14, 16))
+    )
+    if tag == _EXTENSIBLE:
+        tag = int.from_bytes(form[24:26], order)
+    if tag not in (_PCM, _FLOAT, _ALAW, _ULAW):
+        return None
+    if block != channels * -(-bits // 8):
+        return _contradiction(f"{channels} channels of {bits} bits, {block} bytes together")
+    if per_second != rate * block:
+        return _contradiction(f"{rate} Hz x {block} bytes, {per_second} bytes a second")
+    return None
+
+
+def _aiff(file: BinaryIO, start: int, size: int) -> Problem | None:
+    file.seek(start + 4)
+    whole = int.from_bytes(file.read(4), "big")
+    promised = None
+    for name, place, counted in _chunks(file, start + 12, size, "big"):
+        file.seek(place)
+        if name == b"COMM":
+            common = file.read(22)
+            channels, frames, bits = (int.from_bytes(common[a:b], "big") for a, b in ((0, 2), (2, 6), (6, 8)))
+            width = _AIFF_BYTES.get(common[18:22] if counted >= 22 else b"NONE")
+            promised = None if width is None else channels * frames * (width or -(-bits // 8))
+        elif name == b"SSND":
+            if counted >= _STREAMED_BYTES:
+                return None
+            wrong = _sound(file, _Chunk(name, place, counted), start + 8 + whole, size, "big")
+            if wrong is None and promised is not None and promised != counted - 8:
+                return _contradiction(f"it counts {promised} bytes of sound in one place, {counted - 8} in another")
+            return wrong
+    return None
+
+
+def _sound(file: BinaryIO, chunk: _Chunk, end: int, size: int, order: Order) -> Problem | None:
+    """Compare a chunk's count with what is there.
+
+    Args:
+        end: where the file ends by its own count, which settles small disagreements.
+    """
+    present, counted = size - chunk.start, chunk.counted
+    if present == counted:
+        return None
+    if counted > present:
+        return None if counted - present <= _SLACK_BYTES and abs(end - size) <= 1 else _counted(counted, present)
+    after = chunk.start + counted
+    if _tags_follow(file, after, size, order) or counted % 2 and _tags_follow(file, after + 1, size, order):
+        return None
+    if size - after <= _SLACK_BYTES:
+        file.seek(after)
+        if abs(end - after) <= 1 or not any(file.read()):
             return None
-    return counted, present
+    return _counted(counted, present)
 
 
-def _last_page(file: BinaryIO, size: int) -> tuple[int, int] | None:
-    """Ogg counts nothing: only a page that breaks off tells, for live recorders omit the mark of the stream's end."""
-    file.seek(max(0, size - _OGG_PAGE_BYTES))
-    tail = file.read()
-    page = tail[max(0, tail.rfind(b"OggS")) :]
-    counted = _OGG_HEADER_BYTES
-    if len(page) >= counted:
-        segments = page[26]
-        counted += segments + sum(page[27 : 27 + segments])
-    return (counted, len(page)) if len(page) < counted else None
+def _tags_follow(file: BinaryIO, place: int, size: int, order: Order) -> bool:
+    """Whether chunks that are no sound fill the rest of a file."""
+    end = None
+    for name, start, counted in _chunks(file, place, size, order):
+        if name in _TAG_CHUNKS:
+            return True
+        if not (name.isascii() and name.decode().isprintable() and start + counted <= size):
+            return False
+        end = start + counted
+    return end is not None and size - end < 8
+
+
+def _au(file: BinaryIO, start: int, size: int) -> Problem | None:
+    file.seek(start + 4)
+    place, counted = start + int.from_bytes(file.read(4), "big"), int.from_bytes(file.read(4), "big")
+    return None if counted >= _STREAMED_BYTES or counted == size - place else _counted(counted, size - place)
+
+
+def _w64(file: BinaryIO, start: int, size: int) -> Problem | None:
+    place = start + 40
+    while place + 24 <= size:
+        file.seek(place)
+        name, counted = file.read(16), int.from_bytes(file.read(8), "little") - 24
+        place += 24
+        if counted < 0:
+            return _contradiction("a chunk is shorter than its own header")
+        if name == b"fmt " + _W64_TAIL and (wrong := _wrong_wave_format(file.read(40), "little")):
+            return wrong
+        if name == b"data" + _W64_TAIL:
+            return _wide(file, place, counted, size, lambda rest: rest[4:16] == _W64_TAIL)
+        place += counted + -counted % 8
+    return None
+
+
+def _caf(file: BinaryIO, start: int, size: int) -> Problem | None:
+    place = start + 8
+    while place + 12 <= size:
+        file.seek(place)
+        name, counted = file.read(4), int.from_bytes(file.read(8), "big", signed=True)
+        place += 12
+        if name == b"desc":
+            form = file.read(32)
+            packet, frames, channels, bits = (int.from_bytes(form[a : a + 4], "big") for a in (16, 20, 24, 28))
+            if form[8:12] == b"lpcm" and packet != frames * channels * -(-bits // 8):
+                return _contradiction(f"{channels} channels of {bits} bits, {packet} bytes together")
+        if name == b"data":
+            if counted == -1:  # to the end
+                return None
+            return _wide(file, place, counted, size, lambda rest: rest[:4].isascii() and rest[:4].isalnum())
+        if counted < 0:
+            return _contradiction(f"a chunk of {counted} bytes")
+        place += counted
+    return None
+
+
+def _wide(
+    file: BinaryIO, place: int, counted: int, size: int, is_chunk: Callable[[bytes], bool]
+) -> Problem | None:
+    """As `_sound`, of files that count in 64 bits and whose writers are exact."""
+    present = size - place
+    if counted > present:
+        return _counted(counted, present)
+    file.seek(place + counted)
+    rest = file.read(64).lstrip(b"\0")
+    return None if not rest or is_chunk(rest) else _counted(counted, present)
+
+
+def _voc(file: BinaryIO, start: int, size: int) -> Problem | None:
+    file.seek(start + 20)
+    place = start + int.from_bytes(file.read(2), "little")
+    sounds = 0
+    while place < size:
+        file.seek(place)
+        block = file.read(4)
+        if block[0] == 0:
+            break
+        counted, present = int.from_bytes(block[1:], "little"), size - place - 4
+        if counted > present:
+            return _counted(counted, max(present, 0))
+        sounds += block[0] in (1, 2, 3, 9)
+        place += 4 + counted
+    if sounds > 1:
+        # libsndfile reads only the first.
+        return Problem("holds several blocks of sound", "join them: ffmpeg -i {file} out.wav")
+    left = size - place
+    return _counted(place, size) if left > _SLACK_BYTES else None
+
+
+def _sphere(file: BinaryIO, start: int, size: int) -> Problem | None:
+    file.seek(start)
+    head = file.read(1024)
+    try:
+        length = int(head[8:16])
+        head += file.read(min(max(length - 1024, 0), 1 << 16))
+        fields = {line.split()[0]: line.split()[2] for line in head.split(b"\n")[2:] if len(line.split()) == 3}
+        counted = int(fields[b"sample_count"]) * int(fields.get(b"channel_count", b"1"))
+        counted *= int(fields.get(b"sample_n_bytes", b"2"))
+    except (ValueError, KeyError):  # the number of samples is not in it
+        return None
+    present = size - start - length
+    return None if counted == present else _counted(counted, present)
+
+
+_CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int, int], Problem | None]], ...] = (
+    (lambda head: head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE", _riff),
+    (lambda head: head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"), _aiff),
+    (lambda head: head[:4] == b".snd", _au),
+    (lambda head: head[:4] == b"riff" and head[24:28] == b"wave", _w64),
+    (lambda head: head[:4] == b"caff", _caf),
+    (lambda head: head[:19] == b"Creative Voice File", _voc),
+    (lambda head: head[:7] == b"NIST_1A", _sphere),
+)
+
+
+__all__ = ["Inspection", "Problem", "find_damage"]
