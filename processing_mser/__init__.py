@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 from .audio_mser import (
     AUDIO_EXTENSIONS,
     MAX_SECONDS,
-    MIN_SECONDS,
     SAMPLING_RATE,
     AudioError,
     AudioTooLongError,
@@ -25,6 +24,7 @@ from .emotions_mser import (
     label_set,
     parse_emotion,
 )
+from .sample_check_mser import MIN_SECONDS
 
 
 if TYPE_CHECKING:

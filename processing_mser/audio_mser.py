@@ -29,7 +29,7 @@ except ImportError:
     soxr = None
 
 from .audio_errors_mser import AudioError, AudioTooLongError
-from .sample_check_mser import MIN_SECONDS, FlacDigest, SampleCheck
+from .sample_check_mser import FlacDigest, SampleCheck
 from .sound_length_mser import Inspection, find_damage
 
 
@@ -308,6 +308,8 @@ def _blocks(name: str, sound: Any, inspection: Inspection, max_seconds: float | 
         if inspection.guessed:  # libsndfile ends at its guess, which is too low for a variable bit rate
             raise _no_length(name)
         raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read")
+    if expected is not None and count > expected and not inspection.guessed:
+        raise _cut_short(name, f"{count / rate:.2f} instead of {declared / rate:.2f} s can be read")
     if flac is not None and flac.digest() != inspection.flac_digest:
         raise _cut_short(name, "its samples do not have the MD5 digest in its header")
 

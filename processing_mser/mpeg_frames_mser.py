@@ -105,9 +105,7 @@ def count_mpeg_frames(file: BinaryIO, start: int, size: int) -> MpegCount:
     audio = frames - header.present
     if header.frames is not None and audio != header.frames:
         if audio > header.frames:
-            return MpegCount(
-                (f"has a wrong header (it counts {header.frames} frames, {audio} are there)", _CONVERT)
-            )
+            return MpegCount((f"has a wrong header (it counts {header.frames} frames, {audio} are there)", _CONVERT))
         return MpegCount(_damaged(f"its header counts {header.frames} frames, {audio} are there"))
     if place < size and header.frames is None and not _tags_alone(file, place, size):
         return MpegCount(_damaged(f"there is no frame at byte {place}"))
@@ -139,16 +137,22 @@ class _Header:
             flags = int.from_bytes(data[place + 4 : place + 8], "big")
             if flags & 1:
                 self.frames = int.from_bytes(data[place + 8 : place + 12], "big")
-            self._check_lame(data, place + 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2)
+            place += 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+            if flags > 15 or data.find(b"LAME") not in (-1, place):
+                self.damage = f"its Xing header has wrong flags ({flags:#x})"
+            else:
+                self._check_lame(data, place)
         elif frame.kind[1] == 3 and data[36:40] == b"VBRI":
             self.present, self.frames = True, int.from_bytes(data[50:54], "big")
+        elif frame.kind[1] == 3 and data[place + 120 : place + 124] == b"LAME":
+            self.damage = "its Xing header is overwritten"
 
     def _check_lame(self, data: bytes, place: int) -> None:
         """LAME's delay and padding cut samples off; a checksum covers them."""
         end = place + 34
-        if data[place : place + 4] == b"LAME" and len(data) >= end + 2:
-            if _crc16(data[:end]) != int.from_bytes(data[end : end + 2], "big"):
-                self.damage = "its LAME header has a wrong checksum"
+        written = int.from_bytes(data[end : end + 2], "big")
+        if data[place : place + 4] == b"LAME" and len(data) >= end + 2 and _crc16(data[:end]) != written:
+            self.damage = "its LAME header has a wrong checksum"
 
 
 def _crc16(data: bytes) -> int:
@@ -164,7 +168,7 @@ def _tags_alone(file: BinaryIO, place: int, size: int) -> bool:
     """Whether only ID3v1, APE or Lyrics3 tags follow the last frame."""
     file.seek(place)
     after = file.read(11)
-    return size - place == 128 and after[:3] == b"TAG" or after[:8] == b"APETAGEX" or after == b"LYRICSBEGIN"
+    return (size - place == 128 and after[:3] == b"TAG") or after[:8] == b"APETAGEX" or after == b"LYRICSBEGIN"
 
 
 __all__ = ["MpegCount", "count_mpeg_frames", "looks_like_mpeg"]

@@ -78,7 +78,7 @@ class FlacDigest:
     def add(self, block: np.ndarray) -> None:
         """Take the next samples `(num_samples, num_channels)`, int32 with the most significant bit at the top."""
         octets = np.ascontiguousarray(block, "<i4").view(np.uint8).reshape(-1, 4)
-        self._digest.update(np.ascontiguousarray(octets[:, 4 - self._width :]))
+        self._digest.update(octets[:, 4 - self._width :].tobytes())
 
     def digest(self) -> bytes:
         return self._digest.digest()

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .audio_mser import MIN_SECONDS, SAMPLING_RATE, AudioError, cut_windows, load_audio, open_audio
+from .audio_mser import SAMPLING_RATE, AudioError, cut_windows, load_audio, open_audio
+from .sample_check_mser import MIN_SECONDS
 
 
 try:

@@ -44,6 +44,22 @@ def with_flac_total(flac: bytes, samples: int) -> bytes:
     return flac[:18] + fields.to_bytes(8, "big") + flac[26:]
 
 
+def without_last_page(ogg: bytes) -> bytes:
+    return ogg[: ogg.rindex(b"OggS")]
+
+
+def with_free_bit_rate() -> bytes:
+    """All frames of an MP3 without the index of their bit rate, the upper half of the third byte."""
+    options = {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.5}
+    buffer = io.BytesIO()
+    soundfile.write(buffer, tone(1.0), RATE, **options)
+    mp3 = bytearray(buffer.getvalue())
+    length = mp3.index(mp3[:3], 4)
+    for place in range(0, len(mp3), length):
+        mp3[place + 2] &= 0x0F
+    return bytes(mp3[length:])
+
+
 def message(source, **options) -> str:
     with pytest.raises(AudioError) as caught:
         load_audio(source, **options)
@@ -156,13 +172,12 @@ def test_every_beginning_of_a_file_is_read_whole_or_refused_with_an_audio_error(
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_an_ogg_file_that_breaks_off_within_a_page_is_refused(subtype):
+def test_an_ogg_file_that_breaks_off_anywhere_is_rejected(subtype):
     whole = encoded(np.random.default_rng(0).normal(scale=0.1, size=3 * RATE), kind="OGG", subtype=subtype)
     pages = [place for place in range(len(whole)) if whole[place : place + 4] == b"OggS"]
-    for size in {*range(1, len(whole), len(whole) // 50), *(page + 20 for page in pages)} - set(pages):
+    for size in {*range(1, len(whole), len(whole) // 50), *(page + 20 for page in pages), *pages[1:]}:
         assert message(whole[:size])
-    # Between two pages it cannot be told from a recorder that was switched off.
-    assert len(load_audio(whole[: pages[-1]])) < len(load_audio(whole)) == 3 * RATE
+    assert len(load_audio(whole)) == 3 * RATE
 
 
 def test_a_file_that_breaks_off_says_how_much_is_there():
@@ -335,6 +350,7 @@ def test_a_library_that_is_needed_and_absent_is_named(monkeypatch):
 
 def skeleton(problem: str) -> str:
     """A problem without its values."""
+    problem = re.sub(r"(damaged or cut short|wrong header) \(.*\)", r"\1 (*)", problem)
     return re.sub(r"\d[\d.]*|\([A-Z]\w+[^)]*\)|\(int64\)|: text", "*", problem)
 
 
@@ -372,6 +388,10 @@ def test_the_page_lists_every_error_and_no_other(tmp_path, monkeypatch):
         tone(2.5),
         np.zeros(RATE),
         np.full(RATE, np.nan),
+        np.full(RATE, 1e20),
+        encoded(tone(0.2), kind="OGG", subtype="OPUS") * 2,
+        without_last_page(encoded(tone(1.9), kind="OGG", subtype="OPUS")),
+        with_free_bit_rate(),
         {"array": tone(), "sampling_rate": 100},
         {"array": tone(), "sampling_rate": "16k"},
         {"array": tone()},
