@@ -10,7 +10,6 @@ from typing import Any
 
 import yaml
 from datatrove.data import DocumentsPipeline
-from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
@@ -18,13 +17,14 @@ from ..corpus_reading import CorpusError
 from ..whole_files import whole_file
 from .build_config import BuildConfig, differences
 from .card import CARD, write_card
-from .executors import executor_options, make_executor, mark_whole_shards
+from .executors import executor_options, make_executor, mark_whole_shards, require_executor
 from .filters import LengthFilter, QualityGates
 from .loading import read_manifest
 from .manifest import derive_manifest, hash_of, write_manifest
 from .progress import watched
 from .quality import require_pitch
 from .shards import Shard, builds_in, canonical, shards_of, unneeded
+from .slurm_executor import SlurmExecutor
 from .sources import (
     ReadSources,
     describe_sources,
@@ -82,10 +82,7 @@ class Build:
             Translate(self.shards, self.config, self.config.devices[0]),
             LengthFilter(self.config.min_seconds, self.config.kilobytes()),
             QualityGates(self.config),
-            # Ray's pool of processes would outlive its actor; the local workers have asked before.
-            WriteShard(
-                self.shards, self.text, self.logs / "locks", self.progress, owned=self.config.executor == "ray"
-            ),
+            WriteShard(self.shards, self.text, self.logs / "locks", self.progress),
         ]
 
 
@@ -117,7 +114,7 @@ def build(
             sizes = [size for path in prepared.slices.values() for size in slice_sizes(path)]
             with quiet_datatrove():
                 executor = make_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
-                if isinstance(executor, SlurmPipelineExecutor):
+                if isinstance(executor, SlurmExecutor):
                     submit(prepared, executor)
                     return None
                 with watched(prepared.progress, sizes, missing, progress):
@@ -127,7 +124,7 @@ def build(
 
 def prepare(config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None) -> Build:
     """List the sources, decide what the build is, and refuse a folder that holds another."""
-    executor_options(config)
+    require_executor(config)
     if config.min_f0_correlation is not None:
         require_pitch()
     if rows is None:
@@ -216,11 +213,11 @@ class Finish(PipelineStep):
         yield from ()
 
 
-def submit(prepared: Build, executor: SlurmPipelineExecutor) -> None:
+def submit(prepared: Build, executor: SlurmExecutor) -> None:
     """Hand the missing ranks to Slurm, and after them the job that writes manifest and card."""
     options = {**executor_options(prepared.config), "gpus_per_task": 0, "tasks_per_job": 1}
     options.pop("run_on_dependency_fail", None)
-    last = SlurmPipelineExecutor(
+    last = SlurmExecutor(
         **options,
         pipeline=[Finish(prepared)],
         tasks=1,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of datatrove's executors runs a build, with the options of its own that the configuration gives."""
+"""Which executor runs a build, with the options that the configuration's section of that name gives it."""
 
 import difflib
 import inspect
@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from datatrove.executor.base import PipelineExecutor
-from datatrove.executor.ray import RayPipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
 from .build_config import BuildConfig
 from .local_executor import BuildExecutor
+from .ray_executor import RayExecutor, require_ray
 from .shards import Shard
+from .slurm_executor import SlurmExecutor, require_slurm
 
 
 # What the build decides itself.
@@ -22,14 +23,14 @@ _OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed"
 
 
 def executor_options(config: BuildConfig) -> dict[str, Any]:
-    """The section of the configuration's executor, checked against what datatrove's class takes.
+    """The section of the configuration's executor, checked against what its class takes.
 
     Raises:
         ValueError: an option that it does not have, or none for one that it needs.
     """
     if config.executor == "local":
         return {}
-    stock, options = {"slurm": (SlurmPipelineExecutor, config.slurm), "ray": (RayPipelineExecutor, config.ray)}[
+    stock, options = {"slurm": (SlurmPipelineExecutor, config.slurm), "ray": (RayExecutor, config.ray)}[
         config.executor
     ]
     parameters = {key: one for key, one in inspect.signature(stock.__init__).parameters.items() if key not in _OURS}
@@ -43,6 +44,21 @@ def executor_options(config: BuildConfig) -> dict[str, Any]:
     return dict(options)
 
 
+def require_executor(config: BuildConfig) -> None:
+    """Check that the executor can start, and its options, before anything else is done.
+
+    Raises:
+        ImportError: Ray is not installed.
+        FileNotFoundError: `sbatch` is not on PATH.
+        ValueError: as for [`executor_options`].
+    """
+    executor_options(config)
+    if config.executor == "slurm":
+        require_slurm()
+    elif config.executor == "ray":
+        require_ray()
+
+
 def make_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: int, logs: Path) -> PipelineExecutor:
     """The executor of a build; it runs the ranks that have no marker in `logs/completions`."""
     options: dict[str, Any] = {
@@ -53,9 +69,9 @@ def make_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: 
         "logging_dir": str(logs),
     }
     if config.executor == "slurm":
-        return SlurmPipelineExecutor(**options)
+        return SlurmExecutor(**options)
     if config.executor == "ray":
-        return RayPipelineExecutor(**options)
+        return RayExecutor(**options)
     return BuildExecutor(devices=config.devices, log_folder=logs / "workers", **options)
 
 

@@ -16,15 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from datatrove.executor.local import LocalPipelineExecutor
-from datatrove.utils.stats import Stats
 
+from .ranks import WorkerDiedError, close_translators, run_rank
 from .translating import Translate
 from .translators.frames import die_with_parent
-from .writing import full_disk_explained
-
-
-class WorkerDiedError(OSError):
-    """A worker was killed from outside; the message is one line with the cure."""
 
 
 class BuildExecutor(LocalPipelineExecutor):
@@ -117,13 +112,9 @@ def work(executor: BuildExecutor, number: int, workers: int, connection: Connect
                 rank = connection.recv()
             except EOFError:
                 return
-            for step in steps:
-                step.stats = Stats(str(step))
-            connection.send(_attempt(executor, rank, number))
+            connection.send(run_rank(executor, rank, number, executor.log_folder))
     finally:
-        for step in steps:
-            if isinstance(step, Translate):
-                step.close()
+        close_translators(steps)
 
 
 def keep_to_share(number: int, workers: int) -> None:
@@ -143,15 +134,3 @@ def keep_to_share(number: int, workers: int) -> None:
     if workers <= len(allowed):
         first, end = (len(allowed) * n // workers for n in (number, number + 1))
         os.sched_setaffinity(0, allowed[first:end])
-
-
-def _attempt(executor: BuildExecutor, rank: int, number: int) -> Exception | None:
-    try:
-        with full_disk_explained(executor.log_folder):
-            executor._run_for_rank(rank, number)
-        return None
-    except (OSError, ValueError, ImportError) as error:
-        return error
-    except Exception as error:
-        # The stack is in the rank's log.
-        return RuntimeError(f"rank {rank}: {type(error).__name__}: {error}; see {executor.log_folder}")

@@ -21,7 +21,6 @@ from ..whole_files import DISK_FULL, whole_file
 from .clip import Clip, clip_of
 from .schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
 from .shards import Shard, open_writer
-from .translators.frames import die_with_parent
 
 
 ROWS_A_GROUP = 100
@@ -40,15 +39,14 @@ class WriteShard(PipelineStep):
         build: the identity of the build, as canonical JSON.
         locks: folder of the locks.
         progress: folder in which each rank's file says how many clips it has done.
-        owned: whether the process that runs a rank is to die with the one that started it.
     """
 
     name = "Write shard"
     type = "M5SER"
 
-    def __init__(self, shards: Sequence[Shard], build: str, locks: Path, progress: Path, owned: bool = False):
+    def __init__(self, shards: Sequence[Shard], build: str, locks: Path, progress: Path):
         super().__init__()
-        self.shards, self.build, self.locks, self.progress, self.owned = shards, build, locks, progress, owned
+        self.shards, self.build, self.locks, self.progress = shards, build, locks, progress
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Writes; nothing comes out.
@@ -56,8 +54,6 @@ class WriteShard(PipelineStep):
         Raises:
             OutputFullError: no room; finished shards stay as they are.
         """
-        if self.owned:
-            die_with_parent(os.getppid())
         shard = self.shards[rank]
         with full_disk_explained(shard.data), shard.lock(self.locks):
             # Looked at again, under the lock: whoever held it may have written the shard.

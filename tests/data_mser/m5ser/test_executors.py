@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from m5ser_building.toy_corpus import run_build, shard_bytes, toy_config, write_corpus
 
+from data_mser.m5ser import ray_executor
+from data_mser.m5ser.build import build
 from data_mser.m5ser.executors import executor_options, make_executor, mark_whole_shards
 from data_mser.m5ser.shards import shards_of
 
@@ -36,7 +38,7 @@ def test_options_are_checked_against_datatroves(tmp_path):
     options = {"time": "1:00:00", "partition": "gpu", "gpu_per_task": 1}
     with pytest.raises(ValueError, match="no option 'gpu_per_task'; the nearest is 'gpus_per_task'"):
         executor_options(toy_config(tmp_path, tmp_path, executor="slurm", slurm=options))
-    with pytest.raises(ValueError, match="ray: RayPipelineExecutor has no option 'tasks'"):
+    with pytest.raises(ValueError, match="ray: RayExecutor has no option 'tasks'"):
         executor_options(toy_config(tmp_path, tmp_path, executor="ray", ray={"tasks": 3}))
 
 
@@ -47,8 +49,38 @@ def test_options_are_checked_against_datatroves(tmp_path):
 def test_each_executor_gets_ranks_workers_and_options(tmp_path, name, options):
     config = toy_config(tmp_path, tmp_path, executor=name, workers=7, **{name: options})
     executor = make_executor(config, [], 12, tmp_path / "logs")
-    assert type(executor).__name__.lower() == f"{name}pipelineexecutor"
+    assert type(executor).__name__.lower() == f"{name}executor"
     assert (executor.world_size, executor.workers, executor.gpus_per_task) == (12, 7, 1)
+
+
+def test_cluster_builds_name_the_program_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = {"time": "1:00:00", "partition": "gpu"}
+    with pytest.raises(FileNotFoundError, match="sbatch"):
+        build(toy_config(tmp_path, tmp_path / "m5ser", executor="slurm", slurm=options), [])
+    monkeypatch.setattr(ray_executor, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="pip install"):
+        build(toy_config(tmp_path, tmp_path / "m5ser", executor="ray"), [])
+
+
+def test_slurm_refusing_a_job_is_an_error_with_the_script(tmp_path, monkeypatch):
+    (tmp_path / "sbatch").write_text("#!/bin/sh\nexit 1\n", encoding="ascii")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    config = toy_config(tmp_path, tmp_path, executor="slurm", slurm={"time": "1:00:00", "partition": "none"})
+    with pytest.raises(OSError, match="launch_script"):
+        make_executor(config, [], 2, tmp_path / "logs").run()
+
+
+@pytest.mark.parametrize("chosen", ["env_command", "condaenv", "venv_path"])
+def test_slurm_jobs_run_in_the_chosen_environment(tmp_path, chosen):
+    options = {"time": "1:00:00", "partition": "cpu"}
+    config = toy_config(tmp_path, tmp_path, executor="slurm", slurm=options)
+    assert str(Path(sys.executable).parent) in make_executor(config, [], 1, tmp_path).get_launch_file_contents({}, "")
+    config = toy_config(tmp_path, tmp_path, executor="slurm", slurm={**options, chosen: "mine"})
+    script = make_executor(config, [], 1, tmp_path).get_launch_file_contents({}, "")
+    assert "mine" in script
+    assert str(Path(sys.executable).parent) not in script
 
 
 def test_markers_follow_the_shards(tmp_path):
@@ -70,8 +102,7 @@ def slurm(tmp_path, monkeypatch):
     for name, text in scripts.items():
         (programs / name).write_text(text, encoding="utf-8")
         (programs / name).chmod(0o755)
-    path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
-    monkeypatch.setenv("PATH", os.pathsep.join(path))
+    monkeypatch.setenv("PATH", os.pathsep.join([str(programs), os.environ["PATH"]]))
     return jobs
 
 
