@@ -335,8 +335,10 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
             candidate_ids: token ids of each word, eos included (`MSERProcessor.candidate_ids`).
             input_features, input_features_mask, encoder_states, encoder_mask: as in `forward`.
             length_normalize: divide by the number of tokens, for words that differ much in length.
-            prior_correction: subtract the scores for one second of silence, a content-free input, so that a word which
-                the language model likes anyway gains nothing by it (Zhao et al. 2021, "Calibrate Before Use").
+            prior_correction: subtract the scores for silence, a content-free input, so that a word which the language
+                model likes anyway gains nothing by it (Zhao et al. 2021, "Calibrate Before Use"). The silence lasts
+                one second; for a clip that fills the encoder's window, as each does with `pad_to="30s"`, it fills the
+                window too.
 
         Returns:
             `(batch_size, num_words)` float32. Their softmax is a distribution over the candidates.
@@ -345,15 +347,43 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         embeds = self.merge_audio(input_ids, audio.pooler_output)
         scores, lengths = score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
         if prior_correction:
-            audio_prior = self.get_audio_features(self._silence())
-            prior_embeds = self.merge_audio(input_ids, audio_prior.pooler_output.expand(input_ids.shape[0], -1, -1))
+            fills_window = self._fills_window(input_features, input_features_mask, encoder_states, encoder_mask)
+            prior_embeds = self.merge_audio(input_ids, self._silence_queries(fills_window))
             scores = scores - score_candidates(self.language_model, prior_embeds, attention_mask, candidate_ids)[0]
         return scores / lengths if length_normalize else scores
 
-    def _silence(self) -> torch.Tensor:
-        """Whisper's log-mel spectrogram of one second of zeros: (log10(1e-10) + 4) / 4 throughout."""
-        shape = (1, self.config.audio_config.num_mel_bins, 100)
-        return torch.full(shape, -1.5, device=self.device)
+    def _fills_window(
+        self,
+        input_features: torch.Tensor | None,
+        input_features_mask: torch.Tensor | None,
+        encoder_states: torch.Tensor | None,
+        encoder_mask: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """Whether each clip takes all positions of the encoder, as bool `(batch_size,)`. Arguments as in `forward`."""
+        if input_features is not None:
+            batch_size, _, num_frames = input_features.shape
+            positions, mask = (num_frames + 1) // 2, None
+            if input_features_mask is not None:
+                mask = self.audio_tower.output_mask(input_features_mask)
+        else:
+            batch_size, _, positions, _ = encoder_states.shape
+            mask = encoder_mask
+        lengths = torch.full((batch_size,), positions) if mask is None else mask.sum(-1)
+        return lengths.to(self.device) == self.config.audio_config.max_source_positions
+
+    def _silence_queries(self, fills_window: torch.Tensor) -> torch.Tensor:
+        """
+        Projected queries of silence `(batch_size, num_query_tokens, text hidden_size)`: of a full window where
+        `fills_window` `(batch_size,)` is true, else of one second.
+        """
+        encoder = self.config.audio_config
+        window = 2 * encoder.max_source_positions
+        queries: dict[bool, torch.Tensor] = {}
+        for full in fills_window.unique().tolist():
+            # Whisper's log-mel spectrogram of zeros is (log10(1e-10) + 4) / 4 throughout.
+            shape = (1, encoder.num_mel_bins, window if full else min(100, window))
+            queries[full] = self.get_audio_features(torch.full(shape, -1.5, device=self.device)).pooler_output[0]
+        return torch.stack([queries[full] for full in fills_window.tolist()])
 
 
 __all__ = ["MSERForEmotionGeneration"]

@@ -214,9 +214,7 @@ class MSERProcessor(SpeechProcessor):
         # Words without tokens of their own would all get the same score.
         unknown = self.tokenizer.unk_token_id
         if not word_ids or (unknown in word_ids and unknown != self.tokenizer.eos_token_id):
-            raise ValueError(
-                f"the tokenizer has no token for the word {word!r}; pass another word"
-            )
+            raise ValueError(f"the tokenizer has no token for the word {word!r}; pass another word")
         return word_ids
 
     def _encode(self, text: str) -> list[int]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from modeling_mser.scoring_mser import parted_by_masks
+from processing_mser import MSERProcessor
 
 
 WORDS = ["happy", "sad", "sadness", "very tired", "überrascht", "angry"]
@@ -140,6 +141,37 @@ def test_length_normalisation_and_prior_correction_are_what_they_say(tiny):
         **(processor.encode_text(1) | {"input_features": silence["input_features"]}), candidate_ids=candidates
     )
     torch.testing.assert_close(corrected, plain - prior, atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_prior_correction_uses_silence_in_the_form_of_the_clips(tiny):
+    """With `pad_to` 30s, silence is padded to 30 s as the clips are; a batch may hold both forms."""
+    model, processor = tiny
+    candidates = processor.candidate_ids(WORDS)
+    clips = waveforms(16000, 20000)
+
+    def corrected(inputs: dict) -> torch.Tensor:
+        return model.score_emotions(**inputs, candidate_ids=candidates, prior_correction=True)
+
+    stock = MSERProcessor(
+        processor.feature_extractor, processor.tokenizer, num_query_tokens=processor.num_query_tokens, pad_to="30s"
+    )
+    alike = {}
+    for own in (processor, stock):
+        silence = own.extract_features([np.zeros(16000, dtype=np.float32)]) | own.encode_text(1)
+        prior = model.score_emotions(**silence, candidate_ids=candidates)
+        inputs = own(audio=clips)
+        alike[own.pad_to] = model.score_emotions(**inputs, candidate_ids=candidates) - prior
+        torch.testing.assert_close(corrected(inputs), alike[own.pad_to], atol=1e-4, rtol=0)
+        # The same from states of the encoder, as a cache gives them.
+        features, mask = inputs.pop("input_features"), inputs.pop("input_features_mask")
+        states, mask = model.encode_audio(features, mask)
+        cached = inputs | {"encoder_states": states, "encoder_mask": mask}
+        torch.testing.assert_close(corrected(cached), alike[own.pad_to], atol=1e-4, rtol=0)
+    assert (alike["30s"] - alike["longest"]).abs().max() > 1e-3
+    mixed = processor(audio=[clips[0], *waveforms(480000)])
+    alone = [corrected(processor(audio=[clip])) for clip in (clips[0], *waveforms(480000))]
+    torch.testing.assert_close(corrected(mixed), torch.cat(alone), atol=1e-4, rtol=0)
 
 
 def test_scores_do_not_depend_on_batch_mates(tiny):
