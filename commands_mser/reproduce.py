@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from commands_mser.parser import MSERArgumentParser
-from commands_mser.recipes import RecipeError, find_recipe
+from commands_mser.recipes import RecipeError, find_recipe, read_recipe
 
 
 HELP = "Run what a table or figure of the papers needs, and print the published rows beside ours."
@@ -308,7 +308,8 @@ def read_all(corpora: Sequence[str]) -> dict[str, list[Row]]:
 def family_recipe(args: ReproduceArguments, labels: str | None = None) -> Callable[..., Any]:
     """Settings for a step: the family's recipe of its stage, and nothing changed but what tells the systems apart.
 
-    A family without `joint.yaml` trains jointly by its `stage1.yaml`. `labels` stands in place of the arguments'.
+    A family without `joint.yaml` trains jointly by its `stage1.yaml`, with the batches of its `stage2.yaml`: one stage
+    and two must not differ in how batches are balanced. `labels` replaces the label set of the arguments.
     """
     flags = [flag for setting in args.settings for flag in as_flag(setting)]
     if args.cache_dir is not None:
@@ -316,13 +317,26 @@ def family_recipe(args: ReproduceArguments, labels: str | None = None) -> Callab
 
     def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Any:
         stage = "joint" if step.stage == "joint" else f"stage{step.stage}"
+        own: list[str] = []
         try:
             recipe = find_recipe(f"{args.recipe}/{stage}.yaml")
         except RecipeError:
             if stage != "joint":
                 raise
             recipe = find_recipe(f"{args.recipe}/stage1.yaml")
-        words = [str(recipe), "--stage", step.stage, "--labels", labels or args.labels, "--seed", str(seed), *flags]
+            balance = read_recipe(find_recipe(f"{args.recipe}/stage2.yaml")).get("balance")
+            own = [] if balance is None else ["--balance", balance]
+        words = [
+            str(recipe),
+            *own,
+            "--stage",
+            step.stage,
+            "--labels",
+            labels or args.labels,
+            "--seed",
+            str(seed),
+            *flags,
+        ]
         words += ["--output_dir", str(folder)] + (["--init_from", str(earlier)] if earlier is not None else [])
         words += [] if step.contrast else ["--contrast_weight", "0"]
         model, data, training = as_training(words)

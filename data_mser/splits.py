@@ -111,6 +111,13 @@ def recording_names(row: Row) -> tuple[str, str]:
     return recording(row), f"{row['corpus']}/{row['id']}"
 
 
+def published_part(row: Row) -> tuple[str, str | None]:
+    """The corpus that recorded a row, and the part of that corpus's own division: of a translation, its source's."""
+    if row.get("source_corpus") is not None:
+        return row["source_corpus"], row.get("source_split")
+    return row["corpus"], row["split"]
+
+
 def _clip(row: Row, index: int) -> tuple[str, Any]:
     """The clip; of M5SER its source, which the id names before the language: translations keep the voice."""
     return ("clip", index if row.get("source_corpus") is None else row["id"].rpartition("/")[0])

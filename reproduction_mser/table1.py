@@ -7,12 +7,13 @@ from typing import Any
 
 from data_mser.splits import SpeakerLeakError
 from evaluation_mser.predictions import Predictions
-from evaluation_mser.protocols import PROTOCOLS, LeakReport, Protocol, read_training_record
+from evaluation_mser.protocols import PROTOCOLS, Fold, LeakReport, Protocol, read_training_record
+from training_mser.fold_training import arguments_for_fold
 from training_mser.run_record import RESULTS
 
 from .measuring import SpeechUnderTest, measured, read_json
 from .published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
-from .runs import Experiment, Recipe
+from .runs import Experiment, Recipe, Settings
 from .systems import FULL, SYSTEMS, System
 from .table import CITED, PAPER, Line, Table, measured_line, published_line
 from .told import told_backbones, told_test, told_training
@@ -63,10 +64,12 @@ def table1a(
         parts: list[list[Predictions]] = [[] for _ in seeds]
         leak = ""
         system = system_for(folds[0].train)
+        recipe = recipe_for(protocol.words.name)
+        validating = recipe(system.last.chain[0], seeds[0], folder, None)[1].validates
         for fold in folds:
             experiment = Experiment(
-                recipe_for(protocol.words.name),
-                fold.train,
+                for_fold(recipe, fold, protocol),
+                [*fold.train, *(fold.validation if validating else ())],
                 {protocol.corpora[0]: fold.test},
                 protocol.words,
                 folder / protocol.name / fold.name,
@@ -94,11 +97,22 @@ def table1a(
         lines += published_lines(protocol, "Table I a")
         notes += notes_of(protocol, len(predictions[0]))
         if any(fold.validation for fold in folds):
-            notes.append(f"{protocol.name}: the published validation part is neither trained on nor tested.")
+            use = "chooses the checkpoint" if validating else "is neither trained on nor tested"
+            notes.append(f"{protocol.name}: the published validation part {use}.")
         notes.append(f"{protocol.name}: figures are over the clips of all {len(folds)} fold(s) together.")
     return write_table(
         Table("Table I a: IEMOCAP and MELD", lines, METRICS, notes=list(dict.fromkeys(notes))), folder, "table1a"
     )
+
+
+def for_fold(recipe: Recipe, fold: Fold, protocol: Protocol) -> Recipe:
+    """A recipe with the words of a protocol and the parts of the corpora that one of its folds trains on."""
+
+    def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
+        model, data, training = recipe(step, seed, folder, earlier)
+        return model, arguments_for_fold(data, fold, protocol), training
+
+    return settings
 
 
 def system_for(rows: Sequence[Row]) -> System:

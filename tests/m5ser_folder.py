@@ -20,7 +20,7 @@ COLUMNS = {
     "audio": (pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())]), AUDIO),
     **dict.fromkeys(("emotion", "language", "corpus", "speaker", "gender", "transcript"), (pa.string(), STRING)),
     "duration": (pa.float64(), {"dtype": "float64", "_type": "Value"}),
-    **dict.fromkeys(("split", "source_id", "source_corpus", "translator"), (pa.string(), STRING)),
+    **dict.fromkeys(("split", "source_id", "source_corpus", "source_split", "translator"), (pa.string(), STRING)),
 }
 FEATURES = {"info": {"features": {name: feature for name, (_, feature) in COLUMNS.items()}}}
 SCHEMA = pa.schema(
@@ -58,6 +58,7 @@ def row(corpus: str, source: str, language: str, **columns: Any) -> dict[str, An
         "split": "train",
         "source_id": None if language == "en" else source,
         "source_corpus": corpus,
+        "source_split": None,
         "translator": None if language == "en" else "espeak",
     } | columns
 
@@ -112,7 +113,7 @@ def write_m5ser(
                 }
             )
     identity = {
-        "format": 2,
+        "format": 3,
         "languages": [language for language in rows if language != "en"],
         "labels": list(EMOTIONS),
         "translator": "espeak",
@@ -120,7 +121,7 @@ def write_m5ser(
         "gates": {"max_clipping": None},
     } | config
     manifest = {
-        "format": 2,
+        "format": 3,
         "config": identity,
         "config_hash": hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16],
         "shards": entries,

@@ -150,7 +150,15 @@ class DataArguments:
         default_factory=list,
         metadata={
             "help": "Parts of a corpus's own division that are used, such as train, to leave its test untouched. "
-            "Corpora without such a part are used whole, and so are all by default."
+            "Corpora without such a part are used whole, and so are all by default. A translation of M5SER counts "
+            "as the part of its source."
+        },
+    )
+    validation_splits: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Parts of a corpus's own division that choose the checkpoint, such as dev, and are not trained "
+            "on. Corpora without such a part hold out speakers (validation_fraction)."
         },
     )
     min_clip_seconds: float = field(default=0.0, metadata={"help": "Shorter clips are rejected."})
@@ -185,6 +193,13 @@ class DataArguments:
             "By default every language's are used."
         },
     )
+    unlabelled_corpora: list[str] = field(
+        default_factory=list,
+        metadata={
+            "help": "Corpora whose emotions are not used, whatever their language, such as the one that is tested; "
+            "their clips are kept without them."
+        },
+    )
     cache_dir: str = field(
         default="~/.cache/mser-llm", metadata={"help": "Where features are kept, so that each clip is encoded once."}
     )
@@ -197,6 +212,11 @@ class DataArguments:
             raise ValueError(f"views is {self.views}; give at least 1, the clip itself")
         if not 0 <= self.validation_fraction < 1:
             raise ValueError(f"validation_fraction is {self.validation_fraction:g}; give a share, from 0 to below 1")
+        both = sorted({*self.train_splits} & {*self.validation_splits})
+        if both:
+            raise ValueError(f"train_splits and validation_splits both name {', '.join(both)}; name each part once")
+        if self.validation_splits and self.validation_corpora:
+            raise ValueError("validation_splits and validation_corpora are both set; pass one of them")
         if not 0 <= self.min_clip_seconds < self.max_clip_seconds <= MAX_SECONDS:
             raise ValueError(
                 f"min_clip_seconds is {self.min_clip_seconds:g} and max_clip_seconds {self.max_clip_seconds:g}; give "
@@ -206,7 +226,7 @@ class DataArguments:
     @property
     def validates(self) -> bool:
         """Whether anything is held out to judge by."""
-        return bool(self.validation_corpora) or self.validation_fraction != 0
+        return bool(self.validation_corpora or self.validation_splits) or self.validation_fraction != 0
 
 
 @dataclass

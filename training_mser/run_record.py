@@ -57,7 +57,13 @@ def describe_run(
     # Left out where they are not used, so that a run begun before they were there is still known as the same.
     aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
     added: dict[str, Any] = {"clean_views": True, "epoch_batches": None, "augmentation": "default"}
-    added |= {"unlabelled": False, "labelled_languages": [], "backbone_dtype": "auto"}
+    added |= {
+        "unlabelled": False,
+        "labelled_languages": [],
+        "validation_splits": [],
+        "unlabelled_corpora": [],
+        "backbone_dtype": "auto",
+    }
     added |= {
         "optim_args": None,
         "neftune_noise_alpha": None,

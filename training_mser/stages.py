@@ -14,7 +14,7 @@ from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_utils import IntervalStrategy
 from transformers.utils.logging import disable_progress_bar
 
-from data_mser.splits import SpeakerLeakError
+from data_mser.splits import SpeakerLeakError, published_part
 from data_mser.whole_files import write_json
 from evaluation_mser.protocols import read_training_record
 from processing_mser import label_set
@@ -86,7 +86,7 @@ def train(
     place(model, arguments)
     data = prepare_data(rows, data_arguments)
     earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
-    check_earlier_stages(model_arguments.init_from, data.validation)
+    check_earlier_stages(model_arguments.init_from, data.validation, data_arguments.validation_splits)
     facts = training_facts(model.config.emotion_embedding_size, data.train)
     objectives = build_objectives(arguments.objective_section, facts)
     encoder = FeatureEncoder(model, processor)
@@ -158,7 +158,10 @@ def settle_recipe(
     """
     check_places(expanded(model_arguments.init_from), arguments.output_dir)
     if data_arguments.unlabelled and data_arguments.validates:
-        raise ValueError("unlabelled clips cannot be judged by; give validation_fraction 0 and no validation_corpora")
+        raise ValueError(
+            "unlabelled clips cannot be judged by; give validation_fraction 0, and neither "
+            "validation_corpora nor validation_splits"
+        )
     if not data_arguments.validates:
         train_without_validation(arguments)
     if model_arguments.model_type == "mser":
@@ -175,7 +178,7 @@ def check_language_model(data_arguments: DataArguments, arguments: MSERTrainingA
         ValueError: clips without an emotion.
         ObjectiveError: an objective that is of classifiers.
     """
-    for name in ("unlabelled", "labelled_languages"):
+    for name in ("unlabelled", "labelled_languages", "unlabelled_corpora"):
         if getattr(data_arguments, name):
             raise ValueError(f"{name} is of classifiers: a language model learns from words, which such clips lack")
     if "byol" in arguments.objective_section:
@@ -238,15 +241,21 @@ def check_precision(arguments: MSERTrainingArguments) -> None:
         raise ValueError("fp16 needs a GPU, and this trains on the CPU; give bf16, or leave fp16 out")
 
 
-def check_earlier_stages(init_from: str | None, validation: Sequence[Clip]) -> None:
+def check_earlier_stages(
+    init_from: str | None, validation: Sequence[Clip], validation_splits: Sequence[str] = ()
+) -> None:
     """
     Refuses to judge a model by speakers, or by recordings, that an earlier stage trained on.
+
+    Clips of `validation_splits` are compared by recording alone: publishers such as MELD's put the same speakers into
+    several parts of their division.
 
     Raises:
         SpeakerLeakError: names the speakers, or a recording.
     """
     before = trained_on(init_from)
-    leaked = sorted({clip.row["speaker"] for clip in validation} & before["speakers"])
+    divided = [clip for clip in validation if published_part(clip.row)[1] not in validation_splits]
+    leaked = sorted({clip.row["speaker"] for clip in divided} & before["speakers"])
     if leaked:
         raise SpeakerLeakError(
             f"{init_from} was trained on speakers who are to validate this stage ({', '.join(leaked[:5])}"

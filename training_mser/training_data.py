@@ -9,7 +9,7 @@ from typing import Any
 
 from data_mser.corpus_reading import UNLABELLED
 from data_mser.m5ser.schema import M5SER_CORPUS
-from data_mser.splits import recording_names, speaker_split
+from data_mser.splits import published_part, recording_names, speaker_split
 from processing_mser import LabelSet, label_set
 
 from .arguments import DataArguments
@@ -26,10 +26,12 @@ class TrainingData:
     What a run trains on and what it is judged by.
 
     Attributes:
-        train, validation: clips; no speaker is in both. Where nothing is held out, all are in the first.
+        train, validation: clips. No speaker is in both, but for corpora whose own division has them in several parts
+            (`validation_splits`). Where nothing is held out, all are in the first.
         dropped: rows outside the label set, by emotion.
         rejections: rows whose audio cannot be used.
-        other_splits: rows of parts of a corpus's own division that `train_splits` does not name, by corpus and part.
+        other_splits: rows of parts of a corpus's own division that neither `train_splits` nor `validation_splits`
+            names, by corpus and part.
     """
 
     train: list[Clip]
@@ -59,12 +61,15 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     """
     Rows of a stage to clips, split by speaker, or by corpus where `validation_corpora` are named.
 
+    A corpus whose own division has one of `validation_splits` is divided by it. Translations go where their source
+    goes.
+
     By speaker, each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in
     stage 1 is still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes
     where its source's speaker went.
 
-    Clips of a language whose emotions are not used are trained on without them, whatever they are, and judge nothing;
-    of a speaker who is held out they are left aside.
+    Clips of a language or a corpus whose emotions are not used are trained on without them, whatever they are, and
+    judge nothing; of a speaker who is held out they are left aside.
 
     Raises:
         ValueError: nothing is left to train on or to validate on, or `validation_corpora` are not among the corpora.
@@ -72,10 +77,12 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     labels = label_set(arguments.labels)
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
-    rows, other_splits = _of_the_splits(rows, arguments.train_splits)
+    rows, other_splits = _of_the_splits(rows, arguments)
     _check_languages(rows, arguments.labelled_languages)
+    _check_corpora(rows, arguments.unlabelled_corpora)
     for row in rows:
         used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
+        used &= row["corpus"] not in arguments.unlabelled_corpora
         if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
             dropped[row["emotion"] or UNLABELLED] += 1
         else:
@@ -93,6 +100,11 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     clips: dict[str, list[Clip]] = {"training": [], "validation": []}
     rejections: list[Rejection] = []
     for name, part in parts.items():
+        if name == "validation" and arguments.validation_splits and not part:
+            raise ValueError(
+                f"validation_splits is {', '.join(arguments.validation_splits)}, and no clip of the label set is of "
+                "such a part; pass a part that a corpus has, or a validation_fraction"
+            )
         whole = name == "validation" and arguments.validation_corpora
         chosen = part if whole else stage_rows(part, arguments.stage, arguments.stage2_mix)
         if not chosen:
@@ -118,40 +130,57 @@ def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
         raise ValueError(f"labelled_languages names {', '.join(absent)}, and no clip is in it; they are in {spoken}")
 
 
-def _of_the_splits(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Row], dict[str, int]]:
-    """
-    The rows of these parts of a corpus's own division, and all of a corpus that has none of them; what was left aside.
+def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
+    """Otherwise clips would keep their emotions by a name that is misspelt."""
+    there = {row["corpus"] for row in rows}
+    absent = [corpus for corpus in unlabelled if corpus not in there]
+    if absent:
+        raise ValueError(
+            f"unlabelled_corpora names {', '.join(absent)}; the corpora given are {', '.join(sorted(there))}"
+        )
 
-    A warning tells a corpus that is divided otherwise.
+
+def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[Row], dict[str, int]]:
     """
-    if not names:
+    The rows of `train_splits` and `validation_splits`, and all of a corpus that has none of them; what was left aside.
+
+    A translation is of its source's part. A warning names a corpus that is divided otherwise.
+    """
+    if not arguments.train_splits:
         return list(rows), {}
-    divided = {row["corpus"] for row in rows if row["split"] in names}
-    others = [row for row in rows if row["split"] is not None and row["corpus"] not in divided]
-    parts = sorted({f"{row['corpus']} {row['split']}" for row in others})
+    names = {*arguments.train_splits, *arguments.validation_splits}
+    placed = [(row, *published_part(row)) for row in rows]
+    divided = {corpus for _, corpus, part in placed if part in names}
+    others = {(corpus, part) for _, corpus, part in placed if part is not None and corpus not in divided}
+    parts = sorted(f"{corpus} {part}" for corpus, part in others)
     if parts:
         warnings.warn(
-            f"train_splits is {', '.join(names)}, which is no part of some corpora; they are used whole: "
-            f"{', '.join(parts)}",
+            f"train_splits is {', '.join(arguments.train_splits)}, which is no part of some corpora; they are used "
+            f"whole: {', '.join(parts)}",
             stacklevel=3,
         )
-    aside = [row for row in rows if row["corpus"] in divided and row["split"] not in names]
-    counts = Counter(f"{row['corpus']} {row['split']}" for row in aside)
-    left = [row for row in rows if row["corpus"] not in divided or row["split"] in names]
+    aside = [(corpus, part) for _, corpus, part in placed if corpus in divided and part not in names]
+    counts = Counter(f"{corpus} {part or '(no part stated)'}" for corpus, part in aside)
+    left = [row for row, corpus, part in placed if corpus not in divided or part in names]
     return left, dict(sorted(counts.items()))
 
 
 def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
-    """Training and validation, if any, by speaker; no clip without an emotion is in the second."""
-    if arguments.validation_fraction == 0:
+    """Training and validation, if any, by published part or else by speaker; the second has no clip without an
+    emotion."""
+    if not arguments.validates:
         return {"training": [row for rows in by_corpus.values() for row in rows]}
-    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    parts, by_corpus = _published_parts(by_corpus, arguments.validation_splits)
+    if arguments.validation_fraction == 0:
+        parts["training"] += [row for rows in by_corpus.values() for row in rows]
+        return parts
     sides: dict[str, str] = {}
     for rows in by_corpus.values():
         own = [row for row in rows if row["emotion"] is not None and _voices(row)[0] not in sides]
         # A single voice cannot be divided; the other corpora validate.
-        single = len(by_corpus) > 1 and len({row["speaker"] or row["id"] for row in own}) == 1
-        if own and len(by_corpus) == 1 and len({_voices(row)[0] for row in own}) == 1:
+        judged_by_others = len(by_corpus) > 1 or bool(parts["validation"])
+        single = judged_by_others and len({row["speaker"] or row["id"] for row in own}) == 1
+        if own and not judged_by_others and len({_voices(row)[0] for row in own}) == 1:
             raise ValueError(
                 f"all {len(own)} clips of the label set are of one speaker, and nobody is left to validate by; add "
                 "clips of another one, or hold nothing out (validation_fraction 0, average_from 0.3)"
@@ -165,6 +194,31 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
         if side == "training" or row["emotion"] is not None:
             parts[side].append(row)
     return parts
+
+
+def _published_parts(
+    by_corpus: Mapping[str, Sequence[Row]], names: Sequence[str]
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Training and validation of the corpora whose own division has one of the parts, and the rows of the others."""
+    divided = {
+        corpus
+        for rows in by_corpus.values()
+        for row in rows
+        for corpus, part in [published_part(row)]
+        if part in names
+    }
+    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    others: dict[str, list[Row]] = {}
+    for name, rows in by_corpus.items():
+        for row in rows:
+            corpus, part = published_part(row)
+            if corpus not in divided:
+                others.setdefault(name, []).append(row)
+            elif part not in names:
+                parts["training"].append(row)
+            elif row["emotion"] is not None:
+                parts["validation"].append(row)
+    return parts, others
 
 
 def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
@@ -249,6 +303,14 @@ def announce(data: TrainingData, labels: LabelSet) -> None:
         emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
         emotions += f", without one of these {counts[None]}" if counts[None] else ""
         print(f"{len(clips)} {name} clips of {people}: {emotions}; {dict(languages)}")
+    both = {clip.row["speaker"] for clip in data.train} & {clip.row["speaker"] for clip in data.validation} - {None}
+    if both:
+        parts = sorted(
+            {" ".join(map(str, published_part(clip.row))) for clip in data.validation if clip.row["speaker"] in both}
+        )
+        print(
+            f"{len(both)} speakers are in training and in validation, as the corpus is published: {', '.join(parts)}"
+        )
     if data.other_splits:
         print(f"Left aside, being of other parts of a corpus's division: {data.other_splits}")
     if data.dropped:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from processing_mser.emotions_mser import label_set
 
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same configuration would give other shards."""
 _DEFAULT = "default"
 
@@ -33,7 +33,13 @@ class BuildConfig:
     include_source: bool = field(
         default=True, metadata={"help": "whether the sources become a configuration of the corpus too"}
     )
-    labels: str = field(default="seven", metadata={"help": 'label set: "four", "seven", or words as in "happy,sad"'})
+    labels: list[str] = field(
+        default_factory=lambda: ["seven", "four"],
+        metadata={
+            "help": 'label sets whose clips are translated, each "seven", "four", or words as in "happy,sad"; every '
+            "clip keeps the emotion of its source corpus, and training chooses and merges"
+        },
+    )
     sample: int | None = field(
         default=None,
         metadata={"help": "translate so many sources into each language, drawn balanced over emotions; without, all"},
@@ -118,7 +124,9 @@ class BuildConfig:
         ):
             raise ValueError(f"duration_ratio is {self.duration_ratio}; give the least and the greatest")
         self.kilobytes()
-        label_set(self.labels)
+        if isinstance(self.labels, str) or not self.labels:
+            raise ValueError(f"labels is {self.labels!r}; give a list of label sets, such as seven four")
+        self.counted_emotions()
 
     @property
     def all_languages(self) -> list[str]:
@@ -149,6 +157,20 @@ class BuildConfig:
             raise ValueError("min_kilobytes has no bound for other corpora; add default=50, or default=0")
         return bounds
 
+    def counted_emotions(self) -> dict[str, str]:
+        """
+        Each source emotion that is translated, and the word that it counts as when a sample is balanced: that of the
+        first label set that has one (excited counts as happy by `four`).
+
+        Raises:
+            ValueError: an unknown label set.
+        """
+        counted: dict[str, str] = {}
+        for labels in map(label_set, self.labels):
+            for emotion in (*labels, *labels.merges):
+                counted.setdefault(emotion, labels.map(emotion) or emotion)
+        return counted
+
     def resolved(self) -> dict[str, Any]:
         """The configuration as a recipe that builds the same again."""
         return {name: value for name, value in asdict(self).items() if name != "config"}
@@ -166,7 +188,8 @@ class BuildConfig:
             "source_language": self.source_language,
             "languages": self.languages,
             "include_source": self.include_source,
-            "labels": list(label_set(self.labels)),
+            "labels": list(self.counted_emotions()),
+            "balanced_as": {emotion: word for emotion, word in self.counted_emotions().items() if emotion != word},
             "sample": self.sample,
             "seed": self.seed,
             "translator": self.translator,

@@ -19,7 +19,17 @@ from .schema import M5SER_CORPUS
 MANIFEST = "manifest.json"
 _HOW_TO = "give the folder that run-mser m5ser build wrote, or one language of it as FOLDER/data/fr"
 # Few different values among a million rows: one object each, not one a row.
-_SHARED = ("emotion", "language", "corpus", "source_corpus", "translator", "speaker", "gender", "split")
+_SHARED = (
+    "emotion",
+    "language",
+    "corpus",
+    "source_corpus",
+    "source_split",
+    "translator",
+    "speaker",
+    "gender",
+    "split",
+)
 
 
 class ShardAudio(Mapping[str, Any]):

@@ -15,6 +15,7 @@ _COLUMNS = pa.schema(
         *ROW_SCHEMA,
         pa.field("source_id", pa.string()),
         pa.field("source_corpus", pa.string()),
+        pa.field("source_split", pa.string()),
         pa.field("translator", pa.string()),
     ]
 )
@@ -27,9 +28,11 @@ def _features() -> Features:
 
 
 M5SER_SCHEMA = _COLUMNS.with_metadata(_features().arrow_schema.metadata)
-"""`ROW_SCHEMA` and three columns more: `source_id` (the row that was translated; null for a source row itself),
-`source_corpus`, `translator` (null for a source row). `speaker` is the source's. Its metadata tell `load_dataset` that
-`audio` is `Audio(decode=False)`, so that reading needs neither torchcodec nor ffmpeg."""
+"""`ROW_SCHEMA` and four more columns: `source_id` (the row that was translated; null for a source row itself),
+`source_corpus`, `source_split` (the part of that corpus's own division; null where it has none), `translator` (null
+for a source row). `speaker` and `emotion` are the source's: what a label set merges is merged when rows are chosen.
+Its metadata tell `load_dataset` that `audio` is `Audio(decode=False)`, so that reading needs neither torchcodec nor
+ffmpeg."""
 
 REJECTS_SCHEMA = pa.schema(
     [

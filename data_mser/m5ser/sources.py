@@ -20,7 +20,6 @@ from pyarrow import parquet
 from tqdm.auto import tqdm
 
 from processing_mser.audio_mser import AudioError, load_audio
-from processing_mser.emotions_mser import label_set
 
 from ..reading import parse_corpora, read_corpus
 from ..schema import ROW_SCHEMA
@@ -68,18 +67,20 @@ def order_sources(rows: Iterable[Row], seed: int) -> list[Row]:
 def draw_sources(rows: Sequence[Row], config: BuildConfig, language: str) -> list[Row]:
     """So many of the ordered rows as `config.sample` asks for in a language, balanced over emotions and speakers.
 
-    Every language draws for itself. Rows outside the label set, and of another language than the sources', are not
+    Every language draws for itself. An emotion that a label set merges counts as the word it is merged into. Rows
+    outside the label sets, and of another language than the sources', are not
     drawn from.
     """
     if config.sample is None:
         return list(rows)
-    labels = label_set(config.labels)
+    counted = config.counted_emotions()
     by_emotion: dict[str, dict[str | None, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in sorted(rows, key=lambda row: _order(row, config.seed, language)):
-        emotion = labels.map(row["emotion"])
+        emotion = counted.get(row["emotion"])
         if emotion is not None and row["language"] in (None, config.source_language):
             by_emotion[emotion][row["speaker"]].append(row)
-    queues = [_turns(list(by_emotion[emotion].values())) for emotion in labels if emotion in by_emotion]
+    words = dict.fromkeys(counted.values())
+    queues = [_turns(list(by_emotion[emotion].values())) for emotion in words if emotion in by_emotion]
     chosen = {id(row) for row in _first(_turns([list(queue) for queue in queues]), config.sample)}
     return [row for row in rows if id(row) in chosen]
 
@@ -138,6 +139,7 @@ class ReadSources(PipelineStep):
     def __init__(self, shards: Sequence[Shard], slices: Mapping[str, Path], config: BuildConfig):
         super().__init__()
         self.shards, self.slices, self.config = shards, slices, config
+        self.emotions = frozenset(config.counted_emotions())
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """One document a row; `metadata["clip"]` is its [`Clip`]."""
@@ -154,14 +156,11 @@ class ReadSources(PipelineStep):
             SourceGoneError: it is not the recording's fault.
         """
         clip = Clip(row=row, language=language)
-        labels = label_set(self.config.labels)
-        emotion = labels.map(row["emotion"])
-        if emotion is None:
+        if row["emotion"] not in self.emotions:
             clip.reject("read", f"emotion {row['emotion'] or 'unknown'} is not in the label set")
         elif row["language"] not in (None, self.config.source_language):
             clip.reject("read", f"speaks {row['language']}, not {self.config.source_language}")
         else:
-            row["emotion"] = emotion
             try:
                 audio = row["audio"]
                 clip.source = load_audio(audio["bytes"] if audio["bytes"] is not None else audio["path"])

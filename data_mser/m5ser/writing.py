@@ -130,6 +130,7 @@ def row_of(clip: Clip) -> dict[str, Any]:
         "split": "train",
         "source_id": source["id"] if clip.translator is not None else None,
         "source_corpus": source["corpus"],
+        "source_split": source["split"],
         "translator": clip.translator,
     }
 

@@ -17,7 +17,7 @@ from evaluation_mser.corpus_analysis.cell_distances import (
     independent_units,
     relative_to_speaker,
 )
-from evaluation_mser.corpus_analysis.label_noise import judge_labels
+from evaluation_mser.corpus_analysis.label_noise import counted_for, judge_labels
 from evaluation_mser.corpus_analysis.measured_clips import MeasuredClips, choose_sources, measure_corpus
 from evaluation_mser.corpus_analysis.overview import UNLABELLED, overview
 from evaluation_mser.corpus_analysis.preservation import compare_with_source
@@ -80,7 +80,9 @@ def analyse_corpus(
     counted = overview(corpus, progress)
     words = [word for word in counted["emotions"] if word != UNLABELLED]
     if model is not None:
-        processor.candidate_ids(words)  # refused here, and not when all else is done
+        processor.candidate_ids(
+            list(dict.fromkeys(counted_for(model, words).values()))
+        )  # refused here, and not when all else is done
     clips = measure_corpus(
         corpus,
         counted,

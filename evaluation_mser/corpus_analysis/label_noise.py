@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an emotion classifier hears in the clips, beside the labels that they carry."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus, Row
 from evaluation_mser.metrics import emotion_metrics
 from evaluation_mser.recognition import recognise
+from processing_mser.emotions_mser import LABEL_SETS
 
 
 MOST_DISAGREEMENTS = 30
@@ -19,7 +20,7 @@ def judge_labels(
     chosen: Callable[[Row], bool],
     model: Any,
     processor: Any,
-    words: list[str],
+    emotions: Sequence[str],
     *,
     batch_size: int = 16,
     progress: bool = True,
@@ -30,7 +31,7 @@ def judge_labels(
         corpus: the built folder.
         chosen: says which rows, as `choose_sources` does.
         model, processor: as `load_model` returns them.
-        words: the emotions that occur, among which the classifier chooses.
+        emotions: those that occur. The classifier chooses among the words that they count as for it.
         batch_size: clips per forward pass.
         progress: shows a bar.
 
@@ -39,6 +40,8 @@ def judge_labels(
         agreement of each emotion; `pooled`, the same over all; `disagreements`: the clips that the classifier gives
         another emotion with most confidence, each `id`, `label`, `heard`, `probability`.
     """
+    counted = counted_for(model, emotions)
+    words = list(dict.fromkeys(counted.values()))
     total = sum(chosen(row) for row in corpus.rows())
     waiting: list[Row] = []
 
@@ -60,9 +63,10 @@ def judge_labels(
             unreadable += 1
             continue
         truths, heard = judged.setdefault(row["language"], ([], []))
-        truths.append(row["emotion"])
+        truth = counted[row["emotion"]]
+        truths.append(truth)
         heard.append(answer.label)
-        if answer.label != row["emotion"]:
+        if answer.label != truth:
             entry = {"id": row["id"], "label": row["emotion"], "heard": answer.label}
             disagreements.append(entry | {"probability": answer.scores[answer.label]})
             if len(disagreements) > 10 * MOST_DISAGREEMENTS:
@@ -79,6 +83,14 @@ def judge_labels(
         "pooled": emotion_metrics(truths, heard, words) if order else None,
         "disagreements": _surest(disagreements),
     }
+
+
+def counted_for(model: Any, emotions: Sequence[str]) -> dict[str, str]:
+    """Each emotion of a corpus and the word that it counts as for a model: itself, or where the model was not trained
+    on it the word that the four-class task merges it into (excited counts as happy)."""
+    known = getattr(getattr(model, "config", None), "emotion_words", None) or emotions
+    merges = LABEL_SETS["four"].merges
+    return {word: word if word in known or merges.get(word) not in known else merges[word] for word in emotions}
 
 
 def _surest(disagreements: list[dict[str, Any]]) -> list[dict[str, Any]]:

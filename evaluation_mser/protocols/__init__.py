@@ -5,7 +5,7 @@ import difflib
 
 from .comparison import comparison, comparison_table
 from .cross_lingual import CROSS_LINGUAL, cross_lingual, named_setting
-from .folds import Fold, KFold, LeaveLanguageOut, LeaveOneOut, OfficialSplit, ProtocolError, Whole
+from .folds import Fold, KFold, LeaveLanguageOut, LeaveOneOut, OfficialSplit, ProtocolError, Whole, find_fold
 from .leaks import LeakReport, check_leak, without_leaks
 from .low_resource_paper import LOW_RESOURCE_PAPER
 from .measurement import Measurement, check_model, measurement
@@ -53,6 +53,7 @@ __all__ = [
     "comparison",
     "comparison_table",
     "cross_lingual",
+    "find_fold",
     "find_protocol",
     "measurement",
     "named_setting",

@@ -157,6 +157,22 @@ class LeaveLanguageOut:
 Split = Whole | OfficialSplit | LeaveOneOut | KFold | LeaveLanguageOut
 
 
+def find_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
+    """The name of a fold by its name or its number, from 1; the only one where none is asked for.
+
+    Raises:
+        ProtocolError: there is no such fold, or there are several.
+    """
+    if fold in names:
+        return str(fold)
+    if fold is not None and fold.isdecimal() and 0 < int(fold) <= len(names):
+        return names[int(fold) - 1]
+    if fold is None and len(names) == 1:
+        return names[0]
+    problem = "has several folds, and --fold names none" if fold is None else f"has no fold {fold!r}"
+    raise ProtocolError(f"{protocol} {problem}; its folds are {', '.join(names)}")
+
+
 def _groups(rows: Sequence[Row], by: str) -> list[str]:
     column = "split" if by == "session" else by
     groups = [row[column] for row in rows]

@@ -9,7 +9,7 @@ from os import PathLike
 from typing import Any
 
 from .comparison import COLUMNS
-from .folds import ProtocolError
+from .folds import find_fold
 from .leaks import LeakReport, check_leak
 from .protocol import Protocol
 from .training_record import FILE, read_training_record
@@ -78,18 +78,16 @@ def measurement(protocol: Protocol, rows: Sequence[Row], fold: str | None = None
     Args:
         protocol: the test.
         rows: of corpora that it tests.
-        fold: the name of one fold, for a model that was trained on the others; None measures one model on the test
-            clips of all.
+        fold: the name or number of one fold, for a model that was trained on the others; None measures one model on
+            the test clips of all.
 
     Raises:
         ProtocolError: rows of another corpus or that the split cannot divide, or no such fold.
     """
     folds = protocol.divide(rows)
+    if fold is not None:
+        fold = find_fold(protocol.name, [one.name for one in folds], fold)
     chosen = [one for one in folds if fold in (None, one.name)]
-    if not chosen:
-        raise ProtocolError(
-            f"{protocol.name} has no fold {fold!r}; its folds are {', '.join(one.name for one in folds)}"
-        )
     named: dict[str, list[Row]] = {}
     left_out: Counter[str] = Counter()
     for one in chosen:

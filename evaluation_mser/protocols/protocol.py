@@ -102,7 +102,19 @@ class Protocol:
         """The rows whose emotion the words hold."""
         return [row for row in rows if self.words.map(row["emotion"]) is not None]
 
-    def folds(self, rows: Sequence[Row], training: Sequence[Row] = (), *, allow_leak: bool = False) -> list[Fold]:
+    def training_rows(self, rows: Iterable[Row], *, unlabelled: bool = False) -> list[Row]:
+        """Rows of the words, or of all emotions where `unlabelled`, within the limits of length."""
+        return self.usable(rows if unlabelled else self.of_the_words(rows))[0]
+
+    def folds(
+        self,
+        rows: Sequence[Row],
+        training: Sequence[Row] = (),
+        *,
+        allow_leak: bool = False,
+        unlabelled: bool = False,
+        only: str | None = None,
+    ) -> list[Fold]:
         """What to train on and what to test, for each fold.
 
         Args:
@@ -110,20 +122,24 @@ class Protocol:
             training: further rows to train on, such as M5SER. Each fold leaves out of them the translations of its own
                 test and validation recordings and of their speakers, and whatever M5SER holds of these itself.
             allow_leak: keep a fold whose training still shares speakers or recordings with its test, and mark it.
+            unlabelled: keep rows of `training` whose emotion is unknown or none of the words.
+            only: the one fold that is wanted; by default all.
 
         Returns:
-            Folds with rows of the words and lengths only, each with its `leak`.
+            Folds with rows of the words and lengths only (but for `unlabelled`), each with its `leak`.
 
         Raises:
             ProtocolError: rows that the split cannot divide.
             SpeakerLeakError: training and test of a fold share speakers or recordings.
         """
         chosen, _ = self.usable(self.of_the_words(rows))
-        further, _ = self.usable(self.of_the_words(training))
+        further = self.training_rows(training, unlabelled=unlabelled)
         human = [row for row in further if row.get("source_corpus") is None]
         translated = [row for row in further if row.get("source_corpus") is not None]
         folds = []
         for fold in self.divide(chosen):
+            if only not in (None, fold.name):
+                continue
             left = without_leaks(translated, fold.test, fold.validation, speakers=not self.split.shares_speakers)
             train = (*fold.train, *human, *left)
             try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import yaml
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from warm_python import WarmPython
 from written_answers import answers
@@ -285,3 +286,18 @@ def test_the_demonstration_gives_the_table_too(finished_demo: Path, tmp_path: Pa
     (line,) = [one for one in table["lines"] if (one["system"], one["by"]) == ("MSER (S2)", "ours")]
     assert line["tested_on"] == "demo-el 14 + demo-fa 14 + demo-ru 14" and line["classes"] == 7
     assert "translated" in line["trained_on"]
+
+
+def test_a_family_without_joint_is_balanced_as_its_second_stage(tiny_recipes: Path, tmp_path: Path):
+    """One stage and two would otherwise differ in their batches too."""
+    family = tmp_path / "family"
+    shutil.copytree(tiny_recipes, family)
+    for name, balance in (("stage1", "emotion"), ("stage2", "emotion_language")):
+        file = family / f"{name}.yaml"
+        recipe = yaml.safe_load(file.read_text(encoding="utf-8")) | {"balance": balance}
+        file.write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    settings = family_recipe(ReproduceArguments("table2", recipe=str(family)))
+    balances = {
+        step.name: settings(step, 0, tmp_path, None)[2].balance for step in (Step("1", True), Step("joint", True))
+    }
+    assert balances == {"stage1-contrast": "emotion", "joint-contrast": "emotion_language"}

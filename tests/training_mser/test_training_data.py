@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rows to clips: who trains and who judges, what is left aside and why."""
 
+import json
 import os
 import shutil
 import warnings
@@ -12,9 +13,12 @@ import pytest
 
 from data_mser.reading import read_corpus
 from data_mser.schema import new_row
+from data_mser.splits import SpeakerLeakError
 from processing_mser import label_set
 from training_mser.arguments import DataArguments
 from training_mser.clips import Rejection, index_clips
+from training_mser.data_record import trained_files
+from training_mser.stages import check_earlier_stages
 from training_mser.training_data import announce, prepare_data, stage_rows, without
 
 
@@ -164,6 +168,59 @@ def test_a_corpus_keeps_its_own_test_to_be_tested_on(tones: Path, recipe, capsys
         assert prepare_data([*rows, *divided], recipe(*flags)[1]).other_splits == data.other_splits
         assert len(prepare_data([*rows, *divided], recipe(*flags[:2])[1]).train) == 144, "all, if nothing is said"
     assert without(data, [Rejection(data.train[0].row, "silent")]).other_splits == data.other_splits
+
+
+def _published(rows, corpus: str, parts) -> list[dict]:
+    """The rows as a corpus whose publishers have every speaker in each of the parts, and each row's translation."""
+    own = [{**row, "corpus": corpus, "language": "en", "split": parts[n % len(parts)]} for n, row in enumerate(rows)]
+    return own + [
+        {**row, "id": f"{corpus}/{row['id']}/fr", "corpus": "m5ser", "language": "fr", "split": "train"}
+        | {"source_corpus": corpus, "source_id": row["id"], "source_split": row["split"]}
+        for row in own
+    ]
+
+
+def test_validation_splits_divides_by_the_published_parts(tones: Path, recipe, capsys):
+    rows = read_corpus("folder", tones).rows
+    polish, other = ([row for row in rows if row["language"] == language] for language in ("pl", "en"))
+    meld = _published(polish, "meld", ("train", "dev", "test"))
+    other = [{**row, "corpus": "other"} for row in other]
+    flags = ["--train_splits", "train", "--validation_splits", "dev", "--stage", "joint"]
+    data = prepare_data([*meld, *other], recipe(*flags)[1])
+    for part, own in (("train", data.train), ("dev", data.validation)):
+        of_meld = [clip.row for clip in own if clip.row["corpus"] != "other"]
+        assert Counter(row["corpus"] for row in of_meld) == {"meld": 12, "m5ser": 12}
+        assert {row.get("source_split", row["split"]) for row in of_meld} == {part}
+    assert data.other_splits == {"meld test": 24}
+    # A corpus without such a part is divided by speaker, as ever.
+    sides = [
+        {clip.row["speaker"] for clip in own if clip.row["corpus"] == "other"} for own in (data.train, data.validation)
+    ]
+    assert sides[1] and not sides[0] & sides[1]
+    announce(data, LABELS)
+    assert "3 speakers are in training and in validation" in capsys.readouterr().out
+    by_part = prepare_data([*meld, *other], recipe(*flags, "--validation_fraction", "0")[1])
+    assert {clip.row["corpus"] for clip in by_part.validation} == {"meld", "m5ser"}
+    with pytest.raises(ValueError, match="validation_splits is dev"):
+        prepare_data(other, recipe(*flags, "--validation_fraction", "0")[1])
+    for bad in ({"train_splits": ["dev"]}, {"validation_corpora": ["meld"]}):
+        with pytest.raises(ValueError, match="validation_splits"):
+            DataArguments(validation_splits=["dev"], **bad)
+
+
+def test_a_second_stage_shares_only_the_speakers_of_a_published_part(tones: Path, recipe, tmp_path: Path):
+    """The characters of MELD speak in training and in dev; the same clip must not."""
+    meld = _published(read_corpus("folder", tones).rows, "meld", ("train", "dev"))
+    data = prepare_data(meld, recipe("--train_splits", "train", "--validation_splits", "dev")[1])
+    record = {"speakers": [clip.row["speaker"] for clip in data.train], "files": sorted(trained_files(data.train))}
+    (tmp_path / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
+    check_earlier_stages(str(tmp_path), data.validation, ["dev"])
+    with pytest.raises(SpeakerLeakError):
+        check_earlier_stages(str(tmp_path), data.validation)
+    record["files"] = sorted(trained_files(data.validation))
+    (tmp_path / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(SpeakerLeakError, match=str(data.validation[0].row["audio"]["path"])):
+        check_earlier_stages(str(tmp_path), data.validation, ["dev"])
 
 
 def test_clips_are_kept_by_their_length(tones: Path, recipe):

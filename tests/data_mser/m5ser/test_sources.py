@@ -24,7 +24,9 @@ from data_mser.m5ser.sources import (
     slice_sizes,
     write_slices,
 )
+from data_mser.m5ser.writing import row_of
 from data_mser.schema import new_row
+from processing_mser import label_set
 
 
 def rows(count, corpus="meld", **columns):
@@ -177,9 +179,23 @@ def test_recordings_inside_parquet_come_along(tmp_path):
     assert clip.rejection is None and len(clip.source) == 9600
 
 
-def test_a_merged_label_becomes_the_word_that_it_counts_as(tmp_path):
+@pytest.mark.parametrize("labels", [{}, {"labels": ["four"]}])
+def test_a_merged_label_is_translated_under_its_own_name(tmp_path, labels):
+    """Excited of IEMOCAP: the four-class task counts it as happy, so it needs translations too."""
     corpus = write_corpus(tmp_path / "corpus", ["a"])
     (row,) = read_sources([f"folder={corpus}"])
-    (clip,) = read_all(tmp_path, [{**row, "emotion": "excited"}], labels="four")
+    (clip,) = read_all(tmp_path, [{**row, "emotion": "excited", "split": "session2"}], **labels)
     assert clip.rejection is None
-    assert clip.row["emotion"] == "happy"
+    clip.speech = np.zeros(8000, dtype=np.float32)
+    written = row_of(clip)
+    assert (written["emotion"], written["source_split"]) == ("excited", "session2")
+    assert [label_set(name).map(written["emotion"]) for name in ("seven", "four")] == [None, "happy"]
+    (seven,) = read_all(tmp_path / "seven", [{**row, "emotion": "excited"}], labels=["seven"])
+    assert "excited" in seven.rejection.reason
+
+
+def test_a_draw_counts_a_merged_label_as_its_word(tmp_path):
+    given = rows(40, emotion="happy") + rows(40, corpus="mead", emotion="excited") + rows(40, "ravdess", emotion="sad")
+    drawn = draw_sources(order_sources(given, 0), toy_config(tmp_path, tmp_path, sample=20), "fr")
+    counts = Counter(row["emotion"] for row in drawn)
+    assert counts["sad"] == counts["happy"] + counts["excited"] == 10 and counts["excited"] > 0

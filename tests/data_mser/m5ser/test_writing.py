@@ -62,7 +62,7 @@ def test_rows_and_rejects(tmp_path):
     assert row == {
         "id": "mead/c/0/fr", "emotion": "sad", "language": "fr", "corpus": "m5ser", "speaker": "mead-1",
         "gender": None, "transcript": "oui", "duration": 0.05, "split": "train", "source_id": "c/0",
-        "source_corpus": "mead", "translator": "toy",
+        "source_corpus": "mead", "source_split": None, "translator": "toy",
     }  # fmt: skip
     # What a worker holds, and a streaming reader fetches, is bounded.
     metadata = parquet.read_metadata(shard.data)

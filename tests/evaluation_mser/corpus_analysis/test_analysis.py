@@ -3,6 +3,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from transformers import WhisperFeatureExtractor
 from commands_mser.m5ser_analyse import AnalyseArguments, run
 from evaluation_mser.corpus_analysis import analyse_corpus
 from evaluation_mser.corpus_analysis.built_corpus import BuiltCorpus, BuiltCorpusError
-from evaluation_mser.corpus_analysis.label_noise import judge_labels
+from evaluation_mser.corpus_analysis.label_noise import counted_for, judge_labels
 from evaluation_mser.corpus_analysis.report import write_corpus_report
 from evaluation_mser.recognition import recognise
 from processing_mser import EmotionClassifierProcessor
@@ -195,3 +196,14 @@ def test_a_classifier_judges_every_clip_and_its_surest_disagreements_come_first(
     listed = {one["id"]: one["probability"] for one in found["disagreements"]}
     assert listed == pytest.approx(wrong, abs=1e-4)
     assert list(listed.values()) == sorted(listed.values(), reverse=True)
+
+
+def test_a_merged_emotion_is_judged_by_the_word_it_counts_as():
+    seven = SimpleNamespace(config=SimpleNamespace(emotion_words=["neutral", "happy", "sad"]))
+    assert counted_for(seven, ["happy", "excited", "boredom"]) == {
+        "happy": "happy",
+        "excited": "happy",
+        "boredom": "boredom",
+    }
+    anything = SimpleNamespace(config=SimpleNamespace(emotion_words=None))
+    assert counted_for(anything, ["happy", "excited"]) == {"happy": "happy", "excited": "excited"}
