@@ -26,18 +26,27 @@ class ReproduceArguments:
         metadata={
             "positional": True,
             "metavar": "WHAT",
-            "help": "table1a, table1b, table2, peers, figure1, figure2, figure4, lowresource-table2, "
-            "lowresource-figure3",
+            "help": "table1a, table1b, table2, peers, figure1, figure2, figure4, lowresource-table1, "
+            "lowresource-table2, lowresource-figure3",
         }
     )
-    recipe: str = field(
-        default="tiny", metadata={"help": "folder of recipes: tiny, base, paper, or one with stage1.yaml, stage2.yaml"}
+    recipe: str | None = field(
+        default=None,
+        metadata={
+            "help": "folder of recipes: tiny (the default), base, paper, or one with stage1.yaml, stage2.yaml; of "
+            "lowresource-table1 lowresource (the default), base, or one with the same files"
+        },
     )
     corpora: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of what is trained on"})
     test: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of what is measured on"})
     labels: str = field(default="seven", metadata={"help": "label set: four, seven, or words separated by commas"})
-    seeds: list[int] = field(default_factory=lambda: [0, 1, 2], metadata={"help": "every system is trained with each"})
-    systems: list[str] = field(default_factory=list, metadata={"help": "of peers; by default all"})
+    seeds: list[int] = field(
+        default_factory=list,
+        metadata={"help": "every system is trained with each; by default 0 1 2, and 0 1 2 3 4 for lowresource-table1"},
+    )
+    systems: list[str] = field(
+        default_factory=list, metadata={"help": "of peers and lowresource-table1; by default all"}
+    )
     budget: int = field(default=3200, metadata={"help": "clips drawn in the training of each system of peers"})
     settings: list[str] = field(
         default_factory=list,
@@ -63,6 +72,11 @@ class ReproduceArguments:
         default=False, metadata={"help": "measure although training heard the test, and mark the result"}
     )
     device: str = field(default="auto", metadata={"help": "for the measuring: auto, cpu, cuda or cuda:N"})
+
+    def __post_init__(self) -> None:
+        low_resource = self.what == "lowresource-table1"
+        self.seeds = self.seeds or list(range(5 if low_resource else 3))
+        self.recipe = self.recipe or ("lowresource" if low_resource else "tiny")
 
     @property
     def folder(self) -> Path:
@@ -185,6 +199,24 @@ def figure4(args: ReproduceArguments) -> int:
     return 0
 
 
+def lowresource_table1(args: ReproduceArguments) -> int:
+    """The low-resource paper's Table 1 and Sec. 4.3: baseline, contrastive and BYOL in five folds."""
+    from reproduction_mser.lowresource_table1 import LowResourceTable
+
+    training = [row for rows in read_all(args.corpora).values() for row in rows]
+    table = LowResourceTable(
+        training,
+        read_all(args.test),
+        lowresource_recipe(args),
+        args.seeds,
+        args.folder,
+        args.allow_leak,
+        args.device,
+    )
+    print(table.write(args.systems))
+    return 0
+
+
 def lowresource_table2(args: ReproduceArguments) -> int:
     """The low-resource paper's Table 2: one model's confusion matrix less another's, by gender."""
     from evaluation_mser.predictions import Predictions
@@ -236,6 +268,7 @@ WHAT: dict[str, Callable[[ReproduceArguments], int]] = {
     "figure1": figure1,
     "figure2": figure2,
     "figure4": figure4,
+    "lowresource-table1": lowresource_table1,
     "lowresource-table2": lowresource_table2,
     "lowresource-figure3": lowresource_figure3,
 }
@@ -369,6 +402,26 @@ def peer_recipe(args: ReproduceArguments, held_out: float) -> Callable[..., Any]
         clips = training.train_batch_size // shown
         training.max_steps = max(1, round(args.budget * step.share / clips))
         return model, data, training
+
+    return settings
+
+
+def lowresource_recipe(args: ReproduceArguments) -> Callable[..., Any]:
+    """Settings for a step of `lowresource-table1`: a recipe of the family, with the flags of the step.
+
+    The baseline of `base` is `lowresource_baseline.yaml`.
+    """
+    flags = [flag for setting in args.settings for flag in as_flag(setting)]
+    if args.cache_dir is not None:
+        flags += ["--cache_dir", args.cache_dir]
+
+    def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Any:
+        try:
+            recipe = find_recipe(f"{args.recipe}/lowresource_{step.recipe}.yaml")
+        except RecipeError:
+            recipe = find_recipe(f"{args.recipe}/{step.recipe}.yaml")
+        words = [str(recipe), "--labels", "four", "--seed", str(seed), "--output_dir", str(folder), *step.flags]
+        return as_training([*words, *(["--init_from", str(earlier)] if earlier else []), *flags])
 
     return settings
 

@@ -5,7 +5,9 @@ run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemoc
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from accelerate import PartialState
 
@@ -49,7 +51,7 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
     missing = missing_processes(os.environ, PartialState().num_processes)
     if missing is not None:
         show(f"Warning: {missing}")
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for name, path in parse_corpora(data.corpora).values():
         reading = read_corpus(name, path)
         for warning in reading.warnings:

@@ -13,7 +13,7 @@ from training_mser.run_record import RESULTS
 
 from .measuring import read_json
 from .peer_systems import ALL, BASELINE, BYOL, COMBINATIONS, FROZEN, PEERS, SPEAKER_CONTRAST, effects
-from .published import LOW_RESOURCE
+from .published import LOW_RESOURCE, LOW_RESOURCE_BACKBONE, LOW_RESOURCE_TABLE_1_SPEECH
 from .runs import Experiment, Recipe, Run
 from .systems import Effect, System
 from .table import Line, Table, differences, in_a_sentence, measured_line, published_line
@@ -26,13 +26,6 @@ LABELS_OF, CLIPS, COST, HELD_OUT = "emotion labels", "clips drawn", "CPU min a s
 HELD_OUT_SHARE = 0.15
 # The systems of the second paper under its own names.
 PUBLISHED = {"Baseline": BASELINE, "Contrastive": SPEAKER_CONTRAST, "BYOL": BYOL}
-PUBLISHED_BACKBONE = "Whisper small.en"
-# Secs. 3.1, 3.2 and 4.3. Which of the two BYOL's Table 1 is for, the paper does not say.
-PUBLISHED_SPEECH = {
-    "Baseline": "MSP-Podcast + IEMOCAP",
-    "Contrastive": "Common Voice, unlabelled; MSP-Podcast + IEMOCAP",
-    "BYOL": "MSP-Podcast + IEMOCAP; the test or Common Voice, unlabelled",
-}
 
 
 @dataclass(frozen=True)
@@ -168,9 +161,8 @@ class PeerExperiment:
         lines = []
         for corpus in self.experiment.tests:
             for system, numbers in _published(corpus).items():
-                line = published_line(
-                    numbers, corpus, 4, PUBLISHED_SPEECH[system], backbones=PUBLISHED_BACKBONE, paper=LOW_RESOURCE
-                )
+                heard = LOW_RESOURCE_TABLE_1_SPEECH[system]
+                line = published_line(numbers, corpus, 4, heard, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE)
                 lines.append(replace(line, system=PUBLISHED[system], further={LABELS_OF: "English"}))
         return lines
 

@@ -18,11 +18,11 @@ from evaluation_mser.protocols import LeakReport, check_leak
 from processing_mser import LabelSet
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from training_mser.checkpoints import last_checkpoint
-from training_mser.clips import Clip
+from training_mser.clips import Clip, index_clips
 from training_mser.run_record import RESULTS, as_known_to, describe_run
 from training_mser.stages import train
 
-from .measuring import WEIGHTS, SpeechUnderTest, indexed, measured, read_json
+from .measuring import WEIGHTS, SpeechUnderTest, measured, read_json
 from .systems import System, TrainingStep, steps_of
 
 
@@ -88,17 +88,27 @@ class Experiment:
             SpeakerLeakError: training heard what is tested.
         """
         systems = list(systems)
+        self.check(systems, seeds)
         jobs = [(seed, step) for seed in seeds for step in steps_of(systems)]
-        # What is wrong with the last of them is told before hours of training.
-        for seed, step in jobs:
-            self._settings(step, seed)
-        self.leak  # noqa: B018 - refused here, as above
         for number, (seed, step) in enumerate(jobs, 1):
             print(f"[{number}/{len(jobs)}] {self._folder(step, seed)}", flush=True)
             self._train(step, seed)
             if self.tests:
                 self._predict(step, seed)
         return {system.name: [self._folder(system.last, seed) for seed in seeds] for system in systems}
+
+    def check(self, systems: Iterable[System], seeds: Sequence[int]) -> None:
+        """
+        Check the settings of every training, and that none trains on what is tested, before hours of training.
+
+        Raises:
+            ValueError: a recipe that cannot be used.
+            SpeakerLeakError: training heard what is tested.
+        """
+        for step in steps_of(systems):
+            for seed in seeds:
+                self._settings(step, seed)
+        self.leak  # noqa: B018 - raises
 
     def run(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Run]]:
         """The runs of each system by its name, in the order of the seeds: `train`, and its predictions."""
@@ -128,7 +138,8 @@ class Experiment:
 
     @cached_property
     def _training_clips(self) -> list[Clip]:
-        return indexed(self.training, self.labels)
+        # Also those without one of the words: contrast and BYOL train on them.
+        return index_clips(self.training, self.labels, max_seconds=float("inf"))[0]
 
     def _description(self, step: TrainingStep, seed: int) -> dict[str, Any]:
         settings = self._settings(step, seed)

@@ -7,10 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from sklearn.metrics import balanced_accuracy_score
 from tone_corpus import write_tones
-from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from written_answers import answers
 
 from data_mser.reading import read_corpus
@@ -22,27 +20,6 @@ from run_mser import main
 
 
 BUDGET = 64
-
-
-@pytest.fixture(scope="module")
-def base_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `MSER_BACKBONES` of the base recipes leads to, but tiny."""
-    folder = tmp_path_factory.mktemp("backbones")
-    torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
-    unused = {"decoder_layers": 1, "decoder_attention_heads": 2, "vocab_size": 8}
-    shape = WhisperConfig(**sizes, **special, **unused, num_mel_bins=20, init_std=0.3)
-    WhisperModel(shape).save_pretrained(folder / "whisper-base-encoder")
-    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder / "whisper-base-encoder")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four English speakers and ten Polish ones, with four clips each."""
-    languages = {f"e{number}": "en" for number in range(4)} | {f"p{number}": "pl" for number in range(10)}
-    return write_tones(tmp_path_factory.mktemp("voices"), languages, takes=1)
 
 
 @pytest.fixture(scope="module")
