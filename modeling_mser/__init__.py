@@ -7,6 +7,7 @@ from .backbones_mser import BackboneError
 from .classification_mser import EmotionClassifier
 from .classifier_configuration_mser import Wav2Vec2ClassifierConfig, WhisperClassifierConfig
 from .configuration_mser import MSERConfig
+from .file_digests_mser import ModifiedFilesError
 from .modeling_mser import MSERForEmotionGeneration
 from .outputs_mser import AudioFeatures, EmotionClassifierOutput, MSEROutput
 from .qformer_mser import EmotionQFormer
@@ -34,6 +35,7 @@ __all__ = [
     "MSERForEmotionGeneration",
     "MSEROutput",
     "MaskedWhisperEncoder",
+    "ModifiedFilesError",
     "Wav2Vec2ClassifierConfig",
     "Wav2Vec2ForEmotionClassification",
     "WhisperClassifierConfig",

@@ -3,7 +3,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -58,7 +58,9 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
         # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
         cached_file(path_or_id, "config.json", **_hub_options(kwargs))
         with quiet_load_report():
-            model, info = loader.from_pretrained(path_or_id, output_loading_info=True, **kwargs)
+            model, info = loader.from_pretrained(
+                path_or_id, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+            )
     except ImportError as error:
         if "quantization_config" not in kwargs:
             raise
@@ -67,14 +69,27 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {cure}") from error
-    # A whole Whisper holds a decoder too, which is not wanted here, so unexpected keys are no fault; missing ones are.
-    absent = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
-    if absent:
+    # A whole Whisper has a decoder too, which is not needed here, so unexpected keys are no fault.
+    if (difference := shape_difference(info["mismatched_keys"])) is not None:
+        raise BackboneError(f"the {part} backbone {path_or_id!r} has other shapes: {difference}; {cure}")
+    if absent := sorted(info["missing_keys"]):
         raise BackboneError(
             f"the {part} backbone {path_or_id!r} lacks {len(absent)} of the weights that its shape asks for, "
             f"{absent[0]} among them; {cure}"
         )
     return model
+
+
+def shape_difference(mismatched: Iterable[Any]) -> str | None:
+    """
+    Describe the first tensor whose shape is not the model's.
+
+    Args:
+        mismatched: `mismatched_keys` of transformers' loading report: name, shape in the file, shape in the model.
+    """
+    for name, stored, wanted in sorted(mismatched, key=lambda one: one[0]):
+        return f"{name} is {tuple(stored)} in the file and {tuple(wanted)} in the model"
+    return None
 
 
 def verified_fingerprint(
@@ -102,20 +117,23 @@ def verified_fingerprint(
     Raises:
         BackboneError: the files are not those that the fingerprint was taken of.
     """
-    try:
-        files = weight_files(path_or_id, **_hub_options(kwargs))
-    except OSError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be read: {reason}; {_cure(part)}") from error
     ignored = ("lm_head.weight",) if getattr(config, "tie_word_embeddings", False) else ()
+    try:
+        # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
+        cached_file(path_or_id, "config.json", **_hub_options(kwargs))
+        files = weight_files(path_or_id, **_hub_options(kwargs))
+        found = backbone_fingerprint(files, ignored)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {_cure(part)}") from error
     if recorded is not None and not accept_other:
-        difference = fingerprint_difference(recorded, files, ignored)
+        difference = fingerprint_difference(recorded, files, ignored, found)
         if difference is not None:
             raise BackboneError(
                 f"the {part} backbone {path_or_id!r} is not the one that this model was trained with: {difference}; "
                 f"{_cure(part)}, or accept this one with `accept_other_backbones=True`"
             )
-    return backbone_fingerprint(files, ignored), extract_commit_hash(str(files[0]), None)
+    return found, extract_commit_hash(str(files[0]), None)
 
 
 def _hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -162,5 +180,6 @@ __all__ = [
     "load_audio_backbone",
     "load_speech_backbone",
     "load_text_backbone",
+    "shape_difference",
     "verified_fingerprint",
 ]

@@ -17,9 +17,11 @@ from .backbones_mser import (
     load_audio_backbone,
     load_text_backbone,
     quiet_load_report,
+    shape_difference,
     verified_fingerprint,
 )
 from .configuration_mser import MSERConfig
+from .file_digests_mser import MODEL_DIGESTS, verified_files, write_digests
 from .fingerprint_mser import weight_files
 from .hub_mser import hub_options
 from .lora_mser import inject_lora, is_lora, merge_lora, require_peft
@@ -105,6 +107,7 @@ class SeparableBackbones(PreTrainedModel):
         """
         config = self.config
         text_alone = kwargs.pop("quantization_config", None)
+        wanted = {}
         for part in parts:
             place = getattr(config, f"{part}_backbone")
             if place is None or part in config.changed_backbones:
@@ -115,11 +118,18 @@ class SeparableBackbones(PreTrainedModel):
             shape = copy.deepcopy(getattr(config, f"{part}_config"))
             if part == "text" and text_alone is not None:
                 options["quantization_config"] = text_alone
-            load = self.load_audio if part == "audio" else load_text_backbone
-            backbone = load(place, shape, **options)
-            fingerprint, commit = verified_fingerprint(
+            wanted[part] = (place, shape, options)
+        # All are verified before one is loaded, as loading takes minutes.
+        verified = {
+            part: verified_fingerprint(
                 place, part, shape, getattr(config, f"{part}_backbone_fingerprint"), accept_other, **options
             )
+            for part, (place, shape, options) in wanted.items()
+        }
+        for part, (place, shape, options) in wanted.items():
+            load = self.load_audio if part == "audio" else load_text_backbone
+            backbone = load(place, shape, **options)
+            fingerprint, commit = verified[part]
             setattr(config, f"{part}_backbone_fingerprint", fingerprint)
             setattr(config, f"{part}_backbone_revision", commit or options["revision"])
             if "device_map" not in options and text_alone is None:
@@ -141,14 +151,16 @@ class SeparableBackbones(PreTrainedModel):
         audio_backbone: str | None = None,
         text_backbone: str | None = None,
         accept_other_backbones: bool = False,
+        accept_modified_files: bool = False,
         **kwargs: Any,
     ) -> "SeparableBackbones":
         """
-        Loads a checkpoint, and the frozen backbones that it leaves out by their ids.
+        Load a checkpoint, and by their ids the frozen backbones that it does not contain.
 
         Args:
             audio_backbone, text_backbone: where the backbones are, in place of the ids in the checkpoint.
             accept_other_backbones: take backbones other than those that the model was trained with.
+            accept_modified_files: load a checkpoint although its files differ from what was saved, with a warning.
             args, kwargs: as in `PreTrainedModel.from_pretrained`. `dtype`, `device_map` and `attn_implementation`
                 hold for the backbones too. `dtype` may be a dictionary (`{"audio_config": …, "text_config": …}`);
                 without one each part has the precision that it was saved in. The Q-Former stays in float32.
@@ -157,16 +169,26 @@ class SeparableBackbones(PreTrainedModel):
                 device.
 
         Raises:
+            ModifiedFilesError: a file of the checkpoint is not as it was saved.
             BackboneError: a backbone cannot be loaded or is not the one that the model was trained with, or a weight
-                came from nowhere. A model with random weights is never returned.
+                is missing or has another shape. A model with random weights is never returned.
         """
-        path, with_info = pretrained_model_name_or_path, kwargs.pop("output_loading_info", False)
+        path = pretrained_model_name_or_path
         kwargs |= hub_options(path, kwargs)
+        with verified_files(path, MODEL_DIGESTS, accept_modified_files, **kwargs):
+            places = {"audio": audio_backbone, "text": text_backbone}
+            return cls._from_verified(path, places, accept_other_backbones, *args, **kwargs)
+
+    @classmethod
+    def _from_verified(
+        cls, path: str, places: dict[str, str | None], accept_other_backbones: bool, *args: Any, **kwargs: Any
+    ) -> "SeparableBackbones":
+        """As `from_pretrained`, without verification of the checkpoint's own files."""
+        with_info = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in (*HUB_OPTIONS, "subfolder") if kwargs.get(name) is not None}
         config = kwargs.get("config")
         if not isinstance(config, PreTrainedConfig):
             config = cls.config_class.from_pretrained(config or path, **hub)
-        places = {"audio": audio_backbone, "text": text_backbone}
         left_out = [] if config.includes_backbones else replaceable_parts(config)
         for part, place in places.items():
             if place is not None and part not in left_out:
@@ -189,7 +211,12 @@ class SeparableBackbones(PreTrainedModel):
         if config.lora is not None:
             require_peft()  # now: inside, tensors are made without data, and importing it makes some that are used
         with quiet_load_report(), damage_told(path):
-            model, info = super().from_pretrained(path, *args, output_loading_info=True, without=left_out, **kwargs)
+            kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True, "without": left_out}
+            model, info = super().from_pretrained(path, *args, output_loading_info=True, **kwargs)
+        if (difference := shape_difference(info["mismatched_keys"])) is not None:
+            raise BackboneError(
+                f"{path}: its weights do not fit its config.json: {difference}; copy or train the model again"
+            )
         for part, dtype in held.items():
             if dtype != kwargs["dtype"] and quantization is None and not hasattr(model, "hf_device_map"):
                 for name, parameter in getattr(model, PARTS[part]).named_parameters():
@@ -202,7 +229,7 @@ class SeparableBackbones(PreTrainedModel):
             loading["quantization_config"] = quantization
         hub_of_backbones = {name: hub[name] for name in HUB_OPTIONS if name in hub and name != "revision"}
         model.load_backbones(left_out, accept_other_backbones, **loading, **hub_of_backbones)
-        missing = set(info["missing_keys"]) | {str(key) for key in info["mismatched_keys"]}
+        missing = set(info["missing_keys"])
         if "text" in left_out and model.config.lora is not None:
             missing |= model._load_lora(path, hub)
             info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not is_lora(key)}
@@ -229,7 +256,7 @@ class SeparableBackbones(PreTrainedModel):
         self, save_directory: str, *args: Any, include_backbones: bool | None = None, **kwargs: Any
     ) -> None:
         """
-        Writes what was trained, and the code that loads it (`trust_remote_code=True`).
+        Save what was trained, the code that loads it (`trust_remote_code=True`) and the digests of the files.
 
         Args:
             include_backbones: whether to write frozen parts that came from a backbone; `None` does as the checkpoint
@@ -254,6 +281,8 @@ class SeparableBackbones(PreTrainedModel):
             super().save_pretrained(save_directory, *args, **kwargs)
         finally:
             self.config.includes_backbones = before
+        if args[0] if args else kwargs.get("is_main_process", True):
+            write_digests(save_directory, MODEL_DIGESTS)
 
     def frozen_backbone_keys(self) -> set[str]:
         """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""

@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a backbone's weight files hold, told by a few kilobytes: is this the one that a model was trained over?
+"""Fingerprint of a backbone's weight files: is this the one that a model was trained with, undamaged?
 
-A fingerprint is read from the files, never from a loaded model, whose tensors may be quantised or of another
-precision, and from a few values of each tensor, so that one of 16 GB costs no more than its table of contents.
+A fingerprint is read from the files and not from a loaded model, whose tensors may be quantized or in another
+precision. All bytes are hashed, as one flipped bit can change every answer.
 """
 
 import base64
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from safetensors import safe_open
 from transformers.utils import (
     SAFE_WEIGHTS_INDEX_NAME,
@@ -25,10 +28,12 @@ from transformers.utils import (
 
 
 VALUES_PER_TENSOR = 4
-# Of the values' norm. Rounding to bfloat16 moves a value by at most 2^-9 of itself, to float16 by less.
+# Relative to the norm. Rounding to bfloat16 moves a value by at most 2^-9 of itself, rounding to float16 by less.
 TOLERANCE = 4e-3
-HASHED_BYTES = 1 << 29
-"""Files up to this size are hashed; of a larger one the hash is taken only where the Hub's cache tells it."""
+# What is recorded of each tensor: the start of its SHA-256, its dtype as an index, its norm, values from its middle.
+_RECORD = np.dtype([("hash", "V16"), ("dtype", "u1"), ("norm", "<f4"), ("samples", "<f4", (VALUES_PER_TENSOR,))])
+_THREADED_BYTES = 1 << 26
+_CHUNK = 1 << 24
 # Buffers that some versions of transformers wrote and others compute.
 _COMPUTED = re.compile(r"(^|\.)(rotary_emb\.inv_freq|position_ids)$")
 _ENCODER = re.compile(r"^(model\.)?encoder\.")
@@ -52,14 +57,17 @@ def weight_files(path_or_id: str, **hub_options: Any) -> list[Path]:
             return [Path(file)]
         file = cached_file(path_or_id, index, **options)
         if file is not None:
-            names = json.loads(Path(file).read_text(encoding="utf-8"))["weight_map"].values()
-            return [Path(str(cached_file(path_or_id, name, **hub_options))) for name in sorted(set(names))]
+            try:
+                names = sorted(set(json.loads(Path(file).read_text(encoding="utf-8"))["weight_map"].values()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise OSError(f"{file} is damaged ({error}); copy it again") from error
+            return [Path(str(cached_file(path_or_id, str(name), **hub_options))) for name in names]
     raise OSError(f"{path_or_id} holds no weights ({SAFE_WEIGHTS_NAME})")
 
 
 def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> dict[str, Any]:
     """
-    The fingerprint of a backbone, as JSON-ready values.
+    The fingerprint of a backbone, as JSON-ready values. Reads all of the files.
 
     Of a whole Whisper the encoder alone counts, so that an encoder cut out of it has the same tensors.
 
@@ -68,88 +76,144 @@ def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> 
         ignored: tensors that may or may not be stored, such as a head that is tied to the embeddings.
 
     Returns:
-        `sha256`, of each file, where all could be had cheaply; and for safetensors `tensors`, a hash of their names
-        and shapes, and `samples`, `VALUES_PER_TENSOR` float32 values from the middle of each, by name.
+        For safetensors `tensors`, a hash of names and shapes; `dtypes`; and `records`, 37 bytes per tensor: a hash of
+        its bytes, its dtype, norm and samples. For other files `sha256`.
+
+    Raises:
+        OSError, SafetensorError: a file cannot be read.
     """
-    fingerprint: dict[str, Any] = {}
-    hashes = [_sha256(file) for file in files]
-    if all(hashes):
-        fingerprint["sha256"] = sorted(str(one) for one in hashes)
-    tensors = _tensors(files, ignored)
-    if tensors:
-        contents = "".join(f"{name} {shape}\n" for name, shape, _ in tensors)
-        samples = np.stack([values for *_, values in tensors]).astype("<f4")
-        fingerprint["tensors"] = hashlib.sha256(contents.encode()).hexdigest()
-        fingerprint["samples"] = base64.b64encode(samples.tobytes()).decode()
-    return fingerprint
+    if any(file.suffix != ".safetensors" for file in files):
+        return {"sha256": sorted(_sha256(file) for file in files)}
+    places = _places(files, ignored)
+    names = [name for name, _ in places]
+    tensors = _tensors(files, [place for _, place in places])
+    dtypes = sorted({tensor.dtype for tensor in tensors})
+    shapes = "".join(f"{name} {one.shape}\n" for name, one in zip(names, tensors, strict=True))
+    facts = [(one.digest[:16], dtypes.index(one.dtype), one.norm, one.samples) for one in tensors]
+    with np.errstate(over="ignore"):
+        records = np.array(facts, _RECORD)
+    return {
+        "tensors": hashlib.sha256(shapes.encode()).hexdigest(),
+        "dtypes": dtypes,
+        "records": base64.b64encode(records.tobytes()).decode(),
+    }
 
 
-def fingerprint_difference(recorded: dict[str, Any], files: Sequence[Path], ignored: Sequence[str] = ()) -> str | None:
+def fingerprint_difference(
+    recorded: dict[str, Any],
+    files: Sequence[Path],
+    ignored: Sequence[str] = (),
+    found: dict[str, Any] | None = None,
+) -> str | None:
     """
-    What tells files from those that a fingerprint was taken of; `None` where they hold the same weights.
+    How files differ from those that a fingerprint was taken of; `None` if they contain the same weights.
+
+    Tensors of the recorded dtype must be equal to the bit. Tensors of another dtype must have the same norm and the
+    same samples, to the precision of 16 bits.
 
     Args:
-        recorded: what `backbone_fingerprint` gave.
+        recorded: what `backbone_fingerprint` returned.
         files, ignored: as there.
+        found: the fingerprint of the files, if it is known.
+
+    Returns:
+        What differs, with the name of a file.
     """
-    found = backbone_fingerprint(files, ignored)
-    if recorded.get("sha256") and recorded["sha256"] == found.get("sha256"):
+    if found is None:
+        found = backbone_fingerprint(files, ignored)
+    if found == recorded:
         return None
-    if "samples" not in recorded or "samples" not in found:
-        return "its files are others, and only safetensors can be compared by their values"
+    if "records" not in recorded or "records" not in found:
+        return f"{files[0].name} differs, and only safetensors can be compared by their values"
     if recorded["tensors"] != found["tensors"]:
-        return "its tensors have other names or shapes"
-    before, now = _samples(recorded), _samples(found)
-    distance = np.linalg.norm(before - now, axis=1)
-    # Not-a-number is no match.
-    same = distance <= TOLERANCE * np.maximum(np.linalg.norm(before, axis=1), np.linalg.norm(now, axis=1)) + 1e-6
+        return f"the tensors in {', '.join(file.name for file in files[:3])} have other names or shapes"
+    before, now = _records(recorded), _records(found)
+    same_dtype = _dtypes(recorded, before) == _dtypes(found, now)
+    close = np.ones(len(now), bool)
+    for name in ("norm", "samples"):
+        # Each a row of values. Infinity and not-a-number are no match.
+        first, second = (one[name].astype(np.float64).reshape(len(one), -1) for one in (before, now))
+        size = np.maximum(np.linalg.norm(first, axis=1), np.linalg.norm(second, axis=1))
+        with np.errstate(invalid="ignore"):
+            distance = np.linalg.norm(first - second, axis=1)
+        close &= np.isfinite(size) & (distance <= TOLERANCE * size + 1e-6)
+    same = np.where(same_dtype, before["hash"] == now["hash"], close)
     if same.all():
         return None
-    name, *_ = _tensors(files, ignored)[int(same.argmin())]
-    return f"{int((~same).sum())} of its {len(same)} tensors hold other values, {name} among them"
+    name, (file, _) = _places(files, ignored)[int(same.argmin())]
+    return f"{int((~same).sum())} of {len(same)} tensors hold other values, {name} in {file.name} among them"
 
 
-def _samples(fingerprint: dict[str, Any]) -> np.ndarray:
-    values = np.frombuffer(base64.b64decode(fingerprint["samples"]), "<f4")
-    return values.reshape(-1, VALUES_PER_TENSOR).astype(np.float64)
+def _records(fingerprint: dict[str, Any]) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(fingerprint["records"]), _RECORD)
 
 
-def _tensors(files: Sequence[Path], ignored: Sequence[str]) -> list[tuple[str, list[int], np.ndarray]]:
-    """Name, shape and sampled values of each tensor, by name; nothing of files other than safetensors."""
-    if any(file.suffix != ".safetensors" for file in files):
-        return []
-    found = [tensor for file in files for tensor in _read(file)]
-    if any(_ENCODER.match(name) for name, *_ in found):
-        found = [(_ENCODER.sub("", name), shape, values) for name, shape, values in found if _ENCODER.match(name)]
-    return sorted(
-        (tensor for tensor in found if tensor[0] not in ignored and not _COMPUTED.search(tensor[0])),
-        key=lambda tensor: tensor[0],
-    )
+def _dtypes(fingerprint: dict[str, Any], records: np.ndarray) -> np.ndarray:
+    return np.array(fingerprint["dtypes"])[records["dtype"]]
 
 
-def _read(file: Path) -> Iterator[tuple[str, list[int], np.ndarray]]:
-    with safe_open(file, framework="pt") as tensors:
-        names = tensors.keys()
-        for name in names:
-            shape = tensors.get_slice(name).get_shape()
-            values = np.zeros(VALUES_PER_TENSOR)
-            if 0 not in shape:
-                middle = [slice(size // 2, size // 2 + 1) for size in shape[:-1]]
-                last = [slice(size // 2, size // 2 + VALUES_PER_TENSOR) for size in shape[-1:]]
-                lazy = tensors.get_slice(name)
-                taken = (lazy[tuple(middle + last)] if shape else tensors.get_tensor(name)).float().flatten().numpy()
-                values[: len(taken)] = taken
-            yield name, list(shape), values
+class _Tensor(NamedTuple):
+    shape: list[int]
+    dtype: str
+    digest: bytes
+    norm: float
+    samples: np.ndarray
 
 
-def _sha256(file: Path) -> str | None:
-    stored = file.resolve()
-    if stored.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", stored.name):
-        return stored.name  # the Hub's cache calls a large file by its hash
-    if stored.stat().st_size > HASHED_BYTES:
-        return None
+def _places(files: Sequence[Path], ignored: Sequence[str]) -> list[tuple[str, tuple[Path, str]]]:
+    """The tensors that count, by name: that name, and the file and the name that a tensor has there."""
+    places: list[tuple[Path, str]] = []
+    for file in files:
+        with safe_open(file, framework="pt") as tensors:
+            names = tensors.keys()
+        places += [(file, name) for name in names]
+    if any(_ENCODER.match(name) for _, name in places):
+        places = [(file, name) for file, name in places if _ENCODER.match(name)]
+    named = [(_ENCODER.sub("", name), (file, name)) for file, name in places]
+    return sorted(one for one in named if one[0] not in ignored and not _COMPUTED.search(one[0]))
+
+
+def _tensors(files: Sequence[Path], places: Sequence[tuple[Path, str]]) -> list[_Tensor]:
+    threads = 1
+    if sum(file.stat().st_size for file in files) > _THREADED_BYTES:
+        threads = min(8, os.cpu_count() or 1)
+    if threads == 1:
+        return _read(places)
+    # Python releases its lock while it hashes. Each thread opens the files itself.
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(_read, (places[start::threads] for start in range(threads))))
+    return [parts[index % threads][index // threads] for index in range(len(places))]
+
+
+def _read(places: Sequence[tuple[Path, str]]) -> list[_Tensor]:
+    found: dict[tuple[Path, str], _Tensor] = {}
+    for file in dict.fromkeys(file for file, _ in places):
+        with safe_open(file, framework="pt") as tensors:
+            for place in places:
+                if place[0] == file:
+                    tensor = tensors.get_tensor(place[1])
+                    found[place] = _Tensor(list(tensor.shape), str(tensor.dtype), *_facts(tensor))
+    return [found[place] for place in places]
+
+
+def _facts(tensor: torch.Tensor) -> tuple[bytes, float, np.ndarray]:
+    """SHA-256, norm and samples of a tensor."""
+    samples = np.zeros(VALUES_PER_TENSOR, "<f4")
+    flat = tensor.reshape(-1)
+    digest = hashlib.sha256(flat.view(torch.uint8).numpy())
+    if not len(flat):
+        return digest.digest(), 0.0, samples
+    square = sum(float(torch.linalg.vector_norm(part.to(torch.float32))) ** 2 for part in flat.split(_CHUNK))
+    middle = [slice(size // 2, size // 2 + 1) for size in tensor.shape[:-1]]
+    last = [slice(size // 2, size // 2 + VALUES_PER_TENSOR) for size in tensor.shape[-1:]]
+    taken = tensor[tuple(middle + last)].to(torch.float32).reshape(-1).numpy()
+    samples[: len(taken)] = taken
+    return digest.digest(), square**0.5, samples
+
+
+def _sha256(file: Path) -> str:
     digest = hashlib.sha256()
-    with open(stored, "rb") as content:
+    with open(file, "rb") as content:
         while block := content.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()

@@ -10,6 +10,7 @@ from transformers import ProcessorMixin
 
 from .audio_mser import MAX_SECONDS, load_audio
 from .emotions_mser import UNPARSED, label_set, parse_emotion
+from .file_digests_mser import PROCESSOR_DIGESTS, verified_files, write_digests
 from .windows_mser import Window, sliding_windows, whole_windows
 
 
@@ -25,6 +26,30 @@ class SpeechProcessor(ProcessorMixin):
     _auto_class = "AutoProcessor"  # wherever it is saved, its code goes along
     unparsed = UNPARSED
     feature_extractor: Any
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: Any, *args: Any, accept_modified_files: bool = False, **kwargs: Any
+    ) -> Any:
+        """
+        Load a processor from a folder or the Hub, and verify its files.
+
+        Args:
+            accept_modified_files: load it although its files differ from what was saved, with a warning.
+            args, kwargs: as in `ProcessorMixin.from_pretrained`.
+
+        Raises:
+            ModifiedFilesError: a file of the processor is not as it was saved.
+        """
+        path = pretrained_model_name_or_path
+        with verified_files(path, PROCESSOR_DIGESTS, accept_modified_files, **kwargs):
+            return super().from_pretrained(path, *args, **kwargs)
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
+        """Save the processor, its code and the digests of its files. Arguments as in `ProcessorMixin`."""
+        saved = super().save_pretrained(save_directory, *args, **kwargs)
+        write_digests(save_directory, PROCESSOR_DIGESTS)
+        return saved
 
     @property
     def sampling_rate(self) -> int:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlamaForCausalLM
 
-from modeling_mser import BackboneError, MSERForEmotionGeneration
+from modeling_mser import BackboneError, ModifiedFilesError, MSERForEmotionGeneration
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,12 +58,14 @@ def test_a_backbone_without_some_weights_or_of_another_shape_is_refused(backbone
     file = backbones[0] / "model.safetensors"
     weights = load_file(file)
     save_file({k: v for k, v in weights.items() if k != "model.encoder.conv2.weight"}, file, metadata={"format": "pt"})
-    with pytest.raises(BackboneError, match=r"lacks 1 of the weights.*conv2.weight"):
+    with pytest.raises(BackboneError, match=r"model\.safetensors have other names"):
         MSERForEmotionGeneration.from_pretrained(saved)
+    with pytest.raises(BackboneError, match=r"lacks 1 of the weights.*conv2.weight"):
+        MSERForEmotionGeneration.from_pretrained(saved, accept_other_backbones=True)
     weights["model.encoder.conv2.weight"] = torch.zeros(16, 32, 3)
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(BackboneError, match="audio backbone"):
-        MSERForEmotionGeneration.from_pretrained(saved)
+    with pytest.raises(BackboneError, match=r"conv2.weight is \(16, 32, 3\) in the file and \(32, 32, 3\)"):
+        MSERForEmotionGeneration.from_pretrained(saved, accept_other_backbones=True)
 
 
 @pytest.mark.parametrize("lost", ["language_model.lm_head.weight", "emotion_qformer.query_tokens", "projection.bias"])
@@ -72,8 +75,62 @@ def test_a_checkpoint_that_lost_a_weight_is_refused(tiny, tmp_path: Path, lost: 
     weights = load_file(file)
     del weights[lost]
     save_file(weights, file, metadata={"format": "pt"})
-    with pytest.raises(BackboneError, match=f"lacks 1 weights, {lost}"):
+    with pytest.raises(BackboneError, match=f"lacks 1 weights, {lost}"), pytest.warns(match="model.safetensors"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path, accept_modified_files=True)
+
+
+@pytest.mark.parametrize("name", ["projection.bias", "language_model.lm_head.weight", "audio_tower.conv1.weight"])
+def test_tensors_of_another_shape_are_named_with_their_file(tiny, tmp_path: Path, name: str):
+    tiny[0].save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    weights[name] = weights[name][1:].contiguous()
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ModifiedFilesError, match=r"model\.safetensors"):
         MSERForEmotionGeneration.from_pretrained(tmp_path)
+    with pytest.raises(BackboneError, match=name), pytest.warns(match=r"model\.safetensors"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path, accept_modified_files=True)
+
+
+def test_pickled_weights_of_a_model_are_refused(tiny, tmp_path: Path):
+    tiny[0].save_pretrained(tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(ModifiedFilesError, match=r"model\.safetensors is missing"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path)
+    with pytest.raises((OSError, ValueError), match=r"model\.safetensors"), pytest.warns():
+        MSERForEmotionGeneration.from_pretrained(tmp_path, accept_modified_files=True)
+
+
+def test_all_backbones_are_verified_before_one_is_loaded(backbones, small, tmp_path: Path, monkeypatch):
+    small.save_pretrained(tmp_path / "saved")
+    flip(backbones[1] / "model.safetensors", -10)
+    monkeypatch.setattr(MSERForEmotionGeneration, "load_audio", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(BackboneError, match=r"text backbone .* in model\.safetensors"):
+        MSERForEmotionGeneration.from_pretrained(tmp_path / "saved")
+
+
+def flip(file: Path, place: int, bit: int = 6) -> None:
+    content = bytearray(file.read_bytes())
+    content[place] ^= 1 << bit
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_one_flipped_bit_in_a_backbone_is_an_error(backbones, small, tmp_path: Path, part: int):
+    small.save_pretrained(tmp_path / "saved")
+    file = backbones[part] / "model.safetensors"
+    intact = file.read_bytes()
+    with safe_open(file, "pt") as tensors:
+        name = sorted(name for name in tensors.keys() if "decoder" not in name)[3]  # noqa: SIM118
+    header = json.loads(intact[8 : 8 + int.from_bytes(intact[:8], "little")])
+    start, end = header[name]["data_offsets"]
+    begin = 8 + int.from_bytes(intact[:8], "little") + start
+    for place in range(begin, begin + end - start, (end - start) // 8):  # the sampled middle is a small part of these
+        file.write_bytes(intact)
+        flip(file, place)
+        with pytest.raises(BackboneError, match=r"in model\.safetensors among them"):
+            MSERForEmotionGeneration.from_pretrained(tmp_path / "saved")
 
 
 def test_backbones_are_not_built_at_random_before_they_are_loaded(backbones, monkeypatch: pytest.MonkeyPatch):
@@ -253,7 +310,7 @@ def test_a_language_model_with_more_tokens_is_saved(small, tmp_path: Path):
 NOBODY = "http://127.0.0.1:9"
 UNREACHABLE = """
 import sys, time
-from modeling_mser import BackboneError, MSERForEmotionGeneration
+from modeling_mser import BackboneError, ModifiedFilesError, MSERForEmotionGeneration
 start = time.monotonic()
 try:
     MSERForEmotionGeneration.from_pretrained(sys.argv[1])

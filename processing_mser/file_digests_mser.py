@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record the SHA-256 of a checkpoint's files on saving, and verify it on loading.
+
+The same file is in `modeling_mser` and in `processing_mser`, which import nothing from each other. In a saved folder
+it is one file. The model and the processor record their files separately, as either can be saved or pushed alone.
+"""
+
+import hashlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transformers.utils import cached_file
+
+
+MODEL_DIGESTS = "model_digests.json"
+PROCESSOR_DIGESTS = "processor_digests.json"
+# What transformers reads from a folder, whether or not it was there when the folder was saved.
+_READ = {
+    MODEL_DIGESTS: re.compile(
+        r"(config|generation_config|adapter_config)\.json|(adapter_)?model\.safetensors(\.index\.json)?|"
+        r"(adapter_)?model-\d{5}-of-\d{5}\.safetensors"
+    ),
+    PROCESSOR_DIGESTS: re.compile(
+        r"(processor|preprocessor|audio_tokenizer)_config\.json|tokenizer(_config)?\.json|special_tokens_map\.json|"
+        r"added_tokens\.json|vocab\.(json|txt)|merges\.txt|[\w.-]+\.model|tekken\.json|chat_template\.(json|jinja)"
+    ),
+}
+_BLOCK = 1 << 20
+_HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "subfolder", "token")
+
+
+class ModifiedFilesError(ValueError):
+    """A file of a checkpoint is not as it was saved, is missing, or was added."""
+
+
+def write_digests(directory: str | os.PathLike[str], record: str) -> None:
+    """
+    Record the files of a folder that decide an answer.
+
+    Args:
+        directory: a folder that was just saved.
+        record: `MODEL_DIGESTS` or `PROCESSOR_DIGESTS`, the file to write.
+    """
+    folder = Path(directory)
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and _READ[record].fullmatch(path.name))
+    files = {
+        name: {"sha256": digest, "size": (folder / name).stat().st_size}
+        for name, digest in zip(names, _digests([folder / name for name in names]), strict=True)
+    }
+    (folder / record).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+
+
+def modified_files(
+    path_or_id: str | os.PathLike[str],
+    record: str,
+    chosen: Callable[[str], bool] = lambda name: True,
+    **options: Any,
+) -> list[str]:
+    """
+    Compare the files of a checkpoint with what was recorded on saving them.
+
+    Args:
+        path_or_id: folder or Hub id.
+        record: `MODEL_DIGESTS` or `PROCESSOR_DIGESTS`.
+        chosen: which files, by name.
+        options: `cache_dir`, `local_files_only`, `revision`, `subfolder`, `token`; others have no effect.
+
+    Returns:
+        One text per file that differs, which begins with its path; an empty list if none does.
+
+    Raises:
+        OSError: the Hub cannot be reached, or a file cannot be read.
+    """
+    place = os.fspath(path_or_id)
+    hub = {name: options[name] for name in _HUB_OPTIONS if options.get(name) is not None}
+    hub["_raise_exceptions_for_missing_entries"] = False
+    shown = os.path.join(place, options.get("subfolder") or "", "")
+    found = cached_file(place, record, **hub)
+    if found is None:
+        return [f"{shown}{record} is missing, which records what the other files contain"]
+    recorded = _read_record(Path(found))
+    if recorded is None:
+        return [f"{shown}{record} is damaged"]
+    recorded = {name: facts for name, facts in recorded.items() if chosen(name)}
+    paths: dict[str, Path] = {}
+    for name in recorded:
+        file = cached_file(place, name, **hub)
+        if file is not None:
+            paths[name] = Path(file)
+    differing = [f"{shown}{name} is missing" for name in recorded if name not in paths]
+    # A size costs nothing, and a file that was cut short need not be read.
+    resized = {name for name, path in paths.items() if path.stat().st_size != recorded[name]["size"]}
+    hashed = [name for name in paths if name not in resized]
+    digests = dict(zip(hashed, _digests([paths[name] for name in hashed]), strict=True))
+    for name, path in paths.items():
+        size = recorded[name]["size"]
+        if name in resized:
+            differing.append(f"{shown}{name} has {path.stat().st_size} bytes and was saved with {size}")
+        elif digests[name] != recorded[name]["sha256"]:
+            differing.append(f"{shown}{name} was modified after it was saved")
+    differing += [
+        f"{shown}{path.name} was added after the others were saved"
+        for path in sorted(Path(found).parent.iterdir())
+        if _READ[record].fullmatch(path.name) and path.name not in recorded and chosen(path.name)
+    ]
+    return differing
+
+
+@contextmanager
+def verified_files(
+    path_or_id: str | os.PathLike[str],
+    record: str,
+    accept_modified: bool = False,
+    chosen: Callable[[str], bool] = lambda name: True,
+    **options: Any,
+) -> Iterator[None]:
+    """
+    Load from a checkpoint whose files were verified, or whose modified files are accepted.
+
+    Args:
+        path_or_id, record, chosen, options: as in `modified_files`.
+        accept_modified: whether to load all the same, with a warning.
+
+    Raises:
+        ModifiedFilesError: a file differs and that is not accepted, or it cannot be loaded as it is.
+        OSError: as in `modified_files`.
+    """
+    differing = modified_files(path_or_id, record, chosen, **options)
+    if not differing:
+        yield
+        return
+    told = differing[0] + (f" (and {len(differing) - 1} more files differ)" if len(differing) > 1 else "")
+    if not accept_modified:
+        raise ModifiedFilesError(
+            f"{told}; copy or train the model again, or accept a deliberate change with accept_modified_files=True"
+        )
+    warnings.warn(f"accepted: {'; '.join(differing)}", stacklevel=3)
+    try:
+        yield
+    except Exception as error:
+        # Loaders do not expect such content, so that any error may come of it. Ours name the place themselves.
+        if isinstance(error, (OSError, ValueError)) and os.fspath(path_or_id) in str(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ModifiedFilesError(f"{told}, and cannot be loaded as it is: {reason}") from error
+
+
+def _read_record(file: Path) -> dict[str, dict[str, Any]] | None:
+    try:
+        files = json.loads(file.read_text(encoding="utf-8"))["files"]
+        return {
+            # A name with a slash could lead out of the folder.
+            name: {"sha256": str(facts["sha256"]), "size": int(facts["size"])}
+            for name, facts in files.items()
+            if os.path.basename(name) == name
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _digests(files: Sequence[Path]) -> list[str]:
+    """The SHA-256 of each file. Python releases its lock while it hashes, so that shards are hashed side by side."""
+    if sum(file.stat().st_size for file in files) < 64 * _BLOCK:
+        return [_digest(file) for file in files]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(_digest, files))
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()
+    with open(file, "rb") as content:
+        while block := content.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+__all__ = [
+    "MODEL_DIGESTS",
+    "PROCESSOR_DIGESTS",
+    "ModifiedFilesError",
+    "modified_files",
+    "verified_files",
+    "write_digests",
+]

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Digests of a checkpoint's files: any change is found, and any way of saving keeps them right."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel
+
+from modeling_mser import ModifiedFilesError, MSERForEmotionGeneration, save_for_hub
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, PROCESSOR_DIGESTS
+from processing_mser import MSERProcessor
+from processing_mser.file_digests_mser import ModifiedFilesError as ModifiedProcessorFilesError
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def folder(tiny_model_dir: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model_dir, tmp_path / "model"))
+
+
+def load(folder: Path) -> None:
+    MSERProcessor.from_pretrained(folder)
+    MSERForEmotionGeneration.from_pretrained(folder)
+
+
+def edit(file: Path, **values) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | values))
+
+
+def test_modules_of_digests_are_one_file():
+    """The two travelling packages import nothing from each other, and in a saved folder it is one file."""
+    copies = [ROOT / package / "file_digests_mser.py" for package in ("modeling_mser", "processing_mser")]
+    assert copies[0].read_bytes() == copies[1].read_bytes()
+
+
+def test_damaged_weights_are_refused(folder: Path):
+    file = folder / "model.safetensors"
+    intact, weights = file.read_bytes(), load_file(file)
+    half = len(intact) // 2
+    for content in (
+        intact[:half] + bytes(len(intact) - half),
+        intact[:-1],
+        intact[:half] + b"\1" + intact[half + 1 :],
+    ):
+        file.write_bytes(content)
+        with pytest.raises(ModifiedFilesError, match=r"model\.safetensors"):
+            load(folder)
+    save_file({name: value.to(torch.int8) for name, value in weights.items()}, file, metadata={"format": "pt"})
+    with pytest.raises(ModifiedFilesError, match=r"model\.safetensors"):
+        load(folder)
+    file.write_bytes(intact)
+    load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("config.json", {"encoder_layers": "last"}),
+        ("generation_config.json", {"bos_token_id": 5}),
+        ("processor_config.json", {"pad_to": "30s"}),
+        ("tokenizer_config.json", {"bos_token": None}),
+        ("tokenizer.json", {"added_tokens": []}),
+    ],
+)
+def test_an_edited_file_is_refused_unless_it_is_accepted(folder: Path, name: str, values: dict):
+    edit(folder / name, **values)
+    with pytest.raises(ValueError, match=f"{name} (has|was)"):
+        load(folder)
+    if name == "processor_config.json":
+        with pytest.warns(match=name):
+            assert MSERProcessor.from_pretrained(folder, accept_modified_files=True).pad_to == "30s"
+        with pytest.warns(match=name):
+            MSERProcessor.from_pretrained(folder, accept_modified_files=True).save_pretrained(folder)
+    if name == "generation_config.json":
+        with pytest.warns(match=name):
+            AutoModel.from_pretrained(folder, accept_modified_files=True).save_pretrained(folder)
+    if name in ("processor_config.json", "generation_config.json"):
+        load(folder)  # a deliberate edit, saved again
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "tokenizer_config.json", "tokenizer.json", MODEL_DIGESTS, PROCESSOR_DIGESTS]
+)
+def test_a_missing_file_is_named(folder: Path, name: str):
+    (folder / name).unlink()
+    with pytest.raises(ValueError, match=f"{name} is missing"):
+        load(folder)
+
+
+@pytest.mark.parametrize("name", ["preprocessor_config.json", "adapter_config.json", "added_tokens.json"])
+def test_an_added_file_that_would_be_read_is_named(folder: Path, name: str):
+    (folder / name).write_text("{}")
+    with pytest.raises(ValueError, match=f"{name} was added"):
+        load(folder)
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"files": []}', '{"files": {"config.json": 3}}', '{"files": {}}'])
+def test_a_damaged_record_is_an_error(folder: Path, content: str):
+    for record in (MODEL_DIGESTS, PROCESSOR_DIGESTS):
+        kept = (folder / record).read_text()
+        (folder / record).write_text(content)
+        with pytest.raises((ModifiedFilesError, ModifiedProcessorFilesError), match=r"\.json"):
+            load(folder)
+        (folder / record).write_text(kept)
+
+
+def test_what_no_loader_reads_may_change(folder: Path):
+    (folder / "README.md").write_text("# Mine\n")
+    (folder / "weight_average.safetensors").write_bytes(b"x")
+    load(folder)
+
+
+def test_an_accepted_file_that_cannot_be_loaded_is_named(folder: Path):
+    (folder / "tokenizer_config.json").write_text("[]")
+    with pytest.raises(ModifiedProcessorFilesError, match=r"tokenizer_config\.json"), pytest.warns():
+        MSERProcessor.from_pretrained(folder, accept_modified_files=True)
+    edit(folder / "config.json", audio_config=5)
+    with pytest.raises(ValueError, match=r"config\.json"), pytest.warns():
+        MSERForEmotionGeneration.from_pretrained(folder, accept_modified_files=True)
+
+
+def test_each_part_is_verified_when_it_was_saved_alone(tiny, tmp_path: Path):
+    model, processor = tiny
+    processor.save_pretrained(tmp_path / "processor")
+    MSERProcessor.from_pretrained(tmp_path / "processor")
+    model.save_pretrained(tmp_path / "model")
+    MSERForEmotionGeneration.from_pretrained(tmp_path / "model")
+    # In either order, again and again, in shards and whole.
+    processor.save_pretrained(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model", max_shard_size="100KB")
+    assert len(list((tmp_path / "model").glob("model-*.safetensors"))) > 1
+    load(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    model.save_pretrained(tmp_path / "model")
+    load(tmp_path / "model")
+
+
+def test_a_copy_has_digests_of_what_decides_an_answer(folder: Path, tmp_path: Path):
+    model, processor = MSERForEmotionGeneration.from_pretrained(folder), MSERProcessor.from_pretrained(folder)
+    save_for_hub(model, processor, tmp_path / "copy")
+    load(tmp_path / "copy")
+    first, second = (
+        set(json.loads((tmp_path / "copy" / record).read_text())["files"])
+        for record in (MODEL_DIGESTS, PROCESSOR_DIGESTS)
+    )
+    assert first == {"config.json", "generation_config.json", "model.safetensors"}
+    assert second == {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
