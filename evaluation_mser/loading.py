@@ -185,5 +185,5 @@ def _check_folder(path: Path) -> None:
         raise ModelNotFoundError(f"{config}: is not JSON; copy or train the model again") from None
     if model_type not in MODEL_TYPES:
         raise ModelNotFoundError(
-            f"{path}: holds a model of type {model_type!r}, none of {', '.join(MODEL_TYPES)}; give one of these"
+            f"{config}: is of a model of type {model_type!r}, none of {', '.join(MODEL_TYPES)}; give one of these"
         )

@@ -3,6 +3,7 @@
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -66,7 +67,7 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
             raise
         reason = " ".join(str(error).split())
         raise ImportError(f'{reason}; for 4 and 8 bits: pip install "mser-llm[quantization]"') from error
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, TypeError, KeyError, AttributeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {cure}") from error
     # A whole Whisper has a decoder too, which is not needed here, so unexpected keys are no fault.
@@ -117,13 +118,18 @@ def verified_fingerprint(
     Raises:
         BackboneError: the files are not those that the fingerprint was taken of.
     """
+    if os.path.isfile(adapter := os.path.join(path_or_id, "adapter_config.json")):
+        raise BackboneError(
+            f"the {part} backbone {path_or_id!r} contains adapters, which transformers would load with it: merge them "
+            f"into its weights first, or remove {adapter}"
+        )
     ignored = ("lm_head.weight",) if getattr(config, "tie_word_embeddings", False) else ()
     try:
         # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
         cached_file(path_or_id, "config.json", **_hub_options(kwargs))
         files = weight_files(path_or_id, **_hub_options(kwargs))
         found = backbone_fingerprint(files, ignored)
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {_cure(part)}") from error
     if recorded is not None and not accept_other:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers.utils import (
     SAFE_WEIGHTS_INDEX_NAME,
     SAFE_WEIGHTS_NAME,
@@ -62,7 +62,7 @@ def weight_files(path_or_id: str, **hub_options: Any) -> list[Path]:
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise OSError(f"{file} is damaged ({error}); copy it again") from error
             return [Path(str(cached_file(path_or_id, str(name), **hub_options))) for name in names]
-    raise OSError(f"{path_or_id} holds no weights ({SAFE_WEIGHTS_NAME})")
+    raise OSError(f"{path_or_id} holds no weights (neither {SAFE_WEIGHTS_NAME} nor {SAFE_WEIGHTS_INDEX_NAME})")
 
 
 def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> 
         its bytes, its dtype, norm and samples. For other files `sha256`.
 
     Raises:
-        OSError, SafetensorError: a file cannot be read.
+        OSError: a file cannot be read.
     """
     if any(file.suffix != ".safetensors" for file in files):
         return {"sha256": sorted(_sha256(file) for file in files)}
@@ -164,8 +164,11 @@ def _places(files: Sequence[Path], ignored: Sequence[str]) -> list[tuple[str, tu
     """The tensors that count, by name: that name, and the file and the name that a tensor has there."""
     places: list[tuple[Path, str]] = []
     for file in files:
-        with safe_open(file, framework="pt") as tensors:
-            names = tensors.keys()
+        try:
+            with safe_open(file, framework="pt") as tensors:
+                names = tensors.keys()
+        except SafetensorError as error:
+            raise OSError(f"{file} cannot be read ({error}); copy it again") from error
         places += [(file, name) for name in names]
     if any(_ENCODER.match(name) for _, name in places):
         places = [(file, name) for file, name in places if _ENCODER.match(name)]

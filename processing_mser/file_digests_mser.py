@@ -94,7 +94,7 @@ def modified_files(
         file = cached_file(place, name, **hub)
         if file is not None:
             paths[name] = Path(file)
-    differing = [f"{shown}{name} is missing" for name in recorded if name not in paths]
+    differing = [f"{shown}{name} is missing, which {record} lists" for name in recorded if name not in paths]
     # A size costs nothing, and a file that was cut short need not be read.
     resized = {name for name, path in paths.items() if path.stat().st_size != recorded[name]["size"]}
     hashed = [name for name in paths if name not in resized]
@@ -102,11 +102,13 @@ def modified_files(
     for name, path in paths.items():
         size = recorded[name]["size"]
         if name in resized:
-            differing.append(f"{shown}{name} has {path.stat().st_size} bytes and was saved with {size}")
+            differing.append(
+                f"{shown}{name} has {path.stat().st_size} bytes, and {record} says {size}{_pointer(path)}"
+            )
         elif digests[name] != recorded[name]["sha256"]:
-            differing.append(f"{shown}{name} was modified after it was saved")
+            differing.append(f"{shown}{name} was modified after it was saved (its SHA-256 differs from {record})")
     differing += [
-        f"{shown}{path.name} was added after the others were saved"
+        f"{shown}{path.name} was added after {record} was written"
         for path in sorted(Path(found).parent.iterdir())
         if _READ[record].fullmatch(path.name) and path.name not in recorded and chosen(path.name)
     ]
@@ -150,6 +152,12 @@ def verified_files(
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModifiedFilesError(f"{told}, and cannot be loaded as it is: {reason}") from error
+
+
+def _pointer(file: Path) -> str:
+    with open(file, "rb") as content:
+        is_pointer = content.read(40).startswith(b"version https://git-lfs")
+    return "; it is a pointer that git-lfs left, run `git lfs pull` there" if is_pointer else ""
 
 
 def _read_record(file: Path) -> dict[str, dict[str, Any]] | None:

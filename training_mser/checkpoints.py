@@ -10,6 +10,8 @@ from typing import Any
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint, rotate_checkpoints
 
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, ModifiedFilesError, modified_files
+
 from .full_disk import full_disk_told
 
 
@@ -57,6 +59,14 @@ class WholeCheckpoints(Trainer):
             self.state.best_model_checkpoint = str(run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.best_global_step}")
         self.accelerator.wait_for_everyone()
 
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        verify_checkpoint(resume_from_checkpoint)
+        super()._load_from_checkpoint(resume_from_checkpoint, model)
+
+    def _load_best_model(self) -> None:
+        verify_checkpoint(str(self.state.best_model_checkpoint))
+        super()._load_best_model()
+
     def _publish(self, whole: Path, final: Path) -> None:
         if self.state.best_global_step == self.state.global_step:
             self.state.best_model_checkpoint = str(final)
@@ -70,6 +80,20 @@ class WholeCheckpoints(Trainer):
         shutil.rmtree(final, ignore_errors=True)
         whole.replace(final)
         _flush(final.parent)
+
+
+def verify_checkpoint(checkpoint: str) -> None:
+    """
+    Check that the weights in a training checkpoint are as they were saved.
+
+    Raises:
+        ModifiedFilesError: a file differs, is missing or was added.
+    """
+    differing = modified_files(checkpoint, MODEL_DIGESTS)
+    if differing:
+        raise ModifiedFilesError(
+            f"{differing[0]}; delete {checkpoint} to resume from an earlier checkpoint, or start again with --no_resume"
+        )
 
 
 def last_checkpoint(output_dir: str | Path) -> str | None:

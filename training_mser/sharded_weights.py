@@ -16,6 +16,8 @@ from transformers.trainer import SCHEDULER_NAME
 
 from modeling_mser.fingerprint_mser import weight_files
 
+from .checkpoints import verify_checkpoint
+
 
 class ShardedWeights(Trainer):
     """
@@ -78,6 +80,7 @@ class ShardedWeights(Trainer):
     @torch.no_grad()
     def _load_weights(self, checkpoint: str) -> None:
         """Puts a checkpoint's weights into the spread model, each process its share."""
+        verify_checkpoint(checkpoint)
         weights = self.model.state_dict()
         for file in weight_files(checkpoint):
             with safe_open(file, framework="pt") as tensors:

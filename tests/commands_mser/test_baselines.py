@@ -15,6 +15,7 @@ from tone_corpus import write_tones
 from commands_mser.baselines import BaselinesArguments, _encoder
 from evaluation_mser.predictions import read_predictions
 from modeling_mser import Wav2Vec2ClassifierConfig, WhisperClassifierConfig
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
 from run_mser import main
 
 
@@ -141,6 +142,7 @@ def test_models_of_names_that_a_file_system_takes_for_one_keep_their_own_files(c
         for weight in weights.values():
             weight += 0.5 * torch.randn(weight.shape, generator=generator)
         save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+        write_digests(model, MODEL_DIGESTS)
     kept = ["--systems", "majority", "--model", *map(str, models), "--device", "cpu"]
     assert run(corpora, tmp_path, *kept) == 0
     files = ["model_a_b", "model_a_b_2", "model_a-b"]

@@ -28,7 +28,7 @@ def test_another_prompt_can_be_chosen(tiny_model_dir):
 
 def test_another_kind_of_model_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
-    with pytest.raises(ModelNotFoundError, match="holds a model of type 'whisper', none of mser, "):
+    with pytest.raises(ModelNotFoundError, match=r"config\.json: .* type 'whisper', none of mser, "):
         load_model(str(tmp_path))
 
 
@@ -45,21 +45,18 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123
 @pytest.mark.parametrize(
     ("file", "damage", "told"),
     [
-        ("model.safetensors", lambda content: POINTER, "weights cannot be read.*git lfs pull"),
-        ("model.safetensors", lambda content: content[:-1000], "weights cannot be read.*cut short"),
-        ("tokenizer.json", lambda content: content[:300], "cannot be loaded.*copy or train it again"),
-        (
-            "config.json",
-            lambda content: content.replace(b'"emotion_words": [', b'"emotion_words": [4,'),
-            "emotion_words",
-        ),
+        ("model.safetensors", lambda content: POINTER, "git lfs pull"),
+        ("model.safetensors", lambda content: content[:-1000], "bytes"),
+        ("tokenizer.json", lambda content: content[:300], "bytes"),
+        ("config.json", lambda content: content.replace(b'"emotion_words": [', b'"emotion_words": [4,'), "bytes"),
+        ("config.json", lambda content: content.replace(b"happy", b"sappy"), "modified"),
     ],
 )
 def test_a_damaged_file_is_told_with_its_folder(tiny_model_dir, tmp_path, file, damage, told):
     shutil.copytree(tiny_model_dir, tmp_path / "model")
     content = (tmp_path / "model" / file).read_bytes()
     (tmp_path / "model" / file).write_bytes(damage(content))
-    with pytest.raises(ValueError, match=f"{tmp_path / 'model'}: .*{told}"):
+    with pytest.raises(ValueError, match=f"{tmp_path / 'model' / file} .*{told}"):
         load_model(str(tmp_path / "model"), "cpu")
 
 

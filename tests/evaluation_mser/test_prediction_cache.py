@@ -15,6 +15,7 @@ from evaluation_mser.deferred_model import DeferredModel
 from evaluation_mser.evaluation import evaluate_corpora
 from evaluation_mser.loading import ModelNotFoundError, load_processor
 from evaluation_mser.prediction_cache import PredictionCache
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, PROCESSOR_DIGESTS, write_digests
 from processing_mser import SAMPLING_RATE
 
 
@@ -129,6 +130,8 @@ def change_the_tokenizer(place):
 def test_another_model_in_the_same_place_is_asked_anew(change, place, clips, tmp_path):
     answers(tmp_path / "cache", place, clips[:2])
     change(place)
+    write_digests(place, MODEL_DIGESTS)
+    write_digests(place, PROCESSOR_DIGESTS)
     assert answers(tmp_path / "cache", place, clips[:2])[1] == 2
 
 

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modeling_mser import BackboneError, MSERForEmotionGeneration
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
 
 
 pytest.importorskip("peft")
@@ -131,6 +132,7 @@ def test_a_checkpoint_over_a_backbone_holds_adapters_and_nothing_else_of_it(smal
     assert len(of_language_model) == 4 and all("lora_" in name for name in of_language_model)
     del weights[of_language_model[0]]
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    write_digests(tmp_path, MODEL_DIGESTS)
     with pytest.raises(BackboneError, match=r"lacks 1 weights, language_model.*lora_"):
         MSERForEmotionGeneration.from_pretrained(tmp_path)
 

@@ -16,6 +16,7 @@ from written_answers import answers
 
 from commands_mser.reproduce import ReproduceArguments, family_recipe
 from data_mser.schema import new_row
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
 from processing_mser import label_set
 from reproduction_mser.measuring import SpeechUnderTest
 from reproduction_mser.systems import Step
@@ -173,11 +174,13 @@ def test_other_weights_are_measured_anew(finished_table2: Path, table2_command):
     one, other = (finished_table2 / "seed0" / name for name in ("joint", "stage1"))
     weights, before = (one / "model.safetensors").read_bytes(), (one / "test" / "predictions.csv").read_bytes()
     (one / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    write_digests(one, MODEL_DIGESTS)
     try:
         assert main(table2_command(finished_table2)) == 0
         assert (one / "test" / "predictions.csv").read_bytes() == (other / "test" / "predictions.csv").read_bytes()
     finally:
         (one / "model.safetensors").write_bytes(weights)
+        write_digests(one, MODEL_DIGESTS)
     assert main(table2_command(finished_table2)) == 0
     assert (one / "test" / "predictions.csv").read_bytes() == before
 

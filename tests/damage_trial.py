@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Damage a saved checkpoint and its backbones at random, and load it: `python tests/damage_trial.py --mutations 600`.
+
+Every mutation must give the same probabilities, or a `ValueError` or an `OSError` that names the file.
+"""
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+)
+from transformers.utils import logging
+
+from evaluation_mser.loading import load_model
+from modeling_mser import MSERForEmotionGeneration, WhisperForEmotionClassification
+from processing_mser import EmotionClassifierProcessor, MSERProcessor
+from training_mser.tokenizer import build_tokenizer
+
+
+OUTCOMES = ("identical", "error", "silent change", "file not named", "other exception")
+WORDS = ["neutral", "happy", "sad", "angry"]
+BACKBONES = {"over backbones": ("whisper", "llama"), "self-contained": (), "classifier": ("whisper",)}
+# Code is not data: a checkpoint is loaded here by the installed package. Nothing reads the others.
+IGNORED_SUFFIXES = (".py", ".md")
+
+
+def build(folder: Path, seed: int) -> None:
+    """Two backbones, a model that names them, one that contains them in shards, and a classifier."""
+    torch.manual_seed(seed)
+    processor = MSERProcessor(WhisperFeatureExtractor(feature_size=8), build_tokenizer(), num_query_tokens=2)
+    tokenizer = processor.tokenizer
+    special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    whisper = WhisperConfig(
+        d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=2,
+        encoder_ffn_dim=16, decoder_ffn_dim=16, num_mel_bins=8, vocab_size=60,
+        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1,
+    )  # fmt: skip
+    WhisperForConditionalGeneration(whisper).save_pretrained(folder / "whisper")
+    llama = LlamaConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
+        vocab_size=len(tokenizer), **special,
+    )  # fmt: skip
+    LlamaForCausalLM(llama).save_pretrained(folder / "llama", max_shard_size="20KB")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    model = MSERForEmotionGeneration.from_backbones(
+        str(folder / "whisper"), str(folder / "llama"), qformer_config=sizes, num_query_tokens=2,
+        audio_token_id=processor.audio_token_id, encoder_layers="weighted",
+    )  # fmt: skip
+    # Away from the initial symmetry, where damage might not show.
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter) * parameter.requires_grad)
+    for name, include in (("over backbones", False), ("self-contained", True)):
+        model.save_pretrained(folder / name, include_backbones=include, max_shard_size="30KB")
+        processor.save_pretrained(folder / name)
+    classifier = WhisperForEmotionClassification.from_backbone(str(folder / "whisper"), WORDS, max_seconds=2.0)
+    classifier.save_pretrained(folder / "classifier")
+    EmotionClassifierProcessor(WhisperFeatureExtractor(feature_size=8), WORDS, 2.0).save_pretrained(
+        folder / "classifier"
+    )
+
+
+def probabilities(model: Path) -> np.ndarray:
+    """Of four words for one clip, read as every command reads a model."""
+    network, processor = load_model(str(model), "cpu")
+    clip = np.random.default_rng(7).standard_normal(16000).astype(np.float32)
+    scores = network.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
+    return scores.softmax(-1).detach().numpy()
+
+
+# Mutations: content of a file, and of another file, to content
+
+
+def flip_bit(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    changed = bytearray(content)
+    changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def flip_many_bits(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    for _ in range(chance.randint(2, 50)):
+        content = flip_bit(content, other, chance)
+    return content
+
+
+def truncate(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    return content[: chance.randrange(len(content))]
+
+
+def extend(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    return content + chance.randbytes(chance.randint(1, 64))
+
+
+def zero_block(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    size = chance.randint(1, len(content))
+    start = chance.randrange(len(content) - size + 1)
+    return content[:start] + bytes(size) + content[start + size :]
+
+
+def swap(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    return other
+
+
+def edit(content: bytes, other: bytes, chance: random.Random) -> bytes:
+    """One value of a JSON file, anywhere in it; of the header, in a safetensors file."""
+    size = int.from_bytes(content[:8], "little") if content[8:9] == b"{" else None
+    tree = json.loads(content if size is None else content[8 : 8 + size])
+    places = list(_places(tree))
+    if not places:
+        return content + b"\n"
+    parent, key = chance.choice(places)
+    if chance.random() < 0.2:
+        del parent[key]
+    else:
+        parent[key] = chance.choice(_other_values(parent[key]))
+    text = json.dumps(tree).encode()
+    return text if size is None else len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    for key, value in list(tree.items() if isinstance(tree, dict) else enumerate(tree)):
+        yield tree, key
+        if isinstance(value, (dict, list)) and len(value) < 1000:
+            yield from _places(value)
+
+
+def _other_values(value: Any) -> list[Any]:
+    if isinstance(value, bool):
+        return [not value, None]
+    if isinstance(value, (int, float)):
+        return [value + 1, value * 2 + 1, -value - 1, 0 if value else 1, None, str(value)]
+    if isinstance(value, str):
+        return [value + "x", value[1:] + "y", None, 3]
+    return [None, [], {}, 1]
+
+
+MUTATIONS: dict[str, Callable[[bytes, bytes, random.Random], bytes | None]] = {
+    "one bit flipped": flip_bit,
+    "several bits flipped": flip_many_bits,
+    "truncated": truncate,
+    "extended": extend,
+    "block zeroed": zero_block,
+    "JSON value edited": edit,
+    "file of another model": swap,
+    "other file of this model": swap,
+    "deleted": lambda content, other, chance: None,
+    "added": swap,
+}
+ADDED = (
+    *("preprocessor_config.json", "adapter_config.json", "added_tokens.json", "special_tokens_map.json"),
+    *("chat_template.jinja", "model.safetensors", "model.safetensors.index.json", "tokenizer.model", "vocab.json"),
+)
+
+
+@contextmanager
+def mutated(file: Path, content: bytes | None) -> Iterator[None]:
+    before = file.read_bytes() if file.exists() else None
+    _write(file, content)
+    try:
+        yield
+    finally:
+        _write(file, before)
+
+
+def _write(file: Path, content: bytes | None) -> None:
+    if content is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_bytes(content)
+
+
+def run(folder: Path, mutations: int, seed: int) -> tuple[dict[str, Counter], list[str]]:
+    """
+    Mutate and load.
+
+    Args:
+        folder: an empty one.
+        mutations: how many.
+        seed: of the mutations.
+
+    Returns:
+        Outcomes per kind of mutation, and a line for each that must not be.
+    """
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    first, second = folder / "first", folder / "second"
+    build(first, 0)
+    build(second, 1)
+    expected = {name: probabilities(first / name) for name in BACKBONES}
+    chance = random.Random(seed)
+    table: dict[str, Counter] = defaultdict(Counter)
+    faults = []
+    for number in range(mutations):
+        kind = list(MUTATIONS)[number % len(MUTATIONS)]
+        model = chance.choice(list(BACKBONES))
+        parts = [model, *BACKBONES[model]]
+        place = first / chance.choice(parts)
+        files = sorted(path for path in place.iterdir() if path.suffix not in IGNORED_SUFFIXES)
+        file = chance.choice([one for one in files if kind != "JSON value edited" or one.suffix != ".txt"])
+        other = chance.choice(files) if kind == "other file of this model" else second / place.name / file.name
+        if kind == "added":
+            file, other = place / chance.choice([name for name in ADDED if not (place / name).exists()]), file
+        content = MUTATIONS[kind](file.read_bytes() if file.exists() else b"", other.read_bytes(), chance)
+        with mutated(file, content):
+            outcome, told = _outcome(first / model, expected[model], file.name)
+        table[kind][outcome] += 1
+        if outcome not in OUTCOMES[:2]:
+            faults.append(f"{number}: {kind}, {file.relative_to(first)} of {model}: {outcome}: {told}")
+    return dict(table), faults
+
+
+def _outcome(model: Path, expected: np.ndarray, name: str) -> tuple[str, str]:
+    try:
+        found = probabilities(model)
+    except (ValueError, OSError) as error:
+        return ("error" if name in str(error) else "file not named"), f"{type(error).__name__}: {error}"
+    except Exception as error:
+        return "other exception", f"{type(error).__name__}: {error}"
+    if np.array_equal(found, expected):
+        return "identical", ""
+    return "silent change", f"by {np.abs(found - expected).max():.3g}"
+
+
+def table_text(table: dict[str, Counter]) -> str:
+    lines = [f"{'mutation':<26}{'n':>6}" + "".join(f"{outcome:>17}" for outcome in OUTCOMES)]
+    total: Counter = sum(table.values(), Counter())
+    for kind, counts in [*table.items(), ("all", total)]:
+        lines.append(f"{kind:<26}{counts.total():>6}" + "".join(f"{counts[outcome]:>17}" for outcome in OUTCOMES))
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--mutations", type=int, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        table, faults = run(Path(folder), arguments.mutations, arguments.seed)
+    print(table_text(table))
+    print("\n".join(faults))
+    return bool(faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
