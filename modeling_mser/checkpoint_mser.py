@@ -85,9 +85,10 @@ class SeparableBackbones(PreTrainedModel):
         )
         # What is loaded in a moment is not built at random before, at its full size and once more.
         model = cls(config, without=tuple(PARTS))
-        model.load_backbones(dtype=dtype)
+        # The smallest first, so that an error comes before minutes of loading.
         if qformer is not None:
             model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)
+        model.load_backbones(dtype=dtype)
         return model
 
     def load_backbones(

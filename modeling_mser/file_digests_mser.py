@@ -10,7 +10,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,10 +58,7 @@ def write_digests(directory: str | os.PathLike[str], record: str) -> None:
 
 
 def modified_files(
-    path_or_id: str | os.PathLike[str],
-    record: str,
-    chosen: Callable[[str], bool] = lambda name: True,
-    **options: Any,
+    path_or_id: str | os.PathLike[str], record: str, only: str | None = None, **options: Any
 ) -> list[str]:
     """
     Compare the files of a checkpoint with what was recorded on saving them.
@@ -69,7 +66,7 @@ def modified_files(
     Args:
         path_or_id: folder or Hub id.
         record: `MODEL_DIGESTS` or `PROCESSOR_DIGESTS`.
-        chosen: which files, by name.
+        only: the name of one file to compare, if it was recorded.
         options: `cache_dir`, `local_files_only`, `revision`, `subfolder`, `token`; others have no effect.
 
     Returns:
@@ -83,12 +80,14 @@ def modified_files(
     hub["_raise_exceptions_for_missing_entries"] = False
     shown = os.path.join(place, options.get("subfolder") or "", "")
     found = cached_file(place, record, **hub)
+    if found is None and only is not None:
+        return []
     if found is None:
         return [f"{shown}{record} is missing, which records what the other files contain"]
     recorded = _read_record(Path(found))
     if recorded is None:
         return [f"{shown}{record} is damaged"]
-    recorded = {name: facts for name, facts in recorded.items() if chosen(name)}
+    recorded = {name: facts for name, facts in recorded.items() if only in (None, name)}
     paths: dict[str, Path] = {}
     for name in recorded:
         file = cached_file(place, name, **hub)
@@ -110,7 +109,7 @@ def modified_files(
     differing += [
         f"{shown}{path.name} was added after {record} was written"
         for path in sorted(Path(found).parent.iterdir())
-        if _READ[record].fullmatch(path.name) and path.name not in recorded and chosen(path.name)
+        if _READ[record].fullmatch(path.name) and path.name not in recorded and only in (None, path.name)
     ]
     return differing
 
@@ -120,21 +119,23 @@ def verified_files(
     path_or_id: str | os.PathLike[str],
     record: str,
     accept_modified: bool = False,
-    chosen: Callable[[str], bool] = lambda name: True,
     **options: Any,
 ) -> Iterator[None]:
     """
     Load from a checkpoint whose files were verified, or whose modified files are accepted.
 
     Args:
-        path_or_id, record, chosen, options: as in `modified_files`.
+        path_or_id, record, options: as in `modified_files`.
         accept_modified: whether to load all the same, with a warning.
 
     Raises:
         ModifiedFilesError: a file differs and that is not accepted, or it cannot be loaded as it is.
         OSError: as in `modified_files`.
     """
-    differing = modified_files(path_or_id, record, chosen, **options)
+    differing = modified_files(path_or_id, record, **options)
+    if record == PROCESSOR_DIGESTS:
+        # A tokenizer reads the model's configuration too, where there is one.
+        differing += modified_files(path_or_id, MODEL_DIGESTS, only="config.json", **options)
     if not differing:
         yield
         return

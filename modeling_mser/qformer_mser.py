@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, BertConfig, BertModel, PreTrainedConfig
 from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
 
-from .backbones_mser import quiet_load_report
+from .backbones_mser import quiet_load_report, shape_difference
 from .configuration_mser import MSERConfig
 from .encoder_layers_mser import weighted_layers
 
@@ -68,7 +68,7 @@ class EmotionQFormer(nn.Module):
             ValueError: the checkpoint is no BERT, or its sizes differ.
         """
         wanted = config.qformer_config
-        found = AutoConfig.from_pretrained(path_or_id, **kwargs)
+        found = bert_config(path_or_id, **kwargs)
         if found.model_type != "bert":
             raise ValueError(f"{path_or_id}: a {found.model_type} checkpoint; the Q-Former is initialised from BERT")
         for name in ("hidden_size", "intermediate_size", "num_attention_heads"):
@@ -83,7 +83,22 @@ class EmotionQFormer(nn.Module):
                 f"set qformer_config.num_hidden_layers to at most {found.num_hidden_layers}"
             )
         with quiet_load_report():  # of the pooler, which is not wanted
-            bert = AutoModel.from_pretrained(path_or_id, dtype=torch.float32, add_pooling_layer=False, **kwargs)
+            bert, info = BertModel.from_pretrained(
+                path_or_id,
+                config=found,
+                dtype=torch.float32,
+                add_pooling_layer=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **kwargs,
+            )
+        if (difference := shape_difference(info["mismatched_keys"])) is not None:
+            raise ValueError(f"{path_or_id}: its weights do not fit its config.json: {difference}; copy it again")
+        if absent := sorted(info["missing_keys"]):
+            raise ValueError(
+                f"{path_or_id}: its weights lack {len(absent)} of BERT's, {absent[0]} among them; copy it again, or "
+                "name another"
+            )
         module = cls(config)
         module.initialize_queries(config.initializer_range)
         module.qformer.init_weights()
@@ -101,6 +116,25 @@ class EmotionQFormer(nn.Module):
     def initialize_queries(self, std: float) -> None:
         self.query_tokens.normal_(0.0, std)
         self.layer_weights.zero_()
+
+
+def bert_config(path_or_id: str, **kwargs: Any) -> PreTrainedConfig:
+    """
+    The configuration of a BERT, also of one that does not state its type, as Google's small ones on the Hub.
+
+    Args:
+        path_or_id: folder or Hub id.
+        kwargs: as in `AutoConfig.from_pretrained`.
+
+    Raises:
+        OSError: there is none, or the Hub cannot be reached.
+        ValueError: its type is unknown.
+    """
+    stated, _ = PreTrainedConfig.get_config_dict(path_or_id, **kwargs)
+    sizes = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "type_vocab_size")
+    if "model_type" not in stated and all(name in stated for name in sizes):
+        return BertConfig.from_dict(stated)
+    return AutoConfig.from_pretrained(path_or_id, **kwargs)
 
 
 def bert_to_qformer(state_dict: dict[str, torch.Tensor], num_layers: int) -> dict[str, torch.Tensor]:

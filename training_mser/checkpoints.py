@@ -92,7 +92,7 @@ def verify_checkpoint(checkpoint: str) -> None:
     differing = modified_files(checkpoint, MODEL_DIGESTS)
     if differing:
         raise ModifiedFilesError(
-            f"{differing[0]}; delete {checkpoint} to resume from an earlier checkpoint, or start again with --no_resume"
+            f"{differing[0]}; delete {checkpoint} to resume from an earlier one, or start again with --no_resume"
         )
 
 

@@ -105,9 +105,10 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         config.learned_words = list(words)
     # A language model that is loaded in a moment is not built at random before, at its full size and once more.
     model = MSERForEmotionGeneration(config, without=() if config.text_backbone is None else ("text",))
-    model.load_backbones(dtype=backbone_dtypes(arguments))
+    # The smallest first, so that an error comes before minutes of loading.
     if arguments.qformer_backbone is not None:
         model.emotion_qformer = EmotionQFormer.from_bert(expanded(arguments.qformer_backbone), config)
+    model.load_backbones(dtype=backbone_dtypes(arguments))
     if arguments.lora:
         model.add_lora(**arguments.lora_settings)
     tokenizer = processor.tokenizer

@@ -2,13 +2,15 @@
 """The Emotion Q-Former: blind to padding, a learned mix of layers, and BERT's weights where BERT has any."""
 
 import importlib.util
+import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModel, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM
+from transformers import AutoModel, BertConfig, BertForPreTraining, BertModel, LlamaConfig, LlamaForCausalLM
 
-from modeling_mser import EmotionQFormer, MSERConfig
+from modeling_mser import EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 
 
 @torch.no_grad()
@@ -90,6 +92,56 @@ def test_from_bert_refuses_other_sizes_and_other_models(tmp_path: Path):
     ).save_pretrained(tmp_path / "llama")
     with pytest.raises(ValueError, match="a llama checkpoint"):
         EmotionQFormer.from_bert(str(tmp_path / "llama"), bert_sized())
+
+
+def untyped_bert(folder: Path, names: str) -> dict[str, torch.Tensor]:
+    """A BERT as Google's small ones are on the Hub: config.json without a type, weights under other prefixes."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
+    bert = BertForPreTraining(BertConfig(**sizes, vocab_size=50))
+    weights = dict(bert.state_dict())
+    if names == "TensorFlow's":
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        weights = {
+            re.sub("LayerNorm.(weight|bias)$", lambda found: old[found[0]], key): weights[key] for key in weights
+        }
+    folder.mkdir()
+    torch.save(weights, folder / "pytorch_model.bin")
+    stated = sizes | {"vocab_size": 50, "type_vocab_size": 2, "hidden_act": "gelu", "max_position_embeddings": 512}
+    (folder / "config.json").write_text(json.dumps(stated))
+    return bert.bert.state_dict()
+
+
+@pytest.mark.parametrize("names", ["PyTorch's", "TensorFlow's"])
+def test_from_bert_reads_a_configuration_without_a_type(tmp_path: Path, names: str):
+    expected = untyped_bert(tmp_path / "bert", names)
+    fitting = bert_sized(hidden_size=32, intermediate_size=64, num_attention_heads=2)
+    module = EmotionQFormer.from_bert(str(tmp_path / "bert"), fitting)
+    assert torch.equal(module.qformer.layernorm.weight, expected["embeddings.LayerNorm.weight"])
+    for layer in range(4):
+        ours = module.qformer.encoder.layer[layer]
+        theirs = f"encoder.layer.{layer}."
+        assert torch.equal(ours.attention.attention.query.weight, expected[f"{theirs}attention.self.query.weight"])
+        assert torch.equal(ours.output_query.dense.weight, expected[f"{theirs}output.dense.weight"])
+
+
+def test_from_bert_refuses_a_checkpoint_that_lacks_weights(tmp_path: Path):
+    untyped_bert(tmp_path / "bert", "PyTorch's")
+    file = tmp_path / "bert" / "pytorch_model.bin"
+    weights = torch.load(file, weights_only=True)
+    del weights["bert.encoder.layer.1.output.dense.weight"]
+    torch.save(weights, file)
+    fitting = bert_sized(hidden_size=32, intermediate_size=64, num_attention_heads=2)
+    with pytest.raises(ValueError, match=r"encoder.layer.1.output.dense.weight"):
+        EmotionQFormer.from_bert(str(tmp_path / "bert"), fitting)
+
+
+def test_a_wrong_bert_is_an_error_before_backbones_are_loaded(backbones, tmp_path: Path, monkeypatch):
+    untyped_bert(tmp_path / "bert", "PyTorch's")
+    monkeypatch.setattr(MSERForEmotionGeneration, "load_backbones", lambda *_, **__: pytest.fail("loaded"))
+    sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
+    places = {"audio": str(backbones[0]), "text": str(backbones[1]), "qformer": str(tmp_path / "bert")}
+    with pytest.raises(ValueError, match="num_attention_heads"):
+        MSERForEmotionGeneration.from_backbones(**places, qformer_config=sizes)
 
 
 @pytest.mark.parametrize(
