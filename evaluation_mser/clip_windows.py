@@ -2,7 +2,7 @@
 """Reading clips ahead of the network, in order, in threads, and never more than a window of them."""
 
 from collections import deque
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -10,32 +10,55 @@ from typing import Any
 
 import numpy as np
 
-from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
+from processing_mser.audio_mser import AudioError
+from processing_mser.windows_mser import Recording, read_recording
 
 
-# One clip may be an hour long: a window closes at this much sound (115 MB), however few clips it then holds.
+# A window closes at this much sound (115 MB), however few clips it then holds.
 WINDOW_SECONDS = 1800.0
 READERS = 4
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One source, read: a mono waveform `(num_samples,)` at 16 kHz, or the error that reading it gave."""
+    """One source, read: the recording at 16 kHz, or the error that reading it gave."""
 
     source: Any
-    waveform: np.ndarray | None
+    recording: Recording | None
     error: str | None = None
 
     @property
     def seconds(self) -> float:
-        return 0.0 if self.waveform is None else len(self.waveform) / SAMPLING_RATE
+        return 0.0 if self.recording is None else self.recording.seconds
 
 
 def read_clip(source: Any) -> Clip:
     try:
-        return Clip(source, load_audio(source))
+        return Clip(source, read_recording(source))
     except (AudioError, OSError) as error:
-        return Clip(source, None, " ".join(str(error).split()))
+        return Clip(source, None, _line(error))
+
+
+def windows_of(clips: Sequence[Clip], failures: dict[int, str]) -> Iterator[tuple[int, np.ndarray]]:
+    """
+    The windows `(num_samples,)` of clips, each with the index of its clip; those of a long recording are read on
+    demand.
+
+    Args:
+        clips: those with an error have no windows.
+        failures: takes the errors of recordings that cannot be read a second time, by the index of the clip.
+    """
+    for index, clip in enumerate(clips):
+        if clip.recording is not None:
+            try:
+                for window in clip.recording.windows():
+                    yield index, window.waveform
+            except (AudioError, OSError) as error:
+                failures[index] = _line(error)
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def read_windows(sources: Iterable[Any], window_clips: int) -> Generator[list[Clip], None, None]:

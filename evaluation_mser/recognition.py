@@ -5,20 +5,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from evaluation_mser.clip_windows import Clip, read_windows
+from evaluation_mser.clip_windows import Clip, read_windows, windows_of
 from evaluation_mser.compilation import check_compiler, compiled, to_bucket
 from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
-from processing_mser.audio_mser import SAMPLING_RATE, sounding_windows
+from processing_mser.audio_mser import SAMPLING_RATE
 from processing_mser.emotions_mser import UNPARSED
 
 
-# Clips are sorted by length within so many batches, which keeps most of the padding out.
+# Windows of clips are sorted by length within so many batches, which keeps most of the padding out.
 BATCHES_PER_WINDOW = 4
 
 
@@ -108,6 +109,24 @@ def _recognise(
     candidates = processor.candidate_ids(words) if decode == "score" else None
     # A classifier hears no more of a clip than its positions are cropped to.
     most_seconds = getattr(processor, "crop_seconds", None) or processor.max_seconds
+
+    def answered(pieces: list[np.ndarray]) -> list[Any]:
+        by_length = sorted(range(len(pieces)), key=lambda position: len(pieces[position]))
+        outputs: list[Any] = [None] * len(pieces)
+        for start in range(0, len(pieces), batch_size):
+            batch = by_length[start : start + batch_size]
+            inputs = _inputs(model, processor, [pieces[position] for position in batch])
+            if compile:
+                inputs = to_bucket(inputs, batch_size, most_seconds)
+            rows: Any
+            if candidates is not None:
+                rows = word_probabilities(model, inputs, candidates, **scoring)[: len(batch)].numpy()
+            else:
+                rows = processor.batch_decode(written_texts(model, inputs)[0])
+            for position, output in zip(batch, rows, strict=True):
+                outputs[position] = output
+        return outputs
+
     try:
         with ExitStack() as stack:
             # Closed with this iterator, so that no reader is left behind when its consumer stops early.
@@ -115,32 +134,17 @@ def _recognise(
             if compile:
                 stack.enter_context(compiled(model))
             for window in windows:
-                pieces = [
-                    (index, piece)
-                    for index, clip in enumerate(window)
-                    if clip.waveform is not None
-                    for piece in sounding_windows(clip.waveform)
-                ]
-                by_length = sorted(range(len(pieces)), key=lambda position: len(pieces[position][1]))
-                outputs: list[Any] = [None] * len(pieces)
-                for start in range(0, len(pieces), batch_size):
-                    batch = by_length[start : start + batch_size]
-                    inputs = _inputs(model, processor, [pieces[position][1] for position in batch])
-                    if compile:
-                        inputs = to_bucket(inputs, batch_size, most_seconds)
-                    answered: Any
-                    if candidates is not None:
-                        answered = word_probabilities(model, inputs, candidates, **scoring)[: len(batch)].numpy()
-                    else:
-                        answered = processor.batch_decode(written_texts(model, inputs)[0])
-                    for position, output in zip(batch, answered, strict=True):
-                        outputs[position] = output
                 answers: dict[int, list[tuple[float, Any]]] = defaultdict(list)
-                for (index, piece), output in zip(pieces, outputs, strict=True):
-                    answers[index].append((len(piece) / SAMPLING_RATE, output))
+                failures = {index: clip.error for index, clip in enumerate(window) if clip.error is not None}
+                pieces = windows_of(window, failures)
+                # A part at a time: the windows of a long recording do not fit into memory.
+                while part := list(islice(pieces, BATCHES_PER_WINDOW * batch_size)):
+                    outputs = answered([piece for _, piece in part])
+                    for (index, piece), output in zip(part, outputs, strict=True):
+                        answers[index].append((len(piece) / SAMPLING_RATE, output))
                 for index, clip in enumerate(window):
-                    if clip.waveform is None:
-                        yield Recognition(clip.source, None, error=clip.error)
+                    if index in failures:
+                        yield Recognition(clip.source, None, error=failures[index])
                     elif decode == "score":
                         yield _scored(clip, answers[index], words)
                     else:

@@ -115,12 +115,6 @@ def cut_windows(
     return np.array_split(waveform, max(1, count))
 
 
-def sounding_windows(waveform: np.ndarray) -> list[np.ndarray]:
-    """The windows of `cut_windows` less those in which every sample is 0, on which a model would guess."""
-    windows = cut_windows(waveform)
-    return [window for window in windows if window.any()] or windows
-
-
 def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
     """The files to read: files as given, folders searched to the bottom, each folder's in sorted order.
 

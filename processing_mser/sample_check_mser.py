@@ -44,21 +44,22 @@ class SampleCheck:
         """
         if self.samples == 0:
             raise AudioError(self.name, "holds no sound (0 samples)", "record or export it again")
-        self.check_length(self.samples)
-        if self._bad:
-            problem = f"holds NaN or infinite samples ({self._bad} of {self.samples})"
-            raise AudioError(self.name, problem, "export it again")
-        self.check_scale()
+        if self.samples < MIN_SECONDS * self.rate:
+            problem = f"is too short ({self.samples / self.rate:.3f} s, the least is {MIN_SECONDS} s)"
+            raise AudioError(self.name, problem, "leave it out or give a longer recording")
+        self.check_values()
         if self._peak == 0:
             cure = "record it again; if two channels cancel, keep one"
             raise AudioError(self.name, "is silent (every sample is 0)", cure)
 
-    def check_length(self, samples: int) -> None:
-        if samples < MIN_SECONDS * self.rate:
-            problem = f"is too short ({samples / self.rate:.3f} s, the least is {MIN_SECONDS} s)"
-            raise AudioError(self.name, problem, "leave it out or give a longer recording")
-
-    def check_scale(self) -> None:
+    def check_values(self) -> None:
+        """
+        Raises:
+            AudioError: of what was added so far, a sample is not finite, or on another scale.
+        """
+        if self._bad:
+            problem = f"holds NaN or infinite samples ({self._bad} of {self.samples})"
+            raise AudioError(self.name, problem, "export it again")
         if self._peak > MAX_AMPLITUDE:
             problem = f"holds samples far outside [-1, 1] (up to {self._peak:.6g})"
             raise AudioError(self.name, problem, "divide them by their full scale, 32768 for 16-bit integers")

@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows of a recording of any length, with overlap, read as they are asked for."""
+"""Windows of a recording of any length, read as they are asked for."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .audio_mser import SAMPLING_RATE, AudioError, cut_windows, load_audio, open_audio
-from .sample_check_mser import MIN_SECONDS
+from .audio_mser import MAX_SECONDS, SAMPLING_RATE, AudioError, cut_windows, open_audio, resampled
+from .sample_check_mser import SampleCheck
 
 
 try:
     import soxr
 except ImportError:
     soxr = None
+
+
+HELD_SAMPLES = 600 * SAMPLING_RATE
+"""Of a longer recording no more than a window is in memory (38 MB of float32)."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,100 @@ class Window:
     part: bool = False
 
 
+@dataclass(frozen=True)
+class Recording:
+    """
+    A recording that was read to its end and is valid.
+
+    Attributes:
+        source: in any form of `load_audio`, readable again.
+        sampling_rate: Hz, of the windows.
+        num_samples: at that rate.
+        waveform: `(num_samples,)` float32, or `None` for a long recording, which is read again for its windows.
+    """
+
+    source: Any
+    sampling_rate: int
+    num_samples: int
+    waveform: np.ndarray | None
+
+    @property
+    def seconds(self) -> float:
+        return self.num_samples / self.sampling_rate
+
+    def windows(self, window_seconds: float = MAX_SECONDS) -> Iterator[Window]:
+        """
+        The fewest windows of at most `window_seconds` that divide the recording evenly, less those in which every
+        sample is 0.
+
+        Raises:
+            AudioError: a long recording is no longer what it was.
+        """
+        if self.waveform is not None:
+            pieces: Any = cut_windows(self.waveform, self.sampling_rate, window_seconds)
+        else:
+            pieces = self._streamed(window_seconds)
+        position, part = 0, self.num_samples > window_seconds * self.sampling_rate
+        for piece in pieces:
+            start, position = position, position + len(piece)
+            if piece.any():
+                yield Window(piece, start / self.sampling_rate, position / self.sampling_rate, part)
+
+    def _streamed(self, window_seconds: float) -> Iterator[np.ndarray]:
+        """The windows of `cut_windows`, of which only the one that is yielded is in memory."""
+        count = math.ceil(self.num_samples / max(1, int(window_seconds * self.sampling_rate)))
+        length, longer = divmod(self.num_samples, count)
+        lengths = iter([length + 1] * longer + [length] * (count - longer))
+        wanted, buffer, name = next(lengths), np.zeros(0, np.float32), ""
+        for name, block in _resampled(self.source, self.sampling_rate):  # noqa: B007 - the name is for the error
+            buffer = np.concatenate([buffer, block])
+            while wanted and len(buffer) >= wanted:
+                yield buffer[:wanted].copy()
+                buffer, wanted = buffer[wanted:], next(lengths, 0)
+        if abs(len(buffer) - wanted) > 1:  # soxr may round the other way
+            raise AudioError(name, "changed while it was read", "run it again when nothing writes to it")
+        if wanted:
+            yield buffer
+
+
+def read_recording(source: Any, sampling_rate: int = SAMPLING_RATE, held_samples: int | None = None) -> Recording:
+    """
+    Read a recording of any length once, to its end, and check it as `load_audio` does.
+
+    Args:
+        source: as in `load_audio`.
+        sampling_rate: Hz.
+        held_samples: a recording of more samples is not held in memory; by default `HELD_SAMPLES`.
+
+    Raises:
+        AudioError, ImportError: as `load_audio` does.
+    """
+    if hasattr(source, "read"):
+        source = {"bytes": source.read(), "path": str(getattr(source, "name", "<file object>"))}
+    most = HELD_SAMPLES if held_samples is None else held_samples
+    blocks: list[np.ndarray] | None = []
+    with open_audio(source, sampling_rate) as sound:
+        check = SampleCheck(sound.name, sound.rate)
+        for block in sound.blocks:
+            check.add(block)
+            if blocks is not None:
+                blocks.append(block)
+            if check.samples > most:
+                blocks = None
+        check.finish()
+        if blocks is None:
+            total = (2 * check.samples * sampling_rate + sound.rate) // (2 * sound.rate)  # as soxr rounds
+            return Recording(source, sampling_rate, total, None)
+        waveform = resampled(sound.name, np.concatenate(blocks), sound.rate, sampling_rate)
+    return Recording(source, sampling_rate, len(waveform), waveform)
+
+
 def whole_windows(source: Any, window_seconds: float, sampling_rate: int = SAMPLING_RATE) -> Iterator[Window]:
     """
     The fewest windows of at most `window_seconds` that divide a recording evenly, less those in which every sample is
-    0; it is read whole.
+    0. What is wrong with the recording is raised before the first of them.
     """
-    position = 0
-    for piece in cut_windows(load_audio(source, sampling_rate), sampling_rate, window_seconds):
-        if piece.any():
-            yield Window(piece, position / sampling_rate, (position + len(piece)) / sampling_rate)
-        position += len(piece)
+    yield from read_recording(source, sampling_rate).windows(window_seconds)
 
 
 def sliding_windows(
@@ -80,10 +169,8 @@ def sliding_windows(
     uncut = max(size, int(unless_within * sampling_rate))
     begin = upcoming = 0  # of the buffer, and of the next window, in samples
     buffer = np.zeros(0, np.float32)
-    sounds = cut = False
-    name = ""
-    for name, block in _resampled(source, sampling_rate):  # noqa: B007 - the name is for the errors below
-        sounds = sounds or bool(block.any())
+    cut = False
+    for _, block in _resampled(source, sampling_rate):
         buffer = np.concatenate([buffer, block])
         cut = cut or len(buffer) > uncut
         # More than a window, so that the last is known for the last.
@@ -93,11 +180,6 @@ def sliding_windows(
             if buffer[:size].any():
                 yield Window(buffer[:size].copy(), begin / sampling_rate, (begin + size) / sampling_rate, part=True)
     total = begin + len(buffer)
-    if total < MIN_SECONDS * sampling_rate:
-        problem = f"is too short ({total / sampling_rate:.3f} s, the least is {MIN_SECONDS} s)"
-        raise AudioError(name, problem, "leave it out or give a longer recording")
-    if not sounds:
-        raise AudioError(name, "is silent (every sample is 0)", "record it again; if two channels cancel, keep one")
     last = buffer[-size:] if cut else buffer
     if last.any():
         yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate, part=cut)
@@ -111,13 +193,14 @@ def _resampled(source: Any, sampling_rate: int) -> Iterator[tuple[str, np.ndarra
             if soxr is None:
                 raise ImportError(f"{sound.name}: resampling from {sound.rate} Hz needs soxr; pip install soxr")
             stream = soxr.ResampleStream(sound.rate, sampling_rate, 1, dtype="float32")
-        yield sound.name, np.zeros(0, np.float32)
+        check = SampleCheck(sound.name, sound.rate)
         for block in sound.blocks:
-            if not np.isfinite(block).all():
-                raise AudioError(sound.name, "holds NaN or infinite samples", "export it again")
+            check.add(block)
+            check.check_values()
             yield sound.name, block if stream is None else stream.resample_chunk(block)
+        check.finish()
         if stream is not None:
             yield sound.name, stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-__all__ = ["Window", "sliding_windows", "whole_windows"]
+__all__ = ["Recording", "Window", "read_recording", "sliding_windows", "whole_windows"]

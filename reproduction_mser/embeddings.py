@@ -6,6 +6,7 @@ import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ from tqdm.auto import tqdm
 
 from data_mser.file_digest import sha256_of
 from data_mser.whole_files import whole_file
-from evaluation_mser.clip_windows import read_windows
+from evaluation_mser.clip_windows import read_windows, windows_of
 from evaluation_mser.labelled_clips import LabelledClips
 from evaluation_mser.loading import load_model
-from processing_mser.audio_mser import sounding_windows
 
 
 BATCH_SIZE = 16
@@ -103,22 +103,20 @@ def _embed(model: Any, processor: Any, sources: Sequence[Any], name: str) -> np.
     found: list[np.ndarray] = []
     with tqdm(total=len(sources), desc=f"embeddings of {name}", unit="clip", dynamic_ncols=True) as bar:
         for window in read_windows(sources, 4 * BATCH_SIZE):
-            pieces = [
-                (index, piece)
-                for index, clip in enumerate(window)
-                if clip.waveform is not None
-                for piece in sounding_windows(clip.waveform)
-            ]
-            # Within a batch, clips of like length.
-            pieces.sort(key=lambda pair: len(pair[1]))
             sums, lengths = np.zeros((len(window), size)), np.zeros(len(window))
-            for start in range(0, len(pieces), BATCH_SIZE):
-                batch = pieces[start : start + BATCH_SIZE]
-                inputs = processor.extract_features([piece for _, piece in batch])
-                audio = model.get_audio_features(**{key: value.to(model.device) for key, value in inputs.items()})
-                for (index, piece), embedding in zip(batch, audio.emotion_embedding.float().cpu().numpy()):
-                    sums[index] += len(piece) * embedding
-                    lengths[index] += len(piece)
+            failures: dict[int, str] = {}
+            pieces = windows_of(window, failures)
+            while part := list(islice(pieces, 4 * BATCH_SIZE)):
+                # Within a batch, windows of like length.
+                part.sort(key=lambda pair: len(pair[1]))
+                for start in range(0, len(part), BATCH_SIZE):
+                    batch = part[start : start + BATCH_SIZE]
+                    inputs = processor.extract_features([piece for _, piece in batch])
+                    audio = model.get_audio_features(**{key: value.to(model.device) for key, value in inputs.items()})
+                    for (index, piece), embedding in zip(batch, audio.emotion_embedding.float().cpu().numpy()):
+                        sums[index] += len(piece) * embedding
+                        lengths[index] += len(piece)
+            lengths[list(failures)] = 0
             with np.errstate(invalid="ignore"):
                 found.extend(sums / np.where(lengths, lengths, np.nan)[:, None])
             bar.update(len(window))

@@ -16,6 +16,7 @@ import soundfile
 
 from processing_mser import audio_mser
 from processing_mser.audio_mser import AudioError, AudioTooLongError, find_audio, load_audio
+from processing_mser.windows_mser import read_recording
 
 
 RATE = 16_000
@@ -408,6 +409,20 @@ def test_the_page_lists_every_error_and_no_other(tmp_path, monkeypatch):
     with open(tmp_path / "text.wav") as file, pytest.raises(AudioError) as caught:
         load_audio(file)
     problems.append(caught.value.problem)
+
+    def no_memory(arrays):
+        raise MemoryError
+
+    recording = read_recording(tone(), held_samples=100)
+    recording.source.resize(4000, refcheck=False)
+    with pytest.raises(AudioError) as caught:
+        list(recording.windows())
+    problems.append(caught.value.problem)
+    monkeypatch.setattr(audio_mser.np, "concatenate", no_memory)
+    with pytest.raises(AudioTooLongError) as caught:
+        load_audio(tone())
+    problems.append(caught.value.problem)
+    monkeypatch.undo()
 
     section = PAGE.read_text(encoding="utf-8").split("\n## Errors\n")[1]
     listed = re.findall(r"^\| `(.*?)` \|", section, re.MULTILINE)
