@@ -45,6 +45,13 @@ class BaselinesArguments:
     allow_leak: bool = field(
         default=False, metadata={"help": "go on where speakers of the test were trained on, and mark the results"}
     )
+    allow_unlearned_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "accept labels that a language model trained from scratch never learned; the result is marked: "
+            "their scores mean nothing"
+        },
+    )
     resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
     seed: int = field(default=0, metadata={"help": "of the bootstrap and of the guesses"})
 
@@ -63,10 +70,12 @@ def run(args: BaselinesArguments) -> int:
     from evaluation_mser.baselines.guessing import chance, majority
     from evaluation_mser.evaluation import file_stems, versions
     from evaluation_mser.labelled_clips import LabelledClips
+    from evaluation_mser.loading import load_config
     from evaluation_mser.predictions import Predictions, write_predictions
     from evaluation_mser.protocols.leaks import check_leak
     from evaluation_mser.protocols.measurement import check_model
     from evaluation_mser.statistics.resampling import check_resamples
+    from modeling_mser.labels_mser import check_labels
     from processing_mser import label_set
     from training_mser.baseline_systems import egemaps_system, probe_systems
 
@@ -81,11 +90,16 @@ def run(args: BaselinesArguments) -> int:
     tested = LabelledClips.joined(list(tests.values())).rows
     leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak, by_content=True)}
     models = _named(args.model)
+    unlearned = {}
     for name, place in models.items():
+        unlearned[name] = check_labels(load_config(place), labels.words, args.allow_unlearned_labels)
         leaks[name] = check_model(place, tested, allow=args.allow_leak)
     for name, leak in leaks.items():
         if leak.found:
             print(f"leak: {name}: {leak}", file=sys.stderr)
+    for name, words in unlearned.items():
+        if words:
+            print(f"unlearned: {name} never learned {', '.join(words)}", file=sys.stderr)
 
     systems: list[System] = []
     layers: list[System] = []
@@ -110,6 +124,7 @@ def run(args: BaselinesArguments) -> int:
         "labels": list(labels.words),
         "training_clips": dict(Counter(training.corpora)),
         "encoder": encoder or None,
+        "unlearned_labels": {name: list(words) for name, words in unlearned.items()},
         "leak": {name: leak.as_dict() for name, leak in leaks.items()},
         "configuration": asdict(args),
         "versions": versions("scikit-learn", *(["opensmile"] if "egemaps" in args.systems else [])),
@@ -180,6 +195,7 @@ def _model(
         model_name=place,
         progress=sys.stderr.isatty(),
         cache=PredictionCache(Path(args.cache_dir) / "predictions"),
+        allow_unlearned_labels=args.allow_unlearned_labels,
     )
     answered = read_predictions(folder, labels.words)
     answers = {key: answered.subset([corpus == key for corpus in answered.corpora]) for key in tests}

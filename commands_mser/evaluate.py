@@ -39,6 +39,13 @@ class EvaluateArguments:
     allow_leak: bool = field(
         default=False, metadata={"help": "measure although training heard what is tested; the result says so"}
     )
+    allow_unlearned_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "accept labels that a language model trained from scratch never learned; the result is marked: "
+            "their scores mean nothing"
+        },
+    )
     decode: Literal["score", "generate"] = field(
         default="score",
         metadata={"help": "score compares the candidate words; generate reads a word out of the model's free text"},
@@ -133,6 +140,7 @@ def run(args: EvaluateArguments) -> int:
         prompts=list(PROMPTS) if args.prompts == ["all"] else args.prompts,
         cache=cache,
         compile=args.compile,
+        allow_unlearned_labels=args.allow_unlearned_labels,
         marks={"leak": leak.as_dict(), "quantize": args.quantize}
         | ({} if measured is None else {"protocol": measured.as_dict()}),
     )
@@ -151,6 +159,8 @@ def run(args: EvaluateArguments) -> int:
         print(beside_published(protocol, results))
     if leak.found:
         print(f"LEAK: {leak}")
+    if results["unlearned_labels"]:
+        print(f"UNLEARNED: the model never learned {', '.join(results['unlearned_labels'])}")
     for sentence in [leak.mark] * bool(leak.mark) + [f"not checked: {said}" for said in leak.unchecked]:
         print(sentence)
     if cache is not None and cache.found:

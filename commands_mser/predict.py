@@ -2,7 +2,7 @@
 """`run-mser predict`: the emotion in audio files, one line a file.
 
 run-mser predict recordings/ --model runs/demo/model
-run-mser predict a.wav b.mp3 --model runs/demo/model --labels calm,tired,excited --json
+run-mser predict a.wav b.mp3 --model runs/demo/model --labels happy,sad,angry --json
 """
 
 import json
@@ -29,6 +29,13 @@ class PredictArguments:
     labels: str | None = field(
         default=None,
         metadata={"help": "four, seven, or words separated by commas; by default the model's own words, else seven"},
+    )
+    allow_unlearned_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "accept labels that a language model trained from scratch never learned; the result is marked: "
+            "their scores mean nothing"
+        },
     )
     json: bool = field(default=False, metadata={"help": "one JSON object a line"})
     batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
@@ -66,16 +73,28 @@ def run(args: PredictArguments) -> int:
     from evaluation_mser.compilation import check_compiler
     from evaluation_mser.loading import load_model, pick_device
     from evaluation_mser.recognition import recognise
+    from modeling_mser.labels_mser import check_labels
 
     if args.compile:
         check_compiler(pick_device(args.device))
     model, processor = load_model(args.model, args.device, quantize=args.quantize)
     words = words_of_model(model.config.emotion_words) if chosen is None else chosen.words
-    if processor.prompt_version is not None:  # a classifier refuses them
-        _warn_of_unseen_words(words, model.config.learned_words)
+    unlearned = check_labels(model.config, words, args.allow_unlearned_labels)
+    if unlearned:
+        print(
+            f"warning: the model never learned {', '.join(unlearned)}; their scores mean nothing (marked with ?)",
+            file=sys.stderr,
+        )
     width = max(len(str(file)) for file in files)
     answers = recognise(
-        model, processor, files, words, batch_size=args.batch_size, decode=args.decode, compile=args.compile
+        model,
+        processor,
+        files,
+        words,
+        batch_size=args.batch_size,
+        decode=args.decode,
+        compile=args.compile,
+        allow_unlearned_labels=args.allow_unlearned_labels,
     )
     failed = False
     with tqdm(total=len(files), unit="clip", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
@@ -88,23 +107,14 @@ def run(args: PredictArguments) -> int:
     return 1 if failed else 0
 
 
-def _warn_of_unseen_words(words: Sequence[str], own: Sequence[str] | None) -> None:
-    """A language model trained from scratch knows the words of its training and gives any other an arbitrary score."""
-    unseen = [] if own is None else [word for word in words if word not in own]
-    if unseen:
-        print(
-            f"warning: the model was trained from scratch on {', '.join(own or ())} and never saw "
-            f"{', '.join(unseen)}; probabilities of unseen words mean nothing",
-            file=sys.stderr,
-        )
-
-
 def _json_line(file: Path, answer: "Recognition") -> str:
     if answer.error is not None:
         return json.dumps({"file": str(file), "error": answer.error}, ensure_ascii=False)
     line: dict[str, Any] = {"file": str(file), "label": answer.label, "scores": None}
     if answer.scores is not None:
         line["scores"] = {word: round(score, 6) for word, score in answer.scores.items()}
+    if answer.unlearned_labels:
+        line["unlearned_labels"] = list(answer.unlearned_labels)
     if answer.text is not None:
         line["text"] = answer.text
     return json.dumps(line, ensure_ascii=False)
@@ -114,11 +124,13 @@ def _text_line(file: Path, answer: "Recognition", words: Sequence[str], width: i
     """`path  label  neutral 0.03  happy 0.90 ...`, in columns; an error names the file itself."""
     if answer.error is not None:
         return f"{file!s:<{width}}  error: {answer.error.removeprefix(f'{file}: ')}"
-    widest = max(len("unparsed"), *map(len, words))
+    marked = {word: f"{word}?" for word in answer.unlearned_labels}
+    label = marked.get(str(answer.label), answer.label)
+    widest = max(len("unparsed"), *(len(marked.get(word, word)) for word in words))
     if answer.scores is None:
-        return f"{file!s:<{width}}  {answer.label:<{widest}}  {json.dumps(answer.text, ensure_ascii=False)}"
-    scores = "  ".join(f"{word} {answer.scores[word]:.2f}" for word in words)
-    return f"{file!s:<{width}}  {answer.label:<{widest}}  {scores}"
+        return f"{file!s:<{width}}  {label:<{widest}}  {json.dumps(answer.text, ensure_ascii=False)}"
+    scores = "  ".join(f"{marked.get(word, word)} {answer.scores[word]:.2f}" for word in words)
+    return f"{file!s:<{width}}  {label:<{widest}}  {scores}"
 
 
 def _print(line: str) -> None:

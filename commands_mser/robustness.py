@@ -34,6 +34,13 @@ class RobustnessArguments:
     allow_leak: bool = field(
         default=False, metadata={"help": "go on where speakers of the corpora were trained on, and mark the results"}
     )
+    allow_unlearned_labels: bool = field(
+        default=False,
+        metadata={
+            "help": "accept labels that a language model trained from scratch never learned; the result is marked: "
+            "their scores mean nothing"
+        },
+    )
     resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
 
 
@@ -54,6 +61,7 @@ def run(args: RobustnessArguments) -> int:
     from evaluation_mser.robustness.measuring import answer_all, robustness_figures, sample_clips
     from evaluation_mser.robustness.tables import markdown, write_robustness
     from evaluation_mser.statistics.resampling import check_resamples
+    from modeling_mser.labels_mser import check_labels
     from processing_mser import label_set
 
     if args.sample < 0:
@@ -65,6 +73,7 @@ def run(args: RobustnessArguments) -> int:
     read = list(read_labelled([*args.corpora, *args.others], labels).values())
     corpora, pool = LabelledClips.joined(read[: len(args.corpora)]), LabelledClips.joined(read)
     model = DeferredModel(args.model, args.device)
+    unlearned = check_labels(model.config, labels.words, args.allow_unlearned_labels)
     leak = check_model(args.model, corpora.rows, allow=args.allow_leak)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
@@ -99,10 +108,12 @@ def run(args: RobustnessArguments) -> int:
         settings,
         batch_size=args.batch_size,
         progress=sys.stderr.isatty(),
+        allow_unlearned_labels=args.allow_unlearned_labels,
     )
     results = {
         **robustness_figures(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
         "labels": list(labels.words),
+        "unlearned_labels": list(unlearned),
         "model": args.model,
         "leak": leak.as_dict(),
         "lent_leak": lent_leak.as_dict(),
@@ -111,6 +122,8 @@ def run(args: RobustnessArguments) -> int:
     }
     written = write_robustness(results, args.output_dir)
     print(markdown(results))
+    if unlearned:
+        print(f"UNLEARNED: the model never learned {', '.join(unlearned)}")
     print(f"written to {written}")
     unread = len(clips) - len(answers.clean)
     if unread:

@@ -10,7 +10,7 @@ from typing import Any
 
 from data_mser.file_digest import sha256_of
 from evaluation_mser.library_versions import versions
-from evaluation_mser.loading import find_model, load_network, pick_device
+from evaluation_mser.loading import find_model, load_config, load_network, pick_device
 from evaluation_mser.quantisation import check_quantisation
 
 
@@ -60,6 +60,11 @@ class DeferredModel:
         if self._network is None:
             self._network = load_network(self.name_or_path, self.device, self.quantize)
         return self._network
+
+    @cached_property
+    def config(self) -> Any:
+        """The model's configuration, without its weights."""
+        return load_config(self.name_or_path)
 
     @cached_property
     def fingerprint(self) -> str:

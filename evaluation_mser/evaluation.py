@@ -20,6 +20,7 @@ from evaluation_mser.prediction_cache import PredictionCache
 from evaluation_mser.predictions import Predictions, PredictionTable
 from evaluation_mser.recognition import Recognition, recognise
 from evaluation_mser.summary import gaps, summary
+from modeling_mser.labels_mser import check_labels
 from processing_mser.emotions_mser import LabelSet
 from processing_mser.emotions_mser import label_set as as_label_set
 from processing_mser.processing_mser import PROMPTS
@@ -51,6 +52,7 @@ def evaluate_corpora(
     cache: PredictionCache | None = None,
     compile: bool = False,
     marks: Mapping[str, Any] | None = None,
+    allow_unlearned_labels: bool = False,
 ) -> dict[str, Any]:
     """Measures a model on corpora, each for itself.
 
@@ -66,6 +68,7 @@ def evaluate_corpora(
         prompts: versions of the prompt template to measure beside the processor's own.
         cache: where answers are kept and found again; it takes a `DeferredModel`.
         marks: further keys of the results that are known beforehand, such as a `leak`: no file is ever without them.
+        allow_unlearned_labels: as in `recognise`; `unlearned_labels` of the results names the words.
 
     Returns:
         The content of `results.json`: `corpora` (for each what `summary` says of it, `dropped` rows outside the
@@ -77,6 +80,7 @@ def evaluate_corpora(
 
     Raises:
         EvaluationError: no corpus, or a corpus of which no clip is left to score.
+        UnlearnedLabelError: the model never learned a word of the label set, and that is not allowed.
         ValueError: a cache, and a model that is no `DeferredModel`; an unknown prompt, or one for a classifier.
     """
     chosen = as_label_set(label_set)
@@ -90,6 +94,7 @@ def evaluate_corpora(
         raise ValueError("the model is a classifier, which is asked nothing; leave the prompts out")
     if cache is not None and not isinstance(model, DeferredModel):
         raise ValueError("a cache needs to know what a model's files hold; pass the model as DeferredModel(place)")
+    unlearned = check_labels(model.config, chosen.words, allow_unlearned_labels)
     settings: dict[str, Any] = {
         "decode": decode,
         "length_normalize": length_normalize,
@@ -105,11 +110,22 @@ def evaluate_corpora(
         "pad_to": processor.pad_to,
         "label_set": chosen.name,
         "merges": dict(chosen.merges),
+        "unlearned_labels": list(unlearned),
         **settings,
         **(marks or {}),
     }
     answerer = _Answerer(
-        model, processor, chosen, {"batch_size": batch_size, "compile": compile, **settings}, cache, progress
+        model,
+        processor,
+        chosen,
+        {
+            "batch_size": batch_size,
+            "compile": compile,
+            "allow_unlearned_labels": allow_unlearned_labels,
+            **settings,
+        },
+        cache,
+        progress,
     )
     others = [version for version in dict.fromkeys(prompts) if version != processor.prompt_version]
     answered: dict[str, Predictions] = {}

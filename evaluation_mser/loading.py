@@ -95,6 +95,13 @@ def load_processor(model: str, prompt: str | None = None) -> Any:
     return processor
 
 
+def load_config(model: str) -> Any:
+    """The configuration of a model, without its weights."""
+    place = find_model(model)
+    with _told_in_one_line(place) as options:
+        return _classes(place, options)[0].config_class.from_pretrained(place, **options)
+
+
 def load_network(model: str, device: str = "auto", quantize: str | None = None) -> Any:
     """The network of a model, as `load_model` gives it. On a CPU its linear layers are packed for recognition.
 

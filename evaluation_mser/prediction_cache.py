@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from evaluation_mser.clip_contents import content_of
 from evaluation_mser.clip_windows import read_clip
 from evaluation_mser.deferred_model import DeferredModel
 from evaluation_mser.recognition import Recognition, recognise
+from modeling_mser.labels_mser import check_labels
 
 
 class PredictionCache:
@@ -56,17 +58,20 @@ class PredictionCache:
         prior_correction: bool = False,
         compile: bool = False,
         progress: bool = False,
+        allow_unlearned_labels: bool = False,
     ) -> Iterator[Recognition]:
         """
         As `evaluation_mser.recognition.recognise`, which is asked only for what is not here.
 
         Args:
             model: loaded if any clip is to be answered anew.
-            processor, words, batch_size, decode, length_normalize, prior_correction, compile: as there.
+            processor, words, batch_size, decode, length_normalize, prior_correction, compile, allow_unlearned_labels:
+                as there.
             sources: as there, but all of them at once. Other forms than a path, bytes and `{"bytes", "path"}` are
                 always answered anew.
             progress: show a bar while the clips are compared with what is here.
         """
+        unlearned = check_labels(model.config, words, allow_unlearned_labels)  # also for answers that are kept
         settings: dict[str, Any] = {
             "decode": decode,
             "length_normalize": length_normalize,
@@ -87,7 +92,14 @@ class PredictionCache:
         given: Iterator[Recognition] = iter(())
         if asked:
             given = recognise(
-                model.load(), processor, asked, words, batch_size=batch_size, compile=compile, **settings
+                model.load(),
+                processor,
+                asked,
+                words,
+                batch_size=batch_size,
+                compile=compile,
+                allow_unlearned_labels=allow_unlearned_labels,
+                **settings,
             )
         with closing(_Lines(file)) as lines:
             for content, answer in zip(contents, answers, strict=True):
@@ -96,7 +108,7 @@ class PredictionCache:
                     self.given += 1
                     if content is not None and not self._full:
                         self._keep(lines, _entry(content, answer, words))
-                yield answer
+                yield replace(answer, unlearned_labels=unlearned) if unlearned else answer
 
     def _keep(self, lines: "_Lines", entry: Mapping[str, Any]) -> None:
         """Adds a line; after the first that cannot be added no other is tried."""

@@ -4,7 +4,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from os import PathLike
 from typing import Any, Literal
@@ -14,6 +14,7 @@ import torch
 
 from evaluation_mser.clip_windows import Clip, read_windows, windows_of
 from evaluation_mser.compilation import check_compiler, compiled, to_bucket
+from modeling_mser.labels_mser import check_labels
 from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
 from processing_mser.audio_mser import SAMPLING_RATE
 from processing_mser.emotions_mser import UNPARSED
@@ -34,6 +35,7 @@ class Recognition:
         error: one line saying what is wrong with the clip and what cures it; None for an answer.
         text: what the model wrote, in generate mode; the windows of a long clip are joined by " | ".
         seconds: length of the clip, 0 where it could not be read.
+        unlearned_labels: candidate words that were allowed though the model never learned them.
     """
 
     source: Any
@@ -42,6 +44,7 @@ class Recognition:
     error: str | None = None
     text: str | None = None
     seconds: float = 0.0
+    unlearned_labels: tuple[str, ...] = ()
 
 
 def recognise(
@@ -55,6 +58,7 @@ def recognise(
     length_normalize: bool = False,
     prior_correction: bool = False,
     compile: bool = False,
+    allow_unlearned_labels: bool = False,
 ) -> Iterator[Recognition]:
     """Names the emotion in each source, on the model's device, in the order of the sources.
 
@@ -74,8 +78,11 @@ def recognise(
         length_normalize, prior_correction: as in `score_emotions`; without effect on "generate".
         compile: run the model through `torch.compile`, with batches brought to the lengths of `BUCKET_SECONDS` and to
             `batch_size` rows; for `decode="score"`.
+        allow_unlearned_labels: accept words that a language model trained from scratch never learned, and name them in
+            the answers.
 
     Raises:
+        UnlearnedLabelError: a word was never learned and is not allowed.
         ValueError: no words, a batch size below 1, an unknown decode mode, or one that cannot be compiled.
         CompilationError: torch finds no compiler, or cannot compile the model.
     """
@@ -88,10 +95,12 @@ def recognise(
         raise ValueError(f"decode is {decode!r}; choose 'score' or 'generate'.")
     if compile and decode == "generate":
         raise ValueError("generation changes its shape with every token; compile is for decode 'score'")
+    unlearned = check_labels(model.config, words, allow_unlearned_labels)
     if compile:
         check_compiler(model.device.type)
     scoring = {"length_normalize": length_normalize, "prior_correction": prior_correction}
-    return _recognise(model, processor, sources, words, batch_size, decode, scoring, compile)
+    answers = _recognise(model, processor, sources, words, batch_size, decode, scoring, compile)
+    return (replace(answer, unlearned_labels=unlearned) for answer in answers) if unlearned else answers
 
 
 def _recognise(

@@ -22,6 +22,8 @@ MAX_SAMPLES = 600 * 48_000
 """Of one channel: a file may claim a rate at which ten minutes are gigabytes."""
 MAX_CHANNELS = 8
 MAX_WORDS, MAX_WORD_LETTERS = 64, 64
+MAX_CANDIDATE_TOKENS = 512
+"""Of all candidate labels together: a letter may be four tokens."""
 _BLOCK = 1 << 16
 
 
@@ -40,13 +42,16 @@ class EndpointHandler:
 
     def __init__(self, path: str = "") -> None:
         self.pipeline = pipeline("audio-classification", model=path or ".", trust_remote_code=True)
+        self.pipeline.max_candidate_tokens = MAX_CANDIDATE_TOKENS
+        self.pipeline.max_seconds = MAX_SECONDS
 
     def __call__(self, data: dict[str, Any]) -> list[dict[str, Any]]:
         """
         Args:
             data: `inputs`, the bytes of an audio file or their base64; `parameters`, all of them optional:
                 `candidate_labels` (the words that compete), `top_k` (how many are answered), `timeline` (true for
-                an answer to each stretch of the recording).
+                an answer to each stretch of the recording), `allow_unlearned_labels` (true accepts labels that a
+                language model trained from scratch never learned, and marks them `"unlearned": true`).
 
         Returns:
             `{"label", "score"}`, the likeliest first; of a timeline `{"start", "end", "label", "score", "scores"}`, in
@@ -117,13 +122,18 @@ def _parameters(given: Any) -> dict[str, Any]:
         given = {}
     if not isinstance(given, dict):
         raise BadRequest(f"parameters are {type(given).__name__}; send a mapping of names to values")
-    unknown = sorted(map(str, set(given) - {"candidate_labels", "top_k", "timeline"}))
+    switches = ("timeline", "allow_unlearned_labels")
+    unknown = sorted(map(str, set(given) - {"candidate_labels", "top_k", *switches}))
     if unknown:
-        raise BadRequest(f"there is no parameter {unknown[0][:64]!r}; there are candidate_labels, top_k and timeline")
+        raise BadRequest(
+            f"there is no parameter {unknown[0][:64]!r}; there are candidate_labels, top_k, {' and '.join(switches)}"
+        )
     top_k, words = given.get("top_k"), given.get("candidate_labels")
-    if not isinstance(given.get("timeline", False), bool):
-        raise BadRequest(f"timeline is {str(given['timeline'])[:64]!r}; send true or false")
-    parameters: dict[str, Any] = {"timeline": given.get("timeline", False)}
+    parameters: dict[str, Any] = {}
+    for name in switches:
+        parameters[name] = given.get(name, False)
+        if not isinstance(parameters[name], bool):
+            raise BadRequest(f"{name} is {str(given[name])[:64]!r}; send true or false")
     if top_k is not None:
         if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
             raise BadRequest(f"top_k is {str(top_k)[:64]!r}; send a whole number from 1 on")

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pipeline(model=…, trust_remote_code=True)`: recordings in, emotions out."""
 
-import shutil
+import http.client
 import tempfile
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 from transformers.pipelines.base import ChunkPipeline
 from transformers.pipelines.pt_utils import PipelineChunkIterator, PipelineIterator, PipelinePackIterator
 
+from .labels_mser import check_candidate_size, check_labels, unlearned_labels
 from .recognition_mser import majority, mean_over_time, word_probabilities, written_texts
 
 
 ABSTAINED = "abstained"
 SECONDS_TO_ANSWER = 30.0
-"""How long a server may take before a download is given up."""
+"""Time that a server may be silent before a download is given up."""
+_BLOCK_BYTES = 1 << 20
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -33,8 +36,9 @@ _DEFAULTS: dict[str, Any] = {
     "overlap_seconds": 1.0,
     "length_normalize": False,
     "prior_correction": False,
+    "allow_unlearned_labels": False,
 }
-_SWITCHES = {"return_embedding", "timeline", "length_normalize", "prior_correction"}
+_SWITCHES = {"return_embedding", "timeline", "length_normalize", "prior_correction", "allow_unlearned_labels"}
 
 
 class MSERPipeline(ChunkPipeline):
@@ -66,11 +70,25 @@ class MSERPipeline(ChunkPipeline):
         timeline: `True` for a timeline of any recording, `False` for one answer to any: the mean over windows.
         window_seconds, overlap_seconds: of a timeline.
         length_normalize, prior_correction: as in `score_emotions`.
+        allow_unlearned_labels: accept candidate labels that a language model trained from scratch never learned. Their
+            entries are marked `"unlearned": True`, for their scores mean nothing.
+
+    Attributes (limits, to be changed on the class or the pipeline; `None` for no limit):
+        max_candidate_tokens: tokens of all candidate labels together.
+        max_seconds: length of a recording, in seconds.
+        max_download_bytes: size of what a URL leads to, in bytes.
+        max_download_seconds: time for one download, in seconds.
 
     Raises:
-        ValueError: there is no processor, an argument is not as above, or a recording cannot be read (`AudioError`,
-            one line).
+        UnlearnedLabelError: a candidate label was never learned and is not allowed.
+        ValueError: there is no processor, an argument is not as above, a limit is exceeded, or a recording cannot be
+            read (`AudioError`, one line).
     """
+
+    max_candidate_tokens: int | None = 1024
+    max_seconds: float | None = 4 * 3600.0
+    max_download_bytes: int | None = 256 << 20
+    max_download_seconds: float | None = 600.0
 
     _load_processor = True
     _load_tokenizer = False
@@ -103,14 +121,30 @@ class MSERPipeline(ChunkPipeline):
         if "candidate_labels" in given:
             labels = given.pop("candidate_labels")
             given["words"] = None if labels is None else self.processor.words(labels)
+        self._check_words(given)
         return tuple(  # type: ignore[return-value]
             {name: given[name] for name in names if name in given}
             for names in (
                 ("timeline", "window_seconds", "overlap_seconds"),
-                ("words", "mode", "return_embedding", "length_normalize", "prior_correction"),
+                (
+                    "words",
+                    "mode",
+                    "return_embedding",
+                    "length_normalize",
+                    "prior_correction",
+                    "allow_unlearned_labels",
+                ),
                 ("words", "top_k", "min_score", "timeline"),
             )
         )
+
+    def _check_words(self, given: Mapping[str, Any]) -> None:
+        """Reject candidate labels here, before a recording is read. What is not given is as the pipeline was made."""
+        settings = {"mode": "score", **getattr(self, "_forward_params", {}), **given}
+        words = settings.get("words") or self.default_words
+        check_labels(self.model.config, words, settings.get("allow_unlearned_labels", False))
+        if settings["mode"] == "score":
+            check_candidate_size(self.processor.candidate_ids(words), self.max_candidate_tokens)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # The library looks at the first of a list, and streams generators and torch's data sets alone.
@@ -126,8 +160,8 @@ class MSERPipeline(ChunkPipeline):
         return tuple(own) if own else self.processor.words()
 
     def preprocess(self, inputs: Any, **windowing: Any) -> Iterator[dict[str, Any]]:
-        with _fetched(inputs) as source:
-            windows = self.processor.windows(source, **windowing)
+        with _fetched(inputs, self.max_download_bytes, self.max_download_seconds) as source:
+            windows = self.processor.windows(source, max_recording_seconds=self.max_seconds, **windowing)
             window = next(windows)
             for upcoming in windows:
                 yield {"window": window, "is_last": False}
@@ -166,6 +200,7 @@ class MSERPipeline(ChunkPipeline):
         mode: str = "score",
         return_embedding: bool = False,
         apart: bool = True,
+        allow_unlearned_labels: bool = False,
         **scoring: bool,
     ) -> dict[str, Any]:
         inputs = model_inputs["inputs"]
@@ -205,7 +240,7 @@ class MSERPipeline(ChunkPipeline):
             score = float(mean_over_time(seconds, np.stack([piece.scores for piece in pieces]))[0])
             label = majority(seconds, named, self.processor.unparsed)
             answer = [{"label": label, "score": score, "text": " | ".join(str(piece.text) for piece in pieces)}]
-        answer = _abstaining(answer, min_score)[:top_k]
+        answer = _abstaining(self._marked(answer, words), min_score)[:top_k]
         if pieces[0].embedding is None:
             return answer
         mean = mean_over_time(seconds, np.stack([piece.embedding for piece in pieces]))
@@ -215,14 +250,20 @@ class MSERPipeline(ChunkPipeline):
         self, piece: "_Piece", words: Sequence[str], top_k: int | None, min_score: float | None
     ) -> dict[str, Any]:
         if piece.text is None:
-            ranked = _ranked(words, piece.scores)
+            ranked = self._marked(_ranked(words, piece.scores), words)
             entry = _abstaining(ranked, min_score)[0] | {"scores": ranked[:top_k]}
         else:
             (label,) = self.processor.parse_emotions([piece.text], words)
-            entry = _abstaining([{"label": label, "score": float(piece.scores[0]), "text": piece.text}], min_score)[0]
+            named = self._marked([{"label": label, "score": float(piece.scores[0]), "text": piece.text}], words)
+            entry = _abstaining(named, min_score)[0]
         if piece.embedding is not None:
             entry["embedding"] = piece.embedding.tolist()
         return {"start": round(piece.start, 3), "end": round(piece.end, 3)} | entry
+
+    def _marked(self, ranked: list[dict[str, Any]], words: Sequence[str]) -> list[dict[str, Any]]:
+        """The entries, those of labels that were never learned with a mark."""
+        unlearned = unlearned_labels(self.model.config, words)
+        return [entry | {"unlearned": True} if entry["label"] in unlearned else entry for entry in ranked]
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Writes the model, the processor and their code. Arguments as in the model's `save_pretrained`."""
@@ -265,8 +306,12 @@ def _abstaining(ranked: list[dict[str, Any]], min_score: float | None) -> list[d
     return [best | {"label": ABSTAINED, "reason": reason}]
 
 
+class DownloadLimitError(ValueError):
+    """A URL leads to more bytes than the limit, or takes longer."""
+
+
 @contextmanager
-def _fetched(source: Any) -> Iterator[Any]:
+def _fetched(source: Any, max_bytes: int | None, max_seconds: float | None) -> Iterator[Any]:
     """What an http(s) URL leads to, as a file for the duration of the block; any other source as it is."""
     if not isinstance(source, str) or not source.lower().startswith(("http://", "https://")):
         yield source
@@ -274,8 +319,10 @@ def _fetched(source: Any) -> Iterator[Any]:
     with tempfile.NamedTemporaryFile() as file:
         try:
             with urllib.request.urlopen(source, timeout=SECONDS_TO_ANSWER) as answer:
-                shutil.copyfileobj(answer, file)
-        except (urllib.error.URLError, OSError, ValueError) as error:
+                _download(source, answer, file, max_bytes, max_seconds)
+        except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+            if isinstance(error, DownloadLimitError):
+                raise
             reason = getattr(error, "reason", None) or error
             raise ValueError(f"{source}: cannot be downloaded ({reason}); check the address and the network") from None
         file.flush()
@@ -283,6 +330,30 @@ def _fetched(source: Any) -> Iterator[Any]:
             yield file.name
         except ValueError as error:
             raise ValueError(str(error).replace(file.name, source)) from None
+
+
+def _download(source: str, answer: Any, file: Any, max_bytes: int | None, max_seconds: float | None) -> None:
+    """Copies an answer of a server into a file, never more than the limit, whatever the server states."""
+    stated, end = answer.headers.get("Content-Length"), time.monotonic() + (max_seconds or float("inf"))
+    count = int(stated) if stated is not None and stated.isdecimal() else 0
+    received = 0
+    while True:
+        if max_bytes is not None and max(count, received) > max_bytes:
+            raise DownloadLimitError(
+                f"{source}: is larger than {max_bytes / (1 << 20):g} MiB; pass a shorter recording, or raise the "
+                "pipeline's max_download_bytes"
+            )
+        if time.monotonic() > end:
+            raise DownloadLimitError(
+                f"{source}: takes longer than {max_seconds:g} s to download; pass a file, or raise the pipeline's "
+                "max_download_seconds"
+            )
+        if not (block := answer.read1(_BLOCK_BYTES)):
+            break
+        received += len(block)
+        file.write(block)
+    if received < count:
+        raise ValueError(f"the connection ended after {received} of {count} bytes")
 
 
 __all__ = ["MSERPipeline"]

@@ -193,7 +193,7 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             rate = source.get("sampling_rate")
             if rate is None:
                 raise AudioError(name, "has no sampling rate (None)", 'give {"array": ..., "sampling_rate": ...}')
-            yield Sound(name, _checked_rate(name, rate), iter([_mono_array(name, array)]))
+            yield _opened_array(name, _checked_rate(name, rate), array, max_seconds)
             return
         data, path = source.get("bytes"), source.get("path")
         if data is None and not path:
@@ -210,7 +210,7 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
     elif hasattr(source, "get_all_samples"):
         decoded = source.get_all_samples()
         name = "<AudioDecoder>"
-        yield Sound(name, _checked_rate(name, decoded.sample_rate), iter([_mono_array(name, decoded.data)]))
+        yield _opened_array(name, _checked_rate(name, decoded.sample_rate), decoded.data, max_seconds)
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", "<file object>"))
         data = source.read()
@@ -218,11 +218,18 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             raise AudioError(name, "is open as text", 'open it with mode "rb"')
         yield from _open_bytes(name, data, max_seconds)
     elif isinstance(source, np.ndarray) or hasattr(source, "detach"):
-        yield Sound("<array>", _checked_rate("<array>", sampling_rate), iter([_mono_array("<array>", source)]))
+        yield _opened_array("<array>", _checked_rate("<array>", sampling_rate), source, max_seconds)
     else:
         problem = f"is no form of audio ({type(source).__name__})"
         cure = "give a path, bytes, a file object, an array or a dict"
         raise AudioError(f"<{type(source).__name__}>", problem, cure)
+
+
+def _opened_array(name: str, rate: int, array: Any, max_seconds: float | None) -> Sound:
+    samples = _mono_array(name, array)
+    if max_seconds is not None and len(samples) > max_seconds * rate:
+        raise _too_long(name, len(samples) / rate, max_seconds)
+    return Sound(name, rate, iter([samples]))
 
 
 def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator[Sound]:
@@ -273,6 +280,9 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
             raise AudioError(name, problem, cure.format(file=_quoted(name)))
         if sound.frames >= _UNKNOWN_FRAMES:
             raise _no_length(name)
+        # Before hours of it are decoded for nothing. libsndfile guesses the length of an MP3 without a count.
+        if max_seconds is not None and sound.frames > max_seconds * rate and sound.format != "MP3":
+            raise _too_long(name, sound.frames / rate, max_seconds)
         yield Sound(name, rate, _blocks(name, sound, inspection, max_seconds))
 
 

@@ -9,7 +9,8 @@ Three tables, each for one purpose, so that no synonym is ever global:
 """
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -233,6 +234,11 @@ def _tokens(text: str) -> tuple[str, ...]:
     return tuple(token for token in (raw.strip("_-'’") for raw in kept.split()) if token)
 
 
+def _shown(text: str, form: Callable[[str], str] = repr) -> str:
+    """A text as an error quotes it, of any length in one short line."""
+    return form(text if len(text) <= 80 else f"{text[:79]}…")
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """The words that compete in one protocol, in the order in which they are scored and reported.
@@ -248,20 +254,22 @@ class LabelSet:
     merges: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        name = _shown(self.name)
         if len(self.words) < 2:
-            raise ValueError(f"label set {self.name!r} has {len(self.words)} word(s); give at least two")
+            raise ValueError(f"label set {name} has {len(self.words)} word(s); give at least two")
         folded = [word.casefold() for word in self.words]
-        repeated = sorted({word for word in self.words if folded.count(word.casefold()) > 1})
+        counts = Counter(folded)
+        repeated = sorted({word for word, one in zip(self.words, folded) if counts[one] > 1})
         if repeated:
-            raise ValueError(f"label set {self.name!r} repeats {', '.join(repeated)}; write each word once")
+            raise ValueError(f"label set {name} repeats {_shown(', '.join(repeated), str)}; write each word once")
         for word in self.words:
             if not _tokens(word):
-                raise ValueError(f"label set {self.name!r} has the word {word!r}; a word needs a letter or a digit")
+                raise ValueError(f"label set {name} has the word {_shown(word)}; a word needs a letter or a digit")
             if word == UNPARSED:
-                raise ValueError(f"label set {self.name!r} has the word {word!r}, which means no answer; rename it")
+                raise ValueError(f"label set {name} has the word {word!r}, which means no answer; rename it")
         astray = sorted(set(self.merges.values()) - set(self.words))
         if astray:
-            raise ValueError(f"label set {self.name!r} merges into {', '.join(astray)}, not in it; add the word(s)")
+            raise ValueError(f"label set {name} merges into {', '.join(astray)}, not in it; add the word(s)")
 
     def map(self, emotion: str | None) -> str | None:
         """The word of the set that a row of this emotion counts as; None means that the row is dropped."""

@@ -89,6 +89,7 @@ class SpeechProcessor(ProcessorMixin):
         timeline: bool | None = None,
         window_seconds: float = 5.0,
         overlap_seconds: float = 1.0,
+        max_recording_seconds: float | None = None,
     ) -> Iterator[Window]:
         """
         A recording of any length in windows that the model can hear, read as they are asked for.
@@ -99,6 +100,7 @@ class SpeechProcessor(ProcessorMixin):
                 whole; `False` the fewest of at most `max_seconds`, without overlap; `None` leaves a recording of up to
                 `max_seconds` in one piece and cuts a longer one as `True` does.
             window_seconds, overlap_seconds: of a timeline.
+            max_recording_seconds: a longer recording is rejected.
 
         Raises:
             ValueError: one of these is no number, or out of range.
@@ -112,9 +114,11 @@ class SpeechProcessor(ProcessorMixin):
                 f"window_seconds is {window_seconds:g}; give more than 0 and at most {self.max_seconds:g}"
             )
         if timeline is False:
-            return whole_windows(source, self.max_seconds, self.sampling_rate)
+            return whole_windows(source, self.max_seconds, self.sampling_rate, max_recording_seconds)
         uncut = 0.0 if timeline else self.max_seconds
-        return sliding_windows(source, window_seconds, overlap_seconds, uncut, self.sampling_rate)
+        return sliding_windows(
+            source, window_seconds, overlap_seconds, uncut, self.sampling_rate, max_recording_seconds
+        )
 
     def words(self, labels: str | Sequence[str] | None = None) -> tuple[str, ...]:
         """The words of a label set by its name, or the user's own; `None` stands for `seven`."""

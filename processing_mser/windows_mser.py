@@ -95,7 +95,12 @@ class Recording:
             yield buffer
 
 
-def read_recording(source: Any, sampling_rate: int = SAMPLING_RATE, held_samples: int | None = None) -> Recording:
+def read_recording(
+    source: Any,
+    sampling_rate: int = SAMPLING_RATE,
+    held_samples: int | None = None,
+    max_recording_seconds: float | None = None,
+) -> Recording:
     """
     Read a recording of any length once, to its end, and check it as `load_audio` does.
 
@@ -103,15 +108,17 @@ def read_recording(source: Any, sampling_rate: int = SAMPLING_RATE, held_samples
         source: as in `load_audio`.
         sampling_rate: Hz.
         held_samples: a recording of more samples is not held in memory; by default `HELD_SAMPLES`.
+        max_recording_seconds: a longer recording is rejected; before it is decoded where its header states the length.
 
     Raises:
+        AudioTooLongError: longer than `max_recording_seconds`.
         AudioError, ImportError: as `load_audio` does.
     """
     if hasattr(source, "read"):
         source = {"bytes": source.read(), "path": str(getattr(source, "name", "<file object>"))}
     most = HELD_SAMPLES if held_samples is None else held_samples
     blocks: list[np.ndarray] | None = []
-    with open_audio(source, sampling_rate) as sound:
+    with open_audio(source, sampling_rate, max_recording_seconds) as sound:
         check = SampleCheck(sound.name, sound.rate)
         for block in sound.blocks:
             check.add(block)
@@ -127,12 +134,18 @@ def read_recording(source: Any, sampling_rate: int = SAMPLING_RATE, held_samples
     return Recording(source, sampling_rate, len(waveform), waveform)
 
 
-def whole_windows(source: Any, window_seconds: float, sampling_rate: int = SAMPLING_RATE) -> Iterator[Window]:
+def whole_windows(
+    source: Any,
+    window_seconds: float,
+    sampling_rate: int = SAMPLING_RATE,
+    max_recording_seconds: float | None = None,
+) -> Iterator[Window]:
     """
     The fewest windows of at most `window_seconds` that divide a recording evenly, less those in which every sample is
     0. What is wrong with the recording is raised before the first of them.
     """
-    yield from read_recording(source, sampling_rate).windows(window_seconds)
+    recording = read_recording(source, sampling_rate, max_recording_seconds=max_recording_seconds)
+    yield from recording.windows(window_seconds)
 
 
 def sliding_windows(
@@ -141,6 +154,7 @@ def sliding_windows(
     overlap_seconds: float,
     unless_within: float = 0.0,
     sampling_rate: int = SAMPLING_RATE,
+    max_recording_seconds: float | None = None,
 ) -> Iterator[Window]:
     """
     Windows of equal length over a recording that is never in memory as a whole.
@@ -155,8 +169,10 @@ def sliding_windows(
         overlap_seconds: what neighbours share, less than a window.
         unless_within: seconds; a recording up to so long is one window.
         sampling_rate: Hz, of the windows.
+        max_recording_seconds: as in `read_recording`.
 
     Raises:
+        AudioTooLongError: longer than `max_recording_seconds`.
         AudioError: as `load_audio` does. What shows only at the end of a recording, such as that all of it was silent,
             is raised when its windows have been yielded.
     """
@@ -170,7 +186,7 @@ def sliding_windows(
     begin = upcoming = 0  # of the buffer, and of the next window, in samples
     buffer = np.zeros(0, np.float32)
     cut = False
-    for _, block in _resampled(source, sampling_rate):
+    for _, block in _resampled(source, sampling_rate, max_recording_seconds):
         buffer = np.concatenate([buffer, block])
         cut = cut or len(buffer) > uncut
         # More than a window, so that the last is known for the last.
@@ -185,9 +201,11 @@ def sliding_windows(
         yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate, part=cut)
 
 
-def _resampled(source: Any, sampling_rate: int) -> Iterator[tuple[str, np.ndarray]]:
+def _resampled(
+    source: Any, sampling_rate: int, max_seconds: float | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
     """The name and the blocks of a recording, at the rate wanted."""
-    with open_audio(source, sampling_rate) as sound:
+    with open_audio(source, sampling_rate, max_seconds) as sound:
         stream = None
         if sound.rate != sampling_rate:
             if soxr is None:

@@ -24,6 +24,7 @@ from evaluation_mser.corpus_analysis.preservation import compare_with_source
 from evaluation_mser.corpus_analysis.projection import project_cells
 from evaluation_mser.corpus_analysis.report import write_corpus_report
 from evaluation_mser.evaluation import versions
+from modeling_mser.labels_mser import check_labels
 
 
 PROSODY = ("f0_median", "f0_range", "energy", "rate", "tilt")
@@ -80,9 +81,10 @@ def analyse_corpus(
     counted = overview(corpus, progress)
     words = [word for word in counted["emotions"] if word != UNLABELLED]
     if model is not None:
-        processor.candidate_ids(
-            list(dict.fromkeys(counted_for(model, words).values()))
-        )  # refused here, and not when all else is done
+        # Rejected here, and not when all else is done.
+        candidates = list(dict.fromkeys(counted_for(model, words).values()))
+        processor.candidate_ids(candidates)
+        check_labels(model.config, candidates)
     clips = measure_corpus(
         corpus,
         counted,

@@ -73,6 +73,7 @@ def answer_all(
     *,
     batch_size: int = 16,
     progress: bool = True,
+    allow_unlearned_labels: bool = False,
 ) -> Answers:
     """The model's answers to every clip under every condition, each level's kept in a file of its own when it is done.
 
@@ -89,6 +90,7 @@ def answer_all(
         settings: JSON-ready, whatever decides an answer; answers of other settings are not gone on with.
         batch_size: clips per forward pass.
         progress: show a bar.
+        allow_unlearned_labels: as in `recognise`.
 
     Raises:
         NoCompanionError: a condition needs other clips than there are.
@@ -108,7 +110,16 @@ def answer_all(
             return kept
         if not loaded:
             loaded.append(load())
-        recognised = list(recognise(*loaded[0], sources, tuple(labels), batch_size=batch_size))
+        model, processor = loaded[0]
+        given = recognise(
+            model,
+            processor,
+            sources,
+            tuple(labels),
+            batch_size=batch_size,
+            allow_unlearned_labels=allow_unlearned_labels,
+        )
+        recognised = list(given)
         _write(path, clips, labels, recognised)
         return read_predictions(path, labels)
 

@@ -135,14 +135,23 @@ def test_good_files_alone_are_a_success_and_default_to_the_models_words(good_fil
     assert "warning" not in captured.err
 
 
-def test_words_that_the_model_never_saw_are_warned_of(good_file, tiny_model_dir, capsys):
-    arguments = ["predict", str(good_file), "--model", str(tiny_model_dir), "--json", "--labels"]
-    assert main([*arguments, "happy,tired,bored"]) == 0
+def test_predict_refuses_unlearned_labels_unless_allowed(good_file, tiny_model_dir, capsys):
+    arguments = ["predict", str(good_file), "--model", str(tiny_model_dir), "--labels"]
+    assert main([*arguments, "happy,tired,bored", "--json"]) == 2
     captured = capsys.readouterr()
-    assert list(json.loads(captured.out)["scores"]) == ["happy", "tired", "bored"]
-    assert re.search("warning: .* never saw tired, bored;", captured.err)
-    assert main([*arguments, "happy,sad"]) == 0
-    assert "warning" not in capsys.readouterr().err
+    assert captured.out == "" and len(captured.err.splitlines()) == 1
+    assert all(word in captured.err for word in ("tired", "bored", *WORDS, "allow_unlearned_labels"))
+    allowed = [*arguments, "happy,tired,bored", "--allow_unlearned_labels"]
+    assert main([*allowed, "--json"]) == 0
+    captured = capsys.readouterr()
+    line = json.loads(captured.out)
+    assert list(line["scores"]) == ["happy", "tired", "bored"]
+    assert line["unlearned_labels"] == ["tired", "bored"] and "tired, bored" in captured.err
+    assert main(allowed) == 0
+    assert re.search(r"happy [01].*tired\? [01].*bored\? [01]", capsys.readouterr().out)
+    assert main([*arguments, "happy,sad", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert "unlearned_labels" not in json.loads(captured.out) and "warning" not in captured.err
 
 
 def test_a_pretrained_language_model_needs_no_warning(good_file, tiny, tmp_path, capsys):

@@ -88,7 +88,7 @@ def test_only_what_is_new_is_asked_and_the_order_is_kept(place, clips, tmp_path)
         {"prompt": "v2"},
         {"words": ("happy", "sad")},
         {"words": ("sad", "happy", "angry")},
-        {"words": ("happy", "sad", "tired")},
+        {"words": ("happy", "sad", "fear")},
         {"decode": "generate"},
         {"pad_to": "30s"},
         {"length_normalize": True},

@@ -113,6 +113,8 @@ def good_requests():
     requests = [{"inputs": sound} for sound in sounds] + [{"inputs": text(sound)} for sound in sounds]
     requests += [{"inputs": "data:audio/wav;base64," + text(sounds[0])}, {"inputs": bytearray(sounds[1])}]
     requests += [{"inputs": sounds[0], "parameters": {"candidate_labels": "happy, sad", "timeline": True}}]
+    allowed = {"candidate_labels": ["calm", "tired"], "allow_unlearned_labels": True}
+    requests += [{"inputs": sounds[0], "parameters": allowed}]
     while len(requests) < 200:
         requests.append({"inputs": sounds[len(requests) % 7], "parameters": parameters[len(requests) % 4]})
     return requests
@@ -170,6 +172,19 @@ def hostile_requests(secret):
         ({"inputs": fine, "parameters": {"top_k": True}}, "top_k is 'True'"),
         ({"inputs": fine, "parameters": {"top_k": "9" * 10_000}}, "top_k is '999"),
         ({"inputs": fine, "parameters": {"timeline": "yes"}}, "timeline is 'yes'"),
+        ({"inputs": fine, "parameters": {"allow_unlearned_labels": 1}}, "allow_unlearned_labels is '1'"),
+        ({"inputs": fine, "parameters": {"candidate_labels": ["calm", "tired"]}}, "choose from neutral, happy"),
+        (
+            {
+                "inputs": fine,
+                "parameters": {
+                    "candidate_labels": ["a" + chr(0x1F600 + n) * 60 for n in range(64)],
+                    "allow_unlearned_labels": True,
+                },
+            },
+            "tokens together, the limit is 512",
+        ),
+        ({"inputs": fine, "parameters": {"candidate_labels": [chr(0x1F600 + n) * 60 for n in range(64)]}}, "a letter"),
         ({"inputs": fine, "parameters": {"candidate_labels": []}}, "0 words"),
         ({"inputs": fine, "parameters": {"candidate_labels": ["sad"]}}, "1 words; send 2 to 64"),
         ({"inputs": fine, "parameters": {"candidate_labels": [1, 2]}}, "not a list of words"),
@@ -206,7 +221,8 @@ def test_two_hundred_good_requests_are_answered(served):
         if parameters.get("timeline"):
             assert [(one["start"], one["end"]) for one in scores] == [(0.0, 0.2)]
             continue
-        assert all(set(one) == {"label", "score"} for one in scores)
+        mark = {"unlearned"} if "allow_unlearned_labels" in parameters else set()
+        assert all(set(one) == {"label", "score"} | mark for one in scores)
         values = [one["score"] for one in scores]
         assert values == sorted(values, reverse=True)
         if "top_k" in parameters:
@@ -214,7 +230,7 @@ def test_two_hundred_good_requests_are_answered(served):
         else:
             assert sum(values) == pytest.approx(1, abs=1e-5)
         if "candidate_labels" in parameters:
-            assert {one["label"] for one in scores} == {"happy", "sad"}
+            assert {one["label"] for one in scores} == ({"calm", "tired"} if mark else {"happy", "sad"})
 
 
 def test_equal_sounds_get_equal_answers_however_they_are_sent(served):

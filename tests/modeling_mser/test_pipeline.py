@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import datasets
@@ -75,22 +76,85 @@ def test_every_form_of_audio_gives_the_scores_of_the_recognition_loop(pipe, clip
         assert as_scores(pipe(form)) == pytest.approx(expected_scores(pipe, clips[0], words), abs=1e-6)
 
 
-def test_a_url_is_fetched_and_one_that_leads_nowhere_is_told(pipe, clips):
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
+class Files(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder; `/endless` never ends, `/short` states more bytes than it sends, `/slow` takes its time."""
 
-    handler = functools.partial(Quiet, directory=str(clips[0].parent))
+    def do_GET(self):
+        if self.path not in ("/endless", "/short", "/slow"):
+            super().do_GET()
+            return
+        self.send_response(200)
+        if self.path == "/short":
+            self.send_header("Content-Length", "200000")
+        self.end_headers()
+        for _ in range(1 if self.path == "/short" else 100):
+            try:
+                self.wfile.write(bytes(1 << 16))
+            except OSError:  # the other side has enough
+                return
+            time.sleep(0.05 if self.path == "/slow" else 0)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def address(clips):
+    """A server of the folder of the clips."""
+    handler = functools.partial(Files, directory=str(clips[0].parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        assert pipe(f"{address}/a.wav") == pipe(clips[0])
-        with pytest.raises(ValueError, match=r"/no\.wav: cannot be downloaded \(File not found\)"):
-            pipe(f"{address}/no.wav")
-        (clips[0].parent / "text.txt").write_text("not audio")
-        with pytest.raises(ValueError, match=rf"{address}/text\.txt: is not audio"):
-            pipe(f"{address}/text.txt")
+        yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
+
+
+def test_a_url_is_fetched_and_one_that_leads_nowhere_is_told(pipe, clips, address):
+    assert pipe(f"{address}/a.wav") == pipe(clips[0])
+    with pytest.raises(ValueError, match=r"/no\.wav: cannot be downloaded \(File not found\)"):
+        pipe(f"{address}/no.wav")
+    (clips[0].parent / "text.txt").write_text("not audio")
+    with pytest.raises(ValueError, match=rf"{address}/text\.txt: is not audio"):
+        pipe(f"{address}/text.txt")
+
+
+def test_pipeline_limits_downloads(pipe, clips, address, monkeypatch):
+    monkeypatch.setattr(MSERPipeline, "max_download_bytes", 1 << 20)
+    for place in ("long.wav", "endless"):  # one states its size, the other does not
+        with pytest.raises(ValueError, match=rf"{address}/{place}: .*1 MiB.*max_download_bytes"):
+            pipe(f"{address}/{place}")
+    assert pipe(f"{address}/a.wav") == pipe(clips[0])
+    with pytest.raises(ValueError, match=r"/short: .*65536 of 200000 bytes"):
+        pipe(f"{address}/short")
+    monkeypatch.setattr(pipe, "max_download_bytes", None)
+    monkeypatch.setattr(pipe, "max_download_seconds", 0.2)
+    with pytest.raises(ValueError, match=r"/slow: .*0\.2 s.*max_download_seconds"):
+        pipe(f"{address}/slow")
+
+
+def test_pipeline_limits_length_of_recordings(pipe, clips, monkeypatch):
+    samples, _ = soundfile.read(clips[2], dtype="float32")
+    monkeypatch.setattr(pipe, "max_seconds", 70.0)
+    monkeypatch.setattr(pipe.model, "encode_audio", lambda *_: pytest.fail("a window was encoded"))
+    for form in (clips[2], samples, {"array": samples, "sampling_rate": 16000}):
+        for timeline in (None, True, False):
+            with pytest.raises(ValueError, match=r"71\.0 s, the most is 70 s"):
+                pipe(form, timeline=timeline)
+    monkeypatch.undo()
+    assert len(pipe(clips[2])) == 18
+
+
+def test_pipeline_limits_tokens_of_candidates(make_tiny, clips):
+    model, processor = make_tiny(learned_words=None)
+    pipe = MSERPipeline(model, processor=processor, device="cpu")
+    emoji = ["a" + chr(0x1F600 + number) * 60 for number in range(64)]
+    tokens = sum(map(len, processor.candidate_ids(emoji)))
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=rf"64 candidate labels have {tokens} tokens"):
+        pipe(clips[0], candidate_labels=emoji)
+    assert time.monotonic() - start < 2
+    pipe.max_candidate_tokens = tokens
+    pipe._check_words({"words": emoji})
+    assert len(pipe(clips[0], candidate_labels=[f"label {number}" for number in range(64)])) == 64
 
 
 def test_lists_generators_and_batches_answer_as_one_by_one(pipe, clips):
@@ -124,8 +188,8 @@ def test_a_clip_that_cannot_be_read_is_one_clear_error(pipe, tmp_path):
 
 
 def test_words_of_the_users_own_top_k_and_refusals(pipe, clips):
-    ranked = pipe(clips[0], candidate_labels=["calm", "very tired", "happy"], top_k=2)
-    expected = expected_scores(pipe, clips[0], ["calm", "very tired", "happy"])
+    ranked = pipe(clips[0], candidate_labels=["sad", "fear", "happy"], top_k=2)
+    expected = expected_scores(pipe, clips[0], ["sad", "fear", "happy"])
     assert len(ranked) == 2 and ranked[0]["score"] >= ranked[1]["score"]
     assert all(entry["score"] == pytest.approx(expected[entry["label"]], abs=1e-6) for entry in ranked)
     assert len(pipe(clips[0], candidate_labels="four")) == 4

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which candidate labels a model may be asked for: the one rule of the pipeline, the commands and the Python API."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from textwrap import shorten
+from typing import Any
+
+
+_SHOWN_CHARACTERS = 120
+
+
+class UnlearnedLabelError(ValueError):
+    """
+    Candidate labels that the model never learned.
+
+    Args:
+        unlearned: these labels.
+        learned: all labels that the model learned.
+    """
+
+    def __init__(self, unlearned: Sequence[str], learned: Sequence[str]) -> None:
+        super().__init__(unlearned, learned)  # both in `args`: the error must survive a worker process
+        self.unlearned, self.learned = tuple(unlearned), tuple(learned)
+
+    def __str__(self) -> str:
+        near = {label: get_close_matches(label.lower(), self.learned, 1) for label in self.unlearned}
+        hints = ", ".join(f"{found[0]} for {label}" for label, found in near.items() if found)
+        return (
+            f"labels {_listed(self.unlearned)}: this model, trained from scratch, never learned them; choose from "
+            f"{_listed(self.learned)}{f' (did you mean {hints}?)' if hints else ''}, or pass allow_unlearned_labels "
+            "to get scores that mean nothing"
+        )
+
+
+def unlearned_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...]:
+    """
+    The candidate labels that have no meaning to the model.
+
+    Args:
+        config: of an `MSERForEmotionGeneration` or a classifier.
+        labels: candidate labels.
+
+    Returns:
+        The labels that a language model trained from scratch never learned. Empty for a pretrained language model,
+        which knows other words too. Empty for a classifier, whose processor rejects other labels in any case.
+    """
+    learned = getattr(config, "learned_words", None)
+    if learned is None or getattr(config, "text_config", None) is None:
+        return ()
+    return tuple(label for label in labels if label not in learned)
+
+
+def check_labels(config: Any, labels: Sequence[str], allow_unlearned_labels: bool = False) -> tuple[str, ...]:
+    """
+    Reject candidate labels that the model never learned.
+
+    Args:
+        config, labels: as in `unlearned_labels`.
+        allow_unlearned_labels: accept them; their scores mean nothing.
+
+    Returns:
+        The unlearned labels that were allowed, to mark the result with.
+
+    Raises:
+        UnlearnedLabelError: a label was never learned and is not allowed.
+    """
+    unlearned = unlearned_labels(config, labels)
+    if unlearned and not allow_unlearned_labels:
+        raise UnlearnedLabelError(unlearned, config.learned_words)
+    return unlearned
+
+
+def check_candidate_size(candidate_ids: Sequence[Sequence[int]], max_tokens: int | None) -> None:
+    """
+    Reject candidate labels that take too long to score.
+
+    Args:
+        candidate_ids: token ids of each label (`candidate_ids` of a processor).
+        max_tokens: limit over all labels together; `None` for no limit.
+
+    Raises:
+        ValueError: the labels have more tokens.
+    """
+    total = sum(map(len, candidate_ids))
+    if max_tokens is not None and total > max_tokens:
+        raise ValueError(
+            f"the {len(candidate_ids)} candidate labels have {total} tokens together, the limit is {max_tokens}; "
+            "pass fewer or shorter labels"
+        )
+
+
+def _listed(labels: Sequence[str]) -> str:
+    """Labels separated by commas, the last ones counted where they do not fit in a line."""
+    shown: list[str] = []
+    for label in (shorten(label, 40, placeholder="…") or label[:40] for label in labels):
+        if shown and len(", ".join([*shown, label])) > _SHOWN_CHARACTERS:
+            return f"{', '.join(shown)} and {len(labels) - len(shown)} more"
+        shown.append(label)
+    return ", ".join(shown)
+
+
+__all__ = ["UnlearnedLabelError", "check_candidate_size", "check_labels", "unlearned_labels"]

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Labels that a language model trained from scratch never learned: one rule for every way to ask a model."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+import soundfile
+
+from evaluation_mser.deferred_model import DeferredModel
+from evaluation_mser.evaluation import evaluate_corpora
+from evaluation_mser.loading import load_processor
+from evaluation_mser.prediction_cache import PredictionCache
+from evaluation_mser.recognition import recognise
+from modeling_mser.labels_mser import UnlearnedLabelError, check_candidate_size, check_labels, unlearned_labels
+from modeling_mser.pipeline_mser import MSERPipeline
+
+
+LABELS = ["happy", "calm", "tired"]
+NOISE = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+
+
+def ask_recognise(model, processor, **options):
+    (answer,) = recognise(model, processor, [NOISE], LABELS, **options)
+    return answer.unlearned_labels, answer.scores
+
+
+def ask_pipeline(model, processor, **options):
+    ranked = MSERPipeline(model, processor=processor, device="cpu")(NOISE, candidate_labels=LABELS, **options)
+    marked = {entry["label"] for entry in ranked if entry.get("unlearned")}
+    return tuple(label for label in LABELS if label in marked), {entry["label"]: entry["score"] for entry in ranked}
+
+
+def ask_evaluation(model, processor, **options):
+    row = {"id": "1", "audio": {"array": NOISE, "sampling_rate": 16000, "path": None}, "emotion": "happy"}
+    results = evaluate_corpora(model, processor, {"own": [row]}, LABELS, progress=False, **options)
+    return tuple(results["unlearned_labels"]), None
+
+
+ASKED = [ask_recognise, ask_pipeline, ask_evaluation]
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_unlearned_labels_are_rejected_unless_allowed(ask, tiny):
+    model, processor = tiny
+    with pytest.raises(UnlearnedLabelError) as caught:
+        ask(model, processor)
+    assert (caught.value.unlearned, caught.value.learned) == (("calm", "tired"), tuple(model.config.learned_words))
+    marked, scores = ask(model, processor, allow_unlearned_labels=True)
+    assert marked == ("calm", "tired")
+    assert scores is None or sum(scores.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("ask", ASKED)
+def test_pretrained_language_model_accepts_any_label(ask, make_tiny):
+    marked, _ = ask(*make_tiny(learned_words=None))
+    assert marked == ()
+
+
+@pytest.mark.parametrize("mode", ["score", "generate"])
+def test_pipeline_checks_labels_before_reading(mode, tiny):
+    model, processor = tiny
+    with pytest.raises(UnlearnedLabelError):
+        MSERPipeline(model, processor=processor, candidate_labels=LABELS, mode=mode)
+    pipe = MSERPipeline(model, processor=processor, device="cpu", allow_unlearned_labels=True)
+    assert {entry["label"] for entry in pipe(NOISE, candidate_labels=LABELS)} == set(LABELS)
+    with pytest.raises(UnlearnedLabelError):
+        pipe("missing.wav", candidate_labels=LABELS, mode=mode, allow_unlearned_labels=False)
+
+
+def test_pipeline_timeline_marks_unlearned_labels(tiny):
+    model, processor = tiny
+    pipe = MSERPipeline(model, processor=processor, device="cpu")
+    (entry,) = pipe(NOISE, candidate_labels=["calm", "tired"], timeline=True, allow_unlearned_labels=True)
+    assert entry["unlearned"] and all(one["unlearned"] for one in entry["scores"])
+
+
+def test_kept_answers_are_checked_too(tiny_model_dir, tmp_path):
+    clip = {"bytes": _wav(), "path": None}
+    cache, processor = PredictionCache(tmp_path), load_processor(str(tiny_model_dir))
+    allowed = {"allow_unlearned_labels": True}
+    for _ in range(2):
+        model = DeferredModel(str(tiny_model_dir), "cpu")
+        (answer,) = cache.recognise(model, processor, [clip], LABELS, **allowed)
+        assert answer.unlearned_labels == ("calm", "tired")
+    assert (cache.found, cache.given) == (1, 1)
+    with pytest.raises(UnlearnedLabelError):
+        list(cache.recognise(model, processor, [clip], LABELS))
+
+
+def _wav() -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, NOISE, 16000, format="WAV")
+    return file.getvalue()
+
+
+def test_error_suggests_near_label_and_stays_short(tiny):
+    config = tiny[0].config
+    with pytest.raises(UnlearnedLabelError, match="happy for Hapy") as caught:
+        check_labels(config, ["Hapy", *(f"{'x' * 50} {number}" for number in range(1000))])
+    assert len(str(caught.value)) < 400 and "\n" not in str(caught.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert unlearned_labels(config, ["happy", "sad"]) == ()
+
+
+def test_candidate_size_limit():
+    check_candidate_size([[1, 2], [3]], 3)
+    check_candidate_size([[1, 2], [3]], None)
+    with pytest.raises(ValueError, match="3 tokens"):
+        check_candidate_size([[1, 2], [3]], 2)
