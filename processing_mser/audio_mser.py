@@ -280,9 +280,10 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
             raise AudioError(name, problem, cure.format(file=_quoted(name)))
         if sound.frames >= _UNKNOWN_FRAMES:
             raise _no_length(name)
-        # Before hours of it are decoded for nothing. libsndfile guesses the length of an MP3 without a count.
-        if max_seconds is not None and sound.frames > max_seconds * rate and sound.format != "MP3":
-            raise _too_long(name, sound.frames / rate, max_seconds)
+        # Before hours are decoded for nothing. A short limit costs little, and decoding tells whether the header lies.
+        longest = None if inspection.guessed else max_seconds
+        if longest is not None and longest > MAX_SECONDS and sound.frames > longest * rate:
+            raise _too_long(name, sound.frames / rate, longest)
         yield Sound(name, rate, _blocks(name, sound, inspection, max_seconds))
 
 
