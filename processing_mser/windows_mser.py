@@ -201,9 +201,7 @@ def sliding_windows(
         yield Window(last.copy(), (total - len(last)) / sampling_rate, total / sampling_rate, part=cut)
 
 
-def _resampled(
-    source: Any, sampling_rate: int, max_seconds: float | None = None
-) -> Iterator[tuple[str, np.ndarray]]:
+def _resampled(source: Any, sampling_rate: int, max_seconds: float | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """The name and the blocks of a recording, at the rate wanted."""
     with open_audio(source, sampling_rate, max_seconds) as sound:
         stream = None
