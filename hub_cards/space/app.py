@@ -39,11 +39,13 @@ COLOURS = (
 )
 
 NOTE = """
-**What this is.** A research model that says which of the words above a voice sounds most like. It learnt from
-people who labelled recordings, mostly acted ones. It does not know what anybody feels, it errs, and it errs more on
-voices, languages and recordings unlike those it learnt from. The probabilities are shared out among the words
-given, whether or not one of them fits. Do not use it to judge people. Recordings are deleted within twenty minutes.
+**About this model.** It is a research model that reports which of the labels above a voice sounds most like. {trained_on}
+It does not know what anybody feels. It makes mistakes, and more of them on speakers, languages and recordings unlike its
+training data. The probabilities are shared out among the labels given, whether or not one of them fits. Do not use it to
+judge people. Recordings are deleted within twenty minutes.
 """
+SYNTHETIC = "demo-speech"
+"""The corpus that a speech synthesizer spoke."""
 CSS = """
 .problem {border: 1px solid #b42318; border-left-width: 6px; border-radius: 6px; padding: .6rem .8rem; color: #b42318;
   background: #fef3f2}
@@ -61,7 +63,13 @@ CSS = """
 """
 
 
-def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[str] = ()) -> gr.Blocks:
+def build(
+    answer: Answer,
+    words: Sequence[str],
+    name: str,
+    examples: Sequence[str] = (),
+    stages: Sequence[dict[str, Any]] | None = None,
+) -> gr.Blocks:
     """The page.
 
     Args:
@@ -69,6 +77,7 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
         words: the candidate words that are there at first.
         name: of the model.
         examples: audio files to try it on.
+        stages: `training_stages` of the model's configuration, for the note.
     """
 
     def analyse(file: str | None, text: str) -> tuple[Scores | None, str]:
@@ -105,12 +114,29 @@ def build(answer: Answer, words: Sequence[str], name: str, examples: Sequence[st
             with gr.Column():
                 bars = gr.Label(label="Sounds like")
                 line = gr.HTML()
-        gr.Markdown(NOTE)
+        gr.Markdown(NOTE.format(trained_on=training_note(stages)))
         # An answer does not outlive its recording. Emptied by the browser itself: the server's reply might come after
         # its answer on the new one. Of `null` in place of `{}` gradio's label would stop working.
         sound.change(None, None, [bars, line], js="() => [{}, '']", api_name=False)
         gr.on([button.click, text.submit], analyse, [sound, text], [bars, line], api_name="analyse")
     return page
+
+
+def training_note(stages: Sequence[dict[str, Any]] | None) -> str:
+    """What a model was trained on, in one or two sentences; `stages` as in `build`."""
+    sources = [source for stage in stages or () for source in stage["sources"] or ()]
+    if not sources:
+        return "What it was trained on is not recorded."
+    corpora = sorted({source["corpus"] for source in sources} - {SYNTHETIC})
+    names = ["recordings of its author" if name == "folder" else name for name in corpora]
+    if {source["corpus"] for source in sources} - set(corpora):
+        names.append("synthetic speech")
+    if any(source["corpus"] != SYNTHETIC and source["translator"] for source in sources):
+        names.append("synthetic translations of these")
+    note = f"It was trained on {', '.join(names)}."
+    if any(stage["sources"] is None for stage in stages or ()):
+        return f"{note} The training of the model that it started from is not recorded."
+    return note if corpora else "It was trained on synthetic speech only, not on recordings of people."
 
 
 def read_words(text: str) -> list[str]:
@@ -219,7 +245,8 @@ def main() -> None:
         return [{one["label"]: one["score"] for one in answered} for answered in answers]
 
     own = classify.model.config.emotion_words or ["neutral", "happy", "sad", "angry", "surprise", "disgust", "fear"]
-    serve(build(answer, own, model, sorted(map(str, (here / "examples").glob("*.flac")))))
+    examples = sorted(map(str, (here / "examples").glob("*.flac")))
+    serve(build(answer, own, model, examples, getattr(classify.model.config, "training_stages", None)))
 
 
 if __name__ == "__main__":

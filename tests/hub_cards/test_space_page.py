@@ -58,3 +58,25 @@ def test_the_page_takes_the_words_that_the_pipeline_asked_for(clip: str):
 def test_a_word_twice_is_told(tiny_model_dir: Path, clip: str):
     scores, line = button(local_page(str(tiny_model_dir), "cpu", Path(clip).parent), "analyse")(clip, "happy, Happy")
     assert scores is None and "repeats happy; write each word once" in line
+
+
+def stage(*corpora: str, translator: str | None = None) -> dict[str, Any]:
+    return {"sources": [{"corpus": name, "translator": translator} for name in corpora]}
+
+
+@pytest.mark.parametrize(
+    ("stages", "present", "absent"),
+    [
+        (None, ["not recorded"], ["synthetic"]),
+        ([stage("demo-speech"), stage("demo-speech", translator="espeak")], ["synthetic speech only"], ["translat"]),
+        ([stage("emodb"), stage("demo-speech")], ["emodb, synthetic speech"], ["only", "not recorded"]),
+        ([stage("ravdess", "emodb"), stage("folder")], ["emodb, recordings of its author, ravdess"], ["synthetic"]),
+        ([stage("ravdess"), stage("ravdess", translator="espeak")], ["ravdess, synthetic translations"], ["only"]),
+        ([{"sources": None}, stage("demo-speech")], ["synthetic speech", "not recorded"], ["only"]),
+    ],
+)
+def test_note_names_what_the_model_was_trained_on(stages, present, absent):
+    page = space_program().build(lambda sounds, words: [], ["happy", "sad"], "model", stages=stages)
+    (note,) = (block.value for block in page.blocks.values() if "About this model" in str(getattr(block, "value", "")))
+    assert all(words in note for words in present)
+    assert not any(words in note for words in [*absent, "people who labelled"])

@@ -59,7 +59,8 @@ def local_page(model: str, device: str, folder: Path) -> Any:
                 raise ValueError(one.error)
         return [dict(one.scores or {}) for one in answers]
 
-    return program.build(answer, words, Path(model).name, local_examples(words, folder))
+    stages = getattr(network.config, "training_stages", None)
+    return program.build(answer, words, Path(model).name, local_examples(words, folder), stages)
 
 
 def local_examples(words: tuple[str, ...], folder: Path) -> list[str]:
