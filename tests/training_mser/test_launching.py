@@ -3,6 +3,8 @@
 
 import json
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.utils import DistributedType
 from free_port import free_port
 
+from evaluation_mser.loading import load_model
 from processing_mser import label_set
 from training_mser.planning.skeleton import build_skeleton
 from training_mser.processes import missing_processes
@@ -27,11 +30,21 @@ KINDS = {"ddp": DistributedType.MULTI_GPU, "fsdp": DistributedType.FSDP, "deepsp
 ALONE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
-def accelerate(*words: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "accelerate.commands.launch", *words]
+def run_alone(command: list[str]) -> subprocess.CompletedProcess:
+    """Run a command without the variables of another launcher."""
     environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
     environment |= {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT)
+
+
+def accelerate(*words: str) -> subprocess.CompletedProcess:
+    return run_alone([sys.executable, "-m", "accelerate.commands.launch", *words])
+
+
+def documented_launches() -> list[list[str]]:
+    """The page's commands that start a training with accelerate; torchrun's is `test_two_processes.py`'s."""
+    lines = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("accelerate launch")]
 
 
 def training(tones: Path, folder: Path) -> list[str]:
@@ -85,12 +98,24 @@ def test_a_warning_says_that_fewer_run_than_were_asked_for(
 
 
 @pytest.mark.slow
-def test_ddp_starts_two_processes_without_a_gpu(tones: Path, tmp_path: Path):
-    words = ["--config_file", str(CONFIGS / "ddp.yaml"), "--num_processes", "2", "--main_process_port", free_port()]
-    done = accelerate(*words, *training(tones, tmp_path))
+@pytest.mark.parametrize("words", documented_launches(), ids=" ".join)
+def test_documented_launch_trains_in_so_many_processes(words: list[str], tones: Path, tmp_path: Path):
+    processes = 2 if "2" in words else 1
+    program, launch, *rest = words
+    # The program of the environment that runs the tests, and a port that no other test has.
+    found = shutil.which(program, path=str(Path(sys.executable).parent))
+    assert found is not None
+    command = [found, launch, "--main_process_port", free_port(), *rest]
+    command[command.index("folder=runs/demo/english")] = f"folder={tones}"
+    command[command.index("--output_dir") + 1] = str(tmp_path / "run")
+    command += ["--cache_dir", str(tmp_path / "cache"), "--labels", "neutral,happy,sad,angry", "--stage", "joint"]
+    command += ["--max_steps", "1", "--eval_strategy", "no", "--load_best_model_at_end", "false"]
+    done = run_alone([*command, "--per_device_train_batch_size", "4", "--save_strategy", "no"])
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == 2
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == processes
     assert "were asked for" not in done.stdout
+    assert done.stdout.count("The model is in") == 1, "every process reports"
+    load_model(str(tmp_path / "run"))
 
 
 @pytest.mark.slow
