@@ -107,9 +107,12 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         gc.enable()
     from commands_mser.output_folders import check_folders
     from commands_mser.parser import MSERArgumentParser
+    from training_mser.number_bounds import check_numbers
 
     parser = MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}", description=module.HELP)
     parsed = parser.parse_args_into_dataclasses(list(arguments))
+    for section in parsed:
+        check_numbers(section, {})
     check_folders(parsed)
     return module.run(*parsed) or 0
 

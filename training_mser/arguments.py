@@ -10,6 +10,7 @@ from transformers import TrainingArguments
 
 from processing_mser import MAX_SECONDS
 
+from .number_bounds import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_numbers
 from .objectives import ObjectiveError, check_objectives
 
 
@@ -26,6 +27,26 @@ MODEL_TYPES_OF = {
     **dict.fromkeys(("pooling", "embedding_size"), ("wav2vec2_classifier",)),
 }
 """Settings that not every type of model has, with those that have them."""
+_MODEL_BOUNDS = {
+    **dict.fromkeys(("num_query_tokens", "lora_rank", "head_size", "embedding_size"), AT_LEAST_ONE),
+    **dict.fromkeys(("lora_alpha", "max_seconds"), POSITIVE),
+    **dict.fromkeys(("lora_dropout", "head_dropout"), SHARE),
+    "trained_layers": NOT_NEGATIVE,
+}
+_PICKLED_OPTIMIZERS = ("galore", "adamw_torch_4bit", "adamw_torch_8bit")
+_TRAINING_BOUNDS = {
+    **dict.fromkeys(("learning_rate", "objective_learning_rate", "adam_epsilon"), POSITIVE),
+    **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), POSITIVE),
+    **dict.fromkeys(("weight_decay", "max_grad_norm", "warmup_steps", "num_train_epochs"), NOT_NEGATIVE),
+    **dict.fromkeys(("neftune_noise_alpha", "dataloader_num_workers", "eval_delay"), NOT_NEGATIVE),
+    **dict.fromkeys(("ce_weight", "contrast_weight"), NOT_NEGATIVE),
+    **dict.fromkeys(("contrast_positive_weight", "contrast_negative_weight"), NOT_NEGATIVE),
+    **dict.fromkeys(("time_masks", "time_width", "channel_masks", "channel_width"), NOT_NEGATIVE),
+    **dict.fromkeys(("adam_beta1", "adam_beta2", "average_from"), SHARE),
+    **dict.fromkeys(("per_device_train_batch_size", "per_device_eval_batch_size"), AT_LEAST_ONE),
+    **dict.fromkeys(("gradient_accumulation_steps", "epoch_batches", "speakers_per_batch"), AT_LEAST_ONE),
+    **dict.fromkeys(("clips_per_speaker", "save_total_limit", "early_stopping_patience"), AT_LEAST_ONE),
+}
 
 
 @dataclass
@@ -100,8 +121,7 @@ class ModelArguments:
                 )
         if self.encoder_layers not in ("last", "weighted"):
             self.parsed_layers  # noqa: B018 - refuse nonsense before anything is loaded
-        if self.num_query_tokens < 1:
-            raise ValueError(f"num_query_tokens is {self.num_query_tokens}; give at least 1")
+        check_numbers(self, _MODEL_BOUNDS)
         if self.lora and not self.freeze_text:
             raise ValueError("lora trains adapters in the language model's place; set freeze_text: true")
 
@@ -208,10 +228,7 @@ class DataArguments:
     )
 
     def __post_init__(self) -> None:
-        if self.views < 1:
-            raise ValueError(f"views is {self.views}; give at least 1, the clip itself")
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is {self.validation_fraction:g}; give a share, from 0 to below 1")
+        check_numbers(self, {"cache_gb": NOT_NEGATIVE, "validation_fraction": SHARE, "views": AT_LEAST_ONE})
         both = sorted({*self.train_splits} & {*self.validation_splits})
         if both:
             raise ValueError(f"train_splits and validation_splits both name {', '.join(both)}; name each part once")
@@ -312,10 +329,15 @@ class MSERTrainingArguments(TrainingArguments):
         # Without this, processes on a machine without an accelerator would each train alone, into one folder.
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True
+        check_numbers(self, _TRAINING_BOUNDS)
+        if self.max_steps != -1 and self.max_steps < 1:
+            raise ValueError(f"max_steps is {self.max_steps}; pass at least 1, or leave it out to train by epochs")
         super().__post_init__()
-        for name in ("per_device_train_batch_size", "gradient_accumulation_steps", "per_device_eval_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+        if str(getattr(self.optim, "value", self.optim)).startswith(_PICKLED_OPTIMIZERS):
+            raise ValueError(
+                f"optim is {self.optim.value}, whose state only pickle could save; choose another, such as "
+                "adamw_torch or adamw_bnb_8bit"
+            )
         if self.label_smoothing_factor:
             raise ValueError("label_smoothing_factor has no effect on the losses of this project; leave it out")
         if self.metric_for_best_model and self.metric_for_best_model.removeprefix("eval_") not in FIGURES:
@@ -329,8 +351,6 @@ class MSERTrainingArguments(TrainingArguments):
                     "average_from and the objective byol are both given, and byol's target is an average of weights "
                     "already, which is the model; leave out one"
                 )
-            if not 0 <= self.average_from < 1:
-                raise ValueError(f"average_from is {self.average_from}; give a part of training, from 0 to below 1")
             # The mean over the steps takes the place of the one step that the validation split likes best.
             self.load_best_model_at_end = False
         # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.

@@ -2,6 +2,7 @@
 """Each clip encoded once: features on disk, under the clip's content and all that decides what comes of it."""
 
 import hashlib
+import inspect
 import json
 import os
 import tempfile
@@ -67,7 +68,7 @@ class FeatureEncoder:
         digest = hashlib.sha256()
         frozen = self.model.frozen_encoder()
         settings = {
-            "extractor": self.processor.feature_extractor.to_dict(),
+            "extractor": _extraction_settings(self.processor.feature_extractor),
             "pad_to": self.processor.pad_to,
             "layers": None if frozen is None else frozen[0],
         }
@@ -79,6 +80,14 @@ class FeatureEncoder:
                 digest.update(name.encode())
                 digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
         return digest.hexdigest()[:32]
+
+
+def _extraction_settings(extractor: Any) -> dict[str, Any]:
+    """The class of a feature extractor and what it is constructed with: `to_dict` also records where it was loaded."""
+    names = [*inspect.signature(type(extractor)).parameters, "padding_side"]
+    return {"class": type(extractor).__name__} | {
+        name: getattr(extractor, name) for name in names if hasattr(extractor, name)
+    }
 
 
 class FeatureCache:

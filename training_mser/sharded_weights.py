@@ -12,11 +12,11 @@ from torch.distributed.fsdp import FSDPModule, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.utils._pytree import tree_map_only
 from transformers import Trainer
-from transformers.trainer import SCHEDULER_NAME
 
 from modeling_mser.fingerprint_mser import weight_files
 
 from .checkpoints import verify_checkpoint
+from .training_state import load_state, save_state
 
 
 class ShardedWeights(Trainer):
@@ -95,29 +95,27 @@ class ShardedWeights(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         if self.is_fsdp_enabled:
-            torch.save(
-                tree_map_only(DTensor, DTensor.to_local, self.optimizer.state_dict()),
-                self._optimizer_file(output_dir),
-            )
-            if self.args.should_save:
-                torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+            own = tree_map_only(DTensor, DTensor.to_local, self.optimizer.state_dict())
+            state = {"optimizer": own, "scheduler": self.lr_scheduler.state_dict()}
+            save_state(state, self._optimizer_file(output_dir))
         else:
             super()._save_optimizer_and_scheduler(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if self.is_fsdp_enabled and checkpoint is not None:
-            state = torch.load(self._optimizer_file(checkpoint), map_location="cpu", weights_only=True)
+            saved = load_state(self._optimizer_file(checkpoint))
+            state = saved["optimizer"]
             parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
             for index, values in state["state"].items():
                 if isinstance(parameters[index], DTensor):
                     state["state"][index] = _shares(values, parameters[index])
             self.optimizer.load_state_dict(state)
-            self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / SCHEDULER_NAME, weights_only=True))
+            self.lr_scheduler.load_state_dict(saved["scheduler"])
         else:
             super()._load_optimizer_and_scheduler(checkpoint)
 
     def _optimizer_file(self, directory: str) -> Path:
-        return Path(directory) / f"optimizer_{self.args.process_index}.pt"
+        return Path(directory) / f"optimizer_{self.args.process_index}.safetensors"
 
 
 def _shares(values: dict[str, torch.Tensor], parameter: DTensor) -> dict[str, torch.Tensor]:

@@ -125,6 +125,11 @@ def train(
         eval_dataset=EmotionDataset(data.validation, features, labels) if data.validation else None,
         data_collator=collator,
     )
+    if len(trainer.get_train_dataloader()) == 0:
+        raise ValueError(
+            f"{len(data.train)} training clips fill no batch of {arguments.per_device_train_batch_size} on "
+            f"{state.num_processes} processes; lower per_device_train_batch_size, or set dataloader_drop_last false"
+        )
     if not arguments.disable_tqdm:
         trainer.remove_callback(ProgressCallback)
         trainer.add_callback(TrainingProgress)
@@ -162,6 +167,7 @@ def settle_recipe(
             "unlabelled clips cannot be judged by; give validation_fraction 0, and neither "
             "validation_corpora nor validation_splits"
         )
+    check_length(model_arguments.init_from, arguments)
     if not data_arguments.validates:
         train_without_validation(arguments)
     if model_arguments.model_type == "mser":
@@ -213,6 +219,20 @@ def check_places(init_from: str | None, output_dir: str) -> None:
     if init_from is not None and Path(init_from).expanduser().resolve() == Path(output_dir).expanduser().resolve():
         raise ValueError(
             f"output_dir and init_from are both {init_from}; give the model that is trained its own folder"
+        )
+
+
+def check_length(init_from: str | None, arguments: MSERTrainingArguments) -> None:
+    """
+    Refuse a training of no steps that has no trained weights to start from: its model would be random.
+
+    Raises:
+        ValueError: `num_train_epochs` is 0, without `max_steps` and `init_from`.
+    """
+    if init_from is None and arguments.max_steps < 1 and arguments.num_train_epochs == 0:
+        raise ValueError(
+            "num_train_epochs is 0, which saves a model that was never trained; pass at least 1, or init_from to copy "
+            "a trained model"
         )
 
 

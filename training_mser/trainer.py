@@ -19,8 +19,10 @@ from .arguments import MSERTrainingArguments
 from .batch_features import BatchFeatures, Masking
 from .byol import BYOLAdaptation
 from .dataset import EmotionDataset
+from .finite_training import FiniteTraining
 from .objective_parameters import ObjectiveParameters
 from .objectives import BYOL, Objective, ObjectiveBatch, ObjectiveError
+from .pickle_free_state import PickleFreeState
 from .pushed_whole import PushedWhole
 from .run_record import stopped_early
 from .sharded_weights import ShardedWeights
@@ -29,7 +31,7 @@ from .training_order import training_order
 from .weight_average import WeightAverage
 
 
-class MSERTrainer(ShardedWeights, PushedWhole):
+class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
     """
     Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
     objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share` takes it from `L_ce`.
@@ -96,11 +98,16 @@ class MSERTrainer(ShardedWeights, PushedWhole):
 
         A run that had stopped early is not trained on: the stock `Trainer` would, for as long as it takes to decide to
         stop once more, and what it finds there an unbroken run never sees.
+
+        Raises:
+            TrainingDivergedError: a loss, a gradient or a weight is not finite.
         """
         if checkpoint is None or not stopped_early(checkpoint):
             self.train(resume_from_checkpoint=checkpoint)
         else:
             self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+            self.load_loss(checkpoint)
+            self.log({"train_loss": self.train_loss})
             self.spread()
             if self.args.load_best_model_at_end:
                 self._load_best_model()
@@ -110,6 +117,11 @@ class MSERTrainer(ShardedWeights, PushedWhole):
                     self.stand_in.load(checkpoint)
         if self.stand_in is not None:
             self.stand_in.apply()
+        self.check_weights()
+
+    def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
+        objectives = self.objective_parameters.objectives.named_parameters()
+        return super().trained_parameters() | {f"objectives.{name}": value for name, value in objectives}
 
     # Loss
 

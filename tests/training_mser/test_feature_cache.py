@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from processing_mser import label_set
+from processing_mser import MSERProcessor, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
 from training_mser.clips import Clip, Rejection, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator
@@ -67,6 +67,24 @@ def test_the_cache_belongs_to_the_weights_the_layers_and_the_padding(make_tiny):
     with torch.no_grad():
         same.projection.bias += 1
     assert FeatureEncoder(same, processor).fingerprint() in prints
+
+
+def test_fingerprint_is_the_same_for_a_reloaded_processor(make_tiny, tmp_path: Path):
+    """Otherwise each stage that starts from a checkpoint encodes every clip again."""
+    model, processor = make_tiny(freeze_audio=True)
+    fresh = FeatureEncoder(model, processor).fingerprint()
+    processor.save_pretrained(tmp_path)
+    assert FeatureEncoder(model, processor).fingerprint() == fresh
+    assert FeatureEncoder(model, MSERProcessor.from_pretrained(tmp_path)).fingerprint() == fresh
+
+
+@pytest.mark.parametrize("change", [{"dither": 0.1}, {"n_fft": 512}, {"hop_length": 80}, {"padding_value": 1.0}])
+def test_fingerprint_differs_where_the_extraction_differs(make_tiny, change: dict):
+    model, processor = make_tiny(freeze_audio=True)
+    before = FeatureEncoder(model, processor).fingerprint()
+    for name, value in change.items():
+        setattr(processor.feature_extractor, name, value)
+    assert FeatureEncoder(model, processor).fingerprint() != before
 
 
 def test_past_the_bound_clips_are_encoded_each_time_with_the_same_result(make_tiny, clips, tmp_path: Path, capsys):

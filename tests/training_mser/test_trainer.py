@@ -250,7 +250,7 @@ def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, 
     results = train(rows, *recipe(*flags, "--average_from", "0.3"))
     assert results["clips"] == {"train": 72, "validation": 0} and results["validation"] is None
     for wrong in (-0.1, 1.0, float("nan")):
-        with pytest.raises(ValueError, match=f"validation_fraction is {wrong:g}; give a share, from 0 to below 1"):
+        with pytest.raises(ValueError, match=f"validation_fraction is {wrong}"):
             DataArguments(validation_fraction=wrong)
     card = (tmp_path / "run" / "README.md").read_text()
     assert "72 clips in en, pl." in card and "held out to judge" not in card

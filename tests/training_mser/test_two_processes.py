@@ -95,7 +95,7 @@ def test_there_is_one_result_and_every_checkpoint_is_whole(unbroken: Path):
     for checkpoint in run.glob("checkpoint-*"):
         # Each process draws its own random numbers, and an exact resume needs both.
         states = {path.name for path in checkpoint.glob("rng_state*")}
-        assert states == {"rng_state_0.pth", "rng_state_1.pth"}
+        assert states == {"rng_state_0.safetensors", "rng_state_1.safetensors"}
     assert not list(run.glob("partial*"))
     best = load_file(Path(state["best_model_checkpoint"]) / "model.safetensors")
     assert_equal(load_file(run / "model.safetensors"), best)

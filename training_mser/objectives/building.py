@@ -3,6 +3,7 @@
 
 import difflib
 import inspect
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -125,6 +126,8 @@ def _checked_options(name: str, given: Mapping[str, Any] | None) -> dict[str, An
         if isinstance(value, bool) or not isinstance(value, kinds):
             wanted = {float: "a number", int: "a whole number", str: "a word"}[kind]
             raise ObjectiveError(f"objectives: {name}: {option}: expected {wanted}, got {value!r}")
+        if kind is float and not math.isfinite(value):
+            raise ObjectiveError(f"objectives: {name}: {option} is {value}; pass a finite number")
     return options
 
 

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranges of numeric arguments: a NaN or a value out of range raises before anything is loaded."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """
+    An interval of finite numbers.
+
+    Attributes:
+        low, high: its ends.
+        above, below: whether the ends themselves are left out.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if not math.isfinite(value):
+            return False
+        return (value > self.low if self.above else value >= self.low) and (
+            value < self.high if self.below else value <= self.high
+        )
+
+    def __str__(self) -> str:
+        if self.low == -math.inf:
+            return "a finite number"
+        if self.high == math.inf:
+            return f"a number above {self.low:g}" if self.above else f"at least {self.low:g}"
+        return f"a number from {self.low:g} to {'below ' if self.below else ''}{self.high}"
+
+
+FINITE = Bounds()
+POSITIVE = Bounds(0, above=True)
+NOT_NEGATIVE = Bounds(0)
+AT_LEAST_ONE = Bounds(1)
+SHARE = Bounds(0, 1, below=True)
+SEED = Bounds(0, 2**32 - 1)  # NumPy's range, the narrowest of the generators that are seeded
+
+
+def check_numbers(arguments: Any, bounds: Mapping[str, Bounds]) -> None:
+    """
+    Check the numbers of a dataclass of arguments.
+
+    Args:
+        arguments: the dataclass; `None`, text and other values are passed over.
+        bounds: by field name; other fields only have to be finite, and seeds have to be seeds.
+
+    Raises:
+        ValueError: names the argument, its value and the range.
+    """
+    for name, value in _numbers(arguments):
+        allowed = bounds.get(name, SEED if name == "seeds" or name.endswith("seed") else FINITE)
+        if value not in allowed:
+            raise ValueError(f"{name} is {value}; pass {allowed}")
+
+
+def _numbers(arguments: Any) -> Iterator[tuple[str, float]]:
+    for field in fields(arguments):
+        value = getattr(arguments, field.name)
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            if isinstance(one, (int, float)) and not isinstance(one, bool):
+                yield field.name, one

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training state in files without pickle: nested Python values with tensors, as safetensors with JSON metadata."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+
+_STRUCTURE = "structure"
+_PLAIN = (str, bool, int, float, type(None))
+
+
+def save_state(state: Any, file: str | Path) -> None:
+    """
+    Save nested values, such as the `state_dict` of an optimizer or the state of a random number generator.
+
+    Args:
+        state: dictionaries, lists, tuples, sets, text, numbers, `None`, tensors and NumPy arrays.
+        file: the file to write.
+
+    Raises:
+        ValueError: a value of another type, which only pickle could write.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    structure = _encoded(state, tensors, str(file))
+    save_file(tensors, file, metadata={_STRUCTURE: json.dumps(structure)})
+
+
+def load_state(file: str | Path) -> Any:
+    """Load what `save_state` wrote, with tensors on the CPU; a NumPy array comes back as one."""
+    with safe_open(file, framework="pt") as tensors:
+        structure = json.loads(tensors.metadata()[_STRUCTURE])
+        return _decoded(structure, {name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118
+
+
+def _encoded(value: Any, tensors: dict[str, torch.Tensor], file: str) -> Any:
+    """As JSON: plain values as they are, all others as `[kind, content]`."""
+    if type(value) in _PLAIN:
+        return value
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, (torch.Tensor, np.ndarray)) and type(value) in (torch.Tensor, torch.nn.Parameter, np.ndarray):
+        name = str(len(tensors))
+        # Own memory for each: safetensors accepts no two tensors that share any.
+        tensors[name] = torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
+        return ["array" if isinstance(value, np.ndarray) else "tensor", name]
+    if isinstance(value, dict):
+        return ["dict", [[_encoded(part, tensors, file) for part in item] for item in value.items()]]
+    for kind, made in (("list", list), ("tuple", tuple), ("set", set)):
+        if isinstance(value, made):
+            return [kind, [_encoded(part, tensors, file) for part in value]]
+    raise ValueError(
+        f"{file}: the training state holds a {type(value).__module__}.{type(value).__name__}, which only pickle could "
+        "write; choose another optim or lr_scheduler_type"
+    )
+
+
+def _decoded(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    if not isinstance(value, list):
+        return value
+    kind, content = value
+    if kind in ("tensor", "array"):
+        return tensors[content] if kind == "tensor" else tensors[content].numpy()
+    if kind == "dict":
+        return {_decoded(name, tensors): _decoded(part, tensors) for name, part in content}
+    return {"list": list, "tuple": tuple, "set": set}[kind](_decoded(part, tensors) for part in content)
+
+
+__all__ = ["load_state", "save_state"]
