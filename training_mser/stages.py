@@ -31,6 +31,7 @@ from .model_card import write_model_card
 from .objectives import ObjectiveError, TrainingFacts, build_objectives
 from .planning.before_training import tell_plan
 from .progress import TrainingProgress
+from .run_lock import run_lock
 from .run_record import RESULTS, claim, describe_run, finished_results
 from .sharding import check_sharding, place, shards_weights
 from .trainer import MSERTrainer
@@ -71,13 +72,28 @@ def train(
 
     Returns:
         What `train_results.json` holds: validation figures, loss history, clips, parameters.
+
+    Raises:
+        OutputFolderError: `output_dir` cannot be written to, or another training is writing to it.
+        TrainingDivergedError: a loss, a gradient or a weight is not finite.
     """
-    state = PartialState()
     model_arguments = copy(model_arguments)
     model_arguments.init_from = expanded(model_arguments.init_from)
     settle_recipe(model_arguments, data_arguments, arguments)
     check_reporting(arguments)
     check_precision(arguments)
+    with run_lock(arguments.output_dir):
+        return _train(rows, model_arguments, data_arguments, arguments)
+
+
+def _train(
+    rows: Sequence[Row],
+    model_arguments: ModelArguments,
+    data_arguments: DataArguments,
+    arguments: MSERTrainingArguments,
+) -> dict[str, Any]:
+    """`train` with checked arguments, in an output folder of its own."""
+    state = PartialState()
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
     model, processor = build_model(model_arguments, labels.words)

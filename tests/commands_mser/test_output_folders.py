@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A file where a folder is to be made is told before anything is measured."""
 
+import os
+from pathlib import Path
+
 import pytest
 
-from commands_mser.output_folders import check_folder
+from commands_mser.output_folders import check_folder, check_writable
 from run_mser import main
 
 
@@ -40,3 +43,17 @@ def test_a_folder_that_is_there_or_can_be_made_is_taken(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match="link: is no folder"):
         check_folder("--output_dir", tmp_path / "link" / "more")
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+@pytest.mark.parametrize("name", MEASURING)
+def test_an_output_dir_that_cannot_be_created_is_reported_first(name, capsys):
+    assert main([*name.split(), *MEASURING[name], "--output_dir", "/proc/x"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "/proc/x: cannot be written" in error and "pass another --output_dir" in error and "\n" not in error
+
+
+def test_checking_an_output_dir_leaves_nothing_behind(tmp_path):
+    check_writable("--output_dir", tmp_path / "some" / "more")
+    check_writable("--output_dir", tmp_path)
+    assert os.listdir(tmp_path) == []

@@ -3,6 +3,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -46,3 +48,36 @@ def test_a_full_disk_is_told_by_the_file(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*results.json'"):
         fill()
     assert not [*tmp_path.iterdir()]
+
+
+WRITE = """
+import sys
+from data_mser.whole_files import whole_file
+with whole_file(sys.argv[1]) as file:
+    print("writing", flush=True)
+    sys.stdin.readline()
+    file.write("theirs")
+"""
+
+
+def test_whole_file_removes_what_killed_writers_left(tmp_path):
+    path = tmp_path / "predictions.csv"
+    other = tmp_path / ".other.csv.5.unfinished"
+    other.touch()
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        subprocess.Popen([sys.executable, "-c", WRITE, path], **pipes) as killed,
+        subprocess.Popen([sys.executable, "-c", WRITE, path], **pipes) as living,
+    ):
+        assert killed.stdout.readline() == living.stdout.readline() == "writing\n"
+        killed.kill()
+        killed.wait()
+        left = [tmp_path / f".predictions.csv.{process.pid}.unfinished" for process in (killed, living)]
+        assert all(file.exists() for file in left)
+        with whole_file(path) as file:
+            file.write("ours")
+        assert [file.exists() for file in left] == [False, True]
+        assert path.read_text() == "ours"
+        living.communicate("\n")
+    assert path.read_text() == "theirs"
+    assert sorted(tmp_path.iterdir()) == [other, path]
