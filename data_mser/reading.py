@@ -35,6 +35,8 @@ def read_corpus(name: str, path: str | Path) -> CorpusReading:
     path, name = Path(path).expanduser(), known_name(name)
     if not path.exists():
         raise CorpusError(f"{path}: there is no such folder; check the path in {name}=PATH (seen from {Path.cwd()})")
+    if not (path.is_dir() or path.is_file()):
+        raise CorpusError(f"{path}: is a device, pipe or socket; pass the folder of the corpus in {name}=PATH")
     if name == FOLDER:
         return read_folder(path)
     if name == M5SER_CORPUS and path.is_dir():

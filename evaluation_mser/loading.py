@@ -33,6 +33,8 @@ def pick_device(device: str = "auto") -> str:
         if torch.cuda.is_available():
             return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
+    if device.partition(":")[0] == "meta":
+        raise ValueError(f"device {device!r} has no data to compute with; pass auto, cpu, cuda or cuda:0")
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

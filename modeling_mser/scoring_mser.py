@@ -12,6 +12,16 @@ from transformers import PreTrainedModel
 _ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 
 
+# Settings by which an architecture changes its logits after the head.
+_RESCALED_LOGITS = (
+    "final_logit_softcapping",
+    "logits_scaling",
+    "logit_scale",
+    "lm_head_multiplier",
+    "output_multiplier",
+)
+
+
 @dataclass(frozen=True)
 class CandidateTree:
     """
@@ -86,14 +96,14 @@ def score_candidates(
     batch_size = len(attention_mask)
     words = language_model.get_input_embeddings()(tree.input_ids).to(inputs_embeds.dtype)
     word_positions = attention_mask.sum(-1, keepdim=True) + tree.depths
-    logits = language_model(
+    log_probabilities = _log_probabilities(
+        language_model,
+        torch.cat([tree.first_ids, tree.next_ids]),
         inputs_embeds=torch.cat([inputs_embeds, words.expand(batch_size, -1, -1)], dim=1),
         attention_mask=tree_mask(attention_mask, tree, inputs_embeds.dtype),
         position_ids=torch.cat([positions_from_mask(attention_mask), word_positions], dim=1),
-        use_cache=False,
         logits_to_keep=len(tree.input_ids) + 1,
-    ).logits
-    log_probabilities = logits.log_softmax(-1, dtype=torch.float32)
+    )
     # The prefix predicts each word's first token, and a fed token the one after it.
     next_ids = tree.next_ids.expand(batch_size, -1)[..., None]
     following = log_probabilities[:, 1:].gather(-1, next_ids)[..., 0]
@@ -119,14 +129,57 @@ def _score_alone(
     tokens = torch.tensor(ids, device=inputs_embeds.device).expand(batch_size, -1)
     fed = language_model.get_input_embeddings()(tokens[:, :-1]).to(inputs_embeds.dtype)
     mask = torch.cat([attention_mask, torch.ones_like(tokens[:, :-1])], dim=1)
-    logits = language_model(
+    log_probabilities = _log_probabilities(
+        language_model,
+        tokens[0],
         inputs_embeds=torch.cat([inputs_embeds, fed], dim=1),
         attention_mask=mask,
         position_ids=positions_from_mask(mask),
-        use_cache=False,
         logits_to_keep=len(ids),
-    ).logits
-    return logits.log_softmax(-1, dtype=torch.float32).gather(-1, tokens[..., None])[..., 0].sum(-1)
+    )
+    return log_probabilities.gather(-1, tokens[..., None])[..., 0].sum(-1)
+
+
+def _log_probabilities(
+    language_model: PreTrainedModel, token_ids: torch.Tensor, logits_to_keep: int, **inputs: torch.Tensor
+) -> torch.Tensor:
+    """
+    Log-probabilities of all tokens at the last positions `(batch_size, logits_to_keep, vocab_size)`, in float32.
+
+    In half precision a logit of 20 is rounded to a step of 0.125, which moves the probabilities of the words. The
+    logits of the candidate tokens are therefore computed again in float32, from the last hidden states and the few
+    rows of the output embeddings that belong to them.
+
+    Args:
+        token_ids: the candidate tokens `(num_tokens,)`, repeated or not.
+    """
+    head = language_model.get_output_embeddings()
+    refined = _can_refine(language_model, head)
+    output = language_model(
+        **inputs, use_cache=False, logits_to_keep=logits_to_keep, output_hidden_states=True if refined else None
+    )
+    logits = output.logits
+    if refined:
+        rounded = logits[..., token_ids].float()
+        with torch.autocast(logits.device.type, enabled=False):
+            states = output.hidden_states[-1][:, -logits_to_keep:].float()
+            exact = torch.nn.functional.linear(states, head.weight[token_ids].float())
+            exact = exact if head.bias is None else exact + head.bias[token_ids].float()
+        # What an architecture does to its logits after the head, and its configuration does not show, is kept.
+        close = (exact - rounded).abs().max() <= 0.03 * (1 + rounded.abs().max())
+        logits = logits.float().index_copy(-1, token_ids, torch.where(close, exact, rounded))
+    return logits.log_softmax(-1, dtype=torch.float32)
+
+
+def _can_refine(language_model: PreTrainedModel, head: torch.nn.Module | None) -> bool:
+    """Whether the logits are those of a plain linear head, computed in half precision."""
+    # Not one that is quantized, packed or spread over processes.
+    if type(head) is not torch.nn.Linear or type(head.weight) is not torch.nn.Parameter:
+        return False
+    config = language_model.config.get_text_config()
+    rescaled = any(getattr(config, name, None) not in (None, 1, 1.0) for name in _RESCALED_LOGITS)
+    halves = (torch.bfloat16, torch.float16)
+    return not rescaled and (head.weight.dtype in halves or torch.is_autocast_enabled(head.weight.device.type))
 
 
 def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dtype) -> torch.Tensor:

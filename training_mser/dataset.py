@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From clips to batches: features out of the cache, or made on the spot where the cache's bound was reached."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +54,11 @@ class ClipFeatures:
         self.fingerprint = encoder.fingerprint()
         self.cache = FeatureCache(Path(cache_dir).expanduser() / self.fingerprint)
 
+    def capacity(self, jobs: Sequence[tuple[Clip, int]]) -> int:
+        """How many of these clips and views, from the first on, the cache keeps; the rest is encoded at each use."""
+        sizes = itertools.accumulate(clip.seconds * self.encoder.bytes_per_second for clip, _ in jobs)
+        return sum(size <= self.budget for size in sizes)
+
     def prepare(self, jobs: Sequence[tuple[Clip, int]], rank: int = 0, world_size: int = 1) -> list[Rejection]:
         """
         Encodes what is not yet there; a clip that cannot be read in full is rejected.
@@ -68,12 +74,7 @@ class ClipFeatures:
         Returns:
             The clips that could not be read, found by this process.
         """
-        kept, size = [], 0.0
-        for job in jobs:
-            size += job[0].seconds * self.encoder.bytes_per_second
-            if size > self.budget:
-                break
-            kept.append(job)
+        kept = list(jobs[: self.capacity(jobs)])
         beyond = [clip for clip, view in jobs[len(kept) :] if view == 0]
         kept.sort(key=lambda job: (job[0].seconds, self.name(*job)))
         batches = [kept[start : start + ENCODING_BATCH] for start in range(0, len(kept), ENCODING_BATCH)]

@@ -109,6 +109,8 @@ def _train(
     features = clip_features(encoder, data_arguments)
     jobs = [(clip, view) for clip in data.train for view in range(data_arguments.views)]
     jobs += [(clip, 0) for clip in data.validation]
+    if encoder.encodes:
+        check_workers(arguments.dataloader_num_workers, len(jobs) - features.capacity(jobs), len(jobs))
     unreadable = features.prepare(jobs, state.process_index, state.num_processes)
     state.wait_for_everyone()
     features.cache.refresh()
@@ -249,6 +251,24 @@ def check_length(init_from: str | None, arguments: MSERTrainingArguments) -> Non
         raise ValueError(
             "num_train_epochs is 0, which saves a model that was never trained; pass at least 1, or init_from to copy "
             "a trained model"
+        )
+
+
+def check_workers(num_workers: int, not_kept: int, total: int) -> None:
+    """
+    Refuse data loader workers that would each run the encoder: CUDA does not survive the fork.
+
+    Args:
+        num_workers: `dataloader_num_workers`.
+        not_kept, total: clips and views that the cache does not keep, of all.
+
+    Raises:
+        ValueError: there are both.
+    """
+    if num_workers > 0 and not_kept > 0:
+        raise ValueError(
+            f"dataloader_num_workers is {num_workers}, and {not_kept} of {total} clips and views exceed cache_gb, so "
+            "the workers would run the encoder; raise cache_gb, or set dataloader_num_workers 0"
         )
 
 

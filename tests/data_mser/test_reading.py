@@ -242,3 +242,9 @@ def test_real_corpora(name, found, speakers):
         assert genders == {"male": 5, "female": 5}
     else:
         assert reading.warnings == []
+
+
+@pytest.mark.parametrize("name", ["folder", "ravdess", "m5ser"])
+def test_a_device_in_place_of_a_corpus_is_rejected(name):
+    with pytest.raises(CorpusError, match=f"/dev/null: .*{name}=PATH"):
+        read_corpus(name, "/dev/null")

@@ -73,3 +73,5 @@ def test_devices():
     assert pick_device("auto") in ("cpu", "cuda", "mps")
     with pytest.raises(ValueError, match="device 'abacus' cannot be used"):
         pick_device("abacus")
+    with pytest.raises(ValueError, match=r"'meta'.*auto, cpu"):
+        pick_device("meta")

@@ -188,3 +188,44 @@ def test_no_candidates_is_an_error(tiny):
     model, processor = tiny
     with pytest.raises(ValueError, match="no word"):
         model.score_emotions(**processor(audio=waveforms(16000)), candidate_ids=[])
+
+
+@pytest.mark.parametrize("read", ["one pass", "word by word"])
+@pytest.mark.parametrize("half", ["weights", "autocast"])
+def test_half_precision_scores_candidates_in_float32(tiny, monkeypatch, read: str, half: str):
+    """A bfloat16 logit of 20 is rounded to a step of 0.125, which would move the probabilities of the words."""
+    model, processor = tiny
+    with torch.no_grad():
+        model.language_model.lm_head.weight.mul_(100)
+    if half == "weights":
+        model.language_model.to(torch.bfloat16)
+    if read == "word by word":
+        monkeypatch.setattr("modeling_mser.scoring_mser.parted_by_masks", lambda _: False)
+    states = []
+    model.language_model.lm_head.register_forward_hook(lambda _, args, __: states.append(args[0].detach()))
+    inputs = processor(audio=waveforms(8000, 12000))
+    words = [[17], [23], [40], [41]]  # of one token each, so that one row of hidden states decides
+    with torch.autocast("cpu", torch.bfloat16, enabled=half == "autocast"):
+        scores = model.score_emotions(**inputs, candidate_ids=words)
+    weight = model.language_model.lm_head.weight.detach().double()
+    logits = states[0][:, -1].double() @ weight.T
+    assert logits.abs().max() > 20
+    expected = logits[:, [17, 23, 40, 41]]
+    torch.testing.assert_close(scores.double() - scores.double()[:, :1], expected - expected[:, :1], atol=1e-3, rtol=0)
+
+
+def test_half_precision_keeps_what_follows_the_head(make_tiny):
+    """An architecture that rescales its logits is left alone."""
+    model, processor = make_tiny()
+    model.language_model.to(torch.bfloat16)
+    inputs = processor(audio=waveforms(8000, 12000))
+    words = processor.candidate_ids(["happy", "sad"])
+    plain = model.score_emotions(**inputs, candidate_ids=words)
+    handle = model.language_model.lm_head.register_forward_hook(lambda _, __, output: output / 8)
+    scaled = model.score_emotions(**inputs, candidate_ids=words)
+    handle.remove()
+    assert (scaled - plain).abs().max() > 0.1
+    model.language_model.to(torch.float32)
+    model.language_model.lm_head.register_forward_hook(lambda _, __, output: output / 8)
+    expected = model.score_emotions(**inputs, candidate_ids=words)
+    torch.testing.assert_close(scaled, expected, atol=0.05, rtol=0.02)

@@ -11,11 +11,13 @@ import pytest
 import soundfile
 import torch
 
+from data_mser.reading import read_corpus
 from processing_mser import MSERProcessor, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter
 from training_mser.clips import Clip, Rejection, index_clips
 from training_mser.dataset import ClipFeatures, EmotionCollator
 from training_mser.feature_cache import FeatureCache, FeatureEncoder
+from training_mser.stages import train
 
 
 @pytest.fixture
@@ -101,6 +103,18 @@ def test_past_the_bound_clips_are_encoded_each_time_with_the_same_result(make_ti
     whole.prepare([(clip, 0) for clip in clips])
     for clip in clips:
         torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
+
+
+def test_workers_that_would_run_the_encoder_are_rejected(tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path):
+    """They are forks, in which CUDA fails; a spectrogram, or a feature from the disk, needs no encoder."""
+    rows = read_corpus("folder", tones).rows
+    flags = ["--dataloader_num_workers", "2", "--max_steps", "1", "--eval_strategy", "no", "--save_strategy", "no"]
+    flags += ["--load_best_model_at_end", "False"]
+    frozen = ["--init_from", str(tiny_model_dir), "--freeze_audio"]
+    with pytest.raises(ValueError, match="dataloader_num_workers is 2, and 72 of 72"):
+        train(rows, *recipe(*flags, *frozen, "--cache_gb", "0"))
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    train(rows, *recipe(*flags, "--cache_gb", "0"))
 
 
 def test_views_are_kept_under_names_of_their_own(make_tiny, clips, tmp_path: Path):
