@@ -106,7 +106,7 @@ class FiniteTraining(Trainer):
         kept = f"the last checkpoint with finite weights is {checkpoint}" if checkpoint else "no checkpoint was saved"
         raise TrainingDivergedError(
             f"training diverged at step {step} of {self.state.max_steps}: {found}; {self._likely_cause()}, and pass "
-            f"another output_dir or no_resume; {kept}"
+            f"another --output_dir or --no_resume; {kept}"
         )
 
     def _likely_cause(self) -> str:

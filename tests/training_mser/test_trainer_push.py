@@ -63,7 +63,7 @@ def check_repository(repo, folder):
     files = set(repo.files)
     assert {"config.json", "model.safetensors", "handler.py", "pipeline_mser.py", "processing_mser.py"} <= files
     assert not [name for name in files if "checkpoint" in name.split("/")[0] and not name.endswith("_mser.py")]
-    assert not files & {"training_args.bin", "train_results.json", "run.json", "optimizer.pt"}
+    assert not files & {"training_args.bin", "train_results.json", "run.json", "optimizer.safetensors"}
     text = repo.files["README.md"].data.decode()
     card = front_matter(text)
     assert metadata_errors(card) == [] and card["pipeline_tag"] == "audio-classification"
