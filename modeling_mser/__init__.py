@@ -3,6 +3,7 @@
 
 from transformers import AutoConfig, AutoModel, AutoModelForAudioClassification, AutoModelForCausalLM
 
+from .audio_classification_mser import MSERForAudioClassification
 from .backbones_mser import BackboneError
 from .classification_mser import EmotionClassifier
 from .classifier_configuration_mser import Wav2Vec2ClassifierConfig, WhisperClassifierConfig
@@ -20,6 +21,7 @@ from .whisper_encoder_mser import MaskedWhisperEncoder
 AutoConfig.register(MSERConfig.model_type, MSERConfig, exist_ok=True)
 AutoModel.register(MSERConfig, MSERForEmotionGeneration, exist_ok=True)
 AutoModelForCausalLM.register(MSERConfig, MSERForEmotionGeneration, exist_ok=True)
+AutoModelForAudioClassification.register(MSERConfig, MSERForAudioClassification, exist_ok=True)
 for _model in (WhisperForEmotionClassification, Wav2Vec2ForEmotionClassification):
     AutoConfig.register(_model.config_class.model_type, _model.config_class, exist_ok=True)
     AutoModel.register(_model.config_class, _model, exist_ok=True)
@@ -32,6 +34,7 @@ __all__ = [
     "EmotionClassifierOutput",
     "EmotionQFormer",
     "MSERConfig",
+    "MSERForAudioClassification",
     "MSERForEmotionGeneration",
     "MSEROutput",
     "MaskedWhisperEncoder",

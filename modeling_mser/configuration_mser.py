@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of MSER: a Whisper encoder, an Emotion Q-Former and a causal language model."""
 
+from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
@@ -52,7 +53,9 @@ class MSERConfig(BackboneConfig):
             Whether the encoder and the language model stay as they are in training (the paper's choice). A frozen
             part that came from a backbone is not saved with the model.
         emotion_words (`list[str]`, *optional*):
-            The words of the last training stage: the default candidates. `None` before any training.
+            The words of the last training stage: the default candidates, and `id2label`. `None` before any training.
+        label_token_ids (`list[list[int]]`, *optional*):
+            Token ids of these words as they follow the prompt, for `MSERForAudioClassification`. See `set_labels`.
         learned_words (`list[str]`, *optional*):
             The only words that a language model trained from scratch knows: those of all its stages. `None` for a
             pretrained one, which can score any word.
@@ -86,15 +89,30 @@ class MSERConfig(BackboneConfig):
     freeze_audio: bool = True
     freeze_text: bool = True
     emotion_words: list[str] | None = None
+    label_token_ids: list[list[int]] | None = None
     learned_words: list[str] | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        if self.emotion_words and self.id2label is None:
+            self.id2label, self.label2id = _label_maps(self.emotion_words)
         super().__post_init__(**kwargs)
         self.qformer_config.encoder_hidden_size = self.audio_config.d_model
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         self.used_encoder_layers  # noqa: B018 - a wrong `encoder_layers` is refused here, not in the first forward
+
+    def set_labels(self, labels: Sequence[str], token_ids: Sequence[Sequence[int]]) -> None:
+        """
+        Set the default candidates, and with them `id2label` and `label2id`.
+
+        Args:
+            labels: the words.
+            token_ids: of each word, `processor.candidate_ids(labels)`.
+        """
+        self.emotion_words = list(labels)
+        self.label_token_ids = [list(ids) for ids in token_ids]
+        self.id2label, self.label2id = _label_maps(labels)
 
     @property
     def emotion_embedding_size(self) -> int:
@@ -105,6 +123,11 @@ class MSERConfig(BackboneConfig):
     def used_encoder_layers(self) -> tuple[int, ...]:
         """The encoder layers that the Q-Former sees, sorted; raises `ValueError` on an impossible choice."""
         return used_layers(self.encoder_layers, self.audio_config.encoder_layers)
+
+
+def _label_maps(labels: Sequence[str]) -> tuple[dict[int, str], dict[str, int]]:
+    """`id2label` and `label2id`, as the library's own tools read them."""
+    return dict(enumerate(labels)), {label: index for index, label in enumerate(labels)}
 
 
 __all__ = ["MSERConfig"]

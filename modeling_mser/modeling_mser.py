@@ -344,13 +344,32 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
             `(batch_size, num_words)` float32. Their softmax is a distribution over the candidates.
         """
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
-        embeds = self.merge_audio(input_ids, audio.pooler_output)
-        scores, lengths = score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
+        scores, lengths = self.score_queries(input_ids, attention_mask, audio.pooler_output, candidate_ids)
         if prior_correction:
             fills_window = self._fills_window(input_features, input_features_mask, encoder_states, encoder_mask)
-            prior_embeds = self.merge_audio(input_ids, self._silence_queries(fills_window))
-            scores = scores - score_candidates(self.language_model, prior_embeds, attention_mask, candidate_ids)[0]
+            silence = self._silence_queries(fills_window)
+            scores = scores - self.score_queries(input_ids, attention_mask, silence, candidate_ids)[0]
         return scores / lengths if length_normalize else scores
+
+    def score_queries(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        audio_embeds: torch.Tensor,
+        candidate_ids: Sequence[Sequence[int]],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        `score_emotions`, with gradient and for audio whose queries are at hand.
+
+        Args:
+            audio_embeds: `(batch_size, num_query_tokens, text hidden_size)`, `pooler_output` of `get_audio_features`.
+            input_ids, attention_mask, candidate_ids: as in `score_emotions`.
+
+        Returns:
+            Log-probabilities `(batch_size, num_words)` in float32, and tokens of each word `(num_words,)`.
+        """
+        embeds = self.merge_audio(input_ids, audio_embeds)
+        return score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
 
     def _fills_window(
         self,

@@ -16,6 +16,7 @@ AUTO_MAPS = {
         "AutoConfig": "configuration_mser.MSERConfig",
         "AutoModel": _MSER,
         "AutoModelForCausalLM": _MSER,
+        "AutoModelForAudioClassification": "audio_classification_mser.MSERForAudioClassification",
         "AutoProcessor": "processing_mser.MSERProcessor",
     },
     "whisper_classifier": {
@@ -41,7 +42,8 @@ def declare_remote_code(config: PreTrainedConfig) -> None:
 
     `pipeline(model=…)` infers its task only where `custom_pipelines` has exactly one entry.
     """
-    # The import makes the pipeline's file travel with the model's; at the top it would cost every start a second.
+    # The imports make these files travel with the model's; at the top the pipeline would cost every start a second.
+    from .audio_classification_mser import MSERForAudioClassification  # noqa: F401
     from .pipeline_mser import MSERPipeline
 
     config.auto_map = dict(AUTO_MAPS[config.model_type])

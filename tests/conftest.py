@@ -78,6 +78,7 @@ def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
         "freeze_audio": False,
         "freeze_text": False,
         "emotion_words": list(label_set("seven").words),
+        "label_token_ids": processor.candidate_ids(label_set("seven").words),
         "learned_words": list(label_set("seven").words),
     } | config
     model = MSERForEmotionGeneration(MSERConfig(**config))

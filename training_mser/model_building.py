@@ -83,7 +83,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
         if arguments.lora and model.config.lora is None:
             model.add_lora(**arguments.lora_settings)
-        model.config.emotion_words = list(words)
+        model.config.set_labels(words, processor.candidate_ids(words))
         if model.config.learned_words is not None:
             model.config.learned_words = list(dict.fromkeys([*model.config.learned_words, *words]))
         return model, processor
@@ -100,7 +100,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before any weights are loaded
     config = build_config(arguments, processor.tokenizer)
     config.audio_token_id = processor.audio_token_id
-    config.emotion_words = list(words)
+    config.set_labels(words, processor.candidate_ids(words))
     if config.text_backbone is None:
         config.learned_words = list(words)
     # A language model that is loaded in a moment is not built at random before, at its full size and once more.

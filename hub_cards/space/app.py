@@ -39,10 +39,10 @@ COLOURS = (
 )
 
 NOTE = """
-**About this model.** It is a research model that reports which of the labels above a voice sounds most like. {trained_on}
-It does not know what anybody feels. It makes mistakes, and more of them on speakers, languages and recordings unlike its
-training data. The probabilities are shared out among the labels given, whether or not one of them fits. Do not use it to
-judge people. Recordings are deleted within twenty minutes.
+**About this model.** It is a research model that reports which of the labels above a voice sounds most like.
+{trained_on} It does not know what anybody feels. It makes mistakes, and more of them on speakers, languages and
+recordings unlike its training data. The probabilities are shared out among the labels given, whether or not one of
+them fits. Do not use it to judge people. Recordings are deleted within twenty minutes.
 """
 SYNTHETIC = "demo-speech"
 """The corpus that a speech synthesizer spoke."""

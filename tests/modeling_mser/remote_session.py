@@ -16,7 +16,14 @@ for package in ("modeling_mser", "processing_mser"):
 for package in ("audiomentations", "peft", "datatrove"):
     sys.modules[package] = None  # as if it were not installed
 
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor, pipeline  # noqa: E402
+from transformers import (  # noqa: E402
+    AutoConfig,
+    AutoModel,
+    AutoModelForAudioClassification,
+    AutoModelForCausalLM,
+    AutoProcessor,
+    pipeline,
+)
 
 
 folder, clip, out = sys.argv[1:]
@@ -34,6 +41,9 @@ processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
 words = processor.words(config.emotion_words)
 logits = model.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(words))
 told["classes"] = dict(zip(words, logits[0].softmax(-1).tolist(), strict=True))
+classifier = AutoModelForAudioClassification.from_pretrained(folder, trust_remote_code=True)
+probabilities = classifier(**processor(audio=[clip])).logits[0].softmax(-1).tolist()
+told["audio classification"] = {classifier.config.id2label[index]: one for index, one in enumerate(probabilities)}
 told["causal"] = type(AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)).__name__
 
 pipeline(model=folder, trust_remote_code=True).save_pretrained(f"{out}/pipeline")

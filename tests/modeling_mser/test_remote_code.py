@@ -30,7 +30,8 @@ def test_the_folder_is_flat_whole_and_says_what_is_where(tiny, tmp_path: Path):
     files = {path.name for path in (tmp_path / "hub").iterdir()}
     assert not [path for path in (tmp_path / "hub").iterdir() if path.is_dir()]
     config = json.loads((tmp_path / "hub" / "config.json").read_text())
-    assert set(config["auto_map"]) == {"AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoProcessor"}
+    autos = {"AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForAudioClassification", "AutoProcessor"}
+    assert set(config["auto_map"]) == autos
     assert list(config["custom_pipelines"]) == ["audio-classification"]
     for reference in [*config["auto_map"].values(), config["custom_pipelines"]["audio-classification"]["impl"]]:
         module, name = reference.split(".")
@@ -60,6 +61,7 @@ def test_it_loads_where_the_project_is_not_installed(tiny, clip, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["classes"] == pytest.approx(expected, abs=1e-6)
+    assert told["audio classification"] == pytest.approx(expected, abs=1e-6)
     assert told["causal"] == "MSERForEmotionGeneration"
     for name in ("pipeline", "task given", "pipeline saved again", "parts saved again"):
         ranked = told[name]
