@@ -85,7 +85,8 @@ class MSERForAudioClassification(MSERForEmotionGeneration):
                 "call the processor without an emotion"
             )
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
-        logits = self.score_queries(input_ids, attention_mask, audio.pooler_output, self.config.label_token_ids)[0]
+        candidate_ids = self.config.label_token_ids or ()
+        logits, _ = self.score_queries(input_ids, attention_mask, audio.pooler_output, candidate_ids)
         loss = None
         if labels is not None:
             total = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")

@@ -95,9 +95,9 @@ class MSERConfig(BackboneConfig):
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
-        if self.emotion_words and self.id2label is None:
-            self.id2label, self.label2id = _label_maps(self.emotion_words)
         super().__post_init__(**kwargs)
+        if self.emotion_words:
+            self.id2label, self.label2id = _label_maps(self.emotion_words)
         self.qformer_config.encoder_hidden_size = self.audio_config.d_model
         self.tie_word_embeddings = self.text_config.tie_word_embeddings
         self.used_encoder_layers  # noqa: B018 - a wrong `encoder_layers` is refused here, not in the first forward

@@ -401,7 +401,7 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         for full in fills_window.unique().tolist():
             # Whisper's log-mel spectrogram of zeros is (log10(1e-10) + 4) / 4 throughout.
             shape = (1, encoder.num_mel_bins, window if full else min(100, window))
-            queries[full] = self.get_audio_features(torch.full(shape, -1.5, device=self.device)).pooler_output[0]
+            queries[full] = self.get_audio_features(torch.full(shape, -1.5, device=self.device))["pooler_output"][0]
         return torch.stack([queries[full] for full in fills_window.tolist()])
 
 
