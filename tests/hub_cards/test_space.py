@@ -205,10 +205,10 @@ def test_a_long_recording_gets_a_timeline_and_words_of_ones_own(page, tmp_path):
     assert starts == ("0:00", *ends[:-1]) and ends[-1] == "0:40"
     looks_whole(page, tmp_path / "long.png", 400)
     page.value("document.querySelector('textarea, input[type=text]').select()")
-    page.ask("Input.insertText", text="calm, tired")
+    page.ask("Input.insertText", text="sad, fear")
     page.click("Analyse")
     page.wait_for("document.querySelectorAll('.confidence-set').length === 2")
-    assert {"calm", "tired"} == set(page.value("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
+    assert {"sad", "fear"} == set(page.value("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
 
 
 def test_an_answer_goes_with_its_recording(page, tmp_path):
