@@ -40,6 +40,11 @@ class ReproduceArguments:
     corpora: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of what is trained on"})
     test: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of what is measured on"})
     labels: str = field(default="seven", metadata={"help": "label set: four, seven, or words separated by commas"})
+    protocol: str | None = field(
+        default=None,
+        metadata={"help": "of table2 and figure4: a test whose fold divides the corpora, in place of --test"},
+    )
+    fold: str | None = field(default=None, metadata={"help": "of the protocol, by name or number, such as session5"})
     seeds: list[int] = field(
         default_factory=list,
         metadata={"help": "every system is trained with each; by default 0 1 2, and 0 1 2 3 4 for lowresource-table1"},
@@ -279,6 +284,14 @@ def experiment(args: ReproduceArguments) -> Any:
     from processing_mser import label_set
     from reproduction_mser.runs import Experiment
 
+    if args.protocol is not None:
+        from reproduction_mser.table1 import fold_experiment
+
+        if args.test or args.demo:
+            raise ValueError("--protocol divides the corpora itself; leave out --test and --demo")
+        rows = [row for own in read_all(args.corpora).values() for row in own]
+        recipes = partial(family_recipe, args)
+        return fold_experiment(args.protocol, args.fold, rows, recipes, args.folder, args.allow_leak, args.device)
     training, tests = speech(args)
     return Experiment(
         recipe=family_recipe(args),

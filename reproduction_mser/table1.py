@@ -7,8 +7,17 @@ from typing import Any
 
 from data_mser.splits import SpeakerLeakError
 from evaluation_mser.predictions import Predictions
-from evaluation_mser.protocols import PROTOCOLS, Fold, LeakReport, Protocol, read_training_record
-from training_mser.fold_training import arguments_for_fold
+from evaluation_mser.protocols import (
+    PROTOCOLS,
+    Fold,
+    LeakReport,
+    Protocol,
+    ProtocolError,
+    find_protocol,
+    read_training_record,
+)
+from training_mser.arguments import DataArguments
+from training_mser.fold_training import arguments_for_fold, fold_rows, training_fold
 from training_mser.run_record import RESULTS
 
 from .measuring import SpeechUnderTest, measured, read_json
@@ -64,12 +73,12 @@ def table1a(
         parts: list[list[Predictions]] = [[] for _ in seeds]
         leak = ""
         system = system_for(folds[0].train)
-        recipe = recipe_for(protocol.words.name)
-        validating = recipe(system.last.chain[0], seeds[0], folder, None)[1].validates
         for fold in folds:
+            recipe = for_fold(recipe_for(protocol.words.name), fold, protocol)
+            training = fold_rows(fold, recipe(system.last.chain[0], seeds[0], folder, None)[1])
             experiment = Experiment(
-                for_fold(recipe, fold, protocol),
-                [*fold.train, *(fold.validation if validating else ())],
+                recipe,
+                training,
                 {protocol.corpora[0]: fold.test},
                 protocol.words,
                 folder / protocol.name / fold.name,
@@ -97,12 +106,53 @@ def table1a(
         lines += published_lines(protocol, "Table I a")
         notes += notes_of(protocol, len(predictions[0]))
         if any(fold.validation for fold in folds):
-            use = "chooses the checkpoint" if validating else "is neither trained on nor tested"
+            use = (
+                "chooses the checkpoint"
+                if len(training) > len(folds[-1].train)
+                else "is neither trained on nor tested"
+            )
             notes.append(f"{protocol.name}: the published validation part {use}.")
         notes.append(f"{protocol.name}: figures are over the clips of all {len(folds)} fold(s) together.")
     return write_table(
         Table("Table I a: IEMOCAP and MELD", lines, METRICS, notes=list(dict.fromkeys(notes))), folder, "table1a"
     )
+
+
+def fold_experiment(
+    name: str,
+    fold: str | None,
+    rows: Sequence[Row],
+    recipe_for: Callable[[str], Recipe],
+    folder: Path,
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> Experiment:
+    """
+    What trains on one fold of a protocol and is tested on it.
+
+    Args:
+        name: of the protocol.
+        fold: name or number; not needed where there is one.
+        rows: of all corpora given.
+        recipe_for, folder, allow_leak, device: as in `table1a`.
+
+    Raises:
+        ProtocolError: no such protocol or fold.
+        SpeakerLeakError: training heard what is tested.
+    """
+    protocol = find_protocol(name)
+    chosen = training_fold(protocol, rows, DataArguments(), fold, allow_leak=allow_leak)
+    recipe = for_fold(recipe_for(protocol.words.name), chosen, protocol)
+    first = FULL.last.chain[0]
+    training = fold_rows(chosen, recipe(first, 0, folder, None)[1])
+    tests: dict[str, list[Row]] = {}
+    for row in chosen.test:
+        tests.setdefault(row["corpus"], []).append(row)
+    if not tests:
+        raise ProtocolError(
+            f"{name} has no test clips in the corpora given; pass {', '.join(protocol.tested_corpora)}"
+        )
+    return Experiment(recipe, training, tests, protocol.words, folder, device, allow_leak)
 
 
 def for_fold(recipe: Recipe, fold: Fold, protocol: Protocol) -> Recipe:
