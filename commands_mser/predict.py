@@ -97,14 +97,28 @@ def run(args: PredictArguments) -> int:
         allow_unlearned_labels=args.allow_unlearned_labels,
     )
     failed = False
+    narrow: list[tuple[Path, float]] = []
     with tqdm(total=len(files), unit="clip", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
         for file, answer in zip(files, answers, strict=True):
             line = _json_line(file, answer) if args.json else _text_line(file, answer, words, width)
             with tqdm.external_write_mode(file=sys.stdout):
                 _print(line)
             failed = failed or answer.error is not None
+            if answer.bandwidth_hz is not None:
+                narrow.append((file, answer.bandwidth_hz))
             bar.update()
+    _warn_of_narrow_bands(narrow, len(files))
     return 1 if failed else 0
+
+
+def _warn_of_narrow_bands(narrow: Sequence[tuple[Path, float]], num_files: int) -> None:
+    if narrow:
+        file, hertz = narrow[0]
+        print(
+            f"warning: {len(narrow)} of {num_files} files have no sound above 4 kHz (telephone quality), which makes "
+            f"their answers less reliable; the first is {str(file)!r} ({hertz / 1000:.1f} kHz)",
+            file=sys.stderr,
+        )
 
 
 def _json_line(file: Path, answer: "Recognition") -> str:
@@ -115,6 +129,8 @@ def _json_line(file: Path, answer: "Recognition") -> str:
         line["scores"] = {word: round(score, 6) for word, score in answer.scores.items()}
     if answer.unlearned_labels:
         line["unlearned_labels"] = list(answer.unlearned_labels)
+    if answer.bandwidth_hz is not None:
+        line["bandwidth_hz"] = answer.bandwidth_hz
     if answer.text is not None:
         line["text"] = answer.text
     return json.dumps(line, ensure_ascii=False)

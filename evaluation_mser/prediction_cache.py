@@ -136,6 +136,8 @@ def _missing_file(content: str | None, source: Any) -> Recognition | None:
 def _entry(content: str, answer: Recognition, words: Sequence[str]) -> dict[str, Any]:
     scores = None if answer.scores is None else [answer.scores[word] for word in words]
     entry = {"clip": content, "label": answer.label, "scores": scores, "text": answer.text, "seconds": answer.seconds}
+    if answer.bandwidth_hz is not None:
+        entry["bandwidth_hz"] = answer.bandwidth_hz
     if answer.error is not None:
         # An error names the file, so it is not that of the same sound in another.
         entry |= {"error": answer.error, "path": _path(answer.source)}
@@ -149,7 +151,8 @@ def _kept_answer(
     if entry is None:
         return None
     scores = None if entry["scores"] is None else dict(zip(words, entry["scores"], strict=True))
-    return Recognition(source, entry["label"], scores, entry.get("error"), entry["text"], entry["seconds"])
+    known = (entry.get("error"), entry["text"], entry["seconds"], entry.get("bandwidth_hz"))
+    return Recognition(source, entry["label"], scores, *known)
 
 
 def _read(file: Path) -> dict[tuple[str, str | None], dict[str, Any]]:

@@ -17,6 +17,7 @@ from evaluation_mser.compilation import check_compiler, compiled, to_bucket
 from modeling_mser.labels_mser import check_labels
 from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
 from processing_mser.audio_mser import SAMPLING_RATE
+from processing_mser.bandwidth_mser import band_powers, narrow_bandwidth
 from processing_mser.emotions_mser import UNPARSED
 
 
@@ -36,6 +37,8 @@ class Recognition:
         text: what the model wrote, in generate mode; the windows of a long clip are joined by " | ".
         seconds: length of the clip, 0 where it could not be read.
         unlearned_labels: candidate words that were allowed though the model never learned them.
+        bandwidth_hz: the frequency above which the clip has no sound, of a narrow-band clip (4 kHz or less), on which
+            answers are less reliable; None for any other.
     """
 
     source: Any
@@ -45,6 +48,7 @@ class Recognition:
     text: str | None = None
     seconds: float = 0.0
     unlearned_labels: tuple[str, ...] = ()
+    bandwidth_hz: float | None = None
 
 
 def recognise(
@@ -144,6 +148,7 @@ def _recognise(
                 stack.enter_context(compiled(model))
             for window in windows:
                 answers: dict[int, list[tuple[float, Any]]] = defaultdict(list)
+                powers: dict[int, np.ndarray] = {}
                 failures = {index: clip.error for index, clip in enumerate(window) if clip.error is not None}
                 pieces = windows_of(window, failures)
                 # A part at a time: the windows of a long recording do not fit into memory.
@@ -151,13 +156,17 @@ def _recognise(
                     outputs = answered([piece for _, piece in part])
                     for (index, piece), output in zip(part, outputs, strict=True):
                         answers[index].append((len(piece) / SAMPLING_RATE, output))
+                        powers[index] = powers.get(index, 0) + band_powers(piece)
                 for index, clip in enumerate(window):
                     if index in failures:
                         yield Recognition(clip.source, None, error=failures[index])
-                    elif decode == "score":
-                        yield _scored(clip, answers[index], words)
+                        continue
+                    bandwidth = narrow_bandwidth(powers[index], SAMPLING_RATE)
+                    if decode == "score":
+                        answer = _scored(clip, answers[index], words)
                     else:
-                        yield _generated(clip, answers[index], words, processor)
+                        answer = _generated(clip, answers[index], words, processor)
+                    yield replace(answer, bandwidth_hz=bandwidth)
     finally:
         model.train(was_training)
 

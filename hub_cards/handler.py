@@ -55,7 +55,7 @@ class EndpointHandler:
 
         Returns:
             `{"label", "score"}`, the likeliest first; of a timeline `{"start", "end", "label", "score", "scores"}`, in
-            seconds and in order.
+            seconds and in order. Where the sound ends at 4 kHz or below, each has that frequency as `bandwidth_hz`.
 
         Raises:
             BadRequest: the request, the sound or a parameter is not as it should be.

@@ -14,10 +14,13 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 from transformers.pipelines.base import ChunkPipeline
 from transformers.pipelines.pt_utils import PipelineChunkIterator, PipelineIterator, PipelinePackIterator
+from transformers.utils import logging
 
 from .labels_mser import check_candidate_size, check_labels, unlearned_labels
 from .recognition_mser import majority, mean_over_time, word_probabilities, written_texts
 
+
+logger = logging.get_logger(__name__)
 
 ABSTAINED = "abstained"
 SECONDS_TO_ANSWER = 30.0
@@ -56,6 +59,9 @@ class MSERPipeline(ChunkPipeline):
     a numpy array or a torch tensor at 16 kHz, or a list, a generator or a data set of these.
 
     Windows without any sound have no place in a timeline nor a part in a mean.
+
+    Where a recording has no sound above 4 kHz, as on a telephone, each answer has the frequency at which it ends,
+    `bandwidth_hz`: the model is less reliable there.
 
     Args (on making the pipeline or on calling it, where `None` is the default):
         candidate_labels: the words that compete, as a list or separated by commas, or `four` or `seven`; by default
@@ -173,7 +179,10 @@ class MSERPipeline(ChunkPipeline):
         windows = [item["window"] for item in items]
         inputs = self.processor.extract_features([window.waveform for window in windows])
         inputs.update(self.processor.encode_text(len(windows)))
-        places = [(window.start, window.end, window.part) for window in windows]
+        places = [
+            (window.start, window.end, window.part, *self.processor.band_powers(window.waveform).tolist())
+            for window in windows
+        ]
         return {"places": places, "inputs": inputs, "is_last": [item["is_last"] for item in items]}
 
     def get_iterator(
@@ -241,6 +250,8 @@ class MSERPipeline(ChunkPipeline):
             label = majority(seconds, named, self.processor.unparsed)
             answer = [{"label": label, "score": score, "text": " | ".join(str(piece.text) for piece in pieces)}]
         answer = _abstaining(self._marked(answer, words), min_score)[:top_k]
+        bandwidth = self._bandwidth(pieces)
+        answer = [entry | bandwidth for entry in answer]
         if pieces[0].embedding is None:
             return answer
         mean = mean_over_time(seconds, np.stack([piece.embedding for piece in pieces]))
@@ -256,6 +267,7 @@ class MSERPipeline(ChunkPipeline):
             (label,) = self.processor.parse_emotions([piece.text], words)
             named = self._marked([{"label": label, "score": float(piece.scores[0]), "text": piece.text}], words)
             entry = _abstaining(named, min_score)[0]
+        entry |= self._bandwidth([piece])
         if piece.embedding is not None:
             entry["embedding"] = piece.embedding.tolist()
         return {"start": round(piece.start, 3), "end": round(piece.end, 3)} | entry
@@ -264,6 +276,17 @@ class MSERPipeline(ChunkPipeline):
         """The entries, those of labels that were never learned with a mark."""
         unlearned = unlearned_labels(self.model.config, words)
         return [entry | {"unlearned": True} if entry["label"] in unlearned else entry for entry in ranked]
+
+    def _bandwidth(self, pieces: "Sequence[_Piece]") -> dict[str, float]:
+        """`bandwidth_hz` of narrow-band sound, with a warning; nothing of any other."""
+        hertz = self.processor.narrow_bandwidth(sum(piece.powers for piece in pieces))
+        if hertz is None:
+            return {}
+        logger.warning_once(
+            f"a recording has no sound above {hertz / 1000:.1f} kHz (telephone quality), which makes its answer less "
+            "reliable; see bandwidth_hz in the answers"
+        )
+        return {"bandwidth_hz": hertz}
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
         """Writes the model, the processor and their code. Arguments as in the model's `save_pretrained`."""
@@ -283,7 +306,8 @@ class _Piece:
 
     def __init__(self, output: Mapping[str, Any]):
         # Tensors keep the axis of the batch that they were taken out of; lists keep theirs only in a batch of one.
-        self.start, self.end, self.part = np.ravel(output["places"]).tolist()
+        self.start, self.end, self.part, *powers = np.ravel(output["places"]).tolist()
+        self.powers = np.array(powers)
         self.scores = output["scores"].flatten().numpy()
         text = output.get("text")
         self.text = text[0] if isinstance(text, list) else text

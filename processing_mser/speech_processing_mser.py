@@ -9,6 +9,7 @@ import numpy as np
 from transformers import ProcessorMixin
 
 from .audio_mser import MAX_SECONDS, load_audio
+from .bandwidth_mser import band_powers, narrow_bandwidth
 from .emotions_mser import UNPARSED, label_set, parse_emotion
 from .file_digests_mser import PROCESSOR_DIGESTS, verified_files, write_digests
 from .windows_mser import Window, sliding_windows, whole_windows
@@ -119,6 +120,14 @@ class SpeechProcessor(ProcessorMixin):
         return sliding_windows(
             source, window_seconds, overlap_seconds, uncut, self.sampling_rate, max_recording_seconds
         )
+
+    def band_powers(self, waveform: np.ndarray) -> np.ndarray:
+        """Energy of a waveform in bands of frequency; those of a recording's windows may be added."""
+        return band_powers(waveform)
+
+    def narrow_bandwidth(self, powers: np.ndarray) -> float | None:
+        """The frequency in Hz above which a narrow-band recording (4 kHz or less) has no sound, else `None`."""
+        return narrow_bandwidth(powers, self.sampling_rate)
 
     def words(self, labels: str | Sequence[str] | None = None) -> tuple[str, ...]:
         """The words of a label set by its name, or the user's own; `None` stands for `seven`."""

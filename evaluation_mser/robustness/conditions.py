@@ -64,6 +64,13 @@ _TABLE = (
         companions="voice",
     ),
     Condition("telephone", "telephone band", "", (8.0,), lambda x, *_: channel.telephone(x)),
+    Condition(
+        "bandwidth",
+        "no sound above",
+        "kHz",
+        (6.0, 4.0, 3.0, 2.0),
+        lambda x, level, *_: channel.limit_band(x, level),
+    ),
     Condition("mp3", "MP3", "kbit/s", (64.0, 32.0, 24.0, 16.0, 8.0), lambda x, level, *_: channel.mp3(x, level)),
     Condition(
         "opus", "Opus", "nominal kbit/s", (24.0, 16.0, 12.0, 8.0, 6.0), lambda x, level, *_: channel.opus(x, level)
