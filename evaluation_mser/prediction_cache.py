@@ -151,8 +151,8 @@ def _kept_answer(
     if entry is None:
         return None
     scores = None if entry["scores"] is None else dict(zip(words, entry["scores"], strict=True))
-    known = (entry.get("error"), entry["text"], entry["seconds"], entry.get("bandwidth_hz"))
-    return Recognition(source, entry["label"], scores, *known)
+    known = {"error": entry.get("error"), "text": entry["text"], "seconds": entry["seconds"]}
+    return Recognition(source, entry["label"], scores, bandwidth_hz=entry.get("bandwidth_hz"), **known)
 
 
 def _read(file: Path) -> dict[tuple[str, str | None], dict[str, Any]]:

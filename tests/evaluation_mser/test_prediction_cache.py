@@ -53,8 +53,10 @@ def answers(cache_dir, place, sources, words=WORDS, kind=DeferredModel, prompt=N
 
 @pytest.mark.parametrize("settings", [{}, {"decode": "generate"}])
 def test_the_same_question_is_answered_without_the_network(settings, place, clips, tmp_path):
+    soundfile.write(clips[0], 0.3 * np.random.default_rng(0).standard_normal(4000), 8000)
     first, given = answers(tmp_path / "cache", place, clips, **settings)
     assert given == len(clips)
+    assert [answer.bandwidth_hz is not None for answer in first] == [True, *[False] * 4]
     again, given = answers(tmp_path / "cache", place, clips, kind=UnloadableModel, **settings)
     assert given == 0
     assert again == first
