@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreT
 from transformers.utils import cached_file
 from transformers.utils.hub import extract_commit_hash
 
-from .fingerprint_mser import backbone_fingerprint, fingerprint_difference, weight_files
+from .fingerprint_mser import backbone_fingerprint, fingerprint_difference, is_unchanged, weight_files
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
@@ -128,7 +128,10 @@ def verified_fingerprint(
         # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
         cached_file(path_or_id, "config.json", **_hub_options(kwargs))
         files = weight_files(path_or_id, **_hub_options(kwargs))
-        found = backbone_fingerprint(files, ignored)
+        if recorded is not None and is_unchanged(recorded, files, ignored):
+            found = recorded
+        else:
+            found = backbone_fingerprint(files, ignored)
     except (OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {_cure(part)}") from error

@@ -21,7 +21,7 @@ from .backbones_mser import (
     verified_fingerprint,
 )
 from .configuration_mser import MSERConfig
-from .file_digests_mser import MODEL_DIGESTS, verified_files, write_digests
+from .file_digests_mser import MODEL_DIGESTS, taken_push, verified_files, write_digests
 from .fingerprint_mser import weight_files
 from .hub_mser import hub_options
 from .lora_mser import inject_lora, is_lora, merge_lora, require_peft
@@ -278,12 +278,15 @@ class SeparableBackbones(PreTrainedModel):
                 getattr(self.config, f"{part}_config").dtype = module.dtype
         self.config.includes_backbones = included
         self._keys_to_ignore_on_save = set() if included else self.frozen_backbone_keys()
+        push = taken_push(save_directory, kwargs)
         try:
             super().save_pretrained(save_directory, *args, **kwargs)
+            if args[0] if args else kwargs.get("is_main_process", True):
+                write_digests(save_directory, MODEL_DIGESTS)
+                if push is not None:
+                    self.push_to_hub(**push)
         finally:
             self.config.includes_backbones = before
-        if args[0] if args else kwargs.get("is_main_process", True):
-            write_digests(save_directory, MODEL_DIGESTS)
 
     def frozen_backbone_keys(self) -> set[str]:
         """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""

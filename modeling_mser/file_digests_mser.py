@@ -142,7 +142,8 @@ def verified_files(
     told = differing[0] + (f" (and {len(differing) - 1} more files differ)" if len(differing) > 1 else "")
     if not accept_modified:
         raise ModifiedFilesError(
-            f"{told}; copy or train the model again, or accept a deliberate change with accept_modified_files=True"
+            f"{told}; copy or train the model again, or accept a deliberate change: load it in Python with "
+            "accept_modified_files=True, and save it again"
         )
     warnings.warn(f"accepted: {'; '.join(differing)}", stacklevel=3)
     try:
@@ -153,6 +154,24 @@ def verified_files(
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModifiedFilesError(f"{told}, and cannot be loaded as it is: {reason}") from error
+
+
+def taken_push(save_directory: str | os.PathLike[str], arguments: dict[str, Any]) -> dict[str, Any] | None:
+    """
+    Take the arguments for the Hub out of those of `save_pretrained`, which would upload before the digests are there.
+
+    Args:
+        save_directory: whose name is the default of `repo_id`.
+        arguments: changed in place.
+
+    Returns:
+        Arguments for `push_to_hub`; `None` if nothing is to be uploaded.
+    """
+    names = ("repo_id", "commit_message", "create_pr", "private", "revision", "token")
+    if not arguments.pop("push_to_hub", False):
+        return None
+    taken = {name: arguments.pop(name) for name in names if name in arguments}
+    return {"repo_id": Path(save_directory).name} | taken
 
 
 def _pointer(file: Path) -> str:
@@ -195,6 +214,7 @@ __all__ = [
     "PROCESSOR_DIGESTS",
     "ModifiedFilesError",
     "modified_files",
+    "taken_push",
     "verified_files",
     "write_digests",
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from loopback_hub.repositories import Blob
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
@@ -151,3 +152,35 @@ def test_a_copy_has_digests_of_what_decides_an_answer(folder: Path, tmp_path: Pa
     )
     assert first == {"config.json", "generation_config.json", "model.safetensors"}
     assert second == {"processor_config.json", "tokenizer.json", "tokenizer_config.json"}
+
+
+PUSH = """
+import sys
+from pathlib import Path
+from modeling_mser import MSERForEmotionGeneration
+from processing_mser import MSERProcessor
+source, out = sys.argv[1:]
+model, processor = MSERForEmotionGeneration.from_pretrained(source), MSERProcessor.from_pretrained(source)
+for part in (processor, model):
+    part.push_to_hub("org/pushed")
+    part.save_pretrained(Path(out, "saved"), push_to_hub=True, repo_id="org/saved")
+for repo_id in ("org/pushed", "org/saved"):
+    MSERProcessor.from_pretrained(repo_id)
+    MSERForEmotionGeneration.from_pretrained(repo_id)
+"""
+
+
+@pytest.mark.slow
+def test_digests_survive_the_ways_to_the_hub(tiny_model_dir: Path, tmp_path: Path, loopback_hub, hub_python):
+    (tmp_path / "push.py").write_text(PUSH)
+    done = hub_python.run(tmp_path / "push.py", tiny_model_dir, tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = loopback_hub.repos["model", "org/pushed"].files
+    assert {MODEL_DIGESTS, PROCESSOR_DIGESTS} <= set(files)
+    # A damaged upload is found as a damaged folder is.
+    loopback_hub.repos["model", "org/saved"].commit("damage", {"processor_config.json": Blob(b"{}", False)})
+    (tmp_path / "load.py").write_text(
+        "from processing_mser import MSERProcessor\nMSERProcessor.from_pretrained('org/saved')"
+    )
+    done = hub_python.run(tmp_path / "load.py")
+    assert done.returncode != 0 and "org/saved/processor_config.json has 2 bytes" in done.stderr
