@@ -178,7 +178,8 @@ def test_digests_survive_the_ways_to_the_hub(tiny_model_dir: Path, tmp_path: Pat
     files = loopback_hub.repos["model", "org/pushed"].files
     assert {MODEL_DIGESTS, PROCESSOR_DIGESTS} <= set(files)
     # A damaged upload is found as a damaged folder is.
-    loopback_hub.repos["model", "org/saved"].commit("damage", {"processor_config.json": Blob(b"{}", False)})
+    repo = loopback_hub.repos["model", "org/saved"]
+    repo.commit("damage", {**repo.files, "processor_config.json": Blob(b"{}", False)})
     (tmp_path / "load.py").write_text(
         "from processing_mser import MSERProcessor\nMSERProcessor.from_pretrained('org/saved')"
     )
