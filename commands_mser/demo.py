@@ -48,6 +48,7 @@ def run(args: DemoArguments) -> int:
     from evaluation_mser.predictions import read_predictions
     from evaluation_mser.report import write_report
     from training_mser.full_disk import full_disk_told
+    from training_mser.model_card import write_model_card
 
     folder = Path(args.output_dir)
     print("1/5 Speech")
@@ -65,8 +66,8 @@ def run(args: DemoArguments) -> int:
     with full_disk_told(folder / "model"):
         model.save_pretrained(folder / "model")
         processor.save_pretrained(folder / "model")
-    for name in ("README.md", "train_results.json"):
-        shutil.copyfile(folder / "stage2" / name, folder / "model" / name)
+    shutil.copyfile(folder / "stage2" / "train_results.json", folder / "model" / "train_results.json")
+    write_model_card(folder / "model", second)
     corpora = {f"demo-{code}": [row for row in rows if row["language"] == code] for code in HELD_OUT_LANGUAGES}
     results = evaluate_corpora(model, processor, corpora, "seven", output_dir=folder, model_name=str(folder / "model"))
     for name, figures in [*results["corpora"].items(), ("all three", results["pooled"])]:

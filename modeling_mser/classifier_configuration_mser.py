@@ -33,6 +33,8 @@ class EmotionClassifierConfig(BackboneConfig):
             The words of the last training stage: the default candidates.
         learned_words (`list[str]`, *optional*, defaults to `emotion_words`):
             The classes, in the order of the logits.
+        training_stages (`list[dict]`, *optional*):
+            Labels, languages and speech sources of every training stage, oldest first. Set by a training.
         head_size (`int`, *optional*, defaults to 256):
             Width of the hidden layer of the head.
         head_dropout (`float`, *optional*, defaults to 0.1):
@@ -51,6 +53,7 @@ class EmotionClassifierConfig(BackboneConfig):
     changed_backbones: list[str] = field(default_factory=list)
     emotion_words: list[str] | None = None
     learned_words: list[str] | None = None
+    training_stages: list[dict] | None = None
     head_size: int = 256
     head_dropout: float = 0.1
     initializer_range: float = 0.02

@@ -59,6 +59,8 @@ class MSERConfig(BackboneConfig):
         learned_words (`list[str]`, *optional*):
             The only words that a language model trained from scratch knows: those of all its stages. `None` for a
             pretrained one, which can score any word.
+        training_stages (`list[dict]`, *optional*):
+            Labels, languages and speech sources of every training stage, oldest first. Set by a training.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the initial queries and projection.
     """
@@ -91,6 +93,7 @@ class MSERConfig(BackboneConfig):
     emotion_words: list[str] | None = None
     label_token_ids: list[list[int]] | None = None
     learned_words: list[str] | None = None
+    training_stages: list[dict] | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 

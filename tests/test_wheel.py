@@ -34,6 +34,8 @@ def test_the_installed_project_trains_and_predicts_from_another_folder(installed
     results = json.loads((demo / "results.json").read_text(encoding="utf-8"))
     assert results["corpora"]
     assert (demo / "report.html").stat().st_size > 0
+    card = (demo / "model" / "README.md").read_text(encoding="utf-8")
+    assert "stage2" not in card and "synthetic speech only" in card
 
     seconds = np.arange(2 * 16_000) / 16_000
     soundfile.write(tmp_path / "a tone.wav", 0.3 * np.sin(2 * np.pi * 220 * seconds), 16_000)

@@ -2,7 +2,7 @@
 """What a run trained on, as `train_results.json` keeps it and the model card tells it."""
 
 import hashlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +12,7 @@ from evaluation_mser.protocols.training_record import file_name
 from processing_mser import LabelSet
 
 from .clips import Clip
+from .lineage import speech_record
 
 
 def data_record(
@@ -34,15 +35,7 @@ def data_record(
     `split.sha256` names the division of speakers: of the lines `PART CORPUS SPEAKER`, sorted, where a clip without a
     speaker stands with its id in the speaker's place. Two runs with the same hash held out the same people.
     """
-    clips: Counter[tuple[str, str | None]] = Counter()
-    seconds: defaultdict[tuple[str, str | None], float] = defaultdict(float)
-    for clip in train:
-        # A clip of M5SER stands under the terms of its source and of what translated it.
-        source = (clip.row.get("source_corpus") or clip.row["corpus"], clip.row.get("translator"))
-        clips[source] += 1
-        seconds[source] += clip.seconds
     emotions = Counter(clip.emotion for clip in train)
-    languages = Counter(clip.row["language"] for clip in train if clip.row["language"])
     parts = {"train": train, "validation": validation}
     lines = sorted(
         {
@@ -55,17 +48,7 @@ def data_record(
         "label_set": labels.name,
         "labels": list(labels.words),
         "emotions": {word: emotions[word] for word in labels.words},
-        "languages": dict(sorted(languages.items())),
-        "corpora": sorted({clip.row["corpus"] for clip in train}),
-        "sources": [
-            {
-                "corpus": corpus,
-                "translator": translator,
-                "clips": clips[corpus, translator],
-                "seconds": round(length, 1),
-            }
-            for (corpus, translator), length in sorted(seconds.items(), key=lambda item: str(item[0]))
-        ],
+        **speech_record(train),
         **_heard_by_label([*train, *validation], earlier),
         "split": {
             "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),

@@ -2,7 +2,6 @@
 """The model card: every figure on it is one that the training or an evaluation wrote down."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -11,13 +10,13 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from data_mser.corpora import CORPORA
 from data_mser.hub_cards_folder import hub_cards_folder
-from data_mser.m5ser.licences import Terms, card_licence, source_terms, translator_terms
+from data_mser.m5ser.licences import Terms, card_licence
 from data_mser.whole_files import whole_file
 from evaluation_mser.model_types import model_classes
 from modeling_mser.checkpoint_mser import replaceable_parts
 
+from .lineage import datasets_of, is_synthetic, languages_of, parents_of, source_lines, stages_of, terms_of
 from .measured_figures import eval_results, figure_rows
 from .run_record import RESULTS
 
@@ -65,7 +64,7 @@ def render_model_card(
         folder: with the model and its processor.
         results: what `train_results.json` holds; read from the folder by default, and where there is none the card
             says that nothing is known of the training.
-        repo_id: where the model is going to be on the Hub; by default the card tells how the folder is used.
+        repo_id: where the model is going to be on the Hub; by default the card is of the folder.
         evaluations: of `read_results`; they become the card's table and its `model-index`.
         widgets: clips in the repository.
         adapter_only: the repository holds the adapters of the language model, and no more.
@@ -74,25 +73,30 @@ def render_model_card(
     config = json.loads((root / "config.json").read_text(encoding="utf-8"))
     results = results if results is not None else training_results(root)
     data = results.get("data", {})
-    terms = _terms(data.get("sources", ()))
+    stages = stages_of(config, data)
+    terms = terms_of(stages)
     names = {"text": "language model"} if adapter_only else {"audio": "audio encoder", "text": "language model"}
     places = {part: config.get(f"{part}_backbone") for part in names}
     backbones = {part: place for part, place in places.items() if place is not None}
     # A path on this machine names no repository.
-    base_models = [place for place in backbones.values() if not Path(place).exists()]
-    network, processor = model_classes(config["model_type"])
+    backbone_ids = [place for place in backbones.values() if not Path(place).exists()]
+    # Adapters fit the language model only.
+    base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of(stages), *backbone_ids]))
+    network, _ = model_classes(config["model_type"])
     # What was trained is in the folder, backbone or not.
     absent = [] if config.get("includes_backbones") else replaceable_parts(network.config_class.from_dict(config))
     left_out = {names[part]: backbones[part] for part in absent if part in backbones}
-    name = (repo_id or root.absolute().name).split("/")[-1]
+    name = repo_id.split("/")[-1] if repo_id is not None else None
+    words = data.get("labels") or config.get("emotion_words") or []
+    languages = languages_of(stages)
     validation = results.get("validation")
     card_data = ModelCardData(
-        language=list(data.get("languages", {})) or None,
+        language=languages or None,
         **_licence(terms),
         library_name="peft" if adapter_only else "transformers",
         pipeline_tag=None if adapter_only else "audio-classification",
         base_model=base_models or None,
-        datasets=_datasets(data) or None,
+        datasets=datasets_of(stages) or None,
         tags=["speech-emotion-recognition", "audio", "multilingual", "mser"],
         metrics=["recall", "accuracy", "f1"] if evaluations else None,
         widget=[{"src": one.src, "example_title": one.title, "output": [*map(dict, one.output)]} for one in widgets]
@@ -103,21 +107,20 @@ def render_model_card(
     card = ModelCard.from_template(
         card_data,
         template_path=str(hub_cards_folder() / "model_card.md.j2"),
-        model_name=name,
+        title=name or _title(words, languages),
         version=_version(),
         repo_id=repo_id,
         adapter_only=adapter_only,
-        folder=root.as_posix(),
         model_type=config["model_type"],
-        model_class=network.__name__,
-        processor_class=processor.__name__,
         data=data,
         languages=list(data.get("languages", {})) or ["languages that were not stated"],
-        words=data.get("labels") or config.get("emotion_words") or [],
-        open_words=config.get("learned_words") is None,
+        words=words,
+        learned_words=config.get("learned_words"),
         backbones=left_out,
         base_models=base_models,
-        sources=_sources(data.get("sources", ())),
+        sources=source_lines(stages),
+        num_stages=len(stages),
+        synthetic=is_synthetic(stages),
         non_commercial=[one.title for one in terms if one.non_commercial],
         clips=results.get("clips"),
         parameters=results.get("parameters", {}),
@@ -137,41 +140,16 @@ def training_results(folder: str | Path) -> dict[str, Any]:
         return {}
 
 
-def _sources(sources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The lines of the card's table of speech."""
-    lines = []
-    for source in sources:
-        terms, seconds = source_terms(source["corpus"]), source["seconds"]
-        line = {"title": terms.title, "licence": terms.licence, "clips": source["clips"]}
-        if source["translator"] is not None:
-            by = translator_terms(source["translator"])
-            line["title"] += f", by {by.title}"
-            line["licence"] = "; ".join(dict.fromkeys([terms.licence, by.licence]))
-        lines.append(line | {"length": f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"})
-    return lines
-
-
-def _terms(sources: Sequence[Mapping[str, Any]]) -> list[Terms]:
-    """Of every corpus that was trained on, and of every translator, each once."""
-    terms = {source["corpus"]: source_terms(source["corpus"]) for source in sources}
-    translators = {source["translator"] for source in sources} - {None}
-    return [*terms.values(), *(translator_terms(name) for name in sorted(translators))]
+def _title(words: Sequence[str], languages: Sequence[str]) -> str:
+    """What the model of a folder is, whatever the folder is called."""
+    title = "Speech emotion recognition"
+    return title + (f": {', '.join(words)}" if words else "") + (f" ({', '.join(languages)})" if languages else "")
 
 
 def _licence(terms: Sequence[Terms]) -> dict[str, Any]:
     if not terms:
         return {"license": "other", "license_name": "not-stated", "license_link": CARD}
     return card_licence(terms)
-
-
-def _datasets(data: Mapping[str, Any]) -> list[str]:
-    """Where a corpus is on the Hub, its place there, and else its name; a user's own folder is not named."""
-    names = []
-    for source in data.get("sources", ()):
-        if source["corpus"] in CORPORA:
-            place = re.search(r"huggingface\.co/datasets/([\w.-]+/[\w.-]+)", CORPORA[source["corpus"]].how_to_get)
-            names.append(place[1] if place else source["corpus"])
-    return sorted({*names, *({"m5ser"} & set(data.get("corpora", ())))})
 
 
 def _version() -> str:

@@ -26,6 +26,7 @@ from .clips import Clip
 from .data_record import trained_files
 from .dataset import ClipFeatures, EmotionCollator, EmotionDataset
 from .feature_cache import FeatureEncoder
+from .lineage import record_stage
 from .model_building import build_model, expanded
 from .model_card import write_model_card
 from .objectives import ObjectiveError, TrainingFacts, build_objectives
@@ -131,6 +132,7 @@ def _train(
         if state.is_main_process:
             print(f"{arguments.output_dir} holds this very run, finished")
         return results
+    record_stage(model.config, data.train, labels.words, model_arguments.init_from)
     checkpoint = claim(arguments.output_dir, run, arguments.resume) if state.is_main_process else None
     (checkpoint,) = broadcast_object_list([checkpoint])
     trainer = MSERTrainer(

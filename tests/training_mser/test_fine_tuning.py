@@ -7,15 +7,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from loopback_hub.cards import front_matter
 from transformers import WhisperConfig
 
-from modeling_mser import WhisperClassifierConfig, WhisperForEmotionClassification
+from data_mser.corpora import CORPORA
+from data_mser.reading import read_corpus
+from data_mser.schema import new_row
+from modeling_mser import MSERConfig, WhisperClassifierConfig, WhisperForEmotionClassification
 from modeling_mser.pipeline_mser import MSERPipeline
 from processing_mser import label_set
 from run_mser import main
 from training_mser.arguments import ModelArguments
 from training_mser.classifier_building import continue_classifier
+from training_mser.clips import Clip
+from training_mser.data_record import data_record
+from training_mser.lineage import record_stage
 from training_mser.model_building import build_model
+from training_mser.model_card import render_model_card
+from training_mser.stages import train
 
 
 FOUR, SEVEN = (list(label_set(name).words) for name in ("four", "seven"))
@@ -74,3 +83,82 @@ def test_classifier_keeps_its_classes_and_defaults_to_last_stage(tmp_path: Path)
     assert (again.config.emotion_words, again.config.learned_words) == (FOUR, SEVEN)
     assert list(again.config.id2label.values()) == SEVEN
     assert again.classifier[-1].out_features == 7
+
+
+def speech(*corpora: str, language: str = "en", **more) -> list[Clip]:
+    """One clip of each corpus."""
+    rows = [new_row(id=name, path="a.wav", corpus=name, emotion="sad", language=language) | more for name in corpora]
+    return [Clip(row, "sad", row["id"], 3.0) for row in rows]
+
+
+def card_of(config: MSERConfig, clips: list[Clip], folder: Path) -> tuple[dict, str]:
+    """Metadata and text of the card of a model whose last stage used these clips."""
+    (folder / "config.json").write_text(config.to_json_string(), encoding="utf-8")
+    data = data_record(clips, [], label_set("four"))
+    card = render_model_card(folder, {"clips": {"train": len(clips), "validation": 0}, "data": data}, "org/mser")
+    return front_matter(card), card
+
+
+def test_card_carries_every_generation(tmp_path: Path):
+    """Licence, languages, data sets, citations and base models of parent and grandparent."""
+    config = MSERConfig(text_backbone="org/llama")
+    # Non-commercial speech first, then permissive, then the user's own.
+    french = speech("m5ser", source_corpus="crema-d", translator="seamless_m4t_v2", language="fr")
+    for parent, clips in ((None, speech("ravdess")), ("org/parent", french), ("org/child", speech("folder"))):
+        record_stage(config, clips, FOUR, parent)
+        config = MSERConfig.from_dict(json.loads(config.to_json_string()))
+    metadata, card = card_of(config, clips, tmp_path)
+    assert metadata["license"] == "other" and metadata["license_name"] == "non-commercial-by-source"
+    assert metadata["language"] == ["en", "fr"]
+    assert metadata["datasets"] == ["crema-d", "m5ser", "ravdess"]
+    assert metadata["base_model"] == ["org/child", "org/parent", "org/llama"]
+    assert "Livingstone" in card and CORPORA["crema-d"].citation in card
+    assert "| 1 | RAVDESS" in card and "seamless_m4t_v2 | 1 |" in card and "| 3 | own recordings | 1 |" in card
+    assert "Not for commercial use, because of" in card
+    # No stage may loosen what another asks for.
+    config.training_stages = config.training_stages[::-1]
+    assert card_of(config, clips, tmp_path)[0]["license_name"] == "non-commercial-by-source"
+
+
+def test_strictest_licence_of_all_stages_wins(tmp_path: Path):
+    config = MSERConfig()
+    record_stage(config, speech("ravdess"), FOUR)
+    record_stage(config, speech("demo-speech"), FOUR, str(tmp_path))
+    metadata, card = card_of(config, speech("demo-speech"), tmp_path)
+    assert metadata["license"] == CORPORA["ravdess"].licence.lower().replace(" ", "-")
+    assert str(tmp_path) not in card and "base_model" not in metadata
+    assert "synthetic speech only" not in card
+
+
+@pytest.mark.parametrize("parent", ["org/unknown", None])
+def test_parent_without_record_binds_like_unknown_terms(parent: str | None, tmp_path: Path):
+    config = MSERConfig()
+    record_stage(config, speech("demo-speech"), FOUR, parent or str(tmp_path))
+    metadata, card = card_of(config, speech("demo-speech"), tmp_path)
+    assert metadata["license_name"] == "non-commercial-by-source"
+    assert metadata.get("base_model") == ([parent] if parent else None)
+    assert f"the training of {parent or 'an earlier model'}, which is not recorded" in card
+
+
+def test_trained_checkpoint_carries_its_parents_record(tones: Path, recipe, tmp_path: Path):
+    """From training to training, through the saved configuration and without the parent's other files."""
+    rows = read_corpus("folder", tones).rows
+    short = ["--max_steps", "1", "--num_train_epochs", "1"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    train([{**row, "corpus": "ravdess"} for row in rows], *recipe("--output_dir", str(first), *short))
+    (first / "README.md").unlink()
+    train(rows, *recipe("--output_dir", str(second), *short, "--init_from", str(first), "--labels", "happy,sad"))
+    metadata = front_matter((second / "README.md").read_text(encoding="utf-8"))
+    assert metadata["license_name"] == "non-commercial-by-source" and metadata["datasets"] == ["ravdess"]
+    stages = json.loads((second / "config.json").read_text(encoding="utf-8"))["training_stages"]
+    assert [stage["labels"] for stage in stages] == [FOUR, ["happy", "sad"]]
+    assert str(tmp_path) not in json.dumps(stages)
+    # Every checkpoint on the way has the record too.
+    (checkpoint,) = second.glob("checkpoint-*")
+    assert json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["training_stages"] == stages
+
+
+def test_card_of_fine_tuned_model_names_its_labels_and_those_it_knows(on_four: Path):
+    _, card = card_of(MSERConfig.from_pretrained(on_four), speech("folder"), on_four)
+    assert f"trained to tell {', '.join(FOUR)}." in card
+    assert "no other words but, from earlier stages, surprise, disgust, fear" in card

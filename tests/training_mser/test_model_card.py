@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
+import ast
 import csv
 import hashlib
 import json
+import os
+import re
+import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
+import soundfile
 import yaml
 from huggingface_hub import ModelCard
 from loopback_hub.cards import front_matter, metadata_errors
@@ -19,6 +27,11 @@ from training_mser.model_card import WidgetExample, render_model_card, write_mod
 
 
 FOUR = label_set("four")
+WITHOUT_PROJECT = """
+import importlib.util, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
+assert importlib.util.find_spec("modeling_mser") is None
+"""
 
 
 def clip(number, corpus="ravdess", speaker="ravdess-01", emotion="sad", seconds=3.0, **more):
@@ -159,6 +172,33 @@ def test_a_file_without_results_is_told(tmp_path, content):
         read_results(path)
 
 
+@pytest.mark.slow
+def test_snippet_of_local_card_runs_without_project(tiny_model_dir, results, tmp_path):
+    """As it is typed in the folder, which was moved and renamed after the card was written."""
+    folder = shutil.copytree(tiny_model_dir, tmp_path / "stage2")
+    write_model_card(folder, results)
+    folder = folder.rename(tmp_path / "renamed")
+    soundfile.write(folder / "clip.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    snippet = re.search(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)[1]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", WITHOUT_PROJECT + snippet],
+        cwd=folder,
+        env={**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {one["label"] for one in ast.literal_eval(done.stdout.splitlines()[-1])} == set(label_set("seven").words)
+
+
+@pytest.mark.parametrize(("corpora", "synthetic"), [(["demo-speech"], True), (["demo-speech", "folder"], False)])
+def test_card_of_synthetic_training_says_so(tiny_model_dir, corpora, synthetic):
+    card = render_model_card(tiny_model_dir, trained([clip(n, corpus=name) for n, name in enumerate(corpora)]))
+    assert ("synthetic speech only" in card) is synthetic
+    assert ("annotators of its corpora" in card) is not synthetic
+
+
 def test_widgets_carry_the_outputs(tiny_model_dir, results):
     output = [{"label": "sad", "score": 0.75}, {"label": "happy", "score": 0.25}]
     card = render_model_card(
@@ -188,7 +228,11 @@ def test_a_local_card_is_written_whole_and_no_path_of_this_machine_is_published(
         json.dumps(config | {"audio_backbone": str(tiny_model_dir), "text_backbone": "org/llama"})
     )
     write_model_card(tmp_path, results)
-    assert f'from_pretrained("{tmp_path}")' in (tmp_path / "README.md").read_text()
+    local = (tmp_path / "README.md").read_text()
+    # What the model is, wherever the folder lies and whatever it is called.
+    assert "\n# Speech emotion recognition: neutral, happy, sad, angry (de, en)\n" in local
+    assert 'pipeline(model=".", trust_remote_code=True)' in local and "modeling_mser" not in local
+    assert str(tmp_path) not in local.replace(str(tiny_model_dir), "")
     card = render_model_card(tmp_path, results, repo_id="org/mser")
     assert str(tiny_model_dir.parent) not in card and str(tmp_path) not in card
     assert metadata(card)["base_model"] == ["org/llama"]
