@@ -13,6 +13,7 @@ import pytest
 import torch
 from fresh_installation import DEMO, FreshInstallation, build_wheel
 from loopback_hub import LoopbackHub
+from ordinary_user import OrdinaryUser
 from transformers import WhisperFeatureExtractor
 from warm_python import WarmPython
 
@@ -22,6 +23,17 @@ from training_mser.tokenizer import build_tokenizer
 
 
 TINY_QUERIES = 4
+_USER_NAME = "MSER_TESTS_USER"
+
+
+def pytest_configure() -> None:
+    # The processes of pytest-xdist inherit it.
+    os.environ.setdefault(_USER_NAME, f"mser-tests-{os.getpid()}")
+
+
+def pytest_unconfigure() -> None:
+    if os.environ[_USER_NAME] == f"mser-tests-{os.getpid()}":
+        OrdinaryUser(os.environ[_USER_NAME]).remove()
 
 
 # What the tests import stays to the end. Unless it is frozen, each training looks through all of it for cycles when it
@@ -179,12 +191,22 @@ def wheel(shared_folder) -> Path:
 
 
 @pytest.fixture(scope="session")
-def installed(wheel: Path, shared_folder) -> FreshInstallation:
-    """The project as one who has no checkout has it."""
-    return FreshInstallation(shared_folder("installed", lambda folder: FreshInstallation(folder).install(wheel)))
+def ordinary_user() -> OrdinaryUser:
+    """Who installs the wheel and works with it; the same for all test processes."""
+    return OrdinaryUser(os.environ[_USER_NAME])
 
 
 @pytest.fixture(scope="session")
-def finished_demo(installed: FreshInstallation, shared_folder) -> Path:
-    """The folder in which `DEMO` has run, without a checkout; to be copied."""
-    return shared_folder("demo", lambda folder: installed.run(*shlex.split(DEMO), folder=folder))
+def installed(wheel: Path, ordinary_user: OrdinaryUser, shared_folder) -> FreshInstallation:
+    """The project as an ordinary user who has no checkout has it, in a folder that is read-only."""
+    installation = FreshInstallation(ordinary_user)
+    shared_folder("installed", lambda _: installation.install(wheel))
+    return installation
+
+
+@pytest.fixture(scope="session")
+def finished_demo(installed: FreshInstallation, ordinary_user: OrdinaryUser, shared_folder) -> Path:
+    """The folder in which an ordinary user ran `DEMO`, without a checkout; to be copied."""
+    folder = ordinary_user.folder(ordinary_user.work / "demo")
+    shared_folder("demo", lambda _: installed.run(*shlex.split(DEMO), folder=folder))
+    return folder

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The project's wheel, and an environment that has it from there alone."""
 
-import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ordinary_user import OrdinaryUser
 
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,29 +33,33 @@ def build_wheel(folder: Path) -> None:
 
 class FreshInstallation:
     """
-    A new environment with a wheel in it.
+    A new environment in the home of an ordinary user, who installs a wheel there and can then not write to it.
 
     The dependencies are those of the environment that runs the tests, seen through a .pth file; the .pth files of that
     environment are not followed, so an editable install of the checkout there stays out of sight.
 
     Args:
-        folder: of the environment.
+        user: whose home it is in.
     """
 
-    def __init__(self, folder: Path):
-        self.folder, self.bin = folder, folder / "bin"
+    def __init__(self, user: OrdinaryUser):
+        self.user = user
+        self.folder = user.home / "environment"
+        self.bin = self.folder / "bin"
 
     def install(self, wheel: Path) -> None:
         """Makes the environment."""
-        checked(sys.executable, "-m", "venv", "--without-pip", self.folder)
-        pip = [sys.executable, "-m", "pip", "--python", self.bin / "python"]
-        checked(*pip, "install", "--no-deps", "--ignore-installed", wheel)
+        home = self.user.folder(self.user.home)
+        # The folder of the tests may be closed to others than who runs them.
+        download = shutil.copy(wheel, self.user.folder(home / "Downloads"))
+        self.user.run(self.user.python, "-m", "venv", "--without-pip", self.folder, folder=home)
         (site,) = self.folder.glob("lib/python*/site-packages")
         dependencies = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
         (site / "dependencies_of_the_tests.pth").write_text("\n".join(sorted(dependencies)) + "\n", encoding="utf-8")
+        pip = [self.bin / "python", "-m", "pip", "--no-cache-dir", "install"]
+        self.user.run(*pip, "--no-deps", "--ignore-installed", download, folder=home)
+        checked("chmod", "-R", "a-w", self.folder)
 
-    def run(self, program: str, *words: str, folder: Path) -> str:
-        """What one of its programs writes to standard output, run in a folder and without what would let the checkout
-        in."""
-        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
-        return checked(self.bin / program, *words, cwd=folder, env=environment)
+    def run(self, program: str, *words: str, folder: Path, variables: Mapping[str, str] | None = None) -> str:
+        """What one of its programs writes to standard output, run by the user in a folder."""
+        return self.user.run(self.bin / program, *words, folder=folder, variables=variables)

@@ -24,9 +24,10 @@ def test_the_wheel_holds_the_recipes_and_templates_under_their_own_names(wheel):
     assert not top & {"configs", "tests", "docs", "benchmarks", "mser", "hub_cards"}
 
 
-def test_the_installed_project_trains_and_predicts_from_another_folder(installed, finished_demo, tmp_path):
+def test_the_installed_project_trains_and_predicts_from_another_folder(installed, ordinary_user, finished_demo):
+    folder = ordinary_user.folder(ordinary_user.work / "predict")
     modules = "import run_mser, configs_mser; print(run_mser.__file__, configs_mser.__path__)"
-    where = installed.run("python", "-c", modules, folder=tmp_path)
+    where = installed.run("python", "-c", modules, folder=folder)
     assert str(installed.bin.parent) in where
     assert str(ROOT) not in where
 
@@ -38,11 +39,38 @@ def test_the_installed_project_trains_and_predicts_from_another_folder(installed
     assert "stage2" not in card and "synthetic speech only" in card
 
     seconds = np.arange(2 * 16_000) / 16_000
-    soundfile.write(tmp_path / "a tone.wav", 0.3 * np.sin(2 * np.pi * 220 * seconds), 16_000)
-    said = installed.run(
-        "run-mser", "predict", "a tone.wav", "--model", str(demo / "model"), "--json", folder=tmp_path
-    )
+    soundfile.write(folder / "a tone.wav", 0.3 * np.sin(2 * np.pi * 220 * seconds), 16_000)
+    said = installed.run("run-mser", "predict", "a tone.wav", "--model", str(demo / "model"), "--json", folder=folder)
     answer = json.loads(said.splitlines()[-1])
     assert Path(answer["file"]).name == "a tone.wav"
     assert answer["label"] == max(answer["scores"], key=answer["scores"].get)
     assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_an_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, finished_demo, loopback_hub):
+    """Without root's rights, with a read-only package folder and a home on another file system."""
+    if not ordinary_user.unprivileged:
+        pytest.skip("another user than root may not read the Python that runs the tests")
+    demo = finished_demo / "runs" / "demo"
+    owner = (demo / "model" / "config.json").stat().st_uid
+    assert owner != 0
+    assert ordinary_user.home.stat().st_dev != demo.stat().st_dev, "no other file system to test with"
+    look = "import os, modeling_mser as m; print(*(os.access(place, os.W_OK) for place in (m.__file__, *m.__path__)))"
+    assert installed.run("python", "-c", look, folder=demo).split() == ["False", "False"]
+
+    folder = ordinary_user.folder(ordinary_user.work / "own")
+    corpora = ["--corpora", f"folder={demo / 'english'}"]
+    training = ["train", "tiny/stage1", *corpora, "--output_dir", "runs/own", "--max_steps", "2", "--save_steps", "1"]
+    training += ["--eval_steps", "1", "--eval_strategy", "steps", "--save_strategy", "steps"]
+    installed.run("run-mser", *training, folder=folder)
+    installed.run("run-mser", "evaluate", "--model", "runs/own", *corpora, "--allow_leak", folder=folder)
+    hub = loopback_hub.environment(ordinary_user.home / ".cache" / "huggingface", token="hf_owner")
+    pushing = ["push", "--model", "runs/own", "--repo_id", "owner/ordinary"]
+    installed.run("run-mser", *pushing, folder=folder, variables=hub)
+
+    pushed = loopback_hub.repos["model", "owner/ordinary"].files
+    assert {"model.safetensors", "config.json", "README.md"} <= set(pushed)
+    assert {path.stat().st_uid for path in folder.rglob("*")} == {owner}
+    assert list((ordinary_user.home / ".cache" / "mser-llm").rglob("*.safetensors")), "features are kept at home"
+    assert not [path for path in folder.rglob("*") if "unfinished" in path.name or path.name.startswith("partial")]
+    assert not list(ordinary_user.temporary.iterdir())

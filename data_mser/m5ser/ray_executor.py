@@ -8,6 +8,7 @@ its own process, one after another, and Ray restarts it, on another node if need
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -22,6 +23,12 @@ from .ranks import WorkerDiedError, run_rank
 
 RESTARTS = 3
 """Times that Ray restarts a worker before the build ends with an error."""
+
+_NO_CLUSTER = (
+    "check RAY_ADDRESS and that the cluster runs (`ray status`). If it was started with an authentication token, set "
+    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+)
+_SECONDS_TO_CONNECT = 10.0
 
 
 class RayExecutor(PipelineExecutor):
@@ -77,12 +84,13 @@ class RayExecutor(PipelineExecutor):
             ConnectionError: there is no cluster at `RAY_ADDRESS`.
             OSError, ValueError, ImportError: the first error of a worker; the others are stopped with it.
         """
-        require_ray()
-        import ray
-
         ranks = self.get_incomplete_ranks()
         if not ranks:
             return
+        require_ray()
+        _require_reachable(os.environ.get("RAY_ADDRESS", ""))
+        import ray
+
         connected = ray.is_initialized()
         if not connected:
             # Where it has to start a cluster, Ray would report to its makers.
@@ -90,10 +98,7 @@ class RayExecutor(PipelineExecutor):
             try:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError as error:
-                raise ConnectionError(
-                    f"{error}; check RAY_ADDRESS and that the cluster runs (`ray status`). If it was started with an "
-                    "authentication token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
-                ) from error
+                raise ConnectionError(f"{error}; {_NO_CLUSTER}") from error
         try:
             self._warn_if_no_node_fits(ray)
             self._run(ray, ranks)
@@ -161,6 +166,16 @@ class RayExecutor(PipelineExecutor):
             "memory (mem_per_cpu_gb in the recipe's section ray); see the logs there and run the same command again: "
             "finished shards stay"
         )
+
+
+def _require_reachable(address: str) -> None:
+    """Raise a ConnectionError where nothing answers at HOST:PORT; Ray itself tries for minutes without a word."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in address and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(f"nothing answers at RAY_ADDRESS={address} ({error}); {_NO_CLUSTER}") from error
 
 
 class _Worker:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from free_port import free_port
 from m5ser_building.toy_corpus import run_build, shard_bytes, toy_config, write_corpus
 
 from data_mser.m5ser import ray_executor
@@ -70,6 +71,14 @@ def test_slurm_refusing_a_job_is_an_error_with_the_script(tmp_path, monkeypatch)
     config = toy_config(tmp_path, tmp_path, executor="slurm", slurm={"time": "1:00:00", "partition": "none"})
     with pytest.raises(OSError, match="launch_script"):
         make_executor(config, [], 2, tmp_path / "logs").run()
+
+
+def test_ray_cluster_that_does_not_answer_is_an_error_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(ray_executor, "find_spec", lambda name: "installed")
+    address = f"127.0.0.1:{free_port()}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(ConnectionError, match=address):
+        make_executor(toy_config(tmp_path, tmp_path, executor="ray"), [], 1, tmp_path / "logs").run()
 
 
 @pytest.mark.parametrize("chosen", ["env_command", "condaenv", "venv_path"])
