@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from transformers import Trainer
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from data_mser.whole_files import write_json
 
@@ -130,6 +130,9 @@ class FiniteTraining(Trainer):
             logs["train_loss"] = self.train_loss
         super().log(logs, start_time)
 
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        return super()._finalize_training(*args, **kwargs)._replace(training_loss=self.train_loss)
+
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
@@ -141,11 +144,23 @@ class FiniteTraining(Trainer):
             self.load_loss(checkpoint)
 
     def load_loss(self, checkpoint: str) -> None:
-        """Continue the sum of a checkpoint; one saved with `save_only_model` has none."""
+        """
+        Continue the sum of a checkpoint; one saved with `save_only_model` has none.
+
+        Raises:
+            ValueError: it is missing or damaged.
+        """
+        if self.args.save_only_model:
+            return
         file = Path(checkpoint) / LOSS_FILE
-        if file.exists():
+        try:
             found = json.loads(file.read_text(encoding="utf-8"))
-            self._total_loss, self._steps_counted = found["total"], found["steps"]
+            self._total_loss, self._steps_counted = float(found["total"]), int(found["steps"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file}: missing or damaged; delete {checkpoint} to resume from an earlier one, or start again "
+                "with --no_resume"
+            ) from error
 
 
 def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:

@@ -45,7 +45,7 @@ class PickleFreeState(Trainer):
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if self.is_deepspeed_enabled:
             super()._load_optimizer_and_scheduler(checkpoint)
-        elif checkpoint is not None and (Path(checkpoint) / OPTIMIZER).exists():  # not so with save_only_model
+        elif checkpoint is not None and not self.args.save_only_model:
             state = load_state(Path(checkpoint) / OPTIMIZER)
             self.optimizer.load_state_dict(state["optimizer"])
             self.lr_scheduler.load_state_dict(state["scheduler"])
@@ -72,7 +72,7 @@ class PickleFreeState(Trainer):
         save_state(states, self._rng_file(output_dir))
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
-        if checkpoint is None or not self._rng_file(checkpoint).exists():  # as with save_only_model
+        if checkpoint is None or self.args.save_only_model:
             return
         states = load_state(self._rng_file(checkpoint))
         random.setstate(states["python"])

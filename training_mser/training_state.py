@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training state in files without pickle: nested Python values with tensors, as safetensors with JSON metadata."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 
-_STRUCTURE = "structure"
+_STRUCTURE, _DIGEST = "structure", "sha256"
 _PLAIN = (str, bool, int, float, type(None))
 
 
@@ -27,15 +28,41 @@ def save_state(state: Any, file: str | Path) -> None:
         ValueError: a value of another type, which only pickle could write.
     """
     tensors: dict[str, torch.Tensor] = {}
-    structure = _encoded(state, tensors, str(file))
-    save_file(tensors, file, metadata={_STRUCTURE: json.dumps(structure)})
+    structure = json.dumps(_encoded(state, tensors, str(file)))
+    save_file(tensors, file, metadata={_STRUCTURE: structure, _DIGEST: _digest(structure, tensors)})
 
 
 def load_state(file: str | Path) -> Any:
-    """Load what `save_state` wrote, with tensors on the CPU; a NumPy array comes back as one."""
-    with safe_open(file, framework="pt") as tensors:
-        structure = json.loads(tensors.metadata()[_STRUCTURE])
-        return _decoded(structure, {name: tensors.get_tensor(name) for name in tensors.keys()})  # noqa: SIM118
+    """
+    Load what `save_state` wrote, with tensors on the CPU; a NumPy array comes back as one.
+
+    Raises:
+        ValueError: the file is missing, or is not as it was saved.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise ValueError(f"{file} is missing; {_cure(file)}") from None
+    except SafetensorError as error:
+        raise ValueError(f"{file}: damaged ({error}); {_cure(file)}") from error
+    structure = metadata.get(_STRUCTURE, "")
+    if metadata.get(_DIGEST) != _digest(structure, tensors):
+        raise ValueError(f"{file}: modified after it was saved; {_cure(file)}")
+    return _decoded(json.loads(structure), tensors)
+
+
+def _cure(file: str | Path) -> str:
+    return f"delete {Path(file).parent} to resume from an earlier checkpoint, or start again with --no_resume"
+
+
+def _digest(structure: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(structure.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _encoded(value: Any, tensors: dict[str, torch.Tensor], file: str) -> Any:

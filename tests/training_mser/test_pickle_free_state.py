@@ -63,6 +63,21 @@ def test_state_of_optimizer_and_generators_survives_the_file(tmp_path: Path):
     assert_same(load_state(tmp_path / "state.safetensors"), state)
 
 
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
+def test_a_state_that_is_not_as_saved_is_rejected(tmp_path: Path, damage: str):
+    file = tmp_path / "checkpoint-6" / "optimizer.safetensors"
+    file.parent.mkdir()
+    save_state({"exp_avg": torch.arange(100.0)}, file)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-50] if damage == "cut" else content)
+    with pytest.raises(ValueError, match=r"checkpoint-6/optimizer\.safetensors.*--no_resume"):
+        load_state(file)
+
+
 def test_state_that_only_pickle_could_write_is_rejected(tmp_path: Path):
     with pytest.raises(ValueError, match="optim"):
         save_state({"state": {0: object()}}, tmp_path / "state.safetensors")
