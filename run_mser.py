@@ -10,6 +10,7 @@ in one line (any `ValueError`, `OSError` or `ImportError`; `--traceback`, or MSE
 130 interrupted.
 """
 
+import difflib
 import gc
 import importlib
 import logging
@@ -65,12 +66,23 @@ def split_command(words: Sequence[str]) -> tuple[str | None, list[str]]:
 
 
 def no_command(words: Sequence[str]) -> str:
-    """What to say about words that begin with no command."""
+    """What to say about words that begin with no command: the near match, or else all commands."""
+    if words[0].startswith("-"):
+        near = difflib.get_close_matches(words[0], ("--help", "--version", "--traceback"), n=1, cutoff=0.75)
+        meant = next((word for word in words if word in COMMANDS), "predict")
+        cure = f"did you mean {near[0]}?" if near else f"write run-mser {meant} {words[0]} ..., the command first"
+        return f"{words[0]} is no option of run-mser itself; {cure}"
     family = [name for name in COMMANDS if name.split()[0] == words[0]]
-    if not family:
-        return f"no command {words[0]!r}; choose from {', '.join(COMMANDS)}"
-    said = f"{words[0]} {words[1]}" if len(words) > 1 else f"{words[0]} alone"
-    return f"{said} is no command; choose from {', '.join(family)}"
+    if family and len(words) == 1:
+        return f"{words[0]} alone is no command; choose from {', '.join(family)}"
+    # As they are written, and by their second words: `analyse` is m5ser analyse.
+    known = {spelling: name for name in family or COMMANDS for spelling in (name, name.split()[-1])}
+    said = " ".join(words[:2]) if family else words[0]
+    for typed, cutoff in ((" ".join(words[:2]), 0.75), (words[1] if family else words[0], 0.6)):
+        near = difflib.get_close_matches(typed.lower().replace("_", " ").replace("-", " "), known, n=1, cutoff=cutoff)
+        if near:
+            return f"{said} is no command; did you mean run-mser {known[near[0]]}?"
+    return f"{said} is no command; choose from {', '.join(family or COMMANDS)}"
 
 
 def version() -> str:
@@ -105,6 +117,7 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         module = importlib.import_module(COMMANDS[name][0])
     finally:
         gc.enable()
+    from commands_mser.label_spelling import warn_of_misspelt_labels
     from commands_mser.output_folders import check_folders
     from commands_mser.parser import MSERArgumentParser
     from training_mser.number_bounds import check_numbers
@@ -114,12 +127,18 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
     for section in parsed:
         check_numbers(section, {})
     check_folders(parsed)
+    warn_of_misspelt_labels(parsed)
     return module.run(*parsed) or 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if sys.stderr is None:  # closed, as by `2>&-`
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        print("run-mser: error: standard output is closed; redirect it to a file, or to /dev/null", file=sys.stderr)
+        return 2
     show_traceback = os.environ.get("MSER_TRACEBACK", "") not in ("", "0")
     if "--traceback" in words:
         words.remove("--traceback")
@@ -135,7 +154,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"run-mser: error: {no_command(words)}", file=sys.stderr)
         return 2
     try:
-        return run_command(name, arguments_of_it)
+        status = run_command(name, arguments_of_it)
+        # Now, for a full disk or a closed pipe to be reported as for every other line.
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         print("run-mser: interrupted", file=sys.stderr)
         return 130

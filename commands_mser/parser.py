@@ -22,6 +22,7 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 from transformers import HfArgumentParser
 
 from commands_mser.recipes import RecipeError, find_recipe, read_recipe
+from evaluation_mser.nearby_models import suggest_model
 
 
 class _Unfit(Exception):
@@ -76,6 +77,9 @@ class MSERArgumentParser(HfArgumentParser):
             told = self._read_what_is_told(args)
             if getattr(told, "config", None) is not None:
                 self._apply_recipe(told.config)
+            missing = [action for action in self._actions if action.required and getattr(told, action.dest) is None]
+            if missing:
+                self.error(self._explain_missing(missing))
             namespace = self.parse_args(args)
             outputs = []
             for dataclass_type in self.dataclass_types:
@@ -116,7 +120,7 @@ class MSERArgumentParser(HfArgumentParser):
     def _read_what_is_told(self, args: Sequence[str] | None) -> Namespace:
         """The command line before the arguments that it lacks are asked for: a recipe may supply them, and of a
         misspelt flag its owner shall hear that, not that it is missing."""
-        required = [action for action in self._actions if action.required and action.option_strings]
+        required = [action for action in self._actions if action.required]
         for action in required:
             action.required = False
         try:
@@ -129,12 +133,31 @@ class MSERArgumentParser(HfArgumentParser):
             self.error(self._explain_unknown(unknown))
         return namespace
 
+    def _explain_missing(self, missing: Sequence[Action]) -> str:
+        """What the command lacks, what that is, and what to pass."""
+        names = [
+            f"{action.option_strings[0] if action.option_strings else action.dest}"
+            + (f" ({action.help.rstrip('.')})" if action.help and action.dest != "model" else "")
+            for action in missing
+        ]
+        cure = f"`{self.prog} --help` explains every argument"
+        if any(action.dest == "model" for action in missing):
+            cure = suggest_model()
+        elif any(action.dest == "config" for action in missing):
+            cure = "`run-mser train tiny/stage1 --corpora folder=my_recordings` trains a small model from scratch"
+        return f"missing {' and '.join(names)}; {cure}"
+
     def _explain_unknown(self, unknown: list[str]) -> str:
         flags = [word.split("=")[0] for word in unknown if word.startswith("-")]
         if not flags:
-            return f"unexpected argument {unknown[0]!r}"
-        near = difflib.get_close_matches(flags[0], list(self._option_string_actions), n=1)
-        return f"unknown flag {flags[0]}" + (f"; did you mean {near[0]}?" if near else "")
+            return f"unexpected argument {unknown[0]!r}; quote a value with spaces, and separate labels by commas only"
+        word, known = flags[0].strip("-").replace("-", "_"), list(self._option_string_actions)
+        near = difflib.get_close_matches(flags[0], known, n=1, cutoff=0.8)
+        # `--epochs` for `--num_train_epochs`, before what only looks like it.
+        near = near or sorted((flag for flag in known if word in flag.strip("-").split("_")), key=len)[:3]
+        near = near or difflib.get_close_matches(flags[0], known, n=1)
+        cure = f"did you mean {' or '.join(near)}?" if near else f"`{self.prog} --help` lists the flags"
+        return f"unknown flag {flags[0]}; {cure}"
 
 
 def _default(field: dataclasses.Field) -> Any:

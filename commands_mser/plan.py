@@ -55,11 +55,13 @@ HELP = "what a training takes in memory and time; reads configurations, loads no
 
 def run(command: PlanArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments) -> int:
     """Reckons and prints."""
+    from commands_mser.earlier_stage import check_init_from
     from training_mser.planning.machines import MACHINES, this_machine
     from training_mser.planning.plan import Clips, largest_batch, make_plan
     from training_mser.planning.skeleton import build_skeleton
     from training_mser.stages import settle_recipe
 
+    check_init_from(model.init_from)
     settle_recipe(model, data, training)
     held_out = command.validation_clips
     if held_out is None and data.validation_corpora:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recipes: YAML files found by path or by name, and read so that a slip is told rather than swallowed."""
 
+import difflib
 import importlib.util
 import math
 import re
@@ -47,8 +48,19 @@ def find_recipe(name: str) -> Path:
                 return candidate
     names = [found.relative_to(folder) for found in folder.rglob("*.yaml")]
     # What `accelerate launch` reads lies beside the recipes and is none.
-    known = ", ".join(sorted(str(name) for name in names if name.parts[0] != "accelerate")) or "none"
-    raise RecipeError(f"{name}: no such file, and no recipe of that name; the project's recipes: {known}")
+    known = sorted(found.as_posix() for found in names if found.parts[0] != "accelerate")
+    near = difflib.get_close_matches(path.with_suffix(".yaml").as_posix().removeprefix("configs/"), known, n=1)
+    raise RecipeError(
+        f"{name}: no such file, and no recipe of that name; {f'did you mean {near[0]}? ' if near else ''}"
+        f"the project's recipes: {', '.join(known) or 'none'}"
+    )
+
+
+def recipes_into(output_dir: str) -> list[str]:
+    """The names of the project's recipes that write their model to this folder by default."""
+    folder = recipe_folder()
+    found = (path for path in sorted(folder.rglob("*.yaml")) if read_recipe(path).get("output_dir") == output_dir)
+    return [path.relative_to(folder).with_suffix("").as_posix() for path in found]
 
 
 _MAX_VALUES = 10_000

@@ -11,6 +11,7 @@ from typing import Any
 
 from accelerate import PartialState
 
+from commands_mser.earlier_stage import check_init_from
 from data_mser.reading import parse_corpora, read_corpus
 from evaluation_mser.protocols import find_protocol
 from training_mser.arguments import DataArguments, ModelArguments, MSERTrainingArguments
@@ -45,6 +46,7 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
     """Reads the corpora, trains, and prints where the model is."""
     if not data.corpora:
         raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")
+    check_init_from(model.init_from)
     show = print if PartialState().is_main_process else lambda *_: None
     if command.fold is not None and command.protocol is None:
         raise ValueError("--fold is given without --protocol; name the protocol whose fold it is")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion
+from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion, near_emotion
 
 from .corpora import FOLDER
 from .corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over, some
@@ -212,6 +212,10 @@ def _reading(
     path: Path, rows: list[dict], unmatched: list[Path], missing: list[Path], warnings: list[str]
 ) -> CorpusReading:
     found = Counter(row["emotion"] or UNLABELLED for row in rows)
+    near = {emotion: near_emotion(emotion) for emotion in found}
+    misspelt = [f"{emotion} (did you mean {word}?)" for emotion, word in near.items() if word is not None]
+    if misspelt:
+        warnings.append(f"{some(misspelt)} counts as an emotion of its own; correct it where it is a misspelling")
     return CorpusReading(
         name=FOLDER,
         path=path,

@@ -11,6 +11,7 @@ from textwrap import shorten
 from typing import Any
 
 from evaluation_mser.model_types import MODEL_TYPES, model_classes, model_type_of
+from evaluation_mser.nearby_models import suggest_model
 
 
 # OWNER/NAME or NAME, as the Hub has them; a path with more slashes or a leading dot can only be meant as a folder.
@@ -75,9 +76,7 @@ def find_model(model: str) -> str:
         _check_folder(path)
         return str(path)
     if not _HUB_ID.fullmatch(model):
-        raise ModelNotFoundError(
-            f"{model}: no such folder; give a folder with a trained model, as `run-mser train` writes"
-        )
+        raise ModelNotFoundError(f"{model}: no such folder; {suggest_model(model)}")
     return model
 
 
@@ -150,8 +149,8 @@ def _told_in_one_line(place: str) -> Iterator[dict[str, Any]]:
     except OSError as error:
         if options:
             raise ModelNotFoundError(
-                f"{place}: is not in the cache, and the Hub cannot be reached; check the network, or give a folder "
-                "with a trained model"
+                f"{place}: no such folder, not in the cache, and the Hub cannot be reached; check the name and the "
+                f"network, or {suggest_model(place)}"
             ) from error
         reason = " ".join(str(error).split())
         raise ModelNotFoundError(
@@ -185,9 +184,7 @@ def _bars_on_terminals_only() -> Iterator[None]:
 def _check_folder(path: Path) -> None:
     config = path / "config.json" if path.is_dir() else path
     if not path.is_dir() or not config.is_file():
-        raise ModelNotFoundError(
-            f"{path}: holds no model (no config.json in a folder); give the folder of a trained model"
-        )
+        raise ModelNotFoundError(f"{path}: holds no model (no config.json in a folder); {suggest_model(base=path)}")
     try:
         model_type = json.loads(config.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError):

@@ -8,6 +8,8 @@ Three tables, each for one purpose, so that no synonym is ever global:
 - `INFLECTIONS`: other forms of the same word (anger, angrily). Used when free text is parsed, and nowhere else.
 """
 
+import difflib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -318,9 +320,7 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
         if name in LABEL_SETS:
             return LABEL_SETS[name]
         if "," not in spec:
-            raise ValueError(
-                f"label set {spec!r} is not known; write {' or '.join(LABEL_SETS)}, or words as angry,happy"
-            )
+            raise ValueError(f"label set {spec!r} {_fault_of_single(name)}")
         spec = [word for word in spec.split(",") if word.strip()]
     words = tuple(spec) if isinstance(spec, Iterable) else (spec,)
     if not all(isinstance(word, str) for word in words):
@@ -333,6 +333,41 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
         if meaning not in words:
             merges.setdefault(meaning, word)
     return LabelSet(",".join(words), words, merges)
+
+
+def _fault_of_single(spec: str) -> str:
+    """What to say of a label set that is neither a name nor several words separated by commas."""
+    near = difflib.get_close_matches(spec, LABEL_SETS, n=1, cutoff=0.7)
+    if near:
+        return f"is not known; did you mean {near[0]}?"
+    parts = [part for part in re.split(r"[\s;|/+]+", spec) if part]
+    if len(parts) > 1 and all(part in CORPUS_LABELS["folder"] for part in parts):
+        return f"is one label; separate several by commas, as {','.join(parts)}"
+    example = f"{spec or 'happy'},{'happy' if spec == 'sad' else 'sad'}"
+    return f"needs at least two labels, separated by commas; pass for example {example}, or {' or '.join(LABEL_SETS)}"
+
+
+def near_emotion(word: str) -> str | None:
+    """The known emotion word of which this may be a misspelling; None for a known word and where none is near.
+
+    Near are words of four letters or more that differ by one letter: added, left out, replaced, or swapped with the
+    next.
+    """
+    word, known = _own_word(word), CORPUS_LABELS["folder"]
+    if word in known or len(word) < 4:
+        return None
+    return next((other for other in known if len(other) >= 4 and _one_letter_apart(word, other)), None)
+
+
+def _one_letter_apart(first: str, second: str) -> bool:
+    short, long = sorted((first, second), key=len)
+    if len(long) - len(short) > 1:
+        return False
+    start = next((place for place, (a, b) in enumerate(zip(short, long)) if a != b), len(short))
+    if len(short) < len(long):
+        return short[start:] == long[start + 1 :]
+    swapped = short[start : start + 2] == long[start : start + 2][::-1] and short[start + 2 :] == long[start + 2 :]
+    return swapped or short[start + 1 :] == long[start + 1 :]
 
 
 def words_of_model(emotion_words: Sequence[str] | None) -> tuple[str, ...]:

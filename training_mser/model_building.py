@@ -2,6 +2,7 @@
 """From a recipe's model section to a configuration, a model and its processor."""
 
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, TypeAlias, overload
 
@@ -244,6 +245,11 @@ def expanded(path_or_id: str | None) -> str | None:
     if path_or_id is None:
         return None
     expanded = os.path.expandvars(path_or_id)
-    if "$" in expanded:
-        raise ValueError(f"{path_or_id}: the environment variable is not set; export it or give a path or a Hub id")
+    unset = re.search(r"\$(\w+|\{[^}]*\})", expanded)
+    if unset:
+        name, rest = unset[1].strip("{}"), expanded[unset.end() :].strip("/")
+        raise ValueError(
+            f"{path_or_id}: the environment variable {name} is not set; run `export {name}=FOLDER`"
+            f"{f', with {rest} in that folder,' if rest else ''} or pass a path or a Hub id instead"
+        )
     return os.path.expanduser(expanded)

@@ -107,7 +107,48 @@ def test_no_command_and_an_unknown_one_are_errors(capsys):
     assert run_mser.main([]) == 2
     assert "usage" in capsys.readouterr().out
     assert run_mser.main(["dem"]) == 2
-    assert "no command 'dem'; choose from demo" in capsys.readouterr().err
+    assert "did you mean run-mser demo?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "suggested"),
+    [
+        (["predct", "clips"], "run-mser predict"),
+        (["Evaluate"], "run-mser evaluate"),
+        (["m5ser-build"], "run-mser m5ser build"),
+        (["m5ser", "bild", "x"], "run-mser m5ser build"),
+        (["analyze", "runs/m5ser"], "run-mser m5ser analyse"),
+        (["--model", "x", "evaluate"], "run-mser evaluate --model"),
+        (["--hepl"], "--help"),
+        (["xyz"], "choose from demo, train"),
+    ],
+)
+def test_unknown_command_gets_its_near_match(words, suggested, capsys):
+    assert run_mser.main(words) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert suggested in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_closed_or_full_output_is_one_line_and_status_2():
+    def script(redirected: str, *words: str) -> subprocess.CompletedProcess:
+        command = f'exec "$0" "$@" {redirected}'
+        program = [sys.executable, str(ROOT / "run_mser.py")]
+        return subprocess.run(["sh", "-c", command, *program, *words], capture_output=True, text=True, check=False)
+
+    for command in (["predict", "x.wav", "--model", "x"], ["--help"]):
+        closed = script(">&-", *command)
+        assert closed.returncode == 2
+        assert "standard output is closed" in closed.stderr
+        assert closed.stderr.count("\n") == 1
+    silent = script(">&- 2>&-", "--help")
+    assert (silent.returncode, silent.stdout, silent.stderr) == (2, "", "")
+    assert script("2>&-", "xyz").stdout == ""
+    full = script("> /dev/full", "protocols")
+    assert full.returncode == 2
+    assert full.stderr.startswith("run-mser: error: ")
+    assert full.stderr.count("\n") == 1
 
 
 def test_a_command_of_two_words(monkeypatch, capsys):

@@ -215,7 +215,42 @@ def test_a_misspelt_flag_is_not_told_as_missing(capsys):
         model: str
 
     assert "unknown flag --modl; did you mean --model?" in refuse(capsys, lambda: parse(Asked, ["--modl", "runs/own"]))
-    assert "required: --model" in refuse(capsys, lambda: parse(Asked, []))
+    assert "missing --model" in refuse(capsys, lambda: parse(Asked, []))
+
+
+@pytest.mark.parametrize(
+    ("flag", "suggested"),
+    [("--num_train_epoch", "--num_train_epochs"), ("--epochs", "--num_train_epochs"), ("--zzz", "--help")],
+)
+def test_unknown_flag_gets_its_near_match(flag, suggested, capsys):
+    @dataclass
+    class Training:
+        num_train_epochs: int = 1
+        epoch_batches: int = 1
+
+    message = refuse(capsys, lambda: parse(Training, [flag, "3"]))
+    assert flag in message
+    assert suggested in message
+
+
+def test_missing_arguments_are_named_together_with_what_they_are(tmp_path, monkeypatch, capsys):
+    @dataclass
+    class Measured:
+        model: str
+        corpora: list[str] = field(metadata={"help": "corpora as NAME=PATH"})
+        files: list[str] = field(metadata={"positional": True, "help": "audio files"})
+
+    monkeypatch.chdir(tmp_path)
+    message = refuse(capsys, lambda: parse(Measured, []))
+    for part in ("files (audio files)", "--model", "--corpora (corpora as NAME=PATH)", "run-mser demo"):
+        assert part in message
+    for name, model_type in (("mine", "mser"), ("other", "bert")):
+        (tmp_path / "runs" / name / "model").mkdir(parents=True)
+        (tmp_path / "runs" / name / "model" / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
+    message = refuse(capsys, lambda: parse(Measured, ["a.wav"]))
+    assert "runs/mine/model" in message
+    assert "other" not in message
+    assert "audio files" not in message
 
 
 def test_a_wrong_value_of_a_flag_is_told_in_one_line(tmp_path, capsys):
@@ -224,6 +259,7 @@ def test_a_wrong_value_of_a_flag_is_told_in_one_line(tmp_path, capsys):
 
 def test_flags_are_not_guessed_from_their_first_letters(capsys):
     assert "--lab" in refuse(capsys, lambda: parse(Files, ["a", "--lab", "x"]))
+    assert "commas" in refuse(capsys, lambda: parse(Recipe, ["r.yaml", "--name", "happy", "sad"]))
 
 
 def test_training_arguments_share_a_parser_with_others(tmp_path):
@@ -285,6 +321,7 @@ def test_a_missing_recipe_is_told_with_the_known_ones(tmp_path, capsys):
     message = refuse(capsys, lambda: parse((Recipe, Other), [str(tmp_path / "none.yaml")]))
     assert "none.yaml" in message
     assert launching and all((name in message) == (name not in launching) for name in files)
+    assert "did you mean tiny/stage2.yaml?" in refuse(capsys, lambda: parse((Recipe, Other), ["tiny/stge2"]))
     assert "is a folder" in refuse(capsys, lambda: parse((Recipe, Other), [str(tmp_path)]))
 
 

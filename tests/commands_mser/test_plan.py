@@ -121,7 +121,7 @@ def test_a_backbone_that_cannot_be_had_is_told_in_one_line(
 @pytest.mark.parametrize(
     ("held", "told"),
     [
-        (None, "has no config.json that names a type of model; give the folder that a training wrote its model to"),
+        (None, "holds no model (no config.json in a folder); did you mean {place}/stage1?"),
         ("whisper", "holds a model of type whisper, and init_from takes one of mser, whisper_classifier, "),
         ("wav2vec2_classifier", "holds a model of type wav2vec2_classifier, and model_type is mser; give both alike"),
     ],
@@ -136,7 +136,7 @@ def test_what_training_does_not_go_on_from_is_not_planned(
         (place / "config.json").write_text(json.dumps({"model_type": held}))
     assert run_mser.main(["plan", "tiny/stage1", "--gpu", "H100", "--init_from", str(place)]) == 2
     refused = capsys.readouterr().err.strip().splitlines()[-1]
-    assert refused.startswith(f"run-mser: error: {place}: {told}")
+    assert refused.startswith(f"run-mser: error: {place}: {told.format(place=place)}")
     with pytest.raises(ValueError) as trained:
         build_model(ModelArguments(init_from=str(place)), ["happy", "sad"])
     assert refused == f"run-mser: error: {trained.value}"

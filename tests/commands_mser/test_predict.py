@@ -203,6 +203,26 @@ def test_what_cannot_work_is_one_line_and_status_2(arguments, message, good_file
     assert len(captured.err.strip().splitlines()) == 1
 
 
+def test_wrong_model_folder_gets_the_near_model(good_file, tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs" / "demo" / "model").mkdir(parents=True)
+    (tmp_path / "runs" / "demo" / "model" / "config.json").write_text('{"model_type": "mser"}')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for wrong in ("runs/demo/modle", "runs/dmo/model", "runs/demo", "./runs/demo/models", "runs/model"):
+        assert main(["predict", str(good_file), "--model", wrong]) == 2
+        error = capsys.readouterr().err
+        assert wrong.removeprefix("./") in error
+        assert "did you mean runs/demo/model?" in error
+
+
+def test_misspelt_label_gets_its_near_match(good_file, tmp_path, capsys):
+    for labels, near in (("hapy,sad", "happy"), ("neutral,anrgy", "angry"), ("suprised,sad", "surprised")):
+        main(["predict", str(good_file), "--model", str(tmp_path / "none"), "--labels", labels])
+        assert f"did you mean {near}?" in capsys.readouterr().err
+    main(["predict", str(good_file), "--model", str(tmp_path / "none"), "--labels", "mad,content,Freude,happy"])
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_a_folder_without_audio_beside_a_good_file_is_a_line_of_its_own(good_file, tiny_model_dir, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     status = main(["predict", str(tmp_path / "nothing"), str(good_file), "--model", str(tiny_model_dir), "--json"])

@@ -261,6 +261,13 @@ def test_table_reports_numbers_as_emotions(tmp_path):
     assert "emotions 0, 3 are numbers" in reading.warnings[0]
 
 
+def test_misspelt_emotions_are_reported_with_the_near_word(tmp_path):
+    touch(tmp_path, "hapy/1.wav", "sad/2.wav", "müde/3.wav")
+    (warning,) = read_corpus("folder", tmp_path).warnings
+    assert "hapy (did you mean happy?)" in warning
+    assert "müde" not in warning
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8", "utf-8-sig", "utf-32"])
 def test_table_is_read_in_any_unicode_encoding(tmp_path, encoding):
     touch(tmp_path, "ü.wav")

@@ -15,6 +15,7 @@ from processing_mser.emotions_mser import (
     UnknownEmotionError,
     canonical_emotion,
     label_set,
+    near_emotion,
     parse_emotion,
 )
 
@@ -275,3 +276,29 @@ def test_the_page_lists_every_word_label_and_set():
 
     sets = {name: tuple(words.split(", ")) for name, words, _ in page_table("Label sets")[:-1]}
     assert sets == {name: labels.words for name, labels in LABEL_SETS.items()}
+
+
+@pytest.mark.parametrize(
+    ("spec", "suggested"),
+    [
+        ("happy", "happy,sad"),
+        ("sad", "sad,happy"),
+        ("happy sad angry", "happy,sad,angry"),
+        ("sad;fear", "sad,fear"),
+        ("foru", "did you mean four?"),
+        ("Sevn", "did you mean seven?"),
+        ("", "happy,sad"),
+    ],
+)
+def test_label_set_of_one_word_suggests_what_to_pass(spec, suggested):
+    with pytest.raises(ValueError, match="label set") as raised:
+        label_set(spec)
+    assert suggested in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [("Hapy", "happy"), ("happpy", "happy"), ("clam", "calm"), ("fesr", "fear"), ("happy", None), ("mad", None)],
+)
+def test_near_emotion_is_one_letter_apart(word, near):
+    assert near_emotion(word) == near
