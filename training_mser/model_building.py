@@ -4,12 +4,14 @@
 import os
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
 
+from evaluation_mser.loading import find_model
 from evaluation_mser.model_types import MODEL_TYPES, model_classes, model_type_of
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 from modeling_mser.hub_mser import hub_options
@@ -203,6 +205,8 @@ def check_model_type(checkpoint: str, model_type: str) -> None:
         ValueError: the checkpoint is of another type, or of none.
         OSError: it is not on this machine, and the Hub does not give it.
     """
+    if not (Path(checkpoint) / "config.json").is_file():
+        find_model(checkpoint)  # a Hub id, or else an error that suggests a folder
     found = model_type_of(checkpoint, **hub_options(checkpoint))
     if not found:
         raise ValueError(
