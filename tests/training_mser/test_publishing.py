@@ -176,7 +176,7 @@ def test_without_the_hub_a_model_loads_from_the_cache_or_is_told_within_seconds(
     # The libraries' own patience is minutes: each of ten files is asked for six times.
     for repo_id, expected in (
         ("org/cached", "loaded mser"),
-        ("org/other", "org/other: is not in the cache, and the Hub cannot be reached; check the network"),
+        ("org/other", "org/other: no such folder, not in the cache, and the Hub cannot be reached; check"),
     ):
         said, _, seconds = cut_off.run(program, repo_id).stdout.rpartition(" in ")
         assert said.startswith(expected) and float(seconds) < 60
