@@ -7,10 +7,11 @@ run-mser predict a.wav b.mp3 --model runs/demo/model --labels happy,sad,angry --
 
 import json
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from commands_mser.answer_lines import AnswerLines, shows_colour, terminal_width
 
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ ARGUMENTS = PredictArguments
 
 
 def run(args: PredictArguments) -> int:
-    """Prints an answer for each file in the order given; returns 0, or 1 if any file could not be read."""
+    """Print an answer for each file in the order given; returns 0, or 1 if any file could not be read."""
     from processing_mser import find_audio, label_set
     from processing_mser.emotions_mser import words_of_model
 
@@ -85,7 +86,8 @@ def run(args: PredictArguments) -> int:
             f"warning: the model never learned {', '.join(unlearned)}; their scores mean nothing (marked with ?)",
             file=sys.stderr,
         )
-    width = max(len(str(file)) for file in files)
+    scored = args.decode == "score"
+    lines = AnswerLines(files, words, unlearned, scored, terminal_width(sys.stdout), shows_colour(sys.stdout))
     answers = recognise(
         model,
         processor,
@@ -100,7 +102,7 @@ def run(args: PredictArguments) -> int:
     narrow: list[tuple[Path, float]] = []
     with tqdm(total=len(files), unit="clip", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
         for file, answer in zip(files, answers, strict=True):
-            line = _json_line(file, answer) if args.json else _text_line(file, answer, words, width)
+            line = _json_line(file, answer) if args.json else lines.text(file, answer)
             with tqdm.external_write_mode(file=sys.stdout):
                 _print(line)
             failed = failed or answer.error is not None
@@ -134,19 +136,6 @@ def _json_line(file: Path, answer: "Recognition") -> str:
     if answer.text is not None:
         line["text"] = answer.text
     return json.dumps(line, ensure_ascii=False)
-
-
-def _text_line(file: Path, answer: "Recognition", words: Sequence[str], width: int) -> str:
-    """`path  label  neutral 0.03  happy 0.90 ...`, in columns; an error names the file itself."""
-    if answer.error is not None:
-        return f"{file!s:<{width}}  error: {answer.error.removeprefix(f'{file}: ')}"
-    marked = {word: f"{word}?" for word in answer.unlearned_labels}
-    label = marked.get(str(answer.label), answer.label)
-    widest = max(len("unparsed"), *(len(marked.get(word, word)) for word in words))
-    if answer.scores is None:
-        return f"{file!s:<{width}}  {label:<{widest}}  {json.dumps(answer.text, ensure_ascii=False)}"
-    scores = "  ".join(f"{marked.get(word, word)} {answer.scores[word]:.2f}" for word in words)
-    return f"{file!s:<{width}}  {label:<{widest}}  {scores}"
 
 
 def _print(line: str) -> None:

@@ -94,7 +94,7 @@ def test_every_broken_file_is_told_and_every_good_one_answered(mixed_folder, tin
         assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_text_lines_are_aligned_and_start_with_the_word(mixed_folder, tiny_model_dir, capsys):
+def test_text_lines_are_aligned_and_start_with_the_answer(mixed_folder, tiny_model_dir, capsys):
     folder, broken, good = mixed_folder
 
     status = main(["predict", str(folder), "--model", str(tiny_model_dir), "--batch_size", "2", "--device", "cpu"])
@@ -102,21 +102,41 @@ def test_text_lines_are_aligned_and_start_with_the_word(mixed_folder, tiny_model
     assert status == 1
     lines = capsys.readouterr().out.splitlines()
     files = sorted(str(folder / name) for name in (*broken, *good))
+    start = lines[0].index(str(folder))
     width = max(map(len, files)) + 2
-    assert [line[:width].strip() for line in lines] == files
+    assert [line[start : start + width].strip() for line in lines] == files
     model = MSERForEmotionGeneration.from_pretrained(tiny_model_dir)
     processor = MSERProcessor.from_pretrained(tiny_model_dir)
     for file, line in zip(files, lines, strict=True):
+        answer, rest = line[:start].split(), line[start + width :]
         if str(Path(file).relative_to(folder)) in broken:
-            assert line[width:].startswith("error: ")
+            assert answer == ["error"]
+            assert str(folder) not in rest.split(";")[0]
             continue
         (expected,) = recognise(model, processor, [file], WORDS)
-        label, *pairs = line[width:].split()
-        assert label == expected.label
-        assert pairs[::2] == list(WORDS)
+        assert answer == [expected.label, f"{expected.scores[expected.label]:.2f}"]
+        pairs = rest.split()
+        assert pairs[::2] == [f"*{word}" if word == expected.label else word for word in WORDS]
         assert [float(value) for value in pairs[1::2]] == pytest.approx(list(expected.scores.values()), abs=0.006)
-    starts = {line.index("neutral 0") for line in lines if "error: " not in line}
+    starts = {line.index("neutral 0.", start) for line in lines if not line.startswith("error")}
     assert len(starts) == 1
+
+
+def test_file_name_with_line_break_is_one_line(tiny_model_dir, tmp_path, capsys):
+    for name in ("a\nb.wav", "c\r\x1b[31m.wav"):
+        soundfile.write(tmp_path / name, noise(0.5), SAMPLING_RATE)
+    (tmp_path / "e\nf.wav").touch()
+    arguments = ["predict", str(tmp_path), "--model", str(tiny_model_dir), "--device", "cpu"]
+    assert main(arguments) == 1
+    out = capsys.readouterr().out
+    assert "\x1b" not in out and "\r" not in out
+    lines = out.split("\n")
+    assert len(lines) == 4
+    assert "a\\nb.wav" in lines[0] and "c\\r\\x1b[31m.wav" in lines[1]
+    assert lines[2].startswith("error") and lines[2].count("f.wav") == 1
+    assert main([*arguments, "--json"]) == 1
+    names = [json.loads(line)["file"] for line in capsys.readouterr().out.splitlines()]
+    assert names == sorted(str(tmp_path / name) for name in ("a\nb.wav", "c\r\x1b[31m.wav", "e\nf.wav"))
 
 
 @pytest.fixture
@@ -171,7 +191,7 @@ def test_free_generation_shows_the_text(good_file, tiny_model_dir, capsys):
     line = json.loads(capsys.readouterr().out)
     assert (line["label"], line["scores"]) == ("unparsed", None)
     assert main(arguments) == 0
-    file, label, text = re.split(r"  +", capsys.readouterr().out.strip(), maxsplit=2)
+    label, file, text = re.split(r"  +", capsys.readouterr().out.strip(), maxsplit=2)
     assert (file, label, json.loads(text)) == (str(good_file), "unparsed", line["text"])
 
 
