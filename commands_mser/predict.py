@@ -7,6 +7,7 @@ run-mser predict a.wav b.mp3 --model runs/demo/model --labels happy,sad,angry --
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
