@@ -132,8 +132,8 @@ assert len(pipe(large, timeline=False)) == 7
 
 @pytest.mark.slow
 def test_predict_reads_a_sparse_wav_larger_than_its_memory(tiny_model_dir, warm_python, tmp_path):
-    """150 million samples are 600 MB of float32, and were copied once; 400 MB may be taken."""
-    small, large = sparse_wav(tmp_path / "small.wav", 64_000), sparse_wav(tmp_path / "large.wav", 300_000_000)
+    """100 million samples are 400 MB of float32, and were copied once; 400 MB may be taken."""
+    small, large = sparse_wav(tmp_path / "small.wav", 64_000), sparse_wav(tmp_path / "large.wav", 200_000_000)
     script = tmp_path / "limited.py"
     script.write_text(LIMITED)
     done = warm_python.run(script, tiny_model_dir, small, large, environment={"OMP_NUM_THREADS": "1"})
