@@ -74,10 +74,10 @@ class MSERArgumentParser(HfArgumentParser):
             One instance per dataclass, in the order given to the constructor.
         """
         try:
-            told = self._read_what_is_told(args)
-            if getattr(told, "config", None) is not None:
-                self._apply_recipe(told.config)
-            missing = [action for action in self._actions if action.required and getattr(told, action.dest) is None]
+            given = self._read_what_is_told(args)
+            if getattr(given, "config", None) is not None:
+                self._apply_recipe(given.config)
+            missing = [action for action in self._actions if action.required and getattr(given, action.dest) is None]
             if missing:
                 self.error(self._explain_missing(missing))
             namespace = self.parse_args(args)

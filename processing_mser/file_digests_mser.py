@@ -139,10 +139,10 @@ def verified_files(
     if not differing:
         yield
         return
-    told = differing[0] + (f" (and {len(differing) - 1} more files differ)" if len(differing) > 1 else "")
+    summary = differing[0] + (f" (and {len(differing) - 1} more files differ)" if len(differing) > 1 else "")
     if not accept_modified:
         raise ModifiedFilesError(
-            f"{told}; copy or train the model again, or accept a deliberate change: load it in Python with "
+            f"{summary}; copy or train the model again, or accept a deliberate change: load it in Python with "
             "accept_modified_files=True, and save it again"
         )
     warnings.warn(f"accepted: {'; '.join(differing)}", stacklevel=3)
@@ -153,7 +153,7 @@ def verified_files(
         if isinstance(error, (OSError, ValueError)) and os.fspath(path_or_id) in str(error):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModifiedFilesError(f"{told}, and cannot be loaded as it is: {reason}") from error
+        raise ModifiedFilesError(f"{summary}, and cannot be loaded as it is: {reason}") from error
 
 
 def taken_push(save_directory: str | os.PathLike[str], arguments: dict[str, Any]) -> dict[str, Any] | None:

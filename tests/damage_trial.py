@@ -218,10 +218,10 @@ def run(folder: Path, mutations: int, seed: int) -> tuple[dict[str, Counter], li
             file, other = place / chance.choice([name for name in ADDED if not (place / name).exists()]), file
         content = MUTATIONS[kind](file.read_bytes() if file.exists() else b"", other.read_bytes(), chance)
         with mutated(file, content):
-            outcome, told = _outcome(first / model, expected[model], file.name)
+            outcome, detail = _outcome(first / model, expected[model], file.name)
         table[kind][outcome] += 1
         if outcome not in OUTCOMES[:2]:
-            faults.append(f"{number}: {kind}, {file.relative_to(first)} of {model}: {outcome}: {told}")
+            faults.append(f"{number}: {kind}, {file.relative_to(first)} of {model}: {outcome}: {detail}")
     return dict(table), faults
 
 
