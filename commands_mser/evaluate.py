@@ -166,6 +166,13 @@ def run(args: EvaluateArguments) -> int:
     if cache is not None and cache.found:
         print(f"{cache.found} of {cache.found + cache.given} answers were kept from before (--no_cache asks anew)")
     print(f"written to {report}")
+    for name, figures in results["corpora"].items():
+        if figures["narrow_band"]:
+            print(
+                f"warning: {name}: {figures['narrow_band']} of {figures['n']} clips have no sound above 4 kHz "
+                "(telephone quality), which makes predictions less reliable",
+                file=sys.stderr,
+            )
     errors = sum(figures["errors"] for figures in results["corpora"].values())
     if errors:
         print(f"{errors} clips could not be read; see error_clips in results.json", file=sys.stderr)

@@ -138,7 +138,7 @@ def evaluate_corpora(
         clips = sum(map(len, kept.values())) * (1 + len(others))
         answerer.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
         for name, rows in kept.items():
-            answered[name], errors = answerer.predictions(name, rows, table)
+            answered[name], errors, narrow_band = answerer.predictions(name, rows, table)
             outside = [row["emotion"] for row in corpora[name] if chosen.map(row["emotion"]) is None]
             dropped = Counter(emotion or UNLABELLED for emotion in outside)
             results["corpora"][name] = {
@@ -147,6 +147,7 @@ def evaluate_corpora(
                 "dropped_emotions": dict(sorted(dropped.items())),
                 "errors": len(errors),
                 "error_clips": errors,
+                "narrow_band": narrow_band,
                 "languages": _spoken(answered[name]),
             }
         pooled = Predictions.concatenate(list(answered.values()))
@@ -230,8 +231,9 @@ class _Answerer:
 
     def predictions(
         self, name: str, rows: Sequence[tuple[Row, str]], table: PredictionTable | None = None
-    ) -> tuple[Predictions, list[dict[str, str]]]:
-        """The answers for the clips of a corpus that could be read, and the errors of the others.
+    ) -> tuple[Predictions, list[dict[str, str]], int]:
+        """The answers for the clips of a corpus that could be read, the errors of the others, and the number of clips
+        without sound above 4 kHz.
 
         Args:
             name: of the corpus.
@@ -245,6 +247,7 @@ class _Answerer:
         clips: list[dict[str, Any]] = []
         scores: list[list[float]] = []
         errors: list[dict[str, str]] = []
+        narrow_band = 0
         words = self.labels.words
         for (row, truth), answer in zip(rows, self._answers([row["audio"] for row, _ in rows]), strict=True):
             clip = {
@@ -263,6 +266,7 @@ class _Answerer:
                 errors.append({"id": row["id"], "file": _file(row), "error": answer.error})
             else:
                 clips.append(clip)
+                narrow_band += answer.bandwidth_hz is not None
                 if probabilities is not None:
                     scores.append(probabilities)
             self.bar.update()
@@ -270,7 +274,7 @@ class _Answerer:
             raise EvaluationError(
                 f"{name}: none of its {len(rows)} clips could be read; the first: {errors[0]['error']}"
             )
-        return Predictions.from_clips(words, clips, scores or None), errors
+        return Predictions.from_clips(words, clips, scores or None), errors, narrow_band
 
     def _answers(self, sources: Sequence[Any]) -> Iterator[Recognition]:
         asked = (self.processor, sources, self.labels.words)

@@ -111,6 +111,15 @@ def test_an_unreadable_clip_is_counted_and_gives_status_1(recordings, tiny_model
     assert "1 clips could not be read" in capsys.readouterr().err
 
 
+def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path, capsys):
+    telephone = np.random.default_rng(1).uniform(-0.2, 0.2, 4000)
+    soundfile.write(recordings / "sad" / "telephone.wav", telephone, 8000)
+    assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 0
+    figures = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
+    assert (figures["n"], figures["narrow_band"]) == (16, 1)
+    assert "1 of 16 clips" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
