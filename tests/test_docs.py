@@ -128,26 +128,46 @@ def test_links_between_pages_lead_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name}: no {target}"
 
 
-def environment():
-    """Where a page's commands find `run-mser`."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+def run_block(block, script):
+    """Run a block as a reader does, by a shell or a Python of its own."""
+    script.write_text(block.text, encoding="utf-8")
+    runner = ["bash", "-euo", "pipefail"] if block.language == "bash" else [sys.executable]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `run-mser` is
+    return subprocess.run(
+        [*runner, str(script)], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+
+
+def run_block_warm(block, script, warm_python):
+    """Run a block of Python, or of `run-mser` commands alone, without a new start of Python for each."""
+    if block.language == "python":
+        script.write_text(block.text, encoding="utf-8")
+        return warm_python.run(script)
+    for line in block.text.replace("\\\n", " ").strip().splitlines():
+        program, *words = shlex.split(line, comments=True)
+        assert program == "run-mser", f"{block.page.name}: a marked block outside README has another program: {line}"
+        done = warm_python.run(ROOT / "run_mser.py", *words)
+        if done.returncode:
+            break
+    return done
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(b.marked and b.page == page for b in blocks())], ids=identify
 )
-def test_marked_blocks_run(page, tmp_path, request):
+def test_marked_blocks_run(page, tmp_path, request, monkeypatch):
     marked = [block for block in blocks() if block.page == page and block.marked]
+    first_page = page == PAGES[0]
     if any(DEMO in block.text for block in marked):
         shutil.copytree(request.getfixturevalue("finished_demo"), tmp_path, dirs_exist_ok=True)
-        if page != PAGES[0]:  # that it finds its work done is seen on the first page
+        if not first_page:  # that it finds its work done is seen on the first page
             marked = [block for block in marked if block.text.strip() != DEMO]
+    monkeypatch.chdir(tmp_path)
     for number, block in enumerate(marked):
         script = tmp_path / f"block_{number}.{'sh' if block.language == 'bash' else 'py'}"
-        script.write_text(block.text, encoding="utf-8")
-        runner = ["bash", "-euo", "pipefail"] if block.language == "bash" else [sys.executable]
-        done = subprocess.run(
-            [*runner, str(script)], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False
-        )
+        if first_page:
+            done = run_block(block, script)
+        else:
+            done = run_block_warm(block, script, request.getfixturevalue("warm_python"))
         assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
