@@ -151,8 +151,8 @@ def test_what_training_does_not_go_on_from_is_not_planned(
         (["--share", "2"], "share is 2; give a part of the peak"),
         (["--clips", "0"], "clips is 0; give at least 1"),
         (["--validation_clips", "-1"], "validation_clips is -1; give 0 or more"),
-        (["--validation_fraction", "1"], "validation_fraction is 1; give a share, from 0 to below 1"),
-        (["--validation_fraction", "-0.1"], "validation_fraction is -0.1; give a share, from 0 to below 1"),
+        (["--validation_fraction", "1"], "validation_fraction is 1.0; pass a number"),
+        (["--validation_fraction", "-0.1"], "validation_fraction is -0.1; pass a number"),
     ],
 )
 def test_what_cannot_be_planned_is_refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]):

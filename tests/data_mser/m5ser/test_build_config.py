@@ -22,7 +22,7 @@ FINGERPRINT = {"name": "toy", "version": "1"}
         ({"min_kilobytes": ["default=50", "default=20"]}, "each corpus once"),
         ({"duration_ratio": [2.0, 0.5]}, "duration_ratio is"),
         ({"min_seconds": float("nan")}, "min_seconds is nan"),
-        ({"labels": ["happy"]}, "'happy' is not known"),
+        ({"labels": ["happy"]}, "'happy' needs at least two"),
         ({"labels": []}, "labels is"),
         ({"devices": []}, "devices is empty"),
         ({"sample": 0}, "sample is 0"),
