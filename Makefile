@@ -29,9 +29,10 @@ test-all: $(VENV)/.dev  ## All tests: at most 20 minutes on two cores
 test-oldest: $(OLDEST)/.dev  ## The quick tests on the lowest versions that setup.cfg states, torch's excepted
 	$(ONE_THREAD) $(OLDEST)/bin/python -m pytest -n 2 --dist worksteal -m "not slow"
 
-quality: $(VENV)/.dev  ## Lint, formatting, types
+quality: $(VENV)/.dev  ## Lint, formatting, import direction, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 style: $(VENV)/.dev  ## Rewrite the files as `quality` wants them

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one entry: `run-mser COMMAND ...`, or `python run_mser.py COMMAND ...` in a checkout.
 
-A command is a module of `commands_mser` with `ARGUMENTS` (a dataclass, or a tuple of them), `HELP` (a sentence) and
+A command is a module of `mser_llm/cli` with `ARGUMENTS` (a dataclass, or a tuple of them), `HELP` (a sentence) and
 `run(*arguments) -> int | None`. Its name may have two words (`m5ser build`). Modules are imported when they are called
 for, so `run-mser --help` does not wait for torch.
 
@@ -20,27 +20,27 @@ from collections.abc import Sequence
 
 
 COMMANDS = {
-    "demo": ("commands_mser.demo", "build synthetic speech, train two stages, evaluate on unseen languages, predict"),
-    "train": ("commands_mser.train", "train a model from a recipe"),
-    "plan": ("commands_mser.plan", "tell what a training will take in memory and time"),
-    "evaluate": ("commands_mser.evaluate", "measure a model on labelled corpora"),
-    "compare": ("commands_mser.compare", "whether one system is better than another on the same clips"),
-    "reproduce": ("commands_mser.reproduce", "run a table or figure of the papers, with their numbers beside ours"),
-    "predict": ("commands_mser.predict", "name the emotion in audio files or folders"),
-    "corpora": ("commands_mser.corpora", "show what a reader finds in a corpus beside what was expected"),
-    "protocols": ("commands_mser.protocols", "list the papers' tests, or show one with its published numbers"),
-    "probe": ("commands_mser.probe", "measure the layers of a frozen encoder with linear probes"),
-    "baselines": ("commands_mser.baselines", "a trained model in one table with what it has to beat"),
-    "bench": ("commands_mser.bench", "measure speed and memory beside other models and the naive path"),
-    "robustness": ("commands_mser.robustness", "measure a model under noise, coding and other disturbances"),
-    "push": ("commands_mser.push", "publish a trained model on the Hugging Face Hub"),
-    "space": ("commands_mser.space", "serve a page to try a model on in the browser"),
+    "demo": ("mser_llm.cli.demo", "build synthetic speech, train two stages, evaluate on unseen languages, predict"),
+    "train": ("mser_llm.cli.train", "train a model from a recipe"),
+    "plan": ("mser_llm.cli.plan", "tell what a training will take in memory and time"),
+    "evaluate": ("mser_llm.cli.evaluate", "measure a model on labelled corpora"),
+    "compare": ("mser_llm.cli.compare", "whether one system is better than another on the same clips"),
+    "reproduce": ("mser_llm.cli.reproduce", "run a table or figure of the papers, with their numbers beside ours"),
+    "predict": ("mser_llm.cli.predict", "name the emotion in audio files or folders"),
+    "corpora": ("mser_llm.cli.corpora", "show what a reader finds in a corpus beside what was expected"),
+    "protocols": ("mser_llm.cli.protocols", "list the papers' tests, or show one with its published numbers"),
+    "probe": ("mser_llm.cli.probe", "measure the layers of a frozen encoder with linear probes"),
+    "baselines": ("mser_llm.cli.baselines", "a trained model in one table with what it has to beat"),
+    "bench": ("mser_llm.cli.bench", "measure speed and memory beside other models and the naive path"),
+    "robustness": ("mser_llm.cli.robustness", "measure a model under noise, coding and other disturbances"),
+    "push": ("mser_llm.cli.push", "publish a trained model on the Hugging Face Hub"),
+    "space": ("mser_llm.cli.space", "serve a page to try a model on in the browser"),
     "m5ser build": (
-        "commands_mser.m5ser_build",
+        "mser_llm.cli.m5ser_build",
         "translate emotional speech into other languages and filter it",
     ),
-    "m5ser analyse": ("commands_mser.m5ser_analyse", "show whether the translations kept their emotions"),
-    "m5ser push": ("commands_mser.m5ser_push", "publish a built corpus on the Hugging Face Hub"),
+    "m5ser analyse": ("mser_llm.cli.m5ser_analyse", "show whether the translations kept their emotions"),
+    "m5ser push": ("mser_llm.cli.m5ser_push", "publish a built corpus on the Hugging Face Hub"),
 }
 
 
@@ -117,10 +117,10 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         module = importlib.import_module(COMMANDS[name][0])
     finally:
         gc.enable()
-    from commands_mser.label_spelling import warn_of_misspelt_labels
-    from commands_mser.output_folders import check_folders
-    from commands_mser.parser import MSERArgumentParser
-    from training_mser.number_bounds import check_numbers
+    from mser_llm.cli.label_spelling import warn_of_misspelt_labels
+    from mser_llm.cli.output_folders import check_folders
+    from mser_llm.cli.parser import MSERArgumentParser
+    from mser_llm.training.number_bounds import check_numbers
 
     parser = MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}", description=module.HELP)
     parsed = parser.parse_args_into_dataclasses(list(arguments))

@@ -22,14 +22,14 @@ from tqdm.auto import tqdm
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from benchmarking_mser.report import processor_name
-from commands_mser.parser import MSERArgumentParser
-from data_mser.reading import parse_corpora, read_corpus
-from data_mser.whole_files import write_json
+from benchmarks.suite.report import processor_name
 from modeling_mser import MaskedWhisperEncoder
 from modeling_mser.backbones_mser import load_audio_backbone
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.io.atomic_files import write_json
 from processing_mser import SAMPLING_RATE, AudioError, MSERProcessor, load_audio
-from training_mser.tokenizer import build_tokenizer
 
 
 WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048}

@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from benchmarking_mser.memory import forget_the_peak, resident_mebibytes
-from commands_mser.parser import MSERArgumentParser
-from data_mser.whole_files import write_json
+from benchmarks.suite.memory import forget_the_peak, resident_mebibytes
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.io.atomic_files import write_json
 
 
 WIDTH = 64

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from data_mser.m5ser.translators.base import SourceClip, Translation, TranslationError, Translator
+from mser_llm.data.translator import SourceClip, Translation, TranslationError, Translator
 
 
 class Echo(Translator):

@@ -34,13 +34,13 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from commands_mser.parser import MSERArgumentParser
-from data_mser.m5ser.build import build
-from data_mser.m5ser.build_config import BuildConfig
-from data_mser.m5ser.translators.base import SourceClip, build_translator
-from data_mser.schema import new_row
-from data_mser.synthesis.demo_speech import write_demo_speech
-from data_mser.whole_files import write_json
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.data.schema import new_row
+from mser_llm.data.synthesis.demo_speech import write_demo_speech
+from mser_llm.data.translator import SourceClip, build_translator
+from mser_llm.io.atomic_files import write_json
+from mser_llm.m5ser.build import build
+from mser_llm.m5ser.build_config import BuildConfig
 from processing_mser import load_audio
 
 

@@ -33,16 +33,16 @@ import torch
 import yaml
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
-from commands_mser.parser import MSERArgumentParser
-from commands_mser.recipes import find_recipe
-from commands_mser.train import ARGUMENTS, run
-from data_mser.whole_files import write_json
 from modeling_mser import MaskedWhisperEncoder
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.cli.recipes import find_recipe
+from mser_llm.cli.train import ARGUMENTS, run
+from mser_llm.io.atomic_files import write_json
+from mser_llm.training.planning.machines import Machine, this_machine
+from mser_llm.training.planning.meta_model import build_skeleton
+from mser_llm.training.planning.plan import Clips, make_plan
+from mser_llm.training.trainer import MSERTrainer
 from processing_mser import label_set
-from training_mser.planning.machines import Machine, this_machine
-from training_mser.planning.plan import Clips, make_plan
-from training_mser.planning.skeleton import build_skeleton
-from training_mser.trainer import MSERTrainer
 
 
 WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048}

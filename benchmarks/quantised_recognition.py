@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 
 import torch
 
-from commands_mser.parser import MSERArgumentParser
-from data_mser.reading import parse_corpora, read_corpus
-from evaluation_mser.evaluation import within_label_set
-from evaluation_mser.loading import load_model
-from evaluation_mser.predictions import Predictions
-from evaluation_mser.recognition import recognise
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.evaluation.evaluation import within_label_set
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.recognition import recognise
 from processing_mser import label_set
 
 

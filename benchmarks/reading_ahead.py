@@ -19,8 +19,8 @@ import numpy as np
 import soundfile
 import torch
 
-from commands_mser.parser import MSERArgumentParser
-from evaluation_mser.clip_windows import Clip, read_clip, read_windows
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.inference.prefetch import Clip, read_clip, read_windows
 
 
 @dataclass

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Templates of what is shown on the Hub, installed as `hub_cards_mser`."""
+"""What is published next to a model or a data set: card templates, endpoint handler, Space."""

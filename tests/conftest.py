@@ -18,8 +18,8 @@ from transformers import WhisperFeatureExtractor
 from warm_python import WarmPython
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
+from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import MSERProcessor, label_set
-from training_mser.tokenizer import build_tokenizer
 
 
 TINY_QUERIES = 4

@@ -27,10 +27,10 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from evaluation_mser.loading import load_model
 from modeling_mser import MSERForEmotionGeneration, WhisperForEmotionClassification
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
-from training_mser.tokenizer import build_tokenizer
 
 
 OUTCOMES = ("identical", "error", "silent change", "file not named", "other exception")

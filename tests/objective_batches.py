@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
-from training_mser.objectives import UNKNOWN, ObjectiveBatch
+from mser_llm.training.objectives import UNKNOWN, ObjectiveBatch
 
 
 def labelled(

@@ -3,9 +3,9 @@
 
 from itertools import count
 
-from data_mser.corpora import CORPORA
-from data_mser.schema import new_row
-from evaluation_mser.protocols import Protocol
+from mser_llm.data.corpora import CORPORA
+from mser_llm.data.schema import new_row
+from mser_llm.evaluation.protocols import Protocol
 
 
 WITHOUT_SPEAKERS = ("resd",)

@@ -19,7 +19,7 @@ import pytest
 from fresh_installation import DEMO
 
 import run_mser
-from commands_mser.parser import MSERArgumentParser
+from mser_llm.cli.parser import MSERArgumentParser
 
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,16 +17,17 @@ pytestmark = pytest.mark.slow
 def test_the_wheel_holds_the_recipes_and_templates_under_their_own_names(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for recipe in (ROOT / "configs").rglob("*.yaml"):
-        assert f"configs_mser/{recipe.relative_to(ROOT / 'configs')}" in names
-    for template in (ROOT / "evaluation_mser" / "templates").rglob("*"):
+        assert f"mser_llm/configs/{recipe.relative_to(ROOT / 'configs')}" in names
+    for template in (ROOT / "mser_llm/evaluation" / "templates").rglob("*"):
         assert template.is_dir() or str(template.relative_to(ROOT)) in names
     top = {name.split("/")[0] for name in names}
-    assert not top & {"configs", "tests", "docs", "benchmarks", "mser", "hub_cards"}
+    metadata = {name for name in top if name.endswith(".dist-info")}
+    assert top - metadata == {"mser_llm", "modeling_mser", "processing_mser", "run_mser.py"}
 
 
 def test_the_installed_project_trains_and_predicts_from_another_folder(installed, ordinary_user, finished_demo):
     folder = ordinary_user.folder(ordinary_user.work / "predict")
-    modules = "import run_mser, configs_mser; print(run_mser.__file__, configs_mser.__path__)"
+    modules = "import run_mser, mser_llm.configs as configs; print(run_mser.__file__, configs.__path__)"
     where = installed.run("python", "-c", modules, folder=folder)
     assert str(installed.bin.parent) in where
     assert str(ROOT) not in where

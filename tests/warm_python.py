@@ -26,7 +26,13 @@ from free_port import free_port
 
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORTED = ("run_mser", "commands_mser.train", "training_mser.stages", "evaluation_mser.recognition", "peft")
+IMPORTED = (
+    "run_mser",
+    "mser_llm.cli.train",
+    "mser_llm.training.run_training",
+    "mser_llm.inference.recognition",
+    "peft",
+)
 
 
 class WarmPython:

@@ -21,10 +21,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # What a request makes the process open or connect to is watched; libraries may load their own files.
 SERVER = """
 import json, os, pickle, re, sys
-rooms = {"processing_mser", "modeling_mser", "data_mser", "training_mser", "evaluation_mser", "commands_mser"}
+packages = {"processing_mser", "modeling_mser", "mser_llm"}
 class NotInstalled:
     def find_spec(self, name, path=None, target=None):
-        if name in rooms:
+        if name in packages:
             raise ModuleNotFoundError(f"No module named {name!r}")
 sys.meta_path.insert(0, NotInstalled())
 sys.path.insert(0, sys.argv[1])

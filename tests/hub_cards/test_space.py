@@ -22,8 +22,8 @@ from chromium import Chromium, find_chromium
 from clean_environment import build_clean_environment
 from free_port import free_port
 
-from evaluation_mser.loading import load_model
-from evaluation_mser.recognition import recognise
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.recognition import recognise
 from processing_mser import label_set
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from evaluation_mser.loading import load_model
-from evaluation_mser.recognition import recognise
-from training_mser.publishing.space import local_page, space_program
+from mser_llm.hub.space import local_page, space_program
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.recognition import recognise
 
 
 pytest.importorskip("gradio", reason="the page needs gradio")

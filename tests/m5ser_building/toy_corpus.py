@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from data_mser.m5ser.build_config import BuildConfig
+from mser_llm.m5ser.build_config import BuildConfig
 
 
 ROOT = Path(__file__).resolve().parents[2]

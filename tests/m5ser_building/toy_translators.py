@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from data_mser.m5ser.translators.base import (
+from mser_llm.data.translator import (
     LanguageError,
     SourceClip,
     Translation,

@@ -10,10 +10,10 @@ from transformers import AutoModel, AutoModelForAudioClassification
 
 from modeling_mser import MSERConfig, MSERForAudioClassification, MSERForEmotionGeneration
 from modeling_mser.pipeline_mser import MSERPipeline
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.model_building import build_model
 from processing_mser import label_set
 from processing_mser.processing_mser import MSERProcessor
-from training_mser.arguments import ModelArguments
-from training_mser.model_building import build_model
 
 
 SEVEN = list(label_set("seven").words)

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from evaluation_mser.deferred_model import DeferredModel
-from evaluation_mser.evaluation import evaluate_corpora
-from evaluation_mser.loading import load_processor
-from evaluation_mser.prediction_cache import PredictionCache
-from evaluation_mser.recognition import recognise
 from modeling_mser.labels_mser import UnlearnedLabelError, check_candidate_size, check_labels, unlearned_labels
 from modeling_mser.pipeline_mser import MSERPipeline
+from mser_llm.evaluation.evaluation import evaluate_corpora
+from mser_llm.inference.deferred_model import DeferredModel
+from mser_llm.inference.loading import load_processor
+from mser_llm.inference.prediction_cache import PredictionCache
+from mser_llm.inference.recognition import recognise
 
 
 LABELS = ["happy", "calm", "tired"]

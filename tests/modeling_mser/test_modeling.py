@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
+from mser_llm.training.activation_checkpointing import enable_activation_checkpointing
 from processing_mser import MSERProcessor
-from training_mser.activation_checkpointing import enable_activation_checkpointing
 
 
 def waveforms(*lengths: int) -> list[np.ndarray]:

@@ -17,9 +17,9 @@ import pytest
 import soundfile
 import torch
 
-from evaluation_mser.recognition import recognise
 from modeling_mser import save_for_hub
 from modeling_mser.pipeline_mser import MSERPipeline
+from mser_llm.inference.recognition import recognise
 
 
 ROOT = Path(__file__).resolve().parents[2]

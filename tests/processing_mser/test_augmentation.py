@@ -155,7 +155,7 @@ def test_without_audiomentations_the_error_names_the_extra(monkeypatch):
 
 
 def test_the_library_is_imported_for_views_and_for_no_other_training():
-    code = "import sys, training_mser.stages; sys.exit('audiomentations' in sys.modules)"
+    code = "import sys, mser_llm.training.run_training; sys.exit('audiomentations' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

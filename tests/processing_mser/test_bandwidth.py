@@ -9,10 +9,10 @@ import pytest
 import soundfile
 import soxr
 
-from commands_mser.predict import PredictArguments, run
-from evaluation_mser.recognition import recognise
-from evaluation_mser.robustness.conditions import CONDITIONS
 from modeling_mser.pipeline_mser import MSERPipeline
+from mser_llm.cli.predict import PredictArguments, run
+from mser_llm.evaluation.robustness.conditions import CONDITIONS
+from mser_llm.inference.recognition import recognise
 from processing_mser.audio_mser import SAMPLING_RATE, load_audio
 from processing_mser.bandwidth_mser import band_powers, effective_bandwidth, narrow_bandwidth
 

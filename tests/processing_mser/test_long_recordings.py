@@ -114,8 +114,8 @@ def sparse_wav(path: Path, num_bytes: int) -> Path:
 
 LIMITED = """
 import re, resource, sys
-from commands_mser.predict import PredictArguments, run
-from evaluation_mser.loading import load_model
+from mser_llm.cli.predict import PredictArguments, run
+from mser_llm.inference.loading import load_model
 from modeling_mser.pipeline_mser import MSERPipeline
 
 model, small, large = sys.argv[1:4]

@@ -12,8 +12,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, WhisperFeatureExtractor
 
+from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import EMOTIONS, PROMPTS, AudioError, AudioTooLongError, MSERProcessor
-from training_mser.tokenizer import build_tokenizer
 
 
 RATE = 16_000

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import LlamaTokenizer, PreTrainedTokenizerFast, WhisperFeatureExtractor
 
+from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import EMOTIONS, PROMPTS, MSERProcessor
-from training_mser.tokenizer import build_tokenizer
 
 
 WORDS = [*EMOTIONS, "very, very tired", "愤怒", "très étonné", "😀"]

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An epoch of a recipe with the cache of encoder states beside one that reads and encodes each clip when it is due."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import soundfile
+import torch
+from transformers import PrinterCallback, TrainerCallback, WhisperConfig, WhisperFeatureExtractor
+
+from benchmarks.suite.rounds import Comparison
+from benchmarks.suite.sizes import BenchmarkSizes
+from benchmarks.suite.systems import noise
+from modeling_mser import MSERForEmotionGeneration
+from mser_llm.data.clips import Clip, index_clips
+from mser_llm.inference.clip_features import ClipFeatures
+from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.training.arguments import ModelArguments, MSERTrainingArguments
+from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.model_building import build_config
+from mser_llm.training.objectives import build_objectives
+from mser_llm.training.run_training import training_facts
+from mser_llm.training.trainer import MSERTrainer
+from processing_mser import SAMPLING_RATE, MSERProcessor, label_set
+
+
+@dataclass
+class Stopwatch:
+    """Seconds spent in what it was put around."""
+
+    seconds: float = 0.0
+    _start: float = field(default=0.0, repr=False)
+
+    def start(self) -> None:
+        self._start = time.perf_counter()
+
+    def stop(self) -> None:
+        self.seconds += time.perf_counter() - self._start
+
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            self.start()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.stop()
+
+        return timed
+
+
+class EpochTime(TrainerCallback):
+    """Seconds from the first batch's reading to the last step of an epoch."""
+
+    def __init__(self) -> None:
+        self.watch = Stopwatch()
+
+    def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.watch.start()
+
+    def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.watch.stop()
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Seconds of an epoch, of what the cache is there to save (reading, log-mel, encoder), of the encoder alone."""
+
+    whole: float
+    features: float
+    encoder: float
+
+
+class EpochBench:
+    """
+    A recipe's model over an encoder with random weights, and clips of noise for it.
+
+    Args:
+        sizes: of the encoder and of the epoch.
+        model_arguments, arguments: the recipe; its encoder is replaced by one of the benchmark's size.
+        folder: for the clips and the cache.
+    """
+
+    def __init__(
+        self,
+        sizes: BenchmarkSizes,
+        model_arguments: ModelArguments,
+        arguments: MSERTrainingArguments,
+        folder: Path,
+    ):
+        torch.manual_seed(0)
+        self.arguments, self.folder = arguments, folder
+        self.labels = label_set("four")
+        tokenizer = build_tokenizer()
+        audio = WhisperConfig(**sizes.audio)
+        self.processor = MSERProcessor(
+            WhisperFeatureExtractor(feature_size=audio.num_mel_bins),
+            tokenizer,
+            num_query_tokens=model_arguments.num_query_tokens,
+        )
+        config = build_config(replace(model_arguments, audio_backbone=None, audio_config=audio.to_dict()), tokenizer)
+        config.audio_token_id = self.processor.audio_token_id
+        self.model = MSERForEmotionGeneration(config)
+        self.clips = self._write_clips(sizes)
+        self.cached = ClipFeatures(FeatureEncoder(self.model, self.processor), str(folder / "cache"), cache_gb=10.0)
+        self.cached.prepare([(clip, 0) for clip in self.clips])
+        encoder = FeatureEncoder(self.model, self.processor)
+        encoder.encodes = False  # log-mel spectrograms are handed on, and the model's forward pass encodes the batch
+        self.uncached = ClipFeatures(encoder, str(folder / "none"), cache_gb=0.0)
+
+    def _write_clips(self, sizes: BenchmarkSizes) -> list[Clip]:
+        rows = []
+        for number, waveform in enumerate(noise(sizes.target_seconds, sizes.epoch_clips)):
+            path = self.folder / f"{number}.wav"
+            soundfile.write(path, waveform, SAMPLING_RATE)
+            emotion, speaker = self.labels.words[number % 4], f"speaker-{number % 2}"
+            audio = {"bytes": None, "path": str(path)}
+            facts = {"id": path.stem, "corpus": "noise", "language": "en", "speaker": speaker}
+            rows.append({"audio": audio, "emotion": emotion, **facts})
+        return index_clips(rows, self.labels)[0]
+
+    def epoch(self, features: ClipFeatures) -> Epoch:
+        facts = training_facts(self.model.config.emotion_embedding_size, self.clips)
+        lookup, encoder, whole = Stopwatch(), Stopwatch(), EpochTime()
+        dataset = EmotionDataset(self.clips, features, self.labels, facts=facts)
+        dataset.features = lookup.around(features)  # type: ignore[assignment]
+        trainer = MSERTrainer(
+            model=self.model,
+            args=self.arguments,
+            label_set=self.labels,
+            objectives=build_objectives(self.arguments.objective_section, facts),
+            processing_class=self.processor,
+            train_dataset=dataset,
+            data_collator=EmotionCollator(self.processor, encoded=features.encoder.encodes),  # type: ignore[attr-defined]
+            callbacks=[whole],
+        )
+        trainer.remove_callback(PrinterCallback)
+        encode = self.model.encode_audio
+        self.model.encode_audio = encoder.around(encode)  # type: ignore[method-assign]
+        try:
+            trainer.train()
+        finally:
+            self.model.encode_audio = encode  # type: ignore[method-assign]
+        return Epoch(whole.watch.seconds, lookup.seconds + encoder.seconds, encoder.seconds)
+
+
+def epochs(
+    sizes: BenchmarkSizes, model_arguments: ModelArguments, arguments: MSERTrainingArguments
+) -> Iterator[Comparison]:
+    """The two epochs in turns; both over clips at their own length."""
+    with TemporaryDirectory() as folder:
+        bench = EpochBench(sizes, model_arguments, arguments, Path(folder))
+        with_cache, without = [], []
+        for number in range(sizes.slow_rounds + 1):
+            pair = bench.epoch(bench.cached), bench.epoch(bench.uncached)
+            if number:  # the first is to warm up
+                with_cache.append(pair[0])
+                without.append(pair[1])
+    rest = [epoch.whole - epoch.features for epoch in without]
+    facts = {
+        "encoder_seconds_without_cache": [epoch.encoder for epoch in without],
+        "reading_and_log_mel_seconds_without_cache": [epoch.features - epoch.encoder for epoch in without],
+        "rest_seconds_without_cache": rest,
+        "clips": sizes.epoch_clips,
+    }
+    whole = [epoch.whole for epoch in with_cache], [epoch.whole for epoch in without]
+    yield Comparison("epoch of base/joint, with the cache", *whole, "s an epoch", "less", facts=facts)
+    yield Comparison(
+        "epoch of base/joint, speed-up beside (encoder + rest) / rest",
+        [slow / fast for fast, slow in zip(*whole, strict=True)],
+        [epoch.whole / left for epoch, left in zip(without, rest, strict=True)],
+        "times",
+        "share",
+        ">= 0.8",
+    )
+    yield Comparison(
+        "epoch of base/joint, share of encoder states with the cache",
+        [epoch.features for epoch in with_cache],
+        [epoch.whole for epoch in with_cache],
+        "s an epoch",
+        "share",
+        "<= 0.05",
+    )
+    yield Comparison(
+        "epoch of base/joint, share of the encoder without the cache",
+        [epoch.encoder for epoch in without],
+        [epoch.whole for epoch in without],
+        "s an epoch",
+        "share",
+    )
+
+
+__all__ = ["Epoch", "EpochBench", "Stopwatch", "epochs"]

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The floating-point operations that recognition needs: those of a clip's own seconds and of the scored words.
+
+A multiplication and an addition count as two. Matrix products and convolutions are counted; norms, activations and
+softmax are not, which is what a share of the matrix-multiply rate leaves for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.suite.systems import OwnModel
+
+
+FRAMES_PER_SECOND = 100
+
+
+@dataclass(frozen=True)
+class RecognitionFlops:
+    """Of one clip."""
+
+    encoder: float
+    qformer: float
+    language_model: float
+
+    @property
+    def total(self) -> float:
+        return self.encoder + self.qformer + self.language_model
+
+
+@dataclass(frozen=True)
+class MatrixShape:
+    """`count` products of `(rows, inner)` and `(inner, columns)`."""
+
+    rows: int
+    inner: int
+    columns: int
+    count: int
+
+    @property
+    def flops(self) -> float:
+        return 2.0 * self.rows * self.inner * self.columns * self.count
+
+
+def encoder_frames(seconds: float) -> int:
+    """Of the encoder's output."""
+    return (round(seconds * FRAMES_PER_SECOND) + 1) // 2
+
+
+def weight_shapes(
+    own: OwnModel, seconds: float, batch_size: int, candidates: Sequence[Sequence[int]]
+) -> list[MatrixShape]:
+    """The products with weights of the encoder and the language model, all rows of a batch in one."""
+    audio, text = own.model.config.audio_config, own.model.config.text_config
+    frames = batch_size * encoder_frames(seconds)
+    depth = max(own.model.config.used_encoder_layers)
+    heads = text.num_attention_heads
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // heads
+    prefix, fed = _tokens(own, candidates)
+    rows, layers = batch_size * (prefix + fed), text.num_hidden_layers
+    return [
+        MatrixShape(2 * frames, 3 * audio.num_mel_bins, audio.d_model, 1),
+        MatrixShape(frames, 3 * audio.d_model, audio.d_model, 1),
+        MatrixShape(frames, audio.d_model, audio.d_model, 4 * depth),
+        MatrixShape(frames, audio.d_model, audio.encoder_ffn_dim, depth),
+        MatrixShape(frames, audio.encoder_ffn_dim, audio.d_model, depth),
+        MatrixShape(rows, text.hidden_size, heads * head_size, 2 * layers),
+        MatrixShape(rows, text.hidden_size, text.num_key_value_heads * head_size, 2 * layers),
+        MatrixShape(rows, text.hidden_size, text.intermediate_size, 2 * layers),
+        MatrixShape(rows, text.intermediate_size, text.hidden_size, layers),
+        MatrixShape(batch_size * (1 + fed), text.hidden_size, text.vocab_size, 1),
+    ]
+
+
+def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequence[int]]) -> RecognitionFlops:
+    """
+    Args:
+        own: the model.
+        seconds: length of the clip.
+        candidates: token ids of each word; every token but a word's last is fed.
+    """
+    config = own.model.config
+    audio, qformer, text = config.audio_config, config.qformer_config, config.text_config
+    shapes = weight_shapes(own, seconds, 1, candidates)
+    frames, depth = encoder_frames(seconds), max(config.used_encoder_layers)
+    encoder = sum(shape.flops for shape in shapes[:5]) + 4.0 * frames**2 * audio.d_model * depth
+
+    # The causal mask halves what a prefix token sees; a word's token sees the prefix and the few before it.
+    prefix, fed = _tokens(own, candidates)
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    width = text.num_attention_heads * head_size
+    seen = prefix * (prefix + 1) / 2 + fed * (prefix + 1)
+    language_model = sum(shape.flops for shape in shapes[5:]) + 4.0 * seen * width * text.num_hidden_layers
+
+    queries, size, layers = config.num_query_tokens, qformer.hidden_size, qformer.num_hidden_layers
+    crossing = len(range(0, layers, qformer.cross_attention_frequency))
+    own_attention = 8.0 * queries * size**2 + 4.0 * queries**2 * size
+    crosswise = 4.0 * queries * size**2 + 4.0 * frames * audio.d_model * size + 4.0 * queries * frames * size
+    feed_forward = 4.0 * queries * size * qformer.intermediate_size
+    projection = 2.0 * queries * size * text.hidden_size
+    return RecognitionFlops(
+        encoder, layers * (own_attention + feed_forward) + crossing * crosswise + projection, language_model
+    )
+
+
+def _tokens(own: OwnModel, candidates: Sequence[Sequence[int]]) -> tuple[int, int]:
+    """Tokens of the prefix, and those of the words that are fed."""
+    return own.processor.encode_text(1)["input_ids"].shape[1], sum(len(ids) - 1 for ids in candidates)
+
+
+__all__ = ["MatrixShape", "RecognitionFlops", "encoder_frames", "recognition_flops", "weight_shapes"]

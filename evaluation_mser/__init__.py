@@ -1,5 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Scores to figures: metrics, the recognition loop, evaluation over corpora, and the report.
-
-Nothing is imported here, so that `import evaluation_mser.metrics` needs neither torch nor matplotlib.
-"""

@@ -1,7 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""What a built M5SER holds, and whether its translations kept the emotion: figures, tests, one page."""
-
-from evaluation_mser.corpus_analysis.analysis import analyse_corpus
-
-
-__all__ = ["analyse_corpus"]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Multilingual speech emotion recognition with a language model."""

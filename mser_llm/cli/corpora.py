@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser corpora`: what the readers find in corpora on disk, beside what their publishers state.
+
+run-mser corpora
+run-mser corpora ravdess=/data/ravdess folder=my_recordings
+"""
+
+import sys
+import textwrap
+from dataclasses import dataclass, field
+
+
+HELP = "Show what a reader finds in a corpus beside what was expected; without arguments, the corpora that are known."
+_WIDTH = 100
+
+
+@dataclass
+class CorporaArguments:
+    corpora: list[str] = field(
+        default_factory=list,
+        metadata={"positional": True, "metavar": "NAME=PATH", "help": "corpora to read; no recording is opened"},
+    )
+
+
+ARGUMENTS = CorporaArguments
+
+
+def run(args: CorporaArguments) -> int:
+    """Prints one table a corpus; of several, those that cannot be read are told and the others are read."""
+    if not args.corpora:
+        print(known_corpora())
+        return 0
+    from mser_llm.data.corpus_reading import CorpusError
+    from mser_llm.data.reading import parse_corpora, read_corpus
+
+    corpora = parse_corpora(args.corpora)
+    unread = 0
+    for name, path in corpora.values():
+        try:
+            print(read_corpus(name, path), flush=True)
+        except CorpusError as error:
+            if len(corpora) == 1:
+                raise
+            print(f"{name}: not found, {path}", flush=True)
+            print(f"run-mser: error: {error}", file=sys.stderr)
+            unread += 1
+    return 1 if unread else 0
+
+
+def known_corpora() -> str:
+    """All corpora, at most 100 columns wide: language, clips, speakers, emotions; licence, source, what to know."""
+    from mser_llm.data.corpora import CORPORA
+    from processing_mser.emotions_mser import CORPUS_LABELS, EMOTIONS
+
+    lines = [_row("corpus", "lang", "clips", "speakers") + "emotions"]
+    for name, spec in CORPORA.items():
+        words = set(CORPUS_LABELS.get(name, {}).values())
+        counts = [f"{word} {spec.expected[word]}" if spec.expected else word for word in EMOTIONS if word in words]
+        lines += _wrapped(
+            _row(name, spec.language, str(spec.clips or "?"), str(spec.speakers or "?")),
+            ", ".join(counts) or "no emotions",
+        )
+        passed_on = "may be passed on" if spec.redistribution else "not to be passed on"
+        use = "not for commercial use" if spec.non_commercial else "commercial use allowed"
+        details = {"licence": f"{spec.licence}; {passed_on}; {use}", "from": spec.how_to_get, "note": spec.note}
+        for title, text in details.items():
+            lines += _wrapped(f"{'':14}{title:<9}", text)
+    lines += _wrapped(
+        _row("folder", "any", "", ""),
+        "your own data: folders named after their emotions, or a CSV file with the columns path and emotion and, "
+        "where known, speaker, language, gender, transcript, split; aliases such as file_name, label, speaker_id work",
+    )
+    lines += _wrapped(_row("m5ser", "many", "", ""), "what run-mser m5ser build wrote")
+    return "\n".join(lines)
+
+
+def _row(name: str, language: str, clips: str, speakers: str) -> str:
+    return f"{name:<13} {language:<4} {clips:>6} {speakers:>8}  "
+
+
+def _wrapped(title: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=title,
+        subsequent_indent=" " * len(title),
+        break_long_words=False,  # an address stays whole
+        break_on_hyphens=False,
+    )

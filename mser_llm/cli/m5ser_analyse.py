@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser m5ser analyse`: what a built M5SER holds, and whether its translations kept the emotion.
+
+run-mser m5ser analyse runs/m5ser-demo --output_dir runs/m5ser-analysis
+"""
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+HELP = "Analyse a built M5SER: emotions, languages, distances, prosody kept, label noise; analysis.json, report.html."
+
+
+@dataclass
+class AnalyseArguments:
+    folder: str = field(metadata={"positional": True, "metavar": "DIR", "help": "folder that m5ser build wrote"})
+    output_dir: str = field(
+        default="runs/m5ser-analysis", metadata={"help": "where the report, its numbers and the measurements go"}
+    )
+    model: str | None = field(
+        default=None,
+        metadata={"help": "emotion classifier that judges the labels: a trained model's folder, or its id on the Hub"},
+    )
+    sources_per_cell: int = field(
+        default=300,
+        metadata={
+            "help": "source clips of each corpus and emotion that are measured, with all their translations; 0 is all"
+        },
+    )
+    permutations: int = field(default=999, metadata={"help": "shufflings of each test"})
+    seed: int = field(default=0, metadata={"help": "seed of the shufflings"})
+    workers: int = field(default=1, metadata={"help": "processes that measure"})
+    batch_size: int = field(default=16, metadata={"help": "clips per forward pass of the classifier"})
+    device: str = field(default="auto", metadata={"help": "of the classifier: auto, cpu, cuda or cuda:N"})
+
+
+ARGUMENTS = AnalyseArguments
+
+
+def run(args: AnalyseArguments) -> int:
+    """Analyses, writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
+    from mser_llm.inference.loading import load_model
+    from mser_llm.m5ser.analysis import analyse_corpus
+    from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus
+
+    # Before a model of gigabytes is loaded for nothing.
+    BuiltCorpus(args.folder)
+    model, processor = load_model(args.model, args.device) if args.model else (None, None)
+    results = analyse_corpus(
+        args.folder,
+        args.output_dir,
+        model=model,
+        processor=processor,
+        model_name=args.model or "",
+        sources_per_cell=args.sources_per_cell,
+        permutations=args.permutations,
+        seed=args.seed,
+        workers=args.workers,
+        batch_size=args.batch_size,
+        progress=sys.stderr.isatty(),
+    )
+    print(summary(results))
+    print(f"written to {Path(args.output_dir) / 'report.html'}")
+    unreadable = results["measured"]["unreadable"]
+    if unreadable:
+        print(f"{len(unreadable)} clips could not be read; the first: {unreadable[0]['error']}", file=sys.stderr)
+    return 1 if unreadable else 0
+
+
+def summary(results: dict[str, Any]) -> str:
+    """The figures that a reader looks for first."""
+    from mser_llm.m5ser.analysis.report import FEATURES, QUANTITIES
+
+    counted, measured = results["overview"], results["measured"]
+    lines = [
+        f"{counted['rows']} clips, {counted['hours']:.2f} hours, {len(counted['languages'])} languages; "
+        f"{measured['clips']} clips of {measured['sources']} sources measured",
+        "",
+        f"{'distance between cells of different languages':<45} same  other  ratio  95 %         shuffled     p",
+    ]
+    for name, title in FEATURES.items():
+        test = results["distances"][name]["test"]
+        if test is None:
+            lines.append(f"{title:<45} too few clips")
+            continue
+        own, shuffled = test["interval"], test["shuffled"]["interval"]
+        lines.append(
+            f"{title:<45} {test['same']:.2f}  {test['different']:.2f}   {test['ratio']:.2f}   "
+            f"{f'{own[0]:.2f} to {own[1]:.2f}' if own else 'unknown':<12} {shuffled[0]:.2f} to {shuffled[1]:.2f} "
+            f"{test['p']:.3g}"
+        )
+    languages = list(results["preservation"])
+    if languages:
+        lines += ["", f"{'correlation with the source (shuffled)':<30}" + "".join(f"{code:>14}" for code in languages)]
+    for key, title in QUANTITIES.items():
+        found = [results["preservation"][code].get(key, {}) for code in languages]
+        found = [of.get("pearson") or of.get("mean") for of in found]
+        if any(found):
+            entries = (f"{of['value']:.2f} ({of['shuffled']['mean']:.2f})" if of else "" for of in found)
+            lines.append(f"{title:<30}" + "".join(f"{entry:>14}" for entry in entries))
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser space`: a page in the browser to try a model on, the one that its Space on the Hub shows.
+
+run-mser space --model runs/demo/model
+"""
+
+import signal
+import socket
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+HELP = "Serve a page to try a model on in the browser: microphone or upload, your words, probabilities, a timeline."
+
+
+@dataclass
+class SpaceArguments:
+    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
+    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
+    host: str = field(default="127.0.0.1", metadata={"help": "address to listen at; 0.0.0.0 lets other machines in"})
+    port: int | None = field(default=None, metadata={"help": "port to listen at; by default the first free from 7860"})
+
+
+ARGUMENTS = SpaceArguments
+
+
+def run(args: SpaceArguments) -> None:
+    """Serves the page until it is interrupted or terminated; what visitors left is then deleted."""
+    check_address(args.host, args.port)
+    from mser_llm.hub.space import local_page, space_program
+
+    # A service manager stops it so; without this the recordings of visitors would stay.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix="mser-examples-") as folder:
+        page = local_page(args.model, args.device, Path(folder))
+        space_program().serve(page, server_name=args.host, server_port=args.port)
+
+
+def check_address(host: str, port: int | None) -> None:
+    """That the page can be served there, before a model is loaded; gradio tries a wrong address again and again.
+
+    Raises:
+        ValueError: the host is none of this machine's, or the port is taken or not allowed.
+    """
+    try:
+        family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+        socket.create_server((address[0], port or 0), family=family).close()
+    except (OSError, OverflowError) as error:
+        place, reason = host if port is None else f"{host}:{port}", getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot listen at {place} ({reason}); give another --host or --port") from None

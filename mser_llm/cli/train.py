@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser train CONFIG.yaml`: one stage of training from a recipe.
+
+run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemocap=PATH
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from accelerate import PartialState
+
+from mser_llm.cli.earlier_stage import check_init_from
+from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.evaluation.protocols import find_protocol
+from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
+from mser_llm.training.processes import leave_process_group, missing_processes
+from mser_llm.training.run_training import train
+
+
+@dataclass
+class TrainArguments:
+    """What to train by."""
+
+    config: str = field(metadata={"positional": True, "help": "Recipe, such as configs/tiny/stage1.yaml."})
+    protocol: str | None = field(
+        default=None,
+        metadata={"help": "Test to train for (run-mser protocols): its words, and the training part of one fold."},
+    )
+    fold: str | None = field(
+        default=None, metadata={"help": "Fold of the protocol, by name or number, such as session3 or 3."}
+    )
+    allow_leak: bool = field(
+        default=False,
+        metadata={"help": "Train on a fold whose training and test share speakers, such as MELD's own division."},
+    )
+
+
+ARGUMENTS = (TrainArguments, ModelArguments, DataArguments, MSERTrainingArguments)
+HELP = "train a model from a recipe, one stage a call"
+
+
+def run(command: TrainArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments) -> int:
+    """Reads the corpora, trains, and prints where the model is."""
+    if not data.corpora:
+        raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")
+    check_init_from(model.init_from)
+    show = print if PartialState().is_main_process else lambda *_: None
+    if command.fold is not None and command.protocol is None:
+        raise ValueError("--fold is given without --protocol; name the protocol whose fold it is")
+    missing = missing_processes(os.environ, PartialState().num_processes)
+    if missing is not None:
+        show(f"Warning: {missing}")
+    rows: list[Mapping[str, Any]] = []
+    for name, path in parse_corpora(data.corpora).values():
+        reading = read_corpus(name, path)
+        for warning in reading.warnings:
+            show(f"Warning: {warning}")
+        rows += reading.rows
+    if command.protocol is not None:
+        protocol = find_protocol(command.protocol)
+        fold = training_fold(protocol, rows, data, command.fold, allow_leak=command.allow_leak)
+        data = arguments_for_fold(data, fold, protocol)
+        rows = fold_rows(fold, data)
+        show(f"{protocol.name}, {fold.name}: {len(rows)} clips to train on, {len(fold.test)} left to be tested")
+    results = train(rows, model, data, training)
+    if results["validation"] is not None:
+        figures = "  ".join(f"{name} {results['validation'][f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
+        show(f"On held-out speakers: {figures}")
+    show(f"The model is in {training.output_dir}")
+    if training.push_to_hub and PartialState().is_main_process:
+        from mser_llm.hub.push import push_run
+
+        print(push_run(training))
+    leave_process_group()
+    return 0

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Speech without emotions, for training that needs none."""
+
+from mser_llm.data.corpora.rule import Rule
+from mser_llm.data.corpora.spec import CorpusSpec
+from mser_llm.data.corpora.tables import DelimitedTable
+
+
+COMMON_VOICE = CorpusSpec(
+    name="common-voice",
+    title="Mozilla Common Voice",
+    language="many",
+    # Cantonese as Hong Kong writes it is not the Mandarin that zh means here.
+    pattern=r"common_voice_(?P<locale>(?P<cantonese>zh-HK)|(?P<language>[a-z]{2,3})(?:-[\w-]+?)?)_(?P<number>\d+)",
+    example="common_voice_fr_17299384",
+    labelled=False,
+    spoken=Rule("{language}{cantonese}"),
+    speaker=Rule("{client_id}"),
+    gender=Rule(
+        "{gender}",
+        {"male": "male", "female": "female", "male_masculine": "male", "female_feminine": "female"},
+    ),
+    transcript=Rule("{sentence}"),
+    split=Rule("{split}"),
+    skip={"split": {"invalidated": "invalidated by listeners"}},
+    tables=(
+        DelimitedTable(
+            # A clip of train is in validated.tsv too.
+            {
+                f"{split}.tsv": {"split": split}
+                for split in ("train", "dev", "test", "invalidated", "validated", "other")
+            },
+            key=Rule("{path}"),
+            holds="speakers",
+            required=True,
+            delimiter="\t",
+            quoted=False,
+        ),
+    ),
+    release=r"(?i)cv-corpus-(\d+\.\d+(?:-delta)?(?:-\d{4}-\d{2}-\d{2})?)",
+    licence="CC0 1.0",
+    redistribution=True,
+    non_commercial=False,
+    how_to_get="https://commonvoice.mozilla.org/datasets, unpacked; it is no longer on the Hub",
+    citation="Ardila et al., Common Voice: A Massively-Multilingual Speech Corpus, LREC 2020",
+    note="No emotions: for speaker-contrastive and BYOL training.",
+)

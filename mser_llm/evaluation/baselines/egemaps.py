@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The classical system: eGeMAPS functionals and a support vector machine.
+
+eGeMAPS (Eyben et al. 2016, doi:10.1109/TAFFC.2015.2457417) is 88 numbers a clip on pitch, loudness, spectrum, voice
+quality and rhythm, here in version v02 as openSMILE measures it.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+
+from mser_llm.evaluation.baselines.grouped_choice import Choice, choose_by_speakers
+from mser_llm.evaluation.labelled_clips import LabelledClips
+from processing_mser import SAMPLING_RATE, MSERProcessor
+
+
+NUM_FUNCTIONALS = 88
+CANDIDATES: tuple[tuple[str, float], ...] = (
+    ("linear", 0.001), ("linear", 0.01), ("linear", 0.1), ("rbf", 0.1), ("rbf", 1.0), ("rbf", 10.0),
+)  # fmt: skip
+"""Kernels and values of C that the training speakers choose from."""
+
+
+class EgemapsEncoder:
+    """
+    Waveforms to eGeMAPSv02 functionals.
+
+    Args:
+        processor: whose rate and longest clip count.
+
+    Raises:
+        ImportError: openSMILE, of the extra `baselines`, is not installed. It is free for research and education only.
+    """
+
+    bytes_per_second = 4.0 * NUM_FUNCTIONALS
+
+    def __init__(self, processor: MSERProcessor):
+        try:
+            import opensmile
+        except ImportError:
+            raise ImportError(
+                "eGeMAPS is measured by openSMILE, which is not installed; pip install 'mser-llm[baselines]' (its "
+                "licence allows research and education, not commercial use), or leave egemaps out of --systems"
+            ) from None
+        self.processor = processor
+        self.smile = opensmile.Smile(
+            feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals
+        )
+
+    @property
+    def names(self) -> list[str]:
+        """What each number is, in openSMILE's words."""
+        return list(self.smile.feature_names)
+
+    def fingerprint(self) -> str:
+        """Of everything but the clip that decides its functionals."""
+        return hashlib.sha256(f"eGeMAPSv02 functionals {version('opensmile')}".encode()).hexdigest()[:32]
+
+    def __call__(self, waveforms: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """`(NUM_FUNCTIONALS,)` float32 for each mono waveform `(num_samples,)` at 16 kHz, each measured alone."""
+        measured = (self.smile.process_signal(waveform, SAMPLING_RATE).to_numpy()[0] for waveform in waveforms)
+        return [torch.from_numpy(vector.astype(np.float32)) for vector in measured]
+
+
+@dataclass(frozen=True)
+class SupportVectors:
+    """A fitted SVM. It gives no probabilities: those of Platt's scaling disagree with the SVM's own answers."""
+
+    choice: Choice
+
+    @property
+    def description(self) -> str:
+        kernel, cost = self.choice.name
+        return f"{kernel} kernel, C = {cost:g}"
+
+    @property
+    def validation(self) -> float:
+        """UA on held-out training speakers."""
+        return self.choice.validation[self.choice.name]
+
+    def answers(self, features: np.ndarray) -> list[str]:
+        """One word a clip."""
+        return [str(word) for word in self.choice.classifier.predict(features)]
+
+
+def fit_support_vectors(features: np.ndarray, clips: LabelledClips, progress: bool = True) -> SupportVectors:
+    """Standardised functionals and an SVM; kernel and C are chosen by held-out training speakers.
+
+    Args:
+        features: `(num_clips, NUM_FUNCTIONALS)`.
+        clips: the training clips.
+        progress: show a bar.
+
+    Raises:
+        ValueError: one speaker or one emotion alone.
+    """
+    candidates = {
+        (kernel, cost): make_pipeline(StandardScaler(), SVC(C=cost, kernel=kernel, class_weight="balanced"))
+        for kernel, cost in CANDIDATES
+    }
+    title = "eGeMAPS + SVM" if progress else ""
+    return SupportVectors(choose_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title))

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each layer of a frozen encoder knows of emotion: linear probes, chosen on held-out training speakers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
+
+from mser_llm.evaluation.baselines.grouped_choice import Choice, choose_by_speakers, probabilities
+from mser_llm.evaluation.baselines.weighted_layers import WeightedLayersClassifier
+from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.predictions import Predictions
+
+
+REGULARISATION = (0.001, 0.01, 0.1)
+
+
+@dataclass(frozen=True)
+class LayerProbe:
+    """
+    A fitted probe.
+
+    Attributes:
+        layer: the layer that it sees, 0 being the convolutions' output; None for a learned mean of all.
+        choice: its C, chosen on held-out training speakers, and the classifier.
+    """
+
+    layer: int | None
+    choice: Choice
+
+    @property
+    def regularisation(self) -> float:
+        """The chosen C."""
+        return self.choice.name
+
+    @property
+    def validation(self) -> float:
+        """UA on held-out training speakers."""
+        return self.choice.validation[self.choice.name]
+
+    @property
+    def layer_weights(self) -> list[float] | None:
+        """What each layer counts, together 1; None for a probe of one layer."""
+        return None if self.layer is not None else self.choice.classifier.layer_weights_.tolist()
+
+    def predictions(self, features: np.ndarray, clips: LabelledClips, labels: Sequence[str]) -> Predictions:
+        """Answers and probabilities for clips with features `(num_clips, num_layers, dim)`."""
+        inputs = features if self.layer is None else features[:, self.layer]
+        classifier = self.choice.classifier
+        return clips.predictions(
+            labels, classifier.predict(inputs).tolist(), probabilities(classifier, inputs, tuple(labels))
+        )
+
+
+def probe_layers(
+    features: np.ndarray, clips: LabelledClips, regularisation: Sequence[float] = REGULARISATION
+) -> tuple[list[LayerProbe], LayerProbe]:
+    """
+    Logistic regression on each layer, and the layer that the held-out training speakers choose.
+
+    Args:
+        features: `(num_clips, num_layers, dim)` of the training clips.
+        clips: the training clips.
+        regularisation: values of C to choose from.
+
+    Returns:
+        The probe of each layer, and the chosen one.
+
+    Raises:
+        ValueError: one speaker or one emotion alone.
+    """
+    candidates: dict[Any, Any] = {
+        value: make_pipeline(StandardScaler(), LogisticRegression(C=value, class_weight="balanced", max_iter=500))
+        for value in regularisation
+    }
+    truths, speakers = np.array(clips.truths), clips.speakers
+    probes = [
+        LayerProbe(layer, choose_by_speakers(candidates, features[:, layer], truths, speakers))
+        for layer in tqdm(range(features.shape[1]), desc="Probing", unit="layer")
+    ]
+    return probes, max(probes, key=lambda probe: probe.validation)
+
+
+def probe_weighted_layers(
+    features: np.ndarray, clips: LabelledClips, regularisation: Sequence[float] = REGULARISATION
+) -> LayerProbe:
+    """
+    One probe of a learned mean of all layers; arguments and errors as in `probe_layers`.
+    """
+    candidates = {value: WeightedLayersClassifier(C=value) for value in regularisation}
+    title = "Probing all layers"
+    return LayerProbe(
+        None, choose_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title=title)
+    )

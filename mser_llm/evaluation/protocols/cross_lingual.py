@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One language out: trained on some languages, tested on another, four classes (the third paper's kind of test).
+
+What is at hand of that paper (arXiv 2606.06200) is a summary, which names four emotions, UAR, macro-F1 and nine
+settings, and neither the settings nor a figure. The nine here are ours: every language left out of the same nine.
+"""
+
+import re
+
+from mser_llm.data.corpora import CORPORA
+from mser_llm.evaluation.protocols.folds import LeaveLanguageOut, ProtocolError
+from mser_llm.evaluation.protocols.protocol import Protocol
+from processing_mser.emotions_mser import CORPUS_LABELS, LABEL_SETS
+
+
+PAPER = "arXiv 2606.06200"
+_FOUR = LABEL_SETS["four"]
+NINE = {
+    "en": "ravdess",
+    "de": "emodb",
+    "pl": "nemo",
+    "it": "emovo",
+    "ur": "urdu",
+    "bn": "subesco",
+    "fa": "shemo",
+    "am": "ased",
+    "ru": "resd",
+}
+"""Language to its corpus: one that has all four emotions for every language that the readers know."""
+_SETTING = re.compile(r"([a-z]{2}(?:\+[a-z]{2})*)-to-([a-z]{2})")
+_OURS = "the paper's nine settings are not known here; this one is ours"
+_YOURS = "the paper's nine settings are not known here; this one was named by whoever measures"
+
+
+def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None) -> Protocol:
+    """The protocol of some languages to another.
+
+    Args:
+        sources: ISO 639-1 of the languages trained on.
+        target: of the one tested.
+        name: for the nine of ours, which take the corpora of `NINE`; any other setting takes every corpus of its
+            languages that has all four emotions.
+
+    Raises:
+        ProtocolError: the target is among the sources, or a language has no such corpus.
+    """
+    sources = tuple(dict.fromkeys(sources))
+    if target in sources:
+        raise ProtocolError(f"{'+'.join(sources)}-to-{target} tests a language that it trains on; leave {target} out")
+    known = _corpora_of_four()
+    absent = [language for language in (*sources, target) if language not in known]
+    if absent:
+        raise ProtocolError(
+            f"no corpus of the language {', '.join(absent)} has all of {', '.join(_FOUR)}; choose among "
+            f"{', '.join(sorted(known))}"
+        )
+    languages = (target, *sources)
+    corpora = tuple(corpus for language in languages for corpus in ((NINE[language],) if name else known[language]))
+    expected = {corpus: _expected(corpus) for corpus in corpora if CORPORA[corpus].language == target}
+    return Protocol(
+        name=name or f"{'+'.join(sources)}-to-{target}",
+        title=f"four classes, {target} from {', '.join(sources)}",
+        source=f"{PAPER}, as its summary tells it",
+        corpora=corpora,
+        words=_FOUR,
+        split=LeaveLanguageOut(target),
+        expected={corpus: count for corpus, count in expected.items() if count},
+        ours=_OURS if name else _YOURS,
+    )
+
+
+def named_setting(name: str) -> Protocol | None:
+    """The protocol of a name such as `en+pl-to-de`; None where the name is no such.
+
+    Raises:
+        ProtocolError: as in `cross_lingual`.
+    """
+    match = _SETTING.fullmatch(name)
+    return cross_lingual(tuple(match[1].split("+")), match[2]) if match else None
+
+
+def _corpora_of_four() -> dict[str, tuple[str, ...]]:
+    known: dict[str, tuple[str, ...]] = {}
+    for corpus, spec in CORPORA.items():
+        if set(_FOUR) <= set(CORPUS_LABELS.get(corpus, {}).values()):
+            known[spec.language] = (*known.get(spec.language, ()), corpus)
+    return known
+
+
+def _expected(corpus: str) -> int:
+    return sum(count for emotion, count in CORPORA[corpus].expected.items() if _FOUR.map(emotion) is not None)
+
+
+CROSS_LINGUAL = tuple(
+    cross_lingual(tuple(source for source in NINE if source != target), target, name=f"cross-lingual-{target}")
+    for target in NINE
+)

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One HTML page that tells what a model can do: nothing to install, nothing to fetch, readable on a telephone."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from mser_llm.data.language_names import language_name
+from mser_llm.evaluation.plots import (
+    confusion_figure,
+    curve_figure,
+    embedding_figure,
+    emotion_hues,
+    inline_svg,
+    interval_figure,
+    loss_keys,
+    reliability_figure,
+    score_keys,
+)
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.report_findings import cautions, first_gaps, group_tables, published_table, speaker_ranges
+from mser_llm.evaluation.worst_errors import worst_errors
+from mser_llm.io.atomic_files import whole_file
+from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
+
+
+# A minute of sound is 2 MB of page.
+_EXAMPLE_SECONDS = 20
+_ERROR_SECONDS = 6
+
+
+@dataclass(frozen=True)
+class ExamplePrediction:
+    """One clip to be heard beside its answer: `audio` in any form of `load_audio`, the rest from `Recognition`."""
+
+    audio: Any
+    label: str
+    scores: Mapping[str, float]
+    truth: str | None = None
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class EmbeddingMap:
+    """
+    Emotion embeddings `(num_clips, hidden_size)` or their 2-D positions, with the emotion and language of each, and
+    what each says of itself under the pointer.
+    """
+
+    embeddings: np.ndarray
+    emotions: Sequence[str]
+    languages: Sequence[str]
+    captions: Sequence[str] = ()
+
+
+def write_report(
+    results: Mapping[str, Any],
+    output_path: str | PathLike,
+    *,
+    title: str = "Speech emotion recognition",
+    introduction: str = "",
+    log_history: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    embeddings: EmbeddingMap | None = None,
+    example: ExamplePrediction | None = None,
+    predictions: Predictions | None = None,
+    configuration: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes the report of one evaluation: a single page with its style, pictures and sound inside.
+
+    Args:
+        results: as `evaluate_corpora` returns them, or `results.json` read back.
+        output_path: the page, written whole or not at all.
+        title: the page's heading.
+        introduction: a sentence or two about what was measured, plain text.
+        log_history: `trainer.state.log_history`, or several by the name of their stage.
+        embeddings: drawn as a map, if given.
+        example: a clip that can be played, with the probability of each word, if given.
+        predictions: every answer; the worst errors among them can be played, where their files can still be read.
+        configuration: settings to be shown; nested mappings are flattened.
+
+    Returns:
+        `output_path`.
+    """
+    output_path = Path(output_path)
+    columns = dict(results["corpora"])
+    if "pooled" in results:
+        columns["all corpora"] = results["pooled"]
+    headline = results.get("pooled") or next(iter(results["corpora"].values()))
+    template = page_environment("mser_llm.evaluation").get_template("report.html.j2")
+    page = template.render(
+        results=results,
+        title=title,
+        introduction=introduction,
+        headline=headline,
+        published=published_table(results, headline),
+        columns=columns,
+        matrices=_matrices(columns, results["labels"]),
+        cautions=cautions(results),
+        gaps=first_gaps(results, language_name),
+        bars=_bars(columns),
+        groups=group_tables(columns, language_name),
+        speakers=list(speaker_ranges(results["corpora"])),
+        calibration=list(_calibration(results["corpora"])),
+        errors=[] if predictions is None else list(_errors(predictions)),
+        curves=list(_curves(log_history)),
+        map=None if embeddings is None else _map(embeddings, results["labels"]),
+        example=None if example is None else _example(example, results["labels"]),
+        configuration=dict(_flat(configuration or {})),
+        today=date.today().isoformat(),
+    )
+    output_path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(output_path) as file:
+        file.write(page)
+    return output_path
+
+
+def page_environment(package: str) -> Environment:
+    """Templates of pages in `package`, with the filters and the style sheet that all pages share."""
+    environment = Environment(
+        loader=ChoiceLoader([PackageLoader(name, "templates") for name in (package, __package__)]),
+        autoescape=select_autoescape(["html", "j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["figure"] = lambda value: f"{value:.3f}"
+    environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
+    environment.filters["language"] = language_name
+    environment.filters["range"] = lambda bounds: f"{bounds[0]:.3f}–{bounds[1]:.3f}"
+    environment.filters["span"] = lambda bounds: f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+    return environment
+
+
+def page_picture(figure: Figure, description: str, captions: Sequence[str] = ()) -> Markup:
+    """A picture as a template takes it; arguments as for `inline_svg`."""
+    # matplotlib escapes the text that it draws, and `inline_svg` the description and the captions.
+    return Markup(inline_svg(figure, description, captions))
+
+
+def _bars(columns: Mapping[str, Mapping[str, Any]]) -> Markup | None:
+    """The UA of each corpus with its interval, where there is one to be shown."""
+    rows = [
+        (name, figures["UA"], (figures.get("intervals") or {}).get("UA"), figures["chance"])
+        for name, figures in columns.items()
+    ]
+    if not any(bounds for _, _, bounds, _ in rows):
+        return None
+    return page_picture(
+        interval_figure(rows, "UA, 95 % interval over speakers; the tick is chance"), "UA of each corpus"
+    )
+
+
+def _calibration(corpora: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float, Markup]]:
+    for name, figures in corpora.items():
+        found = figures.get("calibration")
+        if found:
+            picture = page_picture(reliability_figure(found["bins"]), f"Reliability of probabilities, {name}")
+            yield name, found["ece"], picture
+
+
+def _errors(predictions: Predictions) -> Iterator[dict[str, Any]]:
+    for index in worst_errors(predictions):
+        assert predictions.scores is not None, "worst errors have probabilities"
+        file, truth, answer = predictions.files[index], predictions.truths[index], predictions.answers[index]
+        if file is None:
+            continue
+        try:
+            sound = _sound(file, _ERROR_SECONDS)
+        except (AudioError, OSError):
+            continue
+        known = (predictions.corpora, predictions.ids, predictions.speakers, predictions.genders)
+        language = predictions.languages[index]
+        named = [*(values[index] for values in known), language_name(language) if language else None]
+        scores = dict(zip(predictions.labels, predictions.scores[index], strict=True))
+        yield {
+            "truth": truth,
+            "answer": answer,
+            "probability": scores[str(answer)],
+            "given": scores[truth],
+            "sound": sound,
+            "caption": ", ".join(one for one in named if one),
+        }
+
+
+def _matrices(columns: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Markup]:
+    # One corpus with unparsed answers gives all matrices the column: side by side they are to have one scale.
+    apart = any(any(figures["confusion_unparsed"]) for figures in columns.values())
+    return {
+        name: page_picture(
+            confusion_figure(figures["confusion"], labels, figures["confusion_unparsed"] if apart else None),
+            f"Confusion matrix, {name}",
+        )
+        for name, figures in columns.items()
+    }
+
+
+def _curves(
+    log_history: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]] | None,
+) -> Iterator[tuple[str, list[Markup]]]:
+    """Stage by stage: the losses, and beside them the figures of the validation split."""
+    histories = log_history if isinstance(log_history, Mapping) else {"training": log_history or []}
+    for stage, history in histories.items():
+        panels = [
+            page_picture(curve_figure(history, keys, label), f"{label}, {stage}")
+            for keys, label in ((loss_keys(history), "loss"), (score_keys(history), "on the validation split"))
+            if keys
+        ]
+        if panels:
+            yield stage, panels
+
+
+def _map(embeddings: EmbeddingMap, labels: Sequence[str]) -> Markup:
+    languages = [language_name(code) for code in embeddings.languages]
+    figure = embedding_figure(embeddings.embeddings, embeddings.emotions, languages, labels)
+    return page_picture(figure, "Map of emotion embeddings", embeddings.captions)
+
+
+def _example(example: ExamplePrediction, labels: Sequence[str]) -> dict[str, Any]:
+    hues = emotion_hues([*labels, *example.scores])
+    return {
+        "sound": _sound(example.audio, _EXAMPLE_SECONDS),
+        "label": example.label,
+        "truth": example.truth,
+        "caption": example.caption,
+        "bars": [(word, score, hues[word]) for word, score in example.scores.items()],
+    }
+
+
+def _sound(audio: Any, seconds: float) -> str:
+    """The beginning of a clip as an address that holds it."""
+    sound = io.BytesIO()
+    waveform = load_audio(audio)[: int(seconds * SAMPLING_RATE)]
+    soundfile.write(sound, waveform, SAMPLING_RATE, format="WAV", subtype="PCM_16")
+    return "data:audio/wav;base64," + base64.b64encode(sound.getvalue()).decode("ascii")
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

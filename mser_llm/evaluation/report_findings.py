@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader of an evaluation must see first, and what lies behind it, as the report's template takes it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from mser_llm.evaluation.protocols import find_protocol
+from mser_llm.evaluation.protocols.comparison import COLUMNS, MEASURED, comparison
+
+
+# More than these would push the model and its figures off the first screen.
+_FIRST_GAPS = 3
+HEADINGS = {"gender": "Gender", "language": "Language"}
+Results = Mapping[str, Any]
+
+
+def cautions(results: Results) -> list[str]:
+    """Sentences without which the figures mislead: that training heard what is tested, with or without emotions."""
+    leak = results.get("leak") or {}
+    marks = [f"{leak['mark'][0].upper()}{leak['mark'][1:]}."] if leak.get("mark") else []
+    if not leak.get("found"):
+        return marks
+    names = [
+        *(f"the corpus {name}" for name in leak["corpora"]),
+        *(f"the language {name}" for name in leak["languages"]),
+        *([f"{len(leak['speakers'])} of the speakers"] if leak["speakers"] else []),
+        *([f"{len(leak['recordings'])} of the recordings"] if leak["recordings"] else []),
+    ]
+    return [
+        f"Training heard what is tested here: {', '.join(names)} ({leak['clips']} of {leak['tested']} clips). These "
+        "figures do not say how the model does on speech it never heard.",
+        *marks,
+    ]
+
+
+def first_gaps(results: Results, language: Callable[[str], str]) -> dict[str, Any] | None:
+    """
+    The gaps between groups that stand out from chance.
+
+    Args:
+        results: of an evaluation; its `gaps` are sorted, flagged ones first.
+        language: a code to the language's name.
+
+    Returns:
+        `shown`, the flagged gaps; `more`, how many further ones there are; `largest`, the largest where none is
+        flagged. None for results without gaps.
+    """
+    if "gaps" not in results:
+        return None
+    found = [_named(gap, language) for gap in results["gaps"]]
+    flagged = [gap for gap in found if gap["flagged"]]
+    return {
+        "shown": flagged[:_FIRST_GAPS],
+        "more": len(flagged) - len(flagged[:_FIRST_GAPS]),
+        "largest": max(found, key=lambda gap: gap["gap"], default=None),
+    }
+
+
+def _named(gap: Mapping[str, Any], language: Callable[[str], str]) -> dict[str, Any]:
+    def name(group: str) -> str:
+        return language(group) if gap["by"] == "language" else group
+
+    bars = sorted(gap["groups"].items(), key=lambda item: item[1])
+    return {
+        **gap,
+        "where": {"corpus": f"on {gap['name']}", "language": f"in {language(gap['name'] or '')}"}.get(
+            gap["scope"], "over all corpora"
+        ),
+        "best_name": name(gap["best"]),
+        "worst_name": name(gap["worst"]),
+        "bars": [(name(group), value) for group, value in bars],
+    }
+
+
+def group_tables(columns: Results, language: Callable[[str], str]) -> list[tuple[str, list[tuple[str, Any]]]]:
+    """
+    The figures of each gender and language.
+
+    Args:
+        columns: name to the figures of a corpus or of all, each with its `groups`.
+        language: a code to the language's name.
+
+    Returns:
+        `(heading, [(name of the group, its figures), …])` for each grouping of each corpus.
+    """
+    tables = []
+    for corpus, figures in columns.items():
+        for by, heading in HEADINGS.items():
+            found = (figures.get("groups") or {}).get(by)
+            if found:
+                name = language if by == "language" else str
+                tables.append((f"{heading}, {corpus}", [(name(key), row) for key, row in found["groups"].items()]))
+    return tables
+
+
+def speaker_ranges(columns: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The worst and the best speaker of each corpus that has several."""
+    for corpus, figures in columns.items():
+        if "speaker" in (figures.get("groups") or {}):
+            yield corpus, figures["groups"]["speaker"]
+
+
+def published_table(results: Results, figures: Mapping[str, Any]) -> dict[str, Any] | None:
+    """
+    The published numbers of the protocol by which was measured, one's own under them.
+
+    Args:
+        results: of an evaluation.
+        figures: its headline.
+
+    Returns:
+        `title`, `source`, `notes`, the `columns` in which something was published, and `rows` of `name`, `where`,
+        `own` and `cells`, one text a column. None without a protocol.
+    """
+    if "protocol" not in results:
+        return None
+    told = results["protocol"]
+    rows = comparison(find_protocol(told["name"]), figures)
+    columns = [metric for metric in COLUMNS if any(metric in row for row in rows[:-1])] or list(COLUMNS)
+
+    def cell(row: Mapping[str, Any], metric: str) -> str:
+        if metric not in row:
+            return "–"
+        return f"{row[metric]:.3f}" + (f" ± {row[metric + '_std']:.3f}" if f"{metric}_std" in row else "")
+
+    return {
+        **{name: told[name] for name in ("title", "source", "notes")},
+        "columns": [COLUMNS[metric] for metric in columns],
+        "rows": [
+            {
+                "name": row["system"] + (f", {row['group']} only" if row["group"] else ""),
+                "where": row["where"],
+                "own": row["system"] == MEASURED,
+                "cells": [cell(row, metric) for metric in columns],
+            }
+            for row in rows
+        ],
+    }

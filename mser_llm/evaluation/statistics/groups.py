@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The figures of each gender, language, corpus and speaker: what a good average may hide."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mser_llm.evaluation.metrics.count_figures import count_figures
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.statistics.bootstrap import GROUPINGS, group_gap, intervals
+from mser_llm.evaluation.statistics.multiple import holm
+from mser_llm.evaluation.statistics.resampling import speaker_counts
+
+
+# Between whom a gap is a finding about the system; corpora differ in how hard they are.
+GAPS = ("gender", "language")
+# A speaker of fewer clips has no figure worth ranking.
+CLIPS_OF_A_SPEAKER = 10
+
+
+def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
+    """
+    The figures of groups of clips.
+
+    Args:
+        predictions: of one system, at least one clip.
+        seed: of the bootstrap.
+
+    Returns:
+        `gender`, `language` and `corpus`, where there are two of it: in `groups`, by name, `n`, `clusters` (speakers),
+        `UA`, `WA`, `supported_labels` and `interval`, of UA (None for fewer than two speakers); `unknown`, the clips
+        of no known group; and for gender and language the `gap`, as `group_gap` gives it. `speaker`, where two
+        speakers have `CLIPS_OF_A_SPEAKER` clips: `n` of those, `worst` and `best` with `UA` and `n`, and `quartiles`
+        of their UA.
+    """
+    made: dict[str, Any] = {}
+    for by, field in GROUPINGS.items():
+        names = getattr(predictions, field)
+        groups = sorted({name for name in names if name is not None})
+        if len(groups) < 2:
+            continue
+        made[by] = {
+            "groups": {name: _group(predictions.subset([one == name for one in names]), seed) for name in groups},
+            "unknown": sum(name is None for name in names),
+        }
+        if by in GAPS:
+            made[by]["gap"] = group_gap(predictions, by, seed=seed)
+    speaker = _speakers(predictions)
+    return made if speaker is None else {**made, "speaker": speaker}
+
+
+def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
+    figures = predictions.figures()
+    bounds = intervals(predictions, ["UA"], seed=seed)
+    return {
+        **{name: figures[name] for name in ("n", "UA", "WA", "supported_labels")},
+        "clusters": int(predictions.clusters().max()) + 1,
+        "interval": None if bounds is None else list(bounds["UA"]),
+    }
+
+
+def _speakers(predictions: Predictions) -> dict[str, Any] | None:
+    known = predictions.subset([speaker is not None for speaker in predictions.speakers])
+    # One table for all: a pass over the clips for each of thousands of speakers would take longer than all else.
+    counts = speaker_counts(known)
+    found = zip(dict.fromkeys(known.speakers), count_figures(counts)["UA"], counts.sum(axis=(1, 2)), strict=True)
+    ranked: list[dict[str, Any]] = [
+        {"speaker": speaker, "UA": float(ua), "n": int(n)} for speaker, ua, n in found if n >= CLIPS_OF_A_SPEAKER
+    ]
+    if len(ranked) < 2:
+        return None
+    ranked.sort(key=lambda one: (one["UA"], one["speaker"]))
+    quartiles = np.quantile([one["UA"] for one in ranked], [0.25, 0.5, 0.75])
+    return {"n": len(ranked), "worst": ranked[0], "best": ranked[-1], "quartiles": quartiles.tolist()}
+
+
+def sorted_gaps(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """
+    Gaps in the order in which they are to be read: flagged ones first, then by size.
+
+    Args:
+        found: gaps as `group_gap` gives them, with whatever else they carry.
+
+    Returns:
+        the same with `p_holm`, their p corrected for their number; None where a gap has no p.
+    """
+    tested = [index for index, gap in enumerate(found) if gap["p"] is not None]
+    adjusted = dict(zip(tested, holm([found[index]["p"] for index in tested]), strict=True))
+    made = [{**gap, "p_holm": adjusted.get(index)} for index, gap in enumerate(found)]
+    return sorted(made, key=lambda gap: (not gap["flagged"], -gap["gap"]))

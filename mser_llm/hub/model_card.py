@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model card: every figure on it is one that the training or an evaluation wrote down."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCard, ModelCardData
+
+from modeling_mser.checkpoint_mser import replaceable_parts
+from mser_llm.data.licences import Terms, card_licence
+from mser_llm.data.lineage import (
+    datasets_of,
+    is_synthetic,
+    languages_of,
+    parents_of,
+    source_lines,
+    stages_of,
+    terms_of,
+)
+from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.hub.eval_results import eval_results, figure_rows
+from mser_llm.inference.model_types import model_classes
+from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.packaged_folders import packaged_folder
+
+
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class WidgetExample:
+    """A clip in the repository and what this very model answered to it.
+
+    Attributes:
+        src: its path in the repository.
+        title: what the page calls it.
+        output: `{"label", "score"}`, the likeliest first.
+    """
+
+    src: str
+    title: str
+    output: Sequence[Mapping[str, Any]]
+
+
+def write_model_card(folder: str | Path, results: Mapping[str, Any]) -> None:
+    """Writes `README.md` of a trained model, whole or not at all.
+
+    Args:
+        folder: with the model and its processor.
+        results: what `train_results.json` holds, or is going to hold.
+    """
+    with whole_file(Path(folder) / CARD) as file:
+        file.write(render_model_card(folder, results))
+
+
+def render_model_card(
+    folder: str | Path,
+    results: Mapping[str, Any] | None = None,
+    repo_id: str | None = None,
+    evaluations: Sequence[Mapping[str, Any]] = (),
+    widgets: Sequence[WidgetExample] = (),
+    adapter_only: bool = False,
+) -> str:
+    """The card as text.
+
+    Args:
+        folder: with the model and its processor.
+        results: what `train_results.json` holds; read from the folder by default, and where there is none the card
+            says that nothing is known of the training.
+        repo_id: where the model is going to be on the Hub; by default the card is of the folder.
+        evaluations: of `read_results`; they become the card's table and its `model-index`.
+        widgets: clips in the repository.
+        adapter_only: the repository holds the adapters of the language model, and no more.
+    """
+    root = Path(folder)
+    config = json.loads((root / "config.json").read_text(encoding="utf-8"))
+    results = results if results is not None else training_results(root)
+    data = results.get("data", {})
+    stages = stages_of(config, data)
+    terms = terms_of(stages)
+    names = {"text": "language model"} if adapter_only else {"audio": "audio encoder", "text": "language model"}
+    places = {part: config.get(f"{part}_backbone") for part in names}
+    backbones = {part: place for part, place in places.items() if place is not None}
+    # A path on this machine names no repository.
+    backbone_ids = [place for place in backbones.values() if not Path(place).exists()]
+    # Adapters fit the language model only.
+    base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of(stages), *backbone_ids]))
+    network, _ = model_classes(config["model_type"])
+    # What was trained is in the folder, backbone or not.
+    absent = [] if config.get("includes_backbones") else replaceable_parts(network.config_class.from_dict(config))
+    left_out = {names[part]: backbones[part] for part in absent if part in backbones}
+    name = repo_id.split("/")[-1] if repo_id is not None else None
+    words = data.get("labels") or config.get("emotion_words") or []
+    languages = languages_of(stages)
+    validation = results.get("validation")
+    card_data = ModelCardData(
+        language=languages or None,
+        **_licence(terms),
+        library_name="peft" if adapter_only else "transformers",
+        pipeline_tag=None if adapter_only else "audio-classification",
+        base_model=base_models or None,
+        datasets=datasets_of(stages) or None,
+        tags=["speech-emotion-recognition", "audio", "multilingual", "mser"],
+        metrics=["recall", "accuracy", "f1"] if evaluations else None,
+        widget=[{"src": one.src, "example_title": one.title, "output": [*map(dict, one.output)]} for one in widgets]
+        or None,
+        model_name=name,
+        eval_results=eval_results(evaluations) or None,
+    )
+    card = ModelCard.from_template(
+        card_data,
+        template_path=str(packaged_folder("hub_cards") / "model_card.md.j2"),
+        title=name or _title(words, languages),
+        version=_version(),
+        repo_id=repo_id,
+        adapter_only=adapter_only,
+        model_type=config["model_type"],
+        data=data,
+        languages=list(data.get("languages", {})) or ["languages that were not stated"],
+        words=words,
+        learned_words=config.get("learned_words"),
+        backbones=left_out,
+        base_models=base_models,
+        sources=source_lines(stages),
+        num_stages=len(stages),
+        synthetic=is_synthetic(stages),
+        non_commercial=[one.title for one in terms if one.non_commercial],
+        clips=results.get("clips"),
+        parameters=results.get("parameters", {}),
+        validation=validation,
+        evaluations=figure_rows(evaluations),
+        widgets=widgets,
+        citations=[one.citation for one in terms if one.citation],
+    )
+    return str(card)
+
+
+def training_results(folder: str | Path) -> dict[str, Any]:
+    """What `train_results.json` of a folder holds; nothing where there is none."""
+    try:
+        return json.loads((Path(folder) / RESULTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def _title(words: Sequence[str], languages: Sequence[str]) -> str:
+    """What the model of a folder is, whatever the folder is called."""
+    title = "Speech emotion recognition"
+    return title + (f": {', '.join(words)}" if words else "") + (f" ({', '.join(languages)})" if languages else "")
+
+
+def _licence(terms: Sequence[Terms]) -> dict[str, Any]:
+    if not terms:
+        return {"license": "other", "license_name": "not-stated", "license_link": CARD}
+    return card_licence(terms)
+
+
+def _version() -> str:
+    try:
+        return version("mser-llm")
+    except PackageNotFoundError:
+        return "(a checkout)"

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in a built corpus, counted without opening a clip: emotions, languages, hours, speakers (Fig. 1).
+
+Memory does not grow with the rows, only with the number of speakers and of distinct reasons.
+"""
+
+import re
+from collections import Counter, defaultdict
+from typing import Any
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus
+from processing_mser.emotions_mser import label_set
+
+
+UNLABELLED = "no emotion"
+# Clips of the same quarter of a second are counted together.
+_BIN_SECONDS = 0.25
+_LONGEST_BIN = 30.0
+
+
+def emotion_order(emotions: set[str]) -> list[str]:
+    """The seven emotions in the paper's order, others after them by the alphabet."""
+    seven = label_set("seven").words
+    return [word for word in seven if word in emotions] + sorted(emotions - set(seven))
+
+
+def language_order(languages: set[str], source: str) -> list[str]:
+    """The one from which the others were translated, then by the alphabet."""
+    return sorted(languages, key=lambda code: (code != source, code))
+
+
+def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
+    """Counts every row of a built corpus.
+
+    Returns:
+        JSON-ready values: `rows`, `hours`, `rows_without_duration`; `source_language`, which need not be among the
+        languages; `languages`, `emotions`, `source_corpora` as lists in the order of display; `cells`, one for each
+        corpus, language and emotion with `clips` and `hours`; `speakers` and `durations` as `_speakers` and
+        `_durations` give them; `rejects`: `total` and `reasons`, each with `stage`, `reason`, `clips` and `languages`.
+    """
+    clips: Counter[tuple[str, str, str]] = Counter()
+    seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
+    by_speaker: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    genders: dict[tuple[str, str], str] = {}
+    bins: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    unknown_speaker = unknown_duration = 0
+    for row in tqdm(corpus.rows(), "rows", corpus.num_rows, unit="row", disable=not progress, dynamic_ncols=True):
+        cell = (row["source_corpus"], row["language"], row["emotion"] or UNLABELLED)
+        clips[cell] += 1
+        if row["duration"] is None:
+            unknown_duration += 1
+        else:
+            seconds[cell] += row["duration"]
+            bins[row["language"]][int(min(row["duration"], _LONGEST_BIN) / _BIN_SECONDS)] += 1
+        if row["speaker"] is None:
+            unknown_speaker += 1
+        else:
+            speaker = (row["source_corpus"], row["speaker"])
+            by_speaker[speaker][row["language"]] += 1
+            genders[speaker] = row["gender"] or "unknown"
+    corpora, languages, emotions = ({cell[part] for cell in clips} for part in range(3))
+    ordered = language_order(languages, corpus.source_language)
+    order = {word: place for place, word in enumerate([*ordered, *emotion_order(emotions)])}
+    return {
+        "rows": sum(clips.values()),
+        "hours": sum(seconds.values()) / 3600,
+        "rows_without_duration": unknown_duration,
+        "source_language": corpus.source_language,
+        "languages": ordered,
+        "emotions": emotion_order(emotions),
+        "source_corpora": sorted(corpora),
+        "cells": [
+            {"source_corpus": cell[0], "language": cell[1], "emotion": cell[2], "clips": clips[cell]}
+            | {"hours": seconds[cell] / 3600}
+            for cell in sorted(clips, key=lambda cell: (cell[0], order[cell[1]], order[cell[2]]))
+        ],
+        "speakers": _speakers(by_speaker, genders) | {"rows_without_speaker": unknown_speaker},
+        "durations": {language: _durations(bins[language]) for language in ordered},
+        "rejects": _rejects(corpus, progress),
+    }
+
+
+def _speakers(by_speaker: dict[tuple[str, str], Counter[str]], genders: dict[tuple[str, str], str]) -> dict[str, Any]:
+    """By source corpus: `speakers`, `genders` (speakers), `clips_per_speaker` (in the language that has most)."""
+    found: dict[str, Any] = {}
+    for name in sorted({name for name, _ in by_speaker}):
+        own = [speaker for speaker in by_speaker if speaker[0] == name]
+        counts = [max(by_speaker[speaker].values()) for speaker in own]
+        found[name] = {
+            "speakers": len(own),
+            "genders": dict(sorted(Counter(genders[speaker] for speaker in own).items())),
+            "clips_per_speaker": {
+                "least": min(counts),
+                "median": float(np.median(counts)),
+                "most": max(counts),
+                "histogram": [[clips, speakers] for clips, speakers in sorted(Counter(counts).items())],
+            },
+        }
+    return {"source_corpora": found}
+
+
+def _durations(bins: Counter[int]) -> dict[str, Any]:
+    """`histogram`: [start in seconds, clips] of each bin that has any; `median` to the middle of its bin."""
+    if not bins:
+        return {"median": None, "bin_seconds": _BIN_SECONDS, "histogram": []}
+    starts = sorted(bins)
+    reached = np.cumsum([bins[start] for start in starts])
+    middle = starts[int(np.searchsorted(reached, reached[-1] / 2))]
+    return {
+        "median": (middle + 0.5) * _BIN_SECONDS,
+        "bin_seconds": _BIN_SECONDS,
+        "histogram": [[start * _BIN_SECONDS, bins[start]] for start in starts],
+    }
+
+
+def _rejects(corpus: BuiltCorpus, progress: bool) -> dict[str, Any]:
+    clips: Counter[tuple[str, str]] = Counter()
+    languages: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for row in tqdm(corpus.rejects(), "rejects", unit="row", disable=not progress, dynamic_ncols=True):
+        # A reason may name the clip's own value, which would make each clip a reason of its own.
+        reason = re.sub(r"\d+(\.\d+)?", "…", row["reason"] or "no reason given")
+        clips[row["stage"], reason] += 1
+        languages[row["stage"], reason][row["language"]] += 1
+    return {
+        "total": sum(clips.values()),
+        "reasons": [
+            {
+                "stage": stage,
+                "reason": reason,
+                "clips": count,
+                "languages": dict(sorted(languages[stage, reason].items())),
+            }
+            for (stage, reason), count in clips.most_common()
+        ],
+    }

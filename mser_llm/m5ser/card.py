@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data set card of a built folder: every figure on it is counted in the shards or read in the manifest."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import DatasetCard, DatasetCardData
+from pyarrow import parquet
+
+from mser_llm.data.language_names import language_name
+from mser_llm.data.licences import Terms, card_licence, forbidding, source_terms, translator_terms
+from mser_llm.data.m5ser_rows import read_manifest
+from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.packaged_folders import packaged_folder
+
+
+CARD = "README.md"
+ANY = "(any)"
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
+# A translator's own errors are sentences; a card that listed thousands of them would tell nothing.
+_SHOWN_REJECTS = 20
+
+
+def write_card(out_dir: str | Path) -> None:
+    """Writes `README.md` of a built folder, whole or not at all; needs its `manifest.json` and shards."""
+    with whole_file(Path(out_dir) / CARD) as file:
+        file.write(render_card(out_dir))
+
+
+def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bool = False) -> str:
+    """The card as text.
+
+    Args:
+        out_dir: a built folder.
+        repo_id: where the data set is going to be, for the example of its use; by default the folder's name.
+        recipe_only: the card of a repository without audio.
+    """
+    root = Path(out_dir)
+    manifest = read_manifest(root)
+    counts = count_clips(root, manifest)
+    identity = manifest["config"]
+    sources = [source_terms(name) for name in sorted(counts.sources)]
+    translator = translator_terms(identity["translator"])
+    terms = [*sources, translator]
+    emotions = _ordered(counts.emotions(), identity.get("labels", ()))
+    languages = list(counts.languages)
+    name = f"M5SER by {identity['translator']}" + (" (recipe)" if recipe_only else "")
+    data = DatasetCardData(
+        pretty_name=name,
+        language=languages,
+        **card_licence(terms),
+        extra_gated_prompt=_conditions(terms),
+        task_categories=["audio-classification"],
+        size_categories=[_SIZES[max(0, len(str(max(counts.clips - 1, 0))) - 3)]],
+        multilinguality="multilingual" if len(languages) > 1 else "monolingual",
+        annotations_creators="machine-generated",
+        source_datasets=["extended"],
+        tags=["speech-emotion-recognition", "speech", "synthetic", "mser", "m5ser"],
+        configs=None if recipe_only else _configs(languages),
+    )
+    card = DatasetCard.from_template(
+        data,
+        template_path=str(packaged_folder("hub_cards") / "dataset_card.md.j2"),
+        pretty_name=name,
+        version=_version(),
+        recipe_only=recipe_only,
+        place=repo_id or root.absolute().name,
+        languages=[{"code": code, "name": language_name(code)} for code in languages],
+        emotions=[
+            {
+                "name": "all" if word == ANY else word or "none",
+                "cells": [_cell(*counts.of(language=code, emotion=word)) for code in [*languages, ANY]],
+            }
+            for word in [*emotions, ANY]
+        ],
+        clips=counts.clips,
+        length=_length(counts.of()[1]),
+        speakers=len(counts.speakers),
+        unknown_speakers=counts.unknown_speakers,
+        sources=[{"terms": one, "cell": _cell(*counts.of(source=one.name))} for one in sources],
+        source_language=language_name(identity.get("source_language", "en")),
+        translator=translator,
+        settings=_settings(identity),
+        rejects=_rejects(counts.rejects),
+        rejected=counts.rejects.total(),
+        binding=[one.title for one in terms if one.non_commercial],
+        forbidding=[one.title for one in forbidding(terms)],
+        manifest_hash=manifest["manifest_hash"],
+        citations=[one.citation for one in sources if one.citation],
+    )
+    return str(card)
+
+
+@dataclass
+class ClipCounts:
+    """Clips and seconds of a built folder, by language, emotion and source corpus."""
+
+    cells: dict[tuple[str, str | None, str], tuple[int, float]] = field(default_factory=dict)
+    speakers: set[str] = field(default_factory=set)
+    unknown_speakers: int = 0
+    rejects: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """By stage and reason."""
+
+    def of(self, language: str = ANY, emotion: str | None = ANY, source: str = ANY) -> tuple[int, float]:
+        """Clips, and their seconds, of one language, emotion and source, or of any."""
+        chosen = [
+            cell
+            for (spoken, felt, corpus), cell in self.cells.items()
+            if language in (ANY, spoken) and emotion in (ANY, felt) and source in (ANY, corpus)
+        ]
+        return sum(clips for clips, _ in chosen), sum(seconds for _, seconds in chosen)
+
+    @property
+    def clips(self) -> int:
+        return self.of()[0]
+
+    @property
+    def languages(self) -> list[str]:
+        """Those that have a clip, in the order of the shards."""
+        return list(dict.fromkeys(language for language, _, _ in self.cells))
+
+    @property
+    def sources(self) -> set[str]:
+        return {source for _, _, source in self.cells}
+
+    def emotions(self) -> set[str | None]:
+        return {emotion for _, emotion, _ in self.cells}
+
+
+def count_clips(root: Path, manifest: Mapping[str, Any]) -> ClipCounts:
+    """Counts what is in the shards of a manifest, without touching their audio, and in the tables of rejects."""
+    counts = ClipCounts()
+    for shard in manifest["shards"]:
+        table = parquet.ParquetFile(root / shard["path"]).read(["emotion", "source_corpus", "speaker", "duration"])
+        groups = table.group_by(["emotion", "source_corpus"], use_threads=False)
+        for group in groups.aggregate([("duration", "sum"), ([], "count_all")]).to_pylist():
+            key = (shard["language"], group["emotion"], group["source_corpus"])
+            clips, seconds = counts.cells.get(key, (0, 0.0))
+            counts.cells[key] = (clips + group["count_all"], seconds + (group["duration_sum"] or 0.0))
+        speakers = table["speaker"]
+        counts.unknown_speakers += speakers.null_count
+        counts.speakers.update(name for name in speakers.unique().to_pylist() if name is not None)
+    for file in sorted((root / "rejects").glob("*.parquet")):
+        rejects = parquet.ParquetFile(file).read(["stage", "reason"])
+        for group in rejects.group_by(["stage", "reason"]).aggregate([([], "count_all")]).to_pylist():
+            counts.rejects[group["stage"], group["reason"]] += group["count_all"]
+    return counts
+
+
+def _configs(languages: Iterable[str]) -> list[dict[str, Any]]:
+    one_each = [(code, f"data/{code}/train-*.parquet") for code in languages]
+    configs: list[dict[str, Any]] = [
+        {"config_name": name, "data_files": [{"split": "train", "path": path}]}
+        for name, path in [("default", "data/*/train-*.parquet"), *one_each]
+    ]
+    configs[0]["default"] = True
+    return configs
+
+
+def _conditions(terms: Iterable[Terms]) -> str | None:
+    """What someone has to agree to where the repository is gated."""
+    bound = [f"{one.title}: {one.licence}" for one in terms if one.non_commercial or not one.redistribution]
+    return f"The terms of what this was made of bind you too. {'; '.join(bound)}." if bound else None
+
+
+def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What decided the result besides the sources, as the card shows it."""
+    shown = {
+        "labels": identity.get("labels"),
+        "sample": identity.get("sample"),
+        "seed": identity.get("seed"),
+        **identity.get("filters", {}),
+        **identity.get("gates", {}),
+        **{f"translator: {key}": value for key, value in identity.get("translator_fingerprint", {}).items()},
+    }
+    return {name: _written(value) for name, value in shown.items() if value is not None}
+
+
+def _cell(clips: int, seconds: float) -> str:
+    return f"{clips:,} ({_length(seconds)})" if clips else "0"
+
+
+def _length(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:,.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_written(item)}" for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_written, value))
+    # A bar would end the cell of the table.
+    return " ".join(str(value).split()).replace("|", "\\|")
+
+
+def _rejects(rejects: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    ordered = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
+    shown = [{"stage": stage, "reason": _written(reason), "clips": n} for (stage, reason), n in ordered]
+    rest = [n for _, n in ordered[_SHOWN_REJECTS:]]
+    if rest:
+        others = {"stage": "any", "reason": f"{len(rest)} other reasons", "clips": sum(rest)}
+        return [*shown[:_SHOWN_REJECTS], others]
+    return shown
+
+
+def _ordered(emotions: set[str | None], labels: Iterable[str]) -> list[str | None]:
+    """As the label set has them, then the others by name."""
+    order = {word: place for place, word in enumerate(labels)}
+    return sorted(emotions, key=lambda emotion: (order.get(emotion or "", len(order)), emotion or ""))
+
+
+def _version() -> str:
+    try:
+        return version("mser-llm")
+    except PackageNotFoundError:
+        return "(a checkout)"

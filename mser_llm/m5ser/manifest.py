@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifest: what a built corpus consists of, read off the shards and off nothing else."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyarrow import compute, parquet
+from tqdm.auto import tqdm
+
+from mser_llm.data.m5ser_rows import MANIFEST
+from mser_llm.io.atomic_files import write_json
+from mser_llm.io.file_digest import sha256_of
+from mser_llm.m5ser.build_config import FORMAT
+from mser_llm.m5ser.shards import Shard, canonical
+
+
+def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, progress: bool = True) -> dict[str, Any]:
+    """The manifest of shards that are all whole.
+
+    Equal shards give equal manifests: there are no times and no names of machines in it. `manifest_hash` is the
+    SHA-256 of everything else as canonical JSON.
+    """
+    described = [_describe(shard) for shard in tqdm(shards, desc="Hashing", unit="shard", disable=not progress)]
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "config": dict(identity),
+        "config_hash": hash_of(identity),
+        "shards": described,
+        "rows": sum(shard["rows"] for shard in described),
+        "hours": sum(shard["seconds"] for shard in described) / 3600,
+    }
+    return {**manifest, "manifest_hash": hash_of(manifest)}
+
+
+def write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
+    """Writes `manifest.json`."""
+    write_json(folder / MANIFEST, manifest)
+
+
+def hash_of(value: Mapping[str, Any]) -> str:
+    """SHA-256 of a value as canonical JSON."""
+    return hashlib.sha256(canonical(dict(value)).encode()).hexdigest()
+
+
+def _describe(shard: Shard) -> dict[str, Any]:
+    durations = parquet.read_table(shard.data, columns=["duration"])["duration"]
+    return {
+        "path": shard.name,
+        "language": shard.language,
+        "rows": len(durations),
+        "seconds": compute.sum(durations).as_py() or 0.0,
+        "bytes": shard.data.stat().st_size,
+        "sha256": sha256_of(shard.data),
+        "rejects": parquet.read_metadata(shard.rejects).num_rows,
+        "rejects_path": shard.rejects.relative_to(shard.folder).as_posix(),
+        "rejects_sha256": sha256_of(shard.rejects),
+    }

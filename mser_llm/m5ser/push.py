@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A built folder onto the Hub: checked before anything is sent, and gone on with where it broke off.
+
+The first commit holds the manifest and the recipe, and so says what the repository is going to be; the shards follow
+in commits of their own; the card comes last. A file that lies there already, by its hash, is not sent again; of an
+unfinished commit the Hub keeps what has arrived whole. (`upload_large_folder` is gone from huggingface_hub 2, and
+without Xet `upload_folder` makes one commit of everything.)
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import CommitOperationAdd, HfApi
+from tqdm.auto import tqdm
+
+from mser_llm.data.licences import forbidding, source_terms, translator_terms
+from mser_llm.data.m5ser_rows import read_manifest
+from mser_llm.hub.errors import PushError, one_message
+from mser_llm.hub.upload import Upload, of_bytes, of_path, open_repository, settings_page
+from mser_llm.io.file_digest import sha256_of
+from mser_llm.m5ser.card import CARD, count_clips, render_card
+from mser_llm.m5ser.manifest import MANIFEST, hash_of
+
+
+# An absolute path, or one below a home, anywhere in a text such as a command, up to its end.
+_PLACE = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
+RECIPE = "config.yaml"
+# A commit of more takes longer than a connection can be counted on; of fewer files, the Hub sees too many commits.
+_COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
+
+
+def push(
+    folder: str | Path, repo_id: str, *, private: bool = False, gated: bool = False, recipe_only: bool = False
+) -> str:
+    """Publish a built folder as a data set; called again after a failure it goes on, and after a success does nothing.
+
+    Args:
+        folder: of a finished build.
+        repo_id: `NAMESPACE/NAME`.
+        private: make the repository private.
+        gated: let only those read it who have agreed to the conditions on the card.
+        recipe_only: send the manifest, the configuration and the card, and no audio.
+
+    Returns:
+        the address of the data set.
+
+    Raises:
+        PushError: a file is not what the manifest says; there is no clip; a source may not be published; the
+            repository holds something else, or is public and was to be private; the token is unknown or may not
+            write; no connection.
+    """
+    if private and gated:
+        raise PushError("--private and --gated exclude each other: nobody else sees a private data set; give one")
+    root = Path(folder).expanduser()
+    manifest = read_manifest(root)
+    verify_shards(root, manifest)
+    if not (manifest["rows"] or recipe_only):
+        raise PushError(f"{root}: holds no clip, and {CARD} counts why; build it with other filters")
+    if not private and not recipe_only:
+        refuse_forbidden(root, manifest)
+    uploads = _uploads(root, manifest, repo_id, recipe_only)
+    api = HfApi()
+    with one_message(repo_id, api.endpoint):
+        remote = _prepare(api, repo_id, uploads[0], private=private, gated=gated, recipe_only=recipe_only)
+        missing = [upload for upload in uploads if not upload.is_there(remote.get(upload.path))]
+        for number, batch in enumerate(batches := list(_commits(missing)), start=1):
+            api.create_commit(
+                repo_id,
+                [CommitOperationAdd(upload.path, upload.content) for upload in batch],
+                repo_type="dataset",
+                commit_message=f"M5SER {manifest['manifest_hash'][:12]}, part {number} of {len(batches)}",
+            )
+    return f"{api.endpoint}/datasets/{repo_id}"
+
+
+def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
+    """Compares every shard with its hash in the manifest, and the manifest with its own.
+
+    Raises:
+        PushError: names the file that differs.
+    """
+    if hash_of({key: value for key, value in manifest.items() if key != "manifest_hash"}) != manifest["manifest_hash"]:
+        raise PushError(f"{root / MANIFEST}: was changed after the build; run the build again, which rewrites it")
+    total = sum(shard["bytes"] for shard in manifest["shards"])
+    with tqdm(total=total, desc="Verifying", unit="B", unit_scale=True) as bar:
+        for shard in manifest["shards"]:
+            path = root / shard["path"]
+            if not path.is_file():
+                raise PushError(f"{path}: the manifest lists it and it is not there; run the build again")
+            if sha256_of(path, bar) != shard["sha256"]:
+                raise PushError(f"{path}: is not the file of the manifest; delete it and run the build again")
+            if "rejects_path" in shard:  # a manifest of format 1 counts the rejects alone
+                rejects = root / shard["rejects_path"]
+                if not rejects.is_file() or sha256_of(rejects) != shard["rejects_sha256"]:
+                    raise PushError(
+                        f"{rejects}: is not the file of the manifest; delete {path} and run the build again"
+                    )
+
+
+def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
+    """Raises PushError where a source, or the translator, does not let others publish what is made of it."""
+    counts = count_clips(root, manifest)
+    terms = [*map(source_terms, sorted(counts.sources)), translator_terms(manifest["config"]["translator"])]
+    names = [f"{one.name} ({one.licence})" for one in forbidding(terms)]
+    if names:
+        raise PushError(
+            f"{root}: may not be published, for these do not let others pass it on: {', '.join(names)}; give "
+            "--private to keep it to yourself, or --recipe_only to publish how it is built without its audio"
+        )
+
+
+def public_recipe(root: Path) -> bytes:
+    """`config.yaml` without the places where things lie on this machine: each path becomes PATH.
+
+    Raises:
+        PushError: the file is not there, or damaged.
+    """
+
+    def public(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: public(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [public(item) for item in value]
+        return _PLACE.sub("PATH", value) if isinstance(value, str) else value
+
+    try:
+        recipe = yaml.safe_load((root / RECIPE).read_text(encoding="utf-8"))
+        recipe["corpora"] = [f"{corpus.partition('=')[0]}=PATH" for corpus in recipe["corpora"]]
+        recipe["output_dir"] = "PATH"
+        recipe = public(recipe)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
+        reason = "is not there" if isinstance(error, FileNotFoundError) else "is damaged"
+        raise PushError(f"{root / RECIPE}: {reason}; run the build again, which rewrites it") from error
+    return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode()
+
+
+def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bool) -> list[Upload]:
+    """In the order of sending: the manifest first, the card last."""
+    card = (root / CARD).read_text(encoding="utf-8") if (root / CARD).is_file() else render_card(root)
+    if recipe_only or card == render_card(root):
+        # As it was built, and not what somebody made of it since: here the example can name the repository.
+        card = render_card(root, repo_id, recipe_only)
+    uploads = [of_path(root, MANIFEST), of_bytes(RECIPE, public_recipe(root))]
+    if not recipe_only:
+        for shard in manifest["shards"]:
+            uploads.append(Upload(shard["path"], root / shard["path"], shard["bytes"], shard["sha256"]))
+        rejects = sorted((root / "rejects").glob("*.parquet"))
+        uploads += [of_path(root, file.relative_to(root).as_posix()) for file in rejects]
+    return [*uploads, of_bytes(CARD, card.encode())]
+
+
+def _prepare(
+    api: HfApi, repo_id: str, manifest: Upload, *, private: bool, gated: bool, recipe_only: bool
+) -> dict[str, Any]:
+    """Makes the repository, or looks whether the one that exists may be written to; returns its files by path."""
+    found, files = open_repository(
+        api, repo_id, "dataset", private=private, is_ours=lambda files: manifest.is_there(files.get(MANIFEST))
+    )
+    if recipe_only and any(path.startswith("data/") for path in files):
+        raise PushError(
+            f"{repo_id}: exists and holds the audio already; choose another --repo_id, or delete it at "
+            f"{settings_page(api, repo_id, 'dataset')}"
+        )
+    if gated and not found.gated:
+        api.update_repo_settings(repo_id, repo_type="dataset", gated="auto")
+    return files
+
+
+def _commits(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+    """Divides what is missing: the manifest and the recipe, then the shards, then the card."""
+    batch: list[Upload] = []
+    for upload in uploads:
+        apart = upload.path == CARD or (batch and batch[-1].path in (MANIFEST, RECIPE) and upload.path != RECIPE)
+        full = len(batch) == _COMMIT_FILES or sum(one.size for one in batch) + upload.size > _COMMIT_BYTES
+        if batch and (apart or full):
+            yield batch
+            batch = []
+        batch.append(upload)
+    if batch:
+        yield batch

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build on a Ray cluster, by actors that keep their translator and are replaced when they die.
+
+datatrove's own Ray executor starts a process pool in a new actor for every shard. A pool waits forever for a process
+that was killed, and every shard pays for the imports and for loading the translator. Here an actor builds shards in
+its own process, one after another, and Ray restarts it, on another node if need be, when it dies.
+"""
+
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
+from datatrove.pipeline.base import PipelineStep
+
+from mser_llm.m5ser.ranks import WorkerDiedError, run_rank
+
+
+RESTARTS = 3
+"""Times that Ray restarts a worker before the build ends with an error."""
+
+_NO_CLUSTER = (
+    "check RAY_ADDRESS and that the cluster runs (`ray status`). If it was started with an authentication token, set "
+    "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+)
+_SECONDS_TO_CONNECT = 10.0
+
+
+class RayExecutor(PipelineExecutor):
+    """Runs ranks on the Ray cluster of `RAY_ADDRESS`, on a running one of this machine, or on one that it starts.
+
+    Args:
+        pipeline: the steps of a rank.
+        tasks: number of ranks.
+        workers: maximum number of ranks at the same time.
+        logging_dir: on a file system that all nodes share.
+        cpus_per_task: CPUs of a worker.
+        mem_per_cpu_gb: memory of a worker, in GB per CPU.
+        gpus_per_task: GPUs of a worker.
+        ray_remote_kwargs: further options of Ray's actors, such as `resources`.
+    """
+
+    def __init__(
+        self,
+        *,
+        pipeline: Sequence[PipelineStep],
+        tasks: int,
+        workers: int,
+        logging_dir: str,
+        cpus_per_task: float = 1,
+        mem_per_cpu_gb: float = 2,
+        gpus_per_task: float = 0,
+        ray_remote_kwargs: Mapping[str, Any] | None = None,
+    ):
+        super().__init__(list(pipeline), logging_dir)
+        self.tasks, self.workers, self.log_folder = tasks, workers, Path(logging_dir)
+        self.cpus_per_task, self.mem_per_cpu_gb, self.gpus_per_task = cpus_per_task, mem_per_cpu_gb, gpus_per_task
+        self.ray_remote_kwargs = dict(ray_remote_kwargs or {})
+
+    @property
+    def world_size(self) -> int:
+        return self.tasks
+
+    def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
+        """What datatrove's steps may read from the environment of a rank."""
+        return DistributedEnvVars(
+            datatrove_node_ips="",
+            datatrove_cpus_per_task=str(self.cpus_per_task),
+            datatrove_mem_per_cpu=str(self.mem_per_cpu_gb),
+            datatrove_gpus_on_node=str(self.gpus_per_task),
+            datatrove_executor="RAY",
+        )
+
+    def run(self) -> None:
+        """Build the ranks that are not marked complete.
+
+        Raises:
+            WorkerDiedError: Ray restarted a worker `RESTARTS` times, and it died again.
+            ConnectionError: there is no cluster at `RAY_ADDRESS`.
+            OSError, ValueError, ImportError: the first error of a worker; the others are stopped with it.
+        """
+        ranks = self.get_incomplete_ranks()
+        if not ranks:
+            return
+        require_ray()
+        _require_reachable(os.environ.get("RAY_ADDRESS", ""))
+        import ray
+
+        connected = ray.is_initialized()
+        if not connected:
+            # Where it has to start a cluster, Ray would report to its makers.
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            try:
+                ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            except ConnectionError as error:
+                raise ConnectionError(f"{error}; {_NO_CLUSTER}") from error
+        try:
+            self._warn_if_no_node_fits(ray)
+            self._run(ray, ranks)
+        finally:
+            if not connected:
+                ray.shutdown()
+
+    def _resources(self) -> dict[str, float]:
+        """Of a worker, by Ray's names."""
+        memory = int(self.mem_per_cpu_gb * self.cpus_per_task * 1024**3)
+        return {"CPU": self.cpus_per_task, "GPU": self.gpus_per_task, "memory": memory}
+
+    def _warn_if_no_node_fits(self, ray: Any) -> None:
+        # Not an error: a cluster that grows on demand may get such a node. Ray itself waits for it without a word.
+        need = self._resources()
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(node.get(name, 0) >= amount for name, amount in need.items()) for node in nodes):
+            print(
+                f"Warning: no node of the Ray cluster has {need['CPU']:g} CPUs, {need['GPU']:g} GPUs and "
+                f"{need['memory'] / 1024**3:g} GB of free memory to give; the build waits until one joins. Lower "
+                "cpus_per_task, gpus_per_task or mem_per_cpu_gb in the recipe's section ray, or add a node.",
+                file=sys.stderr,
+            )
+
+    def _run(self, ray: Any, ranks: list[int]) -> None:
+        need = self._resources()
+        options: dict[str, Any] = {
+            "num_cpus": need["CPU"],
+            "num_gpus": need["GPU"],
+            "memory": need["memory"],
+            "max_restarts": RESTARTS,
+            "max_task_retries": RESTARTS,
+            **self.ray_remote_kwargs,
+        }
+        actor_class = ray.remote(_Worker).options(**options)
+        executor = ray.put(self)
+        actors = [actor_class.remote(executor, number) for number in range(min(self.workers, len(ranks)))]
+        # An actor that waits for resources holds a rank until another actor is done and makes room for it.
+        running = {}
+        for actor in actors:
+            rank = ranks.pop(0)
+            running[actor.build.remote(rank)] = (rank, actor)
+        try:
+            while running:
+                (done,), _ = ray.wait(list(running), num_returns=1)
+                rank, actor = running.pop(done)
+                try:
+                    error = ray.get(done)
+                except ray.exceptions.RayActorError as death:
+                    raise self._death(rank) from death
+                if error is not None:
+                    raise error
+                if ranks:
+                    rank = ranks.pop(0)
+                    running[actor.build.remote(rank)] = (rank, actor)
+                else:
+                    ray.kill(actor)
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+    def _death(self, rank: int) -> WorkerDiedError:
+        return WorkerDiedError(
+            f"{self.log_folder}: the Ray worker on rank {rank} died and could not be restarted, perhaps for want of "
+            "memory (mem_per_cpu_gb in the recipe's section ray); see the logs there and run the same command again: "
+            "finished shards stay"
+        )
+
+
+def _require_reachable(address: str) -> None:
+    """Raise a ConnectionError where nothing answers at HOST:PORT; Ray itself tries for minutes without a word."""
+    host, _, port = address.rpartition(":")
+    if host and "/" not in address and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(f"nothing answers at RAY_ADDRESS={address} ({error}); {_NO_CLUSTER}") from error
+
+
+class _Worker:
+    """A Ray actor. Its translator is a child process that the kernel ends with it."""
+
+    def __init__(self, executor: RayExecutor, number: int):
+        self.executor, self.number = executor, number
+
+    def build(self, rank: int) -> Exception | None:
+        return run_rank(self.executor, rank, self.number, self.executor.log_folder)
+
+
+def require_ray() -> None:
+    """Raise an ImportError with the fix where Ray is not installed."""
+    if find_spec("ray") is None:
+        raise ImportError("the executor 'ray' needs Ray; install the extra: pip install 'mser-llm[m5ser,ray]'")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The last step: clips to a shard and its rejects."""
+
+import io
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import soundfile
+from datatrove.data import DocumentsPipeline
+from datatrove.pipeline.base import PipelineStep
+
+from mser_llm.data.m5ser_schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
+from mser_llm.io.atomic_files import DISK_FULL, whole_file
+from mser_llm.m5ser.clip import Clip, clip_of
+from mser_llm.m5ser.shards import Shard, open_writer
+from processing_mser.audio_mser import SAMPLING_RATE
+
+
+ROWS_A_GROUP = 100
+"""Rows of a Parquet row group: what a worker holds in memory, and a streaming reader fetches at once."""
+
+
+class OutputFullError(OSError):
+    """A disk, a quota or a limit on file sizes is used up; the message is one line with the file and the cure."""
+
+
+class WriteShard(PipelineStep):
+    """Pulls the rank's clips and writes its shard, unless it is there.
+
+    Args:
+        shards: of all ranks.
+        build: the identity of the build, as canonical JSON.
+        locks: folder of the locks.
+        progress: folder in which each rank's file says how many clips it has done.
+    """
+
+    name = "Write shard"
+    type = "M5SER"
+
+    def __init__(self, shards: Sequence[Shard], build: str, locks: Path, progress: Path):
+        super().__init__()
+        self.shards, self.build, self.locks, self.progress = shards, build, locks, progress
+
+    def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
+        """Writes; nothing comes out.
+
+        Raises:
+            OutputFullError: no room; finished shards stay as they are.
+        """
+        shard = self.shards[rank]
+        with full_disk_explained(shard.data), shard.lock(self.locks):
+            # Looked at again, under the lock: whoever held it may have written the shard.
+            if not shard.is_whole(self.build):
+                shard.remove_unfinished()
+                self.write(data, shard, self.progress / f"{rank:05d}")
+        yield from ()
+
+    def write(self, data: DocumentsPipeline, shard: Shard, progress: Path) -> None:
+        """Write the rejects, then the shard."""
+        assert data is not None
+        rejects: list[dict[str, Any]] = []
+        for path in (shard.data, shard.rejects, progress):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            open(progress, "wb", buffering=0) as counter,
+            whole_file(shard.data, "wb") as file,
+            open_writer(file, M5SER_SCHEMA, shard, self.build) as writer,
+        ):
+            rows: list[dict[str, Any]] = []
+            for done, document in enumerate(data, start=1):
+                clip = clip_of(document)
+                if clip.rejection is None:
+                    rows.append(row_of(clip))
+                    self.stat_update("rows")
+                else:
+                    rejects.append(reject_of(clip))
+                    self.stat_update(f"rejected: {clip.rejection.stage}")
+                if len(rows) == ROWS_A_GROUP:
+                    writer.write_table(pa.Table.from_pylist(rows, schema=M5SER_SCHEMA))
+                    rows.clear()
+                os.pwrite(counter.fileno(), b"%d\n" % done, 0)
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema=M5SER_SCHEMA))
+            self.write_rejects(rejects, shard)
+
+    def write_rejects(self, rejects: Sequence[dict[str, Any]], shard: Shard) -> None:
+        """Write the table of what has no row."""
+        with (
+            whole_file(shard.rejects, "wb") as file,
+            open_writer(file, REJECTS_SCHEMA, shard, self.build) as writer,
+        ):
+            writer.write_table(pa.Table.from_pylist(list(rejects), schema=REJECTS_SCHEMA))
+
+
+@contextmanager
+def full_disk_explained(path: Path) -> Iterator[None]:
+    """Turns the error of a full disk, quota or file size limit into one line that says so."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise OutputFullError(
+            f"{path}: cannot be written ({os.strerror(error.errno)}); make room there and run the same command again: "
+            "finished shards stay"
+        ) from error
+
+
+def row_of(clip: Clip) -> dict[str, Any]:
+    """A row of `M5SER_SCHEMA`."""
+    assert clip.speech is not None
+    source = clip.row
+    return {
+        "id": clip.id,
+        "audio": {"bytes": encode(clip.speech), "path": re.sub(r"[^A-Za-z0-9._-]", "_", clip.id) + ".flac"},
+        "emotion": source["emotion"],
+        "language": clip.language,
+        "corpus": M5SER_CORPUS,
+        "speaker": source["speaker"],
+        "gender": source["gender"],
+        "transcript": clip.transcript,
+        "duration": clip.seconds,
+        "split": "train",
+        "source_id": source["id"] if clip.translator is not None else None,
+        "source_corpus": source["corpus"],
+        "source_split": source["split"],
+        "translator": clip.translator,
+    }
+
+
+def reject_of(clip: Clip) -> dict[str, Any]:
+    """A row of `REJECTS_SCHEMA`."""
+    assert clip.rejection is not None
+    return {
+        "id": clip.id,
+        "source_id": clip.row["id"],
+        "source_corpus": clip.row["corpus"],
+        "language": clip.language,
+        "stage": clip.rejection.stage,
+        "reason": clip.rejection.reason,
+        "value": clip.rejection.value,
+    }
+
+
+def encode(clip: np.ndarray) -> bytes:
+    """Samples (samples,) at 16 kHz to a FLAC file of 16 bits; equal samples give equal bytes.
+
+    What goes beyond full scale is made quieter as a whole: cut off, it would be distorted.
+    """
+    clip = clip / max(1.0, np.abs(clip).max())
+    # Rounded here: libsndfile's own conversion from float scales by 32767 or 32768 as its release pleases.
+    integers = np.clip(np.rint(clip.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, integers, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
+    return file.getvalue()

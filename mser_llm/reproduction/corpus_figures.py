@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures 1 and 2 of the paper: what a built M5SER holds, and where the mean spectra of its emotions lie.
+
+Both are the corpus analysis of `run-mser m5ser analyse`; here they stand alone, as pictures and numbers.
+"""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from mser_llm.data.language_names import language_name
+from mser_llm.evaluation.plots import write_png
+from mser_llm.io.atomic_files import write_json
+from mser_llm.m5ser.analysis import analyse_corpus
+from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
+from mser_llm.m5ser.analysis.cell_distances import FEWEST_CLIPS
+from mser_llm.m5ser.analysis.overview import overview
+from mser_llm.m5ser.analysis.pictures import cells_figure, hours_figure
+
+
+def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
+    """
+    Fig. 1: writes `figure1.png`, hours by language and emotion, and `figure1.json`.
+
+    Args:
+        folder: as `run-mser m5ser build` writes it.
+        output_dir: made if need be.
+
+    Returns:
+        the content of `figure1.json`: hours and clips of each language and of each emotion, and of both (`cells`).
+
+    Raises:
+        BuiltCorpusError: the folder is no built corpus.
+    """
+    counted = overview(BuiltCorpus(folder))
+    hours: dict[str, dict[str, float]] = {code: defaultdict(float) for code in counted["languages"]}
+    totals: dict[str, dict[str, dict[str, float]]] = {"language": {}, "emotion": {}}
+    for cell in counted["cells"]:
+        hours[cell["language"]][cell["emotion"]] += cell["hours"]
+        for by, found in totals.items():
+            total = found.setdefault(cell[by], {"clips": 0, "hours": 0.0})
+            total["clips"] += cell["clips"]
+            total["hours"] += cell["hours"]
+    results = {
+        "hours": counted["hours"],
+        "clips": counted["rows"],
+        "languages": totals["language"],
+        "emotions": totals["emotion"],
+        "cells": counted["cells"],
+        "paper": "arXiv 2503.21806, Sec. III-A: over 1009 hours in five languages; its Fig. 1 was not at hand.",
+    }
+    output_dir.mkdir(parents=True, exist_ok=True)
+    names = {code: language_name(code) for code in counted["languages"]}
+    write_png(hours_figure(hours, counted["emotions"], names, "hours"), output_dir / "figure1.png")
+    write_json(output_dir / "figure1.json", results)
+    return results
+
+
+def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
+    """
+    Fig. 2: for each source corpus writes `figure2_CORPUS.png`, mean spectra of emotions and languages; `figure2.json`;
+    and what the whole analysis writes.
+
+    Args:
+        folder: as `run-mser m5ser build` writes it.
+        output_dir: made if need be; measurements that lie there are taken over.
+
+    Returns:
+        the content of `figure2.json`: `points` of each picture, and the `test`, which the paper does not have, of
+        whether clips of one emotion lie closer together across languages than clips of different ones.
+
+    Raises:
+        BuiltCorpusError: the folder is no built corpus, or too small for a picture.
+    """
+    analysis = analyse_corpus(folder, output_dir)
+    spectra = analysis["distances"]["spectrum"]
+    if spectra["picture"] is None:
+        raise BuiltCorpusError(
+            f"{folder}: too small for a picture, which needs three emotions or languages of {FEWEST_CLIPS} clips "
+            "each; build it from more"
+        )
+    results = {**spectra["picture"], "test": spectra["test"]}
+    emotions, codes = analysis["overview"]["emotions"], analysis["overview"]["languages"]
+    names = {code: language_name(code) for code in codes}
+    for corpus in sorted({point["source_corpus"] for point in results["points"]}):
+        own = [point for point in results["points"] if point["source_corpus"] == corpus]
+        write_png(cells_figure(own, results["explained"], emotions, names), output_dir / f"figure2_{corpus}.png")
+    write_json(output_dir / "figure2.json", results)
+    return results

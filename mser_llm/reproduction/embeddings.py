@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Emotion embeddings of tested clips, computed once for a model and its clips."""
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.prefetch import read_windows, windows_of
+from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.file_digest import sha256_of
+
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """
+    What a model heard in clips, and whose they are.
+
+    Attributes:
+        values: `(num_clips, hidden_size)`, the mean of the query outputs; that of a clip over 30 s is the mean of its
+            windows, weighted by duration.
+        clips: those that could be read.
+    """
+
+    values: np.ndarray
+    clips: LabelledClips
+
+    @property
+    def emotions(self) -> np.ndarray:
+        """`(num_clips,)` words."""
+        return np.array(self.clips.truths)
+
+    @property
+    def languages(self) -> np.ndarray:
+        """`(num_clips,)` ISO 639-1; empty where unknown."""
+        return np.array([row["language"] or "" for row in self.clips.rows])
+
+
+def model_embeddings(folder: Path, clips: LabelledClips, keep_in: Path, device: str = "auto") -> Embeddings:
+    """
+    The embeddings of a trained model, from `keep_in` where they are of the same weights and clips.
+
+    Args:
+        folder: of the model.
+        clips: with their audio.
+        keep_in: an `.npz` file, written whole.
+        device: as `load_model` takes it.
+
+    Raises:
+        ValueError: none of the clips can be read.
+    """
+    weights = sha256_of(folder / "model.safetensors")
+    key = hashlib.sha256("\n".join([weights, *map(_stamp, clips.rows)]).encode()).hexdigest()
+    kept = _kept(keep_in, key)
+    if kept is None:
+        model, processor = load_model(str(folder), device)
+        kept = _embed(model, processor, [row["audio"] for row in clips.rows], folder.name)
+        keep_in.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(keep_in, "wb") as file:
+            np.savez(file, key=np.array(key), values=kept)
+    read = np.flatnonzero(np.isfinite(kept).all(axis=1))
+    if not len(read):
+        raise ValueError(f"none of {len(clips)} clips can be read; check the corpus with run-mser corpora")
+    return Embeddings(kept[read], clips.chosen(read.tolist()))
+
+
+def _stamp(row: Mapping[str, Any]) -> str:
+    audio = row["audio"]
+    if audio["bytes"] is not None:
+        return hashlib.sha256(audio["bytes"]).hexdigest()
+    try:
+        found = os.stat(audio["path"])
+    except OSError:
+        return f"{audio['path']} missing"
+    return f"{audio['path']} {found.st_size} {found.st_mtime_ns}"
+
+
+def _kept(path: Path, key: str) -> np.ndarray | None:
+    try:
+        with np.load(path) as archive:
+            return archive["values"] if str(archive["key"]) == key else None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+
+
+@torch.inference_mode()
+def _embed(model: Any, processor: Any, sources: Sequence[Any], name: str) -> np.ndarray:
+    """`(num_sources, hidden_size)` float32, NaN where a source cannot be read."""
+    size = model.config.emotion_embedding_size
+    found: list[np.ndarray] = []
+    with tqdm(total=len(sources), desc=f"embeddings of {name}", unit="clip", dynamic_ncols=True) as bar:
+        for window in read_windows(sources, 4 * BATCH_SIZE):
+            sums, lengths = np.zeros((len(window), size)), np.zeros(len(window))
+            failures: dict[int, str] = {}
+            pieces = windows_of(window, failures)
+            while part := list(islice(pieces, 4 * BATCH_SIZE)):
+                # Within a batch, windows of like length.
+                part.sort(key=lambda pair: len(pair[1]))
+                for start in range(0, len(part), BATCH_SIZE):
+                    batch = part[start : start + BATCH_SIZE]
+                    inputs = processor.extract_features([piece for _, piece in batch])
+                    audio = model.get_audio_features(**{key: value.to(model.device) for key, value in inputs.items()})
+                    for (index, piece), embedding in zip(batch, audio.emotion_embedding.float().cpu().numpy()):
+                        sums[index] += len(piece) * embedding
+                        lengths[index] += len(piece)
+            lengths[list(failures)] = 0
+            with np.errstate(invalid="ignore"):
+                found.extend(sums / np.where(lengths, lengths, np.nan)[:, None])
+            bar.update(len(window))
+    return np.stack(found).astype(np.float32)

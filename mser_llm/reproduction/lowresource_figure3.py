@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figure 3 of the low-resource paper (Gong et al.): embeddings of several models, corpus by corpus, measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.plots import INK, emotion_hues, write_png
+from mser_llm.evaluation.protocols import check_leak, read_training_record
+from mser_llm.io.atomic_files import write_json
+from mser_llm.reproduction.clusters import FIGURES, clip_figures, over_speakers
+from mser_llm.reproduction.embeddings import model_embeddings
+from mser_llm.reproduction.figure4 import Projection, draw_panel, in_brackets, projector
+from processing_mser import LabelSet
+
+
+def lowresource_figure3(
+    models: Sequence[Path],
+    tests: Mapping[str, Sequence[Mapping[str, Any]]],
+    labels: LabelSet,
+    output_dir: Path,
+    projection: Projection = "tsne",
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> list[dict[str, Any]]:
+    """Writes `lowresource-figure3.png`, a row for each corpus and a column for each model, and `.json`.
+
+    Args:
+        models: folders, the baseline first.
+        tests, labels, output_dir, projection, allow_leak, device: as in `figure4`.
+
+    Returns:
+        for each corpus and model `corpus`, `model`, `n`, the figures of `clip_figures` as `over_speakers` gives them,
+        and `difference`, of silhouette and purity, less the baseline's.
+
+    Raises:
+        ImportError: UMAP is asked for and not installed.
+        SpeakerLeakError: a model heard what is tested.
+    """
+    project = projector(projection)
+    figure = Figure(figsize=(3.6 * len(models), 0.6 + 3.5 * len(tests)), layout="constrained")
+    panels = figure.subplots(len(tests), len(models), squeeze=False)
+    hues = emotion_hues(labels.words)
+    results: list[dict[str, Any]] = []
+    for row, (corpus, rows) in enumerate(tests.items()):
+        clips = LabelledClips.of_corpus(corpus, rows, labels)
+        baseline: dict[str, Any] = {}
+        for column, model in enumerate(models):
+            record = read_training_record(model)
+            leak = None if record is None else check_leak(record, clips.rows, allow=allow_leak)
+            kept = output_dir / "embeddings" / f"{corpus.replace('/', '-').replace(':', '-')}-{column}.npz"
+            found = model_embeddings(model, clips, kept, device)
+            speakers = found.clips.speakers
+            figures = clip_figures(found.values, found.emotions, found.languages, speakers)
+            baseline = baseline or figures
+            one: dict[str, Any] = {"corpus": corpus, "model": str(model), "n": len(found.clips)}
+            one |= {"leak": "no training record" if leak is None else str(leak)}
+            one |= {name: over_speakers([figures[name]], speakers) for name in FIGURES}
+            one["difference"] = {
+                name: over_speakers([figures[name] - baseline[name]], speakers) for name in ("silhouette", "purity")
+            }
+            results.append(one)
+            marks = dict.fromkeys(sorted(set(found.languages)), "o")
+            draw_panel(panels[row][column], project(found.values), found, hues, marks)
+            told = "\n".join(f"{name} {in_brackets(one[name])}" for name in ("silhouette", "purity"))
+            panels[row][column].set_title(f"{corpus}, {model.name}\n{told}", loc="left", fontsize=9, color=INK)
+    handles = [panels[0][0].scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
+    style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.2}
+    figure.legend(handles=handles, loc="outside lower center", ncols=7, **style)
+    output_dir.mkdir(parents=True, exist_ok=True)
+    write_png(figure, output_dir / "lowresource-figure3.png")
+    write_json(output_dir / "lowresource-figure3.json", {"projection": projection, "figures": results})
+    return results

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table 1 of the low-resource paper (Gong et al.): baseline, contrastive and BYOL, and the source data of Sec. 4.3.
+
+Each of five folds leaves out a part of the English speech, which chooses the checkpoint, and a part of every tested
+corpus, which is tested. So a clip is tested once a seed, by systems that have learned from the same English.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.protocols import PROTOCOLS, Fold
+from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
+from mser_llm.reproduction.peer_systems import RecipeStep
+from mser_llm.reproduction.published import (
+    LOW_RESOURCE,
+    LOW_RESOURCE_BACKBONE,
+    LOW_RESOURCE_TABLE_1,
+    LOW_RESOURCE_TABLE_1_NOTES,
+    LOW_RESOURCE_TABLE_1_SPEECH,
+    published_rows,
+)
+from mser_llm.reproduction.runs import Experiment, Recipe, Run, Settings
+from mser_llm.reproduction.systems import Effect, System
+from mser_llm.reproduction.table import Line, Table, differences, in_a_sentence, measured_line, published_line
+from mser_llm.reproduction.writers import write_table
+from processing_mser import LABEL_SETS
+
+
+Row = Mapping[str, Any]
+METRICS = ("WA", "macro_F1", "UA")
+FOLDS = 5
+ENGLISH = "en"
+UNLABELLED = "unlabelled speech"
+
+BASELINE, CONTRASTIVE, BYOL = "Baseline", "Contrastive", "BYOL"
+CONTRASTIVE_TARGET, BYOL_VOICES = "Contrastive, target speech", "BYOL, other speech"
+SYSTEMS = {
+    BASELINE: "none",
+    CONTRASTIVE: "other languages",
+    BYOL: "the tested corpus, other speakers",
+    CONTRASTIVE_TARGET: "the tested corpus, other speakers",
+    BYOL_VOICES: "other languages",
+}
+"""The systems, and the speech that each trains on without emotions."""
+
+EFFECTS = (
+    Effect("speaker contrast", BASELINE, CONTRASTIVE),
+    Effect("BYOL", BASELINE, BYOL),
+    Effect("contrast: the target in place of other languages", CONTRASTIVE, CONTRASTIVE_TARGET),
+    Effect("BYOL: the target in place of other languages", BYOL_VOICES, BYOL),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Trainings of one fold that share their speech, and the systems that they give.
+
+    Attributes:
+        experiment: its tests are the left-out fold of each corpus that is tested.
+        systems: the last step of each system by name.
+    """
+
+    experiment: Experiment
+    systems: Mapping[str, System]
+
+
+@dataclass(frozen=True)
+class LowResourceTable:
+    """
+    Attributes:
+        training: English speech with emotions, and speech in other languages, whose emotions are not used.
+        tests: rows of each tested corpus by its name, one of `LOW_RESOURCE_TABLE_1`.
+        recipe: settings of a step of a family such as `lowresource`.
+        seeds: of the trainings, at least one.
+        folder: runs go to `foldK/seedN/STEP` and `CORPUS/foldK/seedN/STEP` in it.
+        allow_leak: measure although training heard what is tested, and mark the result.
+        device: as `load_model` takes it.
+    """
+
+    training: Sequence[Row]
+    tests: Mapping[str, Sequence[Row]]
+    recipe: Recipe
+    seeds: Sequence[int]
+    folder: Path
+    allow_leak: bool = False
+    device: str = "auto"
+
+    def write(self, names: Sequence[str] = ()) -> str:
+        """
+        Trains and measures, and writes `lowresource-table1.md`, `.tex`, `.csv` and `.json`.
+
+        Args:
+            names: of the systems; without, all.
+
+        Returns:
+            the Markdown.
+
+        Raises:
+            ValueError: an unknown system or corpus, or speech that a system needs is missing.
+            SpeakerLeakError: training heard what is tested.
+        """
+        chosen = self._chosen(names)
+        voices = self._voices_job(chosen)
+        jobs = [job for number in range(FOLDS) for job in self._jobs(number, chosen)]
+        for job in ([voices] if voices else []) + jobs:
+            job.experiment.check(job.systems.values(), self.seeds)
+        if voices:
+            voices.experiment.train(voices.systems.values(), self.seeds)
+        runs: dict[str, dict[str, list[list[Run]]]] = {name: {corpus: [] for corpus in self.tests} for name in chosen}
+        leaks: dict[str, str] = {}
+        for number, job in enumerate(jobs, 1):
+            print(f"Part {number} of {len(jobs)}", flush=True)
+            for name, own in job.experiment.run(job.systems.values(), self.seeds).items():
+                for corpus in job.experiment.tests:
+                    runs[name][corpus].append(own)
+                if job.experiment.leak.found:
+                    leaks[name] = str(job.experiment.leak)
+        return write_table(self._table(chosen, runs, leaks), self.folder, "lowresource-table1")
+
+    def _chosen(self, names: Sequence[str]) -> list[str]:
+        if unknown := [name for name in names if name not in SYSTEMS]:
+            raise ValueError(f"--systems: there is no {unknown[0]!r}; there are {', '.join(map(repr, SYSTEMS))}")
+        chosen = [name for name in SYSTEMS if name in names or not names]
+        other = [corpus for corpus in self.tests if corpus not in LOW_RESOURCE_TABLE_1]
+        if other or not self.tests:
+            raise ValueError(
+                f"lowresource-table1 tests {', '.join(LOW_RESOURCE_TABLE_1)}, not {', '.join(other) or 'nothing'}; "
+                "pass --test emodb=PATH"
+            )
+        if not self._english:
+            raise ValueError("--corpora has no English speech with emotions; pass msp-podcast=PATH iemocap=PATH")
+        if not self._voices and {CONTRASTIVE, BYOL_VOICES} & {*chosen}:
+            raise ValueError(
+                f"--corpora has no speech in other languages, which {CONTRASTIVE} and {BYOL_VOICES} train on; add "
+                f"commonvoice=PATH, or pass --systems {BASELINE} {BYOL}"
+            )
+        return chosen
+
+    @cached_property
+    def _english(self) -> list[Row]:
+        return [row for row in self.training if row["language"] == ENGLISH]
+
+    @cached_property
+    def _voices(self) -> list[Row]:
+        return [row for row in self.training if row["language"] != ENGLISH]
+
+    @cached_property
+    def _folds(self) -> dict[str, list[Fold]]:
+        return {
+            corpus: PROTOCOLS[f"{corpus}-4-5fold"].folds(rows, allow_leak=self.allow_leak)
+            for corpus, rows in self.tests.items()
+        }
+
+    def _voices_job(self, chosen: Sequence[str]) -> Job | None:
+        """The first stage of the contrast, which no fold has a part in."""
+        if CONTRASTIVE not in chosen:
+            return None
+        step = RecipeStep("voices", "speaker_contrast_stage1")
+        return Job(self._experiment(self._voices, {}, self.folder), {CONTRASTIVE: System(CONTRASTIVE, step, "")})
+
+    def _jobs(self, number: int, chosen: Sequence[str]) -> Iterator[Job]:
+        folder, flags = self.folder / f"fold{number + 1}", held_out_english(self._english, number)
+        tests = {corpus: folds[number].test for corpus, folds in self._folds.items()}
+
+        def system(name: str, step: RecipeStep) -> dict[str, System]:
+            return {name: System(name, step, SYSTEMS[name])} if name in chosen else {}
+
+        english = system(BASELINE, RecipeStep("baseline", "baseline", flags))
+        second = RecipeStep("contrastive", "speaker_contrast_stage2", flags)
+        english |= system(CONTRASTIVE, second)
+        if english:
+            started = _starting_from(self.recipe, lambda seed: self.folder / f"seed{seed}" / "voices")
+            yield Job(self._experiment(self._english, tests, folder, started), english)
+        if both := system(BYOL_VOICES, RecipeStep("byol-voices", "byol", flags)):
+            yield Job(self._experiment([*self._english, *self._voices], tests, folder), both)
+        for corpus, folds in self._folds.items():
+            target = folds[number].train
+            unlabelled = (*flags, "--unlabelled_corpora", corpus)
+            own = system(BYOL, RecipeStep("byol", "byol", unlabelled))
+            # The contrast leaves English out, and RAVDESS is no low-resource corpus.
+            if any(row["language"] != ENGLISH for row in target):
+                first = RecipeStep("voices", "speaker_contrast_stage1")
+                own |= system(CONTRASTIVE_TARGET, replace(second, after=first))
+            if own:
+                fitting = _fitting_speakers(self.recipe, target)
+                rows, tested = [*self._english, *target], {corpus: folds[number].test}
+                yield Job(self._experiment(rows, tested, self.folder / corpus / folder.name, fitting), own)
+
+    def _experiment(
+        self, training: Sequence[Row], tests: Mapping[str, Sequence[Row]], folder: Path, recipe: Recipe | None = None
+    ) -> Experiment:
+        labels = LABEL_SETS["four"]
+        return Experiment(recipe or self.recipe, training, tests, labels, folder, self.device, self.allow_leak)
+
+    def _table(
+        self, chosen: Sequence[str], runs: Mapping[str, Mapping[str, list[list[Run]]]], leaks: Mapping[str, str]
+    ) -> Table:
+        lines: list[Line] = []
+        answers: dict[str, list[Predictions]] = {}
+        published: dict[str, dict[str, float]] = {}
+        for corpus in self.tests:
+            for name in chosen:
+                if runs[name][corpus]:
+                    line, predictions = self._line(name, corpus, runs[name][corpus], leaks.get(name, ""))
+                    lines.append(line)
+                    answers[line.system] = predictions
+            for system, numbers in published_rows(f"{corpus}-4", "Table 1").items():
+                heard = LOW_RESOURCE_TABLE_1_SPEECH[system]
+                line = published_line(numbers, corpus, 4, heard, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE)
+                lines.append(replace(line, system=f"{system}, {corpus}", runs=FOLDS))
+                published[f"{system}, {corpus}"] = {number.metric: number.value for number in numbers}
+        effects = [
+            Effect(one.choice, f"{one.without}, {corpus}", f"{one.having}, {corpus}")
+            for one in EFFECTS
+            for corpus in self.tests
+            if f"{one.without}, {corpus}" in answers and f"{one.having}, {corpus}" in answers
+        ]
+        found = differences(effects, answers, published, ("UA", "macro_F1"))
+        choices = list(dict.fromkeys(effect.choice for effect in effects))
+        return Table(
+            title="Low-resource Table 1: baseline, contrastive and BYOL on corpora that none has emotions of",
+            lines=lines,
+            metrics=METRICS,
+            differences=found,
+            notes=[
+                *(in_a_sentence(choice, "UA", found) for choice in choices),
+                *self._caveats(leaks),
+                *LOW_RESOURCE_TABLE_1_NOTES,
+            ],
+            configuration={
+                "labels": list(LABEL_SETS["four"].words),
+                "seeds": list(self.seeds),
+                "folds": FOLDS,
+                "runs": {
+                    f"{name}, {corpus}": [str(run.folder) for own in parts for run in own]
+                    for name, by_corpus in runs.items()
+                    for corpus, parts in by_corpus.items()
+                },
+            },
+        )
+
+    def _line(self, name: str, corpus: str, parts: list[list[Run]], leak: str) -> tuple[Line, list[Predictions]]:
+        """A system on a corpus: for each seed the clips of all folds together."""
+
+        def of_corpus(run: Run) -> Predictions:
+            return run.predictions.subset([own == corpus for own in run.predictions.corpora])
+
+        predictions = [Predictions.concatenate([of_corpus(run) for run in runs]) for runs in zip(*parts, strict=True)]
+        first = parts[0][0]
+        line = measured_line(
+            f"{name}, {corpus}",
+            predictions,
+            told_backbones(first.folder),
+            f"{told_training(first.training)} (of fold1)",
+            told_test(predictions[0]),
+            METRICS,
+            leak,
+            {UNLABELLED: SYSTEMS[name]},
+        )
+        return line, predictions
+
+    def _caveats(self, leaks: Mapping[str, str]) -> list[str]:
+        said = []
+        for corpus, rows in self.tests.items():
+            protocol = PROTOCOLS[f"{corpus}-4-5fold"]
+            found, expected = sum(protocol.found(rows).values()), sum(protocol.expected.values())
+            if found != expected:
+                said.append(f"{corpus}: {found} clips of the words where the protocol has {expected}.")
+        return [*said, *(f"{name}: LEAK, allowed by --allow_leak: {leak}." for name, leak in leaks.items())]
+
+
+def held_out_english(rows: Sequence[Row], number: int) -> tuple[str, ...]:
+    """
+    Flags that leave the English part of a fold out of training, to choose the checkpoint by.
+
+    A session of IEMOCAP, and the development part of corpora that have one. English corpora without such parts hold
+    out speakers, other ones in each fold.
+
+    Args:
+        rows: English.
+        number: of the fold, from 0.
+    """
+    parts = {row["split"] for row in rows} - {None}
+    sessions = sorted(part for part in parts if part.startswith("session"))
+    held = sessions[number % len(sessions) : number % len(sessions) + 1] if sessions else []
+    judges = [*held, *sorted(parts & {"dev", "development"})]
+    if not judges:
+        return ("--split_seed", str(number))
+    train = [*sorted(parts & {"train"}), *(session for session in sessions if session not in held)]
+    return ("--validation_splits", *judges, *(("--train_splits", *train) if train else ()))
+
+
+def _starting_from(recipe: Recipe, first_stage: Callable[[int], Path]) -> Recipe:
+    """A recipe whose second stages go on from a folder of another experiment, by the seed."""
+
+    def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
+        if step.recipe == "speaker_contrast_stage2" and earlier is None:
+            earlier = first_stage(seed)
+        return recipe(step, seed, folder, earlier)
+
+    return settings
+
+
+def _fitting_speakers(recipe: Recipe, target: Sequence[Row]) -> Recipe:
+    """A recipe whose batches of speakers have no more than there are: EMO-DB has eight in four of its folds."""
+    clips: dict[str, int] = {}
+    for row in target:
+        clips[row["speaker"]] = clips.get(row["speaker"], 0) + 1
+
+    def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
+        model, data, training = recipe(step, seed, folder, earlier)
+        if training.balance == "speaker":
+            there = sum(count >= training.clips_per_speaker for count in clips.values())
+            training.speakers_per_batch = min(training.speakers_per_batch, there)
+            drawn = training.speakers_per_batch * training.clips_per_speaker
+            training.per_device_train_batch_size = drawn * min(data.views, 2)
+        return model, data, training
+
+    return settings

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table I of the paper: a) trained and tested on IEMOCAP and on MELD, b) zero-shot on four other corpora."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.protocols import (
+    PROTOCOLS,
+    Fold,
+    LeakReport,
+    Protocol,
+    ProtocolError,
+    find_protocol,
+    read_training_record,
+)
+from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
+from mser_llm.reproduction.measuring import SpeechUnderTest, measured, read_json
+from mser_llm.reproduction.published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
+from mser_llm.reproduction.runs import Experiment, Recipe, Settings
+from mser_llm.reproduction.systems import FULL, SYSTEMS, System
+from mser_llm.reproduction.table import CITED, PAPER, Line, Table, measured_line, published_line
+from mser_llm.reproduction.writers import write_table
+from mser_llm.training.arguments import DataArguments
+from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
+
+
+Row = Mapping[str, Any]
+METRICS = ("WA", "UA", "WF1")
+
+
+def table1a(
+    corpora: Mapping[str, Sequence[Row]],
+    recipe_for: Callable[[str], Recipe],
+    seeds: Sequence[int],
+    folder: Path,
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> str:
+    """
+    Trains and measures every fold of the protocols whose corpora are given; writes `table1a.md`, `.tex`, `.csv` and
+    `.json`.
+
+    Args:
+        corpora: rows by the name of their corpus. Each protocol divides its own; what the others hold is trained on in
+            every fold, M5SER less the translations of what the fold tests.
+        recipe_for: the recipe for a label set, by its name.
+        seeds: of the trainings.
+        folder: runs go to `PROTOCOL/FOLD/seedN/STEP` in it.
+        allow_leak: measure although training heard what is tested, and mark the result; MELD's own split needs it.
+        device: as `load_model` takes it.
+
+    Returns:
+        the Markdown.
+
+    Raises:
+        ValueError: no protocol's corpus is given.
+        SpeakerLeakError: training heard what is tested.
+    """
+    protocols = [PROTOCOLS[name] for name in TABLE_1A if PROTOCOLS[name].corpora[0] in corpora]
+    if not protocols:
+        raise ValueError(f"table1a is about IEMOCAP and MELD, not {', '.join(corpora)}; give --corpora iemocap=PATH")
+    lines: list[Line] = []
+    notes: list[str] = []
+    for protocol in protocols:
+        own = corpora[protocol.corpora[0]]
+        others = [row for name, rows in corpora.items() if name != protocol.corpora[0] for row in rows]
+        folds = protocol.folds(own, others, allow_leak=allow_leak)
+        parts: list[list[Predictions]] = [[] for _ in seeds]
+        leak = ""
+        system = system_for(folds[0].train)
+        for fold in folds:
+            recipe = for_fold(recipe_for(protocol.words.name), fold, protocol)
+            training = fold_rows(fold, recipe(system.last.chain[0], seeds[0], folder, None)[1])
+            experiment = Experiment(
+                recipe,
+                training,
+                {protocol.corpora[0]: fold.test},
+                protocol.words,
+                folder / protocol.name / fold.name,
+                device,
+                allow_leak,
+            )
+            runs = experiment.run([system], seeds)[system.name]
+            for part, run in zip(parts, runs, strict=True):
+                part.append(run.predictions)
+            leak = str(experiment.leak) if experiment.leak.found else leak
+        heard = f"{told_training(runs[0].training)} (of {folds[-1].name})"
+        predictions = [Predictions.concatenate(part) for part in parts]
+        backbones = told_backbones(runs[0].folder)
+        lines.append(
+            measured_line(
+                f"{system.name}, {protocol.name}",
+                predictions,
+                backbones,
+                heard,
+                told_test(predictions[0]),
+                METRICS,
+                leak,
+            )
+        )
+        lines += published_lines(protocol, "Table I a")
+        notes += notes_of(protocol, len(predictions[0]))
+        if any(fold.validation for fold in folds):
+            use = (
+                "chooses the checkpoint"
+                if len(training) > len(folds[-1].train)
+                else "is neither trained on nor tested"
+            )
+            notes.append(f"{protocol.name}: the published validation part {use}.")
+        notes.append(f"{protocol.name}: figures are over the clips of all {len(folds)} fold(s) together.")
+    return write_table(
+        Table("Table I a: IEMOCAP and MELD", lines, METRICS, notes=list(dict.fromkeys(notes))), folder, "table1a"
+    )
+
+
+def fold_experiment(
+    name: str,
+    fold: str | None,
+    rows: Sequence[Row],
+    recipe_for: Callable[[str], Recipe],
+    folder: Path,
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> Experiment:
+    """
+    What trains on one fold of a protocol and is tested on it.
+
+    Args:
+        name: of the protocol.
+        fold: name or number; not needed where there is one.
+        rows: of all corpora given.
+        recipe_for, folder, allow_leak, device: as in `table1a`.
+
+    Raises:
+        ProtocolError: no such protocol or fold.
+        SpeakerLeakError: training heard what is tested.
+    """
+    protocol = find_protocol(name)
+    chosen = training_fold(protocol, rows, DataArguments(), fold, allow_leak=allow_leak)
+    recipe = for_fold(recipe_for(protocol.words.name), chosen, protocol)
+    first = FULL.last.chain[0]
+    training = fold_rows(chosen, recipe(first, 0, folder, None)[1])
+    tests: dict[str, list[Row]] = {}
+    for row in chosen.test:
+        tests.setdefault(row["corpus"], []).append(row)
+    if not tests:
+        raise ProtocolError(
+            f"{name} has no test clips in the corpora given; pass {', '.join(protocol.tested_corpora)}"
+        )
+    return Experiment(recipe, training, tests, protocol.words, folder, device, allow_leak)
+
+
+def for_fold(recipe: Recipe, fold: Fold, protocol: Protocol) -> Recipe:
+    """A recipe with the words of a protocol and the parts of the corpora that one of its folds trains on."""
+
+    def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
+        model, data, training = recipe(step, seed, folder, earlier)
+        return model, arguments_for_fold(data, fold, protocol), training
+
+    return settings
+
+
+def system_for(rows: Sequence[Row]) -> System:
+    """The paper's full system where there is speech in other languages for its second stage, else its English part."""
+    return FULL if any(row["language"] != "en" for row in rows) else SYSTEMS["SER + L_lec"]
+
+
+def table1b(
+    models: Sequence[Path],
+    tests: Mapping[str, Sequence[Row]],
+    folder: Path,
+    allow_leak: bool = False,
+    device: str = "auto",
+) -> str:
+    """
+    Measures trained models on whole corpora, each with its own words; writes `table1b.md`, `.tex`, `.csv`, `.json`.
+
+    Args:
+        models: folders of one system, one for each seed.
+        tests: rows by the name of their corpus.
+        folder: predictions go to `PROTOCOL/MODEL` in it.
+        allow_leak: measure although training heard what is tested, and mark the result.
+        device: as `load_model` takes it.
+
+    Returns:
+        the Markdown.
+
+    Raises:
+        ValueError: no protocol's corpus is given.
+        SpeakerLeakError: training heard what is tested.
+    """
+    protocols = zero_shot_protocols(tests)
+    chosen = {one.name: one.of_the_words(tests[one.corpora[0]]) for one in protocols}
+    leaks = {one.name: [_check(one, model, chosen[one.name], allow_leak) for model in models] for one in protocols}
+    lines: list[Line] = []
+    notes: list[str] = []
+    for protocol in protocols:
+        test = SpeechUnderTest({protocol.corpora[0]: chosen[protocol.name]}, protocol.words)
+        predictions = [
+            measured(model, test, folder / protocol.name / f"model{number}", device)
+            for number, model in enumerate(models)
+        ]
+        found = [leak for leak in leaks[protocol.name] if leak is not None]
+        results = read_json(models[0] / RESULTS)
+        lines.append(
+            measured_line(
+                f"zero-shot, {protocol.name}",
+                predictions,
+                told_backbones(models[0]),
+                told_training([results]) if results and "data" in results else "not recorded",
+                told_test(predictions[0]),
+                METRICS,
+                "; ".join(dict.fromkeys(str(leak) for leak in found if leak.found)),
+            )
+        )
+        lines += published_lines(protocol, "Table I b")
+        notes += notes_of(protocol, len(predictions[0]))
+        if len(found) < len(models):
+            notes.append(
+                f"{protocol.name}: a model without train_results.json: whether it heard the test is unchecked."
+            )
+        notes += [f"{protocol.name}: {said}." for leak in found for said in leak.unchecked]
+    return write_table(
+        Table("Table I b: zero-shot on whole corpora", lines, METRICS, notes=list(dict.fromkeys(notes))),
+        folder,
+        "table1b",
+    )
+
+
+def zero_shot_protocols(tests: Mapping[str, Sequence[Row]]) -> list[Protocol]:
+    """Those of Table I b whose corpora are given.
+
+    Raises:
+        ValueError: none is.
+    """
+    protocols = [PROTOCOLS[name] for name in TABLE_1B if PROTOCOLS[name].corpora[0] in tests]
+    if not protocols:
+        given = ", ".join(tests) or "no corpus"
+        raise ValueError(f"table1b is about ShEMO, AESDD, RAVDESS and RESD, not {given}; give --test aesdd=PATH")
+    return protocols
+
+
+def check_zero_shot(training: Sequence[Row], tests: Mapping[str, Sequence[Row]], allow_leak: bool) -> None:
+    """Refuses, before anything is trained, to train on what a zero-shot test takes for unheard.
+
+    Raises:
+        SpeakerLeakError: names it.
+    """
+    for protocol in zero_shot_protocols(tests):
+        protocol.check(training, protocol.of_the_words(tests[protocol.corpora[0]]), allow=allow_leak)
+
+
+def _check(protocol: Protocol, model: Path, test: Sequence[Row], allow_leak: bool) -> LeakReport | None:
+    record = read_training_record(model)
+    if record is None:
+        return None
+    try:
+        return protocol.check(record, test, allow=allow_leak)
+    except SpeakerLeakError as error:
+        raise SpeakerLeakError(f"{model} on {protocol.name}: {error}") from None
+
+
+def published_lines(protocol: Protocol, where: str) -> list[Line]:
+    """What the paper prints for a protocol, its own first."""
+    rows = published_rows(protocol.name, where)
+    made = []
+    for system in sorted(rows, key=lambda name: not is_own(name)):
+        own = is_own(system)
+        heard = "English corpora, then M5SER" if own else "see the paper"
+        by, backbones = (PAPER, BACKBONES) if own else (CITED, "see the paper")
+        line = published_line(rows[system], protocol.title, len(protocol.words), heard, by, backbones)
+        made.append(line)
+    return made
+
+
+def notes_of(protocol: Protocol, scored: int) -> list[str]:
+    """What a reader of the protocol's figures must know, and whether all its clips were there."""
+    expected = sum(protocol.expected.values())
+    said = [*protocol.notes, *([f"Our choice: {protocol.ours}."] if protocol.ours else [])]
+    if scored != expected:
+        said.insert(
+            0, f"{scored} clips were scored where the protocol has {expected}: not comparable with the paper's."
+        )
+    return [f"{protocol.name}: {one}" for one in said]

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Table II of the paper: what the other languages, the contrast and the second stage add."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mser_llm.evaluation.protocols import PROTOCOLS
+from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
+from mser_llm.reproduction.published import METRICS, TABLE_2_NOTES, TABLE_2_PROTOCOL, published_rows
+from mser_llm.reproduction.runs import Experiment, Run
+from mser_llm.reproduction.systems import EFFECTS, SYSTEMS
+from mser_llm.reproduction.table import Line, Table, differences, in_a_sentence, measured_line, published_line
+from mser_llm.reproduction.writers import write_table
+
+
+def write_table2(experiment: Experiment, seeds: Sequence[int]) -> str:
+    """Trains and measures the six systems, and writes `table2.md`, `.tex`, `.csv` and `.json`.
+
+    Args:
+        experiment: what is trained and measured on.
+        seeds: of the trainings, at least one.
+
+    Returns:
+        the Markdown.
+    """
+    runs = experiment.run(SYSTEMS.values(), seeds)
+    return write_table(table2(experiment, runs), experiment.folder, "table2")
+
+
+def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
+    """The table of runs that are finished: each system as we have it and as the paper has it."""
+    paper = published_rows(TABLE_2_PROTOCOL, "Table II")
+    protocol = PROTOCOLS[TABLE_2_PROTOCOL]
+    predictions = {name: [run.predictions for run in own] for name, own in runs.items()}
+    lines: list[Line] = []
+    for name, system in SYSTEMS.items():
+        first = runs[name][0]
+        lines.append(
+            measured_line(
+                name,
+                predictions[name],
+                told_backbones(first.folder),
+                told_training(first.training),
+                told_test(first.predictions),
+                leak=str(experiment.leak) if experiment.leak.found else "",
+            )
+        )
+        heard = "English corpora" if system.data == "English" else f"{system.data} (M5SER)"
+        lines.append(published_line(paper[name], "IEMOCAP", len(protocol.words), heard))
+    figures = {name: {number.metric: number.value for number in rows} for name, rows in paper.items()}
+    found = differences(EFFECTS, predictions, figures)
+    choices = list(dict.fromkeys(effect.choice for effect in EFFECTS))
+    return Table(
+        title="Table II: English or multilingual, with and without contrast, in one stage or two",
+        lines=lines,
+        metrics=METRICS,
+        differences=found,
+        notes=[
+            *(in_a_sentence(choice, metric, found) for metric in ("UA", "WA") for choice in choices),
+            *caveats(experiment, runs),
+            *TABLE_2_NOTES,
+        ],
+        configuration={"labels": list(experiment.labels.words), "seeds": [run.seed for run in runs["SER"]]}
+        | {"leak": experiment.leak.as_dict(), "runs": {name: _each(own) for name, own in runs.items()}},
+    )
+
+
+def caveats(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> list[str]:
+    """What of our own set-up decides how the lines may be read."""
+    steps = {name: sum(_steps(results) for results in own[0].training) for name, own in runs.items()}
+    told = ", ".join(f"{name} {count}" for name, count in steps.items())
+    said = [f"Steps of training: {told}. The systems differ in them too, as the recipes count epochs."]
+    predictions = runs["SER"][0].predictions
+    speakers = len(set(predictions.speakers) - {None})
+    said.append(
+        f"The intervals are for other speakers and other seeds; they rest on {speakers} speakers and "
+        f"{len(runs['SER'])} seed(s)."
+    )
+    if experiment.leak.found:
+        said.append(f"LEAK, allowed by --allow_leak: {experiment.leak}.")
+    said += experiment.leak.unchecked
+    return said
+
+
+def _steps(results: Mapping[str, Any]) -> int:
+    return int(results["log_history"][-1]["step"])
+
+
+def _each(own: Sequence[Run]) -> list[dict[str, Any]]:
+    return [{"seed": run.seed, "folder": str(run.folder), **run.predictions.figures()} for run in own]

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trainer that ends a diverged run with an error, and reports its training loss over all steps."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+
+from mser_llm.io.atomic_files import write_json
+
+
+LOSS_FILE = "train_loss.json"
+
+
+class TrainingDivergedError(ValueError):
+    """A loss, a gradient or a weight is not finite; the message gives the step, the likely cause and what is kept."""
+
+
+class FiniteTraining(Trainer):
+    """
+    A `Trainer` that stops before a non-finite gradient reaches the weights and before non-finite weights are saved.
+
+    The stock one hides such a loss from the logs (`logging_nan_inf_filter`), trains on, and saves what is left. Here
+    every checkpoint holds finite weights, so the last one can be used. All processes stop at the same step.
+
+    The loss is summed over the whole run and saved with each checkpoint: the stock `train_loss` of a resumed run
+    counts only the steps after the resume.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._step_loss: torch.Tensor | float = 0.0
+        self._total_loss = 0.0
+        self._steps_counted = 0
+
+    @property
+    def train_loss(self) -> float:
+        """Mean loss of all optimizer steps so far, those before a resume included."""
+        return self._total_loss / max(self._steps_counted, 1)
+
+    # Checks
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        self._step_loss = self._step_loss + loss.detach()
+        return loss
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        """As the stock method, which is called once per optimizer step, just before it."""
+        norm = super()._get_grad_norm(model, grad_norm)
+        loss = torch.as_tensor(self._step_loss, dtype=torch.float32, device=self.args.device)
+        loss = self.accelerator.reduce(loss, reduction="mean").item()
+        self._step_loss = 0.0
+        if not math.isfinite(loss):
+            self._stop(f"the loss is {loss}", self.state.global_step + 1)
+        # Under fp16 a step with such a gradient is skipped, and the loss is scaled down until there is none.
+        if norm is not None and getattr(self.accelerator, "scaler", None) is None:
+            value = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
+            if not math.isfinite(value):
+                self._stop(f"the gradient norm is {value}", self.state.global_step + 1)
+        self._total_loss += loss
+        self._steps_counted += 1
+        return norm
+
+    def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
+        if self.control.should_save or self.control.should_evaluate:
+            self.check_weights()
+        super()._maybe_log_save_evaluate(*args, **kwargs)
+
+    def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The parameters that must stay finite, by name."""
+        return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+
+    def check_weights(self) -> None:
+        """
+        Check the trained weights, on all processes together.
+
+        Raises:
+            TrainingDivergedError: one is not finite.
+        """
+        name = _non_finite(self.trained_parameters())
+        flag = torch.tensor(float(name is not None), device=self.args.device)
+        if self.accelerator.reduce(flag, reduction="sum").item():
+            self._stop(f"the weight {name or '(of another process)'} is not finite", self.state.global_step)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """
+        As the stock method.
+
+        Raises:
+            TrainingDivergedError: the loss on the evaluated clips is not finite.
+        """
+        metrics = super().evaluate(*args, **kwargs)
+        for name, value in metrics.items():
+            if name.endswith("_loss") and not math.isfinite(value):
+                self._stop(f"{name} is {value}", self.state.global_step)
+        return metrics
+
+    def _stop(self, found: str, step: int) -> None:
+        folder = str(self.args.output_dir)
+        checkpoint = get_last_checkpoint(folder) if Path(folder).is_dir() else None
+        kept = f"the last checkpoint with finite weights is {checkpoint}" if checkpoint else "no checkpoint was saved"
+        raise TrainingDivergedError(
+            f"training diverged at step {step} of {self.state.max_steps}: {found}; {self._likely_cause()}, and pass "
+            f"another --output_dir or --no_resume; {kept}"
+        )
+
+    def _likely_cause(self) -> str:
+        args = self.args
+        rate, decay = args.learning_rate, args.weight_decay
+        weight = _non_finite(dict(self.model.named_parameters())) if self.state.global_step == 0 else None
+        if weight is not None:
+            return f"the weight {weight} was not finite before the first step: check init_from and the backbones"
+        if rate * decay > 1:
+            return f"weight_decay {decay:g} at learning_rate {rate:g} turns the weights over at each step: lower it"
+        if args.fp16:
+            return f"fp16 may overflow, or learning_rate {rate:g} is too high: try bf16, or lower it"
+        clipped = "" if args.max_grad_norm > 0 else ", set max_grad_norm 1"
+        warmed = "" if args.warmup_steps > 0 else ", set warmup_steps"
+        return f"learning_rate {rate:g} is probably too high: lower it{clipped}{warmed}"
+
+    # The loss of the whole run
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "train_loss" in logs:
+            logs["train_loss"] = self.train_loss
+        super().log(logs, start_time)
+
+    def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
+        return super()._finalize_training(*args, **kwargs)._replace(training_loss=self.train_loss)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            write_json(Path(output_dir) / LOSS_FILE, {"total": self._total_loss, "steps": self._steps_counted})
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            self.load_loss(checkpoint)
+
+    def load_loss(self, checkpoint: str) -> None:
+        """
+        Continue the sum of a checkpoint; one saved with `save_only_model` has none.
+
+        Raises:
+            ValueError: it is missing or damaged.
+        """
+        if self.args.save_only_model:
+            return
+        file = Path(checkpoint) / LOSS_FILE
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            self._total_loss, self._steps_counted = float(found["total"]), int(found["steps"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{file}: missing or damaged; delete {checkpoint} to resume from an earlier one, or start again "
+                "with --no_resume"
+            ) from error
+
+
+def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:
+    """The name of the first parameter with a value that is not finite; under FSDP this process's share is checked."""
+    if not parameters:
+        return None
+    values = [getattr(value, "to_local", lambda value=value: value)().detach() for value in parameters.values()]
+    finite = [value.isfinite().all().to(values[0].device) for value in values]
+    return next((name for name, good in zip(parameters, torch.stack(finite).tolist(), strict=True) if not good), None)
+
+
+__all__ = ["FiniteTraining", "TrainingDivergedError"]

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a recipe's model section to a configuration, a model and its processor."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
+
+from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
+from modeling_mser.hub_mser import hub_options
+from mser_llm.inference.loading import find_model
+from mser_llm.inference.model_types import MODEL_TYPES, model_classes, model_type_of
+from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.classifier_building import build_classifier, continue_classifier
+from mser_llm.training.recipe_sections import check_section
+from processing_mser import EmotionClassifierProcessor, MSERProcessor
+
+
+def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | None = None) -> MSERConfig:
+    """
+    The configuration that a recipe describes. A full sub-configuration needs no backbone, so that the shape of a
+    gated model can be built by anybody.
+
+    Args:
+        arguments: the recipe's model section.
+        tokenizer: whose vocabulary size and special tokens a language model trained from scratch takes.
+    """
+    for name in ("audio_config", "qformer_config", "text_config"):
+        check_section(name, getattr(arguments, name) or {})
+    text_config = dict(arguments.text_config or {})
+    if tokenizer is not None and arguments.text_backbone is None:
+        special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        text_config |= {"vocab_size": len(tokenizer), **special}
+    audio_section, audio_revision = arguments.audio_config, arguments.audio_backbone_revision
+    try:
+        return MSERConfig(
+            audio_config=_sub_config(audio_section, arguments.audio_backbone, audio_revision),
+            qformer_config=dict(arguments.qformer_config or {}),
+            text_config=_sub_config(text_config, arguments.text_backbone, arguments.text_backbone_revision),
+            num_query_tokens=arguments.num_query_tokens,
+            encoder_layers=arguments.parsed_layers,
+            audio_backbone=expanded(arguments.audio_backbone),
+            audio_backbone_revision=audio_revision,
+            text_backbone=expanded(arguments.text_backbone),
+            text_backbone_revision=arguments.text_backbone_revision,
+            freeze_audio=arguments.freeze_audio,
+            freeze_text=arguments.freeze_text,
+        )
+    except StrictDataclassError as error:
+        raise ValueError(f"the recipe's shapes do not fit: {error}") from error
+
+
+Model: TypeAlias = MSERForEmotionGeneration | EmotionClassifier
+Processor: TypeAlias = MSERProcessor | EmotionClassifierProcessor
+
+
+def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model, Processor]:
+    """
+    A model ready for training and its processor.
+
+    Args:
+        arguments: the recipe's model section.
+        words: the emotion words of the label set.
+
+    Raises:
+        BackboneError: a backbone cannot be had in full.
+        ValueError: a part without a backbone would stay random, the checkpoint is of another type, or the tokenizer
+            cannot write a word.
+    """
+    if arguments.init_from is not None:
+        checkpoint = expanded(arguments.init_from)
+        # Each part of MSER in the precision of this training, which may train what the former one kept frozen.
+        options = {"dtype": backbone_dtypes(arguments)} if arguments.model_type == "mser" else {}
+        model, processor = _load(checkpoint, arguments.model_type, **options)
+        if arguments.model_type != "mser":
+            continue_classifier(model, arguments, checkpoint, words)
+            return model, processor
+        processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before anything is encoded
+        model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
+        if arguments.lora and model.config.lora is None:
+            model.add_lora(**arguments.lora_settings)
+        model.config.set_labels(words, processor.candidate_ids(words))
+        if model.config.learned_words is not None:
+            model.config.learned_words = list(dict.fromkeys([*model.config.learned_words, *words]))
+        return model, processor
+
+    if arguments.model_type != "mser":
+        if arguments.audio_backbone is None:
+            raise ValueError(
+                f"audio_backbone is not set, and a {arguments.model_type} keeps layers of its encoder as they are; "
+                "name a pretrained one"
+            )
+        return build_classifier(arguments, expanded(arguments.audio_backbone), words)
+    check_frozen_parts(arguments)
+    processor = build_processor(arguments)
+    processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before any weights are loaded
+    config = build_config(arguments, processor.tokenizer)
+    config.audio_token_id = processor.audio_token_id
+    config.set_labels(words, processor.candidate_ids(words))
+    if config.text_backbone is None:
+        config.learned_words = list(words)
+    # A language model that is loaded in a moment is not built at random before, at its full size and once more.
+    model = MSERForEmotionGeneration(config, without=() if config.text_backbone is None else ("text",))
+    # The smallest first, so that an error comes before minutes of loading.
+    if arguments.qformer_backbone is not None:
+        model.emotion_qformer = EmotionQFormer.from_bert(expanded(arguments.qformer_backbone), config)
+    model.load_backbones(dtype=backbone_dtypes(arguments))
+    if arguments.lora:
+        model.add_lora(**arguments.lora_settings)
+    tokenizer = processor.tokenizer
+    model.generation_config.update(
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    )
+    return model, processor
+
+
+def check_frozen_parts(arguments: ModelArguments) -> None:
+    """
+    Refuses to keep as it is what has no weights yet, in a model that is built of parts.
+
+    Raises:
+        ValueError: a part is to be frozen and has no backbone.
+    """
+    for part in ("audio", "text"):
+        if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
+            raise ValueError(
+                f"freeze_{part} is true and {part}_backbone is not set, which would freeze random weights; "
+                f"name a backbone, or set freeze_{part}: false to train that part from scratch"
+            )
+
+
+def backbone_dtypes(arguments: ModelArguments, has_bfloat16: bool | None = None) -> dict[str, torch.dtype]:
+    """
+    In which precision the weights of each backbone are kept, as `from_pretrained` takes it: what is trained, in
+    float32; what is frozen, as `backbone_dtype` says.
+
+    Args:
+        arguments: the recipe's model section.
+        has_bfloat16: whether the machine computes in bfloat16 fast; `None` asks this one.
+    """
+    if has_bfloat16 is None:
+        has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    half = arguments.backbone_dtype == "bfloat16" or (arguments.backbone_dtype == "auto" and has_bfloat16)
+    frozen = torch.bfloat16 if half else torch.float32
+    return {
+        "audio_config": frozen if arguments.freeze_audio else torch.float32,
+        "text_config": frozen if arguments.freeze_text else torch.float32,
+    }
+
+
+def build_processor(arguments: ModelArguments) -> MSERProcessor:
+    """The processor that a recipe describes: the backbones' own extractor and tokenizer where there are backbones."""
+    if arguments.audio_backbone is not None:
+        feature_extractor = WhisperFeatureExtractor.from_pretrained(
+            expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision
+        )
+    else:
+        feature_extractor = WhisperFeatureExtractor(feature_size=(arguments.audio_config or {})["num_mel_bins"])
+    if arguments.text_backbone is not None:
+        tokenizer = AutoTokenizer.from_pretrained(
+            expanded(arguments.text_backbone), revision=arguments.text_backbone_revision
+        )
+    else:
+        tokenizer = build_tokenizer()
+    return MSERProcessor(
+        feature_extractor,
+        tokenizer,
+        num_query_tokens=arguments.num_query_tokens,
+        prompt_version=arguments.prompt_version,
+        pad_to=arguments.pad_to,
+    )
+
+
+def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
+    """Parameters of each part and how many of them are trained; works on the `meta` device."""
+
+    def count(module: torch.nn.Module) -> dict[str, int]:
+        parameters = list(module.parameters())
+        return {
+            "parameters": sum(parameter.numel() for parameter in parameters),
+            "trained": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        }
+
+    parts = ("audio_tower", "emotion_qformer", "shared", "projection", "language_model", "classifier")
+    modules = {part: getattr(model, part, None) for part in parts}
+    return {part: count(module) for part, module in modules.items() if module is not None} | {"total": count(model)}
+
+
+def check_model_type(checkpoint: str, model_type: str) -> None:
+    """
+    Refuses to go on from what is no model of the recipe's type.
+
+    Args:
+        checkpoint: folder or Hub id.
+        model_type: the recipe's.
+
+    Raises:
+        ValueError: the checkpoint is of another type, or of none.
+        OSError: it is not on this machine, and the Hub does not give it.
+    """
+    if not (Path(checkpoint) / "config.json").is_file():
+        find_model(checkpoint)  # a Hub id, or else an error that suggests a folder
+    found = model_type_of(checkpoint, **hub_options(checkpoint))
+    if not found:
+        raise ValueError(
+            f"{checkpoint}: has no config.json that names a type of model; give the folder that a training wrote its "
+            "model to, or a Hub id"
+        )
+    if found not in MODEL_TYPES:
+        raise ValueError(
+            f"{checkpoint}: holds a model of type {found}, and init_from takes one of {', '.join(MODEL_TYPES)}; name "
+            "backbones as audio_backbone and text_backbone"
+        )
+    if found != model_type:
+        raise ValueError(
+            f"{checkpoint}: holds a model of type {found}, and model_type is {model_type}; give both alike"
+        )
+
+
+def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
+    """A checkpoint of that type, loaded with the options, and its processor."""
+    check_model_type(checkpoint, model_type)
+    network, processor = model_classes(model_type)
+    return network.from_pretrained(checkpoint, **options), processor.from_pretrained(checkpoint)
+
+
+def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:
+    if section:
+        return dict(section)
+    if backbone is None:
+        return None
+    place = expanded(backbone)
+    return AutoConfig.from_pretrained(place, revision=revision, **hub_options(place))
+
+
+@overload
+def expanded(path_or_id: str) -> str: ...
+@overload
+def expanded(path_or_id: None) -> None: ...
+def expanded(path_or_id: str | None) -> str | None:
+    """With `$VARIABLES` and `~` filled in, so that a recipe can say where backbones lie on any machine."""
+    if path_or_id is None:
+        return None
+    expanded = os.path.expandvars(path_or_id)
+    unset = re.search(r"\$(\w+|\{[^}]*\})", expanded)
+    if unset:
+        name, rest = unset[1].strip("{}"), expanded[unset.end() :].strip("/")
+        raise ValueError(
+            f"{path_or_id}: the environment variable {name} is not set; run `export {name}=FOLDER`"
+            f"{f', with {rest} in that folder,' if rest else ''} or pass a path or a Hub id instead"
+        )
+    return os.path.expanduser(expanded)

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Eq. (1) of arXiv:2503.21806: the margin-contrastive loss over all pairs of a batch."""
+
+import torch
+
+from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch
+from mser_llm.training.objectives.pairs import cosines, pairs_of
+
+
+class MarginContrast(Objective):
+    """
+    `w1 * y_ij * (1 - S_ij) + w2 * (1 - y_ij) * max(0, S_ij - m)` over the ordered pairs of a batch, S the cosine of
+    two emotion embeddings and y whether they share an emotion. A pair of a clip with itself contributes zero.
+
+    The batch is that of all processes. Under gradient accumulation it is the micro-batch: a contrast over four
+    micro-batches of eight sees 4 x 64 pairs, not the 1024 of one batch of 32, and no rescaling makes up for the
+    missing ones. Prefer more processes or a larger batch to accumulation.
+
+    Args:
+        positive_weight: w1.
+        negative_weight: w2.
+        margin: m; negative pairs less similar than this cost nothing.
+        reduction: `"mean"` over the b x b ordered pairs, so that the loss does not depend on the batch size, or
+            `"sum"`, the paper's form.
+    """
+
+    def __init__(
+        self,
+        positive_weight: float = 1.0,
+        negative_weight: float = 1.0,
+        margin: float = 0.0,
+        reduction: str = "mean",
+    ):
+        super().__init__()
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f'reduction is {reduction!r}; give "mean" or "sum"')
+        if not -1.0 <= margin <= 1.0:
+            raise ValueError(f"margin is {margin}; a cosine lies between -1 and 1")
+        self.positive_weight, self.negative_weight = positive_weight, negative_weight
+        self.margin, self.reduction = margin, reduction
+
+    def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:
+        same, different = pairs_of(batch.emotions)
+        similarity = cosines(embeddings)
+        positive = self.positive_weight * (1 - similarity)
+        negative = self.negative_weight * (similarity - self.margin).clamp(min=0)
+        total = (positive * same + negative * different).sum()
+        return total if self.reduction == "sum" else total / (batch.emotions != UNKNOWN).sum().clamp(min=1) ** 2

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which run a folder belongs to: a rerun goes on with its own work and never with another's."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mser_llm.data.clips import Clip
+from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.io.atomic_files import write_json
+from mser_llm.io.file_digest import sha256_of
+from mser_llm.training.arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.checkpointing import last_checkpoint
+
+
+RECORD = "run.json"
+# What decides the result. Where things lie, how they are logged and what machine runs them does not.
+STOCK_SETTINGS = [
+    *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "max_steps"),
+    *("per_device_train_batch_size", "gradient_accumulation_steps", "max_grad_norm", "seed", "data_seed"),
+    *("optim", "adam_beta1", "adam_beta2", "adam_epsilon", "weight_decay"),
+    *("optim_args", "neftune_noise_alpha", "bf16", "fp16", "dataloader_drop_last"),
+    *("eval_strategy", "eval_steps", "save_strategy", "save_steps", "load_best_model_at_end"),
+    *("metric_for_best_model", "greater_is_better"),
+]
+MACHINE_SETTINGS = {
+    *("corpora", "cache_dir", "cache_gb", "resume"),
+    *("logging_steps", "save_total_limit", "ddp_find_unused_parameters"),
+}
+_IN_WORDS = {
+    "clips": "other clips",
+    "people": "clips of other speakers, languages or splits",
+    "init_from_weights": "the weights that it goes on from were trained again",
+}
+
+
+def describe_run(
+    model: ModelArguments,
+    data: DataArguments,
+    training: MSERTrainingArguments,
+    clips: Sequence[Clip],
+    num_processes: int,
+) -> dict[str, Any]:
+    """All that decides a run's result, as JSON-ready values."""
+    own = {field.name for field in dataclasses.fields(training) if field.name in MSERTrainingArguments.__annotations__}
+    stock = training.to_dict()
+    settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
+    settings |= {name: stock[name] for name in own}
+    # `accelerate launch --mixed_precision` says it in the environment, and bf16 and fp16 are then as nobody set them.
+    settings["mixed_precision"] = "no" if training.bf16 or training.fp16 else training.mixed_precision
+    aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
+    # Left out where they are not used, so that a run begun before they were there is still known as the same.
+    aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
+    added: dict[str, Any] = {"clean_views": True, "epoch_batches": None, "augmentation": "default"}
+    added |= {
+        "unlabelled": False,
+        "labelled_languages": [],
+        "validation_splits": [],
+        "unlabelled_corpora": [],
+        "backbone_dtype": "auto",
+    }
+    added |= {
+        "optim_args": None,
+        "neftune_noise_alpha": None,
+        "bf16": False,
+        "fp16": False,
+        "mixed_precision": "no",
+        "dataloader_drop_last": False,
+    }
+    aside |= {name for name, unused in added.items() if settings[name] == unused}
+    aside |= set() if training.balance == "speaker" else {"speakers_per_batch", "clips_per_speaker"}
+    aside |= {name for name, types in MODEL_TYPES_OF.items() if model.model_type not in types}
+    aside |= {"model_type"} if model.model_type == "mser" else set()
+    settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
+    keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
+    # By them clips are divided, balanced and contrasted.
+    people = "\n".join(f"{clip.row['speaker']} {clip.row['language']} {clip.row['split']}" for clip in clips)
+    made_of = {"clips": _digest(keys), "people": _digest(people), "num_processes": num_processes}
+    if model.init_from is not None:
+        made_of["init_from_weights"] = _weights(Path(model.init_from).expanduser())
+    return json.loads(json.dumps(settings | made_of))
+
+
+def as_known_to(record: Any, run: Any) -> Any:
+    """A run as a record of the same run would tell it: those that were written first do not hold `people`."""
+    if not isinstance(record, dict) or not isinstance(run, dict):
+        return run
+    known = {name: as_known_to(record.get(name), value) for name, value in run.items()}
+    return known if "people" in record else {name: known[name] for name in known if name != "people"}
+
+
+def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
+    """The results of this very run where it has ended already; `None` where its weights have gone since."""
+    folder = Path(output_dir)
+    recorded = _recorded(folder)
+    if recorded != as_known_to(recorded, run) or not any(folder.glob("*.safetensors")):
+        return None
+    return _read(folder / RESULTS)
+
+
+def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
+    """
+    Makes a folder this run's, and says from which checkpoint it goes on.
+
+    Args:
+        output_dir: made if need be.
+        run: what `describe_run` says.
+        resume: go on from what is there; otherwise checkpoints that are there are deleted.
+
+    Raises:
+        ValueError: the folder holds checkpoints or the model of a run with other settings; the first of these are
+            named.
+    """
+    folder = Path(output_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = last_checkpoint(folder)
+    earlier = _recorded(folder)
+    known = as_known_to(earlier, run)
+    if not resume:
+        for old in folder.glob("checkpoint-*"):
+            shutil.rmtree(old)
+        checkpoint = None
+    elif earlier is not None and earlier != known and (checkpoint is not None or (folder / RESULTS).exists()):
+        settings = [name for name in sorted(earlier | known) if earlier.get(name) != known.get(name)]
+        told = [_IN_WORDS.get(name, f"{name} {earlier.get(name)!r} -> {known.get(name)!r}") for name in settings]
+        held = "checkpoints" if checkpoint is not None else "the model"
+        raise ValueError(
+            f"{folder} holds {held} of a run with other settings ({', '.join(told[:3])}); give another --output_dir, "
+            "or start anew over what is there (run-mser train: --no_resume)"
+        )
+    elif earlier is None and checkpoint is None and (folder / RESULTS).exists():
+        raise ValueError(
+            f"{folder} holds a model that was trained elsewhere; give another --output_dir, or --no_resume to write "
+            "over it"
+        )
+    (folder / RESULTS).unlink(missing_ok=True)
+    write_json(folder / RECORD, run)
+    return checkpoint
+
+
+def recorded_batch_size(output_dir: str | Path) -> int | None:
+    """`per_device_train_batch_size` of the run whose checkpoints or results a folder holds."""
+    folder = Path(output_dir)
+    if last_checkpoint(folder) is None and not (folder / RESULTS).exists():
+        return None
+    return (_read(folder / RECORD) or {}).get("per_device_train_batch_size")
+
+
+def stopped_early(checkpoint: str) -> bool:
+    """Whether training had decided to stop when this checkpoint was saved."""
+    state = _read(Path(checkpoint) / "trainer_state.json") or {}
+    control = state.get("stateful_callbacks", {}).get("TrainerControl", {})
+    return bool(control.get("args", {}).get("should_training_stop"))
+
+
+def _weights(folder: Path) -> str | None:
+    """What the weights in a folder are; `None` for a Hub id, whose weights are those of its revision."""
+    digests = [sha256_of(file) for file in sorted(folder.glob("*.safetensors"))]
+    return _digest("".join(digests)) if digests else None
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    """What decided the result of the run that a folder belongs to; older records hold more."""
+    record = _read(folder / RECORD)
+    return None if record is None else {name: record[name] for name in record if name not in MACHINE_SETTINGS}
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to the clips of a run: which are kept, whose emotion is used, who trains and who is held out."""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mser_llm.data.clips import Clip, Rejection, index_clips
+from mser_llm.data.corpus_reading import UNLABELLED
+from mser_llm.data.m5ser_schema import M5SER_CORPUS
+from mser_llm.data.splits import published_part, recording_names, speaker_split
+from mser_llm.training.arguments import DataArguments
+from processing_mser import LabelSet, label_set
+
+
+ENGLISH = "en"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """
+    What a run trains on and what it is judged by.
+
+    Attributes:
+        train, validation: clips. No speaker is in both, but for corpora whose own division has them in several parts
+            (`validation_splits`). Where nothing is held out, all are in the first.
+        dropped: rows outside the label set, by emotion.
+        rejections: rows whose audio cannot be used.
+        other_splits: rows of parts of a corpus's own division that neither `train_splits` nor `validation_splits`
+            names, by corpus and part.
+    """
+
+    train: list[Clip]
+    validation: list[Clip]
+    dropped: dict[str, int]
+    rejections: list[Rejection]
+    other_splits: Mapping[str, int] = field(default_factory=dict)
+
+
+def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
+    """
+    The rows of a stage: one function, two data mixes.
+
+    Args:
+        rows: of all corpora.
+        stage: `"1"` English; `"2"` the other languages, with or in place of the English; `"joint"` all.
+        mix: of stage 2, `"add"` or `"replace"`.
+    """
+    if stage == "1":
+        return [row for row in rows if row["language"] == ENGLISH]
+    if stage == "2" and mix == "replace":
+        return [row for row in rows if row["language"] != ENGLISH]
+    return list(rows)
+
+
+def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
+    """
+    Rows of a stage to clips, split by speaker, or by corpus where `validation_corpora` are named.
+
+    A corpus whose own division has one of `validation_splits` is divided by it. Translations go where their source
+    goes.
+
+    By speaker, each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in
+    stage 1 is still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes
+    where its source's speaker went.
+
+    Clips of a language or a corpus whose emotions are not used are trained on without them, whatever they are, and
+    judge nothing; of a speaker who is held out they are left aside.
+
+    Raises:
+        ValueError: nothing is left to train on or to validate on, or `validation_corpora` are not among the corpora.
+    """
+    labels = label_set(arguments.labels)
+    kept: list[Row] = []
+    dropped: Counter[str] = Counter()
+    rows, other_splits = _of_the_splits(rows, arguments)
+    _check_languages(rows, arguments.labelled_languages)
+    _check_corpora(rows, arguments.unlabelled_corpora)
+    for row in rows:
+        used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
+        used &= row["corpus"] not in arguments.unlabelled_corpora
+        if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
+            dropped[row["emotion"] or UNLABELLED] += 1
+        else:
+            kept.append(row if used else {**row, "emotion": None})
+    if not kept:
+        seen = ", ".join(sorted({str(row["emotion"]) for row in rows} - {"None"})) or "not known"
+        raise ValueError(
+            f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}; their emotions "
+            f"are {seen}; choose other labels or another corpus"
+        )
+    corpora = sorted(dict.fromkeys(row["corpus"] for row in kept), key=lambda corpus: corpus == M5SER_CORPUS)
+    by_corpus = {corpus: [row for row in kept if row["corpus"] == corpus] for corpus in corpora}
+    divide = _whole_corpora_apart if arguments.validation_corpora else _divided
+    parts = divide(by_corpus, arguments)
+    clips: dict[str, list[Clip]] = {"training": [], "validation": []}
+    rejections: list[Rejection] = []
+    for name, part in parts.items():
+        if name == "validation" and arguments.validation_splits and not part:
+            raise ValueError(
+                f"validation_splits is {', '.join(arguments.validation_splits)}, and no clip of the label set is of "
+                "such a part; pass a part that a corpus has, or a validation_fraction"
+            )
+        whole = name == "validation" and arguments.validation_corpora
+        chosen = part if whole else stage_rows(part, arguments.stage, arguments.stage2_mix)
+        if not chosen:
+            languages = sorted({row["language"] or "no stated language" for row in part})
+            raise ValueError(
+                f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
+                f"and stage 1 needs English ({ENGLISH}); state it in a table's column language, or give --stage joint"
+            )
+        clips[name], unusable = index_clips(
+            chosen, labels, max_seconds=arguments.max_clip_seconds, min_seconds=arguments.min_clip_seconds
+        )
+        rejections += unusable
+    train, copies = _without_copies(clips["training"], clips["validation"])
+    return TrainingData(train, clips["validation"], dict(dropped), [*rejections, *copies], other_splits)
+
+
+def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
+    """Otherwise clips would lose their emotions by a name that is misspelt."""
+    there = {row["language"] for row in rows}
+    absent = [language for language in labelled if language not in there]
+    if absent:
+        spoken = ", ".join(sorted(language or "no stated language" for language in there))
+        raise ValueError(f"labelled_languages names {', '.join(absent)}, and no clip is in it; they are in {spoken}")
+
+
+def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
+    """Otherwise clips would keep their emotions by a name that is misspelt."""
+    there = {row["corpus"] for row in rows}
+    absent = [corpus for corpus in unlabelled if corpus not in there]
+    if absent:
+        raise ValueError(
+            f"unlabelled_corpora names {', '.join(absent)}; the corpora given are {', '.join(sorted(there))}"
+        )
+
+
+def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[Row], dict[str, int]]:
+    """
+    The rows of `train_splits` and `validation_splits`, and all of a corpus that has none of them; what was left aside.
+
+    A translation is of its source's part. A warning names a corpus that is divided otherwise.
+    """
+    if not arguments.train_splits:
+        return list(rows), {}
+    names = {*arguments.train_splits, *arguments.validation_splits}
+    placed = [(row, *published_part(row)) for row in rows]
+    divided = {corpus for _, corpus, part in placed if part in names}
+    others = {(corpus, part) for _, corpus, part in placed if part is not None and corpus not in divided}
+    parts = sorted(f"{corpus} {part}" for corpus, part in others)
+    if parts:
+        warnings.warn(
+            f"train_splits is {', '.join(arguments.train_splits)}, which is no part of some corpora; they are used "
+            f"whole: {', '.join(parts)}",
+            stacklevel=3,
+        )
+    aside = [(corpus, part) for _, corpus, part in placed if corpus in divided and part not in names]
+    counts = Counter(f"{corpus} {part or '(no part stated)'}" for corpus, part in aside)
+    left = [row for row, corpus, part in placed if corpus not in divided or part in names]
+    return left, dict(sorted(counts.items()))
+
+
+def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
+    """Training and validation, if any, by published part or else by speaker; the second has no clip without an
+    emotion."""
+    if not arguments.validates:
+        return {"training": [row for rows in by_corpus.values() for row in rows]}
+    parts, by_corpus = _published_parts(by_corpus, arguments.validation_splits)
+    if arguments.validation_fraction == 0:
+        parts["training"] += [row for rows in by_corpus.values() for row in rows]
+        return parts
+    sides: dict[str, str] = {}
+    for rows in by_corpus.values():
+        own = [row for row in rows if row["emotion"] is not None and _voices(row)[0] not in sides]
+        # A single voice cannot be divided; the other corpora validate.
+        judged_by_others = len(by_corpus) > 1 or bool(parts["validation"])
+        single = judged_by_others and len({row["speaker"] or row["id"] for row in own}) == 1
+        if own and not judged_by_others and len({_voices(row)[0] for row in own}) == 1:
+            raise ValueError(
+                f"all {len(own)} clips of the label set are of one speaker, and nobody is left to validate by; add "
+                "clips of another one, or hold nothing out (validation_fraction 0, average_from 0.3)"
+            )
+        if own and not single:
+            held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
+            placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
+            sides |= {voice: name for row, name in placed for voice in _voices(row)}
+    for row in (row for rows in by_corpus.values() for row in rows):
+        side = sides.get(_voices(row)[0], "training")
+        if side == "training" or row["emotion"] is not None:
+            parts[side].append(row)
+    return parts
+
+
+def _published_parts(
+    by_corpus: Mapping[str, Sequence[Row]], names: Sequence[str]
+) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
+    """Training and validation of the corpora whose own division has one of the parts, and the rows of the others."""
+    divided = {
+        corpus
+        for rows in by_corpus.values()
+        for row in rows
+        for corpus, part in [published_part(row)]
+        if part in names
+    }
+    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    others: dict[str, list[Row]] = {}
+    for name, rows in by_corpus.items():
+        for row in rows:
+            corpus, part = published_part(row)
+            if corpus not in divided:
+                others.setdefault(name, []).append(row)
+            elif part not in names:
+                parts["training"].append(row)
+            elif row["emotion"] is not None:
+                parts["validation"].append(row)
+    return parts, others
+
+
+def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
+    """
+    Training and validation by corpus; translations of what is held out are on neither side.
+
+    Raises:
+        ValueError: a corpus to hold out has no clip, or none is left to train on.
+    """
+    names = arguments.validation_corpora
+    missing = [name for name in names if name not in by_corpus]
+    if missing or set(names) == set(by_corpus):
+        raise ValueError(
+            f"validation_corpora are {', '.join(names)}, and the corpora with clips of the label set are "
+            f"{', '.join(by_corpus)}; name some of these, and leave one to train on"
+        )
+    held = [row for name in names for row in by_corpus[name] if row["emotion"] is not None]
+    heard = {voice for row in held for voice in _voices(row)}
+    rest = [row for name, rows in by_corpus.items() if name not in names for row in rows]
+    return {"training": [row for row in rest if heard.isdisjoint(_voices(row))], "validation": held}
+
+
+def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[list[Clip], list[Rejection]]:
+    """
+    Training clips less the files that judge them under another name, as where a corpus is given twice.
+
+    Raises:
+        ValueError: none is left.
+    """
+    held = {clip.key: clip for clip in validation}
+    copies = [clip for clip in train if clip.key in held]
+    left = [clip for clip in train if clip.key not in held]
+    if copies and not left:
+        raise ValueError(
+            f"every training clip is a copy of a validation clip, as {copies[0].row['audio']['path']} is of "
+            f"{held[copies[0].key].row['audio']['path']}; give each recording once"
+        )
+    said = "{}: the same file as the validation clip {}; give each recording once"
+    return left, [
+        Rejection(clip.row, said.format(clip.row["audio"]["path"], held[clip.key].row["audio"]["path"]))
+        for clip in copies
+    ]
+
+
+def _voices(row: Row) -> tuple[str, ...]:
+    """The speaker, or of a clip without one the names of its recording, which its translations share."""
+    return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
+
+
+def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
+    """The data less the rows that turned out unreadable."""
+    # A clip is found unreadable once for each of its views.
+    unusable = {_place(rejection.row): rejection for rejection in rejections}
+
+    def usable(clips: list[Clip]) -> list[Clip]:
+        return [clip for clip in clips if _place(clip.row) not in unusable]
+
+    train, validation = usable(data.train), usable(data.validation)
+    for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
+        if not left and (before or name == "training"):
+            reason = [*rejections, *data.rejections][0].reason
+            raise ValueError(f"no clip can be read for {name}; the first: {reason}")
+    rejections = [*data.rejections, *unusable.values()]
+    return replace(data, train=train, validation=validation, rejections=rejections)
+
+
+def _place(row: Row) -> tuple[str, str, str | None]:
+    """What tells a row from all others: the ids of two folders of a user's own may be the same."""
+    return row["corpus"], row["id"], row["audio"]["path"]
+
+
+def announce(data: TrainingData, labels: LabelSet) -> None:
+    """Prints what is trained on, what was dropped and what was rejected."""
+    for name, clips in (("training", data.train), ("validation", data.validation)):
+        if not clips:
+            continue
+        counts = Counter(clip.emotion for clip in clips)
+        languages = Counter(clip.row["language"] or "unknown language" for clip in clips)
+        speakers = len({clip.row["speaker"] for clip in clips} - {None})
+        unnamed = sum(clip.row["speaker"] is None for clip in clips)
+        people = f"{speakers} speakers" + (f" and {unnamed} of unknown speakers" if unnamed else "")
+        emotions = ", ".join(f"{word} {counts[word]}" for word in labels.words)
+        emotions += f", without one of these {counts[None]}" if counts[None] else ""
+        print(f"{len(clips)} {name} clips of {people}: {emotions}; {dict(languages)}")
+    both = {clip.row["speaker"] for clip in data.train} & {clip.row["speaker"] for clip in data.validation} - {None}
+    if both:
+        parts = sorted(
+            {" ".join(map(str, published_part(clip.row))) for clip in data.validation if clip.row["speaker"] in both}
+        )
+        print(
+            f"{len(both)} speakers are in training and in validation, as the corpus is published: {', '.join(parts)}"
+        )
+    if data.other_splits:
+        print(f"Left aside, being of other parts of a corpus's division: {data.other_splits}")
+    if data.dropped:
+        words = ", ".join(f"{word} {number}" for word, number in sorted(data.dropped.items()))
+        print(f"Dropped, being outside the label set: {words}")
+    for rejection in data.rejections[:10]:
+        print(f"Rejected: {rejection.reason}")
+    if len(data.rejections) > 10:
+        print(f"… and {len(data.rejections) - 10} more, all in train_results.json")

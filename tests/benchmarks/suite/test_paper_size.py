@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The accelerator's part, at tiny sizes on the CPU: what it gives, not how fast."""
+
+import math
+
+import pytest
+import torch
+
+from benchmarks.suite.paper_size import build_paper_model, paper_size
+from mser_llm.cli.bench import PAPER_RECIPE, _recipe
+from mser_llm.training.arguments import ModelArguments
+
+
+def tiny_arguments() -> ModelArguments:
+    return ModelArguments(
+        audio_backbone="somebody/whisper",
+        text_backbone="somebody/llama",
+        qformer_backbone="somebody/bert",
+        audio_config={"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64},
+        qformer_config={
+            "hidden_size": 32,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 64,
+            "cross_attention_frequency": 2,
+        },
+        text_config={
+            "model_type": "llama",
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "vocab_size": 1200,
+        },
+        num_query_tokens=4,
+    )
+
+
+def test_shares_and_tokens_are_measured_without_a_backbone():
+    comparisons = list(paper_size(tiny_arguments(), "cpu", seconds=1.0, batch_size=2, rounds=1, square=64))
+    assert [comparison.unit for comparison in comparisons] == ["TFLOP/s", "tokens/s"]
+    for comparison in comparisons:
+        figures = comparison.figures
+        assert math.isfinite(figures["ratio"]) and figures["ratio"] > 0
+
+
+def test_the_model_is_in_half_precision_and_its_backbones_are_frozen():
+    model = build_paper_model(tiny_arguments(), "cpu").model
+    assert {parameter.dtype for parameter in model.language_model.parameters()} == {torch.bfloat16}
+    trained = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {"emotion_qformer", "projection"}
+
+
+def test_the_recipe_is_of_the_papers_size(tmp_path):
+    arguments, _ = _recipe(PAPER_RECIPE, str(tmp_path))
+    model = build_paper_model(arguments, "meta").model
+    parameters = sum(parameter.numel() for parameter in model.language_model.parameters())
+    assert parameters == pytest.approx(8.03e9, rel=0.01)

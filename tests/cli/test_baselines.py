@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser baselines` from folders of recordings to the table."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import balanced_accuracy_score
+from tone_corpus import write_tones
+
+from modeling_mser import Wav2Vec2ClassifierConfig, WhisperClassifierConfig
+from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
+from mser_llm.cli.baselines import BaselinesArguments, _encoder
+from mser_llm.evaluation.predictions import read_predictions
+from run_mser import main
+
+
+@pytest.fixture(scope="module")
+def corpora(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder / "train", {"anna": "de", "bert": "de", "carla": "de"}, takes=3)
+    write_tones(folder / "test", {"dario": "it", "elena": "it", "fabio": "it"}, takes=2, seed=5)
+    return folder
+
+
+def run(corpora, folder, *more):
+    words = ["--train", f"folder={corpora / 'train'}", "--test", f"folder={corpora / 'test'}"]
+    kept = ["--output_dir", str(folder / "out"), "--cache_dir", str(folder / "cache"), "--resamples", "300"]
+    return main(["baselines", *words, *kept, *more])
+
+
+def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_path, capsys):
+    pytest.importorskip("opensmile")
+    models = ["--encoder", str(encoder), "--model", str(tiny_model_dir), "--device", "cpu"]
+    assert run(corpora, tmp_path, *models) == 0
+    results = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))
+    (rows,) = results["corpora"].values()
+    names = [row["system"] for row in rows]
+    assert names[:3] == ["chance", "majority", "eGeMAPS + SVM"]
+    assert names[3:5] == ["probe of the chosen layer", "probe of all layers, weighted"]
+    assert names[5:] == [f"model {tiny_model_dir.name}"]
+    figures = {row["system"]: row for row in rows}
+    assert figures["chance"]["UA"] == figures["majority"]["UA"] == 0.25
+    assert figures["eGeMAPS + SVM"]["UA"] > 0.6, "the emotions of the tones are their pitches"
+    assert figures["probe of the chosen layer"]["UA"] > 0.6
+    (layers,) = results["layers"].values()
+    assert [layer["facts"]["layer"] for layer in layers] == [0, 1, 2]
+
+    for row in rows[1:]:
+        name = "_".join(row["system"].replace("+", "").replace(",", "").split())
+        kept = read_predictions(tmp_path / "out" / "predictions" / f"{name}.csv")
+        assert row["UA"] == pytest.approx(balanced_accuracy_score(kept.truths, kept.answers))
+        low, high = row["intervals"]["UA"]
+        assert low <= row["UA"] <= high
+        if row["against"]:
+            difference = row["UA"] - rows[-1]["UA"]
+            assert row["against"]["difference"] == pytest.approx(difference)
+            assert row["against"]["p"] <= row["against"]["p_holm"] <= 1
+    printed, table = capsys.readouterr().out, (tmp_path / "out" / "baselines.md").read_text(encoding="utf-8")
+    assert table in printed
+    assert f"| {figures['eGeMAPS + SVM']['UA']:.3f} [" in table
+    with open(tmp_path / "out" / "baselines.csv", encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["system"] for line in lines] == names
+    assert np.allclose([float(line["UA"]) for line in lines], [row["UA"] for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--systems", "probe"], "the probe needs an encoder"),
+        (["--systems", "svm"], "--systems svm: choose from majority, egemaps, probe"),
+        (["--systems", "majority", "--resamples", "0"], "resamples is 0; give at least 100"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(corpora, tmp_path, capsys, more, message):
+    assert run(corpora, tmp_path, *more) == 2
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
+
+
+def test_the_encoder_of_a_model_that_is_no_whisper_is_not_probed(corpora, tmp_path, capsys):
+    """Nor is it found out after the other systems were measured."""
+    model = tmp_path / "wavlm"
+    Wav2Vec2ClassifierConfig(audio_backbone="microsoft/wavlm-base").save_pretrained(model)
+    assert run(corpora, tmp_path / "out", "--model", str(model)) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith(f"run-mser: error: {model}: hears by an encoder that is no Whisper") and "\n" not in error
+    whisper = tmp_path / "whisper"
+    WhisperClassifierConfig(audio_backbone="openai/whisper-base").save_pretrained(whisper)
+    assert _encoder(BaselinesArguments([], [], model=[str(whisper)])) == "openai/whisper-base"
+
+
+def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys):
+    words = ["--train", f"folder={corpora / 'test'}", "--test", f"folder={corpora / 'test'}", "--systems", "majority"]
+    kept = ["--output_dir", str(tmp_path)]
+    assert main(["baselines", *words, *kept]) == 2
+    assert "in training and in test" in capsys.readouterr().err
+    assert main(["baselines", *words, *kept, "--allow_leak"]) == 0
+    results = json.loads((tmp_path / "baselines.json").read_text(encoding="utf-8"))
+    assert results["leak"]["baselines"]["found"] and results["leak"]["baselines"]["clips"] == 24
+    assert "Leak: baselines heard speakers or recordings of 24 of 24 tested clips" in capsys.readouterr().out
+
+
+def test_a_test_file_is_refused_in_training_under_another_name_too(corpora, tmp_path, capsys):
+    """Its speaker has another name there, as in a user's own copy of a corpus."""
+    copy = shutil.copytree(corpora / "test", tmp_path / "copy")
+    index = (copy / "index.csv").read_text(encoding="utf-8")
+    for name in ("dario", "elena", "fabio"):
+        index = index.replace(f",{name},", f",{name}2,")
+    (copy / "index.csv").write_text(index, encoding="utf-8")
+    words = ["--train", f"folder={copy}", "--test", f"folder={corpora / 'test'}", "--systems", "majority"]
+    assert main(["baselines", *words, "--output_dir", str(tmp_path / "out")]) == 2
+    assert "24 tested recording(s), or translations of them, are in training" in capsys.readouterr().err
+
+
+def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model_dir, model)
+    data = {"sources": [{"corpus": "folder"}], "languages": ["it"], "split": {"clips_without_speaker": 0}}
+    heard = {"speakers": ["folder-dario"], "data": data}
+    (model / "train_results.json").write_text(json.dumps(heard), encoding="utf-8")
+    kept = ["--systems", "majority", "--model", str(model), "--device", "cpu"]
+    assert run(corpora, tmp_path, *kept) == 2
+    assert "1 speaker(s) are in training and in test: folder-dario" in capsys.readouterr().err
+    assert run(corpora, tmp_path, *kept, "--allow_leak") == 0
+    leak = json.loads((tmp_path / "out" / "baselines.json").read_text(encoding="utf-8"))["leak"]
+    assert not leak["baselines"]["found"] and leak["model model"]["clips"] == 8
+
+
+def test_models_of_names_that_a_file_system_takes_for_one_keep_their_own_files(corpora, tiny_model_dir, tmp_path):
+    names = ("a b", "a_b", "a-b")
+    models = [tmp_path / str(number) / name for number, name in enumerate(names)]
+    for number, model in enumerate(models):
+        shutil.copytree(tiny_model_dir, model)
+        weights = load_file(model / "model.safetensors")
+        generator = torch.Generator().manual_seed(number)
+        for weight in weights.values():
+            weight += 0.5 * torch.randn(weight.shape, generator=generator)
+        save_file(weights, model / "model.safetensors", metadata={"format": "pt"})
+        write_digests(model, MODEL_DIGESTS)
+    kept = ["--systems", "majority", "--model", *map(str, models), "--device", "cpu"]
+    assert run(corpora, tmp_path, *kept) == 0
+    files = ["model_a_b", "model_a_b_2", "model_a-b"]
+    results = [json.loads((tmp_path / "out" / "models" / name / "results.json").read_text()) for name in files]
+    assert [of["model"] for of in results] == list(map(str, models))
+    answers = [read_predictions(tmp_path / "out" / "predictions" / f"{name}.csv") for name in files]
+    assert not np.array_equal(answers[0].scores, answers[1].scores)
+    for name, own in zip(files, answers, strict=True):
+        assert np.array_equal(read_predictions(tmp_path / "out" / "models" / name).scores, own.scores)

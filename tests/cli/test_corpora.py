@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`run-mser corpora` on trees whose content is known, and on the real corpora where they are."""
+
+import os
+import re
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+import run_mser
+from mser_llm.data.corpora import CORPORA
+
+
+def said(capsys, *words):
+    status = run_mser.main(["corpora", *map(str, words)])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def is_indented(line):
+    return line.startswith(" ")
+
+
+def line_of(text, start):
+    """The words of the one line that starts so."""
+    (line,) = (line for line in text.splitlines() if line.strip().startswith(start))
+    return line.split()
+
+
+@pytest.fixture
+def ravdess(tmp_path):
+    """Two actors, five clips, one song that is left out and one stray file; nothing in them, for nothing is opened."""
+    folder = tmp_path / "RAVDESS speech"
+    names = ["01-01-01-01", "05-01-01-01", "05-02-01-01"]
+    (folder / "Actor_01").mkdir(parents=True)
+    for name in names:
+        (folder / "Actor_01" / f"03-01-{name}-01.wav").touch()
+    (folder / "Actor_02").mkdir()
+    for name in ("03-01-02-01-01-01-02", "03-01-08-01-01-01-02", "03-02-05-01-01-01-02", "stray"):
+        (folder / "Actor_02" / f"{name}.flac").touch()
+    return folder
+
+
+def test_what_was_found_stands_beside_what_was_expected(ravdess, capsys):
+    status, out, err = said(capsys, f"ravdess={ravdess}")
+    assert (status, err) == (0, "")
+    assert line_of(out, "neutral")[:3] == ["neutral", "1", "96"]
+    assert line_of(out, "angry")[:3] == ["angry", "2", "192"]
+    assert line_of(out, "calm")[:3] == ["calm", "1", "192"]
+    assert line_of(out, "fear")[:3] == ["fear", "0", "192"]
+    assert line_of(out, "total")[:3] == ["total", "5", "1440"]
+    assert line_of(out, "speakers") == ["speakers", "2", "(1", "female,", "1", "male)"]
+    assert line_of(out, "language") == ["language", "en"]
+    assert "stray.flac" in out
+    assert "warning" in out
+    assert "song" in out
+
+
+def test_several_corpora_are_read_in_their_order(ravdess, tmp_path, capsys):
+    own = tmp_path / "mine"
+    (own / "angry").mkdir(parents=True)
+    (own / "angry" / "a.wav").touch()
+    status, out, _ = said(capsys, f"folder={own}", f"ravdess={ravdess}")
+    assert status == 0
+    assert out.index("folder:") < out.index("ravdess:")
+
+
+def test_one_that_cannot_be_read_does_not_hide_the_others(ravdess, capsys):
+    status, out, err = said(capsys, "nemo=/no/such", f"ravdess={ravdess}", "savee=/no/such/either")
+    assert status == 1
+    assert "nemo: not found, /no/such" in out
+    assert "savee: not found, /no/such/either" in out
+    assert line_of(out, "total")[:3] == ["total", "5", "1440"]
+    assert err.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [("ravdess=/no/such", "/no/such"), ("ravdes=.", "'ravdes'"), ("ravdess", "NAME=PATH"), ("=x", "NAME=PATH")],
+)
+def test_what_cannot_be_read_is_one_line_and_status_two(argument, told, capsys):
+    status, out, err = said(capsys, argument)
+    assert (status, out) == (2, "")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path, capsys):
+    (tmp_path / "a.wav").touch()
+    assert said(capsys, f"folder={tmp_path / 'a.wav'}")[0] == 2
+
+
+def test_without_arguments_every_known_corpus_is_told_with_its_licence(capsys):
+    status, out, _ = said(capsys)
+    assert status == 0
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 100
+    starts = {line.split()[0]: index for index, line in enumerate(lines) if not line.startswith(" ")}
+    assert list(starts) == ["corpus", *CORPORA, "folder", "m5ser"]
+    for name, spec in CORPORA.items():
+        first = starts[name]
+        told = " ".join(" ".join(lines[first:][: 1 + len(list(takewhile(is_indented, lines[first + 1 :])))]).split())
+        assert told.split()[1] == spec.language
+        assert spec.licence in told
+        assert spec.how_to_get in told
+        assert spec.note in told
+        for emotion, count in spec.expected.items():
+            assert f"{emotion} {count}" in told
+        assert ("may be passed on" in told) == spec.redistribution
+        assert ("not for commercial use" in told) == spec.non_commercial
+
+
+@pytest.mark.skipif(not os.environ.get("MSER_CORPORA"), reason="MSER_CORPORA is not set")
+@pytest.mark.parametrize(("name", "clips"), [("ravdess", 1440), ("nemo", 4481)])
+def test_a_whole_real_corpus_differs_nowhere(name, clips, capsys):
+    folder = Path(os.environ["MSER_CORPORA"]) / name
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}")
+    status, out, _ = said(capsys, f"{name}={folder}")
+    assert status == 0
+    assert line_of(out, "total")[1:3] == [str(clips), str(clips)]
+    assert not re.search("differs|warning|unmatched", out)

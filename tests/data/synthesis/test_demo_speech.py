@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+import os
+import random
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mser_llm.data.reading import read_corpus
+from mser_llm.data.synthesis import demo_speech
+from mser_llm.data.synthesis.demo_prosody import RULES, draw_prosody
+from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES
+from mser_llm.data.synthesis.demo_speech import (
+    DEMO_LANGUAGES,
+    HELD_OUT_LANGUAGES,
+    HELD_OUT_VOICES,
+    VOICES,
+    demo_rows,
+    speak_row,
+    write_demo_speech,
+)
+from mser_llm.data.synthesis.espeak import Espeak
+from processing_mser.emotions_mser import LABEL_SETS
+
+
+pytest.importorskip("espeakng_loader")
+
+ROOT = Path(__file__).resolve().parents[3]
+ALL = DEMO_LANGUAGES + HELD_OUT_LANGUAGES
+
+
+def test_the_sentence_bank_is_parallel_and_in_the_scripts_of_its_languages():
+    assert set(DEMO_SENTENCES) == set(ALL)
+    assert len({len(sentences) for sentences in DEMO_SENTENCES.values()}) == 1
+    scripts = {"zh": "CJK", "el": "GREEK", "ru": "CYRILLIC", "fa": "ARABIC"}
+    for language, sentences in DEMO_SENTENCES.items():
+        assert len(sentences) == len(set(sentences)) >= 30
+        for sentence in sentences:
+            letters = [c for c in sentence if c.isalpha()]
+            assert {unicodedata.name(c).split()[0] for c in letters} == {scripts.get(language, "LATIN")}, sentence
+
+
+def test_rules_cover_the_seven_emotions_and_their_ranges_overlap():
+    assert tuple(RULES) == LABEL_SETS["seven"].words
+    pitches = {
+        emotion: [
+            draw_prosody(emotion, np.random.default_rng(i // 10), np.random.default_rng(i)).pitch for i in range(200)
+        ]
+        for emotion in ("neutral", "happy", "surprise", "fear")
+    }
+    assert np.mean(pitches["neutral"]) < np.mean(pitches["happy"]) < np.mean(pitches["fear"])
+    assert max(pitches["neutral"]) > min(pitches["happy"])
+    assert max(pitches["happy"]) > min(pitches["fear"])
+
+
+def test_rows_are_balanced_and_held_out_languages_have_other_voices():
+    rows = demo_rows("x", languages=ALL, clips_per_language=140, seed=0)
+    assert len({row["id"] for row in rows}) == len(rows) == 140 * len(ALL)
+    for language in ALL:
+        mine = [row for row in rows if row["language"] == language]
+        voices = HELD_OUT_VOICES if language in HELD_OUT_LANGUAGES else VOICES
+        pairs = {(row["emotion"], row["speaker"]) for row in mine}
+        assert len(pairs) == 7 * len(voices)
+        assert {row["emotion"]: 0 for row in mine}.keys() == set(RULES)
+        assert all(row["transcript"] in DEMO_SENTENCES[language] for row in mine)
+        assert {row["split"] for row in mine} == {"test" if language in HELD_OUT_LANGUAGES else "train"}
+    assert not {voice.speaker for voice in VOICES} & {voice.speaker for voice in HELD_OUT_VOICES}
+    for voices in (VOICES, HELD_OUT_VOICES):
+        assert {voice.gender for voice in voices} == {"female", "male"}
+
+
+def test_a_larger_demo_begins_with_the_smaller_one():
+    few, many = (demo_rows("x", languages=["fr"], clips_per_language=n, seed=3) for n in (9, 30))
+    assert many[:9] == few
+    other = demo_rows("x", languages=["fr"], clips_per_language=9, seed=4)
+    assert not {row["id"] for row in other} & {row["id"] for row in few}
+
+
+def test_wrong_requests_are_refused():
+    with pytest.raises(ValueError, match="no language 'pl'; choose from en"):
+        demo_rows("x", languages=["pl"], clips_per_language=1, seed=0)
+    with pytest.raises(ValueError, match="'fr' has 0 clips"):
+        demo_rows("x", languages=["en", "fr"], clips_per_language={"en": 1}, seed=0)
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, write_demo_speech(folder, clips_per_language=14, seed=5, progress=False)
+
+
+def test_every_clip_is_speech_of_one_to_three_seconds(spoken):
+    _, rows = spoken
+    assert len(rows) == 14 * len(ALL)
+    for row in rows:
+        clip, rate = soundfile.read(row["audio"]["path"], dtype="float32")
+        assert rate == 16_000
+        assert row["duration"] == pytest.approx(len(clip) / rate)
+        assert 1.0 <= row["duration"] <= 3.0
+        assert 0.03 < np.abs(clip).max() < 0.99
+        # Speech rises well above the noise around it.
+        frames = clip[: len(clip) // 320 * 320].reshape(-1, 320).std(axis=1)
+        assert np.quantile(frames, 0.9) > 2 * np.quantile(frames, 0.02), row["id"]
+
+
+def test_emotions_sound_as_the_rules_say(spoken):
+    _, rows = spoken
+    seconds = {emotion: np.mean([row["duration"] for row in rows if row["emotion"] == emotion]) for emotion in RULES}
+    assert seconds["fear"] < seconds["neutral"] < seconds["sad"]
+    assert seconds["angry"] < seconds["disgust"]
+
+
+def test_equal_samples_in_another_order_and_process(spoken):
+    _, rows = spoken
+    shuffled = random.Random(1).sample(rows, 12)
+    with Espeak() as espeak:
+        for row in shuffled:
+            written, _ = soundfile.read(row["audio"]["path"], dtype="int16")
+            again = np.round(speak_row(espeak, row, 5) * 32768).astype(np.int64)
+            assert np.abs(again - written).max() <= 1
+
+
+def test_the_files_are_equal_under_another_hash_seed(spoken, tmp_path):
+    folder, _ = spoken
+    code = (
+        "import sys; from mser_llm.data.synthesis.demo_speech import write_demo_speech\n"
+        "write_demo_speech(sys.argv[1], languages=['zh', 'fa'], clips_per_language=3, seed=5, progress=False)\n"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "12345"}
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, env=environment, check=True)
+    files = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.flac"))
+    assert len(files) == 6
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (folder / file).read_bytes()
+
+
+def test_an_interrupted_run_is_finished_and_whole_clips_are_kept(spoken, tmp_path):
+    request = {"languages": ["de"], "seed": 5, "progress": False}
+    write_demo_speech(tmp_path, clips_per_language=4, **request)
+    paths = sorted(tmp_path.rglob("*.flac"))
+    reference = [path.read_bytes() for path in paths]
+    ages = [path.stat().st_mtime_ns for path in paths]
+    paths[1].unlink()
+    paths[2].write_bytes(b"")
+    rows = write_demo_speech(tmp_path, clips_per_language=5, **request)
+    assert [path.read_bytes() for path in paths] == reference
+    assert [path.stat().st_mtime_ns == age for path, age in zip(paths, ages)] == [True, False, False, True]
+    assert len(rows) == len(list(tmp_path.rglob("*.flac"))) == 5
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]
+
+
+def test_clips_of_another_recipe_are_not_kept(tmp_path, monkeypatch):
+    request = {"languages": ["de"], "clips_per_language": 1, "progress": False}
+    (row,) = write_demo_speech(tmp_path, **request)
+    path = Path(row["audio"]["path"])
+    path.write_bytes((ROOT / "LICENSE").read_bytes())
+    monkeypatch.setattr(demo_speech, "_RECIPE", demo_speech._RECIPE + 1)
+    write_demo_speech(tmp_path, **request)
+    assert soundfile.info(path).duration == row["duration"]
+
+
+def test_the_index_reads_back_as_a_folder(spoken):
+    folder, rows = spoken
+    reading = read_corpus("folder", folder)
+    assert reading.warnings == []
+    kept = ("emotion", "language", "gender", "transcript", "split")
+    assert [[row[column] for column in kept] for row in reading.rows] == [
+        [row[column] for column in kept] for row in rows
+    ]
+    assert [row["audio"] for row in reading.rows] == [row["audio"] for row in rows]

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score
+from statsmodels.stats.multitest import multipletests
+
+from mser_llm.data.schema import new_row
+from mser_llm.evaluation.baselines.comparison import System, compare_systems, markdown, write_comparison
+from mser_llm.evaluation.baselines.guessing import chance
+from mser_llm.evaluation.labelled_clips import LabelledClips
+
+
+WORDS = ("neutral", "happy", "sad", "angry")
+
+
+def clips(corpus, speakers=8, seed=0):
+    truths = np.random.default_rng(seed).permutation([word for word in WORDS for _ in range(20)]).tolist()
+    rows = [new_row(id=str(i), path="x", corpus=corpus, speaker=f"{corpus}-{i % speakers}") for i in range(80)]
+    return LabelledClips([corpus] * 80, rows, truths)
+
+
+def answered(given, wrong, seed=0):
+    """Answers of which about such a part is wrong."""
+    random = np.random.default_rng(seed)
+    answers = [random.choice(WORDS) if random.random() < wrong else truth for truth in given.truths]
+    return given.predictions(WORDS, answers)
+
+
+@pytest.fixture
+def table():
+    tests = {"german": clips("german"), "italian": clips("italian", seed=1)}
+    systems = [
+        System(name, detail, {corpus: answered(given, wrong, seed) for corpus, given in tests.items()})
+        for seed, (name, detail, wrong) in enumerate([("bad", "", 1.0), ("good", "C = 1", 0.3), ("best", "", 0.2)])
+    ]
+    guessed = {corpus: chance(given, WORDS) for corpus, given in tests.items()}
+    return systems, compare_systems(systems, guessed, resamples=400)
+
+
+def test_figures_are_scikit_learns_and_chance_comes_first(table):
+    systems, results = table
+    for corpus in ("german", "italian"):
+        rows = results["corpora"][corpus]
+        assert [row["system"] for row in rows] == ["chance", "bad", "good", "best"]
+        assert rows[0]["UA"] == 0.25 and rows[0]["against"] is None and rows[-1]["against"] is None
+        for system, row in zip(systems, rows[1:], strict=True):
+            answers = system.answers[corpus]
+            assert row["UA"] == pytest.approx(balanced_accuracy_score(answers.truths, answers.answers))
+            assert row["macro_F1"] == pytest.approx(f1_score(answers.truths, answers.answers, average="macro"))
+            assert row["intervals"]["UA"][0] <= row["UA"] <= row["intervals"]["UA"][1]
+
+
+def test_every_system_is_compared_with_the_last_and_corrected_over_all_corpora(table):
+    _, results = table
+    against = [row["against"] for rows in results["corpora"].values() for row in rows if row["against"]]
+    assert len(against) == 4 and {of["system"] for of in against} == {"best"}
+    expected = multipletests([of["p"] for of in against], method="holm")[1]
+    assert [of["p_holm"] for of in against] == pytest.approx(expected)
+    bad, good = (results["corpora"]["german"][place]["against"] for place in (1, 2))
+    assert bad["difference"] < -0.4 and bad["high"] < 0 and bad["p_holm"] < 0.05
+    assert bad["difference"] < good["difference"]
+
+
+def test_systems_that_read_different_clips_are_compared_on_those_that_both_read(table):
+    systems, _ = table
+    fewer = systems[0].answers["german"].subset(range(60))
+    pair = [System("few", "", {"german": fewer}), System("all", "", {"german": systems[2].answers["german"]})]
+    few, every = compare_systems(pair, {"german": chance(clips("german"), WORDS)}, resamples=100)["corpora"]["german"][
+        1:
+    ]
+    assert (few["n"], every["n"], few["against"]["n"]) == (60, 80, 60)
+    own = systems[2].answers["german"].subset(range(60)).figures()["UA"]
+    assert few["against"]["difference"] == pytest.approx(few["UA"] - own)
+
+
+def test_one_speaker_gives_figures_without_intervals():
+    given = clips("german", speakers=1)
+    systems = [System(name, "", {"german": answered(given, wrong)}) for name, wrong in (("one", 0.5), ("two", 0.1))]
+    results = compare_systems(systems, {"german": chance(given, WORDS)}, resamples=100)
+    one = results["corpora"]["german"][1]
+    assert one["intervals"] is None and one["against"]["p"] is None
+    assert f"| one | 80 | {one['UA']:.3f} |" in markdown(results)
+
+
+def test_the_files_hold_the_table_and_name_a_leak(table, tmp_path):
+    _, results = table
+    leak = {"found": True, "clips": 7, "tested": 160}
+    written = write_comparison({**results, "leak": {"best": leak, "baselines": {**leak, "found": False}}}, tmp_path)
+    text = written.read_text(encoding="utf-8")
+    assert text.startswith("Leak: best heard speakers or recordings of 7 of 160 tested clips in training.")
+    assert "baselines heard" not in text
+    good = results["corpora"]["italian"][2]
+    assert f"| good (C = 1) | 80 | {good['UA']:.3f} [" in text
+    assert json.loads((tmp_path / "baselines.json").read_text())["corpora"] == json.loads(
+        json.dumps(results["corpora"])
+    )
+    assert len((tmp_path / "baselines.csv").read_text().splitlines()) == 1 + 2 * 4

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from mser_llm.evaluation.baselines.grouped_choice import choose_by_speakers, probabilities
+
+
+@pytest.fixture
+def voices():
+    """Ten speakers far apart and two emotions that differ a little in the same direction for all of them."""
+    random = np.random.default_rng(0)
+    speakers = np.repeat([f"s{i}" for i in range(10)], 30)
+    truths = np.where(random.random(300) < 0.5, "sad", "happy")
+    # Each speaker mostly has one emotion: who knows the speaker knows the emotion, until the speaker is new.
+    for i in range(10):
+        own = np.flatnonzero(speakers == f"s{i}")
+        truths[own[:24]] = ("sad", "happy")[i % 2]
+    identity = np.repeat(random.normal(0, 30, (10, 3)), 30, axis=0)
+    features = np.column_stack([identity, (truths == "sad") + random.normal(0, 0.6, 300)])
+    return features, truths, speakers
+
+
+class SpeakerMemory(ClassifierMixin, BaseEstimator):
+    """Knows the speakers that it heard, and what they mostly felt."""
+
+    def fit(self, X, y):
+        self.nearest_ = KNeighborsClassifier(15).fit(X[:, :3], y)
+        self.classes_ = self.nearest_.classes_
+        return self
+
+    def predict(self, X):
+        return self.nearest_.predict(X[:, :3])
+
+
+def test_who_only_remembers_speakers_is_not_chosen(voices):
+    features, truths, speakers = voices
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    random_folds = cross_val_predict(SpeakerMemory(), features, truths, cv=folds)
+    assert balanced_accuracy_score(truths, random_folds) > 0.7
+    honest = make_pipeline(StandardScaler(), LogisticRegression(C=1.0))
+    choice = choose_by_speakers({"memory": SpeakerMemory(), "honest": honest}, features, truths, speakers)
+    assert choice.name == "honest"
+    assert choice.validation["memory"] < 0.6
+
+
+def test_validation_is_that_of_scikit_learns_grouped_folds(voices):
+    features, truths, speakers = voices
+    candidates = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (0.01, 1.0)}
+    choice = choose_by_speakers(candidates, features, truths, speakers)
+    for name, candidate in candidates.items():
+        answers = cross_val_predict(candidate, features, truths, groups=speakers, cv=GroupKFold(5))
+        assert choice.validation[name] == pytest.approx(balanced_accuracy_score(truths, answers))
+    refitted = candidates[choice.name].fit(features, truths)
+    assert np.array_equal(choice.classifier.predict(features), refitted.predict(features))
+
+
+def test_two_speakers_give_two_folds_and_one_is_refused():
+    features, truths = np.arange(8.0)[:, None], np.array(["sad", "happy"] * 4)
+    choice = choose_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a", "b"], 4))
+    assert choice.validation == {0: 0.5}
+    with pytest.raises(ValueError, match=r"all 8 training clips are of one speaker \(a\)"):
+        choose_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a"], 8))
+    with pytest.raises(ValueError, match=r"of one emotion \(sad\)"):
+        choose_by_speakers({0: DummyClassifier()}, features, np.repeat(["sad"], 8), np.repeat(["a", "b"], 4))
+
+
+def test_probabilities_stand_in_the_order_of_the_labels():
+    features, truths = np.array([[0.0], [1.0], [4.0], [5.0]]), np.array(["sad", "sad", "angry", "angry"])
+    classifier = LogisticRegression().fit(features, truths)
+    scores = probabilities(classifier, features, ("happy", "sad", "angry"))
+    assert np.array_equal(scores[:, 0], np.zeros(4))
+    assert np.allclose(scores[:, [2, 1]], classifier.predict_proba(features))

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from mser_llm.data.schema import new_row
+from mser_llm.evaluation.baselines.guessing import chance, majority
+from mser_llm.evaluation.labelled_clips import LabelledClips
+
+
+WORDS = ("neutral", "happy", "sad", "angry")
+
+
+def clips(counts):
+    truths = [word for word, count in counts.items() for _ in range(count)]
+    rows = [new_row(id=str(i), path=f"{i}.wav", corpus="toy", speaker=f"s{i % 4}") for i in range(len(truths))]
+    return LabelledClips(["toy"] * len(truths), rows, truths)
+
+
+def test_chance_is_what_scikit_learn_finds_for_drawn_guesses():
+    test = clips({"neutral": 60, "happy": 25, "sad": 10, "angry": 5})
+    figures = chance(test, WORDS)
+    assert figures["UA"] == figures["WA"] == 0.25
+    random = np.random.default_rng(7)
+    guesses = [random.choice(WORDS, size=100) for _ in range(600)]
+    drawn = {
+        "UA": [balanced_accuracy_score(test.truths, guess) for guess in guesses],
+        "WA": [accuracy_score(test.truths, guess) for guess in guesses],
+        "WF1": [f1_score(test.truths, guess, average="weighted") for guess in guesses[:200]],
+        "macro_F1": [f1_score(test.truths, guess, average="macro") for guess in guesses[:200]],
+    }
+    for name, values in drawn.items():
+        assert figures[name] == pytest.approx(np.mean(values), abs=0.008)
+        assert figures["intervals"][name] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.03)
+
+
+def test_chance_stays_one_over_the_words_where_a_word_has_no_clip():
+    assert chance(clips({"happy": 30, "sad": 3}), WORDS)["UA"] == 0.25
+
+
+def test_majority_says_the_training_clips_favourite_and_never_looks_at_the_test():
+    test = clips({"neutral": 2, "happy": 30, "sad": 4, "angry": 4})
+    predictions = majority(["sad", "sad", "happy"], test, WORDS)
+    assert set(predictions.answers) == {"sad"}
+    assert predictions.figures()["UA"] == 0.25 and predictions.figures()["WA"] == 0.1
+    assert predictions.scores.tolist() == [[0, 0, 1, 0]] * 40
+
+
+def test_of_equals_the_majority_is_the_first_word_of_the_list():
+    assert set(majority(["angry", "happy"], clips({"sad": 3}), WORDS).answers) == {"happy"}

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What counts as heard in training: people, recordings, translations of them."""
+
+import pytest
+from protocol_rows import row, translated
+
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.evaluation.protocols import check_leak, record_of, without_leaks
+from mser_llm.inference.clip_digests import content_of
+
+
+TEST = [
+    row(0, "meld", "1", "sad"),
+    row(1, "meld", "1", "happy"),
+    row(2, "meld", "2", "sad"),
+    row(3, "meld", None, "sad"),
+]
+CLEAN = [row(9, "meld", "3", "sad"), row(9, "ravdess", "1", "sad"), translated(row(8, "iemocap", "1", "sad"))]
+
+
+def test_different_people_pass_and_what_cannot_be_checked_is_said():
+    report = check_leak(CLEAN, TEST)
+    assert not report.found
+    assert (report.clips, report.tested) == (0, 4)
+    (said,) = report.unchecked
+    assert said.startswith("1 of 4 tested clips have no speaker")
+
+
+def test_a_speaker_on_both_sides_is_refused_by_name_and_marked_where_it_is_allowed():
+    training = [*CLEAN, row(7, "meld", "1", "fear")]
+    with pytest.raises(SpeakerLeakError, match=r"^1 speaker\(s\) are in training and in test: meld-1; 2 of 4 tested"):
+        check_leak(training, TEST)
+    report = check_leak(training, TEST, allow=True)
+    assert report.found and report.speakers == ("meld-1",) and report.recordings == ()
+    assert report.as_dict() == {
+        "found": True,
+        "speakers": ["meld-1"],
+        "recordings": [],
+        "corpora": [],
+        "languages": [],
+        "clips": 2,
+        "tested": 4,
+        "unchecked": list(report.unchecked),
+        "mark": "",
+        "unlabelled": [],
+        "unlabelled_clips": 0,
+    }
+
+
+@pytest.mark.parametrize("planted", [TEST[3], translated(TEST[3]), translated(TEST[3], "en", source_id=None)])
+def test_a_recording_without_a_speaker_is_known_by_its_name_in_translation_too(planted):
+    """The last is what M5SER holds of the source itself."""
+    with pytest.raises(SpeakerLeakError, match=r"1 tested recording\(s\), or translations .* meld/clip3; 1 of 4"):
+        check_leak([*CLEAN, planted], TEST)
+
+
+def test_a_translation_has_the_voice_of_its_source():
+    other_clip_of_the_same_person = translated(row(50, "meld", "2", "angry"), "de")
+    report = check_leak([other_clip_of_the_same_person], TEST, allow=True)
+    assert report.speakers == ("meld-2",) and report.recordings == () and report.clips == 1
+
+
+def test_equal_names_in_two_folders_are_two_clips_and_one_file_is_one():
+    def own(root, identity="sad/0.wav"):
+        return row(0, "folder", None, "sad") | {"id": identity, "audio": {"bytes": None, "path": f"{root}/{identity}"}}
+
+    assert not check_leak([own("/a")], [own("/b")]).found
+    assert check_leak([own("/a/../a")], [own("/a")], allow=True).clips == 1
+    assert check_leak([translated(own("/a"))], [own("/a")], allow=True).clips == 1
+    assert without_leaks([own("/a"), own("/b"), translated(own("/a"))], [own("/a")]) == [own("/b")]
+
+
+def test_a_zero_shot_test_refuses_training_on_its_corpus_or_language_in_translation_too():
+    stranger = translated(row(70, "meld", "77", "sad"), "de")
+    with pytest.raises(SpeakerLeakError, match="training heard the corpus meld, and this test is zero-shot; 4 of 4"):
+        check_leak([stranger], TEST, unheard_corpora=("meld",))
+    german = [row(0, "emodb", "3", "sad")]
+    with pytest.raises(SpeakerLeakError, match="training heard the language de, which this test leaves out"):
+        check_leak([stranger], german, unheard_languages=("de",))
+    assert not check_leak([stranger], german, unheard_corpora=("emodb",), unheard_languages=("pl",)).found
+
+
+def test_what_is_left_out_is_exactly_what_leaks():
+    planted = [TEST[0], translated(TEST[1]), translated(TEST[3]), translated(row(60, "meld", "2", "sad"))]
+    assert without_leaks([*CLEAN, *planted], TEST[:2], TEST[2:]) == CLEAN
+    assert not check_leak(without_leaks([*CLEAN, *planted], TEST), TEST).found
+    # Where both sides know these people by design, only recordings can be kept apart.
+    assert without_leaks([*CLEAN, *planted], TEST, speakers=False) == [*CLEAN, planted[3]]
+
+
+def test_people_without_a_name_are_not_one_person():
+    assert not check_leak([row(8, "resd", None, "sad")], [row(9, "resd", None, "sad")]).found
+
+
+def test_the_record_names_sources_and_not_the_corpus_of_translations():
+    record = record_of([*CLEAN, row(5, "resd", None, "sad")])
+    assert record.corpora == {"meld", "ravdess", "iemocap", "resd"}
+    assert record.languages == {"en", "fr", "ru"}
+    assert record.speakers == {"meld-3", "ravdess-1", "iemocap-1"}
+    assert record.without_speaker == 1
+
+
+def test_files_of_rows_are_compared_by_content_where_it_is_asked_for(tmp_path, monkeypatch):
+    def lying(one, name, content):
+        (tmp_path / name).write_bytes(content)
+        return one | {"audio": {"bytes": None, "path": str(tmp_path / name)}}
+
+    training = [
+        lying(row(0, "folder", None, "sad"), "mine.wav", b"sound"),
+        lying(row(1, "folder", None, "sad"), "long.wav", b"another length"),
+        lying(row(2, "folder", None, "sad"), "nothing.wav", b""),
+        translated(row(3, "iemocap", "1", "sad")) | {"audio": {"bytes": b"a translation", "path": "t.flac"}},
+        row(4, "folder", None, "sad"),  # whose file is not there
+    ]
+    test = [
+        lying(row(9, "emodb", "3", "sad"), "03a01Ta.wav", b"sound"),
+        lying(row(10, "emodb", "3", "sad"), "03a01Tb.wav", b"other"),
+        lying(row(11, "emodb", "3", "sad"), "03a01Tc.wav", b"a length of its own"),
+        lying(row(12, "emodb", "3", "sad"), "03a01Td.wav", b""),
+        lying(row(13, "emodb", "3", "sad"), "03a01Te.wav", b"a translation"),
+        row(14, "emodb", "3", "sad"),
+        row(15, "emodb", "3", "sad") | {"audio": {"bytes": b"sound", "path": "a/name.wav"}},
+    ]
+    read = []
+
+    def content(source):
+        read.append(source["path"].rpartition("/")[2])
+        return content_of(source)
+
+    monkeypatch.setattr("mser_llm.evaluation.protocols.leaks.content_of", content)
+    assert not check_leak(training, test).found and not read
+    report = check_leak(training, test, allow=True, by_content=True)
+    assert report.recordings == ("emodb/clip15", "emodb/clip9") and (report.clips, report.tested) == (2, 7)
+    assert sorted(read) == ["03a01Ta.wav", "03a01Tb.wav", "mine.wav", "name.wav"], "of the others no size is shared"
+    with pytest.raises(SpeakerLeakError, match="2 tested recording"):
+        check_leak(training, test, by_content=True)
+    assert not check_leak(training[1:], test, by_content=True).found

@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every protocol: its words and counts, its division, and what it refuses."""
+
+from collections import Counter
+
+import pytest
+from corpus_trees import TREES
+from protocol_rows import WITHOUT_SPEAKERS, row, rows_for, translated
+
+from mser_llm.data.reading import read_corpus
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.evaluation.metrics import emotion_metrics
+from mser_llm.evaluation.protocols import (
+    PROTOCOLS,
+    KFold,
+    LeaveLanguageOut,
+    LeaveOneOut,
+    OfficialSplit,
+    ProtocolError,
+    Whole,
+    cross_lingual,
+    find_protocol,
+)
+from mser_llm.evaluation.protocols.cross_lingual import NINE
+
+
+FOUR = "neutral happy sad angry"
+SEVEN = "neutral happy sad angry surprise disgust fear"
+# Words and tested clips, from what the corpora's publishers count by emotion.
+KNOWN = {
+    "iemocap-4": (FOUR, 1708 + (595 + 1041) + 1084 + 1103),
+    "iemocap-7": (SEVEN, 1708 + 595 + 1084 + 1103 + 107 + 2 + 40),
+    "meld-4": (FOUR, 1256 + 402 + 208 + 345),
+    "meld-7": (SEVEN, 1256 + 402 + 281 + 345 + 208 + 68 + 50),
+    "shemo": ("neutral happy sad angry surprise fear", 1042 + 1160 + 362 + 203 + 201 + 32),
+    "aesdd": ("happy sad angry disgust fear", 121 + 122 + 120 + 119 + 122),
+    "ravdess-7": (SEVEN, 96 + 6 * 192),
+    "resd": ("neutral happy sad angry disgust fear enthusiasm", 1396),
+    **dict.fromkeys(("emodb-4", "emodb-4-5fold", "cross-lingual-de"), (FOUR, 79 + 71 + 62 + 127)),
+    **dict.fromkeys(("urdu-4", "urdu-4-5fold", "cross-lingual-ur"), (FOUR, 400)),
+    **dict.fromkeys(("subesco-4", "subesco-4-5fold", "cross-lingual-bn"), (FOUR, 4000)),
+    **dict.fromkeys(("ravdess-4", "ravdess-4-5fold", "cross-lingual-en"), (FOUR, 96 + 3 * 192)),
+    "cross-lingual-pl": (FOUR, 809 + 749 + 769 + 749),
+    "cross-lingual-it": (FOUR, 4 * 84),
+    "cross-lingual-fa": (FOUR, 1160 + 203 + 362 + 1042),
+    "cross-lingual-am": (FOUR, 522 + 486 + 470 + 486),
+    "cross-lingual-ru": (FOUR, 191 + 218 + 162 + 219),
+}
+# Tested clips of the words in the small copies.
+IN_THE_TREE = {
+    "iemocap-4": 4,
+    "iemocap-7": 3,
+    "meld-4": 0,
+    "meld-7": 2,
+    "shemo": 6,
+    "aesdd": 7,
+    "ravdess-7": 2,
+    "resd": 7,
+    "emodb-4": 2,
+    "urdu-4": 4,
+    "subesco-4": 4,
+    "ravdess-4": 1,
+    "cross-lingual-en": 1,
+    "cross-lingual-de": 2,
+    "cross-lingual-pl": 1,
+    "cross-lingual-it": 4,
+    "cross-lingual-ur": 4,
+    "cross-lingual-bn": 4,
+    "cross-lingual-fa": 4,
+    "cross-lingual-am": 6,
+    "cross-lingual-ru": 4,
+}
+every = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=lambda protocol: protocol.name)
+
+
+def names(rows):
+    return Counter((one["corpus"], one["id"]) for one in rows)
+
+
+def test_the_protocols_are_those_that_are_listed_here():
+    assert set(PROTOCOLS) == set(KNOWN)
+
+
+@every
+def test_words_and_expected_clips(protocol):
+    words, clips = KNOWN[protocol.name]
+    assert list(protocol.words) == words.split()
+    assert sum(protocol.expected.values()) == clips
+    assert tuple(protocol.expected) == protocol.tested_corpora
+    assert protocol.words.map("excited") == ("happy" if words == FOUR else None)
+    assert protocol.words.map("calm") is None
+
+
+@every
+def test_tests_of_the_folds_part_what_is_tested_and_training_is_the_rest(protocol):
+    rows = rows_for(protocol)
+    folds = protocol.folds(rows, allow_leak=isinstance(protocol.split, OfficialSplit))
+    labelled = [one for one in rows if one["emotion"] != "frustrated"]
+    tested = [one for fold in folds for one in fold.test]
+    match protocol.split:
+        case Whole():
+            wanted = labelled
+        case OfficialSplit():
+            wanted = [one for one in labelled if one["split"] == "test"]
+        case LeaveLanguageOut(language):
+            wanted = [one for one in labelled if one["language"] == language]
+        case LeaveOneOut() | KFold():
+            wanted = labelled
+    assert names(tested) == names(wanted)
+    assert protocol.found(tested) == {name: sum(one["corpus"] == name for one in wanted) for name in protocol.expected}
+    for fold in folds:
+        everything = names([*fold.train, *fold.validation, *fold.test])
+        assert set(everything.values()) == {1}
+        assert everything == names(labelled)
+        assert (not fold.train) == isinstance(protocol.split, Whole)
+        if not isinstance(protocol.split, OfficialSplit):
+            heard = {one["speaker"] for one in fold.train} - {None}
+            assert heard.isdisjoint(one["speaker"] for one in fold.test)
+
+
+@every
+def test_a_speaker_planted_in_the_training_is_refused_and_marked_where_it_is_allowed(protocol):
+    rows = rows_for(protocol)
+    fold = protocol.divide(rows)[-1]
+    victim = fold.test[0]
+    # Another clip of the same person; where nobody is named, the clip itself.
+    planted = victim if victim["speaker"] is None else victim | {"id": "another"}
+    with pytest.raises(SpeakerLeakError, match=f"^{protocol.name}, "):
+        protocol.folds(rows, [planted])
+    with pytest.raises(SpeakerLeakError):
+        protocol.check([planted], fold.test)
+    leak = protocol.folds(rows, [planted], allow_leak=True)[-1].leak
+    assert leak is not None and leak.found and leak.clips > 0
+    assert victim["speaker"] is None or victim["speaker"] in leak.speakers
+
+
+@every
+def test_a_translation_of_a_tested_source_is_refused_and_left_out_of_the_fold(protocol):
+    rows = rows_for(protocol)
+    allowed = isinstance(protocol.split, OfficialSplit)
+    for index, fold in enumerate(protocol.divide(rows)):
+        planted = translated(fold.test[0])
+        with pytest.raises(SpeakerLeakError):
+            protocol.check([planted], fold.test)
+        assert protocol.check([planted], fold.test, allow=True).found
+        stranger = translated(row(0, "mead", "1", "sad"))
+        made = protocol.folds(rows, [planted, stranger], allow_leak=allowed)[index]
+        assert planted not in made.train and stranger in made.train
+        assert made.leak is not None and (made.leak.found == allowed)
+
+
+def test_translations_of_validation_sources_are_left_out_and_those_of_training_stay():
+    rows = rows_for(PROTOCOLS["meld-7"])
+    (fold,) = PROTOCOLS["meld-7"].divide(PROTOCOLS["meld-7"].of_the_words(rows))
+    translations = [translated(one) for one in rows if one["emotion"] != "frustrated"]
+    (made,) = PROTOCOLS["meld-7"].folds(rows, translations, allow_leak=True)
+    assert names(made.train) == names([*fold.train, *(translated(one) for one in fold.train)])
+    assert not made.leak.recordings
+
+
+def test_the_published_split_of_meld_is_refused_until_it_is_allowed():
+    rows = rows_for(PROTOCOLS["meld-4"])
+    with pytest.raises(SpeakerLeakError, match=r"meld-4, test: 10 speaker\(s\) are in training and in test"):
+        PROTOCOLS["meld-4"].folds(rows)
+
+
+def test_a_person_in_two_sessions_is_refused():
+    rows = rows_for(PROTOCOLS["iemocap-4"])
+    rows.append(rows[0] | {"id": "again", "split": "session5"})
+    with pytest.raises(SpeakerLeakError, match=r"iemocap-4, session1: .*iemocap-0"):
+        PROTOCOLS["iemocap-4"].folds(rows)
+
+
+def test_resd_says_that_people_cannot_be_checked():
+    (fold,) = PROTOCOLS["resd"].folds(rows_for(PROTOCOLS["resd"]))
+    assert fold.leak.unchecked[0].startswith("70 of 70 tested clips have no speaker")
+
+
+@every
+def test_the_tree_of_each_corpus_divides_as_its_layout_says(protocol, tmp_path):
+    rows = []
+    for corpus in protocol.corpora:
+        TREES[corpus](tmp_path / corpus)
+        rows += read_corpus(corpus, tmp_path / corpus).rows
+    if isinstance(protocol.split, KFold):
+        with pytest.raises(ProtocolError, match=r"speaker\(s\) do not make 5 folds"):
+            protocol.divide(rows)
+        return
+    folds = protocol.divide(rows)
+    if isinstance(protocol.split, LeaveOneOut):
+        assert [fold.name for fold in folds] == ["session1", "session2", "session5"]
+        for fold in folds:
+            assert {one["speaker"][len("iemocap-Ses0")] for one in fold.test} == {fold.name[-1]}
+    if isinstance(protocol.split, OfficialSplit):
+        assert {one["id"].split("/")[0] for one in folds[0].test} == {"test"}
+        assert {one["id"].split("/")[0] for one in folds[0].validation} == {"dev"}
+        assert {one["id"].split("/")[0] for one in folds[0].train} == {"train"}
+    tested = [one for fold in folds for one in fold.test]
+    assert sum(protocol.found(tested).values()) == IN_THE_TREE[protocol.name]
+
+
+def test_a_fold_holds_women_and_men_alike():
+    folds = PROTOCOLS["emodb-4-5fold"].folds(rows_for(PROTOCOLS["emodb-4-5fold"]))
+    assert [fold.name for fold in folds] == ["fold1", "fold2", "fold3", "fold4", "fold5"]
+    for fold in folds:
+        people = {(one["speaker"], one["gender"]) for one in fold.test}
+        assert sorted(gender for _, gender in people) == ["female", "male"]
+
+
+@pytest.mark.parametrize("name", [name for name, one in PROTOCOLS.items() if one.min_seconds is not None])
+def test_the_low_resource_paper_keeps_half_a_second_to_twelve(name):
+    protocol = PROTOCOLS[name]
+    rows = rows_for(protocol)
+    lengths = [0.4, 0.5, 12.0, 12.1]
+    changed = [one | {"duration": seconds} for one, seconds in zip(rows, lengths)] + rows[4:]
+    kept, left_out = protocol.usable(changed)
+    assert left_out == {"longer than 12 s": 1, "shorter than 0.5 s": 1}
+    assert kept == [*changed[1:3], *changed[4:]]
+    tested = [one["id"] for fold in protocol.folds(changed) for one in fold.test]
+    assert {"clip0", "clip3"}.isdisjoint(tested) and {"clip1", "clip2"} <= set(tested)
+
+
+def test_only_the_low_resource_paper_limits_lengths():
+    limited = {name for name, one in PROTOCOLS.items() if (one.min_seconds, one.max_seconds) != (None, None)}
+    assert limited == {
+        f"{name}-4{more}" for name in ("emodb", "urdu", "subesco", "ravdess") for more in ("", "-5fold")
+    }
+
+
+@every
+def test_published_numbers_are_fractions_of_figures_that_are_measured(protocol):
+    figures = emotion_metrics(["sad"], ["sad"], ["sad"])
+    for published in protocol.published:
+        assert published.metric in figures and 0 < published.value < 1 and published.where
+    assert protocol.published or protocol.ours
+    keys = [(one.system, one.metric, one.where, one.group) for one in protocol.published]
+    assert len(keys) == len(set(keys))
+
+
+def number(name, system, metric, where=None, group=None):
+    (found,) = (
+        one.value
+        for one in PROTOCOLS[name].published
+        if (one.system, one.metric, one.group) == (system, metric, group) and where in (None, one.where)
+    )
+    return found
+
+
+def test_tables_that_say_the_same_agree_and_the_text_that_differs_is_noted():
+    for metric in ("WA", "UA", "WF1"):
+        last_row = number("iemocap-7", "MSER + L_lec (S2)", metric, "Table II")
+        assert number("iemocap-7", "Zou et al.", metric, "Table I a") == last_row
+    assert number("iemocap-7", "Zou et al.", "WA") == 0.690 and number("iemocap-7", "Zou et al.", "WF1") == 0.685
+    assert any("68.5 %" in note and "69.0" in note for note in PROTOCOLS["iemocap-7"].notes)
+
+
+@pytest.mark.parametrize(("corpus", "system", "gain"), [("urdu", "BYOL", 0.106), ("subesco", "Contrastive", 0.139)])
+def test_the_gains_of_the_low_resource_abstract_are_those_of_its_table(corpus, system, gain):
+    measured = number(f"{corpus}-4", system, "macro_F1") - number(f"{corpus}-4", "Baseline", "macro_F1")
+    assert measured == pytest.approx(gain, abs=1e-9)
+
+
+def test_the_nine_are_the_languages_of_which_a_corpus_has_all_four_emotions():
+    assert len(NINE) == 9
+    for language in ("el", "tr"):  # AESDD has no neutral speech, TurEV-DB calm in its place
+        with pytest.raises(ProtocolError, match=f"no corpus of the language {language}"):
+            cross_lingual(("en",), language)
+    for name, protocol in PROTOCOLS.items():
+        if name.startswith("cross-lingual-"):
+            assert set(protocol.corpora) == set(NINE.values()) and protocol.ours
+
+
+def test_a_setting_can_be_named():
+    protocol = find_protocol("en+pl-to-de")
+    assert protocol.tested_corpora == ("emodb",)
+    assert {"ravdess", "crema-d", "nemo"} <= set(protocol.corpora) and "emovo" not in protocol.corpora
+    with pytest.raises(ProtocolError, match="leave de out"):
+        find_protocol("de+en-to-de")
+    with pytest.raises(ProtocolError, match=r"no protocol 'iemocap4' \(did you mean iemocap-4\?\)"):
+        find_protocol("iemocap4")
+
+
+def test_rows_of_another_corpus_are_refused():
+    with pytest.raises(ProtocolError, match="aesdd is about aesdd, not shemo"):
+        PROTOCOLS["aesdd"].divide(rows_for(PROTOCOLS["shemo"]))
+    with pytest.raises(ProtocolError, match="not no clips"):
+        PROTOCOLS["aesdd"].divide([])
+
+
+def test_a_division_needs_what_it_divides_by():
+    rows = [one | {"speaker": None} for one in rows_for(PROTOCOLS["emodb-4-5fold"])]
+    with pytest.raises(ProtocolError, match="60 of 60 clips have no speaker"):
+        PROTOCOLS["emodb-4-5fold"].divide([one for one in rows if one["emotion"] != "frustrated"] + rows[:20])
+
+
+def test_real_corpora_have_what_is_expected(corpora_dir):
+    for name in ("ravdess-7", "ravdess-4", "ravdess-4-5fold", "emodb-4", "emodb-4-5fold", "cross-lingual-pl"):
+        protocol = PROTOCOLS[name]
+        (corpus,) = protocol.tested_corpora
+        rows = read_corpus(corpus, corpora_dir / corpus).rows
+        assert protocol.found(rows) == dict(protocol.expected)
+        folds = protocol.folds(rows)
+        assert sum(len(fold.test) for fold in folds) == sum(protocol.expected.values())
+        assert len(folds) == (5 if name.endswith("5fold") else 1)
+        assert WITHOUT_SPEAKERS == ("resd",) and not folds[0].leak.unchecked

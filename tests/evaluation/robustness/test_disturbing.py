@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which clips are mixed with which, and that the same clip is always disturbed alike."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from mser_llm.data.schema import new_row
+from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.robustness.conditions import CONDITIONS, chosen_conditions
+from mser_llm.evaluation.robustness.disturbing import VOICES, Disturber, NoCompanionError
+from processing_mser import SAMPLING_RATE, load_audio
+
+
+# Each clip is a tone of its own, so that a mixture tells what is in it.
+FREQUENCIES = [300 + 130 * number for number in range(24)]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """24 clips: two emotions, a German corpus of 16 clips by two speakers and an Italian one of 8 by four."""
+    folder = tmp_path_factory.mktemp("tones")
+    rows, corpora, truths = [], [], []
+    for number, frequency in enumerate(FREQUENCIES):
+        path = folder / f"{number}.wav"
+        sound = 0.2 * np.sin(2 * np.pi * frequency * np.arange(SAMPLING_RATE) / SAMPLING_RATE)
+        soundfile.write(path, sound, SAMPLING_RATE, subtype="FLOAT")
+        german = number < 16
+        corpora.append("tedesco" if german else "italiano")
+        truths.append("happy" if number % 2 else "sad")
+        speaker = f"g{number % 4 // 2}" if german else f"i{number % 4}"
+        place = {"language": "de" if german else "it", "speaker": speaker}
+        rows.append(new_row(id=str(number), path=path, corpus=corpora[-1], emotion=truths[-1], **place))
+    return LabelledClips(corpora, rows, truths)
+
+
+def heard(waveform):
+    """The numbers of the clips whose tone is in a waveform."""
+    power = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))) ** 2
+    bins = np.array(FREQUENCIES) * len(waveform) // SAMPLING_RATE
+    strength = np.array([power[place - 3 : place + 4].sum() for place in bins])
+    return {int(number) for number in np.flatnonzero(strength > 0.002 * strength.max())}
+
+
+def disturbed(clips, index, name, level=0.0, seed=0, pool=None):
+    waveform = load_audio(clips.rows[index]["audio"])
+    return Disturber(pool or clips, seed).disturbed(waveform, clips, index, CONDITIONS[name], level)
+
+
+def test_babble_is_of_other_speakers_of_the_same_corpus(clips):
+    for index in (0, 5, 11):
+        others = heard(disturbed(clips, index, "babble")) - {index}
+        assert len(others) == VOICES
+        speaker = clips.rows[index]["speaker"]
+        assert all(clips.corpora[i] == "tedesco" and clips.rows[i]["speaker"] != speaker for i in others)
+
+
+def test_one_other_speaker_talks_at_once(clips):
+    for index in range(0, 24, 5):
+        (other,) = heard(disturbed(clips, index, "overlap")) - {index}
+        assert clips.rows[other]["speaker"] != clips.rows[index]["speaker"]
+        assert clips.corpora[other] == clips.corpora[index]
+
+
+@pytest.mark.parametrize(("name", "same"), [("joined", True), ("code_switch", False)])
+def test_second_halves_are_of_the_same_emotion_by_another_speaker(clips, name, same):
+    for index in range(24):
+        sound = disturbed(clips, index, name)
+        assert heard(sound[: len(sound) // 2 - 200]) == {index}
+        (other,) = heard(sound[len(sound) // 2 + 200 :])
+        assert clips.truths[other] == clips.truths[index]
+        assert clips.rows[other]["speaker"] != clips.rows[index]["speaker"]
+        assert (clips.rows[other]["language"] == clips.rows[index]["language"]) is same
+
+
+def test_without_another_language_code_switching_is_refused_beforehand_and_says_the_cure(clips):
+    german = clips.chosen(range(16))
+    with pytest.raises(NoCompanionError, match=r"code_switch: for 0 of tedesco.*of sad in another language.*--others"):
+        Disturber(german).check(german, CONDITIONS["code_switch"])
+    Disturber(clips).check(german, CONDITIONS["code_switch"])
+    Disturber(german).check(german, CONDITIONS["joined"])
+
+
+def test_babble_is_of_five_other_clips_or_refused(clips, tmp_path):
+    """The first speaker's clips have five others; with one of these gone, or unreadable, they have four."""
+    five = clips.chosen([0, 1, 4, 2, 3, 6, 7, 10])
+    alone = clips.chosen([0])
+    Disturber(five).check(alone, CONDITIONS["babble"])
+    four = clips.chosen([0, 1, 4, 2, 3, 6, 7])
+    message = "for 0 of tedesco 5 other clips by another speaker are needed, and there are 4; give more speakers of"
+    with pytest.raises(NoCompanionError, match=f"^babble: {message} tedesco, or leave the condition out$"):
+        Disturber(four).check(alone, CONDITIONS["babble"])
+    Disturber(four).check(alone, CONDITIONS["overlap"])
+    rows = [dict(row) for row in five.rows]
+    rows[-1] |= {"audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
+    torn = LabelledClips(five.corpora, rows, five.truths)
+    with pytest.raises(
+        NoCompanionError, match="5 other readable clips by another speaker are needed, and there are 4"
+    ):
+        disturbed(alone, 0, "babble", pool=torn)
+
+
+def unread_clips(number: int) -> LabelledClips:
+    """Clips that nobody opens: two corpora, three emotions, three languages or none, speakers or none."""
+    drawn = np.random.default_rng(0).integers(12, size=(number, 4)).tolist()
+    corpora = ["ab"[corpus % 2] for corpus, *_ in drawn]
+    truths = [("happy", "sad", "angry")[emotion % 3] for _, emotion, *_ in drawn]
+    rows = []
+    for place, (_, _, language, speaker) in enumerate(drawn):
+        known = {"language": ("de", "en", "fr", None)[language % 4], "speaker": f"s{speaker}" if speaker % 4 else None}
+        rows.append(new_row(id=str(place), path=f"{place}.wav", corpus=corpora[place], emotion=truths[place], **known))
+    return LabelledClips(corpora, rows, truths)
+
+
+@pytest.mark.parametrize("name", ["babble", "overlap", "joined", "code_switch"])
+def test_companions_are_those_of_a_plain_loop(name):
+    pool = unread_clips(300)
+    for clips in (pool, pool.chosen(range(0, 300, 7)), LabelledClips(["c"], pool.rows[:1], ["fear"])):
+        for index, row in enumerate(clips.rows):
+            fitting = []
+            for place, other in enumerate(pool.rows):
+                if other["id"] == row["id"] or (other["speaker"] and other["speaker"] == row["speaker"]):
+                    continue
+                if name in ("babble", "overlap"):
+                    fits = pool.corpora[place] == clips.corpora[index]
+                else:
+                    known = None not in (other["language"], row["language"])
+                    same = other["language"] == row["language"]
+                    fits = known and same is (name == "joined") and pool.truths[place] == clips.truths[index]
+                fitting += [place] if fits else []
+            assert Disturber(pool)._candidates(clips, index, CONDITIONS[name]).tolist() == fitting
+            if index > 20:
+                break
+
+
+@pytest.mark.parametrize("name", list(CONDITIONS))
+def test_a_clip_is_disturbed_alike_whatever_was_disturbed_before_it(clips, name):
+    condition = CONDITIONS[name]
+    level = condition.levels[-1]
+    in_order = [source["array"] for source in Disturber(clips).sources(clips, condition, level)]
+    for index in (23, 7):
+        assert np.array_equal(disturbed(clips, index, name, level), in_order[index])
+    assert all(np.isfinite(sound).all() and sound.dtype == np.float32 for sound in in_order)
+
+
+@pytest.mark.parametrize("name", ["white", "babble", "reverberation", "overlap"])
+def test_another_seed_gives_another_disturbance_and_another_level_the_same_one_stronger(clips, name):
+    clean = load_audio(clips.rows[0]["audio"])
+    assert not np.allclose(disturbed(clips, 0, name, 10.0), disturbed(clips, 0, name, 10.0, seed=1))
+    weak, strong = (disturbed(clips, 0, name, level) - clean for level in (20.0, 10.0))
+    assert np.std(strong) > 2 * np.std(weak)
+    if name != "reverberation":  # which keeps the loudness, so that the direct sound is lowered too
+        assert np.allclose(strong, np.sqrt(10) * weak, atol=1e-5)
+
+
+def test_what_cannot_be_read_is_passed_on_to_be_reported_and_never_lent(clips, tmp_path):
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    rows = [dict(row) for row in clips.rows]
+    rows[3] = {**rows[3], "audio": {"bytes": None, "path": str(broken)}}
+    some_broken = LabelledClips(clips.corpora, rows, clips.truths)
+    disturber = Disturber(some_broken)
+    sources = list(disturber.sources(some_broken, CONDITIONS["babble"], 0.0))
+    assert sources[3] == rows[3]["audio"]
+    assert all("array" in source for index, source in enumerate(sources) if index != 3)
+
+
+def test_conditions_are_chosen_by_name_in_the_order_of_the_table():
+    assert [condition.name for condition in chosen_conditions(["opus", "white"])] == ["white", "opus"]
+    assert [condition.name for condition in chosen_conditions([])] == list(CONDITIONS)
+    with pytest.raises(ValueError, match="no condition wite; choose from white, babble"):
+        chosen_conditions(["wite"])

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole run with a small model: resumed without it, refused under other settings, figures from the answers alone."""
+
+import csv
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+
+from mser_llm.data.schema import new_row
+from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.robustness.conditions import CONDITIONS, chosen_conditions
+from mser_llm.evaluation.robustness.disturbing import Disturber
+from mser_llm.evaluation.robustness.measuring import (
+    Answers,
+    RobustnessError,
+    answer_all,
+    robustness_figures,
+    sample_clips,
+)
+from mser_llm.evaluation.robustness.pictures import robustness_figure
+from mser_llm.evaluation.robustness.tables import markdown, write_robustness
+from processing_mser import SAMPLING_RATE
+
+
+WORDS = ("neutral", "happy", "sad", "angry")
+NAMES = ["white", "truncation", "telephone"]
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("speech")
+    chance = np.random.default_rng(0)
+    rows, truths = [], []
+    for number in range(8):
+        path = folder / f"{number}.wav"
+        seconds = 1.5 if number < 5 else 2.5
+        soundfile.write(path, 0.1 * chance.standard_normal(int(seconds * SAMPLING_RATE)), SAMPLING_RATE)
+        truths.append(WORDS[number % 4])
+        rows.append(new_row(id=str(number), path=path, corpus="toy", emotion=truths[-1], speaker=f"s{number % 3}"))
+    return LabelledClips(["toy"] * 8, rows, truths)
+
+
+def run(clips, folder, load, **settings):
+    conditions = chosen_conditions(NAMES)
+    return answer_all(load, clips, Disturber(clips), conditions, WORDS, folder, settings, progress=False)
+
+
+def never():
+    raise AssertionError("loaded for nothing")
+
+
+def test_a_finished_run_needs_no_model_and_a_torn_one_only_for_what_is_missing(clips, tiny, tmp_path):
+    first = run(clips, tmp_path, lambda: tiny, seed=0)
+    kept = {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
+    assert len(kept) == 1 + sum(len(CONDITIONS[name].levels) for name in NAMES)
+    run(clips, tmp_path, never, seed=0)
+    (tmp_path / "predictions" / "white_5.csv").unlink()
+    loads = []
+    again = run(clips, tmp_path, lambda: loads.append(1) or tiny, seed=0)
+    assert len(loads) == 1
+    assert kept == {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
+    assert again.disturbed["white"][5.0].answers == first.disturbed["white"][5.0].answers
+
+
+@pytest.mark.parametrize("torn", ["rows", "line", "another", "twice", "noise"])
+def test_a_file_that_does_not_hold_every_clip_once_is_measured_again(torn, clips, tiny, tmp_path):
+    first = run(clips, tmp_path, lambda: tiny, seed=0)
+    path = tmp_path / "predictions" / "white_0.csv"
+    whole = path.read_text(encoding="utf-8")
+    header, *lines = whole.splitlines(keepends=True)
+    kept = {"rows": lines[:3], "another": [*lines[:-1], lines[-1].replace("toy,7", "toy,8")]}
+    kept |= {"line": [*lines[:-1], lines[-1][:-20]], "twice": [*lines, lines[0]], "noise": []}
+    assert kept["another"] != lines
+    path.write_text("".join([header if torn != "noise" else "noise", *kept[torn]]), encoding="utf-8")
+    again = run(clips, tmp_path, lambda: tiny, seed=0)
+    assert path.read_text(encoding="utf-8") == whole
+    assert again.disturbed["white"][0.0].ids == first.disturbed["white"][0.0].ids
+
+
+def test_answers_of_other_settings_are_not_gone_on_with(clips, tiny, tmp_path):
+    run(clips, tmp_path, lambda: tiny, seed=0, model="a")
+    with pytest.raises(RobustnessError, match=r"another run \(other seed\); give another --output_dir"):
+        run(clips, tmp_path, never, seed=1, model="a")
+    (tmp_path / "settings.json").unlink()
+    with pytest.raises(RobustnessError, match=r"settings.json: is damaged \(it is not there, and answers are\); give"):
+        run(clips, tmp_path, never, seed=0, model="a")
+
+
+@pytest.mark.parametrize("content", ['{"a": "\n', "[1]", "\udcff"])
+def test_damaged_settings_are_told_with_the_file_and_the_cure(content, clips, tmp_path):
+    (tmp_path / "settings.json").write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(RobustnessError) as told:
+        run(clips, tmp_path, never, seed=0)
+    assert str(told.value).startswith(f"{tmp_path / 'settings.json'}: is damaged (")
+    assert str(told.value).endswith(f"; give another --output_dir, or delete {tmp_path}")
+
+
+def test_a_clip_that_is_not_touched_is_answered_as_it_is(clips, tiny, tmp_path):
+    answers = run(clips, tmp_path, lambda: tiny, seed=0)
+    for level in (4.0, 2.0, 1.0):
+        same = np.isclose(answers.disturbed["truncation"][level].scores, answers.clean.scores, atol=2e-6).all(axis=1)
+        seconds = np.array([1.5 if int(clip) < 5 else 2.5 for clip in answers.clean.ids])
+        assert np.array_equal(same, seconds <= level)
+
+
+def test_an_unreadable_clip_is_left_out_of_every_condition(clips, tiny, tmp_path):
+    rows = [dict(row) for row in clips.rows]
+    rows[2] = {**rows[2], "audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
+    broken = LabelledClips(clips.corpora, rows, clips.truths)
+    answers = run(broken, tmp_path, lambda: tiny, seed=0)
+    assert all("2" not in of.ids and len(of) == 7 for of in answers.disturbed["white"].values())
+    with open(tmp_path / "predictions" / "white_0.csv", encoding="utf-8", newline="") as file:
+        (told,) = [line for line in csv.DictReader(file) if line["error"]]
+    assert told["id"] == "2" and "missing.wav" in told["error"]
+    assert run(broken, tmp_path, never, seed=0).clean.ids == answers.clean.ids
+
+
+def predictions(right):
+    """Forty clips of ten speakers; the first `right` of each emotion are recognised."""
+    truths = [WORDS[i % 4] for i in range(40)]
+    answers = [truth if i // 4 < right else WORDS[(i + 1) % 4] for i, truth in enumerate(truths)]
+    speakers = [f"s{i % 10}" for i in range(40)]
+    return Predictions(WORDS, ["toy"] * 40, [str(i) for i in range(40)], truths, answers, speakers=speakers)
+
+
+@pytest.fixture
+def results():
+    levels = CONDITIONS["white"].levels
+    answers = Answers(
+        predictions(9),
+        {
+            "white": {level: predictions(right) for level, right in zip(levels, (9, 8, 6, 4, 2))},
+            "truncation": {4.0: predictions(9), 2.0: predictions(9), 1.0: predictions(5)},
+            "telephone": {8.0: predictions(7)},
+        },
+    )
+    seconds = {("toy", str(i)): 1.5 + (i % 2) for i in range(40)}
+    return robustness_figures(answers, chosen_conditions(NAMES), seconds, resamples=500)
+
+
+def test_figures_are_those_of_the_answers_and_differences_are_to_the_clean_clips(results):
+    assert results["clean"]["toy"]["UA"] == pytest.approx(0.9)
+    white = [level["corpora"]["toy"] for level in results["conditions"]["white"]["levels"]]
+    assert [level["UA"] for level in white] == pytest.approx([0.9, 0.8, 0.6, 0.4, 0.2])
+    assert [level["against_clean"]["difference"] for level in white] == pytest.approx([0, -0.1, -0.3, -0.5, -0.7])
+    assert all(level["intervals"]["UA"][0] <= level["UA"] <= level["intervals"]["UA"][1] for level in white)
+    touched = [level["corpora"]["toy"]["touched"] for level in results["conditions"]["truncation"]["levels"]]
+    assert touched == [0, 20, 40]
+
+
+def test_p_values_are_corrected_over_all_conditions_and_levels(results):
+    against = [
+        level["corpora"]["toy"]["against_clean"]
+        for condition in results["conditions"].values()
+        for level in condition["levels"]
+    ]
+    ordered = sorted(against, key=lambda of: of["p"])
+    expected, largest = [], 0.0
+    for place, of in enumerate(ordered):
+        largest = max(largest, min(1.0, of["p"] * (len(ordered) - place)))
+        expected.append(largest)
+    assert [of["p_holm"] for of in ordered] == pytest.approx(expected)
+
+
+def test_every_figure_stands_in_the_files(results, tmp_path):
+    written = write_robustness(results, tmp_path)
+    assert json.loads((tmp_path / "robustness.json").read_text()) == json.loads(json.dumps(results))
+    table = written.read_text()
+    assert table == markdown(results)
+    assert "| white noise, signal-to-noise ratio (dB) | 0 | 0.200 [" in table
+    assert "| the beginning alone, kept (s) | 2 (20 clips changed) | 0.900 [" in table
+    lines = (tmp_path / "robustness.csv").read_text().splitlines()
+    assert len(lines) == 1 + 1 + 5 + 3 + 1
+    assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_chance_is_drawn_where_guessing_among_all_words_lies():
+    """Of the four words two occur."""
+    some = predictions(9).subset([truth in ("happy", "sad") for truth in predictions(9).truths])
+    found = robustness_figures(Answers(some, {"telephone": {8.0: some}}), chosen_conditions(["telephone"]), {})
+    dashed = [line for line in robustness_figure(found).axes[0].lines if line.is_dashed()]
+    assert [set(line.get_ydata()) for line in dashed if len(line.get_ydata())] == [{0.25}]
+
+
+def test_a_level_without_some_clips_says_so(results):
+    answers = Answers(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
+    figures = robustness_figures(answers, chosen_conditions(["telephone"]), {}, resamples=200)
+    assert figures["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
+    told = markdown(figures)
+    assert "| telephone band |  (10 clips unanswered) |" in told and "Unanswered: could not be read" in told
+    assert "nanswered" not in markdown(results)
+
+
+def test_a_sample_holds_the_emotions_alike_and_a_smaller_one_lies_in_a_larger_one(clips):
+    rows = [new_row(id=f"{corpus}{i}", path="x", corpus=corpus) for corpus in ("a", "b") for i in range(60)]
+    truths = [("sad" if i < 40 else "happy" if i < 55 else "angry") for _ in ("a", "b") for i in range(60)]
+    many = LabelledClips([row["corpus"] for row in rows], rows, truths)
+    sample = sample_clips(many, 20, seed=1)
+    counts = Counter(zip(sample.corpora, sample.truths))
+    assert len(sample) == 40
+    assert all(counts[corpus, "angry"] == 5 for corpus in "ab")
+    assert all(abs(counts[corpus, "sad"] - counts[corpus, "happy"]) <= 1 for corpus in "ab")
+    ids = [row["id"] for row in sample.rows]
+    assert ids == [row["id"] for row in rows if row["id"] in set(ids)]
+    assert {row["id"] for row in sample_clips(many, 10, seed=1).rows} < set(ids)
+    assert sample_clips(many, 0, seed=1) is many

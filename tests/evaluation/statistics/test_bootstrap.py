@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Intervals over speakers: against loops, scipy and simulations in which the truth is known."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score
+
+from mser_llm.evaluation.metrics.count_figures import FIGURES
+from mser_llm.evaluation.predictions import Predictions, PredictionsError
+from mser_llm.evaluation.statistics.bootstrap import differ, group_gap, intervals, over_seeds
+from mser_llm.evaluation.statistics.resampling import interval, p_value, resampled, speaker_counts
+from processing_mser import UNPARSED
+
+
+WORDS = ("neutral", "happy", "sad", "angry")
+RECALL = np.array([0.8, 0.6, 0.5, 0.7])
+
+
+def answers_of(right, truths, rng) -> list[str]:
+    others = (truths + rng.integers(1, 4, size=len(truths))) % 4
+    return [WORDS[index] for index in np.where(right, truths, others)]
+
+
+def simulate(rng, speakers, clips=20, more=0.0, **fields) -> Predictions:
+    """Speakers who differ in how well they are recognised; over all of them the recalls are `RECALL` + `more`."""
+    skill = rng.uniform(-0.2, 0.2, size=speakers).repeat(clips)
+    truths = np.tile(np.arange(clips) % 4, speakers)
+    right = rng.random(len(truths)) < RECALL[truths] + more + skill
+    names = [f"s{number}" for number in range(speakers) for _ in range(clips)]
+    return predictions([WORDS[index] for index in truths], answers_of(right, truths, rng), names, **fields)
+
+
+def predictions(truths, answers, speakers, **fields) -> Predictions:
+    ids = [str(number) for number in range(len(truths))]
+    return Predictions(
+        WORDS, ["corpus"] * len(ids), ids, list(truths), list(answers), speakers=list(speakers), **fields
+    )
+
+
+def test_a_resample_is_the_clips_of_the_drawn_speakers():
+    rng = np.random.default_rng(0)
+    truths = rng.choice(WORDS[:3], 60)
+    answers = rng.choice([*WORDS, UNPARSED], 60)
+    speakers = rng.choice(list("abcde"), 60)
+    one = predictions(truths, answers, [None if name == "e" else name for name in speakers])
+    # Who was drawn is the only thing taken over from the code under test.
+    clusters = one.clusters()
+    count = clusters.max() + 1
+    drawn = np.random.default_rng(7).integers(count, size=(20, count))
+
+    figures = resampled([speaker_counts(one)], FIGURES, 20, seed=7)
+
+    for index, draw in enumerate(drawn):
+        clips = np.concatenate([np.flatnonzero(clusters == speaker) for speaker in draw])
+        truth, answer = truths[clips], answers[clips]
+        weighted = {"labels": sorted(set(truth)), "average": "weighted", "zero_division": 0}
+        expected = {
+            "UA": np.mean([(answer[truth == word] == word).mean() for word in set(truth)]),
+            "WA": (truth == answer).mean(),
+            "WF1": f1_score(truth, answer, **weighted),
+            "macro_F1": f1_score(truth, answer, **(weighted | {"average": "macro"})),
+            "precision": precision_score(truth, answer, **weighted),
+        }
+        assert {name: values[index, 0] for name, values in figures.items()} == pytest.approx(expected)
+
+
+def test_with_a_clip_a_speaker_the_interval_is_that_of_scipy():
+    rng = np.random.default_rng(1)
+    truths = rng.choice(WORDS, 300)
+    answers = np.where(rng.random(300) < 0.7, truths, "sad")
+    ours = intervals(predictions(truths, answers, []), ["WA"], resamples=20_000)
+    right = (truths == answers).astype(float)
+    theirs = stats.bootstrap((right,), np.mean, n_resamples=20_000, method="percentile", rng=2).confidence_interval
+    assert ours["WA"] == pytest.approx((theirs.low, theirs.high), abs=0.004)
+
+
+@pytest.mark.parametrize("speakers", [3, 10, pytest.param(30, marks=pytest.mark.slow)])
+def test_the_interval_covers_the_truth_at_its_nominal_rate(speakers):
+    rng = np.random.default_rng(2)
+    truth, trials = RECALL.mean(), 1000
+    covered = plain = 0
+    for trial in range(trials):
+        one = simulate(rng, speakers)
+        low, high = intervals(one, ["UA"], resamples=500, seed=trial)["UA"]
+        covered += low <= truth <= high
+        draws = resampled([speaker_counts(one)], ["UA"], 500, trial)["UA"]
+        low, high = np.quantile(draws, [0.025, 0.975])
+        plain += low <= truth <= high
+    # Three standard errors of 1000 trials.
+    assert covered / trials == pytest.approx(0.95, abs=0.021)
+    # What the interval is widened for.
+    assert plain / trials < {3: 0.8, 10: 0.93}.get(speakers, covered / trials)
+
+
+def test_clips_of_one_speaker_are_no_new_evidence():
+    """Each clip ten times over: the same people, so the same interval."""
+    one = simulate(np.random.default_rng(3), 12)
+    ten = predictions(one.truths * 10, one.answers * 10, one.speakers * 10)
+    assert {name: pytest.approx(bounds) for name, bounds in intervals(one).items()} == intervals(ten)
+    alone = predictions(one.truths, one.answers, [])
+    assert np.diff(intervals(one)["WA"]) > 1.5 * np.diff(intervals(alone)["WA"])
+
+
+def test_one_speaker_tells_nothing_of_others():
+    one = simulate(np.random.default_rng(4), 1)
+    assert intervals(one) is None
+    assert differ(one, one)["low"] is differ(one, one)["p"] is None
+    assert over_seeds([one], ["UA"])["UA"]["interval"] is None
+
+
+@pytest.mark.parametrize(
+    ("truths", "answers", "expected"),
+    [
+        (["sad"] * 8, ["sad"] * 8, (1, 1)),
+        (["sad"] * 8, [UNPARSED] * 8, (0, 0)),
+        # Two speakers of one label each: a resample that lacks one averages over the other, and is never padded.
+        (["sad"] * 4 + ["happy"] * 4, ["sad"] * 8, (0, 1)),
+    ],
+)
+def test_degenerate_answers_have_degenerate_intervals(truths, answers, expected):
+    made = intervals(predictions(truths, answers, ["a"] * 4 + ["b"] * 4))
+    assert made["UA"] == made["WA"] == expected
+
+
+def test_equal_seeds_give_equal_intervals():
+    one = simulate(np.random.default_rng(5), 10)
+    assert intervals(one, seed=1) == intervals(one, seed=1) != intervals(one, seed=2)
+
+
+def test_a_difference_is_that_of_the_figures_on_what_both_have():
+    rng = np.random.default_rng(6)
+    first, second = simulate(rng, 10, more=0.15), simulate(rng, 10)
+    chosen = np.arange(40, 200)[::-1]
+    made = differ(first, second.subset(chosen))
+    truths = [first.truths[i] for i in chosen]
+    expected = [balanced_accuracy_score(truths, [one.answers[i] for i in chosen]) for one in (first, second)]
+    assert made["difference"] == pytest.approx(expected[0] - expected[1])
+    assert (made["n"], made["clusters"]) == (160, 8)
+    assert made["low"] < made["difference"] < made["high"]
+    turned = differ(second, first.subset(chosen))
+    assert turned["difference"] == pytest.approx(-made["difference"])
+    with pytest.raises(PredictionsError, match="share no clip"):
+        differ(first.subset(np.arange(5)), second.subset(np.arange(5, 9)))
+
+
+@pytest.mark.slow
+def test_equal_systems_differ_as_often_as_promised():
+    rng = np.random.default_rng(7)
+    trials, found = 300, 0
+    for trial in range(trials):
+        first, second = simulate(rng, 12), simulate(rng, 12)
+        # Half of the other system's answers are the first's own, as those of two real systems are.
+        kept = rng.random(len(first)) < 0.5
+        mixed = [a if keep else b for a, b, keep in zip(first.answers, second.answers, kept, strict=True)]
+        made = differ(first, predictions(first.truths, mixed, first.speakers), resamples=1000, seed=trial)
+        excluded = made["low"] > 0 or made["high"] < 0
+        assert (made["p"] < 0.05) == excluded or made["p"] == pytest.approx(0.05, abs=0.01)
+        found += excluded
+    assert found / trials == pytest.approx(0.05, abs=0.038)
+
+
+@pytest.mark.parametrize("speakers", [2, 4])
+def test_of_few_speakers_equal_systems_seldom_differ(speakers):
+    rng = np.random.default_rng(19)
+    made = [differ(*(simulate(rng, speakers, 8) for _ in "ab"), resamples=300, seed=trial) for trial in range(300)]
+    assert np.mean([one["p"] < 0.05 for one in made]) < 0.08
+    assert min(one["p"] for one in made) > 0.001
+
+
+def test_speakers_who_all_agree_are_as_much_as_their_number_tells():
+    right = predictions(["sad"] * 6, ["sad"] * 6, list("aabbcc"))
+    wrong = predictions(["sad"] * 6, ["happy"] * 6, list("aabbcc"))
+    made = differ(right, wrong)
+    assert (made["low"], made["high"], made["p"]) == (1, 1, 0.25)
+
+
+def test_who_speaks_is_known_by_whichever_system_says_it():
+    first, second = simulate(np.random.default_rng(20), 8), simulate(np.random.default_rng(21), 8)
+    nameless = predictions(first.truths, first.answers, [])
+    there, back = differ(nameless, second), differ(second, nameless)
+    assert there["clusters"] == back["clusters"] == 8
+    assert (there["low"], there["p"]) == (pytest.approx(-back["high"]), pytest.approx(back["p"]))
+    other = predictions(first.truths, first.answers, ["somebody else", *first.speakers[1:]])
+    with pytest.raises(PredictionsError, match="clip 0: the speaker is s0 for one system and somebody else for"):
+        differ(second, other)
+
+
+def test_the_same_system_does_not_differ_from_itself():
+    one = simulate(np.random.default_rng(8), 10)
+    made = differ(one, one)
+    assert (made["difference"], made["low"], made["high"], made["p"]) == (0, 0, 0, 1)
+
+
+def test_p_is_the_level_at_which_the_interval_touches_0():
+    """And where no resample lies beyond 0, p is that of Student's t of the mean."""
+    rng = np.random.default_rng(9)
+    differences = rng.normal(0.02, 0.01, 20_000)
+    p = p_value(differences, 15)
+    low, _ = interval(differences, 15, 1 - p)
+    assert low == pytest.approx(0, abs=1e-4)
+    sample = rng.normal(0.5, 0.4, 30)
+    means = rng.choice(sample, size=(5000, 30)).mean(axis=1)
+    assert (means > 0).all()
+    assert np.log10(p_value(means, 30)) == pytest.approx(np.log10(stats.ttest_1samp(sample, 0).pvalue), abs=0.25)
+
+
+def test_seeds_have_a_mean_a_deviation_and_an_interval_of_both_kinds_of_chance():
+    rng = np.random.default_rng(10)
+    runs = [simulate(rng, 10, more=more) for more in (-0.25, 0.0, 0.25)]
+    made = over_seeds(runs)
+    for metric in ("UA", "WA"):
+        values = [run.figures()[metric] for run in runs]
+        assert made[metric]["values"] == pytest.approx(values)
+        assert made[metric]["mean"] == pytest.approx(np.mean(values))
+        assert made[metric]["std"] == pytest.approx(np.std(values, ddof=1))
+    same = over_seeds([runs[1]] * 3)
+    assert np.diff(made["UA"]["interval"]) > 1.3 * np.diff(same["UA"]["interval"])
+    assert same["UA"]["std"] == pytest.approx(0)
+    assert same["UA"]["interval"] == pytest.approx(intervals(runs[1])["UA"])
+    assert over_seeds([runs[1]])["UA"]["std"] is None
+
+
+@pytest.mark.slow
+def test_the_mean_over_seeds_is_covered_too():
+    rng = np.random.default_rng(11)
+    trials, covered = 200, 0
+    for trial in range(trials):
+        runs = [simulate(rng, 20, more=rng.normal(0, 0.04)) for _ in range(4)]
+        low, high = over_seeds(runs, ["UA"], resamples=500, seed=trial)["UA"]["interval"]
+        covered += low <= RECALL.mean() <= high
+    # Four seeds say little of how much seeds differ, and each run here has speakers of its own.
+    assert covered / trials == pytest.approx(0.95, abs=0.05)
+
+
+def test_seeds_widen_a_difference():
+    rng = np.random.default_rng(12)
+    first, second = simulate(rng, 10, more=0.1), simulate(rng, 10)
+    seeds = [simulate(rng, 10, more=0.1 + more) for more in (-0.1, 0.1)]
+    one = differ(first, second)
+    several = differ(seeds, second)
+    assert several["difference"] == pytest.approx(
+        np.mean([run.figures()["UA"] for run in seeds]) - second.figures()["UA"]
+    )
+    assert several["high"] - several["low"] > one["high"] - one["low"]
+
+
+def test_what_a_seed_gives_both_systems_is_no_difference():
+    """Seeds that are good for both systems alike widen the interval only where the runs are not matched."""
+    rng = np.random.default_rng(13)
+    seeds = [simulate(rng, 10, more=more) for more in (-0.3, 0.0, 0.3)]
+    matched, free = (differ(seeds, seeds, matched=choice) for choice in (True, False))
+    assert (matched["difference"], matched["low"], matched["high"], matched["p"]) == (0, 0, 0, 1)
+    assert free["difference"] == 0 and free["low"] < -0.1 and free["high"] > 0.1
+    with pytest.raises(ValueError, match="3 and 2 runs"):
+        differ(seeds, seeds[:2], matched=True)
+
+
+def two_groups(rng, gap, speakers=10, names=("female", "male")):
+    parts = [simulate(rng, speakers, more=more) for more in (0.0, gap)]
+    truths = [word for part in parts for word in part.truths]
+    answers = [word for part in parts for word in part.answers]
+    people = [f"{name}-{speaker}" for name, part in zip(names, parts) for speaker in part.speakers]
+    groups = [name for name, part in zip(names, parts) for _ in part.truths]
+    return predictions(truths, answers, people, genders=groups)
+
+
+def test_a_planted_gap_is_found_with_its_size():
+    one = two_groups(np.random.default_rng(13), 0.2)
+    made = group_gap(one)
+    women, men = (one.subset([gender == name for gender in one.genders]) for name in ("female", "male"))
+    assert (made["best"], made["worst"]) == ("male", "female")
+    assert made["groups"] == {"female": women.figures()["UA"], "male": men.figures()["UA"]}
+    assert made["gap"] == pytest.approx(men.figures()["UA"] - women.figures()["UA"])
+    assert made["flagged"] and 0 < made["low"] < made["gap"] < made["high"] and made["p"] < 0.05
+    assert (made["n"], made["clusters"]) == ({"female": 200, "male": 200}, {"female": 10, "male": 10})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", [("female", "male"), ("de", "el", "fa", "ru")])
+def test_where_there_is_no_gap_none_is_flagged_more_often_than_promised(names):
+    rng = np.random.default_rng(14)
+    trials, flagged = 200, 0
+    for trial in range(trials):
+        one = simulate(rng, 6 * len(names))
+        group = {f"s{number}": names[number % len(names)] for number in range(6 * len(names))}
+        one = predictions(one.truths, one.answers, one.speakers, languages=[group[name] for name in one.speakers])
+        flagged += group_gap(one, "language", resamples=1000, seed=trial)["flagged"]
+    assert flagged / trials < 0.1
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_gap_covers_it():
+    rng = np.random.default_rng(15)
+    trials, covered = 300, 0
+    for trial in range(trials):
+        made = group_gap(two_groups(rng, 0.1, speakers=6), resamples=1000, seed=trial)
+        sign = 1 if made["best"] == "male" else -1
+        low, high = sorted((sign * made["low"], sign * made["high"]))
+        covered += low <= 0.1 <= high
+    assert covered / trials == pytest.approx(0.95, abs=0.04)
+
+
+def test_groups_are_compared_over_the_labels_that_both_have():
+    truths = ["sad", "happy"] * 6 + ["sad", "angry"] * 6
+    answers = ["sad"] * 12 + ["sad", "angry"] * 6
+    one = predictions(truths, answers, list("aabbccddeeff") * 2, languages=["de"] * 12 + ["el"] * 12)
+    made = group_gap(one, "language")
+    assert made["labels"] == ["sad"]
+    assert made["groups"] == {"de": 1.0, "el": 1.0}
+    assert (made["gap"], made["flagged"]) == (0, False)
+    apart = predictions(["sad"] * 2 + ["happy"] * 2, ["sad"] * 4, list("abcd"), languages=["de", "de", "el", "el"])
+    assert group_gap(apart, "language") is None
+
+
+def test_a_gap_in_which_nothing_varies_is_as_much_as_the_number_of_speakers_tells():
+    people, genders = list("aabbccdd"), ["female"] * 4 + ["male"] * 4
+    answers = ["sad"] * 4 + ["happy"] * 4
+    made = group_gap(predictions(["sad"] * 8, answers, people, genders=genders))
+    # Two of four people are women: six divisions, two of which are as far apart.
+    assert (made["gap"], made["p"], made["flagged"]) == (1.0, pytest.approx(1 / 3), False)
+    perfect = group_gap(predictions(["sad"] * 8, ["sad"] * 8, people, genders=genders))
+    assert (perfect["gap"], perfect["p"], perfect["flagged"]) == (0.0, 1.0, False)
+
+
+def test_a_group_of_one_speaker_has_a_gap_and_no_interval():
+    one = two_groups(np.random.default_rng(16), 0.2, speakers=1)
+    made = group_gap(one)
+    assert made["gap"] > 0
+    assert made["low"] is made["high"] is made["p"] is None
+    assert not made["flagged"]
+    three = Predictions.concatenate([two_groups(np.random.default_rng(17), 0.2), one.subset(np.arange(20))])
+    three = predictions(
+        three.truths, three.answers, three.speakers, languages=["de"] * 200 + ["el"] * 200 + ["x"] * 20
+    )
+    made = group_gap(three, "language")
+    assert set(made["groups"]) == {"de", "el"}
+    assert made["flagged"]
+
+
+def test_nobody_known_has_no_gap():
+    assert group_gap(simulate(np.random.default_rng(18), 4)) is None

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Figures by group: what is behind an average, and in which order gaps are told."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.statistics.bootstrap import intervals
+from mser_llm.evaluation.statistics.groups import breakdowns, sorted_gaps
+
+
+WORDS = ("happy", "sad")
+
+
+def voices(right: dict[str, float], clips=40, languages=None) -> Predictions:
+    """So many clips of each speaker, a fraction of them right; `f…` are women, `m…` men, others unknown."""
+    speakers = [name for name in right for _ in range(clips)]
+    truths = [WORDS[number % 2] for _ in right for number in range(clips)]
+    answers = [
+        WORDS[(number + (number // 2 >= share * clips / 2)) % 2] for share in right.values() for number in range(clips)
+    ]
+    genders = [{"f": "female", "m": "male"}.get(name[0]) for name in speakers]
+    ids = [str(number) for number in range(len(truths))]
+    return Predictions(
+        WORDS, ["x"] * len(ids), ids, truths, answers, speakers=speakers, genders=genders, languages=languages or []
+    )
+
+
+def test_groups_have_the_figures_of_their_clips():
+    one = voices({"f1": 0.4, "f2": 0.3, "f3": 0.5, "m1": 0.8, "m2": 0.7, "x": 0.5})
+    made = breakdowns(one)
+    assert set(made) == {"gender", "speaker"}
+    assert made["gender"]["unknown"] == 40
+    assert set(made["gender"]["groups"]) == {"female", "male"}
+    for name, group in made["gender"]["groups"].items():
+        own = [index for index, gender in enumerate(one.genders) if gender == name]
+        truths, answers = [one.truths[i] for i in own], [one.answers[i] for i in own]
+        assert group["n"] == len(own)
+        assert group["UA"] == pytest.approx(balanced_accuracy_score(truths, answers))
+        assert group["interval"] == list(intervals(one.subset(np.array(own)))["UA"])
+        assert group["supported_labels"] == 2
+        assert group["clusters"] == {"female": 3, "male": 2}[name]
+    assert made["gender"]["gap"]["gap"] == pytest.approx(0.75 - 0.4)
+    assert made["gender"]["gap"]["flagged"]
+
+
+def test_speakers_are_ranked_where_they_have_enough_clips():
+    right = {"f1": 0.3, "f2": 0.5, "m1": 0.6, "m2": 0.9}
+    few = voices({"m3": 0.0}, clips=4)
+    one = Predictions.concatenate([voices(right), few])
+    speaker = breakdowns(one)["speaker"]
+    assert speaker["n"] == 4
+    assert speaker["worst"] == {"speaker": "f1", "UA": pytest.approx(0.3), "n": 40}
+    assert speaker["best"] == {"speaker": "m2", "UA": pytest.approx(0.9), "n": 40}
+    assert speaker["quartiles"] == pytest.approx(list(np.percentile([0.3, 0.5, 0.6, 0.9], [25, 50, 75])))
+
+
+def test_the_clips_are_not_gone_through_again_for_each_speaker(monkeypatch):
+    subset, asked = Predictions.subset, []
+    monkeypatch.setattr(Predictions, "subset", lambda self, mask: asked.append(1) or subset(self, mask))
+    counts = []
+    for speakers in (10, 100):
+        asked.clear()
+        breakdowns(voices({f"f{number}": 0.5 for number in range(speakers)}, clips=10))
+        counts.append(len(asked))
+    assert counts[0] == counts[1]
+
+
+def test_clips_without_speakers_have_no_worst_one():
+    one = voices({"f1": 0.3, "f2": 0.5})
+    nobody = Predictions(WORDS, one.corpora, one.ids, one.truths, one.answers)
+    assert "speaker" not in breakdowns(nobody)
+
+
+def test_languages_and_corpora_where_there_are_two():
+    parts = [voices({"a": 0.5, "b": 0.6}, languages=["de"] * 80), voices({"c": 0.9, "d": 0.8}, languages=["ur"] * 80)]
+    one = Predictions.concatenate(parts)
+    one = Predictions(
+        WORDS, ["x"] * 80 + ["y"] * 80, one.ids, one.truths, one.answers, None, one.speakers, [], one.languages
+    )
+    made = breakdowns(one)
+    assert set(made["language"]["groups"]) == {"de", "ur"}
+    assert made["language"]["gap"]["best"] == "ur"
+    # One corpus is harder than another; that is no bias.
+    assert set(made["corpus"]) == {"groups", "unknown"}
+    assert "language" not in breakdowns(parts[0])
+
+
+def test_nothing_known_of_anyone_is_no_breakdown():
+    assert breakdowns(Predictions(WORDS, ["x"], ["1"], ["sad"], ["happy"])) == {}
+
+
+def test_flagged_gaps_come_first_and_the_larger_before_the_smaller():
+    found = [
+        {"name": "small", "gap": 0.1, "p": 0.01, "flagged": True},
+        {"name": "unsure", "gap": 0.5, "p": 0.4, "flagged": False},
+        {"name": "large", "gap": 0.3, "p": 0.001, "flagged": True},
+        {"name": "one speaker each", "gap": 0.6, "p": None, "flagged": False},
+    ]
+    made = sorted_gaps(found)
+    assert [gap["name"] for gap in made] == ["large", "small", "one speaker each", "unsure"]
+    assert [gap["p_holm"] for gap in made] == pytest.approx([0.003, 0.02, None, 0.4])

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report: one page that holds everything and asks for nothing."""
+
+import base64
+import dataclasses
+import io
+import re
+import warnings
+
+import numpy as np
+import pytest
+import soundfile
+from html_page import Page
+from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager
+from matplotlib.ft2font import FT2Font
+from PIL import Image
+
+from mser_llm.evaluation.metrics import emotion_metrics
+from mser_llm.evaluation.plots import (
+    confusion_figure,
+    curve_figure,
+    embedding_figure,
+    inline_svg,
+    loss_keys,
+    score_keys,
+    write_png,
+)
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.protocols import find_protocol
+from mser_llm.evaluation.protocols.leaks import LeakReport
+from mser_llm.evaluation.report import EmbeddingMap, ExamplePrediction, write_report
+from mser_llm.evaluation.summary import gaps, summary
+from processing_mser import UNPARSED, label_set
+
+
+WORDS = label_set("seven").words
+HISTORY = [
+    {"loss": 2.0, "loss_contrast": 0.5, "learning_rate": 1e-3, "epoch": 0.5, "step": 1},
+    {"eval_loss": 1.5, "eval_UA": 0.31, "eval_WA": 0.35, "eval_runtime": 1.0, "epoch": 1.0, "step": 2},
+    {"loss": 1.0, "loss_contrast": 0.4, "learning_rate": 1e-4, "epoch": 1.5, "step": 3},
+    {"train_loss": 1.5, "train_runtime": 9.0, "epoch": 2.0, "step": 4},
+]
+
+
+def figures(occurring, seed, **more):
+    generator = np.random.default_rng(seed)
+    truths = [str(word) for word in generator.choice(occurring, 60)]
+    answers = [str(word) for word in generator.choice([*WORDS, UNPARSED, *truths], 60)]
+    computed = emotion_metrics(truths, answers, WORDS)
+    return {**computed, "chance": 1 / len(WORDS), **more}
+
+
+@pytest.fixture(scope="module")
+def results():
+    broken = [{"id": "a", "file": "/x.wav", "error": "/x.wav: is empty (0 bytes); copy it again"}]
+    account = {"dropped": 3, "dropped_emotions": {"calm": 3}, "errors": 1, "error_clips": broken, "languages": ["el"]}
+    return {
+        "corpora": {"<greek> & co": figures(WORDS, 0, **account), "emodb": figures(WORDS[:4], 1, dropped=0, errors=0)},
+        "pooled": figures(WORDS, 2),
+        "languages": {"el": figures(WORDS, 3), "xx": figures(WORDS, 4)},
+        "labels": list(WORDS),
+        "model": "runs/demo/model",
+        "prompt": "v1",
+        "prompt_text": "What is it?",
+        "versions": {"torch": "2.13.0"},
+        "merges": {"excited": "happy"},
+        "decode": "generate",
+    }
+
+
+@pytest.fixture(scope="module")
+def full(results, tmp_path_factory):
+    generator = np.random.default_rng(0)
+    wave = (0.2 * generator.standard_normal(8000)).astype(np.float32)
+    example = ExamplePrediction(wave, "angry", dict(zip(WORDS, np.eye(7)[3])), truth="sad", caption="Greek")
+    embeddings = EmbeddingMap(generator.standard_normal((40, 8)), list(WORDS[:4]) * 10, ["el", "ru"] * 20)
+    path = write_report(
+        results,
+        tmp_path_factory.mktemp("report") / "deep" / "report.html",
+        title="Three languages",
+        log_history={"stage 1": HISTORY, "stage 2": HISTORY},
+        embeddings=embeddings,
+        example=example,
+        configuration={"stage1": {"learning_rate": 0.001, "layers": [2, 3]}},
+    )
+    return path.read_text(encoding="utf-8")
+
+
+def test_the_page_asks_for_nothing(full):
+    page = Page(full)
+    for tag, attributes in page.elements:
+        assert tag not in ("link", "script", "iframe", "object", "embed", "base")
+        for name in ("src", "href", "srcset", "xlink:href", "data", "poster", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:"))
+    assert "://" not in full
+    assert not re.search(r"url\((?!#)|@import", full)
+
+
+def test_ids_are_unique_over_all_pictures_and_every_reference_is_met(full):
+    ids = [attributes["id"] for _, attributes in Page(full).elements if "id" in attributes]
+    assert len(ids) == len(set(ids)) > 0
+    references = set(re.findall(r'url\(#([^)]+)\)|xlink:href="#([^"]+)"', full))
+    assert references
+    assert {first or second for first, second in references} <= set(ids)
+
+
+def test_the_page_tells_every_figure(full, results):
+    page = Page(full)
+    assert f"{results['pooled']['UA']:.3f}" in page.text
+    for corpus in results["corpora"].values():
+        for name in ("UA", "WA", "WF1", "macro_F1", "precision", "chance"):
+            assert f"{corpus[name]:.3f}" in page.text
+        assert all(f"{recall:.3f}" in page.text for recall in corpus["recall"].values() if recall is not None)
+    for text in ("Three languages", "<greek> & co", "emodb", "runs/demo/model", "v1: “What is it?”", "Greek", "xx"):
+        assert text in page.text
+    for text in ("calm 3", "is empty (0 bytes)", "stage1.learning_rate", "2 3", "excited counts as happy", "2.13.0"):
+        assert text in page.text
+    # Two corpora and the pooled one, two curves a stage, one map.
+    assert page.count("svg") == 3 + 4 + 1
+
+
+def test_the_example_can_be_played(full):
+    (source,) = [attributes["src"] for tag, attributes in Page(full).elements if tag == "audio"]
+    sound, rate = soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    assert (len(sound), rate) == (8000, 16000)
+    assert "The speaker was meant to sound sad." in full
+
+
+def test_a_bare_evaluation_has_no_empty_sections(results, tmp_path):
+    bare = {key: value for key, value in results.items() if key not in ("pooled", "languages")}
+    bare["corpora"] = {"emodb": results["corpora"]["emodb"]}
+    page = Page(write_report(bare, tmp_path / "report.html").read_text(encoding="utf-8"))
+    for heading in ("One prediction", "Training", "Map of", "in each language", "Configuration", "unreadable clips"):
+        assert heading not in page.text
+    assert page.count("audio") == 0
+    assert page.count("svg") == 1
+
+
+def test_results_read_back_from_the_evaluation_make_a_report(tiny, tmp_path):
+    from mser_llm.evaluation.evaluation import evaluate_corpora
+
+    wave = {"array": np.random.default_rng(0).standard_normal(8000), "sampling_rate": 16000}
+    rows = [{"id": str(n), "audio": wave, "emotion": word, "language": "el"} for n, word in enumerate(WORDS)]
+    results = evaluate_corpora(*tiny, {"demo": rows}, "seven", progress=False)
+    page = Page(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert f"{results['corpora']['demo']['UA']:.3f}" in page.text
+
+
+def biased(hurt, field, clips=400):
+    """Answers that are right nine times in ten, and four times in ten where the clip is of one group."""
+    generator = np.random.default_rng(0)
+    speakers = [f"s{n % 20}" for n in range(clips)]
+    groups = [("female", "male")[n % 2] if field == "genders" else ("de", "el")[n % 2] for n in range(clips)]
+    truths = [str(word) for word in generator.choice(WORDS[:4], clips)]
+    answers = [
+        truth
+        if generator.random() < (0.4 if group == hurt else 0.9)
+        else str(generator.choice([word for word in WORDS[:4] if word != truth]))
+        for truth, group in zip(truths, groups, strict=True)
+    ]
+    column = {"genders": ["female"] * clips, "languages": ["de"] * clips, field: groups}
+    ids = [str(n) for n in range(clips)]
+    return Predictions(WORDS[:4], ["emodb"] * clips, ids, truths, answers, speakers=speakers, **column)
+
+
+def results_of(predictions):
+    """What an evaluation writes about these answers."""
+    found = {"corpora": {"emodb": {**summary(predictions), "languages": sorted(set(predictions.languages))}}}
+    base = {"labels": list(WORDS[:4]), "model": "m", "prompt": "v1", "versions": {}}
+    return {**found, "gaps": gaps(found), **base}
+
+
+def first_screen(page: str) -> str:
+    """The text above the first section, which is what one sees without moving."""
+    return Page(page[: page.index("<section>")] + "</main></body></html>").text
+
+
+@pytest.mark.parametrize(("field", "hurt", "said"), [("genders", "female", "female"), ("languages", "el", "Greek")])
+def test_a_planted_bias_stands_on_the_first_screen(field, hurt, said, tmp_path):
+    predictions = biased(hurt, field)
+    results = results_of(predictions)
+    screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    (gap,) = results["gaps"]
+    assert gap["worst"] == hurt
+    assert 0.3 < gap["gap"] < 0.7
+    assert f"{said} {gap['groups'][hurt]:.3f}" in screen
+    assert f"{gap['gap']:.3f} apart" in screen
+    assert "stands out from chance" not in screen
+
+
+def test_where_nothing_is_planted_no_gap_is_claimed(tmp_path):
+    results = results_of(biased("nobody", "genders"))
+    screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "No gap between genders or languages stands out from chance" in screen
+    assert " apart)" in screen
+    low, high = results["corpora"]["emodb"]["intervals"]["UA"]
+    assert f"{low:.3f} to {high:.3f} with other speakers (95 %, from 20 speakers)" in screen
+
+
+def test_a_leak_that_was_allowed_stands_on_the_first_screen(tmp_path):
+    results = results_of(biased("nobody", "genders"))
+    leak = LeakReport(speakers=("emodb-03",), corpora=("emodb",), clips=40, tested=400)
+    for report, said in ((leak, True), (LeakReport(tested=400), False)):
+        page = write_report({**results, "leak": report.as_dict()}, tmp_path / "report.html")
+        screen = first_screen(page.read_text(encoding="utf-8"))
+        assert ("Training heard what is tested here" in screen) == said
+        assert ("the corpus emodb, 1 of the speakers (40 of 400 clips)" in screen) == said
+
+
+def test_a_protocol_puts_the_published_figures_above_ones_own(tmp_path):
+    protocol = find_protocol("aesdd")
+    results = results_of(biased("nobody", "genders"))
+    told = {"name": protocol.name, "title": protocol.title, "source": protocol.source, "notes": list(protocol.notes)}
+    page = Page(write_report({**results, "protocol": told}, tmp_path / "r.html").read_text(encoding="utf-8"))
+    section = page.text[page.text.index("Beside the published figures") :]
+    # Table I of arXiv 2503.21806: the zero-shot row of AESDD, and ours below it.
+    assert section.index("0.426") < section.index("measured here") < section.index("Who it works for")
+    assert f"{results['corpora']['emodb']['WA']:.3f}" in section[: section.index("Who it works for")]
+
+
+def test_the_worst_errors_can_be_played_and_the_map_names_its_clips(tmp_path):
+    predictions = biased("female", "genders", 40)
+    wave = 0.1 * np.random.default_rng(0).standard_normal(16_000)
+    soundfile.write(tmp_path / "clip.wav", wave, 16_000)
+    scores = np.full((40, 4), 0.1)
+    for index, answer in enumerate(predictions.answers):
+        scores[index, WORDS.index(answer)] = 0.7
+    files = [str(tmp_path / "clip.wav"), *[str(tmp_path / "gone.wav")] * 39]
+    wrong = next(i for i in range(40) if predictions.answers[i] != predictions.truths[i])
+    files[0], files[wrong] = files[wrong], files[0]
+    heard = dataclasses.replace(predictions, scores=scores, files=files)
+    captions = [f"clip {index} of <40>" for index in range(40)]
+    embeddings = EmbeddingMap(scores, heard.truths, ["de"] * 40, captions)
+    path = write_report(results_of(heard), tmp_path / "r.html", predictions=heard, embeddings=embeddings)
+    page = Page(path.read_text(encoding="utf-8"))
+    # The one error whose file is still there.
+    (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "audio"]
+    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    assert np.abs(sound - wave).max() < 1e-4
+    assert all(caption in page.text for caption in captions)
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def characters(font: str) -> set[int]:
+    return set(FT2Font(findfont(font)).get_charmap())
+
+
+def test_words_in_any_script_are_written_in_a_font_that_has_them(tmp_path):
+    strange = chr(min(characters("STIXGeneral") - characters("DejaVu Sans")))
+    figure = confusion_figure([[3, 1], [0, 2]], [f"so {strange}", "sad"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_png(figure, tmp_path / "confusion.png")
+    assert Image.open(tmp_path / "confusion.png").size[0] > 100
+    unknown = confusion_figure([[3, 1], [0, 2]], ["\U0010fffd", "sad"])  # of private use, in no font
+    with pytest.warns(UserWarning, match="no font of this machine has the characters of") as told:
+        write_png(unknown, tmp_path / "boxes.png")
+    assert not [one for one in told if "Glyph" in str(one.message)]
+
+
+def test_a_font_is_found_whose_name_would_mean_more_in_a_pattern(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    names = ("DejaVu Sans", "STIXGeneral")
+    strange = chr(min(characters(names[1]) - characters(names[0])))
+    # The very files that were read above: in which order a machine lists the weights of a family is its own affair.
+    files = [findfont(name) for name in names]
+    usual, other = (next(font for font in fontManager.ttflist if font.fname == file) for file in files)
+    monkeypatch.setattr(fontManager, "ttflist", [usual, dataclasses.replace(other, name="STIX-General: A")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        write_png(confusion_figure([[3, 1], [0, 2]], [strange, "sad"]), tmp_path / "confusion.png")
+
+
+def test_labels_with_dollar_signs_are_drawn_literally(tmp_path):
+    labels = ["$x^2$", "$\\undefined$", "a$"]  # a formula, a faulty one, and half of one
+    matrix = [[3, 1, 0], [0, 2, 0], [1, 0, 1]]
+    write_png(confusion_figure(matrix, labels, title="$\\sqrt$"), tmp_path / "confusion.png")
+    svg = inline_svg(confusion_figure(matrix, labels, title="$\\sqrt$"), "confusion")
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    assert all(drawn.count(label) == 2 for label in labels)
+    assert "$\\sqrt$" in drawn
+    points = np.random.default_rng(0).random((4, 2))
+    svg = inline_svg(embedding_figure(points, [*labels, labels[0]], ["en", "$de$", "en", "en"]), "map")
+    assert {*labels, "$de$"} <= {*re.findall(r"<text[^>]*>([^<]*)</text>", svg)}
+
+
+def test_confusion_figure_shows_shares_and_counts():
+    figure = confusion_figure([[3, 1], [0, 0]], ["happy", "sad"], unparsed=[4, 0])
+    # 3, 1 and 4 of a row of 8; a row without a clip has no shares.
+    assert texts(figure) == ["38", "3", "12", "1", "50", "4", "–", "–", "–"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["happy", "sad", "unparsed"]
+    assert len(texts(confusion_figure([[1, 0], [0, 1]], ["happy", "sad"]))) == 6
+
+
+@pytest.mark.parametrize("unparsed", [None, [1, 2]])
+def test_the_matrix_of_two_words_is_whole_under_a_long_name(unparsed, tmp_path):
+    figure = confusion_figure([[5, 1], [2, 1000]], ["a", "b"], unparsed, "a_corpus" + 40 * "_")
+    write_png(figure, tmp_path / "two.png")
+    picture = np.asarray(Image.open(tmp_path / "two.png").convert("L"))
+    for edge in (picture[0], picture[-1], picture[:, 0], picture[:, -1]):
+        assert edge.min() == 255, "something is cut off"
+    (axes,) = figure.axes
+    assert axes.get_window_extent().height / figure.dpi / 2 > 0.4, "cells in inches, for two lines of text"
+
+
+def test_svg_takes_its_colours_from_the_page_and_escapes_words():
+    svg = inline_svg(confusion_figure([[1, 0], [0, 1]], ["<b>", "a & b"]), 'two "words" <i>')
+    assert "var(--ink)" in svg
+    assert "var(--accent)" in svg
+    assert "&lt;b&gt;" in svg
+    assert "<b>" not in svg
+    assert "<i>" not in svg
+
+
+def test_curves_are_what_the_trainer_logged():
+    assert loss_keys(HISTORY) == ["loss", "eval_loss", "loss_contrast"]
+    assert score_keys(HISTORY) == ["eval_UA", "eval_WA"]
+    assert (loss_keys([]), score_keys([])) == ([], [])
+
+
+def test_the_evaluation_after_training_bends_no_curve_back():
+    """The Trainer logs the best checkpoint once more, at the last epoch."""
+    epochs = [{"epoch": float(epoch), "eval_UA": value} for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))]
+    figure = curve_figure([*epochs, {"epoch": 3.0, "eval_UA": 0.9}], ["eval_UA"], "UA")
+    (line,) = figure.axes[0].lines
+    assert line.get_xydata().tolist() == [[1.0, 0.5], [2.0, 0.9], [3.0, 0.7]]
+
+
+def test_embedding_map_projects_on_the_principal_plane():
+    generator = np.random.default_rng(0)
+    plane = generator.standard_normal((50, 2)) * [9, 4]
+    basis = np.linalg.qr(generator.standard_normal((6, 6)))[0][:2]
+    figure = embedding_figure(plane @ basis + 5, ["happy"] * 50, ["el"] * 50)
+    drawn = figure.axes[0].collections[0].get_offsets()
+    distances = np.linalg.norm(plane[:, None] - plane[None], axis=-1)
+    np.testing.assert_allclose(np.linalg.norm(drawn[:, None] - drawn[None], axis=-1), distances, atol=1e-8)
+
+
+def test_embedding_map_refuses_unequal_lists():
+    with pytest.raises(ValueError, match="give \\(num_clips, hidden_size\\)"):
+        embedding_figure(np.zeros((3, 2)), ["happy"] * 2, ["el"] * 3)

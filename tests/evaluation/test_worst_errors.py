@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The errors put before a reader are the surest ones, and not all of one kind."""
+
+import numpy as np
+
+from mser_llm.evaluation.predictions import Predictions
+from mser_llm.evaluation.worst_errors import worst_errors
+
+
+LABELS = ("happy", "sad", "angry")
+
+
+def predictions(pairs, surety):
+    """Answers, each with a probability of its own and the rest shared by the other words."""
+    scores = np.array(
+        [
+            [p if word == answer else (1 - p) / 2 for word in LABELS]
+            for (_, answer), p in zip(pairs, surety, strict=True)
+        ]
+    )
+    truths, answers = [truth for truth, _ in pairs], [answer for _, answer in pairs]
+    return Predictions(LABELS, ["c"] * len(pairs), [str(i) for i in range(len(pairs))], truths, answers, scores)
+
+
+def test_the_surest_errors_come_first_and_right_answers_never():
+    given = predictions([("sad", "happy"), ("sad", "sad"), ("angry", "sad")], [0.6, 0.99, 0.8])
+    assert worst_errors(given) == [2, 0]
+
+
+def test_one_confusion_does_not_fill_the_page():
+    given = predictions([("sad", "happy")] * 5 + [("happy", "sad")], [0.9, 0.95, 0.91, 0.92, 0.93, 0.5])
+    assert worst_errors(given) == [1, 4, 5]
+    assert worst_errors(given, count=1) == [1]
+    assert worst_errors(given, of_a_pair=4) == [1, 4, 3, 2, 5]
+
+
+def test_a_system_without_probabilities_has_none():
+    given = predictions([("sad", "happy")], [0.9])
+    assert worst_errors(Predictions(LABELS, ["c"], ["0"], given.truths, given.answers)) == []

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What somebody gets from the Hub who never installed this project: transformers, torch, soundfile and soxr, and
+datasets for the data set, in a clean virtual environment."""
+
+import configparser
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from clean_environment import build_clean_environment, requirements_of
+from m5ser_folder import corpus_rows, write_m5ser
+from packaging.requirements import Requirement
+
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.recognition import recognise
+from mser_llm.m5ser.card import write_card
+from processing_mser import label_set
+
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = Path(__file__).parents[1] / "recipe.yaml"
+INSTALLED = ("transformers", "torch", "soundfile", "soxr", "datasets")
+STRANGER = """
+import importlib.metadata, importlib.util, json, sys
+from datasets import load_dataset
+from transformers import AutoModel, AutoProcessor, pipeline
+
+model_id, dataset_id, *clips = sys.argv[1:]
+told = {"distributions": sorted(one.name for one in importlib.metadata.distributions())}
+packages = ("processing_mser", "modeling_mser", "mser_llm", "run_mser")
+told["importable"] = [name for name in packages if importlib.util.find_spec(name)]
+
+classify = pipeline(model=model_id, trust_remote_code=True)
+told["task"] = classify.task
+told["pipeline"] = [{one["label"]: one["score"] for one in classify(clip)} for clip in clips]
+
+model = AutoModel.from_pretrained(model_id, trust_remote_code=True)
+processor = AutoProcessor.from_pretrained(model_id, trust_remote_code=True)
+words = model.config.emotion_words
+scores = model.score_emotions(**processor(audio=clips), candidate_ids=processor.candidate_ids(words))
+told["classes"] = [dict(zip(words, row)) for row in scores.softmax(-1).tolist()]
+
+rows = list(load_dataset(dataset_id, "fr", split="train", streaming=True))
+told["rows"] = {row["id"]: [row["emotion"], row["language"]] for row in rows}
+told["of rows"] = [{one["label"]: one["score"] for one in classify(row["audio"])} for row in rows[:4]]
+told["first rows"] = [row["id"] for row in rows[:4]]
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def mser(hub_python):
+    """Runs `run-mser`, as the owner of the Hub's repositories."""
+
+    def run(*words):
+        done = hub_python.run(ROOT / "run_mser.py", *words)
+        assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(mser, tones, tmp_path_factory):
+    """A model that `run-mser train` wrote."""
+    folder = tmp_path_factory.mktemp("trained")
+    short = ["--num_train_epochs", "1", "--max_steps", "4", "--cache_dir", folder / "cache"]
+    mser("train", RECIPE, "--corpora", f"folder={tones}", *short, "--output_dir", folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture(scope="module")
+def french(tmp_path_factory):
+    """The rows of an M5SER, and its folder."""
+    rows = {language: corpus_rows(language, "folder") for language in ("en", "fr")}
+    folder = write_m5ser(tmp_path_factory.mktemp("built") / "m5ser", rows)
+    write_card(folder)
+    return rows["fr"], folder
+
+
+@pytest.fixture(scope="module")
+def told(mser, trained, french, tones, loopback_hub, tmp_path_factory):
+    """What a process says that has nothing but the libraries and the ids."""
+    mser("push", "--model", trained, "--repo_id", "org/tones")
+    mser("m5ser", "push", french[1], "--repo_id", "org/m5ser-demo")
+    python = build_clean_environment(tmp_path_factory.mktemp("clean") / "venv", INSTALLED)
+    home = tmp_path_factory.mktemp("home")
+    anybody = {**os.environ, **loopback_hub.environment(home / "anybody")}
+    command = [python, "-I", "-c", STRANGER, "org/tones", "org/m5ser-demo", *clips(tones)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=anybody, cwd=home)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def clips(tones):
+    return sorted(map(str, tones.rglob("*.wav")))[:6]
+
+
+def test_the_environment_holds_the_libraries_and_nothing_of_this_project(told):
+    assert set(told["distributions"]) == {one.name for one in requirements_of(INSTALLED).values()}
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg")
+    extras = {
+        Requirement(line).name
+        for extra, lines in settings["options.extras_require"].items()
+        for line in lines.strip().splitlines()
+        if extra != "dev"
+    }
+    assert "audiomentations" in extras and not extras & set(told["distributions"])
+    assert told["importable"] == []
+
+
+def test_the_model_of_the_hub_answers_as_the_one_that_was_trained(told, trained, tones):
+    assert told["task"] == "audio-classification"
+    network, processor = load_model(str(trained), "cpu")
+    words = label_set("four").words
+    expected = [one.scores for one in recognise(network, processor, clips(tones), words)]
+    assert len({tuple(scores.values()) for scores in expected}) == len(expected) == 6
+    for how in ("pipeline", "classes"):
+        assert len(told[how]) == 6
+        for found, scores in zip(told[how], expected):
+            assert found == pytest.approx(scores, abs=1e-5), how
+
+
+def test_the_data_set_streams_and_its_rows_are_what_the_model_takes(told, french, trained):
+    rows = {row["id"]: row for row in french[0]}
+    assert told["rows"] == {key: [row["emotion"], "fr"] for key, row in rows.items()}
+    network, processor = load_model(str(trained), "cpu")
+    sounds = [rows[key]["audio"]["bytes"] for key in told["first rows"]]
+    for found, answer in zip(told["of rows"], recognise(network, processor, sounds, label_set("four").words)):
+        assert found == pytest.approx(answer.scores, abs=1e-5)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches in a few fixed shapes, and compiled answers beside those of the plain path."""
+
+import copy
+import shutil
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import Wav2Vec2Config, WhisperFeatureExtractor
+
+import run_mser
+from modeling_mser import (
+    Wav2Vec2ClassifierConfig,
+    Wav2Vec2ForEmotionClassification,
+    WhisperClassifierConfig,
+    WhisperForEmotionClassification,
+)
+from modeling_mser.recognition_mser import word_probabilities
+from mser_llm.inference import compilation, recognition
+from mser_llm.inference.compilation import CompilationError, check_compiler, compiled, to_bucket
+from mser_llm.inference.packing import pack_linear_layers
+from mser_llm.inference.recognition import recognise
+from processing_mser import SAMPLING_RATE, EmotionClassifierProcessor, label_set
+
+
+WORDS = label_set("seven").words
+
+
+def noise(*seconds: float) -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    return [0.1 * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32) for s in seconds]
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(0.5, 200), (2.0, 200), (2.5, 300), (16.0, 3000), (30.0, 3000)])
+def test_lengths_are_rounded_up_to_a_bucket(tiny, seconds, frames):
+    _, processor = tiny
+    inputs = to_bucket(processor(audio=noise(seconds, 0.3)), 4, 30.0)
+    assert inputs["input_features"].shape == (4, 20, frames)
+    assert inputs["input_features_mask"].sum(-1).tolist() == [int(100 * seconds), 30, 30, 30]
+
+
+def test_no_bucket_is_longer_than_the_model_hears(tiny):
+    _, processor = tiny
+    assert to_bucket(processor(audio=noise(4.5)), 1, 5.0)["input_features"].shape[-1] == 500
+
+
+@pytest.mark.parametrize("most_seconds", [1.5, 2.567])
+def test_no_bucket_is_longer_than_what_a_classifier_crops_to(most_seconds, monkeypatch):
+    monkeypatch.setattr(recognition, "check_compiler", lambda device: None)
+    monkeypatch.setattr(recognition, "compiled", nullcontext)
+    sizes = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16}
+    sizes |= {"num_mel_bins": 20, "vocab_size": 8, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    config = WhisperClassifierConfig(audio_config=sizes, max_seconds=most_seconds, emotion_words=list(WORDS))
+    model = WhisperForEmotionClassification(config).eval()
+    processor = EmotionClassifierProcessor(WhisperFeatureExtractor(feature_size=20), list(WORDS), most_seconds)
+    clips = noise(0.4, 1.3, 5.0)
+    plain, padded = (list(recognise(model, processor, clips, WORDS, compile=compile)) for compile in (False, True))
+    for one, other in zip(plain, padded, strict=True):
+        assert one.scores == pytest.approx(other.scores, abs=1e-5)
+
+
+def test_a_bucket_changes_no_answer(tiny):
+    model, processor = tiny
+    plain = processor(audio=noise(1.0, 2.2, 0.7))
+    candidates = processor.candidate_ids(WORDS)
+    expected = word_probabilities(model, plain, candidates)
+    torch.testing.assert_close(
+        word_probabilities(model, to_bucket(plain, 5, 30.0), candidates)[:3], expected, atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.slow
+def test_compiled_answers_equal_those_of_each_clip_alone(tiny):
+    if shutil.which("g++") is None:
+        pytest.skip("no C++ compiler")
+    plain, processor = tiny
+    model = copy.deepcopy(plain)
+    pack_linear_layers(model)  # as `predict` loads it
+    clips = noise(1.0, 0.5, 1.9, 1.6, 0.9)
+    graphs = torch._dynamo.utils.counters["stats"]
+    before = graphs["unique_graphs"]
+    answers = list(recognise(model, processor, clips, WORDS, batch_size=2, compile=True))
+    assert graphs["unique_graphs"] > before, "nothing was compiled"
+    assert all(part._compiled_call_impl is None for part in (model.audio_tower, model.language_model))
+    compiled_once = graphs["unique_graphs"]
+    for clip, answer in zip(clips, answers, strict=True):
+        with torch.no_grad():
+            scores = plain.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
+        given = [answer.scores[word] for word in WORDS]
+        np.testing.assert_allclose(given, scores[0].softmax(-1).numpy(), atol=1e-4)
+    list(recognise(model, processor, noise(1.1, 0.6, 1.7, 1.3), WORDS, batch_size=2, compile=True))
+    assert graphs["unique_graphs"] == compiled_once, "other lengths in the same bucket were compiled anew"
+
+
+def test_without_a_compiler_it_says_so_before_anything_is_loaded(tiny_model_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(CompilationError, match="no-such-compiler is not found"):
+        check_compiler("cpu")
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(b"never read")
+    assert run_mser.main(["predict", str(clip), "--model", str(tiny_model_dir), "--device", "cpu", "--compile"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "leave --compile out" in said
+
+
+def test_free_text_is_not_compiled(tiny):
+    with pytest.raises(ValueError, match="compile is for decode 'score'"):
+        recognise(*tiny, [], WORDS, decode="generate", compile=True)
+
+
+def test_more_shapes_than_torch_was_allowed_are_told(monkeypatch):
+    """Captured and not compiled, which takes minutes."""
+    monkeypatch.setattr(compilation, "check_compiler", lambda device: None)
+    monkeypatch.setattr(compilation, "_MOST_SHAPES", 2)
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda part, **how: compile_module(part, backend="eager", **how))
+
+    class Part(nn.Module):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            return 2 * values
+
+    model = nn.Module()
+    model.device, model.language_model = torch.device("cpu"), Part()
+    with pytest.raises(CompilationError, match="leave --compile out"), torch.no_grad(), compiled(model):
+        list(map(model.language_model, map(torch.zeros, range(2, 6))))
+
+
+def test_an_encoder_that_hears_clip_by_clip_is_refused(monkeypatch):
+    """It would be compiled for the length of each clip."""
+    monkeypatch.setattr(compilation, "check_compiler", lambda device: None)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sizes |= {"conv_dim": [8], "conv_stride": [5], "conv_kernel": [10], "num_feat_extract_layers": 1}
+    waves = Wav2Vec2Config(**sizes, feat_extract_norm="group", num_conv_pos_embeddings=4)
+    model = Wav2Vec2ForEmotionClassification(Wav2Vec2ClassifierConfig(audio_config=waves, emotion_words=list(WORDS)))
+    with pytest.raises(CompilationError, match="at its own length"), compiled(model):
+        pass

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each clip is encoded once; what comes out of the cache is what the encoder would give on the spot."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mser_llm.data.clips import Clip, Rejection, index_clips
+from mser_llm.data.reading import read_corpus
+from mser_llm.inference.clip_features import ClipFeatures
+from mser_llm.inference.feature_cache import FeatureCache, FeatureEncoder
+from mser_llm.training.dataset import EmotionCollator
+from mser_llm.training.run_training import train
+from processing_mser import MSERProcessor, label_set
+from processing_mser.augmentation_mser import WaveformAugmenter
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Clip]:
+    rng = np.random.default_rng(0)
+    rows = []
+    for index, seconds in enumerate([0.5, 1.7, 0.9, 0.31, 1.2]):
+        path = tmp_path / f"clip{index}.flac"
+        soundfile.write(path, 0.1 * rng.standard_normal(int(16000 * seconds)), 16000)
+        rows.append({"id": str(index), "corpus": "c", "emotion": "happy", "audio": {"bytes": None, "path": str(path)}})
+    found, rejected = index_clips(rows, label_set("four"))
+    assert not rejected
+    return found
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_features_come_from_the_disk_and_equal_those_made_on_the_spot(make_tiny, clips, tmp_path: Path, frozen: bool):
+    model, processor = make_tiny(freeze_audio=frozen)
+    encoder = FeatureEncoder(model, processor)
+    features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=1)
+    assert features.prepare([(clip, 0) for clip in clips]) == []
+    encoded = []
+    again = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), cache_gb=1)
+    monitored, again.encoder = again.encoder, lambda waveforms: encoded.append(waveforms)
+    on_the_spot = ClipFeatures(monitored, str(tmp_path / "empty"), cache_gb=0)
+    for clip in clips:
+        kept = again(clip, 0)
+        frames = round(clip.seconds * 16000) // 160
+        assert kept.shape == ((3, (frames + 1) // 2, 32) if frozen else (20, frames))
+        torch.testing.assert_close(kept, on_the_spot(clip, 0), atol=2e-3, rtol=1e-3)
+    assert encoded == []
+
+
+def test_the_cache_belongs_to_the_weights_the_layers_and_the_padding(make_tiny):
+    prints = set()
+    for change in ("nothing", "weights", "layers", "padding", "trained"):
+        layers = [1] if change == "layers" else "weighted"
+        model, processor = make_tiny(freeze_audio=change != "trained", encoder_layers=layers)
+        if change == "weights":
+            with torch.no_grad():
+                model.audio_tower.conv1.bias[0] += 1e-3
+        if change == "padding":
+            processor.pad_to = "30s"
+        prints.add(FeatureEncoder(model, processor).fingerprint())
+    assert len(prints) == 5
+    same, processor = make_tiny(freeze_audio=True)
+    assert FeatureEncoder(same, processor).fingerprint() in prints
+    # What comes after the encoder does not count.
+    with torch.no_grad():
+        same.projection.bias += 1
+    assert FeatureEncoder(same, processor).fingerprint() in prints
+
+
+def test_fingerprint_is_the_same_for_a_reloaded_processor(make_tiny, tmp_path: Path):
+    """Otherwise each stage that starts from a checkpoint encodes every clip again."""
+    model, processor = make_tiny(freeze_audio=True)
+    fresh = FeatureEncoder(model, processor).fingerprint()
+    processor.save_pretrained(tmp_path)
+    assert FeatureEncoder(model, processor).fingerprint() == fresh
+    assert FeatureEncoder(model, MSERProcessor.from_pretrained(tmp_path)).fingerprint() == fresh
+
+
+@pytest.mark.parametrize("change", [{"dither": 0.1}, {"n_fft": 512}, {"hop_length": 80}, {"padding_value": 1.0}])
+def test_fingerprint_differs_where_the_extraction_differs(make_tiny, change: dict):
+    model, processor = make_tiny(freeze_audio=True)
+    before = FeatureEncoder(model, processor).fingerprint()
+    for name, value in change.items():
+        setattr(processor.feature_extractor, name, value)
+    assert FeatureEncoder(model, processor).fingerprint() != before
+
+
+def test_past_the_bound_clips_are_encoded_each_time_with_the_same_result(make_tiny, clips, tmp_path: Path, capsys):
+    model, processor = make_tiny(freeze_audio=True)
+    encoder = FeatureEncoder(model, processor)
+    bound = sum(clip.seconds for clip in clips[:3]) * encoder.bytes_per_second / 1e9 + 1e-9
+    features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=bound)
+    features.prepare([(clip, 0) for clip in clips])
+    assert "3 of 5 clips and views are kept" in capsys.readouterr().out
+    assert [clip.key in features.cache for clip in clips] == [True, True, True, False, False]
+    size = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.safetensors"))
+    assert size < 1.15 * bound * 1e9
+    whole = ClipFeatures(encoder, str(tmp_path / "whole"), cache_gb=1)
+    whole.prepare([(clip, 0) for clip in clips])
+    for clip in clips:
+        torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
+
+
+def test_workers_that_would_run_the_encoder_are_rejected(tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path):
+    """They are forks, in which CUDA fails; a spectrogram, or a feature from the disk, needs no encoder."""
+    rows = read_corpus("folder", tones).rows
+    flags = ["--dataloader_num_workers", "2", "--max_steps", "1", "--eval_strategy", "no", "--save_strategy", "no"]
+    flags += ["--load_best_model_at_end", "False"]
+    frozen = ["--init_from", str(tiny_model_dir), "--freeze_audio"]
+    with pytest.raises(ValueError, match="dataloader_num_workers is 2, and 72 of 72"):
+        train(rows, *recipe(*flags, *frozen, "--cache_gb", "0"))
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    train(rows, *recipe(*flags, "--cache_gb", "0"))
+
+
+def test_views_are_kept_under_names_of_their_own(make_tiny, clips, tmp_path: Path):
+    pytest.importorskip("audiomentations")
+    model, processor = make_tiny(freeze_audio=True)
+    augmenter = WaveformAugmenter(seed=4, probability=1.0)
+    features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1, augmenter)
+    features.prepare([(clip, view) for clip in clips[:2] for view in range(3)])
+    assert len(features.cache._shard_of) == 6
+    views = [features(clips[0], view) for view in range(3)]
+    assert not any(views[0].shape == view.shape and torch.equal(views[0], view) for view in views[1:])
+    plain = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
+    assert torch.equal(plain(clips[0], 0), views[0])
+
+
+def test_broken_clips_are_rejected_with_their_reason_and_cost_no_other(make_tiny, clips, tmp_path: Path):
+    broken = tmp_path / "silent.wav"
+    soundfile.write(broken, np.zeros(8000), 16000)
+    long = tmp_path / "long.wav"
+    soundfile.write(long, 0.1 * np.ones(31 * 16000), 16000)
+    (tmp_path / "text.wav").write_text("not audio")
+    names = ["silent.wav", "long.wav", "text.wav", "missing.wav"]
+    rows = [
+        {"id": n, "corpus": "c", "emotion": "sad", "audio": {"bytes": None, "path": str(tmp_path / n)}} for n in names
+    ]
+    indexed, rejected = index_clips(rows, label_set("four"))
+    assert [item.row["id"] for item in rejected] == ["long.wav", "text.wav", "missing.wav"]
+    assert "longer than 30 s (31.0 s); cut it into labelled pieces" in rejected[0].reason
+    assert all(str(tmp_path) in item.reason for item in rejected)
+    model, processor = make_tiny(freeze_audio=True)
+    features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
+    (silent,) = features.prepare([(clip, 0) for clip in [*clips, *indexed]])
+    assert isinstance(silent, Rejection) and silent.row["id"] == "silent.wav" and "silen" in silent.reason
+    assert all(clip.key in features.cache for clip in clips)
+
+
+def test_a_damaged_shard_names_itself_and_its_cure(tmp_path: Path):
+    cache = FeatureCache(tmp_path)
+    cache.write({"a": torch.ones(3)})
+    (shard,) = tmp_path.glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:20])
+    with pytest.raises(ValueError, match=rf"{shard.name}: damaged .*; delete it"):
+        FeatureCache(tmp_path)
+
+
+def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch):
+    cache = FeatureCache(tmp_path)
+
+    def full_disk(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mser_llm.inference.feature_cache.os.fsync", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        cache.write({"a": torch.ones(3)})
+    assert list(tmp_path.iterdir()) == []
+
+
+FULL = """
+import resource, sys, torch
+from mser_llm.inference.feature_cache import FeatureCache
+cache = FeatureCache(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    cache.write({"clip": torch.zeros(1, 100, 100)})
+except OSError as error:
+    print(error)
+"""
+
+
+def test_where_there_is_no_room_the_shard_and_the_cure_are_told(tmp_path: Path):
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert re.search(r"\.safetensors: cannot be written \(.*\); make room, or give another --cache_dir", done.stdout)
+    assert not list(tmp_path.iterdir())
+
+
+def test_batches_are_padded_under_a_mask(make_tiny):
+    _, processor = make_tiny()
+    labels = {"view": 2, "emotion_label": 1, "language_label": 0, "speaker_label": -1}
+    items = [
+        {"features": torch.full((3, frames, 32), float(frames)), "emotion": "happy", **labels} for frames in (5, 9)
+    ]
+    batch = EmotionCollator(processor, encoded=True)(items)
+    assert {name: batch[f"{name}s"].tolist() for name in labels} == {
+        name: [value] * 2 for name, value in labels.items()
+    }
+    assert batch["encoder_states"].shape == (2, 3, 9, 32)
+    assert batch["encoder_mask"].sum(1).tolist() == [5, 9]
+    assert batch["encoder_states"][0, :, 5:].abs().sum() == 0
+    spectrograms = [item | {"features": item["features"][0].T} for item in items]
+    batch = EmotionCollator(processor, encoded=False)(spectrograms)
+    assert batch["input_features"].shape == (2, 32, 9)
+    assert batch["input_features_mask"].sum(1).tolist() == [5, 9]

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packed layers against plain ones, and that a packed model saves what it was loaded from."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from modeling_mser import MSERForEmotionGeneration
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.packing import PackedLinear, can_pack, pack_linear_layers
+from mser_llm.inference.recognition import recognise
+from processing_mser import SAMPLING_RATE, label_set
+
+
+pytestmark = pytest.mark.skipif(not can_pack(), reason="torch is built without oneDNN")
+WORDS = label_set("seven").words
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(24,), (1, 24), (3, 5, 24), (2, 0, 24)])
+def test_a_packed_layer_gives_what_the_plain_one_gives(shape, bias):
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 10, bias=bias)
+    inputs = torch.randn(shape)
+    with torch.no_grad():
+        torch.testing.assert_close(PackedLinear(linear)(inputs), linear(inputs))
+
+
+def test_columns_that_do_not_lie_side_by_side_are_multiplied_too():
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 10)
+    inputs = torch.randn(24, 6).t()[::2]
+    with torch.no_grad():
+        torch.testing.assert_close(PackedLinear(linear)(inputs), linear(inputs))
+
+
+def test_a_gradient_goes_through_a_packed_layer_to_its_input():
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 10)
+    inputs = torch.randn(3, 24, requires_grad=True)
+    expected = torch.autograd.grad(linear(inputs).square().sum(), inputs)[0]
+    torch.testing.assert_close(torch.autograd.grad(PackedLinear(linear)(inputs).square().sum(), inputs)[0], expected)
+
+
+def test_a_packed_layer_holds_its_weight_once_and_saves_it_to_the_bit():
+    linear = nn.Linear(24, 10)
+    packed = PackedLinear(linear)
+    assert [name for name, _ in packed.named_parameters()] == ["bias"]
+    for name, tensor in linear.state_dict().items():
+        assert torch.equal(packed.state_dict()[name], tensor)
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_packed_layer_can_be_copied_and_pickled(again):
+    torch.manual_seed(0)
+    packed = PackedLinear(nn.Linear(24, 10))
+    inputs = torch.randn(3, 24)
+    with torch.no_grad():
+        assert torch.equal(again(packed)(inputs), packed(inputs))
+
+
+def test_a_packed_layer_goes_to_other_precisions_and_back():
+    torch.manual_seed(0)
+    linear = nn.Linear(24, 10)
+    packed = PackedLinear(linear)
+    inputs = torch.randn(3, 24)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(packed(inputs), linear(inputs))
+    halved, half = packed.bfloat16(), copy.deepcopy(linear).bfloat16()
+    with torch.no_grad():
+        assert torch.equal(halved(inputs.bfloat16()), half(inputs.bfloat16()))
+        assert torch.equal(copy.deepcopy(halved)(inputs.bfloat16()), half(inputs.bfloat16()))
+        back = halved.float()
+        assert back.is_packed
+        torch.testing.assert_close(back(inputs), half.float()(inputs))
+
+
+def test_what_is_loaded_for_recognition_refuses_to_be_trained(tiny_model_dir):
+    for quantize in (None, "int8"):
+        model, _ = load_model(str(tiny_model_dir), "cpu", quantize=quantize)
+        assert not model.train(False).training
+        with pytest.raises(RuntimeError, match=r"loaded for recognition.*to train it, load it with from_pretrained"):
+            model.train()
+
+
+def test_a_weight_shared_with_an_embedding_stays_and_so_does_half_precision():
+    network = nn.ModuleDict({"words": nn.Embedding(10, 4), "head": nn.Linear(4, 10), "small": nn.Linear(4, 4)})
+    network["head"].weight = network["words"].weight
+    network["small"].bfloat16()
+    pack_linear_layers(network)
+    assert type(network["head"]) is nn.Linear and type(network["small"]) is nn.Linear
+
+
+def test_a_loaded_model_is_packed_answers_the_same_and_is_saved_as_it_was(tiny_model_dir, tmp_path):
+    model, processor = load_model(str(tiny_model_dir), "cpu")
+    plain = MSERForEmotionGeneration.from_pretrained(tiny_model_dir).eval()
+    for part in (model.audio_tower, model.emotion_qformer, model.language_model):
+        assert any(isinstance(module, PackedLinear) for module in part.modules())
+    random = np.random.default_rng(0)
+    clips = [0.1 * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32) for s in (1.0, 0.4, 2.3)]
+
+    def scores(of):
+        return np.array([[answer.scores[word] for word in WORDS] for answer in recognise(of, processor, clips, WORDS)])
+
+    np.testing.assert_allclose(scores(model), scores(plain), atol=1e-5)
+    model.save_pretrained(tmp_path / "again", include_backbones=True)
+    saved, kept = load_file(tmp_path / "again" / "model.safetensors"), plain.state_dict()
+    assert set(saved) <= set(kept) and len(saved) > len(list(model.named_parameters()))
+    for name, tensor in saved.items():
+        assert torch.equal(tensor, kept[name]), name

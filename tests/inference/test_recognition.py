@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recognition loop, on a small model with all its parts and real audio reading."""
+
+import itertools
+import os
+import threading
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from mser_llm.inference.prefetch import read_windows
+from mser_llm.inference.recognition import BATCHES_PER_WINDOW, recognise
+from processing_mser import SAMPLING_RATE, UNPARSED, AudioError, label_set, load_audio
+
+
+WORDS = label_set("seven").words
+
+
+def tone(seconds: float, seed: int) -> np.ndarray:
+    """A warbling tone in noise: every seed sounds different."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
+    pitch = generator.uniform(100, 400) * (1 + 0.1 * np.sin(2 * np.pi * generator.uniform(1, 6) * time))
+    wave = np.sin(2 * np.pi * np.cumsum(pitch) / SAMPLING_RATE) * generator.uniform(0.05, 0.6)
+    return (wave + 0.01 * generator.standard_normal(len(time))).astype(np.float32)
+
+
+@pytest.fixture
+def clips() -> list[np.ndarray]:
+    lengths = [1.0, 0.4, 2.3, 0.15, 1.7, 0.9, 3.1, 0.5, 1.2]
+    return [tone(seconds, seed) for seed, seconds in enumerate(lengths)]
+
+
+def plain_probabilities(model, processor, clip) -> np.ndarray:
+    """One clip by the processor's front door, without batch or loop."""
+    with torch.no_grad():
+        scores = model.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
+    return scores[0].softmax(-1).numpy()
+
+
+def probabilities(answer) -> np.ndarray:
+    return np.array([answer.scores[word] for word in WORDS])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_answers_come_in_order_and_equal_those_of_single_clips(tiny, clips, batch_size):
+    answers = list(recognise(*tiny, clips, WORDS, batch_size=batch_size))
+
+    assert [answer.source is clip for answer, clip in zip(answers, clips, strict=True)] == [True] * len(clips)
+    expected = np.stack([plain_probabilities(*tiny, clip) for clip in clips])
+    np.testing.assert_allclose(np.stack([probabilities(answer) for answer in answers]), expected, atol=1e-4)
+    assert np.ptp(expected, axis=0).max() > 1e-3, "the clips must differ, or any order would pass"
+    assert [answer.label for answer in answers] == [WORDS[row.argmax()] for row in expected]
+    assert [answer.seconds for answer in answers] == pytest.approx([len(clip) / SAMPLING_RATE for clip in clips])
+    assert all(sum(answer.scores.values()) == pytest.approx(1) for answer in answers)
+
+
+def test_sources_of_all_forms_and_rates_in_one_stream(tiny, clips, tmp_path):
+    path = tmp_path / "eight kHz.wav"
+    soundfile.write(path, clips[0][::2], 8000)
+    sources = [
+        path,
+        str(path),
+        path.read_bytes(),
+        {"bytes": None, "path": str(path)},
+        clips[1],
+        torch.tensor(clips[2]),
+    ]
+
+    answers = list(recognise(*tiny, iter(sources), WORDS))
+
+    heard = load_audio(path)
+    for answer, clip in zip(answers, [heard] * 4 + [clips[1], clips[2]], strict=True):
+        np.testing.assert_allclose(probabilities(answer), plain_probabilities(*tiny, clip), atol=1e-4)
+
+
+def test_long_audio_is_the_duration_weighted_mean_of_its_windows(tiny, clips):
+    long = np.concatenate([tone(24, 20), tone(23, 21), tone(23.00005, 22)])
+    answer = list(recognise(*tiny, [clips[0], long, clips[1]], WORDS, batch_size=2))[1]
+
+    size, rest = divmod(len(long), 3)
+    ends = np.cumsum([size + (part < rest) for part in range(3)])
+    windows = np.split(long, ends[:-1])
+    assert max(map(len, windows)) <= 30 * SAMPLING_RATE
+    rows = np.stack([plain_probabilities(*tiny, window) for window in windows])
+    assert np.ptp(rows, axis=0).max() > 1e-3, "the windows must differ, or any weighting would pass"
+    expected = np.average(rows, axis=0, weights=[len(window) for window in windows])
+    np.testing.assert_allclose(probabilities(answer), expected, atol=1e-4)
+    assert answer.seconds == pytest.approx(len(long) / SAMPLING_RATE)
+
+
+def test_a_silent_window_does_not_spoil_a_long_clip(tiny):
+    recording = np.concatenate([tone(10, 1), np.zeros(50 * SAMPLING_RATE, np.float32)])
+
+    (answer,) = recognise(*tiny, [recording], WORDS)
+
+    assert answer.error is None
+    assert sum(answer.scores.values()) == pytest.approx(1)
+
+
+def test_a_broken_clip_is_told_and_the_others_go_on(tiny, clips, tmp_path):
+    broken = tmp_path / "not_sound.wav"
+    broken.write_text("these are words")
+    sources = [clips[0], broken, tmp_path / "nowhere.wav", np.zeros(SAMPLING_RATE, np.float32), clips[1]]
+
+    answers = list(recognise(*tiny, sources, WORDS, batch_size=2))
+
+    assert [answer.error is None for answer in answers] == [True, False, False, False, True]
+    for source, answer in zip(sources[1:4], answers[1:4], strict=True):
+        with pytest.raises(AudioError) as raised:
+            load_audio(source)
+        assert answer.error == str(raised.value)
+        assert "\n" not in answer.error
+        assert (answer.label, answer.scores) == (None, None)
+    np.testing.assert_allclose(probabilities(answers[4]), plain_probabilities(*tiny, clips[1]), atol=1e-4)
+
+
+def test_no_more_than_two_windows_are_taken_ahead(tiny, clips):
+    taken = 0
+
+    def stream():
+        nonlocal taken
+        for clip in itertools.islice(itertools.cycle(clips), 100):
+            taken += 1
+            yield clip
+
+    bound = 2 * BATCHES_PER_WINDOW * 2
+    most_ahead = 0
+    for answered, _ in enumerate(recognise(*tiny, stream(), WORDS, batch_size=2)):
+        most_ahead = max(most_ahead, taken - answered)
+    assert taken == 100
+    assert BATCHES_PER_WINDOW * 2 < most_ahead <= bound
+
+
+def test_a_consumer_that_stops_leaves_the_rest_unread(tiny, clips):
+    source = iter(clips * 20)
+    answers = recognise(*tiny, source, WORDS, batch_size=1)
+    next(answers)
+    answers.close()
+    assert len(list(source)) >= len(clips) * 20 - 2 * BATCHES_PER_WINDOW
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("mser-")]
+
+
+@pytest.mark.parametrize("ended_by", ["close", "interrupt", "stream"])
+def test_no_reader_outlives_the_loop(tiny, clips, ended_by, monkeypatch):
+    def stream():
+        yield from clips
+        if ended_by == "stream":
+            raise RuntimeError("the disk is gone")
+        yield from itertools.repeat(clips[0], 100)
+
+    if ended_by == "interrupt":
+        interrupted = raising(KeyboardInterrupt())
+        monkeypatch.setattr("mser_llm.inference.recognition.word_probabilities", interrupted)
+    answers = recognise(*tiny, stream(), WORDS, batch_size=1)
+    if ended_by == "close":
+        next(answers)
+        assert readers()
+        answers.close()
+    else:
+        with pytest.raises((KeyboardInterrupt, RuntimeError)):
+            list(answers)
+    assert not readers()
+
+
+def raising(error: BaseException):
+    def call(*args, **kwargs):
+        raise error
+
+    return call
+
+
+def test_windows_close_at_their_length_in_sound(monkeypatch):
+    monkeypatch.setattr("mser_llm.inference.prefetch.WINDOW_SECONDS", 5.0)
+    lengths = [2, 2, 2, 1, 1, 1, 1, 9, 1, 1]
+
+    windows = list(read_windows([tone(seconds, 0) for seconds in lengths], window_clips=4))
+
+    assert [[clip.seconds for clip in window] for window in windows] == [[2, 2, 2], [1, 1, 1, 1], [9], [1, 1]]
+
+
+def test_generated_text_is_parsed_and_what_is_no_word_is_unparsed(tiny, clips):
+    """A random model writes nonsense, so it is made to say a word: its output layer repeats the ids it is given."""
+    model, processor = tiny
+    (nonsense,) = recognise(model, processor, clips[:1], WORDS, decode="generate")
+    assert nonsense.label == UNPARSED
+    assert nonsense.scores is None
+    assert nonsense.error is None
+    assert nonsense.text is not None
+
+    heads = {"angry": " Angry.", "sad": " sad", UNPARSED: " happy or sad"}
+    for label, text in heads.items():
+        say(model, processor.tokenizer.encode(text, add_special_tokens=False))
+        (answer,) = recognise(model, processor, clips[:1], WORDS, decode="generate")
+        assert (answer.label, answer.text) == (label, text.strip())
+
+
+def say(model, token_ids: list[int]) -> None:
+    """Makes the language model emit these tokens and then eos, whatever it hears."""
+    sequence = [*token_ids, model.config.text_config.eos_token_id]
+    prompt_length = None
+
+    def forward(*args, **kwargs):
+        nonlocal prompt_length
+        outputs = original(*args, **kwargs)
+        position = int(kwargs["position_ids"].max())
+        if kwargs["inputs_embeds"].shape[1] > 1:
+            prompt_length = position
+        step = min(position - prompt_length, len(sequence) - 1)
+        outputs.logits[:] = -100.0
+        outputs.logits[..., sequence[step]] = 0.0
+        return outputs
+
+    original = type(model.language_model).forward.__get__(model.language_model)
+    model.language_model.forward = forward
+
+
+def test_settings_of_the_scoring_reach_the_model(tiny, clips):
+    model, processor = tiny
+    (plain,) = recognise(model, processor, clips[:1], WORDS)
+    for setting in ("length_normalize", "prior_correction"):
+        (changed,) = recognise(model, processor, clips[:1], WORDS, **{setting: True})
+        with torch.no_grad():
+            scores = model.score_emotions(
+                **processor(audio=clips[:1]), candidate_ids=processor.candidate_ids(WORDS), **{setting: True}
+            )
+        np.testing.assert_allclose(probabilities(changed), scores[0].softmax(-1).numpy(), atol=1e-5)
+        assert np.abs(probabilities(changed) - probabilities(plain)).max() > 1e-4
+
+
+def test_training_mode_is_given_back(tiny, clips):
+    model, processor = tiny
+    model.train()
+    evaluated = list(recognise(model, processor, clips[:2], WORDS))
+    assert model.training
+    model.eval()
+    for answer, again in zip(evaluated, recognise(model, processor, clips[:2], WORDS), strict=True):
+        assert answer.scores == again.scores
+
+
+def test_scores_that_are_no_numbers_are_an_error(tiny, clips):
+    model, processor = tiny
+    with torch.no_grad():
+        model.projection.weight.fill_(float("nan"))
+    (answer,) = recognise(model, processor, clips[:1], WORDS)
+    assert answer.label is None
+    assert "NaN" in answer.error
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "message"),
+    [
+        ((), {}, "candidate words"),
+        (WORDS, {"batch_size": 0}, "batch_size is 0"),
+        (WORDS, {"decode": "x"}, "decode is"),
+    ],
+)
+def test_impossible_calls_fail_before_anything_is_read(tiny, words, settings, message):
+    with pytest.raises(ValueError, match=message):
+        recognise(*tiny, [], words, **settings)
+
+
+def test_no_sources_give_no_answers(tiny):
+    assert list(recognise(*tiny, [], WORDS)) == []
+
+
+def test_an_error_of_the_stream_itself_is_not_swallowed(tiny, clips):
+    def stream():
+        yield clips[0]
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        list(recognise(*tiny, stream(), WORDS))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_permission_is_told(tiny, tmp_path):
+    path = tmp_path / "secret.wav"
+    soundfile.write(path, tone(1, 0), SAMPLING_RATE)
+    path.chmod(0)
+    (answer,) = recognise(*tiny, [path], WORDS)
+    assert "permission" in answer.error

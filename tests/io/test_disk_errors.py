@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A disk without room, by the limit on file sizes, under each of the libraries that write weights."""
+
+import errno
+import os
+import resource
+import signal
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mser_llm.io.disk_errors import full_disk_told
+
+
+def by_system(path: Path) -> None:
+    path.write_bytes(bytes(1 << 16))
+
+
+def by_safetensors(path: Path) -> None:
+    save_file({"weight": torch.zeros(1 << 14)}, path)
+
+
+def by_torch(path: Path) -> None:
+    torch.save({"weight": torch.zeros(1 << 14)}, path)
+
+
+@contextmanager
+def room_for(size: int):
+    """Files of this process may have so many bytes."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("write", [by_system, by_safetensors, by_torch])
+def test_the_folder_and_the_cure_are_told(tmp_path: Path, write: Callable[[Path], None]):
+    def fill():
+        with room_for(1 << 12), full_disk_told(tmp_path), full_disk_told(tmp_path / "run", "make room"):
+            write(tmp_path / "weights")
+
+    with pytest.raises(OSError, match=r"/run: cannot be written \(.+\); make room$"):
+        fill()
+
+
+@pytest.mark.parametrize("other", [RuntimeError("a fault"), OSError(errno.EACCES, os.strerror(errno.EACCES))])
+def test_any_other_error_stays_as_it_is(tmp_path: Path, other: Exception):
+    def fail():
+        with full_disk_told(tmp_path):
+            raise other
+
+    with pytest.raises(type(other)) as raised:
+        fail()
+    assert raised.value is other

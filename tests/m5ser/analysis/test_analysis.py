@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole analysis on a corpus whose translations keep the emotion, and on one whose translations lose it."""
+
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from chromium import Chromium, find_chromium
+from html_page import Page
+from m5ser_folder import row, write_m5ser
+from spoken_m5ser import EMOTIONS, spoken_rows, write_spoken
+from transformers import WhisperFeatureExtractor
+
+from mser_llm.cli.m5ser_analyse import AnalyseArguments, run
+from mser_llm.inference.recognition import recognise
+from mser_llm.m5ser.analysis import analyse_corpus
+from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
+from mser_llm.m5ser.analysis.label_noise import counted_for, judge_labels
+from mser_llm.m5ser.analysis.report import write_corpus_report
+from processing_mser import EmotionClassifierProcessor
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kept")
+    folder = write_spoken(root / "m5ser", kept=1.0)
+    return analyse_corpus(folder, root / "out", permutations=99, progress=False), root / "out"
+
+
+def test_what_is_kept_is_found_and_what_is_lost_is_not(kept, tmp_path):
+    results, _ = kept
+    test = results["distances"]["prosody_relative"]["test"]
+    assert test["p"] <= 0.05 and test["ratio"] < 0.6
+    pitch = results["preservation"]["fr"]["f0_median"]["pearson"]
+    assert pitch["value"] > 0.9 > 0.5 > pitch["shuffled"]["interval"][1]
+    lost = analyse_corpus(
+        write_spoken(tmp_path / "m5ser", kept=0.0), tmp_path / "out", permutations=99, progress=False
+    )
+    test = lost["distances"]["prosody_relative"]["test"]
+    assert test["p"] > 0.05 and test["ratio"] > 0.8
+    pitch = lost["preservation"]["fr"]["f0_median"]["pearson"]
+    assert abs(pitch["value"]) < 0.5
+
+
+def test_the_numbers_are_written_and_a_rerun_gives_the_same(kept, tmp_path):
+    results, out = kept
+    written = json.loads((out / "analysis.json").read_text(encoding="utf-8"))
+    assert written == results
+    again = analyse_corpus(results["folder"], out, permutations=99, progress=False)
+    assert again == results
+    assert results["measured"]["clips"] == 72 and results["overview"]["rows"] == 72
+
+
+def test_the_page_is_whole_and_asks_for_nothing(kept):
+    results, out = kept
+    html = (out / "report.html").read_text(encoding="utf-8")
+    page = Page(html)
+    assert not re.search(r'(?:src|href)="(?!#)', html) and "http:" not in html and "https:" not in html
+    assert sum(tag == "svg" for tag, _ in page.elements) == 7
+    assert all(attributes.get("aria-label") for tag, attributes in page.elements if tag == "svg")
+    test = results["distances"]["spectrum"]["test"]
+    for figure in (f"{test['ratio']:.2f}", f"{results['preservation']['fr']['tilt']['pearson']['value']:.2f}"):
+        assert figure in page.text
+    for word in (*EMOTIONS, "French", "ravdess", results["manifest_hash"]):
+        assert word in page.text
+
+
+def test_names_from_the_corpus_are_text_on_the_page(kept, tmp_path):
+    results = json.loads(json.dumps(kept[0]))
+    results["folder"] = "<script>alert(1)</script>"
+    results["overview"]["rejects"] = {
+        "total": 1,
+        "reasons": [{"stage": "read", "reason": "<b>bad</b>", "clips": 1, "languages": {"fr": 1}}],
+    }
+    html = write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script>" not in html and "<b>bad" not in html and "&lt;b&gt;bad" in html
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="no chromium on this machine; apt install chromium")
+def test_the_tables_of_five_translations_fit_the_page(kept, tmp_path):
+    results = json.loads(json.dumps(kept[0]))
+    languages = ["fr", "de", "it", "zh", "es"]
+    results["overview"]["languages"] = ["en", *languages]
+    results["preservation"] = dict.fromkeys(languages, results["preservation"]["fr"])
+    page = write_corpus_report(results, tmp_path / "report.html")
+    with Chromium(find_chromium()) as browser:
+        browser.open(page.as_uri(), 1100)
+        browser.wait_for("document.readyState === 'complete' && !!document.querySelector('.wide')")
+        hidden = browser.value("[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)")
+    assert len(hidden) > 3 and max(hidden) == 0
+
+
+def test_one_language_alone_is_described_and_not_compared(tmp_path):
+    folder = write_m5ser(tmp_path / "m5ser", {"fr": spoken_rows(speakers=2)["fr"]})
+    results = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    assert all(found["test"] is None for found in results["distances"].values())
+    assert results["preservation"] == {}
+    assert "too few clips" in Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+
+
+def test_a_corpus_of_more_languages_than_there_are_colours_is_drawn(kept, tmp_path):
+    results = json.loads(json.dumps(kept[0]))
+    results["preservation"] = {f"l{number}": results["preservation"]["fr"] for number in range(20)}
+    results["overview"]["languages"] += results["preservation"]
+    page = Page(write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "l19" in page.text
+
+
+def test_a_classifier_that_answered_nothing_is_told_on_the_page(kept, tmp_path):
+    """As one whose scores are no numbers."""
+    results = json.loads(json.dumps(kept[0]))
+    nothing = {"clips": 0, "unreadable": 72, "languages": {}, "pooled": None, "disagreements": []}
+    results["label_noise"] = {"model": "runs/half", "words": list(EMOTIONS), "chance": 1 / 3, **nothing}
+    page = Page(write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "gave an answer to none of 72 clips. Classifier: runs/half." in page.text
+
+
+def test_the_command_prints_the_figures_and_tells_of_broken_clips(tmp_path, capsys):
+    rows = spoken_rows(speakers=2)
+    rows["en"][0]["audio"] = {"bytes": b"no sound", "path": "broken.flac"}
+    folder = write_m5ser(tmp_path / "m5ser", rows)
+    assert run(AnalyseArguments(str(folder), str(tmp_path / "out"), permutations=9)) == 1
+    printed = capsys.readouterr()
+    assert "36 clips" in printed.out and "35 clips of 18 sources measured" in printed.out
+    assert "report.html" in printed.out
+    assert "1 clips could not be read" in printed.err and "broken.flac" in printed.err
+
+
+def test_what_cannot_be_analysed_is_told_in_one_line(tmp_path):
+    unlabelled = [row("mosei", "1", "en") | {"emotion": None}]
+    folder = write_m5ser(tmp_path / "m5ser", {"en": unlabelled})
+    with pytest.raises(BuiltCorpusError, match="no row has an emotion"):
+        analyse_corpus(folder, tmp_path / "out", progress=False)
+    with pytest.raises(ValueError, match="permutations is 0"):
+        analyse_corpus(folder, tmp_path / "out", permutations=0)
+
+
+def test_speakers_of_one_clip_each_can_be_analysed(tmp_path):
+    """Relative to their speaker they are all alike, in which nothing is to be seen."""
+    rows = spoken_rows(speakers=9, clips=1)
+    for clips in rows.values():
+        clips[:] = [clip for number, clip in enumerate(clips) if number // 3 % 3 == number % 3]
+        assert len({clip["speaker"] for clip in clips}) == len(clips) == 9
+    found = analyse_corpus(write_m5ser(tmp_path / "m5ser", rows), tmp_path / "out", permutations=5, progress=False)
+    assert found["distances"]["spectrum_relative"]["picture"]["explained"] == [0, 0]
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_what_the_sources_speak_is_said_by_the_build(tmp_path):
+    rows = spoken_rows(languages=("de", "en"), speakers=2)
+    folder = write_m5ser(tmp_path / "m5ser", rows, source_language="de")
+    found = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    assert found["overview"]["languages"] == ["de", "en"] and list(found["preservation"]) == ["en"]
+    assert "German is the source, the other" in Page((tmp_path / "out" / "report.html").read_text("utf-8")).text
+
+
+def test_sources_that_were_not_taken_in_are_not_said_to_be_there(tmp_path):
+    rows = spoken_rows(languages=("fr", "de"), speakers=2)
+    folder = write_m5ser(tmp_path / "m5ser", rows, source_language="ru")
+    analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
+    assert "All of it is translated from Russian, which is not in the corpus itself." in text
+    assert "no Russian source clips" in text and "English" not in text
+
+
+def test_a_classifier_that_lacks_a_word_is_refused_before_anything_is_measured(tmp_path):
+    processor = EmotionClassifierProcessor(WhisperFeatureExtractor(), emotion_words=["neutral", "happy"])
+    folder = write_spoken(tmp_path / "m5ser", speakers=2)
+    with pytest.raises(ValueError, match="has no output for sad"):
+        analyse_corpus(folder, tmp_path / "out", model=object(), processor=processor, progress=False)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_classifier_judges_every_clip_and_its_surest_disagreements_come_first(tmp_path, tiny):
+    rows = spoken_rows(speakers=2)
+    rows["fr"][3]["audio"] = {"bytes": b"no sound", "path": "broken.flac"}
+    corpus = BuiltCorpus(write_m5ser(tmp_path / "m5ser", rows))
+    found = judge_labels(corpus, lambda clip: clip["emotion"] != "sad", *tiny, list(EMOTIONS), progress=False)
+    chosen = [clip for language in rows.values() for clip in language if clip["emotion"] != "sad"]
+    answers = [next(recognise(*tiny, [clip["audio"]], EMOTIONS)) for clip in chosen]
+    assert found["unreadable"] == 1 and found["clips"] == len(chosen) - 1
+    for language in ("en", "fr"):
+        own = [
+            (clip["emotion"], answer.label)
+            for clip, answer in zip(chosen, answers)
+            if clip["language"] == language and answer.label
+        ]
+        assert found["languages"][language]["WA"] == pytest.approx(np.mean([truth == heard for truth, heard in own]))
+    wrong = {
+        clip["id"]: answer.scores[answer.label]
+        for clip, answer in zip(chosen, answers)
+        if answer.label not in (None, clip["emotion"])
+    }
+    listed = {one["id"]: one["probability"] for one in found["disagreements"]}
+    assert listed == pytest.approx(wrong, abs=1e-4)
+    assert list(listed.values()) == sorted(listed.values(), reverse=True)
+
+
+def test_a_merged_emotion_is_judged_by_the_word_it_counts_as():
+    seven = SimpleNamespace(config=SimpleNamespace(emotion_words=["neutral", "happy", "sad"]))
+    assert counted_for(seven, ["happy", "excited", "boredom"]) == {
+        "happy": "happy",
+        "excited": "happy",
+        "boredom": "boredom",
+    }
+    anything = SimpleNamespace(config=SimpleNamespace(emotion_words=None))
+    assert counted_for(anything, ["happy", "excited"]) == {"happy": "happy", "excited": "excited"}

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documented commands on a real Ray and a real Slurm, one worker killed: the corpus of one undisturbed machine."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from m5ser_building.clusters import jobs, local_ray, one_node_slurm
+from m5ser_building.toy_corpus import ROOT
+
+from mser_llm.cli import m5ser_build
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.data.synthesis.demo_speech import write_demo_speech
+from mser_llm.m5ser.build import build
+
+
+pytestmark = pytest.mark.slow
+PAGE = ROOT / "docs" / "m5ser.md"
+ENGLISH = Path("runs/demo/english")
+
+
+def documented_words(executor: str) -> list[str]:
+    """What follows `run-mser` in the page's command for the demonstration on an executor."""
+    pattern = rf"^(?:\w+=\S+ )?run-mser (m5ser build m5ser/demo --executor {executor} .*)$"
+    (command,) = re.findall(pattern, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    return shlex.split(command)
+
+
+def parsed(words: list[str]):
+    parser = MSERArgumentParser(m5ser_build.ARGUMENTS, prog="run-mser m5ser build")
+    return parser.parse_args_into_dataclasses(words[2:])[0]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(shared_folder) -> Path:
+    """A folder with the demonstration's English speech and what one worker on this machine builds of it."""
+
+    def fill(folder: Path) -> None:
+        write_demo_speech(folder / ENGLISH, languages=["en"], clips_per_language=28, seed=0)
+        words = ["--corpora", f"folder={folder / ENGLISH}", "--output_dir", str(folder / "local")]
+        config = parsed([*documented_words("ray"), "--executor", "local", "--workers", "1", *words])
+        build(config, progress=False)
+
+    return shared_folder("m5ser-on-one-machine", fill)
+
+
+@pytest.fixture
+def folder(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, in which a command finds the speech under its documented name."""
+    (tmp_path / ENGLISH).parent.mkdir(parents=True)
+    (tmp_path / ENGLISH).symlink_to(undisturbed / ENGLISH)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def manifest_hash(output: Path) -> str:
+    return json.loads((output / "manifest.json").read_text(encoding="utf-8"))["manifest_hash"]
+
+
+def holder_of(file: Path) -> int | None:
+    """The process that has a file open."""
+    for entry in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if os.readlink(entry) == str(file):
+                return int(entry.parts[2])
+        except OSError:
+            continue
+    return None
+
+
+def kill_a_worker(output: Path, running: Callable[[], bool], seconds: float = 200) -> bool:
+    """Kill the first worker that has translated some clips of a shard and is not done with it; whether there was."""
+    end = time.monotonic() + seconds
+    while running() and time.monotonic() < end:
+        for counter in output.resolve().glob("logs/*/progress/*"):
+            if int(counter.read_bytes() or 0) and (worker := holder_of(counter)) is not None:
+                os.kill(worker, signal.SIGSTOP)
+                if holder_of(counter) == worker:
+                    os.kill(worker, signal.SIGKILL)
+                    return True
+                os.kill(worker, signal.SIGCONT)
+        time.sleep(0.05)
+    return False
+
+
+def test_ray_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, folder, warm_python):
+    words = documented_words("ray")
+    output = folder / parsed(words).output_dir
+    with local_ray() as environment, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(warm_python.run, ROOT / "run_mser.py", *words, environment=environment, timeout=240)
+        killed = kill_a_worker(output, lambda: not running.done())
+        done = running.result()
+    assert killed, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert manifest_hash(output) == manifest_hash(undisturbed / "local")
+    assert manifest_hash(output) in done.stdout
+
+
+def test_slurm_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, folder, warm_python):
+    words = documented_words("slurm")
+    output = folder / parsed(words).output_dir
+    with one_node_slurm() as environment:
+
+        def submit() -> None:
+            done = warm_python.run(ROOT / "run_mser.py", *words, environment=environment)
+            assert done.returncode == 0, done.stderr
+
+        def wait_for_jobs() -> None:
+            end = time.monotonic() + 200
+            while left := jobs(environment):
+                assert not [job for job in left if "DependencyNeverSatisfied" in job], "a job that waits forever"
+                assert time.monotonic() < end, left
+                time.sleep(0.2)
+
+        submit()
+        assert kill_a_worker(output, lambda: bool(jobs(environment)))
+        wait_for_jobs()
+        assert not (output / "manifest.json").exists()
+        submit()
+        wait_for_jobs()
+    logs = "\n".join(path.read_text(encoding="utf-8") for path in output.glob("logs/*/finish/slurm_logs/*"))
+    assert (output / "manifest.json").exists(), logs
+    assert manifest_hash(output) == manifest_hash(undisturbed / "local")

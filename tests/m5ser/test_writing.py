@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A shard is whole or absent, one writer at a time, and equal clips give equal bytes."""
+
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from datatrove.data import Document
+from pyarrow import parquet
+
+from mser_llm.data.m5ser_schema import M5SER_SCHEMA, REJECTS_SCHEMA
+from mser_llm.data.schema import new_row
+from mser_llm.m5ser.clip import CLIP, Clip
+from mser_llm.m5ser.shards import Shard
+from mser_llm.m5ser.writing import WriteShard, encode
+
+
+def documents(count, broken=()):
+    random = np.random.default_rng(0)
+    for i in range(count):
+        row = new_row(id=f"c/{i}", path="x", corpus="mead", emotion="sad", language="en", speaker="mead-1")
+        clip = Clip(row, "fr", transcript="oui", translator="toy")
+        clip.speech = 0.2 * random.standard_normal(800).astype(np.float32)
+        if i in broken:
+            clip.reject("filter", "shorter than 1 s", 0.05)
+        yield Document(text="", id=clip.id, metadata={CLIP: clip})
+
+
+def write(folder, data, build="build"):
+    shard = Shard(folder, "fr", 0, 2)
+    step = WriteShard([shard], build, folder / "locks", folder / "progress")
+    list(step.run(data, 0, 1))
+    return shard
+
+
+def test_flac_keeps_every_sample_and_equal_samples_give_equal_bytes():
+    clip = np.linspace(-1, 1, 5000, dtype=np.float32)
+    assert encode(clip) == encode(clip.copy())
+    samples, rate = soundfile.read(io.BytesIO(encode(clip)), dtype="int16")
+    assert rate == 16_000
+    expected = [max(-32768, min(32767, round(float(x) * 32768))) for x in clip]
+    assert samples.tolist() == expected
+    # What is louder than full scale is made quieter, and not cut off.
+    assert encode(3 * clip) == encode(clip)
+
+
+def test_rows_and_rejects(tmp_path):
+    shard = write(tmp_path, documents(250, broken=(3, 240)))
+    table, rejects = parquet.read_table(shard.data), parquet.read_table(shard.rejects)
+    assert table.schema.equals(M5SER_SCHEMA)
+    assert rejects.schema.equals(REJECTS_SCHEMA)
+    assert [row["source_id"] for row in rejects.to_pylist()] == ["c/3", "c/240"]
+    assert rejects.to_pylist()[0] | {"id": ""} == {
+        "id": "", "source_id": "c/3", "source_corpus": "mead", "language": "fr", "stage": "filter",
+        "reason": "shorter than 1 s", "value": 0.05,
+    }  # fmt: skip
+    row = table.slice(0, 1).to_pylist()[0]
+    assert row.pop("audio")["path"] == "mead_c_0_fr.flac"
+    assert row == {
+        "id": "mead/c/0/fr", "emotion": "sad", "language": "fr", "corpus": "m5ser", "speaker": "mead-1",
+        "gender": None, "transcript": "oui", "duration": 0.05, "split": "train", "source_id": "c/0",
+        "source_corpus": "mead", "source_split": None, "translator": "toy",
+    }  # fmt: skip
+    # What a worker holds, and a streaming reader fetches, is bounded.
+    metadata = parquet.read_metadata(shard.data)
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [100, 100, 48]
+
+
+def test_a_source_row_has_no_source(tmp_path):
+    (document,) = documents(1)
+    document.metadata[CLIP].translator = None
+    row = parquet.read_table(write(tmp_path, iter([document])).data).to_pylist()[0]
+    assert (row["source_id"], row["source_corpus"], row["translator"]) == (None, "mead", None)
+
+
+def test_an_empty_shard_is_written(tmp_path):
+    shard = write(tmp_path, documents(1, broken=(0,)))
+    assert parquet.read_table(shard.data).num_rows == 0
+    assert parquet.read_table(shard.data).schema.equals(M5SER_SCHEMA)
+    assert shard.is_whole("build")
+
+
+def test_a_shard_that_breaks_off_is_absent_and_the_next_writer_cleans_up(tmp_path):
+    def breaks_off():
+        yield from documents(150)
+        raise RuntimeError("pulled")
+
+    with pytest.raises(RuntimeError, match="pulled"):
+        write(tmp_path, breaks_off())
+    shard = Shard(tmp_path, "fr", 0, 2)
+    assert not shard.data.exists()
+    assert not shard.rejects.exists()
+    left = shard.data.with_name(f".{shard.data.name}.999.unfinished")
+    left.write_bytes(b"of one that was killed")
+    write(tmp_path, documents(2))
+    assert [path.name for path in shard.data.parent.iterdir()] == [shard.data.name]
+
+
+def test_a_whole_shard_is_not_built_again(tmp_path):
+    shard = write(tmp_path, documents(2))
+    before = shard.data.stat().st_ino
+
+    def never():
+        raise AssertionError("was pulled")
+        yield
+
+    write(tmp_path, never())
+    assert shard.data.stat().st_ino == before
+
+
+@pytest.mark.parametrize("harm", ["cut", "empty", "no rejects", "another build"])
+def test_a_shard_that_is_not_whole_is_built_again(tmp_path, harm):
+    shard = write(tmp_path, documents(5), build="before" if harm == "another build" else "build")
+    whole = shard.data.read_bytes()
+    if harm == "cut":
+        shard.data.write_bytes(whole[:-100])
+    elif harm == "empty":
+        shard.data.write_bytes(b"")
+    elif harm == "no rejects":
+        shard.rejects.unlink()
+    assert not shard.is_whole("build")
+    write(tmp_path, documents(5))
+    assert shard.is_whole("build")
+    if harm != "another build":
+        assert shard.data.read_bytes() == whole
+
+
+def test_the_lock_of_a_shard_is_one_processes(tmp_path):
+    shard = Shard(tmp_path, "fr", 0, 2)
+    attempt = (
+        "import fcntl, sys\n"
+        "try: fcntl.lockf(open(sys.argv[1], 'wb'), fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "except OSError: sys.exit(7)\n"
+    )
+
+    def status():
+        return subprocess.run(
+            [sys.executable, "-c", attempt, str(tmp_path / "locks" / "fr-00000")], check=False
+        ).returncode
+
+    with shard.lock(tmp_path / "locks"):
+        assert status() == 7
+    assert status() == 0

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A translator of one's own, as a user would write it; it does whatever a clip's id asks for."""
+
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+from mser_llm.data.translator import LanguageError, Translation, TranslationError, Translator
+
+
+class Misbehaving(Translator):
+    name = "misbehaving"
+    sampling_rate = 16_000
+    licence = "none"
+    non_commercial = True
+    redistribution = False
+
+    def __init__(self, *, gain: float = 0.5, at_start: str = "", log: str = "", device: str = "cpu") -> None:
+        self.gain, self.log = gain, log
+        if at_start == "raise":
+            raise RuntimeError("no weights in /nowhere")
+        if at_start == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if at_start == "hang":
+            time.sleep(60)
+
+    def translate(self, clips, language):
+        if language == "xx":
+            raise LanguageError("it does not speak 'xx'")
+        if self.log:
+            with open(self.log, "a") as file:
+                print(os.getpid(), *(clip.id for clip in clips), file=file)
+        # Chatter on standard output must not land between two frames.
+        print("translating", len(clips))
+        sys.stdout.flush()
+        os.system("echo chatter of a child")
+        return [self.one(clip, len(clips), language) for clip in clips]
+
+    def fingerprint(self):
+        return {"name": self.name, "gain": self.gain}
+
+    def one(self, clip, company, language):
+        action = clip.id.split("-")[0]
+        waveform, rate = clip.waveform * self.gain, 16_000
+        if action == "die":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif action == "exit":
+            os._exit(3)
+        elif action == "crowd" and company > 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif action == "hang":
+            time.sleep(60)
+        elif action == "raise":
+            raise RuntimeError("out of memory")
+        elif action == "refuse":
+            return TranslationError("no speech in it")
+        elif action == "silent":
+            waveform = np.zeros(1600, np.float32)
+        elif action == "nan":
+            waveform = waveform.copy()
+            waveform[3:5] = np.nan, np.inf
+        elif action == "empty":
+            waveform = waveform[:0]
+        elif action == "flat":
+            waveform = waveform[None]
+        elif action == "slow":
+            rate = 4_000
+        elif action == "rate":
+            rate = 22_050
+        said = f"{language}:{clip.transcript}:{clip.speaker}:{clip.gender}:{clip.source_corpus}:{clip.language}"
+        return Translation(waveform, rate, said, {"seconds": np.float32(len(waveform)), "voice": "m1"})

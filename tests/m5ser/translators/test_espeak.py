@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+
+from mser_llm.data.synthesis import demo_speech
+from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES
+from mser_llm.data.synthesis.demo_speech import demo_rows, speak_row
+from mser_llm.data.synthesis.espeak import Espeak
+from mser_llm.data.translator import LanguageError, SourceClip, TranslationError, build_translator
+from mser_llm.m5ser.translators.espeak import voice_of
+
+
+pytest.importorskip("espeakng_loader")
+parselmouth = pytest.importorskip("parselmouth")
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def translator():
+    translator = build_translator("espeak", {})
+    yield translator
+    translator.close()
+
+
+def demo_clips(count):
+    rows = demo_rows("nowhere", languages=["en"], clips_per_language=count, seed=0)
+    with Espeak() as espeak:
+        return rows, [
+            SourceClip(
+                id=row["id"],
+                waveform=speak_row(espeak, row, 0),
+                language="en",
+                transcript=row["transcript"],
+                speaker=row["speaker"],
+                gender=row["gender"],
+                source_corpus="demo-speech",
+            )
+            for row in rows
+        ]
+
+
+@pytest.fixture(scope="module")
+def clips():
+    """One English clip of each emotion."""
+    return demo_clips(7)[1]
+
+
+def test_it_says_the_parallel_sentence_at_16_khz_in_the_speakers_voice(translator, clips):
+    for language in ("fr", "zh"):
+        for clip, answer in zip(clips, translator.translate(clips, language)):
+            place = DEMO_SENTENCES["en"].index(clip.transcript)
+            assert answer.transcript == DEMO_SENTENCES[language][place]
+            assert answer.sampling_rate == 16_000
+            assert answer.waveform.dtype == np.float32
+            assert 0.5 < len(answer.waveform) / 16_000 < 6.0
+            assert 0.01 < np.abs(answer.waveform).max() < 0.98
+            assert f"demo-speech-{answer.metadata['voice']}" == clip.speaker
+
+
+def test_equal_bytes_in_any_order_and_any_process(translator, clips, tmp_path):
+    forward = [answer.waveform for answer in translator.translate(clips[:3], "de")]
+    backward = [translator.translate([clip], "de")[0].waveform for clip in clips[2::-1]]
+    for one, other in zip(forward, backward[::-1]):
+        np.testing.assert_array_equal(one, other)
+    np.save(tmp_path / "clip.npy", clips[1].waveform)
+    code = (
+        "import numpy as np\n"
+        "from mser_llm.data.translator import SourceClip, build_translator\n"
+        f"fields = {[getattr(clips[1], name) for name in ('transcript', 'speaker', 'gender', 'source_corpus')]!r}\n"
+        f"clip = SourceClip({clips[1].id!r}, np.load({str(tmp_path / 'clip.npy')!r}), 'en', *fields)\n"
+        "translator = build_translator('espeak', {})\n"
+        f"np.save({str(tmp_path / 'answer.npy')!r}, translator.translate([clip], 'de')[0].waveform)\n"
+        "translator.close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), forward[1])
+
+
+def test_what_cannot_be_translated_costs_its_clip_alone(translator, clips):
+    unknown = SourceClip("u", clips[0].waveform, "en", "It is no sentence of the bank.")
+    silent = SourceClip("s", np.zeros(16_000, np.float32), "en", clips[0].transcript)
+    answers = translator.translate([unknown, clips[0], silent], "it")
+    assert isinstance(answers[0], TranslationError)
+    assert "'It is no sentence of the bank.' in 'en' is not in the sentence bank" in str(answers[0])
+    assert len(answers[1].waveform)
+    assert isinstance(answers[2], TranslationError)
+    assert "its prosody cannot be measured: only 0.00 s of the clip are voiced" in str(answers[2])
+    with pytest.raises(LanguageError, match="speaks en, fr, de, it, zh, es, el, ru, fa, not 'ja'"):
+        translator.translate(clips, "ja")
+
+
+def test_other_speakers_have_a_voice_of_their_gender_that_stays_theirs():
+    assert voice_of("demo-speech-linda", None).variant == "linda"
+    assert voice_of("folder-demo-speech-linda", None).variant == "linda"
+    for gender in ("female", "male"):
+        voices = {speaker: voice_of(speaker, gender) for speaker in map(str, range(40))}
+        assert {voice.gender for voice in voices.values()} == {gender}
+        assert len({voice.variant for voice in voices.values()}) >= 4
+        assert voices == {speaker: voice_of(speaker, gender) for speaker in voices}
+    held_out = {voice.variant for voice in demo_speech.HELD_OUT_VOICES}
+    assert not held_out & {voice_of(str(number), None).variant for number in range(40)}
+
+
+def praat(waveform):
+    """Median F0 in semitones, seconds from first to last voiced frame, dB of the loudest half second; Praat's own."""
+    sound = parselmouth.Sound(waveform.astype(np.float64), 16_000)
+    track = sound.to_pitch(pitch_floor=60.0, pitch_ceiling=600.0)
+    hertz = track.selected_array["frequency"]
+    voiced = np.flatnonzero(hertz)
+    power = np.convolve(waveform.astype(np.float64) ** 2, np.full(8_000, 1 / 8_000), mode="valid").max()
+    pitch = np.median(12 * np.log2(hertz[voiced]))
+    return pitch, track.xs()[voiced[-1]] - track.xs()[voiced[0]], 10 * np.log10(power)
+
+
+def test_a_raised_louder_faster_clip_stays_so_in_the_other_language(translator, clips):
+    neutral = clips[0]
+
+    def made(waveform):
+        clip = SourceClip("x", waveform, "en", neutral.transcript, neutral.speaker)
+        return praat(translator.translate([clip], "es")[0].waveform)
+
+    plain = made(neutral.waveform)
+    # Played 1.2 times as fast: up by 3.16 semitones, shorter by 1.2.
+    fast = made(soxr.resample(neutral.waveform, 19_200, 16_000))
+    soft = made(neutral.waveform * np.float32(0.5))
+    assert fast[0] - plain[0] == pytest.approx(12 * np.log2(1.2), abs=0.4)
+    assert plain[1] / fast[1] == pytest.approx(1.2, abs=0.07)
+    assert soft[2] - plain[2] == pytest.approx(-6.02, abs=0.2)
+    assert soft[0] == pytest.approx(plain[0], abs=0.1)
+
+
+@pytest.mark.slow
+def test_prosody_is_kept_far_better_than_by_chance(translator):
+    rows, sources = demo_clips(56)
+    translations = translator.translate(sources, "de")
+    before = np.array([praat(clip.waveform) for clip in sources])
+    after = np.array([praat(answer.waveform) for answer in translations])
+    # Within speakers, so that the voices themselves do not correlate.
+    speakers = np.array([row["speaker"] for row in rows])
+    for table in (before, after):
+        for speaker in set(speakers):
+            table[speakers == speaker] -= table[speakers == speaker].mean(0)
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    for column, least in enumerate((0.8, 0.6, 0.9)):
+        kept = np.corrcoef(before[:, column], after[:, column])[0, 1]
+        chance = np.corrcoef(before[shuffled, column], after[:, column])[0, 1]
+        assert kept > least, (column, kept)
+        assert abs(chance) < 0.35, (column, chance)

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""SeamlessExpressive's weights are gated and its package does not live with this project's, so a stand-in package with
+the same names takes their place here: what is tested is the worker, its protocol and the order of its steps."""
+
+import os
+import signal
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mser_llm.data.translator import LanguageError, TranslatorStartError, build_translator
+from mser_llm.m5ser.translators.process import TranslatorProcess
+
+
+STAND_IN = {
+    "seamless_communication/__init__.py": "",
+    "seamless_communication/store.py": """
+        def add_gated_assets(folder):
+            assert (folder / 'm2m_expressive_unity.pt').is_file()
+    """,
+    "seamless_communication/models/__init__.py": "",
+    "seamless_communication/models/unity.py": """
+        from types import SimpleNamespace
+        def load_unity_unit_tokenizer(model):
+            return SimpleNamespace(vocab_info=('vocabulary', model))
+        def load_gcmvn_stats(vocoder):
+            return [1.0] * 80, [2.0] * 80
+    """,
+    "seamless_communication/inference.py": """
+        import os, signal, torch
+        from types import SimpleNamespace
+        class Translator:
+            def __init__(self, model, vocoder_name_or_card, device, dtype):
+                assert vocoder_name_or_card is None and dtype == torch.float32
+                print('loading', model)
+            def predict(self, source, task, language, duration_factor, prosody_encoder_input):
+                assert task == 's2st' and source['seqs'].shape == prosody_encoder_input['seqs'].shape
+                assert int(source['seq_lens'][0]) == source['seqs'].shape[1]
+                # Each band without its mean and deviation; the prosody, by the vocoder's own.
+                assert abs(float(source['seqs'].mean())) < 1e-4
+                assert torch.allclose(source['seqs'].std(1), torch.tensor(1.0), atol=1e-3)
+                level = float(prosody_encoder_input['seqs'].mean()) * 2 + 1
+                if level > 90:
+                    os.kill(os.getpid(), signal.SIGSEGV)
+                if level > 40:
+                    raise RuntimeError('CUDA out of memory')
+                return [f'*{language}* = hello'], SimpleNamespace(units=[[level, duration_factor]])
+    """,
+    "seamless_communication/cli/__init__.py": "",
+    "seamless_communication/cli/expressivity/__init__.py": "",
+    "seamless_communication/cli/expressivity/predict/__init__.py": "",
+    "seamless_communication/cli/expressivity/predict/pretssel_generator.py": """
+        import torch
+        from types import SimpleNamespace
+        class PretsselGenerator:
+            output_sample_rate = 24000
+            def __init__(self, vocoder, vocab_info, device, dtype):
+                assert vocab_info == ('vocabulary', 'seamless_expressivity') and vocoder == 'vocoder_pretssel'
+            def predict(self, units, tgt_lang, prosody_encoder_input):
+                wave = torch.tensor(units[0] + [float(len(tgt_lang))]).repeat(10)[None, None]
+                return SimpleNamespace(audio_wavs=[wave[0]], sample_rate=24000)
+    """,
+    "fairseq2/__init__.py": "",
+    "fairseq2/data/__init__.py": "",
+    "fairseq2/data/audio.py": """
+        import torch
+        class WaveformToFbankConverter:
+            def __init__(self, num_mel_bins, waveform_scale, channel_last, standardize, device, dtype):
+                assert (num_mel_bins, waveform_scale, channel_last, standardize) == (80, 32768, True, False)
+            def __call__(self, sound):
+                assert sound['sample_rate'] == 16000 and sound['waveform'].shape[1] == 1
+                frames = sound['waveform'][:1600, 0].reshape(20, 80)
+                return {'fbank': frames}
+    """,
+}
+
+
+@pytest.fixture
+def environment(tmp_path, monkeypatch):
+    """An environment with the stand-in package, and a folder with a file in the weights' place."""
+    for name, text in STAND_IN.items():
+        path = tmp_path / "packages" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "packages"))
+    (tmp_path / "m2m_expressive_unity.pt").write_bytes(b"weights")
+    return {"python": sys.executable, "model_dir": str(tmp_path)}
+
+
+@pytest.fixture
+def start(environment):
+    started = []
+
+    def start(**options):
+        started.append(build_translator("seamless_expressive", {**environment, **options}))
+        return started[-1]
+
+    yield start
+    for translator in started:
+        translator.close()
+
+
+def test_clips_pass_through_the_steps_of_expressivity_predict(start, make_clips):
+    translator = start()
+    assert translator.sampling_rate == 24_000
+    worker = translator._worker.pid
+    for language, code, factor in (("de", "deu", 1.1), ("fr", "fra", 1.2), ("zh", "cmn", 1.0)):
+        clips = make_clips("a", "b")
+        for clip, answer in zip(clips, translator.translate(clips, language)):
+            level = clip.waveform[:1600].mean()
+            np.testing.assert_allclose(answer.waveform, np.tile([level, factor, 3.0], 10), atol=1e-4)
+            assert (answer.sampling_rate, answer.transcript) == (24_000, f"{code} hello")
+            assert answer.metadata == {"duration_factor": factor}
+    assert translator._worker.pid == worker, "it stays up between batches"
+
+
+def test_the_duration_factors_are_an_argument_and_decide_the_output(start, make_clips):
+    translator = start(duration_factors={"it": 1.5})
+    assert translator.translate(make_clips("a"), "it")[0].metadata == {"duration_factor": 1.5}
+    assert translator.fingerprint()["duration_factors"]["fr"] == 1.0
+    with pytest.raises(ValueError, match="duration_factors has ru; the languages are de, en, es, fr, it, zh"):
+        start(duration_factors={"ru": 1.0})
+    with pytest.raises(LanguageError, match="speaks de, en, es, fr, it, zh, not 'ru'"):
+        translator.translate(make_clips("a"), "ru")
+
+
+def test_in_a_process_a_death_of_the_worker_costs_the_guilty_clip_alone(environment, make_clips):
+    process = TranslatorProcess("seamless_expressive", environment)
+    good, bad, worse = make_clips("good", "bad", "worse")
+    bad, worse = (
+        type(clip)(**{**vars(clip), "waveform": clip.waveform + np.float32(level)})
+        for clip, level in ((bad, 50.0), (worse, 100.0))
+    )
+    try:
+        answers = process.translate([good, bad, worse, good], "es")
+        assert answers[0].waveform.tolist() == answers[3].waveform.tolist()
+        assert "RuntimeError: CUDA out of memory" in str(answers[1])
+        assert "died (SIGSEGV)" in str(answers[2])
+        assert process.non_commercial
+        assert not process.redistribution
+    finally:
+        process.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel, and looks in /proc")
+def test_the_worker_dies_with_the_process_between(environment, make_clips):
+    process = TranslatorProcess("seamless_expressive", environment)
+    process.translate(make_clips("a"), "es")
+    between = process._worker.pid
+    (worker,) = (int(pid) for pid in Path(f"/proc/{between}/task/{between}/children").read_text().split())
+    os.kill(between, signal.SIGKILL)
+    process.close()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+        except FileNotFoundError:
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("the worker lives")
+
+
+def test_what_is_not_there_is_told_with_the_way_to_it(environment, monkeypatch, tmp_path):
+    monkeypatch.setenv("PYTHONPATH", "")
+    with pytest.raises(TranslatorStartError, match=r"No module named 'seamless_communication'.*pip install fairseq2"):
+        build_translator("seamless_expressive", environment)
+    with pytest.raises(TranslatorStartError, match=r"no Python interpreter '/no/python'.*huggingface.co/facebook"):
+        build_translator("seamless_expressive", {**environment, "python": "/no/python"})
+    with pytest.raises(
+        TranslatorStartError, match=r"no m2m_expressive_unity.pt in '/no/weights'.*ask for the weights"
+    ):
+        build_translator("seamless_expressive", {**environment, "model_dir": "/no/weights"})

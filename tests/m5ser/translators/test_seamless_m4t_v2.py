@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tiny SeamlessM4T v2 of random weights, saved to a folder and loaded by the code that loads the real one."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    GenerationConfig,
+    SeamlessM4TFeatureExtractor,
+    SeamlessM4Tv2Config,
+    SeamlessM4Tv2ForSpeechToSpeech,
+)
+
+from mser_llm.data.translator import LanguageError, TranslatorStartError, build_translator
+from mser_llm.m5ser.translators.process import TranslatorProcess
+
+
+CODES = ("eng", "fra", "deu", "ita", "cmn", "spa")
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.fixture(scope="module")
+def tiny_folder(tmp_path_factory):
+    torch.manual_seed(0)
+    vocabulary = 4 + len(LETTERS) + len(CODES)
+    config = SeamlessM4Tv2Config(
+        vocab_size=vocabulary,
+        t2u_vocab_size=40,
+        char_vocab_size=40,
+        hidden_size=16,
+        encoder_layers=1,
+        encoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        decoder_layers=1,
+        decoder_ffn_dim=16,
+        decoder_attention_heads=2,
+        speech_encoder_layers=1,
+        speech_encoder_attention_heads=2,
+        speech_encoder_intermediate_size=16,
+        t2u_encoder_layers=1,
+        t2u_encoder_ffn_dim=16,
+        t2u_encoder_attention_heads=2,
+        t2u_decoder_layers=1,
+        t2u_decoder_ffn_dim=16,
+        t2u_decoder_attention_heads=2,
+        t2u_variance_predictor_embed_dim=16,
+        t2u_variance_predictor_hidden_dim=8,
+        max_position_embeddings=64,
+        t2u_max_position_embeddings=256,
+        upsample_initial_channel=16,
+        upsample_rates=(4, 4),
+        upsample_kernel_sizes=(8, 8),
+        resblock_kernel_sizes=(3,),
+        resblock_dilation_sizes=((1,),),
+        unit_hifi_gan_vocab_size=40,
+        unit_embed_dim=8,
+        lang_embed_dim=4,
+        spkr_embed_dim=4,
+        vocoder_num_langs=len(CODES),
+        vocoder_num_spkrs=3,
+        vocoder_offset=0,
+        max_new_tokens=12,
+    )
+    model = SeamlessM4Tv2ForSpeechToSpeech(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    first = 4 + len(LETTERS)
+    settings = GenerationConfig(pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3)
+    settings.id_to_text = {str(4 + i): f"▁{letter}{letter}" for i, letter in enumerate(LETTERS)}
+    settings.char_to_id = {letter: 4 + i for i, letter in enumerate(LETTERS)} | {"▁": 3}
+    settings.text_decoder_lang_to_code_id = {code: first + i for i, code in enumerate(CODES)}
+    settings.t2u_lang_code_to_id = {code: 30 + i for i, code in enumerate(CODES)}
+    settings.vocoder_lang_code_to_id = {code: i for i, code in enumerate(CODES)}
+    model.generation_config = settings
+    folder = tmp_path_factory.mktemp("tiny-m4t")
+    model.save_pretrained(folder)
+    SeamlessM4TFeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+OPTIONS = {"num_beams": 2, "max_new_tokens": 12}
+
+
+@pytest.fixture(scope="module")
+def translator(tiny_folder):
+    return build_translator("seamless_m4t_v2", {"model": str(tiny_folder), **OPTIONS})
+
+
+def test_a_batch_is_what_the_model_makes_of_each_clip(translator, tiny_folder, make_clips):
+    model = SeamlessM4Tv2ForSpeechToSpeech.from_pretrained(tiny_folder).eval()
+    extractor = SeamlessM4TFeatureExtractor.from_pretrained(tiny_folder)
+    clips = make_clips("a", "b")
+    clips = [type(clip)(**{**vars(clip), "waveform": np.tile(clip.waveform, 2 + n)}) for n, clip in enumerate(clips)]
+    alone = [translator.translate([clip], "de")[0] for clip in clips]
+    for clip, answer in zip(clips, alone):
+        features = extractor(clip.waveform, sampling_rate=16_000, return_tensors="pt")
+        made = model.generate(
+            **features, tgt_lang="deu", num_beams=2, text_max_new_tokens=12, return_intermediate_token_ids=True
+        )
+        length = int(made.waveform_lengths)
+        assert length > 0
+        np.testing.assert_allclose(answer.waveform, made.waveform.reshape(-1)[:length].numpy(), atol=1e-6)
+        words = [LETTERS[t - 4] * 2 for t in made.sequences[0].tolist() if 4 <= t < 4 + len(LETTERS)]
+        assert answer.transcript == " ".join(words)
+        assert answer.sampling_rate == 16_000
+    together = translator.translate(clips, "de")
+    assert [answer.waveform.ndim for answer in together] == [1, 1]
+    again = translator.translate(clips, "de")
+    for one, other in zip(together, again):
+        np.testing.assert_array_equal(one.waveform, other.waveform)
+
+
+def test_the_voice_and_the_language_are_heard(translator, tiny_folder, make_clips):
+    clips = make_clips("a")
+    other = build_translator("seamless_m4t_v2", {"model": str(tiny_folder), "speaker_id": 2, **OPTIONS})
+    first, second = (one.translate(clips, "de")[0].waveform for one in (translator, other))
+    assert first.shape == second.shape
+    assert np.abs(first - second).max() > 1e-4
+    assert other.fingerprint() != translator.fingerprint()
+
+
+def test_five_languages_and_no_other(translator, make_clips):
+    for language in ("fr", "de", "it", "zh", "es"):
+        assert len(translator.translate(make_clips("a"), language)) == 1
+    with pytest.raises(LanguageError, match="speaks de, en, es, fr, it, zh, not 'ru'"):
+        translator.translate(make_clips("a"), "ru")
+
+
+def test_what_cannot_start_says_how_to_get_it(tiny_folder, tmp_path):
+    with pytest.raises(TranslatorStartError, match="hf download facebook/seamless-m4t-v2-large --local-dir DIR"):
+        build_translator("seamless_m4t_v2", {"model": str(tmp_path)})
+    with pytest.raises(ValueError, match="speaker_id 3 is not below 3"):
+        build_translator("seamless_m4t_v2", {"model": str(tiny_folder), "speaker_id": 3})
+
+
+def test_weights_that_are_not_whole_are_refused(tiny_folder, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    for path in tiny_folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    lost = [name for name in weights if name.startswith("vocoder.")]
+    save_file({n: w for n, w in weights.items() if n not in lost}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TranslatorStartError, match=f"lack {len(lost)} tensors, the first of them vocoder"):
+        build_translator("seamless_m4t_v2", {"model": str(tmp_path)})
+
+
+@pytest.mark.slow
+def test_it_runs_in_a_process_of_its_own(translator, tiny_folder, make_clips):
+    clips = make_clips("a")
+    process = TranslatorProcess("seamless_m4t_v2", {"model": str(tiny_folder), **OPTIONS})
+    try:
+        (theirs,) = process.translate(clips, "it")
+        (ours,) = translator.translate(clips, "it")
+        np.testing.assert_allclose(theirs.waveform, ours.waveform, atol=1e-5)
+        assert process.licence == "CC-BY-NC-4.0"
+        assert process.fingerprint() == translator.fingerprint()
+    finally:
+        process.close()

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`reproduce lowresource-table1` with the recipes of configs/base, over a tiny encoder and tones."""
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from protocol_rows import row, rows_for
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from tone_corpus import PITCHES, write_tones
+from warm_python import WarmPython
+from written_answers import answers
+
+from mser_llm.cli.reproduce import ReproduceArguments, lowresource_recipe
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.evaluation.protocols import PROTOCOLS
+from mser_llm.reproduction.lowresource_table1 import (
+    BASELINE,
+    BYOL,
+    BYOL_VOICES,
+    CONTRASTIVE,
+    CONTRASTIVE_TARGET,
+    SYSTEMS,
+    LowResourceTable,
+    held_out_english,
+)
+from mser_llm.reproduction.published import LOW_RESOURCE_TABLE_1
+from run_mser import main
+
+
+KILLED = Path(__file__).with_name("interrupted_reproduction.py")
+LETTERS = {"neutral": "N", "happy": "F", "sad": "T", "angry": "W"}
+SPEAKERS = ("03", "08", "10", "13", "15")
+FOLDERS = {
+    BASELINE: "fold{}/seed0/baseline",
+    CONTRASTIVE: "fold{}/seed0/contrastive",
+    BYOL: "emodb/fold{}/seed0/byol",
+    CONTRASTIVE_TARGET: "emodb/fold{}/seed0/voices_contrastive",
+    BYOL_VOICES: "fold{}/seed0/byol-voices",
+}
+
+
+@pytest.fixture(scope="module")
+def emodb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of each emotion by five speakers, as EMO-DB names its files."""
+    folder, rng = tmp_path_factory.mktemp("emodb"), np.random.default_rng(4)
+    for speaker in SPEAKERS:
+        for emotion, letter in LETTERS.items():
+            tone = np.sin(2 * np.pi * PITCHES[emotion] * rng.uniform(0.9, 1.1) * np.arange(9600) / 16000)
+            noisy = 0.3 * tone + 0.01 * rng.standard_normal(9600)
+            soundfile.write(folder / f"{speaker}a01{letter}a.wav", noisy, 16000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def command(base_encoder: Path, voices: Path, emodb: Path, tmp_path_factory: pytest.TempPathFactory):
+    cache = tmp_path_factory.mktemp("features")
+
+    def words(folder: Path, *flags: str, test: str = f"emodb={emodb}") -> list[str]:
+        given = ["--corpora", f"folder={voices}", "--test", test, "--recipe", "base", "--seeds", "0"]
+        given += ["--output_dir", str(folder), "--cache_dir", str(cache), *flags]
+        return ["reproduce", "lowresource-table1", *given, "--settings", "use_cpu=true", "max_steps=1"]
+
+    return words
+
+
+@pytest.fixture(scope="module")
+def finished(command, base_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "table1"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSER_BACKBONES", str(base_encoder))
+        assert main(command(folder)) == 0
+    return folder
+
+
+def table(folder: Path) -> dict:
+    return json.loads((folder / "lowresource-table1.json").read_text(encoding="utf-8"))
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "train_results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_every_system_answers_each_clip_once_by_the_fold_that_leaves_it_out(finished: Path):
+    made = table(finished)
+    ours = [line for line in made["lines"] if line["by"] == "ours"]
+    assert [line["system"] for line in ours] == [f"{name}, emodb" for name in SYSTEMS]
+    for line in ours:
+        folders = [finished / FOLDERS[line["system"].removesuffix(", emodb")].format(fold) for fold in range(1, 6)]
+        parts = [answers(folder) for folder in folders]
+        truths, answered = (np.concatenate(part) for part in zip(*parts))
+        assert len(truths) == 20 and line["tested_on"] == "emodb 20"
+        figures = {name: figure["mean"] for name, figure in line["figures"].items()}
+        assert figures == pytest.approx(
+            {
+                "WA": accuracy_score(truths, answered),
+                "UA": balanced_accuracy_score(truths, answered),
+                "macro_F1": f1_score(truths, answered, average="macro", zero_division=0),
+            }
+        )
+    paper = {line["system"]: line["figures"] for line in made["lines"] if line["by"] == "paper"}
+    assert paper["Contrastive, emodb"]["macro_F1"] == {"mean": 0.901, "std": 0.018, "low": None, "high": None}
+    assert {one["choice"].split(":")[0] for one in made["differences"]} == {"speaker contrast", "BYOL", "contrast"}
+
+
+@pytest.mark.slow
+def test_each_system_trains_on_the_speech_that_the_table_names(finished: Path):
+    """BYOL on the target's training folds, without their emotions; the contrast on other languages or the target."""
+    languages = {name: results(finished / folder.format(2))["data"]["languages"] for name, folder in FOLDERS.items()}
+    assert languages[BASELINE] == languages[CONTRASTIVE] == languages[CONTRASTIVE_TARGET] == {"en": 16}
+    assert languages[BYOL] == {"de": 16, "en": 16} and languages[BYOL_VOICES] == {"en": 16, "pl": 40}
+    assert results(finished / "seed0" / "voices")["data"]["languages"] == {"pl": 40}
+    assert results(finished / "emodb/fold2/seed0/voices")["data"]["languages"] == {"de": 16}
+    for number in range(1, 6):
+        folder = finished / FOLDERS[BYOL].format(number)
+        data = results(folder)["data"]
+        tested = {line.split(",")[3] for line in (folder / "test/predictions.csv").read_text().splitlines()[1:]}
+        assert len(data["heard_unlabelled"]["speakers"]) == 4 and not tested & {*data["heard_unlabelled"]["speakers"]}
+        assert sum(data["emotions"].values()) == 16, "English alone"
+
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on_and_is_finished_once(
+    command, finished: Path, base_encoder: Path, warm_python: WarmPython, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
+    words = command(tmp_path / "killed", "--systems", BYOL)
+    killed = warm_python.run(KILLED, "step:3:0", *words, environment={"MSER_BACKBONES": str(base_encoder)})
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("trained.json")}
+    assert len(before) == 2 and not (tmp_path / "killed" / "lowresource-table1.json").exists()
+    assert main(words) == 0
+    again, whole = (
+        {line["system"]: line["figures"] for line in table(folder)["lines"] if line["by"] == "ours"}
+        for folder in (tmp_path / "killed", finished)
+    )
+    assert again == {f"{BYOL}, emodb": whole[f"{BYOL}, emodb"]}
+    assert {path: path.stat().st_mtime_ns for path in before} == before, "what was finished is not trained again"
+
+
+def test_a_fold_leaves_a_session_and_the_published_part_out():
+    """Sec. 3.1: the left-out fold of the high-resource corpora chooses the checkpoint."""
+    english = [*rows_for(PROTOCOLS["iemocap-4"]), row(1, "msp-podcast", "1", "sad", "train")]
+    english += [row(2, "msp-podcast", "2", "sad", "development"), row(3, "msp-podcast", "3", "sad", "test1")]
+    flags = held_out_english(english, 2)
+    assert flags[:3] == ("--validation_splits", "session3", "development")
+    assert flags[3:] == ("--train_splits", "train", "session1", "session2", "session4", "session5")
+    assert [held_out_english([row(1, "ravdess", "1", "sad")], number) for number in (0, 4)] == [
+        ("--split_seed", "0"),
+        ("--split_seed", "4"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "test", "named"),
+    [
+        (["--systems", "magic"], None, "'magic'"),
+        ([], "folder={voices}", "emodb=PATH"),
+    ],
+)
+def test_what_the_table_cannot_be_made_of_is_refused(flags, test, named, command, voices, tmp_path, capsys):
+    given = {} if test is None else {"test": test.format(voices=voices)}
+    assert main(command(tmp_path / "x", *flags, **given)) == 2
+    assert named in capsys.readouterr().err and not (tmp_path / "x").exists()
+
+
+def test_speech_that_a_system_needs_is_asked_for_and_leaks_are_refused(base_encoder, voices, tmp_path, monkeypatch):
+    from mser_llm.data.reading import read_corpus
+
+    monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
+    recipe = lowresource_recipe(ReproduceArguments("lowresource-table1", recipe="base"))
+    speech = read_corpus("folder", voices).rows
+    english = [one for one in speech if one["language"] == "en"]
+    target = write_tones(tmp_path / "german", {f"g{number}": "de" for number in range(5)}, takes=1, seed=3)
+    tested = [{**one, "corpus": "emodb", "duration": 2.0} for one in read_corpus("folder", target).rows]
+    with pytest.raises(ValueError, match="commonvoice=PATH"):
+        LowResourceTable(english, {"emodb": tested}, recipe, [0], tmp_path / "x").write()
+    with pytest.raises(ValueError, match="no English"):
+        LowResourceTable(speech[len(english) :], {"emodb": tested}, recipe, [0], tmp_path / "x").write([BASELINE])
+    leaked = [{**one, "language": "en"} for one in tested]
+    with pytest.raises(SpeakerLeakError):
+        LowResourceTable(leaked, {"emodb": tested}, recipe, [0], tmp_path / "x").write([BASELINE])
+    assert not (tmp_path / "x").exists()
+
+
+def test_five_seeds_and_the_papers_recipes_are_the_default():
+    arguments = ReproduceArguments("lowresource-table1")
+    assert (arguments.seeds, arguments.recipe) == ([0, 1, 2, 3, 4], "lowresource")
+    assert (ReproduceArguments("table2").seeds, ReproduceArguments("table2").recipe) == ([0, 1, 2], "tiny")
+    recipe = lowresource_recipe(arguments)
+    for corpus in LOW_RESOURCE_TABLE_1:
+        published = Counter(one.system for one in PROTOCOLS[f"{corpus}-4"].published if one.where == "Table 1")
+        assert published == {"Baseline": 3, "Contrastive": 3, "BYOL": 3}
+    from mser_llm.reproduction.peer_systems import RecipeStep
+
+    for name in ("baseline", "byol", "speaker_contrast_stage1", "speaker_contrast_stage2"):
+        _, data, training = recipe(RecipeStep(name, name), 3, Path("x"), None)
+        assert (data.labels, training.seed, training.epoch_batches) == ("four", 3, 100)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`reproduce peers` with the recipes of configs/base, over a tiny encoder and tones."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from sklearn.metrics import balanced_accuracy_score
+from tone_corpus import write_tones
+from written_answers import answers
+
+from mser_llm.data.reading import read_corpus
+from mser_llm.reproduction.peer_systems import BASELINE, BYOL, COMBINATIONS, FROZEN, MSER, PEERS, SPEAKER_CONTRAST
+from mser_llm.reproduction.peers import PeerExperiment
+from mser_llm.reproduction.runs import Experiment
+from processing_mser import label_set
+from run_mser import main
+
+
+BUDGET = 64
+
+
+@pytest.fixture(scope="module")
+def peers_command(base_encoder: Path, voices: Path, unheard: Path, tmp_path_factory: pytest.TempPathFactory):
+    cache = tmp_path_factory.mktemp("features")
+
+    def words(folder: Path, *flags: str) -> list[str]:
+        given = ["--corpora", f"folder={voices}", "--test", f"folder={unheard}", "--recipe", "base", "--seeds", "0"]
+        given += ["--labels", "four", "--budget", str(BUDGET), "--output_dir", str(folder)]
+        return [
+            "reproduce",
+            "peers",
+            *given,
+            "--cache_dir",
+            str(cache),
+            "--settings",
+            "use_cpu=true",
+            "logging_steps=1",
+            *flags,
+        ]
+
+    return words
+
+
+@pytest.fixture(scope="module")
+def finished(peers_command, base_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "peers"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MSER_BACKBONES", str(base_encoder))
+        assert main(peers_command(folder)) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(finished: Path) -> dict:
+    return json.loads((finished / "peers.json").read_text(encoding="utf-8"))
+
+
+def results(folder: Path) -> dict:
+    return json.loads((folder / "train_results.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+def test_every_method_and_combination_has_its_line(table: dict, finished: Path):
+    assert [line["system"] for line in table["lines"]] == [*PEERS, *COMBINATIONS]
+    for line in table["lines"]:
+        (run,) = table["configuration"]["runs"][line["system"]]
+        expected = balanced_accuracy_score(*answers(Path(run["folder"])))
+        assert line["figures"]["UA"]["mean"] == pytest.approx(expected)
+        assert line["figures"]["UA"]["low"] <= expected <= line["figures"]["UA"]["high"]
+        assert float(line["further"]["CPU min a seed"]) >= 0 and run["cpu_seconds"] > 0
+    text = (finished / "peers.md").read_text(encoding="utf-8")
+    assert all(name in text for name in (*PEERS, *COMBINATIONS)) and "emotion labels" in text
+
+
+@pytest.mark.slow
+def test_each_system_draws_its_budget(table: dict, finished: Path):
+    for name, system in (PEERS | COMBINATIONS).items():
+        drawn = 0
+        for step in system.last.chain:
+            folder = finished / "seed0" / step.name
+            run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            views = 2 if run["balance"] == "speaker" else 1
+            steps = results(folder)["log_history"][-1]["step"]
+            drawn += steps * run["per_device_train_batch_size"] // views
+        assert drawn == BUDGET, name
+
+
+@pytest.mark.slow
+def test_emotions_are_learned_from_whom_the_table_says(table: dict, finished: Path):
+    labels = {line["system"]: line["further"]["emotion labels"] for line in table["lines"]}
+    for name in (SPEAKER_CONTRAST, BASELINE, MSER):
+        last = results(finished / "seed0" / PEERS[name].last.name)["data"]["languages"]
+        assert set(last) == ({"en"} if labels[name] == "English" else {"en", "pl"}), name
+    voices = results(finished / "seed0" / "voices")
+    assert set(voices["data"]["languages"]) == {"pl"}
+    assert any("loss_speaker_contrast" in entry for entry in voices["log_history"])
+    byol = results(finished / "seed0" / "byol")
+    assert set(byol["data"]["languages"]) == {"en", "pl"} and labels[BYOL] == "English"
+
+
+@pytest.mark.slow
+def test_the_best_combination_is_that_of_the_held_out_speakers(table: dict, finished: Path):
+    found = {}
+    for name, system in COMBINATIONS.items():
+        judged = results(finished / "held-out" / "seed0" / system.last.name)
+        assert judged["clips"]["validation"] > 0
+        found[name] = judged["validation"]["eval_UA"]
+    assert table["configuration"]["held_out_UA"] == pytest.approx(found)
+    best = table["configuration"]["best_combination"]
+    assert found[best] == max(found.values())
+    (effect,) = [one for one in table["differences"] if one["choice"] == "best combination" and one["metric"] == "UA"]
+    means = {line["system"]: line["figures"]["UA"]["mean"] for line in table["lines"]}
+    assert effect["having"] == best and effect["difference"] == pytest.approx(means[best] - means[MSER])
+    assert any(best in note and "held out" in note for note in table["notes"])
+
+
+@pytest.mark.slow
+def test_some_systems_alone_are_taken_from_the_folder(finished: Path, peers_command, base_encoder, monkeypatch):
+    monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
+    weights = {path: path.stat().st_mtime_ns for path in finished.rglob("model.safetensors")}
+    before = {path: path.read_text(encoding="utf-8") for path in finished.glob("peers.*")}
+    try:
+        assert main(peers_command(finished, "--systems", BASELINE, MSER)) == 0
+        made = json.loads((finished / "peers.json").read_text(encoding="utf-8"))
+        assert [line["system"] for line in made["lines"]] == [BASELINE, MSER]
+        assert {path: path.stat().st_mtime_ns for path in finished.rglob("model.safetensors")} == weights
+    finally:
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
+
+
+def test_an_unknown_system_is_named(peers_command, base_encoder, monkeypatch, tmp_path: Path, capsys):
+    monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
+    assert main(peers_command(tmp_path / "x", "--systems", "magic")) == 2
+    assert "'magic'" in capsys.readouterr().err and not (tmp_path / "x").exists()
+    assert main(peers_command(tmp_path / "x", "--budget", "0")) == 2
+    assert "budget is 0" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_second_papers_rows_and_the_targets_upper_bound_stand_beside(voices, base_encoder, tmp_path, monkeypatch):
+    """For one of its corpora: five trainings on other speakers of the target, each clip tested once."""
+    from functools import partial
+
+    from mser_llm.cli.reproduce import ReproduceArguments, peer_recipe
+
+    monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
+    german = write_tones(tmp_path / "german", {f"g{number}": "de" for number in range(5)}, takes=1, seed=3)
+    for path in german.glob("*.wav"):  # the paper leaves out what is shorter than half a second
+        soundfile.write(path, np.tile(soundfile.read(path)[0], 2), 16000)
+    tested = [{**row, "corpus": "emodb"} for row in read_corpus("folder", german).rows]
+    training = read_corpus("folder", voices).rows
+    folder = tmp_path / "peers"
+    arguments = ReproduceArguments(
+        what="peers", recipe="base", labels="four", budget=32, settings=["use_cpu=true"], cache_dir=str(tmp_path / "c")
+    )
+    given = Experiment(partial(peer_recipe, arguments)(0), training, {"emodb": tested}, label_set("four"), folder)
+    PeerExperiment(given, partial(peer_recipe, arguments), 32, [0]).write([FROZEN])
+    lines = json.loads((folder / "peers.json").read_text(encoding="utf-8"))["lines"]
+    bound = next(line for line in lines if line["system"].startswith("upper bound"))
+    assert bound["tested_on"] == "emodb 20" and bound["trained_on"].startswith("emodb 16")
+    runs = [answers(run) for run in sorted((folder / "upper-bound" / "emodb").glob("*/seed0/frozen"))]
+    assert len(runs) == 5
+    truths, answered = (np.concatenate(part) for part in zip(*runs))
+    assert bound["figures"]["UA"]["mean"] == pytest.approx(balanced_accuracy_score(truths, answered))
+    published = {line["system"]: line["figures"]["UA"]["mean"] for line in lines if line["by"] == "paper"}
+    assert published == {BASELINE: 0.758, SPEAKER_CONTRAST: 0.896, BYOL: 0.751}

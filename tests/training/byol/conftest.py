@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recipe for BYOL over a tiny Whisper."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
+
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.cli.train import ARGUMENTS
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder of three layers with its feature extractor, as it would come from the Hub."""
+    folder = tmp_path_factory.mktemp("whisper")
+    torch.manual_seed(0)
+    shape = WhisperConfig(
+        d_model=16, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=20, init_std=0.3,
+        decoder_layers=1, decoder_attention_heads=2, vocab_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        decoder_start_token_id=1, dropout=0.1,
+    )  # fmt: skip
+    WhisperModel(shape).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path, tiny_whisper: Path):
+    """Writes a recipe, with further lines, and gives its path."""
+
+    def write(**more) -> Path:
+        lines = {
+            "model_type": "whisper_classifier", "audio_backbone": str(tiny_whisper), "trained_layers": 1,
+            "labels": "neutral,happy,sad,angry", "labelled_languages": ["en"], "validation_fraction": 0.34,
+            "output_dir": str(tmp_path / "run"), "cache_dir": str(tmp_path / "cache"), "head_size": 16,
+            "learning_rate": 0.01, "num_train_epochs": 2, "epoch_batches": 4, "per_device_train_batch_size": 8,
+            "balance": "source", "logging_steps": 1, "time_masks": 1, "time_width": 3, "channel_masks": 1,
+            "channel_width": 4, "use_cpu": True, "disable_tqdm": True,
+            "objectives": {"byol": {"hidden_size": 16, "projection_size": 8, "momentum": 0.9}},
+            **more,
+        }  # fmt: skip
+        path = tmp_path / "recipe.yaml"
+        path.write_text(json.dumps(lines))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def recipe(recipe_file):
+    """Parses such a recipe."""
+
+    def parse(**more) -> tuple:
+        _, *arguments = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([str(recipe_file(**more))])
+        return tuple(arguments)
+
+    return parse

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BYOL in a training: what it hears of whom, the target that is judged and saved, resuming, collapse, refusals."""
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mser_llm.data.reading import read_corpus
+from mser_llm.evaluation.protocols import check_model
+from mser_llm.inference.loading import load_model
+from mser_llm.training.byol import steps_below
+from mser_llm.training.objectives import BYOL, UNKNOWN, ObjectiveBatch
+from mser_llm.training.run_training import train
+from mser_llm.training.trainer import MSERTrainer
+
+
+def rows_of(tones: Path) -> list:
+    return read_corpus("folder", str(tones)).rows
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    """Of each step: the trainer, what the model was given, and the labels of its rows."""
+    steps: list[tuple] = []
+    original = MSERTrainer.compute_loss
+
+    def compute_loss(self: MSERTrainer, model, inputs, *args, **kwargs):
+        def forward(**given):
+            steps.append((self, inputs, given))
+            return model(**given)
+
+        return original(self, forward, inputs, *args, **kwargs)
+
+    monkeypatch.setattr(MSERTrainer, "compute_loss", compute_loss)
+    return steps
+
+
+def test_emotions_of_the_other_language_are_never_used(recipe, tones, tmp_path, watched):
+    """In their place stand words that are of no label set; nothing changes."""
+    rows = rows_of(tones)
+    results = train(rows, *recipe())
+    assert results["clips"]["train"] == 24 + 36
+    assert results["data"]["emotions"] == dict.fromkeys(["neutral", "happy", "sad", "angry"], 6)
+    sources = set()
+    for _, clips, given in watched:
+        known = clips["labels"][clips["labels"] != -100]
+        assert len(known) in (0, 8), "a batch is of one source"
+        sources.add(len(known))
+        # Two views of each clip without a label, three of each labelled one with it.
+        assert len(given["labels"]) == len(given["encoder_states"]) == 16 + 3 * len(known)
+        assert (given["labels"][:16] == -100).all()
+        assert torch.equal(given["labels"][16:], known.repeat(3))
+        assert not torch.equal(given["encoder_states"][:8], given["encoder_states"][8:16])
+        assert torch.equal(given["encoder_mask"][:8], clips["encoder_mask"])
+    assert sources == {0, 8}
+    strange = [{**row, "emotion": "amused"} if row["language"] == "pl" else row for row in rows]
+    again = train(strange, *recipe(output_dir=str(tmp_path / "again")))
+    assert again["dropped"] == {}
+    weights = [load_file(tmp_path / run / "model.safetensors") for run in ("run", "again")]
+    assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
+    heard = json.loads((tmp_path / "run" / "train_results.json").read_text())["data"]
+    assert heard["heard"]["languages"] == ["en"] and heard["heard_unlabelled"]["languages"] == ["pl"]
+    polish = [row for row in rows if row["language"] == "pl"]
+    report = check_model(tmp_path / "run", polish)
+    assert not report.found and report.unlabelled_clips == 36
+
+
+def test_the_loss_moves_from_byol_to_the_emotions(recipe, tones):
+    results = train(rows_of(tones), *recipe())
+    steps = [entry for entry in results["log_history"] if "loss_byol" in entry]
+    assert [entry["byol_lambda"] for entry in steps] == pytest.approx([0.8 - 0.6 * step / 8 for step in range(8)])
+    for entry in steps:
+        share = entry["byol_lambda"]
+        expected = share * entry["loss_byol"] + (1 - share) * entry["loss_ce"]
+        assert entry["loss"] == pytest.approx(expected, abs=1e-3)
+        assert 0 < entry["byol_std"] < 1.5
+    assert results["byol"] == {"std": steps[-1]["byol_std"], "steps_below": 0, "collapsed": False}
+
+
+def test_the_target_follows_by_the_schedule_gets_no_gradient_and_is_the_model(recipe, tones, tmp_path, monkeypatch):
+    settings = recipe(validation_fraction=0, load_best_model_at_end=False)
+    states: list[dict[str, torch.Tensor]] = []
+    projectors: list[list[torch.Tensor]] = []
+    trainers = []
+    step = MSERTrainer.training_step
+
+    def copied(trainer):
+        states.append({name: value.detach().clone() for name, value in trainer.byol.target.parameters.items()})
+        projectors.append([value.detach().clone() for value in trainer.byol.objective.projector.parameters()])
+
+    def training_step(self, *args, **kwargs):
+        if not states:
+            copied(self)
+            trainers.append(self)
+        elif len(states) < self.state.global_step + 1:
+            copied(self)
+        loss = step(self, *args, **kwargs)
+        assert all(not value.requires_grad and value.grad is None for value in self.byol.target.weights.values())
+        assert all(value.grad is None for value in self.byol.objective.target_projector.parameters())
+        return loss
+
+    monkeypatch.setattr(MSERTrainer, "training_step", training_step)
+    train(rows_of(tones), *settings)
+    (trainer,) = trainers
+    last = load_file(tmp_path / "run" / "checkpoint-8" / "model.safetensors")
+    states.append({name: last[name] for name in states[0]})
+    projectors.append(list(trainer.byol.objective.projector.parameters()))
+    assert len(states) == 9
+    momenta = [1 - 0.1 * (torch.cos(torch.tensor(torch.pi * k / 8)).item() + 1) / 2 for k in range(8)]
+    assert momenta[0] == pytest.approx(0.9) and momenta[4] == pytest.approx(0.95)
+    saved = load_file(tmp_path / "run" / "model.safetensors")
+    for name, start in states[0].items():
+        target = start.clone()
+        for momentum, state in zip(momenta, states[1:], strict=True):
+            target = momentum * target + (1 - momentum) * state[name]
+        torch.testing.assert_close(saved[name], target, atol=1e-6, rtol=1e-4)
+        assert name.startswith("audio_tower.")
+    assert any(not torch.allclose(saved[name], states[-1][name], atol=1e-4) for name in states[0])
+    for index, parameter in enumerate(trainer.byol.objective.target_projector.parameters()):
+        target = projectors[0][index].clone()
+        for momentum, state in zip(momenta, projectors[1:], strict=True):
+            target = momentum * target + (1 - momentum) * state[index]
+        torch.testing.assert_close(parameter, target, atol=1e-6, rtol=1e-4)
+    head = [name for name in saved if name.startswith("classifier.")]
+    assert head and all(torch.equal(saved[name], last[name]) for name in head), "the head is the trained one"
+
+
+def test_evaluation_judges_the_target_of_the_best_checkpoint(recipe, tones, tmp_path):
+    results = train(rows_of(tones), *recipe(num_train_epochs=3, save_total_limit=9))
+    evaluated = {entry["step"]: entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry}
+    best = int(json.loads((tmp_path / "run" / "checkpoint-12" / "trainer_state.json").read_text())["best_global_step"])
+    assert results["validation"]["eval_loss"] == pytest.approx(evaluated[best], abs=1e-6)
+    target = load_file(tmp_path / "run" / f"checkpoint-{best}" / "byol_target.safetensors")
+    saved = load_file(tmp_path / "run" / "model.safetensors")
+    assert target and all(torch.equal(saved[name], value) for name, value in target.items())
+    load_model(str(tmp_path / "run"), "cpu")
+
+
+def test_a_target_that_cannot_keep_up_is_told(recipe, tones, tmp_path):
+    """At 0.9 it remembers ten steps, more than there are."""
+    with pytest.warns(
+        UserWarning, match=r"with momentum 0.9 .* hardly moves in 4 steps, .* give a momentum of at most 0, or"
+    ):
+        train(rows_of(tones), *recipe(num_train_epochs=1))
+    options = {"hidden_size": 16, "projection_size": 8, "momentum": 0.0}
+    settings = {"objectives": {"byol": options}, "epoch_batches": 10, "num_train_epochs": 1}
+    settings["output_dir"] = str(tmp_path / "enough")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="byol: with momentum")
+        train(rows_of(tones), *recipe(**settings))
+
+
+class Interrupted(Exception):
+    """In place of the signal: what a run leaves behind is the same."""
+
+
+@pytest.mark.parametrize("trained_layers", [1, pytest.param(None, marks=pytest.mark.slow)])
+def test_an_interrupted_run_ends_as_an_unbroken_one(recipe, tones, tmp_path, monkeypatch, trained_layers):
+    rows = rows_of(tones)
+    settings = {"trained_layers": trained_layers, "validation_fraction": 0, "load_best_model_at_end": False}
+    unbroken = train(rows, *recipe(**settings, output_dir=str(tmp_path / "unbroken")))
+    step = MSERTrainer.training_step
+
+    def training_step(self, *args, **kwargs):
+        if self.state.global_step == 6:
+            raise Interrupted
+        return step(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MSERTrainer, "training_step", training_step)
+        with pytest.raises(Interrupted):
+            train(rows, *recipe(**settings))
+    resumed = train(rows, *recipe(**settings))
+    assert resumed["byol"] == unbroken["byol"]
+    for file in ("model.safetensors", "checkpoint-8/objectives.safetensors", "checkpoint-8/byol_target.safetensors"):
+        found, expected = (load_file(tmp_path / run / file) for run in ("run", "unbroken"))
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], value) for name, value in expected.items()), file
+    own = load_file(tmp_path / "run" / "checkpoint-8" / "objectives.safetensors")
+    assert {name.split(".")[1] for name in own} == {"projector", "predictor", "target_projector"}
+
+
+def test_other_objectives_go_along(recipe, tones):
+    section = {"byol": {"hidden_size": 16, "projection_size": 8}, "supervised_contrast": {"projection_size": 4}}
+    results = train(rows_of(tones), *recipe(objectives=section, num_train_epochs=1))
+    assert {"loss_byol", "loss_supervised_contrast", "loss_ce"} <= set(results["log_history"][0])
+
+
+@pytest.mark.slow
+def test_one_vector_for_all_is_told(recipe, tones):
+    """No predictor, no normalisation over the batch, and a target that is the online network: nothing stops it."""
+    options = {"hidden_size": 16, "projection_size": 8, "momentum": 0.0, "lambda_start": 1.0, "lambda_end": 1.0}
+    settings = {
+        "objectives": {"byol": options}, "epoch_batches": 60, "num_train_epochs": 2, "learning_rate": 0.02,
+        "validation_fraction": 0, "load_best_model_at_end": False, "objective_learning_rate": 0.05,
+    }  # fmt: skip
+    loss = BYOL.loss
+
+    def unprotected(self, *args):
+        self.predictor = torch.nn.Identity()
+        self.projector[1] = self.target_projector[1] = torch.nn.Identity()
+        return loss(self, *args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BYOL, "loss", unprotected)
+        with pytest.warns(UserWarning, match=r"byol has collapsed: for 3\d steps .* give a lower learning_rate"):
+            results = train(rows_of(tones), *recipe(**settings))
+    assert results["byol"]["collapsed"] and results["byol"]["std"] < 0.1
+
+
+@pytest.mark.slow
+def test_a_sound_setting_does_not_collapse(recipe, tones):
+    settings = {"epoch_batches": 60, "validation_fraction": 0, "load_best_model_at_end": False}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="byol has collapsed")
+        results = train(rows_of(tones), *recipe(**settings))
+    assert not results["byol"]["collapsed"] and results["byol"]["std"] > 0.3
+
+
+def test_steps_below_are_counted_back_from_the_last():
+    def history(*spreads):
+        return [{"step": 10 * n, "byol_std": spread} for n, spread in enumerate(spreads, 1)] + [{"step": 99}]
+
+    assert steps_below([]) == 0
+    assert steps_below(history(0.5, 0.05)) == 10
+    assert steps_below(history(0.05, 0.5, 0.05, 0.02, 0.01)) == 30
+    assert steps_below(history(0.05, 0.02, 0.5)) == 0
+
+
+def test_what_cannot_combine_is_told_at_the_start(recipe, tones, capsys):
+    rows = rows_of(tones)
+    with pytest.raises(ValueError, match="byol trains the layers below the head, and all of them are frozen"):
+        train(rows, *recipe(trained_layers=0))
+    with pytest.raises(SystemExit):
+        recipe(average_from=0.3)
+    assert "average_from and the objective byol are both given" in capsys.readouterr().err
+    model, data, training = recipe()
+    model.model_type = "mser"
+    with pytest.raises(ValueError, match="labelled_languages is of classifiers"):
+        train(rows, model, data, training)
+    data.labelled_languages = []
+    with pytest.raises(ValueError, match="byol is of classifiers, and model_type is mser"):
+        train(rows, model, data, training)
+    with pytest.raises(ValueError, match="balance source draws clips with and clips without"):
+        train(rows, *recipe(labelled_languages=[]))
+
+
+def test_views_need_no_batch_of_one_source(recipe, tones, watched):
+    train(rows_of(tones), *recipe(num_train_epochs=1))
+    trainer, clips, _ = watched[0]
+    labels = torch.tensor([0, -100, 2, -100])
+    few = {"encoder_states": clips["encoder_states"][:4], "encoder_mask": clips["encoder_mask"][:4], "labels": labels}
+    unknown = torch.full((4,), UNKNOWN)
+    given, batch = trainer.byol.views(few, ObjectiveBatch(unknown, torch.arange(4), unknown))
+    assert given["labels"].tolist() == [-100] * 8 + [0, 2] * 3
+    assert batch.languages.tolist() == [0, 1, 2, 3] * 2 + [0, 2] * 3
+    assert batch.views.tolist() == [0] * 4 + [1] * 4 + [UNKNOWN] * 6 and len(batch.targets) == 8

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `run-mser train` and kills it with SIGKILL at a given moment: a script for test_resume.py, not a test.
+
+interrupted_training.py MOMENT train RECIPE …, MOMENT one of `never`, `step:N`, `cache` (after the first shard),
+`save:begun` (the weights written, the optimiser not) and `save:written` (all written, not yet renamed).
+"""
+
+import os
+import signal
+import sys
+from typing import Any
+
+from mser_llm.inference.feature_cache import FeatureCache
+from mser_llm.training.checkpointing import WholeCheckpoints
+from mser_llm.training.trainer import MSERTrainer
+from run_mser import main
+
+
+def die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(moment: str) -> None:
+    kind, _, detail = moment.partition(":")
+    if kind == "step":
+        steps_before = int(detail)
+        original = MSERTrainer.training_step
+
+        def training_step(self: MSERTrainer, *args: Any, **kwargs: Any) -> Any:
+            if self.state.global_step == steps_before:
+                die()
+            return original(self, *args, **kwargs)
+
+        MSERTrainer.training_step = training_step
+    elif moment == "save:begun":
+        MSERTrainer._save_optimizer_and_scheduler = die
+    elif moment == "save:written":
+        WholeCheckpoints._publish = die
+    elif moment == "cache":
+        original_write = FeatureCache.write
+
+        def write(self: FeatureCache, features: Any) -> None:
+            original_write(self, features)
+            die()
+
+        FeatureCache.write = write
+    elif moment != "never":
+        raise SystemExit(f"unknown moment {moment}")
+
+
+if __name__ == "__main__":
+    arm(sys.argv[1])
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs `run-mser` with so much address space above what the start needs: a script for test_batch_size.py, not a test.
+
+out_of_memory.py MEGABYTES train RECIPE …
+"""
+
+import resource
+import sys
+from typing import Any
+
+from mser_llm.training import batch_size
+from run_mser import main
+
+
+def limit(megabytes: int) -> None:
+    """
+    From the first tried batch on; allocating more is an error as on a GPU, and not the end of the process.
+
+    Training has twice as much: its threads and what it saves are no part of a tried step.
+    """
+    tried = batch_size._largest
+
+    def limited(*arguments: Any) -> Any:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + megabytes * 10**6, resource.RLIM_INFINITY))
+        found = tried(*arguments)
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2 * megabytes * 10**6, resource.RLIM_INFINITY))
+        return found
+
+    batch_size._largest = limited  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    limit(int(sys.argv[1]))
+    sys.exit(main(sys.argv[2:]))

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activation checkpointing is switched on once, where asked for, under the name that transformers has for it."""
+
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from mser_llm.training.activation_checkpointing import checkpoint_activations
+from mser_llm.training.arguments import MSERTrainingArguments
+
+
+class Checkpointed(nn.Module):
+    """A model that notes what it is told, under one name alone."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.calls: list[dict | None] = []
+        setattr(self, name, self.calls.append)
+
+
+@pytest.mark.parametrize("name", ["activation_checkpointing_enable", "gradient_checkpointing_enable"])
+def test_it_is_switched_on_under_either_name(name: str, tmp_path: Path):
+    """transformers before 5.23 knows the second alone, and warns of it from then on."""
+    model = Checkpointed(name)
+    options = {"use_reentrant": False}
+    asked = MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True, gradient_checkpointing_kwargs=options)
+    checkpoint_activations(model, asked)
+    assert model.calls == [options]
+
+
+def test_it_stays_off_unless_asked_for_and_is_switched_on_once(tmp_path: Path):
+    model = Checkpointed("activation_checkpointing_enable")
+    checkpoint_activations(model, MSERTrainingArguments(str(tmp_path)))
+    assert model.calls == []
+    model.gradient_checkpointing = True
+    checkpoint_activations(model, MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True))
+    assert model.calls == []

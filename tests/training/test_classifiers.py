@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two classifiers go through the same training, cache, recognition and evaluation as MSER."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import (
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperModel,
+)
+
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.cli.train import ARGUMENTS
+from mser_llm.data.reading import read_corpus
+from mser_llm.evaluation.evaluation import evaluate_corpora
+from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.loading import load_model
+from mser_llm.inference.recognition import recognise
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.model_building import build_model
+from mser_llm.training.run_training import train
+
+
+WORDS = ["neutral", "happy", "sad", "angry"]
+
+
+@pytest.fixture(scope="session")
+def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny `whisper` and a tiny `wav2vec2`, with their feature extractors, as they would come from the Hub."""
+    folder = tmp_path_factory.mktemp("encoders")
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
+    unused = {"decoder_layers": 1, "decoder_attention_heads": 2, "vocab_size": 8}
+    shape = WhisperConfig(**sizes, **special, **unused, num_mel_bins=20, init_std=0.3)
+    WhisperModel(shape).save_pretrained(folder / "whisper")
+    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder / "whisper")
+    shape = Wav2Vec2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=[16, 16],
+        conv_stride=[10, 32], conv_kernel=[20, 32], num_feat_extract_layers=2, num_conv_pos_embeddings=8,
+        num_conv_pos_embedding_groups=2, initializer_range=0.3,
+    )  # fmt: skip
+    Wav2Vec2Model(shape).save_pretrained(folder / "wav2vec2")
+    Wav2Vec2FeatureExtractor().save_pretrained(folder / "wav2vec2")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, encoders: Path):
+    """Parses a recipe for a kind of classifier, with further lines."""
+
+    def parse(kind: str, **more) -> tuple:
+        model = {"whisper": "whisper_classifier", "wav2vec2": "wav2vec2_classifier"}[kind]
+        own = {"encoder_layers": "weighted"} if kind == "wav2vec2" else {}
+        lines = {
+            "model_type": model, "audio_backbone": str(encoders / kind), "labels": ",".join(WORDS), "stage": "joint",
+            "validation_fraction": 0.3, "output_dir": str(tmp_path / "run"), "cache_dir": str(tmp_path / "cache"),
+            "learning_rate": 0.01, "num_train_epochs": 12, "per_device_train_batch_size": 8, "contrast_weight": 0,
+            "balance": "emotion", "use_cpu": True, "head_size": 16, "disable_tqdm": True, **own, **more,
+        }  # fmt: skip
+        path = tmp_path / "recipe.yaml"
+        path.write_text(json.dumps(lines))
+        _, *arguments = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([str(path)])
+        return tuple(arguments)
+
+    return parse
+
+
+def rows_of(tones: Path) -> list:
+    return read_corpus("folder", str(tones)).rows
+
+
+@pytest.mark.parametrize(("kind", "more"), [("whisper", {}), ("whisper", {"trained_layers": 1}), ("wav2vec2", {})])
+def test_it_learns_to_tell_tones_and_is_recognised_and_evaluated_as_any_model(recipe, tones, tmp_path, kind, more):
+    rows = rows_of(tones)
+    once = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "logging_steps": 5}
+    results = train(rows, *recipe(kind, **more, **once, num_train_epochs=8))
+    assert results["validation"]["eval_UA"] >= 0.5, "chance is 0.25"
+    assert results["parameters"]["classifier"]["trained"] > 0
+    assert "loss_ce" in results["log_history"][0]
+
+    model, processor = load_model(str(tmp_path / "run"), "cpu")
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert 'pipeline(model=".", trust_remote_code=True)' in card
+    assert "language model" not in card
+    assert ("Not in this folder" in card) == (kind == "wav2vec2"), "an encoder that is trained lies in the folder"
+    heard = {row["speaker"] for row in rows} - set(results["speakers"])
+    unheard = [row for row in rows if row["speaker"] in heard]
+    measured = evaluate_corpora(
+        model, processor, {"tones": unheard}, WORDS, output_dir=tmp_path / "out", progress=False
+    )
+    # What training measured in batches of cached features, recognition measures on the recordings.
+    assert measured["corpora"]["tones"]["UA"] == pytest.approx(results["validation"]["eval_UA"], abs=0.05)
+    answers = list(recognise(model, processor, [row["audio"]["path"] for row in unheard[:3]], ["sad", "angry"]))
+    for answer in answers:
+        assert set(answer.scores) == {"sad", "angry"}
+        assert sum(answer.scores.values()) == pytest.approx(1)
+    with pytest.raises(ValueError, match="has no output for fear"):
+        list(recognise(model, processor, [unheard[0]["audio"]["path"]], ["fear", "sad"]))
+    with pytest.raises(ValueError, match="writes no text"):
+        list(recognise(model, processor, [unheard[0]["audio"]["path"]], WORDS, decode="generate"))
+    with pytest.raises(ValueError, match="is a classifier, which is asked nothing"):
+        load_model(str(tmp_path / "run"), "cpu", prompt="v1")
+
+
+def test_cached_states_are_those_of_the_layers_below_and_survive_training_above(recipe, tones, tmp_path):
+    arguments = recipe("whisper", trained_layers=1, num_train_epochs=1)
+    before, processor = build_model(arguments[0], WORDS)
+    train(rows_of(tones), *arguments)
+    after, _ = load_model(str(tmp_path / "run"), "cpu")
+    assert not torch.equal(before.audio_tower.layers[2].fc1.weight, after.audio_tower.layers[2].fc1.weight)
+    prints = {FeatureEncoder(model, processor).fingerprint() for model in (before, after)}
+    assert len(prints) == 1, "another stage finds the same states"
+    for change in ({"trained_layers": 2}, {"max_seconds": 3.0}, {}):
+        other, its_processor = build_model(recipe("whisper", **{"trained_layers": 1, **change})[0], WORDS)
+        if not change:
+            with torch.no_grad():
+                other.audio_tower.layers[0].fc1.weight.add_(1e-3)
+        prints.add(FeatureEncoder(other, its_processor).fingerprint())
+    assert len(prints) == 4
+
+
+def test_a_killed_run_ends_as_an_unbroken_one(recipe, tones, tmp_path):
+    unbroken = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
+    weights = (tmp_path / "run" / "model.safetensors").read_bytes()
+    for left_of_it in ("train_results.json", "model.safetensors"):
+        (tmp_path / "run" / left_of_it).unlink()
+    last = max((tmp_path / "run").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for file in last.iterdir():
+        file.unlink()
+    last.rmdir()
+    again = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
+    assert again["validation"]["eval_UA"] == unbroken["validation"]["eval_UA"]
+
+
+def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp_path):
+    first = recipe("whisper", trained_layers=1, num_train_epochs=1)
+    train(rows_of(tones), *first)
+    run = str(tmp_path / "run")
+    second = recipe("whisper", init_from=run, trained_layers=2, output_dir=str(tmp_path / "second"))
+    model, processor = build_model(second[0], WORDS)
+    saved, _ = load_model(run, "cpu")
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(tensor, model.state_dict()[name])
+    assert model.config.used_encoder_layers == (1,)
+    assert model.audio_tower.layers[1].fc1.weight.requires_grad
+    assert processor.crop_seconds == 4.0
+    # With no layer trained any more, the one that was is still not its backbone's.
+    frozen = recipe("whisper", init_from=run, trained_layers=0, output_dir=str(tmp_path / "frozen"))
+    kept, _ = build_model(frozen[0], WORDS)
+    kept.save_pretrained(tmp_path / "frozen")
+    again = type(kept).from_pretrained(tmp_path / "frozen")
+    backbone = WhisperModel.from_pretrained(saved.config.audio_backbone).encoder
+    trained = saved.audio_tower.layers[2].fc1.weight
+    assert not torch.equal(trained, backbone.layers[2].fc1.weight)
+    assert torch.equal(again.audio_tower.layers[2].fc1.weight, trained)
+    with pytest.raises(ValueError, match="has no output for fear"):
+        build_model(second[0], ["sad", "fear"])
+    with pytest.raises(ValueError, match="holds a model of type whisper_classifier, and model_type is mser"):
+        build_model(ModelArguments(init_from=run), WORDS)
+    with pytest.raises(ValueError, match="trained_layers is of whisper_classifier, and model_type is mser"):
+        ModelArguments(trained_layers=2)
+    with pytest.raises(ValueError, match="lora is of mser"):
+        ModelArguments(model_type="wav2vec2_classifier", lora=True)
+    with pytest.raises(ValueError, match="audio_backbone is not set"):
+        build_model(ModelArguments(model_type="whisper_classifier"), WORDS)
+
+
+def test_two_stages_of_the_speaker_contrastive_method(recipe, tones, tmp_path):
+    """Voices without emotions in the one language, then emotions of augmented views in the other."""
+    pytest.importorskip("audiomentations")
+    rows = [row | {"emotion": None} if row["language"] == "pl" else row for row in rows_of(tones)]
+    shared = {
+        "trained_layers": 1, "validation_fraction": 0, "views": 2, "augmentation": "low_resource",
+        "load_best_model_at_end": False, "eval_strategy": "no", "num_train_epochs": 2, "epoch_batches": 3,
+        "logging_steps": 1,
+    }  # fmt: skip
+    first = {
+        "stage": "2", "stage2_mix": "replace", "unlabelled": True, "balance": "speaker", "speakers_per_batch": 3,
+        "clips_per_speaker": 4, "per_device_train_batch_size": 24, "ce_weight": 0, "contrast_weight": 1,
+        "objectives": {"speaker_contrast": {"temperature": 0.5}},
+    }  # fmt: skip
+    results = train(rows, *recipe("whisper", **shared, **first))
+    losses = [line["loss_speaker_contrast"] for line in results["log_history"] if "loss_speaker_contrast" in line]
+    assert len(losses) == 6, "epochs of epoch_batches"
+    assert losses[-1] < losses[0]
+    assert results["data"]["emotions"] == dict.fromkeys(WORDS, 0)
+    second = {
+        "stage": "1", "clean_views": False, "init_from": str(tmp_path / "run"), "output_dir": str(tmp_path / "second"),
+    }  # fmt: skip
+    results = train(rows, *recipe("whisper", **shared, **second))
+    assert results["data"]["languages"] == {"en": 36}
+    assert results["data"]["heard"]["languages"] == ["en"]
+    assert results["data"]["heard_unlabelled"]["languages"] == ["pl"]
+
+    for wrong, words in (
+        ({"per_device_train_batch_size": 8}, "3 speakers x 4 clips x 2 views are a batch of 24"),
+        ({"validation_fraction": 0.3}, "unlabelled clips cannot be judged by"),
+        ({"balance": "none"}, "epoch_batches and clean_views need batches that are drawn"),
+    ):
+        settings = {**shared, **first, "output_dir": str(tmp_path / "wrong"), **wrong}
+        with pytest.raises(ValueError, match=words):
+            train(rows, *recipe("whisper", **settings))

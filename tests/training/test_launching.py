@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes: configurations of `accelerate launch`, what really starts, a warning where fewer do."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType
+from free_port import free_port
+
+from mser_llm.inference.loading import load_model
+from mser_llm.training.planning.meta_model import build_skeleton
+from mser_llm.training.processes import missing_processes
+from processing_mser import label_set
+
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+CONFIGS = ROOT / "configs" / "accelerate"
+KINDS = {"ddp": DistributedType.MULTI_GPU, "fsdp": DistributedType.FSDP, "deepspeed": DistributedType.DEEPSPEED}
+# What accelerate's launcher for one process leaves in the environment of `--cpu --num_processes 2`.
+ALONE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+def run_alone(command: list[str]) -> subprocess.CompletedProcess:
+    """Run a command without the variables of another launcher."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT)
+
+
+def accelerate(*words: str) -> subprocess.CompletedProcess:
+    return run_alone([sys.executable, "-m", "accelerate.commands.launch", *words])
+
+
+def documented_launches() -> list[list[str]]:
+    """The page's commands that start a training with accelerate; torchrun's is `test_two_processes.py`'s."""
+    lines = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("accelerate launch")]
+
+
+def training(tones: Path, folder: Path) -> list[str]:
+    return [
+        *(
+            "run_mser.py",
+            "train",
+            str(HERE.parent / "recipe.yaml"),
+            "--corpora",
+            f"folder={tones}",
+            "--max_steps",
+            "2",
+        ),
+        *("--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache"), "--eval_strategy", "no"),
+        *("--load_best_model_at_end", "false", "--save_strategy", "no"),
+    ]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_configuration_is_one_that_accelerate_launches(name: str):
+    path = CONFIGS / f"{name}.yaml"
+    config = load_config_from_file(str(path))
+    assert config.distributed_type == KINDS[name]
+    words = ["--config_file", str(path), "--num_processes", "3", "run_mser.py"]
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args(words))
+    assert arguments.num_processes == 3
+    assert (arguments.multi_gpu, arguments.use_fsdp, arguments.use_deepspeed) == (
+        name == "ddp",
+        name == "fsdp",
+        name == "deepspeed",
+    )
+
+
+def test_fsdp_wraps_layers_that_the_papers_model_has(recipe_of):
+    wrapped = yaml.safe_load((CONFIGS / "fsdp.yaml").read_text())["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]
+    skeleton = build_skeleton(recipe_of("paper/stage1"), label_set("seven").words)
+    classes = [type(module).__name__ for module in skeleton.model.modules()]
+    for name in wrapped.split(","):
+        assert classes.count(name) == 32
+
+
+@pytest.mark.parametrize(
+    ("environment", "running", "told"),
+    [
+        ({}, 1, None),
+        ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, 2, None),
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, 1, None),
+        ({"MASTER_ADDR": "node7"}, 1, None),
+        (ALONE, 1, "several processes were asked for, and 1 is training"),
+        ({"WORLD_SIZE": "4"}, 1, "4 processes were asked for, and 1 is training"),
+        ({"SLURM_STEP_NUM_TASKS": "8"}, 1, "8 processes were asked for, and 1 is training"),
+    ],
+)
+def test_a_warning_says_that_fewer_run_than_were_asked_for(
+    environment: dict[str, str], running: int, told: str | None
+):
+    line = missing_processes(environment, running)
+    assert line is None if told is None else line is not None and told in line and "\n" not in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("words", documented_launches(), ids=" ".join)
+def test_documented_launch_trains_in_so_many_processes(words: list[str], tones: Path, tmp_path: Path):
+    processes = 2 if "2" in words else 1
+    program, launch, *rest = words
+    # The program of the environment that runs the tests, and a port that no other test has.
+    found = shutil.which(program, path=str(Path(sys.executable).parent))
+    assert found is not None
+    command = [found, launch, "--main_process_port", free_port(), *rest]
+    command[command.index("folder=runs/demo/english")] = f"folder={tones}"
+    command[command.index("--output_dir") + 1] = str(tmp_path / "run")
+    command += ["--cache_dir", str(tmp_path / "cache"), "--labels", "neutral,happy,sad,angry", "--stage", "joint"]
+    command += ["--max_steps", "1", "--eval_strategy", "no", "--load_best_model_at_end", "false"]
+    done = run_alone([*command, "--per_device_train_batch_size", "4", "--save_strategy", "no"])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == processes
+    assert "were asked for" not in done.stdout
+    assert done.stdout.count("The model is in") == 1, "every process reports"
+    load_model(str(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_a_launcher_that_starts_one_of_two_processes_is_told_of(tones: Path, tmp_path: Path):
+    done = accelerate("--cpu", "--num_processes", "2", *training(tones, tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == 1
+    warnings = [line for line in done.stdout.splitlines() if "were asked for" in line]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("Warning: several processes were asked for, and 1 is training")

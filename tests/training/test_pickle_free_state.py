@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training writes holds no pickle and no token, and restores optimizer, scheduler and generators exactly."""
+
+import copy
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mser_llm.data.reading import read_corpus
+from mser_llm.training.run_training import train
+from mser_llm.training.training_state import load_state, save_state
+
+
+SECRET = "hf_" + "S3cretOfNobody"
+
+
+def test_training_writes_no_token_and_no_pickle(tones: Path, recipe, tmp_path: Path):
+    flags = ["--num_train_epochs", "1", "--hub_token", SECRET]
+    train(read_corpus("folder", tones).rows, *recipe(*flags))
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert (tmp_path / "run" / "checkpoint-6" / "optimizer.safetensors") in files
+    for path in files:
+        content = path.read_bytes()
+        assert SECRET.encode() not in content, path
+        assert path.suffix not in (".bin", ".pt", ".pth", ".pkl", ".ckpt"), path
+        # A protocol marker of pickle, and the archive that torch.save makes.
+        assert not content.startswith((b"\x80\x02", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")), path
+
+
+def assert_same(found, expected) -> None:
+    assert type(found) is type(expected)
+    if isinstance(expected, dict):
+        assert list(found) == list(expected)
+        for name in expected:
+            assert_same(found[name], expected[name])
+    elif isinstance(expected, (list, tuple)):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif isinstance(expected, (torch.Tensor, np.ndarray)):
+        assert found.dtype == expected.dtype and found.shape == expected.shape and (found == expected).all()
+    else:
+        assert found == expected
+
+
+def test_state_of_optimizer_and_generators_survives_the_file(tmp_path: Path):
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.8, 0.9))
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    model(torch.randn(4, 3)).sum().backward()
+    optimizer.step()
+    state = {
+        "optimizer": copy.deepcopy(optimizer.state_dict()),
+        "scheduler": scheduler.state_dict(),  # with an infinity in it
+        "generators": [random.getstate(), np.random.get_state(), torch.get_rng_state()],
+        "half": torch.randn(3).bfloat16(),
+        "empty": torch.zeros(0, 3),
+    }
+    save_state(state, tmp_path / "state.safetensors")
+    assert_same(load_state(tmp_path / "state.safetensors"), state)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
+def test_a_state_that_is_not_as_saved_is_rejected(tmp_path: Path, damage: str):
+    file = tmp_path / "checkpoint-6" / "optimizer.safetensors"
+    file.parent.mkdir()
+    save_state({"exp_avg": torch.arange(100.0)}, file)
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    if damage == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-50] if damage == "cut" else content)
+    with pytest.raises(ValueError, match=r"checkpoint-6/optimizer\.safetensors.*--no_resume"):
+        load_state(file)
+
+
+def test_state_that_only_pickle_could_write_is_rejected(tmp_path: Path):
+    with pytest.raises(ValueError, match="optim"):
+        save_state({"state": {0: object()}}, tmp_path / "state.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_optimizers_with_pickled_state_are_rejected(recipe, capsys):
+    with pytest.raises(SystemExit):
+        recipe("--optim", "galore_adamw")
+    assert "galore_adamw" in capsys.readouterr().err

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipes: each is read in full by the real parser, and the paper's is as large as the page on the paper says."""
+
+import dataclasses
+import re
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from protocol_rows import rows_for, translated
+
+from modeling_mser import MSERForEmotionGeneration
+from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.cli.train import ARGUMENTS
+from mser_llm.data.splits import published_part
+from mser_llm.evaluation.protocols import PROTOCOLS
+from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.training import training_data
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.model_building import build_config, parameter_counts
+from processing_mser import label_set
+
+
+ROOT = Path(__file__).resolve().parents[2]
+FAMILIES = ("tiny", "base", "paper", "paper_literal")
+# Of the methods that MSER is compared with, in their published form; those in small are in "base".
+NEIGHBOURS = ("lowresource", "emotion_discriminative")
+RECIPES = [path for family in (*FAMILIES, *NEIGHBOURS) for path in sorted((ROOT / "configs" / family).glob("*.yaml"))]
+# What a checkpoint brings along, and a recipe that starts from one leaves out.
+SHAPE = {"audio_backbone", "text_backbone", "qformer_backbone", "audio_config", "qformer_config", "text_config"} | {
+    "num_query_tokens",
+    "encoder_layers",
+}
+# The two readings of "a query embedding size of 256", in the columns' order of docs/paper.md.
+READINGS: list[dict[str, Any]] = [
+    {},
+    {
+        "num_query_tokens": 256,
+        "qformer_config": {
+            "hidden_size": 768,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "intermediate_size": 3072,
+            "cross_attention_frequency": 2,
+        },
+    },
+]
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch):
+    """Whatever asks for a connection fails the test, be it caught on its way or not."""
+    asked = []
+
+    def refuse(self: socket.socket, address: Any) -> None:
+        asked.append(address)
+        raise OSError(f"this test must not connect to {address}")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    yield
+    assert asked == []
+
+
+def identify(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def content(name: str) -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "configs" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def parsed(path: Path) -> tuple[Any, ...]:
+    return MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([str(path)])
+
+
+def on_meta(arguments: ModelArguments, tokenizer: Any = None) -> MSERForEmotionGeneration:
+    with torch.device("meta"):
+        model = MSERForEmotionGeneration(build_config(arguments, tokenizer))
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+    return model
+
+
+def paper_model(reading: int) -> MSERForEmotionGeneration:
+    _, arguments, *_ = parsed(ROOT / "configs" / "paper" / "stage1.yaml")
+    return on_meta(dataclasses.replace(arguments, **READINGS[reading]))
+
+
+def test_every_family_has_two_stages():
+    assert {identify(path) for path in RECIPES} >= {
+        f"{family}/stage{stage}" for family in FAMILIES for stage in (1, 2)
+    }
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=identify)
+def test_every_value_of_a_recipe_arrives(path: Path):
+    arguments = parsed(path)
+    given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert given
+    for key, value in given.items():
+        (holder,) = [one for one in arguments if key in {field.name for field in dataclasses.fields(one)}]
+        found = getattr(holder, key)
+        assert getattr(found, "value", found) == value, key
+    _, _, data, _ = arguments
+    assert len(label_set(data.labels)) >= 2
+    assert data.corpora == [], "where speech lies is the user's to say"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_stage_2_goes_on_from_stage_1_and_leaves_the_shape_to_it(family: str):
+    first, second = content(f"{family}/stage1"), content(f"{family}/stage2")
+    assert (first["stage"], second["stage"]) == ("1", "2")
+    assert second["init_from"] == first["output_dir"]
+    assert "init_from" not in first
+    assert not SHAPE & set(second)
+    # A checkpoint does not decide what is frozen; both recipes do, and alike.
+    for name in ("labels", "freeze_audio", "freeze_text"):
+        assert first[name] == second[name]
+    assert set(first) - SHAPE == (set(second) - {"init_from", "stage2_mix"})
+
+
+def test_the_base_recipes_differ_in_nothing_but_the_stage():
+    joint, first, second = (content(f"base/{name}") for name in ("joint", "stage1", "stage2"))
+    stage = {"stage", "stage2_mix", "init_from", "output_dir"}
+
+    def rest(recipe: dict[str, Any], without: set[str]) -> dict[str, Any]:
+        return {key: value for key, value in recipe.items() if key not in without}
+
+    assert rest(first, stage) == rest(joint, stage)
+    assert rest(second, stage | SHAPE) == rest(joint, stage | SHAPE)
+    assert second["stage2_mix"] == "add"
+    assert len({recipe["output_dir"] for recipe in (joint, first, second)}) == 3
+
+
+@pytest.mark.parametrize(
+    "name", [f"{family}/{name}" for family in FAMILIES[2:] for name in ("stage1", "stage2", "joint")]
+)
+def test_what_the_paper_states_is_what_its_recipes_say(name: str):
+    """arXiv:2503.21806, Sec. V-B."""
+    recipe = content(name)
+    assert (recipe["learning_rate"], recipe["weight_decay"]) == (1e-5, 1e-6)
+    assert recipe["optim"].startswith("adamw")
+    assert recipe["labels"] == "seven" and recipe["freeze_audio"] and recipe["freeze_text"]
+
+
+@pytest.mark.parametrize("family", FAMILIES[2:])
+def test_one_stage_and_two_are_balanced_alike(family: str):
+    """Table II compares them: nothing but the stages may differ."""
+    joint, first, second = (content(f"{family}/{name}") for name in ("joint", "stage1", "stage2"))
+    assert joint["balance"] == second["balance"] == "emotion_language"
+    own = {"stage", "stage2_mix", "init_from", "output_dir"}
+    assert {k: v for k, v in joint.items() if k not in own | SHAPE} == {
+        k: v for k, v in second.items() if k not in own
+    }
+    assert {k: v for k, v in joint.items() if k not in own | {"balance"}} == {
+        k: v for k, v in first.items() if k not in own | {"balance"}
+    }
+
+
+def test_the_literal_recipes_have_the_printed_loss_and_stages():
+    """Eq. (1) is a sum over the pairs, and stage 2 is synthetic speech alone (Sec. IV-B.3)."""
+    for name in ("stage1", "stage2", "joint"):
+        printed, ours = content(f"paper_literal/{name}"), content(f"paper/{name}")
+        assert (printed["contrast_reduction"], ours["contrast_reduction"]) == ("sum", "mean")
+        # The sum over b x b pairs is b x b times the mean, so lambda and the gradient's bound are, too.
+        pairs = printed["per_device_train_batch_size"] ** 2
+        assert printed["ce_weight"] == pairs * ours["ce_weight"] and printed["max_grad_norm"] == pairs
+    assert content("paper_literal/stage2")["stage2_mix"] == "replace"
+
+
+@pytest.mark.parametrize("name", ["stage1", "stage2", "joint"])
+def test_the_paper_recipes_leave_the_papers_tests_alone(name: str, monkeypatch):
+    """MELD's test, its dev but for choosing, and one session of IEMOCAP, in translation too."""
+    iemocap, meld = (rows_for(PROTOCOLS[protocol]) for protocol in ("iemocap-7", "meld-7"))
+    rows = [*iemocap, *meld, *(translated(one, source_split=one["split"]) for one in (*iemocap, *meld))]
+    _, _, data, _ = parsed(ROOT / "configs" / "paper" / f"{name}.yaml")
+    seen = []
+    # Every clip is readable: no recording of these corpora is at hand.
+    monkeypatch.setattr(training_data, "index_clips", lambda rows, *_, **__: (seen.append(rows) or rows, []))
+    monkeypatch.setattr(training_data, "_without_copies", lambda train, _: (train, []))
+    training_data.prepare_data(rows, data)
+    training, validation = ({published_part(one) for one in part} for part in seen)
+    sessions = {("iemocap", f"session{n}") for n in range(1, 5)}
+    assert training | validation == {("meld", "train"), ("meld", "dev"), *sessions}
+    assert ("meld", "dev") in validation - training and ("meld", "train") in training - validation
+
+
+def test_the_recipes_of_the_low_resource_paper_say_what_it_states():
+    """Gong et al. 2025, "Learning More with Less", Sec. 2.2, 3.2 and 3.3."""
+    baseline, first, second = (
+        content(f"lowresource/{name}") for name in ("baseline", "speaker_contrast_stage1", "speaker_contrast_stage2")
+    )
+    for recipe in (baseline, first, second):
+        assert (recipe["learning_rate"], recipe["epoch_batches"]) == (1e-5, 100)
+        assert recipe["optim"].startswith("adamw")
+        assert recipe["augmentation"] == "low_resource" and recipe["views"] > 1
+    for recipe in (baseline, first):
+        assert (recipe["audio_backbone"], recipe["max_seconds"]) == ("openai/whisper-small.en", 4.0)
+        assert "trained_layers" not in recipe, "all of them"
+    assert (first["balance"], first["speakers_per_batch"], first["clips_per_speaker"]) == ("speaker", 16, 4)
+    assert first["objectives"]["speaker_contrast"]["denominator"] == "negatives"
+    assert first["unlabelled"] and first["ce_weight"] == 0
+    for recipe in (baseline, second):
+        assert (recipe["per_device_train_batch_size"], recipe["balance"]) == (64, "emotion")
+        assert recipe["clean_views"] is False and "objectives" not in recipe
+
+
+def test_the_byol_recipe_says_what_the_low_resource_paper_states():
+    """Sec. 2.3, 3.2 and 3.3; its small form differs in what makes it small."""
+    recipe, small = content("lowresource/byol"), content("base/byol")
+    assert (recipe["learning_rate"], recipe["epoch_batches"], recipe["per_device_train_batch_size"]) == (1e-5, 100, 64)
+    assert recipe["optim"].startswith("adamw") and recipe["early_stopping_patience"]
+    assert (recipe["audio_backbone"], recipe["max_seconds"]) == ("openai/whisper-small.en", 3.0)
+    assert "trained_layers" not in recipe, "all of them"
+    assert recipe["objectives"]["byol"]["supervised_views"] == 3
+    for one in (recipe, small):
+        options = one["objectives"]["byol"]
+        assert (options["lambda_start"], options["lambda_end"]) == (0.8, 0.2)
+        assert (one["labels"], one["labelled_languages"], one["balance"]) == ("four", ["en"], "source")
+        assert "views" not in one, "drawn of the features"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "stage_1", "stage_2"),
+    [
+        ("lowresource/baseline", "lowresource/speaker_contrast_stage1", "lowresource/speaker_contrast_stage2"),
+        ("base/lowresource_baseline", "base/speaker_contrast_stage1", "base/speaker_contrast_stage2"),
+    ],
+)
+def test_the_second_stage_differs_from_the_baseline_in_nothing_but_its_start(baseline, stage_1, stage_2):
+    alone, first, second = map(content, (baseline, stage_1, stage_2))
+    assert second["init_from"] == first["output_dir"]
+    brought = {"init_from", "output_dir", "audio_backbone", "max_seconds", "head_size", "head_dropout"}
+    assert {k: v for k, v in second.items() if k not in brought} == {
+        k: v for k, v in alone.items() if k not in brought
+    }
+    assert first.get("trained_layers") == second.get("trained_layers")
+
+
+def test_the_tiny_recipe_builds():
+    _, arguments, *_ = parsed(ROOT / "configs" / "tiny" / "stage1.yaml")
+    model = on_meta(arguments, build_tokenizer())
+    trained = parameter_counts(model)["total"]["trained"]
+    # All of it is trained but Whisper's table of sinusoids.
+    assert trained == sum(parameter.numel() for parameter in model.parameters()) - 1500 * 128
+    assert trained < 2e6
+
+
+@pytest.mark.parametrize("name", ["joint", "stage1"])
+def test_the_base_recipes_build_over_the_real_encoder(name: str, backbones_dir: Path):
+    _, arguments, *_ = parsed(ROOT / "configs" / "base" / f"{name}.yaml")
+    counts = parameter_counts(on_meta(arguments, build_tokenizer()))
+    assert counts["audio_tower"] == {"parameters": whisper_encoder(512, 6, 2048, 80), "trained": 0}
+    for part in ("emotion_qformer", "projection", "language_model"):
+        assert counts[part]["trained"] == counts[part]["parameters"] > 0
+
+
+def linear(inputs: int, outputs: int, bias: bool = True) -> int:
+    return inputs * outputs + bias * outputs
+
+
+def whisper_encoder(width: int, layers: int, inner: int, mels: int, positions: int = 1500) -> int:
+    """Radford et al. 2022: two convolutions of width 3, then pre-norm layers; the key projection has no bias."""
+    norm = 2 * width
+    convolutions = 3 * mels * width + width + 3 * width * width + width
+    attention = 3 * linear(width, width) + linear(width, width, bias=False)
+    feed_forward = linear(width, inner) + linear(inner, width)
+    return convolutions + positions * width + layers * (attention + feed_forward + 2 * norm) + norm
+
+
+def llama(width: int, layers: int, inner: int, heads: int, key_heads: int, vocabulary: int) -> int:
+    """Grattafiori et al. 2024: no biases, grouped keys and values, a gated feed-forward, untied embeddings."""
+    attention = 2 * width * width + 2 * width * (width // heads * key_heads)
+    return 2 * vocabulary * width + layers * (attention + 3 * width * inner + 2 * width) + width
+
+
+def bert_layer(width: int, inner: int) -> int:
+    """Devlin et al. 2019: self-attention and feed-forward, each with its norm."""
+    return 4 * linear(width, width) + linear(width, inner) + linear(inner, width) + 4 * width
+
+
+def qformer(width: int, layers: int, inner: int, heard: int, queries: int, every: int = 2) -> int:
+    """Li et al. 2023: BERT's layers, every second with a cross-attention; and one weight for the one encoder layer."""
+    cross = 2 * linear(width, width) + 2 * linear(heard, width) + 2 * width
+    return queries * width + 1 + 2 * width + layers * bert_layer(width, inner) + -(-layers // every) * cross
+
+
+def published(queries: int, width: int, layers: int, inner: int) -> dict[str, int]:
+    """Parameters of the paper's parts by what was published of them."""
+    parts = {
+        "audio_tower": whisper_encoder(1280, 32, 5120, 80),
+        "emotion_qformer": qformer(width, layers, inner, heard=1280, queries=queries),
+        "projection": linear(width, 4096),
+        "language_model": llama(4096, 32, 14336, heads=32, key_heads=8, vocabulary=128256),
+    }
+    trained = parts["emotion_qformer"] + parts["projection"]
+    return parts | {"total": sum(parts.values()), "trained": trained}
+
+
+PUBLISHED = [published(32, 256, 4, 1024), published(256, 768, 12, 3072)]
+
+
+def test_the_formulas_give_the_published_totals():
+    assert PUBLISHED[0]["language_model"] == 8_030_261_248  # the model card's 8.03B
+    assert round(PUBLISHED[0]["audio_tower"], -5) == 636_800_000
+    # Of BERT-base's 109,482,240; the rest are its embeddings (23,837,184) and its pooler (590,592).
+    assert 12 * bert_layer(768, 3072) == 109_482_240 - 23_837_184 - 590_592
+
+
+@pytest.mark.parametrize("reading", [0, 1])
+def test_the_paper_recipe_has_the_published_parameters(reading: int):
+    counts = parameter_counts(paper_model(reading))
+    found = {part: count["parameters"] for part, count in counts.items()} | {"trained": counts["total"]["trained"]}
+    assert found == PUBLISHED[reading]
+    for part, trained in {"audio_tower": False, "emotion_qformer": True, "projection": True}.items():
+        assert counts[part]["trained"] == trained * counts[part]["parameters"]
+    assert counts["language_model"]["trained"] == 0
+
+
+def test_the_page_on_the_paper_has_the_same_parameters():
+    page = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `(\w+)`[^|]*\| *([\d,]+) *\| *([\d,]+) *\|", page, re.MULTILINE)
+    for reading in (0, 1):
+        documented = {part: int(numbers[reading].replace(",", "")) for part, *numbers in lines}
+        assert documented == PUBLISHED[reading]
+
+
+@pytest.mark.parametrize(("reading", "queries", "width"), [(0, 32, 256), (1, 256, 768)])
+def test_the_paper_recipe_turns_three_seconds_into_queries_for_llama(reading: int, queries: int, width: int):
+    model = paper_model(reading)
+    with torch.device("meta"):
+        states, _ = model.encode_audio(torch.empty(2, 80, 300))
+        audio = model.get_audio_features(encoder_states=states)
+        logits = model(inputs_embeds=audio.pooler_output).logits
+    assert states.shape == (2, 1, 150, 1280)
+    assert audio.last_hidden_state.shape == (2, queries, width)
+    assert audio.emotion_embedding.shape == (2, width)
+    assert audio.pooler_output.shape == (2, queries, 4096)
+    assert logits.shape == (2, queries, 128256)

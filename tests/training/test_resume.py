@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training killed by SIGKILL at any moment and run again ends exactly as a run that was left alone."""
+
+import json
+import random
+import signal
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from warm_python import WarmPython
+
+
+HERE = Path(__file__).parent
+STEPS = 24  # 48 training clips in batches of 8, four epochs
+
+
+@pytest.fixture(scope="module")
+def run(tones: Path, warm_python: WarmPython):
+    """Trains in a folder up to a moment, by a command line with further flags."""
+    given = ["train", HERE.parent / "recipe.yaml", "--corpora", f"folder={tones}"]
+
+    def train(moment: str, folder: Path, *flags: str) -> CompletedProcess:
+        places = ["--output_dir", folder / "run", "--cache_dir", folder / "cache"]
+        return warm_python.run(HERE / "interrupted_training.py", moment, *given, *flags, *places)
+
+    return train
+
+
+def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[tuple[float, float]], float]:
+    results = json.loads((folder / "run" / "train_results.json").read_text())
+    losses = [(entry["step"], entry["eval_loss"]) for entry in results["log_history"] if "eval_loss" in entry]
+    return load_file(folder / "run" / "model.safetensors"), losses, results["validation"]["eval_loss"]
+
+
+@pytest.fixture(scope="module")
+def unbroken(run, tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    finished = run("never", folder)
+    assert finished.returncode == 0, finished.stderr
+    return outcome(folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
+def test_a_killed_run_ends_as_an_unbroken_one(kind: str, run, tmp_path: Path, unbroken):
+    # A step past the first checkpoint, so that something is there to resume from.
+    moment = f"step:{random.randrange(7, STEPS)}" if kind == "step" else kind
+    killed = run(moment, tmp_path)
+    assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
+    whole = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert bool(whole) == (kind == "step"), whole
+    resumed = run("never", tmp_path)
+    assert resumed.returncode == 0, resumed.stderr
+    assert not list((tmp_path / "run").glob("partial*"))
+    weights, losses, final = outcome(tmp_path)
+    expected_weights, expected_losses, expected_final = unbroken
+    # An evaluation between the last checkpoint and the kill is made again, never twice recorded.
+    assert losses == expected_losses, moment
+    assert final == expected_final
+    for name, tensor in expected_weights.items():
+        assert torch.equal(weights[name], tensor), f"{moment}: {name}"
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_still_ends_the_same(run, tmp_path: Path, unbroken):
+    for moment in ("step:8", "step:12", "save:written", "step:17"):
+        assert run(moment, tmp_path).returncode == -signal.SIGKILL
+    assert run("never", tmp_path).returncode == 0
+    weights, losses, _ = outcome(tmp_path)
+    assert losses == unbroken[1]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in unbroken[0].items())
+    again = run("never", tmp_path)
+    assert again.returncode == 0 and "holds this very run, finished" in again.stdout
+
+
+@pytest.mark.slow
+def test_averaged_weights_resume_too(run, tmp_path: Path):
+    flags = ["--average_from", "0.2"]
+    assert run("never", tmp_path / "unbroken", *flags).returncode == 0
+    for moment in ("step:9", "step:15"):
+        assert run(moment, tmp_path / "killed", *flags).returncode == -signal.SIGKILL
+    assert run("never", tmp_path / "killed", *flags).returncode == 0
+    expected, found = outcome(tmp_path / "unbroken"), outcome(tmp_path / "killed")
+    assert found[1:] == expected[1:]
+    assert all(torch.equal(found[0][name], tensor) for name, tensor in expected[0].items())
+
+
+@pytest.mark.slow
+def test_other_settings_in_the_same_folder_are_refused(run, tmp_path: Path):
+    assert run("step:8", tmp_path).returncode == -signal.SIGKILL
+    refused = run("never", tmp_path, "--learning_rate", "0.5")
+    assert refused.returncode == 2
+    assert "learning_rate 0.01 -> 0.5" in refused.stderr and "--no_resume" in refused.stderr
+    assert len(refused.stderr.strip().splitlines()[-1]) < 500
+    afresh = run("never", tmp_path, "--learning_rate", "0.5", "--no_resume")
+    assert afresh.returncode == 0, afresh.stderr

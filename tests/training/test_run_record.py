@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose folder it is: a rerun knows its own work, and writes over nobody else's."""
+
+import json
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mser_llm.data.reading import read_corpus
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.evaluation.protocols.training_record import TrainingRecordError
+from mser_llm.training.run_record import describe_run
+from mser_llm.training.run_training import train
+
+
+SHORT = ["--max_steps", "1", "--num_train_epochs", "1"]
+
+
+@pytest.fixture
+def rows(tones: Path) -> list[dict]:
+    return read_corpus("folder", tones).rows
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("kept", ["checkpoints", "the model"])
+def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: Path, kept: str):
+    train(rows, *recipe(*SHORT))
+    before = weights(tmp_path / "run")
+    if kept == "the model":
+        for checkpoint in (tmp_path / "run").glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+    with pytest.raises(ValueError, match=rf"holds {kept} of a run with other settings \(seed 42 -> 1\)"):
+        train(rows, *recipe(*SHORT, "--seed", "1"))
+    # A setting that only the earlier run had is named as well, and the clips are not, being the same.
+    with pytest.raises(ValueError, match=r"other settings \(bf16 None -> True, neftune_noise_alpha None -> 5.0\)"):
+        train(rows, *recipe(*SHORT, "--bf16", "--use_cpu", "--neftune_noise_alpha", "5"))
+    assert weights(tmp_path / "run") == before
+    train(rows, *recipe(*SHORT, "--seed", "1", "--no_resume"))
+    assert weights(tmp_path / "run") != before
+
+
+def test_a_run_that_accelerate_launched_in_bf16_is_no_run_in_float32(recipe, monkeypatch):
+    def record() -> dict:
+        return describe_run(*recipe(*SHORT), clips=[], num_processes=1)
+
+    plain, named = record(), describe_run(*recipe(*SHORT, "--bf16", "--use_cpu"), clips=[], num_processes=1)
+    assert named == plain | {"bf16": True}
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    assert record() == plain | {"mixed_precision": "bf16"}
+
+
+def test_clips_in_other_languages_make_another_run(rows, recipe, tmp_path: Path):
+    """By languages batches are balanced, whether or not anybody else is held out because of them."""
+    results = train(rows, *recipe(*SHORT))
+    others = [{**row, "language": {"en": "sv", "pl": "hu"}[row["language"]]} for row in rows]
+    with pytest.raises(ValueError, match=r"other settings \(clips of other speakers, languages or splits\)"):
+        train(others, *recipe(*SHORT))
+    # A record from before they were kept is known as the same.
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    (tmp_path / "run" / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "people"}))
+    before = weights(tmp_path / "run")
+    assert train(rows, *recipe(*SHORT)) == json.loads(json.dumps(results)) and weights(tmp_path / "run") == before
+
+
+def test_a_run_without_its_weights_is_not_finished(rows, recipe, tmp_path: Path):
+    train(rows, *recipe(*SHORT))
+    before = weights(tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    train(rows, *recipe(*SHORT))
+    assert weights(tmp_path / "run") == before
+
+
+def test_what_is_logged_and_kept_makes_no_other_run(rows, recipe, tmp_path: Path):
+    """A run that filled the disk goes on with fewer checkpoints kept; so does one recorded with these settings."""
+    run, first = tmp_path / "run", ["--max_steps", "24", "--save_total_limit", "9"]
+    train(rows, *recipe(*first))
+    before = weights(run)
+    for name in ("model.safetensors", "train_results.json"):
+        (run / name).unlink()
+    shutil.rmtree(run / "checkpoint-24")
+    record = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(record | {"logging_steps": 10, "save_total_limit": 9}))
+    other = [*first[:2], "--save_total_limit", "1", "--logging_steps", "3"]
+    results = train(rows, *recipe(*other))
+    assert weights(run) == before and len([*run.glob("checkpoint-*")]) <= 2
+    assert train(rows, *recipe(*first)) == json.loads(json.dumps(results)), "finished, and not repeated"
+
+
+def test_a_model_from_elsewhere_is_not_written_over(rows, recipe, tmp_path: Path, tiny_model_dir):
+    shutil.copytree(tiny_model_dir, tmp_path / "run")
+    (tmp_path / "run" / "train_results.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds a model that was trained elsewhere; give another --output_dir"):
+        train(rows, *recipe(*SHORT))
+
+
+def test_a_damaged_record_of_the_stage_before_is_told_by_its_file(rows, recipe, tmp_path: Path, tiny_model_dir):
+    shutil.copytree(tiny_model_dir, tmp_path / "first")
+    (tmp_path / "first" / "train_results.json").write_text('{"speakers": ["s')
+    with pytest.raises(TrainingRecordError, match=r"first/train_results\.json: is not what run-mser train writes"):
+        train(rows, *recipe(*SHORT, "--init_from", str(tmp_path / "first")))
+
+
+def test_a_stage_knows_that_the_one_before_it_was_trained_again(rows, recipe, tmp_path: Path):
+    first, second = (["--output_dir", str(tmp_path / name), *SHORT] for name in ("first", "second"))
+    train(rows, *recipe(*first))
+    stage = [*second, "--init_from", str(tmp_path / "first")]
+    train(rows, *recipe(*stage))
+    before = weights(tmp_path / "second")
+    train(rows, *recipe(*stage))  # as it is
+    assert weights(tmp_path / "second") == before
+    train(rows, *recipe(*first, "--seed", "1", "--no_resume"))
+    with pytest.raises(ValueError, match=r"other settings \(the weights that it goes on from were trained again\)"):
+        train(rows, *recipe(*stage))
+    with pytest.raises(ValueError, match="output_dir and init_from are both"):
+        train(rows, *recipe(*first, "--init_from", f"{tmp_path}/second/../first"))
+
+
+def test_a_variable_in_init_from_hides_no_speaker(rows, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    train(rows, *recipe("--output_dir", str(tmp_path / "first"), *SHORT))
+    monkeypatch.setenv("EARLIER", str(tmp_path))
+    heard = json.loads((tmp_path / "first" / "train_results.json").read_text())["data"]["heard"]["speakers"]
+    stage = ["--output_dir", str(tmp_path / "second"), *SHORT, "--init_from", "${EARLIER}/first"]
+    results = train(rows[:24], *recipe(*stage, "--validation_fraction", "0", "--average_from", "0.3"))
+    assert set(heard) <= set(results["data"]["heard"]["speakers"])
+    with pytest.raises(SpeakerLeakError, match="was trained on speakers who are to validate"):
+        train(rows, *recipe(*stage, "--split_seed", "4", "--no_resume"))
+
+
+@pytest.mark.skipif(find_spec("comet_ml") is not None, reason="it is installed")
+def test_a_reporter_that_is_not_installed_is_told_before_anything_is_read(recipe):
+    with pytest.raises(ValueError, match=r"report_to is comet_ml: .*comet"):
+        train([], *recipe("--report_to", "comet_ml"))
+
+
+@pytest.mark.parametrize("told_by", ["flag", "accelerate"])
+def test_half_precision_that_a_cpu_has_not_is_told_before_anything_is_read(recipe, told_by, monkeypatch):
+    if told_by == "accelerate":
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(ValueError, match="fp16 needs a GPU, and this trains on the CPU; give bf16"):
+        train([], *recipe("--use_cpu", *(["--fp16"] if told_by == "flag" else [])))
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--views", "0"], "views is 0; pass at least 1"),
+        (["--num_query_tokens", "0"], "num_query_tokens is 0; pass at least 1"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0; pass at least 1"),
+        (["--metric_for_best_model", "accuracy"], "metric_for_best_model is accuracy; choose from UA, WA, WF1"),
+        (["--label_smoothing_factor", "0.1"], "label_smoothing_factor has no effect"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(recipe, capsys, flags, told):
+    with pytest.raises(SystemExit):
+        recipe(*flags)
+    assert told in capsys.readouterr().err

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An epoch's order: even shares of emotions and languages in every batch, and the same again for the same epoch."""
+
+from collections import Counter
+
+import pytest
+
+from mser_llm.training.samplers import BalancedSampler
+
+
+# A skewed corpus: 40 happy clips in English, 6 in Polish, 8 sad ones in English, 3 angry ones in each.
+EMOTIONS = ["happy"] * 46 + ["sad"] * 8 + ["angry"] * 6
+LANGUAGES = ["en"] * 40 + ["pl"] * 6 + ["en"] * 8 + ["en"] * 3 + ["pl"] * 3
+
+
+@pytest.mark.parametrize("batch_size", [6, 7, 12])
+def test_every_batch_holds_emotions_and_their_languages_evenly(batch_size: int):
+    sampler = BalancedSampler(EMOTIONS, LANGUAGES, seed=3)
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        assert len(order) == len(sampler) == 60
+        for start in range(0, 60 - batch_size, batch_size):
+            batch = order[start : start + batch_size]
+            emotions = Counter(EMOTIONS[index] for index in batch)
+            assert max(emotions.values()) - min(emotions[word] for word in ("happy", "sad", "angry")) <= 2
+            happy = Counter(LANGUAGES[index] for index in batch if EMOTIONS[index] == "happy")
+            assert abs(happy["en"] - happy["pl"]) <= 2
+
+
+def test_without_groups_languages_keep_their_natural_share():
+    sampler = BalancedSampler(EMOTIONS, seed=0)
+    happy = Counter()
+    for epoch in range(30):
+        sampler.set_epoch(epoch)
+        happy.update(LANGUAGES[index] for index in sampler if EMOTIONS[index] == "happy")
+    assert happy["pl"] / happy.total() == pytest.approx(6 / 46, abs=0.03)
+
+
+def test_a_class_goes_through_all_its_clips_before_it_repeats_one():
+    counts = Counter(BalancedSampler(EMOTIONS, seed=5))
+    for emotion in ("happy", "sad", "angry"):
+        seen = [counts[index] for index, word in enumerate(EMOTIONS) if word == emotion]
+        assert max(seen) - min(seen) <= 1
+
+
+def test_epochs_differ_and_repeat_exactly():
+    sampler = BalancedSampler(EMOTIONS, LANGUAGES, seed=1)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+    sampler.set_epoch(0)
+    assert list(sampler) == first
+    assert list(BalancedSampler(EMOTIONS, LANGUAGES, seed=2)) != first
+
+
+def test_views_are_drawn_with_their_clips():
+    sampler = BalancedSampler(EMOTIONS, seed=1, views=3)
+    order = list(sampler)
+    assert {index % 3 for index in order} == {0, 1, 2}
+    assert Counter(EMOTIONS[index // 3] for index in order) == {"happy": 20, "sad": 20, "angry": 20}

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""FSDP over two gloo processes, by the project's own accelerate configuration, beside plain data-parallel training."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
+from free_port import free_port
+from safetensors.torch import load_file
+from warm_python import WarmPython
+
+from mser_llm.inference.loading import load_model
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.sharding import check_sharding, shards_weights
+
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+SCRIPT = HERE / "sharded_training.py"
+LAUNCH = ["--config_file", str(ROOT / "configs" / "accelerate" / "fsdp.yaml"), "--num_processes", "2"]
+STEPS_PER_EPOCH = 5
+RECIPE = {
+    "labels": "neutral,happy,sad,angry",
+    "stage": "joint",
+    "validation_fraction": 0.3,
+    "freeze_audio": True,
+    "freeze_text": True,
+    "num_query_tokens": 2,
+    "encoder_layers": "weighted",
+    "qformer_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
+    "learning_rate": 0.01,
+    "num_train_epochs": 4,
+    "per_device_train_batch_size": 5,
+    "per_device_eval_batch_size": 7,
+    "use_cpu": True,
+    # One that trains weights of its own, which are no part of the model that is spread.
+    "objectives": {"margin_contrast": {}, "supervised_contrast": {"projection_size": 6}},
+}
+
+
+@pytest.fixture(scope="module")
+def recipe_file(make_tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recipe over frozen backbones, as the paper's is."""
+    folder = tmp_path_factory.mktemp("frozen")
+    model, processor = make_tiny()
+    for part, backbone, reads in (
+        ("audio", model.audio_tower, processor.feature_extractor),
+        ("text", model.language_model, processor.tokenizer),
+    ):
+        backbone.save_pretrained(folder / part)
+        reads.save_pretrained(folder / part)
+    backbones = {f"{part}_backbone": str(folder / part) for part in ("audio", "text")}
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(RECIPE | backbones | {"output_dir": "unset"}))
+    return path
+
+
+def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
+    """The words of `run-mser`."""
+    words = ["train", str(recipe), "--corpora", f"folder={tones}", *flags]
+    return [*words, "--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
+
+
+@pytest.fixture(scope="module")
+def unbroken(recipe_file: Path, tones: Path, shared_folder) -> Path:
+    def train(folder: Path) -> None:
+        command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
+        command += [str(SCRIPT), "never", *training(recipe_file, tones, folder)]
+        environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
+        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        finished = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT
+        )
+        assert finished.returncode == 0, finished.stderr
+
+    return shared_folder("sharded", train) / "run"
+
+
+@pytest.fixture
+def sharded(warm_python: WarmPython) -> Callable[..., subprocess.CompletedProcess]:
+    """Runs `SCRIPT` in two processes that accelerate's launcher would have told the same."""
+    arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*LAUNCH, str(SCRIPT)]))
+    return partial(warm_python.run_twice, SCRIPT, environment=prepare_multi_gpu_env(arguments))
+
+
+def largest_difference(found: Path, expected: Path) -> float:
+    one, other = load_file(found), load_file(expected)
+    assert one.keys() == other.keys()
+    return max((one[name] - other[name]).abs().max().item() for name in one)
+
+
+@pytest.fixture(scope="module")
+def data_parallel(
+    recipe_file: Path, tones: Path, warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    folder = tmp_path_factory.mktemp("data-parallel")
+    finished = warm_python.run_twice(ROOT / "run_mser.py", *training(recipe_file, tones, folder))
+    assert finished.returncode == 0, finished.stderr
+    return folder / "run"
+
+
+@pytest.mark.slow
+def test_spread_weights_are_trained_to_those_of_data_parallel_training(unbroken: Path, data_parallel: Path):
+    last = Path(f"checkpoint-{4 * STEPS_PER_EPOCH}", "model.safetensors")
+    # Adam makes a whole step of a gradient that is nothing but rounding, as that of a bias before a softmax is.
+    assert largest_difference(unbroken / last, data_parallel / last) < 0.01
+    found, expected = (
+        json.loads((folder / "train_results.json").read_text())["log_history"] for folder in (unbroken, data_parallel)
+    )
+    figures = {"loss", "loss_ce", "loss_margin_contrast", "grad_norm", "eval_loss", "eval_UA"}
+    for one, other in zip(found, expected, strict=True):
+        assert {name: one.get(name) for name in figures & other.keys()} == pytest.approx(
+            {name: other[name] for name in figures & other.keys()}, rel=1e-3
+        )
+
+
+@pytest.mark.slow
+def test_the_model_of_a_sharded_run_is_like_any_other(unbroken: Path):
+    trained = load_file(unbroken / "model.safetensors")
+    assert trained and not [name for name in trained if name.startswith(("audio_tower", "language_model"))]
+    state = json.loads((unbroken / f"checkpoint-{4 * STEPS_PER_EPOCH}" / "trainer_state.json").read_text())
+    best = Path(state["best_model_checkpoint"], "model.safetensors")
+    assert largest_difference(unbroken / "model.safetensors", best) == 0
+    assert not list(unbroken.rglob("*fsdp*")), "the code of PyTorch's FSDP travels along, or the frozen model"
+    model, _ = load_model(str(unbroken))
+    assert type(model).__name__ == "MSERForEmotionGeneration"
+    for name, value in trained.items():
+        assert torch.equal(model.state_dict()[name], value), name
+
+
+@pytest.mark.slow
+def test_a_killed_sharded_run_ends_as_an_unbroken_one(
+    unbroken: Path, sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
+):
+    words = training(recipe_file, tones, tmp_path)
+    killed = sharded(str(STEPS_PER_EPOCH + 2), *words)
+    assert killed.returncode != 0
+    assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
+    resumed = sharded("never", *words)
+    assert resumed.returncode == 0, resumed.stderr
+    last = f"checkpoint-{4 * STEPS_PER_EPOCH}"
+    for file in (f"{last}/model.safetensors", f"{last}/objectives.safetensors", "model.safetensors"):
+        assert largest_difference(tmp_path / "run" / file, unbroken / file) == 0
+
+
+@pytest.mark.slow
+def test_a_sharded_run_that_had_stopped_early_is_judged_and_saved_once_more(
+    sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
+):
+    # Enough to tell the weights from those of the start, too little to change an answer. Nothing is kept: each process
+    # encodes its own clips, when it comes to them.
+    early = ("--early_stopping_patience", "1", "--learning_rate", "1e-5", "--cache_gb", "0")
+    words = ["never", *training(recipe_file, tones, tmp_path, *early)]
+    first = sharded(*words)
+    assert first.returncode == 0, first.stderr
+    run_folder = tmp_path / "run"
+    results = json.loads((run_folder / "train_results.json").read_text())
+    kept = (run_folder / "model.safetensors").rename(tmp_path / "model.safetensors")
+    (run_folder / "train_results.json").unlink()
+    again = sharded(*words)
+    assert again.returncode == 0, again.stderr
+    assert results["log_history"][-1]["step"] < 4 * STEPS_PER_EPOCH, "it did not stop early"
+    assert largest_difference(run_folder / "model.safetensors", kept) == 0
+    validation = json.loads((run_folder / "train_results.json").read_text())["validation"]
+    assert validation["eval_UA"] == results["validation"]["eval_UA"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "setting"),
+    [
+        (("--average_from", "0.3"), "average_from 0.3"),
+        (("--auto_find_batch_size", "true"), "auto_find_batch_size"),
+    ],
+)
+def test_what_needs_the_whole_model_is_refused(flags, setting, recipe, monkeypatch: pytest.MonkeyPatch):
+    model, _, training = recipe(*flags)
+    assert not shards_weights(training)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    assert shards_weights(training)
+    with pytest.raises(ValueError, match=f"^{setting} needs the whole model in one process, and FSDP spreads it; "):
+        check_sharding(model, training)
+
+
+def test_a_classifier_is_not_spread(recipe, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    _, _, training = recipe()
+    with pytest.raises(ValueError, match=r"^model_type whisper_classifier needs the whole model in one process"):
+        check_sharding(ModelArguments(model_type="whisper_classifier"), training)
+
+
+def test_the_first_version_of_fsdp_is_refused(recipe, monkeypatch: pytest.MonkeyPatch):
+    model, _, training = recipe()
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_sharding(model, training)
+    # What accelerate takes where no version is given.
+    monkeypatch.delenv("FSDP_VERSION")
+    with pytest.raises(ValueError, match=r"^fsdp_version is 1; give 2, as in configs/accelerate/fsdp\.yaml$"):
+        check_sharding(model, training)

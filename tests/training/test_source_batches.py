@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches are each of one source, drawn at random; within it emotions, or languages, take turns."""
+
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+
+from mser_llm.training.source_batches import SourceBatches
+
+
+# 12 clips of English with an emotion, one of which is rare; 90 of Polish and 6 of German without.
+EMOTIONS = ["sad"] * 8 + ["happy"] * 3 + ["angry"] + [None] * 96
+LANGUAGES = ["en"] * 12 + ["pl"] * 90 + ["de"] * 6
+
+
+def batches(order: SourceBatches, epoch: int = 0) -> list[list[int]]:
+    order.set_epoch(epoch)
+    items = list(order)
+    assert len(items) == len(order)
+    return [items[start : start + order.batch_size] for start in range(0, len(items), order.batch_size)]
+
+
+def test_each_batch_is_of_one_source_and_the_sources_are_drawn_evenly():
+    found = batches(SourceBatches(EMOTIONS, LANGUAGES, batch_size=6, batches=400))
+    labelled = [[EMOTIONS[item] is not None for item in batch] for batch in found]
+    assert all(len(set(one)) == 1 for one in labelled)
+    share = sum(one[0] for one in labelled) / 400
+    assert 0.4 < share < 0.6, "and not 12 of 108"
+    # Not in turns: a fair coin repeats itself about every second time.
+    repeats = sum(first[0] == second[0] for first, second in pairwise(labelled))
+    assert 150 < repeats < 250
+    for batch in found:
+        cells = Counter(EMOTIONS[item] or LANGUAGES[item] for item in batch)
+        assert set(cells.values()) == ({2} if len(cells) == 3 else {3}), cells
+
+
+def test_every_clip_of_a_cell_comes_as_often_as_any_other():
+    counts = Counter(item for batch in batches(SourceBatches(EMOTIONS, LANGUAGES, 6, 400)) for item in batch)
+    for cell in (range(8), range(8, 11), range(12, 102), range(102, 108)):
+        own = [counts[item] for item in cell]
+        assert max(own) - min(own) <= 1
+
+
+def test_an_epoch_repeats_exactly_and_another_differs():
+    order = SourceBatches(EMOTIONS, LANGUAGES, 6, 50)
+    assert batches(order) == batches(SourceBatches(EMOTIONS, LANGUAGES, 6, 50))
+    assert batches(order) != batches(order, 1) != batches(SourceBatches(EMOTIONS, LANGUAGES, 6, 50, seed=9), 1)
+    assert len(batches(SourceBatches(EMOTIONS, LANGUAGES, 6))) == 18, "each clip once on average"
+
+
+def test_views_are_drawn_and_the_clip_itself_can_be_left_out():
+    found = {item % 3 for item in SourceBatches(EMOTIONS, LANGUAGES, 6, 50, views=3)}
+    assert found == {0, 1, 2}
+    items = list(SourceBatches(EMOTIONS, LANGUAGES, 6, 50, views=3, first_view=1))
+    assert {item % 3 for item in items} == {1, 2} and {item // 3 for item in items} >= set(range(12))
+
+
+@pytest.mark.parametrize(("emotions", "word"), [([None] * 4, "without"), (["sad"] * 4, "with")])
+def test_one_source_alone_is_refused(emotions, word):
+    with pytest.raises(ValueError, match=f"all 4 clips are {word} one; add corpora and name in labelled_languages"):
+        SourceBatches(emotions, ["en"] * 4, 2)

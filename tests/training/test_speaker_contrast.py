@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NT-Xent over speakers, in the published form and the standard one, against a double loop; values and gradients."""
+
+import math
+
+import pytest
+import torch
+from objective_batches import labelled
+
+from mser_llm.training.objectives import SpeakerContrast
+
+
+TEMPERATURE = 0.2
+
+
+def double_loop(embeddings: torch.Tensor, speakers: list[int], denominator: str) -> torch.Tensor:
+    unit = [embedding / embedding.norm() for embedding in embeddings]
+    terms = []
+    for i, speaker in enumerate(speakers):
+        for j, other in enumerate(speakers):
+            if i == j or speaker != other:
+                continue
+            if denominator == "negatives":
+                summed = [k for k in range(len(speakers)) if speakers[k] != speaker]
+            else:
+                summed = [k for k in range(len(speakers)) if k != i]
+            if not summed:
+                continue
+            total = sum(torch.exp(unit[i] @ unit[k] / TEMPERATURE) for k in summed)
+            terms.append(-torch.log(torch.exp(unit[i] @ unit[j] / TEMPERATURE) / total))
+    return sum(terms) / len(terms) if terms else 0 * embeddings.sum()
+
+
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+@pytest.mark.parametrize("speakers", [[0, 0, 1, 1, 2, 2, 2], [1] * 7, [0, 1, 2, 3, 4, 5, 6]])
+def test_values_and_gradients_equal_the_double_loop(speakers: list[int], denominator: str):
+    torch.manual_seed(0)
+    ours = torch.randn(7, 8, dtype=torch.float64, requires_grad=True)
+    theirs = ours.detach().clone().requires_grad_()
+    loss = SpeakerContrast(8, TEMPERATURE, denominator)(ours, labelled(speakers=speakers))
+    expected = double_loop(theirs, speakers, denominator)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(value, x)[0] for value, x in ((loss, ours), (expected, theirs))))
+
+
+def test_a_case_worked_by_hand():
+    """Unit vectors at 0, 60 and 90 degrees, the first two of one speaker: only the third is in the published sum."""
+    angles = torch.tensor([0.0, math.pi / 3, math.pi / 2], dtype=torch.float64)
+    embeddings = torch.stack([angles.cos(), angles.sin()], 1)
+    batch = labelled(speakers=[4, 4, 7])
+    positive, first, second = 0.5 / 0.5, 0.0, math.sqrt(3) / 2 / 0.5
+    published = ((first - positive) + (second - positive)) / 2
+    assert SpeakerContrast(2, 0.5)(embeddings, batch).item() == pytest.approx(published)
+    standard = sum(math.log(math.exp(positive) + math.exp(negative)) - positive for negative in (first, second)) / 2
+    assert SpeakerContrast(2, 0.5, "all")(embeddings, batch).item() == pytest.approx(standard)
+
+
+@pytest.mark.parametrize("denominator", ["negatives", "all"])
+def test_a_clip_without_a_speaker_is_neither_positive_nor_negative(denominator: str):
+    torch.manual_seed(0)
+    embeddings = torch.randn(6, 8, dtype=torch.float64)
+    found = SpeakerContrast(8, TEMPERATURE, denominator)(embeddings, labelled(speakers=[0, -1, 1, 0, -1, 1]))
+    torch.testing.assert_close(found, double_loop(embeddings[[0, 2, 3, 5]], [0, 1, 0, 1], denominator))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"temperature": -1.0}, "temperature is -1.0"), ({"denominator": "none"}, '"negatives"')]
+)
+def test_impossible_settings_are_refused(options: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        SpeakerContrast(8, **options)

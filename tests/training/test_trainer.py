@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The trainer: its loss is Eq. (2), its evaluation sees no answer, and accumulation multiplies nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+from mser_llm.data.clips import index_clips
+from mser_llm.data.reading import read_corpus
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.inference.clip_features import ClipFeatures
+from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.training.arguments import DataArguments
+from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.model_building import build_model
+from mser_llm.training.objectives import UNKNOWN, MarginContrast, ObjectiveBatch, build_objectives
+from mser_llm.training.run_training import check_earlier_stages, train, training_facts
+from mser_llm.training.trainer import MSERTrainer
+from mser_llm.training.training_data import prepare_data
+from processing_mser import label_set
+
+
+LABELS = label_set("neutral,happy,sad,angry")
+
+
+@pytest.fixture
+def parts(tones: Path, recipe):
+    """Builds a trainer over the tones and returns it with one batch."""
+
+    def build(*flags: str, later: bool = False) -> tuple[MSERTrainer, dict[str, torch.Tensor]]:
+        model_arguments, data_arguments, arguments = recipe(*flags)
+        torch.manual_seed(0)
+        model, processor = build_model(model_arguments, LABELS.words)
+        rows = read_corpus("folder", tones).rows
+        clips, _ = index_clips(rows, LABELS)
+        features = ClipFeatures(FeatureEncoder(model, processor), data_arguments.cache_dir, data_arguments.cache_gb)
+        features.prepare([(clip, 0) for clip in clips])
+        facts = training_facts(model.config.emotion_embedding_size, clips)
+        dataset = EmotionDataset(clips, features, LABELS, facts=facts)
+        trainer = MSERTrainer(
+            **({"model_init": lambda: model} if later else {"model": model}),
+            args=arguments,
+            label_set=LABELS,
+            objectives=build_objectives(arguments.objective_section, facts),
+            processing_class=processor,
+            train_dataset=dataset,
+            eval_dataset=dataset,
+            data_collator=EmotionCollator(processor, encoded=features.encoder.encodes),
+        )
+        return trainer, trainer.data_collator([dataset[index] for index in (0, 5, 20, 40, 41, 70)])
+
+    return build
+
+
+def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
+    flags = ["--contrast_weight", "0.5", "--ce_weight", "2", "--contrast_margin", "0.1", "--time_masks", "0"]
+    trainer, batch = parts(*flags, "--channel_masks", "0")
+    trainer.model.eval()
+    with torch.no_grad():
+        loss = trainer.compute_loss(trainer.model, batch)
+        labels = ObjectiveBatch(*(batch.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")))
+        output = trainer.model(**batch)
+        contrast = MarginContrast(margin=0.1)(output.emotion_embedding, labels)
+    torch.testing.assert_close(loss, 0.5 * contrast + 2 * output.loss)
+    trainer.log({"loss": float(loss)})
+    logged = trainer.state.log_history[-1]
+    assert logged["loss_margin_contrast"] == pytest.approx(contrast.item(), abs=1e-5)
+    assert logged["loss_ce"] == pytest.approx(output.loss.item(), abs=1e-5)
+
+
+def test_weights_are_averaged_of_a_model_that_is_there_from_the_start(parts):
+    """The average would be of a model that nobody trains, and not a word of it."""
+    assert parts(later=True)[0].model is not None
+    with pytest.raises(ValueError, match=r"model_init .* average_from would not follow; give model"):
+        parts("--average_from", "0.5", later=True)
+
+
+def test_a_batch_numbers_emotions_languages_and_speakers(parts, tones: Path):
+    trainer, batch = parts()
+    rows = [trainer.train_dataset.clips[index].row for index in (0, 5, 20, 40, 41, 70)]
+    assert batch["emotion_labels"].tolist() == [LABELS.index(row["emotion"]) for row in rows]
+    assert batch["language_labels"].tolist() == [["en", "pl"].index(row["language"]) for row in rows]
+    speakers = sorted({clip.row["speaker"] for clip in trainer.train_dataset.clips})
+    assert batch["speaker_labels"].tolist() == [speakers.index(row["speaker"]) for row in rows]
+    # Voices that judge are none of the training's.
+    judged = EmotionDataset(trainer.train_dataset.clips, trainer.train_dataset.features, LABELS)
+    assert (judged[0]["language_label"], judged[0]["speaker_label"]) == (UNKNOWN, UNKNOWN)
+
+
+def test_weight_zero_leaves_the_contrast_out(parts):
+    trainer, batch = parts("--contrast_weight", "0")
+    assert trainer.objectives == {}
+    trainer.compute_loss(trainer.model, batch)
+    assert set(trainer._terms) == {"loss_ce"}
+
+
+def test_accumulated_gradient_is_the_mean_over_micro_batches(parts, tones: Path, recipe):
+    """Neither the added term nor the label tokens may be multiplied by the number of accumulation steps."""
+    trainer, batch = parts("--gradient_accumulation_steps", "3", "--time_masks", "0", "--channel_masks", "0")
+    model = trainer.model.eval()
+    micro = [{name: tensor[start : start + 2] for name, tensor in batch.items()} for start in (0, 2, 4)]
+    losses = [trainer.compute_loss(model, dict(part)) for part in micro]
+    expected = torch.autograd.grad(torch.stack(losses).mean(), model.projection.weight)[0]
+    trainer.current_gradient_accumulation_steps = 3
+    model.train = lambda mode=True: model
+    items = trainer._get_num_items_in_batch(micro, model.device)
+    for part in micro:
+        trainer.training_step(model, dict(part), items)
+    torch.testing.assert_close(model.projection.weight.grad, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_masking_touches_training_features_only_and_leaves_padding_alone(parts):
+    trainer, batch = parts("--time_masks", "2", "--time_width", "30", "--channel_masks", "0")
+    torch.manual_seed(1)
+    masked = trainer._masked(dict(batch))["input_features"]
+    changed = (masked != batch["input_features"]).any(1)
+    assert changed.any() and not (changed & ~batch["input_features_mask"]).any()
+    assert (masked[changed[:, None].expand_as(masked)] == 0).all()
+    scores = [trainer.prediction_step(trainer.model.eval(), dict(batch), False)[1] for _ in range(2)]
+    assert torch.equal(*scores)
+
+
+def test_of_a_clip_and_its_changed_view_the_first_stays_clean(parts):
+    batches = ["--balance", "speaker", "--speakers_per_batch", "2", "--clips_per_speaker", "2"]
+    for flags, spared in ((batches, True), ([], False)):
+        trainer, batch = parts("--time_masks", "2", "--time_width", "30", *flags)
+        trainer.train_dataset.views = 2
+        batch["views"] = torch.tensor([0, 1, 0, 1, 0, 1])
+        heard: list[torch.Tensor] = []
+
+        def hear(_, args, inputs, heard=heard):
+            heard.append(inputs["input_features"])
+
+        trainer.model.register_forward_pre_hook(hear, with_kwargs=True)
+        trainer.compute_loss(trainer.model, batch)
+        changed = (heard[0] != batch["input_features"]).flatten(1).any(1)
+        assert changed[1::2].all() and changed[::2].any() == (not spared)
+
+
+def test_masking_encoder_states_spares_no_layer(parts):
+    trainer, _ = parts()
+    states = torch.ones(2, 3, 40, 16)
+    masked = trainer._masked({"encoder_states": states, "encoder_mask": torch.ones(2, 40, dtype=torch.bool)})
+    kept = masked["encoder_states"]
+    assert (kept == 0).any() and torch.equal(kept[:, 0], kept[:, 1]) and torch.equal(kept[:, 0], kept[:, 2])
+
+
+def test_evaluation_scores_the_prompt_alone(parts):
+    trainer, batch = parts()
+    model = trainer.model.eval()
+    loss, scores, targets = trainer.prediction_step(model, dict(batch), False)
+    processor = trainer.processing_class
+    text = processor.encode_text(6)
+    audio = {name: batch[name] for name in ("input_features", "input_features_mask")}
+    expected = model.score_emotions(**text, **audio, candidate_ids=processor.candidate_ids(LABELS.words))
+    torch.testing.assert_close(scores, expected)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, targets))
+    # Other answers in the same batch change nothing.
+    other = trainer.data_collator(
+        [{**trainer.eval_dataset[index], "emotion": "angry"} for index in (0, 5, 20, 40, 41, 70)]
+    )
+    torch.testing.assert_close(trainer.prediction_step(model, other, False)[1], expected)
+
+
+def test_two_stages_learn_the_tones_and_hold_the_same_speakers_out(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    first_dir = str(tmp_path / "first")
+    learn = ["--num_train_epochs", "8", "--validation_fraction", "0.3"]
+    first = train(rows, *recipe("--stage", "1", "--output_dir", first_dir, *learn))
+    second = train(rows, *recipe("--stage", "2", "--init_from", first_dir, *learn))
+    assert first["clips"]["train"] + first["clips"]["validation"] == 36
+    assert second["clips"]["train"] + second["clips"]["validation"] == 72
+    assert first["clips"]["validation"] > 0
+    assert second["validation"]["eval_UA"] >= 0.5, "four tones an octave apart should be told apart"
+
+    card = ModelCard.load(tmp_path / "run" / "README.md")
+    assert card.data.language == ["en", "pl"] and card.data.pipeline_tag == "audio-classification"
+    assert f"UA {second['validation']['eval_UA']:.3f}" in card.text
+    assert f"{second['clips']['train']} clips in en, pl; {second['clips']['validation']} clips of other" in card.text
+
+
+def test_a_run_is_judged_by_a_corpus_of_another_language(tones: Path, recipe, tmp_path: Path):
+    rows = [
+        {**row, "corpus": "held" if row["language"] == "pl" else "folder"} for row in read_corpus("folder", tones).rows
+    ]
+    flags = ["--validation_corpora", "held", "--validation_fraction", "0", "--num_train_epochs", "2"]
+    results = train(rows, *recipe(*flags))
+    assert results["clips"] == {"train": 36, "validation": 36} and results["validation"]["eval_UA"] > 0
+    assert len([entry for entry in results["log_history"] if "eval_UA" in entry]) == 3, "two epochs and the best"
+    assert results["data"]["languages"].keys() == {"en"}
+    assert "36 clips in en; 36 clips of other speakers were held out" in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    first, short = str(tmp_path / "first"), ["--max_steps", "1", "--num_train_epochs", "1"]
+    train(rows, *recipe("--output_dir", first, *short))
+    trained_on = set(json.loads((tmp_path / "first" / "train_results.json").read_text())["speakers"])
+    for seed in range(1, 20):
+        _, arguments, _ = recipe("--split_seed", str(seed))
+        if {clip.row["speaker"] for clip in prepare_data(rows, arguments).validation} & trained_on:
+            break
+    with pytest.raises(SpeakerLeakError, match=r"first was trained on speakers who are to validate.*split_seed"):
+        train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
+    # Nor by those of the stage before the last, of whom the last one heard nothing.
+    others = [row for row in rows if row["speaker"] not in trained_on]
+    last = [*short, "--validation_fraction", "0", "--average_from", "0.3", "--output_dir", str(tmp_path / "second")]
+    assert train(others, *recipe("--init_from", first, *last))["clips"]["train"] == len(others) > 0
+    with pytest.raises(SpeakerLeakError, match=r"second was trained on speakers who are to validate"):
+        train(rows, *recipe("--init_from", str(tmp_path / "second"), "--split_seed", str(seed)))
+
+
+@pytest.mark.filterwarnings("ignore:.*have no speaker")
+def test_a_stage_with_clips_added_is_not_judged_by_clips_that_were_trained_on(tones: Path, recipe, tmp_path: Path):
+    rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
+    first, short = str(tmp_path / "first"), ["--max_steps", "1", "--num_train_epochs", "1"]
+    train(rows[::3], *recipe("--output_dir", first, *short))
+    _, arguments, _ = recipe()
+    check_earlier_stages(first, prepare_data(rows[::3], arguments).validation)
+    # With more clips others are drawn to validate, and nobody's name tells that they were heard.
+    with pytest.raises(SpeakerLeakError, match=r"first was trained on \d+ clips that are to validate.*\.wav; train"):
+        train(rows, *recipe("--init_from", first))
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        (
+            {"encoder_fnn_dim": 128},
+            "audio_config: encoder_fnn_dim is no setting of a whisper model; did you mean encoder_ffn_dim?",
+        ),
+        ({"d_model": "big"}, "shapes do not fit: .*d_model"),
+        ({"model_type": "whispering"}, "model_type is 'whispering', which transformers does not know"),
+    ],
+)
+def test_a_part_that_cannot_be_is_told_by_its_section(recipe, section, told):
+    model, *_ = recipe()
+    model.audio_config = model.audio_config | section
+    with pytest.raises(ValueError, match=told):
+        build_model(model, ["happy", "sad"])
+
+
+def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    flags = ["--validation_fraction", "0", "--num_train_epochs", "1"]
+    with pytest.raises(ValueError, match="no speakers to choose a checkpoint by; give average_from"):
+        train(rows, *recipe(*flags))
+    results = train(rows, *recipe(*flags, "--average_from", "0.3"))
+    assert results["clips"] == {"train": 72, "validation": 0} and results["validation"] is None
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"validation_fraction is {wrong}"):
+            DataArguments(validation_fraction=wrong)
+    card = (tmp_path / "run" / "README.md").read_text()
+    assert "72 clips in en, pl." in card and "held out to judge" not in card
+    assert not [entry for entry in results["log_history"] if "eval_loss" in entry]
+
+
+def test_of_losses_the_least_is_the_best(tones: Path, recipe, tmp_path: Path):
+    results = train(read_corpus("folder", tones).rows, *recipe("--metric_for_best_model", "loss"))
+    losses = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
+    assert len(set(losses)) > 1 and results["validation"]["eval_loss"] == pytest.approx(min(losses))
+    assert recipe("--metric_for_best_model", "WA")[2].greater_is_better

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows to clips: who trains and who judges, what is left aside and why."""
+
+import json
+import os
+import shutil
+import warnings
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mser_llm.data.clips import Rejection, index_clips
+from mser_llm.data.reading import read_corpus
+from mser_llm.data.schema import new_row
+from mser_llm.data.splits import SpeakerLeakError
+from mser_llm.hub.data_record import trained_files
+from mser_llm.training.arguments import DataArguments
+from mser_llm.training.run_training import check_earlier_stages
+from mser_llm.training.training_data import announce, prepare_data, stage_rows, without
+from processing_mser import label_set
+
+
+LABELS = label_set("neutral,happy,sad,angry")
+
+
+def test_stages_are_one_function_and_two_mixes():
+    rows = [{"id": str(index), "language": language} for index, language in enumerate(["en", "pl", "en", None, "de"])]
+
+    def ids(*arguments: str) -> str:
+        return "".join(row["id"] for row in stage_rows(rows, *arguments))
+
+    assert ids("1") == "02"
+    assert ids("2", "add") == ids("joint") == "01234"
+    assert ids("2", "replace") == "134"
+
+
+def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
+    rows = [row for row in read_corpus("folder", tones).rows if row["language"] == "pl"]
+    with pytest.raises(ValueError, match=r"stage 1 finds no training rows; the corpora given are in pl"):
+        prepare_data(rows, recipe("--stage", "1")[1])
+
+
+def test_what_a_table_does_not_state_is_told_in_words(tones: Path, recipe, capsys):
+    rows = [{**row, "language": None} for row in read_corpus("folder", tones).rows]
+    rows = [{**row, "emotion": None} if number % 6 == 0 else row for number, row in enumerate(rows)]
+    with pytest.raises(
+        ValueError, match=r"given are in no stated language, .* column language, or give --stage joint"
+    ):
+        prepare_data(rows, recipe("--stage", "1")[1])
+    announce(prepare_data(rows, recipe()[1]), LABELS)
+    out = capsys.readouterr().out
+    assert f"Dropped, being outside the label set: (no emotion) {len(rows[::6])}\n" in out and "None" not in out
+
+
+def test_labels_that_are_not_those_of_the_rows_are_told_with_what_there_is(tones: Path, recipe):
+    rows = [{**row, "emotion": word} for row, word in zip(read_corpus("folder", tones).rows, ("wütend", "froh", None))]
+    with pytest.raises(
+        ValueError, match=r"none of the 3 rows .*; their emotions are froh, wütend; choose other labels"
+    ):
+        prepare_data(rows, recipe()[1])
+
+
+def test_a_language_that_no_clip_is_in_takes_no_emotions_away(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    kept = DataArguments(labels="neutral,happy,sad,angry", labelled_languages=["en", "pl"])
+    assert {clip.emotion for clip in prepare_data(rows, kept).train} == set(LABELS.words)
+    with pytest.raises(ValueError, match="labelled_languages names PL, and no clip is in it; they are in en, pl"):
+        prepare_data(rows, replace(kept, labelled_languages=["en", "PL"]))
+
+
+def test_one_voice_alone_is_told_how_it_can_be_trained_on(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    alone = [row for row in rows if row["speaker"] == rows[0]["speaker"]]
+    with pytest.raises(ValueError, match=r"of one speaker.*validation_fraction 0, average_from 0\.3"):
+        prepare_data(alone, recipe()[1])
+    flags = ["--validation_fraction", "0", "--average_from", "0.3"]
+    assert len(prepare_data(alone, recipe(*flags)[1]).train) == len(alone)
+
+
+def test_a_translation_is_on_the_side_of_its_source(tones: Path, recipe):
+    _, arguments, _ = recipe()
+    rows = read_corpus("folder", tones).rows
+    # Of every second clip, so that a split of the translations alone would choose other people.
+    made = [
+        {**row, "id": f"folder/{row['id']}/fr", "corpus": "m5ser", "source_corpus": "folder", "source_id": row["id"]}
+        for row in rows[::2]
+    ]
+    for speakers in (lambda row: row["speaker"], lambda row: None):
+        human, synthetic = ([{**row, "speaker": speakers(row)} for row in side] for side in (rows, made))
+        alone, beside = prepare_data(human, arguments), prepare_data([*synthetic, *human], arguments)
+        for part in ("train", "validation"):
+            sources = {clip.row["id"] for clip in getattr(alone, part)}
+            kept = [clip.row for clip in getattr(beside, part)]
+            assert {row["id"] for row in kept if row["corpus"] == "folder"} == sources
+            translations = {row["source_id"] for row in kept if row["corpus"] == "m5ser"}
+            assert translations == sources & {row["source_id"] for row in synthetic} != set()
+
+
+def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(tones: Path, recipe):
+    _, arguments, _ = recipe()
+    rows = read_corpus("folder", tones).rows
+    other = [{**row, "corpus": "other", "speaker": f"other-{row['speaker']}"} for row in rows]
+    alone, beside = prepare_data(rows, arguments), prepare_data([*other, *rows], arguments)
+    held = {clip.row["speaker"] for clip in alone.validation}
+    assert held == {clip.row["speaker"] for clip in beside.validation if clip.row["corpus"] == "folder"}
+    assert not held & {clip.row["speaker"] for clip in beside.train}
+    # A corpus of one voice is all training, where others can validate.
+    one = [{**row, "corpus": "one", "speaker": "one"} for row in rows[:8]]
+    with_one = prepare_data([*one, *rows], arguments)
+    assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
+
+
+def test_a_corpus_is_held_out_whole_with_what_was_translated_from_it(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    english, polish = ([row for row in rows if row["language"] == language] for language in ("en", "pl"))
+    polish = [{**row, "corpus": "other"} for row in polish]
+    made = [
+        {**row, "corpus": "m5ser", "source_corpus": row["corpus"], "source_id": row["id"], "id": f"{row['id']}/fr"}
+        for row in (*english, *polish)
+    ]
+    for stage in ("1", "joint"):
+        data = prepare_data([*made, *polish, *english], recipe("--validation_corpora", "other", "--stage", stage)[1])
+        assert [clip.row["id"] for clip in data.validation] == [row["id"] for row in polish]
+        assert {clip.row["corpus"] for clip in data.train} == {"folder", "m5ser"}
+        assert not {clip.row["speaker"] for clip in data.train} & {row["speaker"] for row in polish}
+        assert len(data.train) == 2 * len(english)
+    for names in (["absent"], ["folder", "other"]):
+        with pytest.raises(ValueError, match=f"{', '.join(names)}, and the corpora with clips .* are other, folder;"):
+            prepare_data([*polish, *english], recipe("--validation_corpora", *names)[1])
+
+
+def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
+    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
+    row = data.train[0].row
+    left = without(data, [Rejection(row, "silent")] * 3)
+    assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
+    assert row["id"] not in {clip.row["id"] for clip in left.train}
+
+
+def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe):
+    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
+    clip = data.train[0]
+    other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
+    left = without(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
+    assert left.train == [*data.train[1:], other]
+
+
+def test_a_corpus_keeps_its_own_test_to_be_tested_on(tones: Path, recipe, capsys):
+    """Of corpora that are divided, and of one that is not."""
+    rows = read_corpus("folder", tones).rows
+    divided = [
+        {**row, "corpus": "divided", "speaker": f"d-{row['speaker']}", "split": ("train", "test")[number % 3 == 0]}
+        for number, row in enumerate(rows)
+    ]
+    sessions = [{**row, "corpus": "sessions", "split": "session1"} for row in rows]
+    flags = ["--validation_fraction", "0", "--train_splits", "train"]
+    with pytest.warns(UserWarning, match="train_splits is train, which is no part of .* whole: sessions session1$"):
+        data = prepare_data([*rows, *divided, *sessions], recipe(*flags)[1])
+    heard = Counter(clip.row["corpus"] for clip in data.train)
+    assert heard == {"folder": 72, "sessions": 72, "divided": 48} and data.other_splits == {"divided test": 24}
+    assert {clip.row["split"] for clip in data.train if clip.row["corpus"] == "divided"} == {"train"}
+    announce(data, LABELS)
+    assert "of other parts of a corpus's division: {'divided test': 24}" in capsys.readouterr().out
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert prepare_data([*rows, *divided], recipe(*flags)[1]).other_splits == data.other_splits
+        assert len(prepare_data([*rows, *divided], recipe(*flags[:2])[1]).train) == 144, "all, if nothing is said"
+    assert without(data, [Rejection(data.train[0].row, "silent")]).other_splits == data.other_splits
+
+
+def _published(rows, corpus: str, parts) -> list[dict]:
+    """The rows as a corpus whose publishers have every speaker in each of the parts, and each row's translation."""
+    own = [{**row, "corpus": corpus, "language": "en", "split": parts[n % len(parts)]} for n, row in enumerate(rows)]
+    return own + [
+        {**row, "id": f"{corpus}/{row['id']}/fr", "corpus": "m5ser", "language": "fr", "split": "train"}
+        | {"source_corpus": corpus, "source_id": row["id"], "source_split": row["split"]}
+        for row in own
+    ]
+
+
+def test_validation_splits_divides_by_the_published_parts(tones: Path, recipe, capsys):
+    rows = read_corpus("folder", tones).rows
+    polish, other = ([row for row in rows if row["language"] == language] for language in ("pl", "en"))
+    meld = _published(polish, "meld", ("train", "dev", "test"))
+    other = [{**row, "corpus": "other"} for row in other]
+    flags = ["--train_splits", "train", "--validation_splits", "dev", "--stage", "joint"]
+    data = prepare_data([*meld, *other], recipe(*flags)[1])
+    for part, own in (("train", data.train), ("dev", data.validation)):
+        of_meld = [clip.row for clip in own if clip.row["corpus"] != "other"]
+        assert Counter(row["corpus"] for row in of_meld) == {"meld": 12, "m5ser": 12}
+        assert {row.get("source_split", row["split"]) for row in of_meld} == {part}
+    assert data.other_splits == {"meld test": 24}
+    # A corpus without such a part is divided by speaker, as ever.
+    sides = [
+        {clip.row["speaker"] for clip in own if clip.row["corpus"] == "other"} for own in (data.train, data.validation)
+    ]
+    assert sides[1] and not sides[0] & sides[1]
+    announce(data, LABELS)
+    assert "3 speakers are in training and in validation" in capsys.readouterr().out
+    by_part = prepare_data([*meld, *other], recipe(*flags, "--validation_fraction", "0")[1])
+    assert {clip.row["corpus"] for clip in by_part.validation} == {"meld", "m5ser"}
+    with pytest.raises(ValueError, match="validation_splits is dev"):
+        prepare_data(other, recipe(*flags, "--validation_fraction", "0")[1])
+    for bad in ({"train_splits": ["dev"]}, {"validation_corpora": ["meld"]}):
+        with pytest.raises(ValueError, match="validation_splits"):
+            DataArguments(validation_splits=["dev"], **bad)
+
+
+def test_a_second_stage_shares_only_the_speakers_of_a_published_part(tones: Path, recipe, tmp_path: Path):
+    """The characters of MELD speak in training and in dev; the same clip must not."""
+    meld = _published(read_corpus("folder", tones).rows, "meld", ("train", "dev"))
+    data = prepare_data(meld, recipe("--train_splits", "train", "--validation_splits", "dev")[1])
+    record = {"speakers": [clip.row["speaker"] for clip in data.train], "files": sorted(trained_files(data.train))}
+    (tmp_path / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
+    check_earlier_stages(str(tmp_path), data.validation, ["dev"])
+    with pytest.raises(SpeakerLeakError):
+        check_earlier_stages(str(tmp_path), data.validation)
+    record["files"] = sorted(trained_files(data.validation))
+    (tmp_path / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(SpeakerLeakError, match=str(data.validation[0].row["audio"]["path"])):
+        check_earlier_stages(str(tmp_path), data.validation, ["dev"])
+
+
+def test_clips_are_kept_by_their_length(tones: Path, recipe):
+    rows = read_corpus("folder", tones).rows
+    seconds = sorted(clip.seconds for clip in index_clips(rows, LABELS)[0])
+    least, most = seconds[10], seconds[-11]
+    flags = ["--validation_fraction", "0", "--min_clip_seconds", str(least), "--max_clip_seconds", str(most)]
+    data = prepare_data(rows, recipe(*flags)[1])
+    assert sorted(clip.seconds for clip in data.train) == seconds[10:-10]
+    reasons = sorted(rejection.reason.split(": ", 1)[1] for rejection in data.rejections)
+    assert len(reasons) == 20 and "longer than 0.4" in reasons[0] and "shorter than 0.3" in reasons[-1]
+    for least, most in ((2, 1), (-1, 5), (0, 31)):
+        with pytest.raises(ValueError, match=f"min_clip_seconds is {least} and max_clip_seconds {most}; give bounds"):
+            DataArguments(min_clip_seconds=least, max_clip_seconds=most)
+
+
+def test_a_clip_does_not_judge_what_was_trained_on_its_copy(tones: Path, recipe, tmp_path: Path):
+    rows = read_corpus("folder", tones).rows
+    shutil.copytree(tones, tmp_path / "again")
+    # The copies are said to be by others, so that the split cannot know them again.
+    copies = [
+        {**row, "corpus": "other", "speaker": f"another-{row['speaker']}"}
+        for row in read_corpus("folder", tmp_path / "again").rows
+    ]
+    arguments = recipe("--validation_corpora", "other")[1]
+    with pytest.raises(ValueError, match=r"every training clip is a copy of a .* clip, as .*tones.* is of .*again"):
+        prepare_data([*rows, *copies], arguments)
+    data = prepare_data([*rows, *copies[:5]], arguments)
+    assert len(data.validation) == 5 and len(data.train) == len(rows) - 5
+    assert not {clip.key for clip in data.train} & {clip.key for clip in data.validation}
+    assert sorted(rejection.row["id"] for rejection in data.rejections) == sorted(row["id"] for row in copies[:5])
+    assert "the same file as the validation clip" in data.rejections[0].reason
+    assert str(tones) in data.rejections[0].reason and "again" in data.rejections[0].reason
+
+
+def test_a_file_is_rejected_for_the_reason_that_recognition_gives(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "empty.wav").touch()
+    rows = [
+        new_row(id=name, path=tmp_path / name, corpus="folder", emotion="sad")
+        for name in ("pipe.wav", "empty.wav", "none.wav")
+    ]
+    clips, rejections = index_clips(rows, label_set("four"))
+    assert not clips
+    reasons = [rejection.reason for rejection in rejections]
+    assert "is a device or a pipe, not a file" in reasons[0]
+    assert "is empty (0 bytes); copy or record it again" in reasons[1]
+    assert "is missing (no such file)" in reasons[2]

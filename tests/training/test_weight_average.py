@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The averaged weights are the plain mean over the later steps, they are what is judged and saved, and they resume."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from modeling_mser import MSERForEmotionGeneration
+from mser_llm.data.reading import read_corpus
+from mser_llm.training.run_training import train
+from mser_llm.training.trainer import MSERTrainer
+
+
+FLAGS = ["--average_from", "0.5", "--num_train_epochs", "2", "--save_total_limit", "9", "--validation_fraction", "0.3"]
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[int, torch.Tensor]:
+    """The projection's weights before each step, written down beside the training."""
+    weights: dict[int, torch.Tensor] = {}
+    original = MSERTrainer.compute_loss
+
+    def compute_loss(self: MSERTrainer, model, *args, **kwargs):
+        weights[self.state.global_step] = model.projection.weight.detach().clone()
+        return original(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(MSERTrainer, "compute_loss", compute_loss)
+    return weights
+
+
+def test_the_model_is_the_mean_over_the_later_steps(tones: Path, recipe, tmp_path: Path, recorded):
+    train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
+    steps = max(recorded) + 1
+    later = [weights for step, weights in recorded.items() if step > steps / 2]
+    assert 2 < len(later) < steps
+    model = MSERForEmotionGeneration.from_pretrained(tmp_path / "run")
+    torch.testing.assert_close(model.projection.weight, torch.stack(later).mean(0), atol=1e-6, rtol=1e-5)
+    # A checkpoint holds the weights of its moment, from which training can go on.
+    moment = load_file(tmp_path / "run" / f"checkpoint-{steps // 2}" / "model.safetensors")["projection.weight"]
+    assert torch.equal(moment, recorded[steps // 2])
+
+
+def test_evaluation_judges_the_mean_and_leaves_training_its_weights(tones: Path, recipe, recorded):
+    results = train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
+    last = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
+    # Judged inside the run at its last step and once more after it, by the same mean.
+    assert last[-1] == pytest.approx(results["validation"]["eval_loss"], abs=1e-6)
+    assert len({weights.sum().item() for weights in recorded.values()}) == len(recorded)
+
+
+def test_a_part_outside_zero_to_one_is_refused(recipe):
+    with pytest.raises(SystemExit):
+        recipe("--average_from", "1.5")
