@@ -26,7 +26,7 @@ from benchmarks.suite.report import processor_name
 from modeling_mser import MaskedWhisperEncoder
 from modeling_mser.backbones_mser import load_audio_backbone
 from mser_llm.cli.parser import MSERArgumentParser
-from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.io.atomic_files import write_json
 from processing_mser import SAMPLING_RATE, AudioError, MSERProcessor, load_audio

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from mser_llm.cli.parser import MSERArgumentParser
-from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.evaluation.evaluation import within_label_set
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.inference.loading import load_model

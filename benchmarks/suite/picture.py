@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from benchmarks.suite.rounds import Comparison
 from benchmarks.suite.scaling import Curve
 from mser_llm.evaluation.plots import ACCENT, INK, MUTED, RULE, WARN
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 
 
 RATIO_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
@@ -42,7 +42,7 @@ def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve])
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=7, colors=MUTED)
-    with whole_file(path, "wb") as file:
+    with atomic_open(path, "wb") as file:
         figure.savefig(file, format="png", dpi=150)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.suite.rounds import Comparison
 from mser_llm.inference.library_versions import versions
-from mser_llm.io.atomic_files import whole_file, write_json
+from mser_llm.io.atomic_files import atomic_open, write_json
 
 
 BEGIN, END = "<!-- run-mser bench: begin -->", "<!-- run-mser bench: end -->"
@@ -99,7 +99,7 @@ def write_report(folder: Path, comparisons: Sequence[Comparison], about: dict[st
     }
     for name, content in contents.items():
         write_json(folder / name, content)
-    with whole_file(folder / "bench.md") as file:
+    with atomic_open(folder / "bench.md") as file:
         file.write(markdown(comparisons, about))
 
 
@@ -120,7 +120,7 @@ def around_table(page: Path) -> tuple[str, str]:
 def write_into_page(page: Path, text: str) -> None:
     """Puts the text between the two markers of a page; raises as `around_table`."""
     before, after = around_table(page)
-    with whole_file(page) as file:
+    with atomic_open(page) as file:
         file.write(f"{before}\n\n{text.strip()}\n\n{after}")
 
 

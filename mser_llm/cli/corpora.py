@@ -30,8 +30,8 @@ def run(args: CorporaArguments) -> int:
     if not args.corpora:
         print(known_corpora())
         return 0
-    from mser_llm.data.corpus_reading import CorpusError
-    from mser_llm.data.reading import parse_corpora, read_corpus
+    from mser_llm.data.loaded_corpus import CorpusError
+    from mser_llm.data.read_corpus import parse_corpora, read_corpus
 
     corpora = parse_corpora(args.corpora)
     unread = 0
@@ -48,7 +48,7 @@ def run(args: CorporaArguments) -> int:
 
 
 def known_corpora() -> str:
-    """All corpora, at most 100 columns wide: language, clips, speakers, emotions; licence, source, what to know."""
+    """All corpora, at most 100 columns wide: language, clips, speakers, emotions; license, source, what to know."""
     from mser_llm.data.corpora import CORPORA
     from processing_mser.emotions_mser import CORPUS_LABELS, EMOTIONS
 
@@ -62,7 +62,7 @@ def known_corpora() -> str:
         )
         passed_on = "may be passed on" if spec.redistribution else "not to be passed on"
         use = "not for commercial use" if spec.non_commercial else "commercial use allowed"
-        details = {"licence": f"{spec.licence}; {passed_on}; {use}", "from": spec.how_to_get, "note": spec.note}
+        details = {"license": f"{spec.license}; {passed_on}; {use}", "from": spec.how_to_get, "note": spec.note}
         for title, text in details.items():
             lines += _wrapped(f"{'':14}{title:<9}", text)
     lines += _wrapped(

@@ -48,7 +48,7 @@ def run(args: DemoArguments) -> int:
     from mser_llm.evaluation.report import write_report
     from mser_llm.hub.model_card import write_model_card
     from mser_llm.inference.loading import load_model
-    from mser_llm.io.disk_errors import full_disk_told
+    from mser_llm.io.disk_errors import explain_disk_full
 
     folder = Path(args.output_dir)
     print("1/5 Speech")
@@ -63,7 +63,7 @@ def run(args: DemoArguments) -> int:
 
     print("4/5 Evaluation on Greek, Russian and Persian, which it never heard")
     model, processor = load_model(str(folder / "stage2"))
-    with full_disk_told(folder / "model"):
+    with explain_disk_full(folder / "model"):
         model.save_pretrained(folder / "model")
         processor.save_pretrained(folder / "model")
     shutil.copyfile(folder / "stage2" / "train_results.json", folder / "model" / "train_results.json")
@@ -107,7 +107,7 @@ def demonstration_speech(folder: Path, size: str, seed: int) -> tuple[list[dict]
 
 def translate(sources: Sequence[Mapping[str, Any]], output_dir: Path, sample: int, seed: int) -> list[dict]:
     """The recipe `m5ser/demo` over clips that are already at hand; returns the rows of all its languages."""
-    from mser_llm.data.m5ser_rows import read_m5ser
+    from mser_llm.data.m5ser_reader import read_m5ser
     from mser_llm.m5ser.build import build
 
     parser = MSERArgumentParser(m5ser_build_command.ARGUMENTS, prog="run-mser demo")

@@ -91,7 +91,7 @@ ARGUMENTS = EvaluateArguments
 
 def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
-    from mser_llm.data.reading import parse_corpora, read_corpus
+    from mser_llm.data.read_corpus import parse_corpora, read_corpus
     from mser_llm.evaluation.evaluation import evaluate_corpora, within_label_set, write_results
     from mser_llm.evaluation.predictions import read_predictions
     from mser_llm.evaluation.protocols import check_model, find_protocol, measurement

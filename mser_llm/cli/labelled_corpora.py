@@ -4,7 +4,7 @@
 import sys
 from collections.abc import Sequence
 
-from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.evaluation.evaluation import within_label_set
 from mser_llm.evaluation.labelled_clips import LabelledClips
 from processing_mser import LabelSet

@@ -59,10 +59,10 @@ def run(command: PlanArguments, model: ModelArguments, data: DataArguments, trai
     from mser_llm.training.planning.machines import MACHINES, this_machine
     from mser_llm.training.planning.meta_model import build_skeleton
     from mser_llm.training.planning.plan import Clips, largest_batch, make_plan
-    from mser_llm.training.run_training import settle_recipe
+    from mser_llm.training.run_training import resolve_recipe
 
     check_init_from(model.init_from)
-    settle_recipe(model, data, training)
+    resolve_recipe(model, data, training)
     held_out = command.validation_clips
     if held_out is None and data.validation_corpora:
         raise ValueError(

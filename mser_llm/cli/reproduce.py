@@ -175,7 +175,7 @@ def m5ser_folder(args: ReproduceArguments) -> Path:
     Raises:
         ValueError: other corpora are given, or none.
     """
-    from mser_llm.data.reading import parse_corpora
+    from mser_llm.data.read_corpus import parse_corpora
 
     named = list(parse_corpora(args.corpora).values())
     if [name for name, _ in named] != ["m5ser"]:
@@ -340,7 +340,7 @@ def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
 
 def read_all(corpora: Sequence[str]) -> dict[str, list[Row]]:
     """The rows of each `NAME=PATH`; what a reader warns of goes to standard error."""
-    from mser_llm.data.reading import parse_corpora, read_corpus
+    from mser_llm.data.read_corpus import parse_corpora, read_corpus
 
     found: dict[str, list[Row]] = {}
     for key, (name, path) in parse_corpora(corpora).items():

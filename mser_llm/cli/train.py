@@ -12,7 +12,7 @@ from typing import Any
 from accelerate import PartialState
 
 from mser_llm.cli.earlier_stage import check_init_from
-from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.evaluation.protocols import find_protocol
 from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold

@@ -12,7 +12,7 @@ from typing import Any
 
 from mser_llm.data.clips import Clip
 from mser_llm.data.corpora import CORPORA
-from mser_llm.data.licences import Terms, source_terms, translator_terms
+from mser_llm.data.licenses import Terms, source_terms, translator_terms
 from mser_llm.data.synthesis.demo_speech import DEMO_CORPUS
 
 
@@ -62,7 +62,7 @@ def record_stage(config: Any, train: Sequence[Clip], labels: Sequence[str], init
     config.training_stages = [*stages, {"parent": parent, "labels": list(labels), **speech_record(train)}]
 
 
-def stages_of(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[Stage]:
+def stages_of_model(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[Stage]:
     """
     The stages that led to a model, oldest first; empty where nothing is recorded.
 
@@ -73,7 +73,7 @@ def stages_of(config: Mapping[str, Any], data: Mapping[str, Any]) -> list[Stage]
     return config.get("training_stages") or ([data] if data.get("sources") else [])
 
 
-def terms_of(stages: Sequence[Stage]) -> list[Terms]:
+def terms_of_stages(stages: Sequence[Stage]) -> list[Terms]:
     """Terms of every corpus and translator of the stages, each once. An unrecorded stage binds like unknown terms."""
     sources = [source for stage in stages for source in stage["sources"] or ()]
     corpora = {source["corpus"]: source_terms(source["corpus"]) for source in sources}
@@ -86,28 +86,28 @@ def terms_of(stages: Sequence[Stage]) -> list[Terms]:
     ]
 
 
-def source_lines(stages: Sequence[Stage]) -> list[dict[str, Any]]:
-    """Rows of a card's table of speech: `stage` (from 1), `title`, `licence`, `clips`, `length`."""
+def source_table(stages: Sequence[Stage]) -> list[dict[str, Any]]:
+    """Rows of a card's table of speech: `stage` (from 1), `title`, `license`, `clips`, `length`."""
     lines = []
     for number, stage in enumerate(stages, start=1):
         if stage["sources"] is None:
-            unknown = {"licence": "unknown", "clips": "unknown", "length": "unknown"}
+            unknown = {"license": "unknown", "clips": "unknown", "length": "unknown"}
             lines.append({"stage": number, "title": _unrecorded(stage.get("parent"))} | unknown)
         lines += [{"stage": number} | _source_line(source) for source in stage["sources"] or ()]
     return lines
 
 
-def languages_of(stages: Sequence[Stage]) -> list[str]:
+def languages_of_stages(stages: Sequence[Stage]) -> list[str]:
     """ISO 639-1 codes of all stages."""
     return sorted({language for stage in stages for language in stage["languages"]})
 
 
-def parents_of(stages: Sequence[Stage]) -> list[str]:
+def parents_of_stages(stages: Sequence[Stage]) -> list[str]:
     """Hub ids that the stages started from, the latest first."""
     return list(dict.fromkeys(stage["parent"] for stage in reversed(stages) if stage.get("parent") is not None))
 
 
-def datasets_of(stages: Sequence[Stage]) -> list[str]:
+def datasets_of_stages(stages: Sequence[Stage]) -> list[str]:
     """Hub ids of the corpora that are on the Hub, names of the others; a user's own folder is not named."""
     names = set()
     for stage in stages:
@@ -127,11 +127,11 @@ def is_synthetic(stages: Sequence[Stage]) -> bool:
 
 def _source_line(source: Mapping[str, Any]) -> dict[str, Any]:
     terms, seconds = source_terms(source["corpus"]), source["seconds"]
-    line = {"title": terms.title, "licence": terms.licence, "clips": source["clips"]}
+    line = {"title": terms.title, "license": terms.license, "clips": source["clips"]}
     if source["translator"] is not None:
         by = translator_terms(source["translator"])
         line["title"] += f", by {by.title}"
-        line["licence"] = "; ".join(dict.fromkeys([terms.licence, by.licence]))
+        line["license"] = "; ".join(dict.fromkeys([terms.license, by.license]))
     return line | {"length": f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"}
 
 

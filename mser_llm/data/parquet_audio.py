@@ -10,8 +10,8 @@ from datasets import Audio, Dataset
 from pyarrow import ArrowInvalid, parquet
 
 from mser_llm.data.corpora import ParquetClips
-from mser_llm.data.corpus_reading import CorpusError
 from mser_llm.data.listing import extension_of
+from mser_llm.data.loaded_corpus import CorpusError
 
 
 class ParquetAudio(Mapping[str, Any]):

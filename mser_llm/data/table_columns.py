@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mser_llm.data.corpus_reading import CorpusError
+from mser_llm.data.loaded_corpus import CorpusError
 
 
 REQUIRED = ("path", "emotion")

@@ -71,12 +71,12 @@ class Translator(ABC):
     name: str = ""
     sampling_rate: int | None = None
     """Of every clip that comes out, in Hz; None where that may differ from clip to clip."""
-    licence: str = ""
-    """The licence that covers what the translator makes."""
+    license: str = ""
+    """The license that covers what the translator makes."""
     non_commercial: bool = False
-    """Whether that licence forbids commercial use."""
+    """Whether that license forbids commercial use."""
     redistribution: bool = True
-    """Whether that licence lets anyone publish what the translator makes, under its terms."""
+    """Whether that license lets anyone publish what the translator makes, under its terms."""
 
     @abstractmethod
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:

@@ -13,14 +13,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
-from mser_llm.data.corpus_reading import UNLABELLED
+from mser_llm.data.loaded_corpus import UNLABELLED
 from mser_llm.evaluation.predictions import Predictions, PredictionTable
 from mser_llm.evaluation.summary import gaps, summary
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.library_versions import versions
 from mser_llm.inference.prediction_cache import PredictionCache
 from mser_llm.inference.recognition import Recognition, recognise
-from mser_llm.io.atomic_files import whole_file, write_json
+from mser_llm.io.atomic_files import atomic_open, write_json
 from processing_mser.emotions_mser import LabelSet
 from processing_mser.emotions_mser import label_set as as_label_set
 from processing_mser.processing_mser import PROMPTS
@@ -133,7 +133,7 @@ def evaluate_corpora(
         table = None
         if output_dir is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(whole_file(Path(output_dir) / "predictions.csv"))
+            file = stack.enter_context(atomic_open(Path(output_dir) / "predictions.csv"))
             table = PredictionTable(file, chosen.words, text=decode == "generate")
         clips = sum(map(len, kept.values())) * (1 + len(others))
         answerer.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))

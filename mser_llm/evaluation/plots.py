@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from mser_llm.evaluation.fonts import write_every_script
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 
 
 # Each colour here is a variable of the page in `inline_svg`, so that one picture serves the light and the dark theme.
@@ -249,7 +249,7 @@ def write_png(figure: Figure, path: str | PathLike) -> None:
     """Writes a picture on white, whole or not at all."""
     _draw_literally(figure)
     write_every_script(figure)
-    with whole_file(path, "wb") as file, warnings.catch_warnings():
+    with atomic_open(path, "wb") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # told once already, with the cure
         # Tight, so that a title wider than its axes is not cut off.
         figure.savefig(file, format="png", dpi=160, facecolor="white", bbox_inches="tight")

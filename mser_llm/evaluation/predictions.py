@@ -12,9 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from mser_llm.evaluation.metrics import emotion_metrics
-from mser_llm.io.atomic_files import whole_file
-from mser_llm.io.spreadsheet_cells import escape_formula, unescape_formula
-from mser_llm.io.table_text import table_text
+from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.spreadsheets import escape_formula, read_table_text, unescape_formula
 from processing_mser.emotions_mser import UNPARSED
 
 
@@ -255,7 +254,7 @@ def write_predictions(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with atomic_open(path) as file:
         table = PredictionTable(file, predictions.labels)
         for index in range(len(predictions)):
             clip = {column: getattr(predictions, name)[index] for column, name in _COLUMNS.items()}
@@ -308,7 +307,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
     """The columns of a `predictions.csv`, and all its lines with their numbers."""
     try:
         # As a spreadsheet saves it too: in UTF-8 with a mark, or in UTF-16.
-        reader = csv.DictReader(io.StringIO(table_text(path), newline=""))
+        reader = csv.DictReader(io.StringIO(read_table_text(path), newline=""))
         columns = list(reader.fieldnames or [])
         numbered = [
             (

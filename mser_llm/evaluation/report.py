@@ -16,7 +16,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, se
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from mser_llm.data.language_names import language_name
+from mser_llm.data.languages import language_name
 from mser_llm.evaluation.plots import (
     confusion_figure,
     curve_figure,
@@ -31,7 +31,7 @@ from mser_llm.evaluation.plots import (
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.report_findings import cautions, first_gaps, group_tables, published_table, speaker_ranges
 from mser_llm.evaluation.worst_errors import worst_errors
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 
@@ -120,7 +120,7 @@ def write_report(
         today=date.today().isoformat(),
     )
     output_path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(output_path) as file:
+    with atomic_open(output_path) as file:
         file.write(page)
     return output_path
 

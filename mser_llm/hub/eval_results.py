@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult
 
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.splits import SpeakerLeakError
-from mser_llm.io.spreadsheet_cells import unescape_formula
+from mser_llm.io.spreadsheets import unescape_formula
 
 
 # Figure of `results.json`: the Hub's metric, its variant, its name.

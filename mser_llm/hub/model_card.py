@@ -11,20 +11,20 @@ from typing import Any
 from huggingface_hub import ModelCard, ModelCardData
 
 from modeling_mser.checkpoint_mser import replaceable_parts
-from mser_llm.data.licences import Terms, card_licence
+from mser_llm.data.licenses import Terms, card_license
 from mser_llm.data.lineage import (
-    datasets_of,
+    datasets_of_stages,
     is_synthetic,
-    languages_of,
-    parents_of,
-    source_lines,
-    stages_of,
-    terms_of,
+    languages_of_stages,
+    parents_of_stages,
+    source_table,
+    stages_of_model,
+    terms_of_stages,
 )
 from mser_llm.evaluation.protocols.training_record import RESULTS
 from mser_llm.hub.eval_results import eval_results, figure_rows
 from mser_llm.inference.model_types import model_classes
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.io.packaged_folders import packaged_folder
 
 
@@ -53,7 +53,7 @@ def write_model_card(folder: str | Path, results: Mapping[str, Any]) -> None:
         folder: with the model and its processor.
         results: what `train_results.json` holds, or is going to hold.
     """
-    with whole_file(Path(folder) / CARD) as file:
+    with atomic_open(Path(folder) / CARD) as file:
         file.write(render_model_card(folder, results))
 
 
@@ -80,22 +80,22 @@ def render_model_card(
     config = json.loads((root / "config.json").read_text(encoding="utf-8"))
     results = results if results is not None else training_results(root)
     data = results.get("data", {})
-    stages = stages_of(config, data)
-    terms = terms_of(stages)
+    stages = stages_of_model(config, data)
+    terms = terms_of_stages(stages)
     names = {"text": "language model"} if adapter_only else {"audio": "audio encoder", "text": "language model"}
     places = {part: config.get(f"{part}_backbone") for part in names}
     backbones = {part: place for part, place in places.items() if place is not None}
     # A path on this machine names no repository.
     backbone_ids = [place for place in backbones.values() if not Path(place).exists()]
     # Adapters fit the language model only.
-    base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of(stages), *backbone_ids]))
+    base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of_stages(stages), *backbone_ids]))
     network, _ = model_classes(config["model_type"])
     # What was trained is in the folder, backbone or not.
     absent = [] if config.get("includes_backbones") else replaceable_parts(network.config_class.from_dict(config))
     left_out = {names[part]: backbones[part] for part in absent if part in backbones}
     name = repo_id.split("/")[-1] if repo_id is not None else None
     words = data.get("labels") or config.get("emotion_words") or []
-    languages = languages_of(stages)
+    languages = languages_of_stages(stages)
     validation = results.get("validation")
     card_data = ModelCardData(
         language=languages or None,
@@ -103,7 +103,7 @@ def render_model_card(
         library_name="peft" if adapter_only else "transformers",
         pipeline_tag=None if adapter_only else "audio-classification",
         base_model=base_models or None,
-        datasets=datasets_of(stages) or None,
+        datasets=datasets_of_stages(stages) or None,
         tags=["speech-emotion-recognition", "audio", "multilingual", "mser"],
         metrics=["recall", "accuracy", "f1"] if evaluations else None,
         widget=[{"src": one.src, "example_title": one.title, "output": [*map(dict, one.output)]} for one in widgets]
@@ -125,7 +125,7 @@ def render_model_card(
         learned_words=config.get("learned_words"),
         backbones=left_out,
         base_models=base_models,
-        sources=source_lines(stages),
+        sources=source_table(stages),
         num_stages=len(stages),
         synthetic=is_synthetic(stages),
         non_commercial=[one.title for one in terms if one.non_commercial],
@@ -156,7 +156,7 @@ def _title(words: Sequence[str], languages: Sequence[str]) -> str:
 def _licence(terms: Sequence[Terms]) -> dict[str, Any]:
     if not terms:
         return {"license": "other", "license_name": "not-stated", "license_link": CARD}
-    return card_licence(terms)
+    return card_license(terms)
 
 
 def _version() -> str:

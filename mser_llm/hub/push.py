@@ -16,7 +16,7 @@ from mser_llm.hub.repository import build_repository
 from mser_llm.hub.space import write_space
 from mser_llm.hub.upload import Upload, check_connection, of_path, open_repository, settings_page
 from mser_llm.hub.verify import verify_pushed
-from mser_llm.io.disk_errors import full_disk_told
+from mser_llm.io.disk_errors import explain_disk_full
 
 
 _ELSEWHERE = "make room there, or set TMPDIR to a folder with room for the model, and run the same command again"
@@ -79,12 +79,12 @@ def push(
         (folder := Path(temporary, "model")).mkdir()
         address = f"{api.endpoint}/{repo_id}"
         if adapter_only:
-            with full_disk_told(folder, _ELSEWHERE):
+            with explain_disk_full(folder, _ELSEWHERE):
                 build_adapter_repository(model, folder, repo_id, results)
             with one_message(repo_id, api.endpoint):
                 show(_send(api, repo_id, "model", folder, ADAPTER_CONFIG, commit_message, private=private))
             return address
-        with full_disk_told(folder, _ELSEWHERE):
+        with explain_disk_full(folder, _ELSEWHERE):
             repository = build_repository(model, folder, repo_id, results, include_backbones)
         if not repository.clips:
             show("no examples on the card: they need the extra demo; pip install 'mser-llm[demo]'")

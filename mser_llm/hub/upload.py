@@ -12,7 +12,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from mser_llm.hub.errors import PushError
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.hashing import file_sha256
 
 
 _SECONDS_TO_ANSWER = 10.0
@@ -44,7 +44,7 @@ class Upload:
 def of_path(root: Path, name: str) -> Upload:
     """The file `name` of a folder, under the same name."""
     path = root / name
-    return Upload(name, path, path.stat().st_size, sha256_of(path))
+    return Upload(name, path, path.stat().st_size, file_sha256(path))
 
 
 def of_bytes(name: str, content: bytes) -> Upload:

@@ -11,7 +11,7 @@ from typing import Any
 from mser_llm.inference.library_versions import versions
 from mser_llm.inference.loading import find_model, load_config, load_network, pick_device
 from mser_llm.inference.quantization import check_quantisation
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.hashing import file_sha256
 
 
 # What a checkpoint may hold beside its weights that an answer depends on.
@@ -94,7 +94,7 @@ class DeferredModel:
         files = [cached_file(place, name, _raise_exceptions_for_missing_entries=False, **options) for name in _FILES]
         found = {name: Path(str(file)) for name, file in zip(_FILES, files, strict=True) if file is not None}
         for file in (*found.values(), *weight_files(place, **options)):
-            yield file.name, sha256_of(file)
+            yield file.name, file_sha256(file)
         config = json.loads(found["config.json"].read_text(encoding="utf-8"))
         for part in ("audio", "text"):
             backbone = config.get(f"{part}_backbone")
@@ -104,7 +104,7 @@ class DeferredModel:
         here = Path(__file__).resolve().parent
         code = [file for room in _ROOMS for file in sorted((here.parent / room).glob("*.py"))]
         for file in (*code, *(here / name for name in _RECOGNITION)):
-            yield file.name, sha256_of(file)
+            yield file.name, file_sha256(file)
         yield "versions", versions()
         yield "device", self.device.split(":")[0]
         if self.quantize is not None:

@@ -14,11 +14,11 @@ from typing import IO, Any
 from mser_llm.io.file_locks import open_locked, remove_abandoned
 
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
+def atomic_open(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     """
     Opens a neighbour of `path` for writing, and renames it to `path` once the block has ended without an error.
 
@@ -38,7 +38,7 @@ def whole_file(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
         os.replace(unfinished, path)
     except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in DISK_FULL and error.filename is None:
+        if isinstance(error, OSError) and error.errno in DISK_FULL_ERRNOS and error.filename is None:
             error.filename = str(path)
         raise
 
@@ -60,6 +60,6 @@ def _open_unfinished(path: Path, unfinished: Path, mode: str, **text: Any) -> IO
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Writes a JSON file for people too, whole or not at all; its folder is made if need be."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as file:
+    with atomic_open(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False)
         file.write("\n")

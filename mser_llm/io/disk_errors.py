@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 from safetensors import SafetensorError
 
-from mser_llm.io.atomic_files import DISK_FULL
+from mser_llm.io.atomic_files import DISK_FULL_ERRNOS
 
 
 RUN_AGAIN = "make room there and run the same command again"
 
 
 @contextmanager
-def full_disk_told(folder: str | os.PathLike, cure: str = RUN_AGAIN) -> Iterator[None]:
+def explain_disk_full(folder: str | os.PathLike, cure: str = RUN_AGAIN) -> Iterator[None]:
     """
     Names the folder in the error of a full disk, quota or file size limit.
 
@@ -40,10 +40,10 @@ def full_disk_told(folder: str | os.PathLike, cure: str = RUN_AGAIN) -> Iterator
 def _reason(error: Exception) -> str | None:
     """Which limit was met; `None` for any other error."""
     if isinstance(error, OSError):
-        return os.strerror(error.errno) if error.errno in DISK_FULL else None
+        return os.strerror(error.errno) if error.errno in DISK_FULL_ERRNOS else None
     if isinstance(error, SafetensorError):
         code = re.search(r"\(os error (\d+)\)", str(error))
-        return os.strerror(int(code[1])) if code and int(code[1]) in DISK_FULL else None
+        return os.strerror(int(code[1])) if code and int(code[1]) in DISK_FULL_ERRNOS else None
     # The words of torch.save's own stream and archive, which meet no other error while they write to a file.
     archive = re.search("iostream error|inline_container|PytorchStreamWriter", str(error))
     return "most likely the disk is full" if archive else None

@@ -13,9 +13,9 @@ from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
-from mser_llm.data.corpus_reading import CorpusError
-from mser_llm.data.m5ser_rows import read_manifest
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.data.loaded_corpus import CorpusError
+from mser_llm.data.m5ser_reader import read_manifest
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.m5ser.build_config import BuildConfig, differences
 from mser_llm.m5ser.card import CARD, write_card
 from mser_llm.m5ser.executors import executor_options, make_executor, mark_whole_shards, require_executor
@@ -141,7 +141,7 @@ def prepare(config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None
             check_languages(translator, config, ordered)
     with full_disk_explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        with whole_file(folder / CONFIG) as file:
+        with atomic_open(folder / CONFIG) as file:
             yaml.safe_dump(config.resolved(), file, sort_keys=False, allow_unicode=True)
         # Written anew each time: the same rows may lie elsewhere by now.
         for language, path in prepared.slices.items():

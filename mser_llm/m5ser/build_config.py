@@ -139,8 +139,8 @@ class BuildConfig:
         Raises:
             ValueError: not CORPUS=KB, no corpus of that name, one twice, or no default.
         """
-        from mser_llm.data.reading import (
-            known_name,  # brings datasets along, for which a look at the help need not wait
+        from mser_llm.data.read_corpus import (
+            resolve_corpus_name,  # brings datasets along, for which a look at the help need not wait
         )
 
         bounds: dict[str, float] = {}
@@ -151,7 +151,7 @@ class BuildConfig:
             except ValueError:
                 bound = math.nan
             if equals and corpus and corpus != _DEFAULT:
-                corpus = known_name(corpus)
+                corpus = resolve_corpus_name(corpus)
             if not equals or not corpus or not bound >= 0 or corpus in bounds:
                 raise ValueError(f"min_kilobytes has {entry!r}; write CORPUS=KB, each corpus once, as in meld=20")
             bounds[corpus] = bound

@@ -11,10 +11,10 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
-from mser_llm.data.language_names import language_name
-from mser_llm.data.licences import Terms, card_licence, forbidding, source_terms, translator_terms
-from mser_llm.data.m5ser_rows import read_manifest
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.data.languages import language_name
+from mser_llm.data.licenses import Terms, card_license, source_terms, translator_terms, without_redistribution
+from mser_llm.data.m5ser_reader import read_manifest
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.io.packaged_folders import packaged_folder
 
 
@@ -27,7 +27,7 @@ _SHOWN_REJECTS = 20
 
 def write_card(out_dir: str | Path) -> None:
     """Writes `README.md` of a built folder, whole or not at all; needs its `manifest.json` and shards."""
-    with whole_file(Path(out_dir) / CARD) as file:
+    with atomic_open(Path(out_dir) / CARD) as file:
         file.write(render_card(out_dir))
 
 
@@ -52,7 +52,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
     data = DatasetCardData(
         pretty_name=name,
         language=languages,
-        **card_licence(terms),
+        **card_license(terms),
         extra_gated_prompt=_conditions(terms),
         task_categories=["audio-classification"],
         size_categories=[_SIZES[max(0, len(str(max(counts.clips - 1, 0))) - 3)]],
@@ -88,7 +88,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
         rejects=_rejects(counts.rejects),
         rejected=counts.rejects.total(),
         binding=[one.title for one in terms if one.non_commercial],
-        forbidding=[one.title for one in forbidding(terms)],
+        without_redistribution=[one.title for one in without_redistribution(terms)],
         manifest_hash=manifest["manifest_hash"],
         citations=[one.citation for one in sources if one.citation],
     )
@@ -163,7 +163,7 @@ def _configs(languages: Iterable[str]) -> list[dict[str, Any]]:
 
 def _conditions(terms: Iterable[Terms]) -> str | None:
     """What someone has to agree to where the repository is gated."""
-    bound = [f"{one.title}: {one.licence}" for one in terms if one.non_commercial or not one.redistribution]
+    bound = [f"{one.title}: {one.license}" for one in terms if one.non_commercial or not one.redistribution]
     return f"The terms of what this was made of bind you too. {'; '.join(bound)}." if bound else None
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from pyarrow import compute, parquet
 from tqdm.auto import tqdm
 
-from mser_llm.data.m5ser_rows import MANIFEST
+from mser_llm.data.m5ser_reader import MANIFEST
 from mser_llm.io.atomic_files import write_json
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.hashing import file_sha256
 from mser_llm.m5ser.build_config import FORMAT
 from mser_llm.m5ser.shards import Shard, canonical
 
@@ -52,8 +52,8 @@ def _describe(shard: Shard) -> dict[str, Any]:
         "rows": len(durations),
         "seconds": compute.sum(durations).as_py() or 0.0,
         "bytes": shard.data.stat().st_size,
-        "sha256": sha256_of(shard.data),
+        "sha256": file_sha256(shard.data),
         "rejects": parquet.read_metadata(shard.rejects).num_rows,
         "rejects_path": shard.rejects.relative_to(shard.folder).as_posix(),
-        "rejects_sha256": sha256_of(shard.rejects),
+        "rejects_sha256": file_sha256(shard.rejects),
     }

@@ -16,11 +16,11 @@ import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
 from tqdm.auto import tqdm
 
-from mser_llm.data.licences import forbidding, source_terms, translator_terms
-from mser_llm.data.m5ser_rows import read_manifest
+from mser_llm.data.licenses import source_terms, translator_terms, without_redistribution
+from mser_llm.data.m5ser_reader import read_manifest
 from mser_llm.hub.errors import PushError, one_message
 from mser_llm.hub.upload import Upload, of_bytes, of_path, open_repository, settings_page
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.hashing import file_sha256
 from mser_llm.m5ser.card import CARD, count_clips, render_card
 from mser_llm.m5ser.manifest import MANIFEST, hash_of
 
@@ -90,11 +90,11 @@ def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
             path = root / shard["path"]
             if not path.is_file():
                 raise PushError(f"{path}: the manifest lists it and it is not there; run the build again")
-            if sha256_of(path, bar) != shard["sha256"]:
+            if file_sha256(path, bar) != shard["sha256"]:
                 raise PushError(f"{path}: is not the file of the manifest; delete it and run the build again")
             if "rejects_path" in shard:  # a manifest of format 1 counts the rejects alone
                 rejects = root / shard["rejects_path"]
-                if not rejects.is_file() or sha256_of(rejects) != shard["rejects_sha256"]:
+                if not rejects.is_file() or file_sha256(rejects) != shard["rejects_sha256"]:
                     raise PushError(
                         f"{rejects}: is not the file of the manifest; delete {path} and run the build again"
                     )
@@ -104,7 +104,7 @@ def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
     """Raises PushError where a source, or the translator, does not let others publish what is made of it."""
     counts = count_clips(root, manifest)
     terms = [*map(source_terms, sorted(counts.sources)), translator_terms(manifest["config"]["translator"])]
-    names = [f"{one.name} ({one.licence})" for one in forbidding(terms)]
+    names = [f"{one.name} ({one.license})" for one in without_redistribution(terms)]
     if names:
         raise PushError(
             f"{root}: may not be published, for these do not let others pass it on: {', '.join(names)}; give "

@@ -19,9 +19,9 @@ from datatrove.pipeline.base import PipelineStep
 from pyarrow import parquet
 from tqdm.auto import tqdm
 
-from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.data.schema import ROW_SCHEMA
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.m5ser.build_config import BuildConfig
 from mser_llm.m5ser.clip import CLIP, Clip, audible
 from mser_llm.m5ser.shards import Shard
@@ -99,7 +99,7 @@ def describe_sources(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 def write_slices(rows: Sequence[Row], path: Path, slices: int) -> None:
     """Writes rows as one Parquet row group for each slice."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, "wb") as file, parquet.ParquetWriter(file, ROW_SCHEMA) as writer:
+    with atomic_open(path, "wb") as file, parquet.ParquetWriter(file, ROW_SCHEMA) as writer:
         for index in range(slices):
             part = rows[len(rows) * index // slices : len(rows) * (index + 1) // slices]
             table = pa.Table.from_pylist([_placed(row) for row in part], schema=ROW_SCHEMA)

@@ -15,8 +15,8 @@ import soundfile
 from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
-from mser_llm.data.m5ser_schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
-from mser_llm.io.atomic_files import DISK_FULL, whole_file
+from mser_llm.data.schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
+from mser_llm.io.atomic_files import DISK_FULL_ERRNOS, atomic_open
 from mser_llm.m5ser.clip import Clip, clip_of
 from mser_llm.m5ser.shards import Shard, open_writer
 from processing_mser.audio_mser import SAMPLING_RATE
@@ -69,7 +69,7 @@ class WriteShard(PipelineStep):
             path.parent.mkdir(parents=True, exist_ok=True)
         with (
             open(progress, "wb", buffering=0) as counter,
-            whole_file(shard.data, "wb") as file,
+            atomic_open(shard.data, "wb") as file,
             open_writer(file, M5SER_SCHEMA, shard, self.build) as writer,
         ):
             rows: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ class WriteShard(PipelineStep):
     def write_rejects(self, rejects: Sequence[dict[str, Any]], shard: Shard) -> None:
         """Write the table of what has no row."""
         with (
-            whole_file(shard.rejects, "wb") as file,
+            atomic_open(shard.rejects, "wb") as file,
             open_writer(file, REJECTS_SCHEMA, shard, self.build) as writer,
         ):
             writer.write_table(pa.Table.from_pylist(list(rejects), schema=REJECTS_SCHEMA))
@@ -104,7 +104,7 @@ def full_disk_explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in DISK_FULL_ERRNOS:
             raise
         raise OutputFullError(
             f"{path}: cannot be written ({os.strerror(error.errno)}); make room there and run the same command again: "

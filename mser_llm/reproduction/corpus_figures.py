@@ -8,7 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from mser_llm.data.language_names import language_name
+from mser_llm.data.languages import language_name
 from mser_llm.evaluation.plots import write_png
 from mser_llm.io.atomic_files import write_json
 from mser_llm.m5ser.analysis import analyse_corpus

@@ -17,8 +17,8 @@ from tqdm.auto import tqdm
 from mser_llm.evaluation.labelled_clips import LabelledClips
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.prefetch import read_windows, windows_of
-from mser_llm.io.atomic_files import whole_file
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.hashing import file_sha256
 
 
 BATCH_SIZE = 16
@@ -62,14 +62,14 @@ def model_embeddings(folder: Path, clips: LabelledClips, keep_in: Path, device: 
     Raises:
         ValueError: none of the clips can be read.
     """
-    weights = sha256_of(folder / "model.safetensors")
+    weights = file_sha256(folder / "model.safetensors")
     key = hashlib.sha256("\n".join([weights, *map(_stamp, clips.rows)]).encode()).hexdigest()
     kept = _kept(keep_in, key)
     if kept is None:
         model, processor = load_model(str(folder), device)
         kept = _embed(model, processor, [row["audio"] for row in clips.rows], folder.name)
         keep_in.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(keep_in, "wb") as file:
+        with atomic_open(keep_in, "wb") as file:
             np.savez(file, key=np.array(key), values=kept)
     read = np.flatnonzero(np.isfinite(kept).all(axis=1))
     if not len(read):

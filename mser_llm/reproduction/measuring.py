@@ -16,7 +16,7 @@ from mser_llm.evaluation.predictions import Predictions, read_predictions
 from mser_llm.evaluation.protocols import LeakReport, check_model
 from mser_llm.inference.loading import ModelNotFoundError, find_model, load_model
 from mser_llm.io.atomic_files import write_json
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.hashing import file_sha256
 from processing_mser import LabelSet
 
 
@@ -91,13 +91,13 @@ def measured(model_dir: Path, tests: SpeechUnderTest, output_dir: Path, device: 
             were written; damaged ones are made again.
         device: as `load_model` takes it.
     """
-    record, answers = {"weights": sha256_of(model_dir / WEIGHTS), "tested": tests.identity}, output_dir / PREDICTIONS
-    if not answers.is_file() or read_json(output_dir / MEASURED) != record | {"predictions": sha256_of(answers)}:
+    record, answers = {"weights": file_sha256(model_dir / WEIGHTS), "tested": tests.identity}, output_dir / PREDICTIONS
+    if not answers.is_file() or read_json(output_dir / MEASURED) != record | {"predictions": file_sha256(answers)}:
         model, processor = load_model(str(model_dir), device)
         evaluate_corpora(
             model, processor, tests.corpora, tests.labels, output_dir=output_dir, model_name=str(model_dir)
         )
-        write_json(output_dir / MEASURED, record | {"predictions": sha256_of(answers)})
+        write_json(output_dir / MEASURED, record | {"predictions": file_sha256(answers)})
     return read_predictions(answers, tests.labels.words)
 
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.reproduction.table import Difference, Figure, Line, Table, points
 
 
@@ -23,7 +23,7 @@ def write_table(table: Table, folder: Path, name: str) -> str:
     text = markdown(table)
     contents = {"md": text, "tex": latex(table), "csv": comma_separated(table), "json": as_json(table)}
     for suffix, content in contents.items():
-        with whole_file(folder / f"{name}.{suffix}") as file:
+        with atomic_open(folder / f"{name}.{suffix}") as file:
             file.write(content)
     return text
 

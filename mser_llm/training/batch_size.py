@@ -25,7 +25,7 @@ _ONEDNN_FAILURES = (
 )
 
 
-def settle_batch_size(
+def resolve_batch_size(
     arguments: MSERTrainingArguments, model: Any, dataset: EmotionDataset, collator: EmotionCollator
 ) -> None:
     """

@@ -11,7 +11,7 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint, rotate_checkpoints
 
 from modeling_mser.file_digests_mser import MODEL_DIGESTS, ModifiedFilesError, modified_files
-from mser_llm.io.disk_errors import full_disk_told
+from mser_llm.io.disk_errors import explain_disk_full
 
 
 STAGING = "partial-checkpoint"
@@ -40,7 +40,7 @@ class WholeCheckpoints(Trainer):
         self.accelerator.wait_for_everyone()
         self._staging = staging
         try:
-            with full_disk_told(run_dir):
+            with explain_disk_full(run_dir):
                 super()._save_checkpoint(model, trial)
         finally:
             self._staging = None

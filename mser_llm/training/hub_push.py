@@ -15,7 +15,7 @@ from mser_llm.hub.errors import one_message
 from mser_llm.hub.model_card import training_results, write_model_card
 from mser_llm.hub.upload import open_repository
 from mser_llm.io.atomic_files import write_json
-from mser_llm.io.disk_errors import full_disk_told
+from mser_llm.io.disk_errors import explain_disk_full
 from mser_llm.training.checkpointing import WholeCheckpoints
 from mser_llm.training.model_building import parameter_counts
 from processing_mser import LabelSet
@@ -53,7 +53,7 @@ class PushedWhole(WholeCheckpoints):
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         # Called by a user, the stock method publishes too, before the figures for the card are known.
-        with full_disk_told(output_dir or str(self.args.output_dir)):
+        with explain_disk_full(output_dir or str(self.args.output_dir)):
             super().save_model(output_dir, _internal_call=True)
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:

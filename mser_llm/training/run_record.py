@@ -12,7 +12,7 @@ from typing import Any
 from mser_llm.data.clips import Clip
 from mser_llm.evaluation.protocols.training_record import RESULTS
 from mser_llm.io.atomic_files import write_json
-from mser_llm.io.file_digest import sha256_of
+from mser_llm.io.hashing import file_sha256
 from mser_llm.training.arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments
 from mser_llm.training.checkpointing import last_checkpoint
 
@@ -159,7 +159,7 @@ def stopped_early(checkpoint: str) -> bool:
 
 def _weights(folder: Path) -> str | None:
     """What the weights in a folder are; `None` for a Hub id, whose weights are those of its revision."""
-    digests = [sha256_of(file) for file in sorted(folder.glob("*.safetensors"))]
+    digests = [file_sha256(file) for file in sorted(folder.glob("*.safetensors"))]
     return _digest("".join(digests)) if digests else None
 
 

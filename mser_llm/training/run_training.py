@@ -25,7 +25,7 @@ from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.io.atomic_files import write_json
 from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from mser_llm.training.batch_size import settle_batch_size
+from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_model, expanded
 from mser_llm.training.objectives import ObjectiveError, TrainingFacts, build_objectives
@@ -81,7 +81,7 @@ def train(
     """
     model_arguments = copy(model_arguments)
     model_arguments.init_from = expanded(model_arguments.init_from)
-    settle_recipe(model_arguments, data_arguments, arguments)
+    resolve_recipe(model_arguments, data_arguments, arguments)
     check_reporting(arguments)
     check_precision(arguments)
     with run_lock(arguments.output_dir):
@@ -123,7 +123,7 @@ def _train(
     train_dataset = EmotionDataset(data.train, features, labels, data_arguments.views, facts)
     collator = EmotionCollator(processor, encoded=encoder.encodes)
     if arguments.auto_find_batch_size:
-        settle_batch_size(arguments, model, train_dataset, collator)
+        resolve_batch_size(arguments, model, train_dataset, collator)
     if state.is_main_process and not shards_weights(arguments):  # a plan is of a model that each process holds
         tell_plan(model_arguments, data_arguments, arguments, data.train, data.validation, state.num_processes)
     clips = [*data.train, *data.validation]
@@ -172,7 +172,7 @@ def _train(
     return results
 
 
-def settle_recipe(
+def resolve_recipe(
     model_arguments: ModelArguments, data_arguments: DataArguments, arguments: MSERTrainingArguments
 ) -> None:
     """

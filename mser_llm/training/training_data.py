@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mser_llm.data.clips import Clip, Rejection, index_clips
-from mser_llm.data.corpus_reading import UNLABELLED
-from mser_llm.data.m5ser_schema import M5SER_CORPUS
+from mser_llm.data.loaded_corpus import UNLABELLED
+from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import published_part, recording_names, speaker_split
 from mser_llm.training.arguments import DataArguments
 from processing_mser import LabelSet, label_set

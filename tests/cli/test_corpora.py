@@ -102,7 +102,7 @@ def test_without_arguments_every_known_corpus_is_told_with_its_licence(capsys):
         first = starts[name]
         told = " ".join(" ".join(lines[first:][: 1 + len(list(takewhile(is_indented, lines[first + 1 :])))]).split())
         assert told.split()[1] == spec.language
-        assert spec.licence in told
+        assert spec.license in told
         assert spec.how_to_get in told
         assert spec.note in told
         for emotion, count in spec.expected.items():

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .files import Clip, touch, write
-from .told_by_names import TOLD_BY_NAMES
-from .told_by_tables import MELD_FOLDERS, TOLD_BY_TABLES, meld, resd_parquet
+from .labels_in_names import TOLD_BY_NAMES
+from .labels_in_tables import MELD_FOLDERS, TOLD_BY_TABLES, meld, resd_parquet
 
 
 TREES: dict[str, Callable[[Path], dict[str, Clip]]] = {**TOLD_BY_TABLES, **TOLD_BY_NAMES}

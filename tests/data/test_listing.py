@@ -5,7 +5,7 @@ import pytest
 from corpus_trees import touch
 
 from mser_llm.data.listing import format_rank, list_files, without_extension
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from processing_mser.audio_mser import find_audio
 
 

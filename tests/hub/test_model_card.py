@@ -98,7 +98,7 @@ def test_the_card_of_a_training_tells_data_split_and_licences(tiny_model_dir, re
 
 
 @pytest.mark.parametrize(
-    ("corpora", "licence"),
+    ("corpora", "license"),
     [
         (["ravdess"], {"license": "cc-by-nc-sa-4.0"}),
         (["ravdess", "iemocap"], {"license": "other", "license_name": "non-commercial-by-source"}),
@@ -107,9 +107,9 @@ def test_the_card_of_a_training_tells_data_split_and_licences(tiny_model_dir, re
         ([], {"license": "other", "license_name": "not-stated"}),
     ],
 )
-def test_the_licence_follows_from_the_sources(tiny_model_dir, corpora, licence):
+def test_the_licence_follows_from_the_sources(tiny_model_dir, corpora, license):
     card = render_model_card(tiny_model_dir, trained([clip(n, corpus=name) for n, name in enumerate(corpora)]))
-    assert licence.items() <= metadata(card).items()
+    assert license.items() <= metadata(card).items()
     assert ("Not for commercial use" in card) == bool({"ravdess", "iemocap"} & {*corpora})
 
 
@@ -256,4 +256,4 @@ def test_a_card_says_of_a_backbone_that_it_is_elsewhere_only_where_it_is(
     (tmp_path / "config.json").write_text(json.dumps(config | over_a_backbone | changes))
     card = render_model_card(tmp_path, results, repo_id="org/mser")
     assert ("- the language model: `org/llama`" in card) is absent
-    assert metadata(card)["base_model"] == ["org/llama"]  # and its licence with it, trained on or not
+    assert metadata(card)["base_model"] == ["org/llama"]  # and its license with it, trained on or not

@@ -17,7 +17,7 @@ LIBRARY = """
 import sys
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from processing_mser import label_set
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from mser_llm.inference.feature_cache import FeatureEncoder

@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from mser_llm.data.clips import Clip, Rejection, index_clips
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureCache, FeatureEncoder
 from mser_llm.training.dataset import EmotionCollator

@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 
 
 def test_nothing_is_seen_before_the_end(tmp_path):
     path = tmp_path / "results.json"
     path.write_text("old")
-    with whole_file(path) as file:
+    with atomic_open(path) as file:
         file.write("new ü")
         file.flush()
         assert path.read_text() == "old"
@@ -27,7 +27,7 @@ def test_an_error_leaves_what_was_there(tmp_path):
     path.write_bytes(b"old")
 
     def write_half():
-        with whole_file(path, "wb") as file:
+        with atomic_open(path, "wb") as file:
             file.write(b"half")
             raise KeyboardInterrupt
 
@@ -42,7 +42,7 @@ def test_a_full_disk_is_told_by_the_file(tmp_path):
     path = tmp_path / "results.json"
 
     def fill():
-        with whole_file(path):
+        with atomic_open(path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with pytest.raises(OSError, match=r"No space left on device: '.*results.json'"):
@@ -52,8 +52,8 @@ def test_a_full_disk_is_told_by_the_file(tmp_path):
 
 WRITE = """
 import sys
-from mser_llm.io.atomic_files import whole_file
-with whole_file(sys.argv[1]) as file:
+from mser_llm.io.atomic_files import atomic_open
+with atomic_open(sys.argv[1]) as file:
     print("writing", flush=True)
     sys.stdin.readline()
     file.write("theirs")
@@ -74,7 +74,7 @@ def test_whole_file_removes_what_killed_writers_left(tmp_path):
         killed.wait()
         left = [tmp_path / f".predictions.csv.{process.pid}.unfinished" for process in (killed, living)]
         assert all(file.exists() for file in left)
-        with whole_file(path) as file:
+        with atomic_open(path) as file:
             file.write("ours")
         assert [file.exists() for file in left] == [False, True]
         assert path.read_text() == "ours"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mser_llm.io.disk_errors import full_disk_told
+from mser_llm.io.disk_errors import explain_disk_full
 
 
 def by_system(path: Path) -> None:
@@ -43,7 +43,7 @@ def room_for(size: int):
 @pytest.mark.parametrize("write", [by_system, by_safetensors, by_torch])
 def test_the_folder_and_the_cure_are_told(tmp_path: Path, write: Callable[[Path], None]):
     def fill():
-        with room_for(1 << 12), full_disk_told(tmp_path), full_disk_told(tmp_path / "run", "make room"):
+        with room_for(1 << 12), explain_disk_full(tmp_path), explain_disk_full(tmp_path / "run", "make room"):
             write(tmp_path / "weights")
 
     with pytest.raises(OSError, match=r"/run: cannot be written \(.+\); make room$"):
@@ -53,7 +53,7 @@ def test_the_folder_and_the_cure_are_told(tmp_path: Path, write: Callable[[Path]
 @pytest.mark.parametrize("other", [RuntimeError("a fault"), OSError(errno.EACCES, os.strerror(errno.EACCES))])
 def test_any_other_error_stays_as_it_is(tmp_path: Path, other: Exception):
     def fail():
-        with full_disk_told(tmp_path):
+        with explain_disk_full(tmp_path):
             raise other
 
     with pytest.raises(type(other)) as raised:

@@ -6,7 +6,7 @@ import yaml
 from loopback_hub.cards import front_matter, metadata_errors
 from m5ser_folder import EMOTIONS, corpus_rows, row, write_m5ser
 
-from mser_llm.data.licences import Terms, card_licence, translator_terms
+from mser_llm.data.licenses import Terms, card_license, translator_terms
 from mser_llm.m5ser.card import render_card, write_card
 
 
@@ -74,12 +74,12 @@ def test_the_same_folder_gives_the_same_card_wherever_it_lies(folder, tmp_path):
     assert str(tmp_path) not in card
 
 
-def terms(licence, non_commercial=False):
-    return Terms("x", "X", licence, redistribution=True, non_commercial=non_commercial)
+def terms(license, non_commercial=False):
+    return Terms("x", "X", license, redistribution=True, non_commercial=non_commercial)
 
 
 @pytest.mark.parametrize(
-    ("parts", "licence", "name"),
+    ("parts", "license", "name"),
     [
         ([terms("CC BY-NC-SA 4.0", True), terms("Apache-2.0")], "cc-by-nc-sa-4.0", None),
         ([terms("CC BY 4.0"), terms("MIT")], "cc-by-4.0", None),
@@ -87,7 +87,7 @@ def terms(licence, non_commercial=False):
         ([terms("CC BY 4.0"), terms("CC BY-NC 4.0", True)], "cc-by-nc-4.0", None),
         ([terms("Apache-2.0"), translator_terms("seamless_m4t_v2")], "cc-by-nc-4.0", None),
         ([terms("CC0-1.0"), terms("CC0 1.0")], "cc0-1.0", None),
-        # Share-alike under two licences: no one licence of the Hub's covers both.
+        # Share-alike under two licenses: no one license of the Hub's covers both.
         ([terms("CC BY-SA 4.0"), terms("CC BY-NC-SA 4.0", True)], "other", "non-commercial-by-source"),
         ([terms("free for research", True), terms("Apache-2.0")], "other", "non-commercial-by-source"),
         ([terms("CC BY 4.0"), terms("an agreement of its own", True)], "other", "non-commercial-by-source"),
@@ -95,7 +95,7 @@ def terms(licence, non_commercial=False):
         ([terms("an agreement of its own")], "other", "by-source"),
     ],
 )
-def test_a_non_commercial_source_makes_a_non_commercial_card(parts, licence, name):
-    found = card_licence(parts)
-    assert (found["license"], found.get("license_name")) == (licence, name)
+def test_a_non_commercial_source_makes_a_non_commercial_card(parts, license, name):
+    found = card_license(parts)
+    assert (found["license"], found.get("license_name")) == (license, name)
     assert metadata_errors(yaml.safe_load(yaml.safe_dump(found))) == []

@@ -11,8 +11,7 @@ import soundfile
 from datatrove.data import Document
 from pyarrow import parquet
 
-from mser_llm.data.m5ser_schema import M5SER_SCHEMA, REJECTS_SCHEMA
-from mser_llm.data.schema import new_row
+from mser_llm.data.schema import M5SER_SCHEMA, REJECTS_SCHEMA, new_row
 from mser_llm.m5ser.clip import CLIP, Clip
 from mser_llm.m5ser.shards import Shard
 from mser_llm.m5ser.writing import WriteShard, encode

@@ -107,7 +107,7 @@ def test_saved_read_back_and_merged_they_say_the_same(model, tmp_path: Path):
     assert "language_model.lm_head.weight" in names and not [name for name in names if "lora" in name]
     merged = MSERForEmotionGeneration.from_pretrained(tmp_path / "merged")
     assert merged.config.lora is None
-    # Where it came from stays known, its licence being the backbone's.
+    # Where it came from stays known, its license being the backbone's.
     assert merged.config.text_backbone == model.config.text_backbone
     torch.testing.assert_close(logits(merged), expected, atol=1e-5, rtol=1e-5)
 

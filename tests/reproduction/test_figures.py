@@ -10,7 +10,7 @@ from m5ser_folder import write_m5ser
 from spoken_m5ser import spoken_rows, write_spoken
 from tone_corpus import write_tones
 
-from mser_llm.data.folder import read_folder
+from mser_llm.data.folder_reader import read_folder
 from mser_llm.evaluation.labelled_clips import LabelledClips
 from mser_llm.reproduction.clusters import NEIGHBOURS, clip_figures, over_speakers
 from mser_llm.reproduction.embeddings import model_embeddings

@@ -170,7 +170,7 @@ def test_what_the_table_cannot_be_made_of_is_refused(flags, test, named, command
 
 
 def test_speech_that_a_system_needs_is_asked_for_and_leaks_are_refused(base_encoder, voices, tmp_path, monkeypatch):
-    from mser_llm.data.reading import read_corpus
+    from mser_llm.data.read_corpus import read_corpus
 
     monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
     recipe = lowresource_recipe(ReproduceArguments("lowresource-table1", recipe="base"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tone_corpus import write_tones
 
-from mser_llm.data.folder import read_folder
+from mser_llm.data.folder_reader import read_folder
 from mser_llm.evaluation.predictions import Predictions, write_predictions
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.measuring import SpeechUnderTest, measured, model_folders

@@ -11,7 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from tone_corpus import write_tones
 from written_answers import answers
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.reproduction.peer_systems import BASELINE, BYOL, COMBINATIONS, FROZEN, MSER, PEERS, SPEAKER_CONTRAST
 from mser_llm.reproduction.peers import PeerExperiment
 from mser_llm.reproduction.runs import Experiment

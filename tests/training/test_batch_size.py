@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from warm_python import WarmPython
 
 from mser_llm.data.clips import index_clips
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
-from mser_llm.training.batch_size import settle_batch_size
+from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from processing_mser import label_set
 
@@ -40,7 +40,7 @@ def test_a_batch_that_fits_is_kept_and_nothing_is_moved(parts, recipe):
     model, dataset, collator = parts
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.random.get_rng_state()
-    settle_batch_size(arguments, model, dataset, collator)
+    resolve_batch_size(arguments, model, dataset, collator)
     assert (arguments.per_device_train_batch_size, arguments.auto_find_batch_size) == (6, False)
     assert torch.equal(torch.random.get_rng_state(), random)
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
@@ -58,7 +58,7 @@ def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFi
             torch.empty(2**60)  # what the allocator says of it is the real thing
 
     model.register_forward_pre_hook(starved, with_kwargs=True)
-    settle_batch_size(arguments, model, dataset, collator)
+    resolve_batch_size(arguments, model, dataset, collator)
     assert sizes == [48, 24, 12, 6]
     assert arguments.per_device_train_batch_size == 6
     assert "Batch size: 6; the 48 asked for do not fit" in capsys.readouterr().out
@@ -76,7 +76,7 @@ def test_where_batches_make_a_step_together_the_second_has_to_fit_too(parts, rec
             torch.empty(2**60)
 
     model.register_forward_pre_hook(starved, with_kwargs=True)
-    settle_batch_size(arguments, model, dataset, collator)
+    resolve_batch_size(arguments, model, dataset, collator)
     assert held == [False, True, False, True] and arguments.per_device_train_batch_size == 4
     assert all(value.grad is None for value in model.parameters())
 
@@ -94,7 +94,7 @@ def test_the_step_that_is_tried_is_the_one_that_is_trained(parts, recipe):
         tried.append((len(kwargs["input_ids"]), any(layer.gradient_checkpointing for layer in layers)))
 
     model.register_forward_pre_hook(noted, with_kwargs=True)
-    settle_batch_size(arguments, model, dataset, collator)
+    resolve_batch_size(arguments, model, dataset, collator)
     assert tried == [(32, True)] and arguments.per_device_train_batch_size == 8
 
 
@@ -116,12 +116,12 @@ def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
             raise RuntimeError(message)
 
     model.register_forward_pre_hook(starved, with_kwargs=True)
-    settle_batch_size(arguments, model, dataset, collator)
+    resolve_batch_size(arguments, model, dataset, collator)
     assert arguments.per_device_train_batch_size == 4
     largest = 0
     *_, arguments = recipe("--auto_find_batch_size", "true")
     with pytest.raises(ValueError, match="not even a batch of 1 fits") as refused:
-        settle_batch_size(arguments, model, dataset, collator)
+        resolve_batch_size(arguments, model, dataset, collator)
     assert str(refused.value.__cause__) == message
 
 
@@ -134,13 +134,13 @@ def test_another_error_is_no_lack_of_memory(parts, recipe):
 
     model.register_forward_pre_hook(broken, with_kwargs=True)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        settle_batch_size(arguments, model, dataset, collator)
+        resolve_batch_size(arguments, model, dataset, collator)
 
 
 def test_fixed_batches_are_refused(parts, recipe):
     *_, arguments = recipe("--auto_find_batch_size", "true", "--balance", "speaker")
     with pytest.raises(ValueError, match="auto_find_batch_size and balance speaker"):
-        settle_batch_size(arguments, *parts)
+        resolve_batch_size(arguments, *parts)
 
 
 @pytest.fixture

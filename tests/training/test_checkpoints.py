@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.run_training import train
 
 

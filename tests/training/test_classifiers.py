@@ -17,7 +17,7 @@ from transformers import (
 
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.loading import load_model

@@ -15,7 +15,7 @@ from modeling_mser.pipeline_mser import MSERPipeline
 from mser_llm.data.clips import Clip
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.lineage import record_stage
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.schema import new_row
 from mser_llm.hub.data_record import data_record
 from mser_llm.hub.model_card import render_model_card
@@ -100,7 +100,7 @@ def card_of(config: MSERConfig, clips: list[Clip], folder: Path) -> tuple[dict, 
 
 
 def test_card_carries_every_generation(tmp_path: Path):
-    """Licence, languages, data sets, citations and base models of parent and grandparent."""
+    """License, languages, data sets, citations and base models of parent and grandparent."""
     config = MSERConfig(text_backbone="org/llama")
     # Non-commercial speech first, then permissive, then the user's own.
     french = speech("m5ser", source_corpus="crema-d", translator="seamless_m4t_v2", language="fr")
@@ -125,7 +125,7 @@ def test_strictest_licence_of_all_stages_wins(tmp_path: Path):
     record_stage(config, speech("ravdess"), FOUR)
     record_stage(config, speech("demo-speech"), FOUR, str(tmp_path))
     metadata, card = card_of(config, speech("demo-speech"), tmp_path)
-    assert metadata["license"] == CORPORA["ravdess"].licence.lower().replace(" ", "-")
+    assert metadata["license"] == CORPORA["ravdess"].license.lower().replace(" ", "-")
     assert str(tmp_path) not in card and "base_model" not in metadata
     assert "synthetic speech only" not in card
 

@@ -10,7 +10,7 @@ from protocol_rows import row, rows_for, translated
 from tone_corpus import write_tones
 
 from mser_llm.cli import train as train_command
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import PROTOCOLS, ProtocolError
 from mser_llm.training.arguments import DataArguments

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.model_building import build_model
 from mser_llm.training.run_training import train

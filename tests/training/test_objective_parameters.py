@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from modeling_mser import MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.objective_parameters import FILE, ObjectiveParameters
 from mser_llm.training.objectives import ObjectiveError
 from mser_llm.training.run_training import train

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.run_training import train
 from mser_llm.training.training_state import load_state, save_state
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols.training_record import TrainingRecordError
 from mser_llm.training.run_record import describe_run

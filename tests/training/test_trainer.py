@@ -9,7 +9,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from mser_llm.data.clips import index_clips
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder

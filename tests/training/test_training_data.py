@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mser_llm.data.clips import Rejection, index_clips
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.schema import new_row
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.hub.data_record import trained_files

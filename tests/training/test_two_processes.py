@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, recall_score
 from warm_python import WarmPython
 
 from mser_llm.data.clips import Clip, index_clips
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.loading import load_model

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.run_training import train
 from mser_llm.training.trainer import MSERTrainer
 

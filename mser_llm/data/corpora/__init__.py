@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The speech corpora that this project reads, each one a declaration; [`mser_llm.data.declared`] holds the one engine.
+"""The speech corpora that this project reads, one `CorpusSpec` each; `mser_llm.data.corpus_reader` reads them all.
 
 A further corpus is a further `CorpusSpec`, its labels in `processing_mser.emotions_mser.CORPUS_LABELS`, and a test
 that builds a tree in its published layout. Counts are those of the published files; a reader reports what it finds
@@ -21,7 +21,7 @@ CORPORA: dict[str, CorpusSpec] = {
 }
 """The corpora with a declaration, those that name their emotions in tables first."""
 FOLDER = "folder"
-"""The name under which `mser_llm.data.folder` reads the user's own data."""
+"""The name under which `mser_llm.data.folder_reader` reads the user's own data."""
 
 __all__ = [
     "CORPORA",

@@ -81,7 +81,7 @@ MOSEI = CorpusSpec(
     skip_folders={"full": "whole videos"},
     tables=(SegmentRatings({"CMU_MOSEI_Labels.csd": {}}, key=Rule("{segment}"), holds="emotions", required=True),),
     expected_total=23_453,
-    licence="for research; the videos are their makers'",
+    license="for research; the videos are their makers'",
     redistribution=False,
     non_commercial=True,
     how_to_get="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, the sound of its segments and the labels",

@@ -39,11 +39,11 @@ class CorpusSpec:
     pattern: str
     example: str
     """A base name that matches, for error messages."""
-    licence: str
+    license: str
     redistribution: bool
-    """Whether the licence lets anyone pass the recordings, and what is made of them, on; False where it is unclear."""
+    """Whether the license lets anyone pass the recordings, and what is made of them, on; False where it is unclear."""
     non_commercial: bool
-    """Whether the licence forbids commercial use; True where it is unclear."""
+    """Whether the license forbids commercial use; True where it is unclear."""
     how_to_get: str
     citation: str
     expected: Mapping[str, int] = field(default_factory=dict)

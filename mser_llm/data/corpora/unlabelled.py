@@ -38,7 +38,7 @@ COMMON_VOICE = CorpusSpec(
         ),
     ),
     release=r"(?i)cv-corpus-(\d+\.\d+(?:-delta)?(?:-\d{4}-\d{2}-\d{2})?)",
-    licence="CC0 1.0",
+    license="CC0 1.0",
     redistribution=True,
     non_commercial=False,
     how_to_get="https://commonvoice.mozilla.org/datasets, unpacked; it is no longer on the Hub",

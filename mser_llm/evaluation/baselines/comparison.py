@@ -12,7 +12,7 @@ from mser_llm.evaluation.metrics.count_figures import FIGURES
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, differ, intervals
 from mser_llm.evaluation.statistics.multiple import holm
-from mser_llm.io.atomic_files import whole_file, write_json
+from mser_llm.io.atomic_files import atomic_open, write_json
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """
     output = Path(output_dir)
     write_json(output / "baselines.json", results)
-    with whole_file(output / "baselines.csv") as file:
+    with atomic_open(output / "baselines.csv") as file:
         columns = ["corpus", "system", "detail", "n"]
         for metric in FIGURES:
             columns += [metric, f"{metric}_low", f"{metric}_high"]
@@ -110,7 +110,7 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
         writer.writeheader()
         for corpus, rows in results["corpora"].items():
             writer.writerows(_cells(corpus, row) for row in rows)
-    with whole_file(output / "baselines.md") as file:
+    with atomic_open(output / "baselines.md") as file:
         file.write(markdown(results))
     return output / "baselines.md"
 

@@ -47,7 +47,7 @@ class EgemapsEncoder:
         except ImportError:
             raise ImportError(
                 "eGeMAPS is measured by openSMILE, which is not installed; pip install 'mser-llm[baselines]' (its "
-                "licence allows research and education, not commercial use), or leave egemaps out of --systems"
+                "license allows research and education, not commercial use), or leave egemaps out of --systems"
             ) from None
         self.processor = processor
         self.smile = opensmile.Smile(

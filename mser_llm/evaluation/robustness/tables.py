@@ -10,7 +10,7 @@ from typing import Any
 from mser_llm.evaluation.metrics.count_figures import FIGURES
 from mser_llm.evaluation.plots import write_png
 from mser_llm.evaluation.robustness.pictures import robustness_figure
-from mser_llm.io.atomic_files import whole_file, write_json
+from mser_llm.io.atomic_files import atomic_open, write_json
 
 
 def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> Path:
@@ -23,7 +23,7 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """
     output = Path(output_dir)
     write_json(output / "robustness.json", results)
-    with whole_file(output / "robustness.csv") as file:
+    with atomic_open(output / "robustness.csv") as file:
         bounds = [f"{metric}_{end}" for metric in FIGURES for end in ("low", "high")]
         against = ["UA_difference", "UA_difference_low", "UA_difference_high", "p", "p_holm"]
         columns = ["corpus", "condition", "level", "n", "touched", "unanswered", *FIGURES, *bounds, *against]
@@ -36,7 +36,7 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
                 for corpus, figures in level["corpora"].items():
                     writer.writerow(_cells(corpus, name, level["level"], figures))
     write_png(robustness_figure(results), output / "robustness.png")
-    with whole_file(output / "robustness.md") as file:
+    with atomic_open(output / "robustness.md") as file:
         file.write(markdown(results))
     return output / "robustness.md"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from modeling_mser.labels_mser import check_labels
 from mser_llm.evaluation.evaluation import versions
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
 from mser_llm.m5ser.analysis.cell_distances import (
     Design,
@@ -118,7 +118,7 @@ def analyse_corpus(
         chosen = choose_sources(counted, sources_per_cell)
         judged = judge_labels(corpus, chosen, model, processor, words, batch_size=batch_size, progress=progress)
         results["label_noise"] = {"model": model_name, **judged}
-    with whole_file(output_dir / "analysis.json") as file:
+    with atomic_open(output_dir / "analysis.json") as file:
         json.dump(results, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
     write_corpus_report(results, output_dir / "report.html")

@@ -10,10 +10,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from mser_llm.data.language_names import language_name
+from mser_llm.data.languages import language_name
 from mser_llm.evaluation.plots import confusion_figure
 from mser_llm.evaluation.report import page_environment, page_picture
-from mser_llm.io.atomic_files import whole_file
+from mser_llm.io.atomic_files import atomic_open
 from mser_llm.m5ser.analysis.pictures import (
     cells_figure,
     durations_figure,
@@ -69,7 +69,7 @@ def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike)
         today=date.today().isoformat(),
     )
     output_path = Path(output_path)
-    with whole_file(output_path) as file:
+    with atomic_open(output_path) as file:
         file.write(page)
     return output_path
 

@@ -56,7 +56,7 @@ class EspeakTranslator(Translator):
 
     name = "espeak"
     sampling_rate = SAMPLING_RATE
-    licence = "Apache-2.0"
+    license = "Apache-2.0"
 
     def __init__(self, *, seed: int = 0, device: str = "cpu") -> None:
         try:

@@ -103,7 +103,7 @@ class TranslatorProcess(Translator):
             raise TranslatorStartError(f"the translator {self.name!r} did not start: {greeting['failure']}")
         self.name = greeting["translator"] or self.name
         self.sampling_rate = greeting["sampling_rate"]
-        self.licence = greeting["licence"]
+        self.license = greeting["license"]
         self.non_commercial = greeting["non_commercial"]
         self.redistribution = greeting["redistribution"]
         self._fingerprint = greeting["fingerprint"]

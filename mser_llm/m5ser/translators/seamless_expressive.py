@@ -54,8 +54,8 @@ class SeamlessExpressiveTranslator(Translator):
     """
 
     name = "seamless_expressive"
-    # Its licence covers what the model makes, asks everyone to agree to it first, and forbids commercial use.
-    licence = "Seamless Licensing Agreement"
+    # Its license covers what the model makes, asks everyone to agree to it first, and forbids commercial use.
+    license = "Seamless Licensing Agreement"
     non_commercial = True
     redistribution = False
 

@@ -69,7 +69,7 @@ class SeamlessM4Tv2Translator(Translator):
     """
 
     name = "seamless_m4t_v2"
-    licence = "CC-BY-NC-4.0"
+    license = "CC-BY-NC-4.0"
     non_commercial = True
 
     def __init__(

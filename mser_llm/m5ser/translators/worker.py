@@ -31,7 +31,7 @@ def serve(parent: int) -> None:
         greeting = {
             "translator": translator.name,
             "sampling_rate": translator.sampling_rate,
-            "licence": translator.licence,
+            "license": translator.license,
             "non_commercial": translator.non_commercial,
             "redistribution": translator.redistribution,
             "fingerprint": translator.fingerprint(),

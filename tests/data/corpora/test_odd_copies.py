@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from corpus_trees import MELD_FOLDERS, TREES, meld, resd_parquet, touch, write
 
-from mser_llm.data.reading import CorpusError, read_corpus
+from mser_llm.data.read_corpus import CorpusError, read_corpus
 from processing_mser.audio_mser import load_audio
 
 

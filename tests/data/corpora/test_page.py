@@ -18,7 +18,7 @@ def test_the_table_of_the_page():
             spec.language,
             str(spec.clips or "?"),
             str(spec.speakers or "?"),
-            spec.licence,
+            spec.license,
             "yes" if spec.redistribution else "no",
             "no" if spec.non_commercial else "yes",
         ]

@@ -9,9 +9,9 @@ import pytest
 from corpus_trees import TREES, resd_parquet, touch
 
 from mser_llm.data.corpora import CORPORA
-from mser_llm.data.corpus_reading import UNLABELLED
-from mser_llm.data.declared import read_declared
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.corpus_reader import read_known_corpus
+from mser_llm.data.loaded_corpus import UNLABELLED
+from mser_llm.data.read_corpus import read_corpus
 from processing_mser.audio_mser import find_audio
 
 
@@ -160,7 +160,7 @@ def test_a_whole_corpus_differs_nowhere(name, names, clips, tmp_path):
 def test_a_published_total_counts_what_is_left_out(name, clips, warning, tmp_path):
     pytest.importorskip("h5py")
     TREES[name](tmp_path)
-    reading = read_declared(replace(CORPORA[name], expected_total=clips, speakers=None), tmp_path)
+    reading = read_known_corpus(replace(CORPORA[name], expected_total=clips, speakers=None), tmp_path)
     assert reading.warnings == ([warning] if warning else [])
 
 
@@ -175,6 +175,6 @@ def test_the_clips_but_not_the_speakers_or_the_splits(tmp_path):
         expected=dict.fromkeys(CORPORA["resd"].expected, 1),
         expected_splits={"train": 4, "test": 3},
     )
-    assert read_declared(few, tmp_path / "resd").warnings == [
+    assert read_known_corpus(few, tmp_path / "resd").warnings == [
         "every clip is there, but not in its split: train 3 of 4, test 4 of 3"
     ]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.synthesis import demo_speech
 from mser_llm.data.synthesis.demo_prosody import RULES, draw_prosody
 from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES

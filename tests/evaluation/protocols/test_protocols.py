@@ -7,7 +7,7 @@ import pytest
 from corpus_trees import TREES
 from protocol_rows import WITHOUT_SPEAKERS, row, rows_for, translated
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.protocols import (

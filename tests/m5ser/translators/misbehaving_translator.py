@@ -14,7 +14,7 @@ from mser_llm.data.translator import LanguageError, Translation, TranslationErro
 class Misbehaving(Translator):
     name = "misbehaving"
     sampling_rate = 16_000
-    licence = "none"
+    license = "none"
     non_commercial = True
     redistribution = False
 

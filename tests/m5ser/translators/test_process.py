@@ -58,7 +58,7 @@ def test_what_goes_in_comes_out(start, log, make_clips):
 def test_licence_name_and_rate_are_the_translators_own(start):
     process = start()
     assert process.fingerprint() == {"name": "misbehaving", "gain": 0.5}
-    assert (process.name, process.sampling_rate, process.licence) == ("misbehaving", 16_000, "none")
+    assert (process.name, process.sampling_rate, process.license) == ("misbehaving", 16_000, "none")
     assert process.non_commercial
     assert not process.redistribution
 

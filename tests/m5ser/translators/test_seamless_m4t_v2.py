@@ -154,7 +154,7 @@ def test_it_runs_in_a_process_of_its_own(translator, tiny_folder, make_clips):
         (theirs,) = process.translate(clips, "it")
         (ours,) = translator.translate(clips, "it")
         np.testing.assert_allclose(theirs.waveform, ours.waveform, atol=1e-5)
-        assert process.licence == "CC-BY-NC-4.0"
+        assert process.license == "CC-BY-NC-4.0"
         assert process.fingerprint() == translator.fingerprint()
     finally:
         process.close()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mser_llm.data.reading import read_corpus
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.evaluation.protocols import check_model
 from mser_llm.inference.loading import load_model
 from mser_llm.training.byol import steps_below

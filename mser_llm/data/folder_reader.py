@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mser_llm.data.corpora import FOLDER
-from mser_llm.data.corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over, some
-from mser_llm.data.language_names import LANGUAGES
+from mser_llm.data.languages import LANGUAGES
 from mser_llm.data.listing import list_files, without_extension
+from mser_llm.data.loaded_corpus import UNLABELLED, CorpusError, LoadedCorpus, extraction, passed_over, some
 from mser_llm.data.schema import new_row
 from mser_llm.data.table_columns import TableColumns, table_columns
-from mser_llm.io.table_text import table_text
+from mser_llm.io.spreadsheets import read_table_text
 from processing_mser.emotions_mser import CORPUS_LABELS, canonical_emotion, near_emotion
 
 
@@ -31,7 +31,7 @@ _AS_FOLDERS = "put the recordings into folders named after their emotions (angry
 _HOW_TO = f"{_AS_FOLDERS}, or pass a CSV file with the columns path and emotion"
 
 
-def read_folder(path: Path) -> CorpusReading:
+def read_folder(path: Path) -> LoadedCorpus:
     """Read a user's own data.
 
     `path` may be
@@ -67,7 +67,7 @@ def read_folder(path: Path) -> CorpusReading:
     return _read_class_folders(path, [fault for fault in faults.values() if fault is not None])
 
 
-def _read_class_folders(path: Path, faults: Sequence[str]) -> CorpusReading:
+def _read_class_folders(path: Path, faults: Sequence[str]) -> LoadedCorpus:
     """
     Args:
         path: the folder.
@@ -108,7 +108,7 @@ def _read_class_folders(path: Path, faults: Sequence[str]) -> CorpusReading:
     return _reading(path, rows, unmatched, [], warnings)
 
 
-def _read_table(path: Path) -> CorpusReading:
+def _read_table(path: Path) -> LoadedCorpus:
     lines = _lines(path)
     columns = _columns(path, lines)
     unused = columns.warning()
@@ -209,13 +209,13 @@ def _found(folder: Path, written: str) -> tuple[str, Path | None]:
 
 def _reading(
     path: Path, rows: list[dict], unmatched: list[Path], missing: list[Path], warnings: list[str]
-) -> CorpusReading:
+) -> LoadedCorpus:
     found = Counter(row["emotion"] or UNLABELLED for row in rows)
     near = {emotion: near_emotion(emotion) for emotion in found}
     misspelt = [f"{emotion} (did you mean {word}?)" for emotion, word in near.items() if word is not None]
     if misspelt:
         warnings.append(f"{some(misspelt)} counts as an emotion of its own; correct it where it is a misspelling")
-    return CorpusReading(
+    return LoadedCorpus(
         name=FOLDER,
         path=path,
         rows=rows,
@@ -246,7 +246,7 @@ def _language(written: str) -> str:
 
 def _is_of_clips(path: Path) -> bool:
     """Whether the header names the two columns, whatever cannot be read in the rest."""
-    lines = table_text(path, errors="replace").splitlines()
+    lines = read_table_text(path, errors="replace").splitlines()
     header = next((line for line in lines if not line.startswith("sep=")), "")
     try:
         return not table_columns(path, [cell.strip(' "') for cell in re.split("[,;\t]", header)]).absent
@@ -277,7 +277,7 @@ def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> TableColumns
 def _lines(path: Path) -> list[tuple[int, list[str]]]:
     """The lines of a table with their numbers."""
     try:
-        text = io.StringIO(table_text(path), newline=None).read()
+        text = io.StringIO(read_table_text(path), newline=None).read()
     except UnicodeDecodeError as error:
         raise CorpusError(
             f"{path}: is not {error.encoding.upper()} text (byte {error.start}); save it as CSV in UTF-8"

@@ -3,17 +3,15 @@
 
 import os
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mser_llm.data.corpora import CorpusSpec
-from mser_llm.data.corpus_reading import UNLABELLED, CorpusError, CorpusReading, extraction, passed_over
-from mser_llm.data.corpus_tables import TableRecords, read_tables
-from mser_llm.data.expectations import count_warnings, settle_genders
+from mser_llm.data.corpora import ClipTable, CorpusSpec
 from mser_llm.data.listing import Listing, format_rank, list_files, without_extension
+from mser_llm.data.loaded_corpus import UNLABELLED, CorpusError, LoadedCorpus, extraction, passed_over, some
 from mser_llm.data.parquet_audio import parquet_clips
 from mser_llm.data.schema import new_row
 from processing_mser.emotions_mser import UnknownEmotionError, canonical_emotion
@@ -22,7 +20,7 @@ from processing_mser.emotions_mser import UnknownEmotionError, canonical_emotion
 OTHER_FORMAT = "another format of a clip that was read"
 
 
-def read_declared(spec: CorpusSpec, path: Path) -> CorpusReading:
+def read_known_corpus(spec: CorpusSpec, path: Path) -> LoadedCorpus:
     """Read a corpus by its declaration.
 
     Args:
@@ -39,7 +37,7 @@ def read_declared(spec: CorpusSpec, path: Path) -> CorpusReading:
     embedded = [] if listing.audio or spec.parquet is None else parquet_clips(spec.parquet, path, listing.others)
     if not (listing.audio or listing.media or embedded):
         raise CorpusError(f"{path}: holds no audio file; get {spec.name} from {spec.how_to_get}, and give its folder")
-    clips = _Clips(spec, read_tables(spec, path, listing.others))
+    clips = _Clips(spec, _read_tables(spec, path, listing.others))
     folder = "" if str(path) == "." else os.path.join(path, "")
     for file in listing.audio:
         clips.add(without_extension(file), format_rank(file), {"bytes": None, "path": folder + file})
@@ -49,6 +47,73 @@ def read_declared(spec: CorpusSpec, path: Path) -> CorpusReading:
     if not clips.rows:
         raise CorpusError(_nothing(spec, path, listing, clips, unopened))
     return _reading(spec, path, listing, clips, unopened)
+
+
+class TableRecords:
+    """One table of a corpus, read.
+
+    Args:
+        table: its declaration.
+        records: key to the columns that the corpus uses.
+        files: of the table, relative to the corpus's folder.
+    """
+
+    def __init__(self, table: ClipTable, records: dict[str, dict[str, str]], files: Sequence[str]):
+        self.table, self.files = table, files
+        self._records = records
+        self._asked: set[str] = set()
+
+    def find(self, fields: Mapping[str, str]) -> dict[str, str] | None:
+        """The record of the file with these fields."""
+        key = self.table.of(fields)
+        record = self._records.get(key) if key is not None else None
+        if record is not None and key is not None and self.table.lists_clips:
+            self._asked.add(key)
+        return record
+
+    def unasked(self) -> list[tuple[str, dict[str, str]]]:
+        """Clips that the table lists and for which no file came."""
+        if not self.table.lists_clips or len(self._asked) == len(self._records):
+            return []
+        return [(key, record) for key, record in self._records.items() if key not in self._asked]
+
+
+def _read_tables(spec: CorpusSpec, path: Path, others: Sequence[str]) -> list[TableRecords]:
+    """Read every table of a corpus that is there.
+
+    Args:
+        spec: the corpus.
+        path: its folder.
+        others: the files there that are not audio, relative to it.
+
+    Raises:
+        CorpusError: a required table is not there, or there and damaged.
+    """
+    return [_read_table(spec, table, path, others) for table in spec.tables]
+
+
+def _read_table(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str]) -> TableRecords:
+    records: dict[str, dict[str, str]] = {}
+    columns = spec.columns
+    found = list(table.find(others))
+    for file, shared in found:
+        try:
+            for values in table.records(path / file):
+                fields = {**values, **shared}
+                key = table.key(fields)
+                if key is not None:
+                    records.setdefault(
+                        without_extension(key), {name: fields[name] for name in columns if name in fields}
+                    )
+        except (OSError, ValueError) as error:
+            raise CorpusError(str(error) if str(path / file) in str(error) else f"{path / file}: {error}") from error
+    if table.required and not records:
+        problem = "hold no record of the expected form" if found else "are not there"
+        raise CorpusError(
+            f"{path}: the {table.holds} of {spec.name} stand in {table.named()}, which {problem}; put them back, or "
+            "give the folder that holds them and the recordings"
+        )
+    return TableRecords(table, records, [file for file, _ in found])
 
 
 @dataclass
@@ -169,7 +234,7 @@ class _Clips:
         return {**row, "audio": audio}
 
 
-def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unopened: Sequence[str]) -> CorpusReading:
+def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unopened: Sequence[str]) -> LoadedCorpus:
     rows, missing = list(clips.rows.values()), clips.missing()
     release = _release(spec, path, listing)
     warnings = [
@@ -191,12 +256,12 @@ def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
     if missing:
         listed = ", ".join(table.table.named() for table in clips.tables if table.table.lists_clips)
         warnings.append(f"{len(missing)} clips that {listed} lists are not there")
-    warnings += count_warnings(spec, rows, spec.clips_left_out(clips.skipped))
-    warnings += settle_genders(rows)
+    warnings += _count_warnings(spec, rows, spec.clips_left_out(clips.skipped))
+    warnings += _resolve_genders(rows)
     if spec.release and release is None:
         warnings.append("its release is in no folder's name; note it down, because the clips differ between releases")
     found = Counter(row["emotion"] or UNLABELLED for row in rows)
-    return CorpusReading(
+    return LoadedCorpus(
         name=spec.name,
         path=path,
         rows=rows,
@@ -238,3 +303,46 @@ def _nothing(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
         if files
         else f"{path}: is not {spec.name}: no recording in its Parquet files is named like {spec.example}"
     )
+
+
+def _count_warnings(spec: CorpusSpec, rows: Sequence[Mapping[str, Any]], skipped: int) -> list[str]:
+    """One warning where the number of clips differs, or, where it does not, that of splits or speakers.
+
+    Args:
+        spec: the corpus.
+        rows: of it.
+        skipped: clips left out on purpose.
+    """
+    found = Counter(row["emotion"] for row in rows)
+    differ = [emotion for emotion, count in spec.expected.items() if found[emotion] != count]
+    if differ:
+        counts = ", ".join(f"{emotion} {found[emotion]} of {spec.expected[emotion]}" for emotion in differ)
+        warning = f"{len(rows)} clips found, {spec.clips} expected ({counts})"
+        absent = [emotion for emotion in differ if not found[emotion]]
+        return [warning + (f"; no clip at all of {', '.join(absent)}" if absent else "")]
+    if spec.expected_total is not None and len(rows) + skipped != spec.expected_total:
+        left_out = f" and {skipped} left out" if skipped else ""
+        return [f"{len(rows)} clips found{left_out}, {spec.expected_total} expected"]
+    splits = Counter(row["split"] for row in rows)
+    wrong = [f"{split} {splits[split]} of {count}" for split, count in spec.expected_splits.items()]
+    if any(splits[split] != count for split, count in spec.expected_splits.items()):
+        return [f"every clip is there, but not in its split: {', '.join(wrong)}"]
+    speakers = len({row["speaker"] for row in rows} - {None})
+    if spec.speakers is not None and spec.clips is not None and speakers != spec.speakers:
+        return [f"every clip is there, but of {speakers} speakers, {spec.speakers} expected"]
+    return []
+
+
+def _resolve_genders(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Make the gender of a speaker who is given both null, in place, and say so."""
+    genders = defaultdict(set)
+    for row in rows:
+        if row["speaker"] is not None and row["gender"] is not None:
+            genders[row["speaker"]].add(row["gender"])
+    both = {speaker for speaker, given in genders.items() if len(given) > 1}
+    if not both:
+        return []
+    for row in rows:
+        if row["speaker"] in both:
+            row["gender"] = None
+    return [f"{len(both)} speakers are given both genders, read as null: {some(sorted(both))}"]

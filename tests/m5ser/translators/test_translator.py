@@ -14,7 +14,7 @@ def test_what_may_be_done_with_the_output_is_known_without_starting_anything():
         "seamless_m4t_v2": (True, True),
         "seamless_expressive": (True, False),
     }
-    assert all(translator_class(name).licence for name in TRANSLATORS)
+    assert all(translator_class(name).license for name in TRANSLATORS)
     assert all(translator_class(name).name == name for name in TRANSLATORS)
 
 

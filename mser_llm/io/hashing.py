@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 _BLOCK = 1 << 20
 
 
-def sha256_of(path: Path, bar: tqdm | None = None) -> str:
+def file_sha256(path: Path, bar: tqdm | None = None) -> str:
     """The SHA-256 of a file's content; the bar goes on by the bytes that were read."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

@@ -11,9 +11,9 @@ from datasets import load_dataset
 from m5ser_folder import EMOTIONS, SCHEMA, corpus_rows, row, write_m5ser
 
 from mser_llm.data.clips import index_clips
-from mser_llm.data.corpus_reading import CorpusError
-from mser_llm.data.m5ser_rows import read_m5ser, train_test_split
-from mser_llm.data.reading import parse_corpora, read_corpus
+from mser_llm.data.loaded_corpus import CorpusError
+from mser_llm.data.m5ser_reader import read_m5ser, train_test_split
+from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.data.splits import SpeakerLeakError, check_speaker_leak, speaker_split
 from processing_mser import label_set, load_audio
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mser_llm.data.corpora import CORPORA
-from mser_llm.data.reading import CorpusError, parse_corpora, read_corpus
+from mser_llm.data.read_corpus import CorpusError, parse_corpora, read_corpus
 from processing_mser.emotions_mser import CORPUS_LABELS, EMOTIONS
 
 
@@ -46,7 +46,7 @@ def test_every_declared_corpus_is_complete(name):
         assert set(spec.expected) == set(CORPUS_LABELS[name].values())
         assert sum(spec.expected_splits.values()) in (0, sum(spec.expected.values()))
     assert spec.matcher().fullmatch(spec.example)
-    assert spec.licence
+    assert spec.license
     assert spec.how_to_get
     assert spec.citation
 

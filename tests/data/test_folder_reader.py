@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mser_llm.data.reading import CorpusError, read_corpus
+from mser_llm.data.read_corpus import CorpusError, read_corpus
 
 
 def touch(root: Path, *names: str) -> None:

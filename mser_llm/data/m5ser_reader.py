@@ -11,8 +11,8 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
-from mser_llm.data.corpus_reading import UNLABELLED, CorpusError, CorpusReading
-from mser_llm.data.m5ser_schema import M5SER_CORPUS
+from mser_llm.data.loaded_corpus import UNLABELLED, CorpusError, LoadedCorpus
+from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import speaker_split
 
 
@@ -63,7 +63,7 @@ class ShardAudio(Mapping[str, Any]):
         return f"ShardAudio({self._path!r})"
 
 
-def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> CorpusReading:
+def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> LoadedCorpus:
     """Read a built folder, or a download of one.
 
     The first reading of a language unpacks its shards once into the cache of `datasets`, from where they are mapped
@@ -102,7 +102,7 @@ def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> CorpusR
     if not rows:
         raise CorpusError(f"{path}: holds no clip; {_HOW_TO}")
     unknown = sum(row["speaker"] is None for row in rows)
-    return CorpusReading(
+    return LoadedCorpus(
         name=M5SER_CORPUS,
         path=path,
         rows=rows,

@@ -21,17 +21,17 @@ class Terms:
 
     name: str
     title: str
-    licence: str
+    license: str
     redistribution: bool
-    """Whether it may be passed on; False where the licence does not say so."""
+    """Whether it may be passed on; False where the license does not say so."""
     non_commercial: bool
     how_to_get: str = ""
     citation: str = ""
 
     @property
-    def hub_licence(self) -> str | None:
-        """The Hub's name for the licence; None where it has none, such as for a corpus's own agreement."""
-        words = self.licence.strip().lower()
+    def hub_license(self) -> str | None:
+        """The Hub's name for the license; None where it has none, such as for a corpus's own agreement."""
+        words = self.license.strip().lower()
         if words in ("mit", "apache-2.0"):
             return words
         if re.fullmatch(r"cc0([ -]1\.0)?", words):
@@ -46,8 +46,8 @@ def source_terms(name: str) -> Terms:
     The user's own folder is the user's to publish. A corpus that is not declared may not be passed on.
     """
     if name == FOLDER:
-        licence = "set by whoever made them"
-        return Terms(name, "own recordings", licence, True, False, how_to_get="whoever built this data set")
+        license = "set by whoever made them"
+        return Terms(name, "own recordings", license, True, False, how_to_get="whoever built this data set")
     if name == DEMO_CORPUS:
         # Sentences of this project, and what a synthesiser under the GPL speaks is not under the GPL.
         return Terms(name, "this project's synthetic speech", "Apache-2.0", True, False, how_to_get="run-mser demo")
@@ -57,7 +57,7 @@ def source_terms(name: str) -> Terms:
     return Terms(
         name=name,
         title=spec.title,
-        licence=spec.licence,
+        license=spec.license,
         redistribution=spec.redistribution,
         non_commercial=spec.non_commercial,
         how_to_get=spec.how_to_get,
@@ -71,19 +71,19 @@ def translator_terms(name: str) -> Terms:
         found = translator_class(name)
     except (ValueError, ImportError):
         return Terms(name, name, "unknown", redistribution=False, non_commercial=True)
-    licence = found.licence or "unknown"
-    return Terms(name, f"the translator {name}", licence, found.redistribution, found.non_commercial)
+    license = found.license or "unknown"
+    return Terms(name, f"the translator {name}", license, found.redistribution, found.non_commercial)
 
 
-def card_licence(terms: Iterable[Terms]) -> dict[str, Any]:
-    """The licence entries of a card: a licence of the Hub's where one covers all, else `other` with a name.
+def card_license(terms: Iterable[Terms]) -> dict[str, Any]:
+    """The license entries of a card: a license of the Hub's where one covers all, else `other` with a name.
 
     Non-commercial terms anywhere make the whole non-commercial.
     """
     terms = list(terms)
-    strict = {one.hub_licence for one in terms} - {*_PERMISSIVE}
-    names = strict or {one.hub_licence for one in terms if one.hub_licence == "cc-by-4.0"}
-    names = names or {one.hub_licence for one in terms}
+    strict = {one.hub_license for one in terms} - {*_PERMISSIVE}
+    names = strict or {one.hub_license for one in terms if one.hub_license == "cc-by-4.0"}
+    names = names or {one.hub_license for one in terms}
     non_commercial = any(one.non_commercial for one in terms)
     (name, *others) = sorted(names, key=str) or [None]
     if name is not None and not others and (not non_commercial or "-nc" in name):
@@ -92,6 +92,6 @@ def card_licence(terms: Iterable[Terms]) -> dict[str, Any]:
     return {"license": "other", "license_name": kind, "license_link": "README.md"}
 
 
-def forbidding(terms: Iterable[Terms]) -> Sequence[Terms]:
+def without_redistribution(terms: Iterable[Terms]) -> Sequence[Terms]:
     """Those that do not let anyone publish what is made of them."""
     return [one for one in terms if not one.redistribution]

@@ -1,9 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the text of a table as spreadsheets save it: UTF-8 or UTF-16, with or without a byte order mark."""
+"""Read tables as spreadsheets save them, and escape cells that a spreadsheet would run as a formula.
+
+File names, speakers and generated text are untrusted: `=HYPERLINK(...)` in one of them would become a live cell.
+"""
 
 import codecs
+import re
 from os import PathLike
 from pathlib import Path
+
+
+# What Excel, LibreOffice and Google Sheets take for the beginning of a formula, in full width too, behind white space
+# and apostrophes; and the control characters that some of them drop.
+_FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]|'*[\t\r\n]")
+
+
+def escape_formula(text: str) -> str:
+    """Put an apostrophe, a spreadsheet's mark of text, before a formula; other text is returned unchanged."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unescape_formula(text: str) -> str:
+    """Undo `escape_formula`, exactly, for any text."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
 # The mark of UTF-32 in little endian begins with that of UTF-16.
@@ -16,7 +35,7 @@ _MARKS = (
 )
 
 
-def table_text(path: str | PathLike, errors: str = "strict") -> str:
+def read_table_text(path: str | PathLike, errors: str = "strict") -> str:
     """Decode a table by its byte order mark; without one as UTF-8, or UTF-16 where every other byte is zero.
 
     Args:

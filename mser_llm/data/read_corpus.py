@@ -10,20 +10,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mser_llm.data.corpora import CORPORA, FOLDER
-from mser_llm.data.corpus_reading import CorpusError, CorpusReading
-from mser_llm.data.declared import read_declared
-from mser_llm.data.folder import read_folder
-from mser_llm.data.m5ser_rows import read_m5ser
-from mser_llm.data.m5ser_schema import M5SER_CORPUS
+from mser_llm.data.corpus_reader import read_known_corpus
+from mser_llm.data.folder_reader import read_folder
+from mser_llm.data.loaded_corpus import CorpusError, LoadedCorpus
+from mser_llm.data.m5ser_reader import read_m5ser
+from mser_llm.data.schema import M5SER_CORPUS
 
 
-def read_corpus(name: str, path: str | Path) -> CorpusReading:
+def read_corpus(name: str, path: str | Path) -> LoadedCorpus:
     """Read a corpus.
 
     Args:
         name: a name of `CORPORA`, in any case and with or without its hyphen; `folder` for the user's own data (see
-            `mser_llm.data.folder.read_folder`), or `m5ser` for what the builder wrote (see
-            `mser_llm.data.m5ser_rows.read_m5ser`).
+            `mser_llm.data.folder_reader.read_folder`), or `m5ser` for what the builder wrote (see
+            `mser_llm.data.m5ser_reader.read_m5ser`).
         path: the corpus's folder, anything above its audio files; for `folder` a CSV or TSV file too.
 
     Returns:
@@ -32,7 +32,7 @@ def read_corpus(name: str, path: str | Path) -> CorpusReading:
     Raises:
         CorpusError: an unknown name, a wrong path, no audio, nothing that matches, or two files of one id.
     """
-    path, name = Path(path).expanduser(), known_name(name)
+    path, name = Path(path).expanduser(), resolve_corpus_name(name)
     if not path.exists():
         raise CorpusError(f"{path}: there is no such folder; check the path in {name}=PATH (seen from {Path.cwd()})")
     if not (path.is_dir() or path.is_file()):
@@ -43,7 +43,7 @@ def read_corpus(name: str, path: str | Path) -> CorpusReading:
         return read_m5ser(path)
     if not path.is_dir():
         raise CorpusError(f"{path}: is a file; give the folder of {name} in {name}=PATH")
-    return read_declared(CORPORA[name], path)
+    return read_known_corpus(CORPORA[name], path)
 
 
 def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
@@ -61,7 +61,7 @@ def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
         name, text = name.strip(), text.strip()
         if not equals or not name or not text:
             raise CorpusError(f"{argument!r} is not NAME=PATH; write for example ravdess=/data/ravdess")
-        pair = (known_name(name), Path(text).expanduser())
+        pair = (resolve_corpus_name(name), Path(text).expanduser())
         if pair in pairs:
             raise CorpusError(f"{argument!r} is given twice; give it once")
         pairs.append(pair)
@@ -76,7 +76,7 @@ def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
     return corpora
 
 
-def known_name(name: str) -> str:
+def resolve_corpus_name(name: str) -> str:
     """The name of a corpus as this project writes it: `CREMA_D` and `cremad` are `crema-d`.
 
     Raises:

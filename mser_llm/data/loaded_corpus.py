@@ -21,7 +21,7 @@ class CorpusError(ValueError):
 
 
 @dataclass
-class CorpusReading:
+class LoadedCorpus:
     """What a reader found in one place, beside what was expected.
 
     `str()` is the table that the command `corpora` prints.
@@ -70,7 +70,7 @@ class CorpusReading:
         if splits:
             lines.append("  splits " + ", ".join(f"{split} {count}" for split, count in splits.items()))
         if spec:
-            lines.append(f"  licence {spec.licence}; {spec.citation}")
+            lines.append(f"  license {spec.license}; {spec.citation}")
             lines += [f"  note: {spec.note}"] if spec.note else []
         lines += [f"  left out {count}: {reason}" for reason, count in self.skipped.items()]
         for title, paths in (("unmatched", self.unmatched), ("missing", self.missing)):
