@@ -10,7 +10,7 @@ from typing import Any
 
 from mser_llm.inference.library_versions import versions
 from mser_llm.inference.loading import find_model, load_config, load_network, pick_device
-from mser_llm.inference.quantization import check_quantisation
+from mser_llm.inference.quantization import check_quantization
 from mser_llm.io.hashing import file_sha256
 
 
@@ -52,7 +52,7 @@ class DeferredModel:
         self.device = pick_device(device)
         self.quantize = quantize
         if quantize is not None:
-            check_quantisation(quantize, self.device)
+            check_quantization(quantize, self.device)
         self._network: Any = None
 
     def load(self) -> Any:
