@@ -1,84 +1,148 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser plan CONFIG.yaml`: memory, work and time of a training, before anything is loaded."""
+"""`run-mser plan CONFIG.yaml`: estimate the memory and time of a training before anything is loaded."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mser_llm.cli.train import TrainArguments
 from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from mser_llm.training.planning.formatting import plan_lines
 from processing_mser import MAX_SECONDS, label_set
+
+
+GPUS = ("A100", "H100", "H200", "L40S", "RTX4090")
 
 
 @dataclass
 class PlanArguments(TrainArguments):
-    """What to plan for, beside what is to be trained."""
+    """What to plan for, in addition to the recipe."""
 
-    clips: int = field(default=10_000, metadata={"help": "Training clips."})
-    seconds: float = field(default=3.0, metadata={"help": "Their mean length."})
+    clips: int = field(default=10_000, metadata={"help": "Number of training clips."})
+    seconds: float = field(default=3.0, metadata={"help": "Mean length of a clip."})
     longest: float | None = field(
-        default=None, metadata={"help": "Seconds of the longest, which memory is reckoned by; the mean without."}
+        default=None, metadata={"help": "Seconds of the longest clip, which decides the memory. Default: the mean."}
     )
     validation_clips: int | None = field(
-        default=None, metadata={"help": "Clips judged by after each epoch; by validation_fraction without."}
+        default=None, metadata={"help": "Clips evaluated after each epoch. Default: from validation_fraction."}
     )
     gpu: str = field(
         default="cpu", metadata={"help": "A100, H100, H200, L40S, RTX4090, or cpu: this machine, measured."}
     )
-    share: float | None = field(
-        default=None, metadata={"help": "Of peak arithmetic that is reached: 0.4 on a GPU; what is measured on a CPU."}
-    )
-    num_processes: int = field(default=1, metadata={"help": "Processes, each on a GPU of its own."})
+    share: float = field(default=0.4, metadata={"help": "Part of the peak arithmetic that is reached."})
+    num_processes: int = field(default=1, metadata={"help": "Number of processes, each on its own GPU."})
 
     def __post_init__(self) -> None:
-        from mser_llm.training.planning.machines import MACHINES
-
         for name in ("clips", "num_processes"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+                raise ValueError(f"{name} is {getattr(self, name)}; pass at least 1")
         if self.validation_clips is not None and self.validation_clips < 0:
-            raise ValueError(f"validation_clips is {self.validation_clips}; give 0 or more")
+            raise ValueError(f"validation_clips is {self.validation_clips}; pass 0 or more")
         for name in ("seconds", "longest"):
             value = getattr(self, name)
             if value is not None and not 0.1 <= value <= MAX_SECONDS:
-                raise ValueError(f"{name} is {value:g}; give 0.1 to {MAX_SECONDS:g} seconds")
+                raise ValueError(f"{name} is {value:g}; pass 0.1 to {MAX_SECONDS:g} seconds")
         if self.longest is not None and self.longest < self.seconds:
-            raise ValueError(f"longest is {self.longest:g} and the mean, seconds, {self.seconds:g}; give a longer one")
-        if self.share is not None and not 0 < self.share <= 1:
-            raise ValueError(f"share is {self.share:g}; give a part of the peak, above 0 and at most 1")
-        if self.gpu not in (*MACHINES, "cpu"):
-            raise ValueError(f"gpu is {self.gpu!r}; choose from {', '.join(MACHINES)}, or cpu for this machine")
+            raise ValueError(f"longest is {self.longest:g}, less than the mean, seconds ({self.seconds:g}); raise it")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share is {self.share:g}; pass a number above 0 and at most 1")
+        if self.gpu not in (*GPUS, "cpu"):
+            raise ValueError(f"gpu is {self.gpu!r}; choose from {', '.join(GPUS)}, or cpu for this machine")
 
 
 ARGUMENTS = (PlanArguments, ModelArguments, DataArguments, MSERTrainingArguments)
-HELP = "what a training takes in memory and time; reads configurations, loads no weights"
+HELP = "estimate the memory and time of a training; reads configurations, loads no weights"
 
 
 def run(command: PlanArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments) -> int:
-    """Reckons and prints."""
+    """Estimate and print."""
     from mser_llm.cli.earlier_stage import check_init_from
-    from mser_llm.training.planning.machines import MACHINES, this_machine
-    from mser_llm.training.planning.meta_model import build_skeleton
-    from mser_llm.training.planning.plan import Clips, largest_batch, make_plan
+    from mser_llm.training.planning import (
+        MACHINES,
+        ClipCounts,
+        build_meta_model,
+        largest_batch,
+        make_plan,
+        measure_cpu,
+    )
     from mser_llm.training.run_training import resolve_recipe
 
     check_init_from(model.init_from)
     resolve_recipe(model, data, training)
-    held_out = command.validation_clips
-    if held_out is None and data.validation_corpora:
+    validation = command.validation_clips
+    if validation is None and data.validation_corpora:
         raise ValueError(
-            f"nothing is known of the clips of {', '.join(data.validation_corpora)}; say with --validation_clips how "
-            "many they are"
+            f"the number of clips of {', '.join(data.validation_corpora)} is unknown; pass it with --validation_clips"
         )
-    if held_out is None:
-        held_out = round(command.clips * data.validation_fraction / (1 - data.validation_fraction))
-    skeleton = build_skeleton(model, label_set(data.labels).words, has_bfloat16=command.gpu != "cpu")
+    if validation is None:
+        validation = round(command.clips * data.validation_fraction / (1 - data.validation_fraction))
+    meta = build_meta_model(model, label_set(data.labels).words, has_bfloat16=command.gpu != "cpu")
     mean, longest = (
-        min(seconds, skeleton.heard_seconds) for seconds in (command.seconds, command.longest or command.seconds)
+        min(seconds, meta.max_seconds) for seconds in (command.seconds, command.longest or command.seconds)
     )
-    clips = Clips(command.clips, mean, longest, held_out)
-    machine = this_machine() if command.gpu == "cpu" else MACHINES[command.gpu]
-    share = command.share or (1.0 if command.gpu == "cpu" else 0.4)
-    plan = make_plan(skeleton, data, training, clips, machine, share, command.num_processes)
-    largest = largest_batch(skeleton, training, clips.longest, machine, command.num_processes)
-    print("\n".join(plan_lines(plan, clips, training, share, command.num_processes, largest)))
+    clips = ClipCounts(command.clips, mean, longest, validation)
+    machine = measure_cpu() if command.gpu == "cpu" else MACHINES[command.gpu]
+    plan = make_plan(meta, data, training, clips, machine, command.share, command.num_processes)
+    largest = largest_batch(meta, training, clips.longest, machine, command.num_processes)
+    print("\n".join(_lines(plan, clips, training, command, largest)))
     return 0
+
+
+def _lines(plan: Any, clips: Any, training: MSERTrainingArguments, command: PlanArguments, largest: int) -> list[str]:
+    flops = f"GFLOP per batch of {plan.rows}"
+    lines = [f"{'part':<16}{'parameters':>15}{'trained':>13}{'forward':>11}{'backward':>11}  {flops}"]
+    for part in plan.cost.parts:
+        once = "  (once per clip, cached)" if part.name == "encoder" and plan.cost.encoder_frozen else ""
+        lines.append(
+            f"{part.name:<16}{part.parameters:>15,}{part.trained:>13,}"
+            f"{part.forward / 1e9:>11,.1f}{part.backward / 1e9:>11,.1f}{once}"
+        )
+    processes = "" if command.num_processes == 1 else f", each of {command.num_processes} processes"
+    lines += ["", f"memory while training, {clips.longest:g} s clips{processes}"]
+    lines += [f"  {name:<38}{format_bytes(size):>10}" for name, size in plan.memory.items()]
+    lines += [f"  {'total':<38}{format_bytes(sum(plan.memory.values())):>10}"]
+    if plan.encoding_memory:
+        lines.append(f"memory while encoding                   {format_bytes(plan.encoding_memory):>10}")
+    lines.append(f"features cached on disk                 {format_bytes(plan.cache_bytes):>10}")
+    if plan.cached < 1:
+        lines.append(f"  {plan.cached:.0%} of the clips and views; the others are encoded at each use: raise cache_gb")
+    machine = plan.machine
+    origin = "measured" if machine.name == "cpu" else "published"
+    lines += [
+        "",
+        f"{machine.name}: {machine.half_flops / 1e12:,.3g} TFLOP/s bfloat16, {machine.full_flops / 1e12:,.3g} float32 "
+        f"({origin}; {command.share:.0%} assumed), {format_bytes(machine.memory)}",
+        f"{clips.number:,} clips of {clips.seconds:g} s: {plan.steps:,} steps of {plan.step_flops / 1e12:.3g} TFLOP, "
+        f"{format_duration(plan.step_seconds)} each",
+        f"encoding {format_duration(plan.encoding_seconds)}, training "
+        f"{format_duration(plan.steps * plan.step_seconds)}, evaluation {format_duration(plan.evaluation_seconds)}: "
+        f"{format_duration(plan.hours * 3600)} in total",
+        _verdict(plan, training, largest),
+    ]
+    return lines
+
+
+def _verdict(plan: Any, training: MSERTrainingArguments, largest: int) -> str:
+    """Whether the training fits, and what to change if it does not."""
+    sizes = f"{format_bytes(plan.peak_memory)} of {format_bytes(plan.machine.memory)}"
+    batch = training.per_device_train_batch_size
+    if plan.fits:
+        return f"Fits: {sizes}; the largest batch is about {largest:,}"
+    if largest >= 1:
+        return f"Does not fit: {sizes}; pass --per_device_train_batch_size {min(largest, batch - 1) or 1}"
+    half = "" if any(part.half for part in plan.cost.parts) else "--backbone_dtype bfloat16, "
+    return (
+        f"Does not fit with any batch: {sizes}; use {half}a smaller backbone, a larger GPU, or several GPUs with "
+        "configs/accelerate/fsdp.yaml"
+    )
+
+
+def format_bytes(size: float) -> str:
+    """In MB below 1 GB, else in GB."""
+    return f"{size / 1e6:.0f} MB" if size < 1e9 else f"{size / 1e9:,.1f} GB"
+
+
+def format_duration(seconds: float) -> str:
+    """In the largest unit that fits."""
+    for size, name in ((3600, "h"), (60, "min"), (1, "s")):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {name}"
+    return f"{seconds * 1000:.3g} ms"

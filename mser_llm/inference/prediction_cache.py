@@ -11,16 +11,15 @@ from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
 from mser_llm.inference.clip_digests import content_of
 from mser_llm.inference.deferred_model import DeferredModel
-from mser_llm.inference.prefetch import load_clip
-from mser_llm.inference.recognition import Recognition, recognize
-from mser_llm.inference.scoring_options import ScoringOptions
+from mser_llm.inference.prefetch import read_clip
+from mser_llm.inference.recognition import Recognition, recognise
 
 
 class PredictionCache:
@@ -46,27 +45,39 @@ class PredictionCache:
         self.found = self.given = 0
         self._full = False
 
-    def recognize(
+    def recognise(
         self,
         model: DeferredModel,
         processor: Any,
         sources: Sequence[Any],
         words: Sequence[str],
-        options: ScoringOptions,
+        *,
+        batch_size: int = 16,
+        decode: Literal["score", "generate"] = "score",
+        length_normalize: bool = False,
+        prior_correction: bool = False,
+        compile: bool = False,
         progress: bool = False,
+        allow_unlearned_labels: bool = False,
     ) -> Iterator[Recognition]:
         """
-        As `mser_llm.inference.recognition.recognize`, which is asked only for what is not here.
+        As `mser_llm.inference.recognition.recognise`, which is asked only for what is not here.
 
         Args:
             model: loaded if any clip is to be answered anew.
-            processor, words, options: as there.
+            processor, words, batch_size, decode, length_normalize, prior_correction, compile, allow_unlearned_labels:
+                as there.
             sources: as there, but all of them at once. Other forms than a path, bytes and `{"bytes", "path"}` are
                 always answered anew.
             progress: show a bar while the clips are compared with what is here.
         """
-        unlearned = check_labels(model.config, words, options.allow_unlearned_labels)  # also for kept predictions
-        question = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **options.settings}
+        unlearned = check_labels(model.config, words, allow_unlearned_labels)  # also for answers that are kept
+        settings: dict[str, Any] = {
+            "decode": decode,
+            "length_normalize": length_normalize,
+            "prior_correction": prior_correction,
+        }
+        question = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **settings}
         asked_of = json.dumps([model.fingerprint, question], sort_keys=True)
         file = self.directory / f"{hashlib.sha256(asked_of.encode()).hexdigest()}.jsonl"
         kept = _read(file)
@@ -80,7 +91,16 @@ class PredictionCache:
         self.found += len(sources) - len(asked)
         given: Iterator[Recognition] = iter(())
         if asked:
-            given = recognize(model.load(), processor, asked, words, options)
+            given = recognise(
+                model.load(),
+                processor,
+                asked,
+                words,
+                batch_size=batch_size,
+                compile=compile,
+                allow_unlearned_labels=allow_unlearned_labels,
+                **settings,
+            )
         with closing(_Lines(file)) as lines:
             for content, answer in zip(contents, answers, strict=True):
                 if answer is None:
@@ -109,7 +129,7 @@ def _missing_file(content: str | None, source: Any) -> Recognition | None:
     """What there is to say of a file that cannot be read, for which no model need be loaded."""
     if content is not None or not _path(source):
         return None
-    error = load_clip(source).error
+    error = read_clip(source).error
     return None if error is None else Recognition(source, None, error=error)
 
 

@@ -2,6 +2,7 @@
 """The largest batch that memory holds, tried before training rather than while weights change."""
 
 import gc
+import inspect
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +14,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from mser_llm.training.activation_checkpointing import checkpoint_activations
 from mser_llm.training.arguments import MSERTrainingArguments
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
-from mser_llm.training.planning.plan import optimizer_bytes, rows_of_clip
+from mser_llm.training.objectives import BYOL
 from mser_llm.training.run_record import recorded_batch_size
 
 
@@ -23,6 +24,33 @@ _ONEDNN_FAILURES = (
     "could not execute a primitive",
     "could not create a memory object",
 )
+
+
+# Bytes of state that an optimizer keeps for each trained parameter; two float32 moments where it is none of these.
+_OPTIMIZER_BYTES = {
+    "sgd": 0,
+    "adafactor": 0,
+    "adagrad": 4,
+    "rmsprop": 4,
+    "lion_32bit": 4,
+    "adamw_8bit": 2,
+    "adamw_bnb_8bit": 2,
+    "paged_adamw_8bit": 2,
+    "lion_8bit": 1,
+}
+
+
+def optimizer_bytes(arguments: MSERTrainingArguments) -> int:
+    """Bytes of optimizer state for each trained parameter."""
+    return _OPTIMIZER_BYTES.get(str(getattr(arguments.optim, "value", arguments.optim)), 8)
+
+
+def rows_of_clip(arguments: MSERTrainingArguments) -> int:
+    """Rows of a batch that one clip becomes at most: itself, or its views for `byol` if it is labelled."""
+    given = arguments.objective_section.get("byol", {"weight": 0}) or {}
+    if given.get("weight") == 0:
+        return 1
+    return 2 + given.get("supervised_views", inspect.signature(BYOL).parameters["supervised_views"].default)
 
 
 def resolve_batch_size(

@@ -29,7 +29,6 @@ from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_model, expanded
 from mser_llm.training.objectives import ObjectiveError, TrainingFacts, build_objectives
-from mser_llm.training.planning.before_training import tell_plan
 from mser_llm.training.progress import TrainingProgress
 from mser_llm.training.run_lock import run_lock
 from mser_llm.training.run_record import claim, describe_run, finished_results
@@ -124,8 +123,6 @@ def _train(
     collator = EmotionCollator(processor, encoded=encoder.encodes)
     if arguments.auto_find_batch_size:
         resolve_batch_size(arguments, model, train_dataset, collator)
-    if state.is_main_process and not shards_weights(arguments):  # a plan is of a model that each process holds
-        tell_plan(model_arguments, data_arguments, arguments, data.train, data.validation, state.num_processes)
     clips = [*data.train, *data.validation]
     run = describe_run(model_arguments, data_arguments, arguments, clips, state.num_processes)
     results = finished_results(arguments.output_dir, run) if arguments.resume else None

@@ -17,7 +17,7 @@ from accelerate.utils import DistributedType
 from free_port import free_port
 
 from mser_llm.inference.loading import load_model
-from mser_llm.training.planning.meta_model import build_skeleton
+from mser_llm.training.planning import build_meta_model
 from mser_llm.training.processes import missing_processes
 from processing_mser import label_set
 
@@ -80,8 +80,8 @@ def test_a_configuration_is_one_that_accelerate_launches(name: str):
 
 def test_fsdp_wraps_layers_that_the_papers_model_has(recipe_of):
     wrapped = yaml.safe_load((CONFIGS / "fsdp.yaml").read_text())["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]
-    skeleton = build_skeleton(recipe_of("paper/stage1"), label_set("seven").words)
-    classes = [type(module).__name__ for module in skeleton.model.modules()]
+    meta = build_meta_model(recipe_of("paper/stage1"), label_set("seven").words)
+    classes = [type(module).__name__ for module in meta.model.modules()]
     for name in wrapped.split(","):
         assert classes.count(name) == 32
 

@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimate the memory and time of a training from its recipe, without loading weights.
+
+The model is built on PyTorch's `meta` device: tensors have shapes and no data. `FlopCounterMode` counts the operations
+of one step, and the tensors that autograd saves for the backward pass are the activations.
+"""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
+
+from modeling_mser import MSERForEmotionGeneration
+from modeling_mser.hub_mser import hub_options
+from mser_llm.inference.clip_features import ENCODING_BATCH
+from mser_llm.inference.model_types import model_classes
+from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.io.errors import InputError
+from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.batch_size import optimizer_bytes, rows_of_clip
+from mser_llm.training.classifier_building import classifier_settings, continue_classifier
+from mser_llm.training.model_building import (
+    backbone_dtypes,
+    build_config,
+    check_frozen_parts,
+    check_model_type,
+    expanded,
+)
+from processing_mser import MSERProcessor
+
+
+GPU_RESERVE = 1e9
+"""Bytes of a GPU that the CUDA context, its libraries and unused allocator blocks take, roughly."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """
+    Attributes:
+        name: as given on the command line.
+        half_flops, full_flops: peak FLOP/s of matrix multiplication in bfloat16 (dense) and in float32.
+        memory: bytes.
+    """
+
+    name: str
+    half_flops: float
+    full_flops: float
+    memory: float
+
+    @property
+    def usable_memory(self) -> float:
+        """Bytes that a training can use."""
+        return self.memory - (0 if self.name == "cpu" else GPU_RESERVE)
+
+
+# NVIDIA's data sheets "A100 80GB SXM" (2021), "H100 SXM" (2023), "H200 SXM" (2024), "L40S" (2023) and the Ada
+# whitepaper (RTX 4090): dense bfloat16 with float32 accumulation, float32 without tensor cores, memory.
+MACHINES = {
+    machine.name: machine
+    for machine in (
+        Machine("A100", 312e12, 19.5e12, 80e9),
+        Machine("H100", 989e12, 67e12, 80e9),
+        Machine("H200", 989e12, 67e12, 141e9),
+        Machine("L40S", 362e12, 91.6e12, 48e9),
+        Machine("RTX4090", 165e12, 82.6e12, 24e9),
+    )
+}
+
+
+def measure_cpu() -> Machine:
+    """Measure the matrix multiplication of this processor, with the threads that torch uses, for half a second."""
+
+    def flops(dtype: torch.dtype) -> float:
+        left, right = torch.randn(2048, 512).to(dtype), torch.randn(512, 512).to(dtype)
+        left @ right
+        calls, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < 0.25:
+            left @ right
+            calls += 1
+        return calls * 2 * 2048 * 512 * 512 / elapsed
+
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return Machine("cpu", flops(torch.bfloat16), flops(torch.float32), memory)
+
+
+@dataclass(frozen=True)
+class MetaModel:
+    """
+    Attributes:
+        model: on the `meta` device, in training mode, with the recipe's parts frozen.
+        text_length, label_length: tokens of a training row, and how many of them are labels.
+    """
+
+    model: Any
+    text_length: int
+    label_length: int
+
+    @property
+    def frames_per_second(self) -> int:
+        """Spectrogram frames, or samples for an encoder of waveforms."""
+        return 100 if hasattr(self.model.config.audio_config, "num_mel_bins") else 16000
+
+    @property
+    def max_seconds(self) -> float:
+        """The model uses at most this part of a clip."""
+        return getattr(self.model.config, "max_seconds", math.inf)
+
+    @property
+    def cached_bytes_per_second(self) -> float:
+        """Cached features of one second of speech, in half precision."""
+        config = self.model.config
+        if self.model.frozen_encoder() is not None:
+            return 50 * len(config.used_encoder_layers) * config.audio_config.hidden_size * 2
+        return self.frames_per_second * getattr(config.audio_config, "num_mel_bins", 1) * 2
+
+
+def build_meta_model(arguments: ModelArguments, words: Sequence[str], has_bfloat16: bool = False) -> MetaModel:
+    """
+    Build the recipe's model without weights.
+
+    Args:
+        arguments: the recipe's model section.
+        words: candidate labels.
+        has_bfloat16: whether the machine is fast in bfloat16.
+
+    Raises:
+        InputError: a configuration is neither in the recipe nor on this machine.
+        ValueError: training rejects the recipe too.
+    """
+    try:
+        config = _config(arguments, words)
+    except OSError as error:
+        names = [arguments.init_from, arguments.audio_backbone, arguments.text_backbone]
+        raise InputError(
+            " and ".join(name for name in names if name),
+            "the configuration is not on this machine and the Hub cannot be reached",
+            "download it, pass a folder, or write audio_config and text_config in the recipe",
+        ) from error
+    text_length, label_length = 0, 1
+    if arguments.model_type == "mser":
+        text_length, label_length = _row_lengths(arguments, config, words)
+        for part, dtype in backbone_dtypes(arguments, has_bfloat16).items():
+            getattr(config, part).dtype = dtype
+    with torch.device("meta"):
+        model = model_classes(arguments.model_type)[0](config)
+        if isinstance(model, MSERForEmotionGeneration):
+            if arguments.init_from is not None:
+                model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
+            if arguments.lora and config.lora is None:
+                model.add_lora(**arguments.lora_settings)
+        elif arguments.init_from is not None:
+            continue_classifier(model, arguments, arguments.init_from, words)
+    return MetaModel(model.train(), text_length, label_length)
+
+
+def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
+    network, _ = model_classes(arguments.model_type)
+    if arguments.init_from is not None:
+        place = expanded(arguments.init_from)
+        check_model_type(place, arguments.model_type)
+        return network.config_class.from_pretrained(place, **hub_options(place))
+    if arguments.model_type == "mser":
+        check_frozen_parts(arguments)
+        return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
+    if arguments.audio_backbone is None:
+        raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
+    place = expanded(arguments.audio_backbone)
+    audio = AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **hub_options(place))
+    return network.config_class(audio_config=audio, emotion_words=list(words), **classifier_settings(arguments))
+
+
+def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -> tuple[int, int]:
+    """
+    Tokens of a training row, and labels among them.
+
+    The project's own tokenizer replaces one that is not on this machine; the difference is a token or two.
+    """
+    place = arguments.init_from or arguments.text_backbone
+    tokenizer = None
+    if place is not None:
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(expanded(place), local_files_only=True)
+        except (OSError, ValueError):
+            pass
+    processor = MSERProcessor(
+        WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins),
+        tokenizer or build_tokenizer(),
+        num_query_tokens=config.num_query_tokens,
+        prompt_version=arguments.prompt_version,
+    )
+    rows = processor.encode_text(len(words), words)
+    return rows["labels"].shape[1], int((rows["labels"][:, 1:] != -100).any(0).sum())
+
+
+@dataclass(frozen=True)
+class PartCost:
+    """One part of the model. `forward` and `backward` are FLOPs of one batch; of a frozen encoder, of encoding it."""
+
+    name: str
+    parameters: int
+    trained: int
+    weight_bytes: int
+    half: bool
+    forward: int
+    backward: int
+
+    def seconds(self, flops: float, machine: Machine, share: float) -> float:
+        """Time of `flops` of this part, at `share` of the machine's peak."""
+        return flops / (share * (machine.half_flops if self.half else machine.full_flops))
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One batch: its parts, the encoder first; bytes of activations; whether the encoder is frozen."""
+
+    parts: tuple[PartCost, ...]
+    activation_bytes: int
+    encoder_frozen: bool
+
+    @property
+    def trained(self) -> int:
+        """Trained parameters."""
+        return sum(part.trained for part in self.parts)
+
+    @property
+    def weight_bytes(self) -> int:
+        return sum(part.weight_bytes for part in self.parts)
+
+
+def step_cost(meta: MetaModel, rows: int, seconds: float, training: MSERTrainingArguments) -> StepCost:
+    """
+    Count one forward and backward pass.
+
+    Args:
+        meta: the model.
+        rows: of the batch.
+        seconds: length of each clip.
+        training: bf16 and gradient_checkpointing are used.
+    """
+    model, config = meta.model, meta.model.config
+    saved: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        saved[id(storage)] = storage
+        return tensor
+
+    def count(name: str, modules: list[Any], function: Any) -> tuple[dict[str, Any], Any]:
+        with FlopCounterMode(display=False) as counter:
+            result = function()
+        weights = [weight for module in modules for weight in module.parameters()]
+        stored = weights + [buffer for module in modules for buffer in module.buffers()]
+        part = {
+            "name": name,
+            "parameters": sum(weight.numel() for weight in weights),
+            "trained": sum(weight.numel() for weight in weights if weight.requires_grad),
+            "weight_bytes": sum(tensor.nbytes for tensor in stored),
+            "half": training.bf16 or any(weight.dtype == torch.bfloat16 for weight in weights),
+            "forward": counter.get_total_flops(),
+        }
+        return part, result
+
+    def backward(outputs: Any, gradient: Any = None) -> int:
+        with FlopCounterMode(display=False) as counter:
+            torch.autograd.backward(outputs, gradient)
+        return counter.get_total_flops()
+
+    shape = [rows, round(seconds * meta.frames_per_second)]
+    if hasattr(config.audio_config, "num_mel_bins"):
+        shape.insert(1, config.audio_config.num_mel_bins)
+    frozen = model.frozen_encoder() is not None
+    with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        encoder, (states, _) = count("encoder", [model.audio_tower], lambda: model.encode_audio(torch.zeros(shape)))
+        features = states.detach().requires_grad_(states.requires_grad)
+        if isinstance(model, MSERForEmotionGeneration):
+            upper = [model.emotion_qformer, model.projection]
+            middle, audio = count("Q-Former", upper, lambda: model.projection(model.emotion_qformer(features)))
+            queries = audio.detach().requires_grad_()
+            last, loss = count("language model", [model.language_model], lambda: _language_loss(meta, queries, rows))
+            last["backward"] = backward(loss)
+            middle["backward"] = backward(audio, queries.grad)
+            parts = [encoder, middle, last]
+        else:
+            upper = [module for name, module in model.named_children() if name != "audio_tower"]
+            labels = torch.zeros(rows, dtype=torch.long)
+            head, output = count("head", upper, lambda: model(encoder_states=features, labels=labels))
+            head["backward"] = backward(output.loss)
+            parts = [encoder, head]
+        encoder["backward"] = backward(states, features.grad) if features.grad is not None else 0
+    model.zero_grad()
+    weights = {id(weight.untyped_storage()) for weight in model.parameters()}
+    activations = sum(storage.nbytes() for key, storage in saved.items() if key not in weights)
+    if training.gradient_checkpointing:
+        # Each layer keeps its input and runs again in the backward pass, one layer at a time.
+        layers = max(getattr(getattr(config, "text_config", config), "num_hidden_layers", 1), 1)
+        width = getattr(getattr(config, "text_config", config.audio_config), "hidden_size", 0)
+        activations = activations // layers + layers * rows * max(meta.text_length, 1) * width * 4
+        for part in parts[1:]:
+            part["backward"] += part["forward"]
+    return StepCost(tuple(PartCost(**part) for part in parts), activations, frozen)
+
+
+def _language_loss(meta: MetaModel, queries: torch.Tensor, rows: int) -> torch.Tensor:
+    model, length = meta.model, meta.text_length
+    tokens = torch.zeros(rows, length - queries.shape[1], dtype=torch.long)
+    embeds = torch.cat([queries.to(model.dtype), model.get_input_embeddings()(tokens)], dim=1)
+    # A mask of four dimensions is used as it is; transformers would read the values of a smaller one.
+    mask = torch.zeros(rows, 1, length, length, dtype=embeds.dtype)
+    logits = model.language_model(
+        inputs_embeds=embeds, attention_mask=mask, logits_to_keep=meta.label_length, use_cache=False
+    ).logits
+    targets = torch.zeros(rows, meta.label_length, dtype=torch.long)
+    return torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets)
+
+
+@dataclass(frozen=True)
+class ClipCounts:
+    """Training clips (without views), their mean and longest seconds, and validation clips."""
+
+    number: int
+    seconds: float
+    longest: float
+    validation: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    Attributes:
+        rows: of a batch: its clips or, with BYOL, their views.
+        cost: of one batch at the clips' mean length.
+        memory: bytes while training, by what takes them, for the longest clips.
+        encoding_memory: bytes while a frozen encoder computes features.
+        cache_bytes, cached: size of the cached features, and the share of clips and views that are cached.
+        steps: optimizer steps of the whole training.
+        step_flops: of one optimizer step of one process.
+        encoding_seconds, step_seconds, evaluation_seconds: of encoding every clip once, one optimizer step, all
+            evaluations.
+        machine: of each process.
+    """
+
+    rows: int
+    cost: StepCost
+    memory: dict[str, int]
+    encoding_memory: int
+    cache_bytes: float
+    cached: float
+    steps: int
+    step_flops: int
+    encoding_seconds: float
+    step_seconds: float
+    evaluation_seconds: float
+    machine: Machine
+
+    @property
+    def peak_memory(self) -> int:
+        """Bytes: the larger of encoding and training."""
+        return max(sum(self.memory.values()), self.encoding_memory)
+
+    @property
+    def hours(self) -> float:
+        return (self.encoding_seconds + self.steps * self.step_seconds + self.evaluation_seconds) / 3600
+
+    @property
+    def fits(self) -> bool:
+        return self.peak_memory <= self.machine.usable_memory
+
+
+def make_plan(
+    meta: MetaModel,
+    data: DataArguments,
+    training: MSERTrainingArguments,
+    clips: ClipCounts,
+    machine: Machine,
+    share: float = 1.0,
+    num_processes: int = 1,
+) -> Plan:
+    """
+    Args:
+        meta: the model.
+        data, training: the recipe.
+        clips: what is trained and validated on.
+        machine: of each process.
+        share: part of the machine's peak arithmetic that is reached.
+        num_processes: that train together.
+    """
+    batch = training.per_device_train_batch_size
+    rows = batch * rows_of_clip(training)
+    cost = step_cost(meta, rows, clips.seconds, training)
+    encoder, *upper = cost.parts
+    views = clips.number * data.views
+    clip_bytes = clips.seconds * meta.cached_bytes_per_second
+    cached = min(1.0, data.cache_gb * 1e9 / max((views + clips.validation) * clip_bytes, 1.0))
+
+    accumulated, joined = training.gradient_accumulation_steps, batch * num_processes
+    batches = math.ceil(_items_per_epoch(training, clips.number, data.views, joined) / joined)
+    steps_per_epoch = max(math.ceil(batches / accumulated), 1)
+    steps = training.max_steps if training.max_steps > 0 else math.ceil(steps_per_epoch * training.num_train_epochs)
+
+    # Of a frozen encoder, a step runs what the cache lacks; of a trained one, all.
+    encoded = (1 - cached) * batch / rows if cost.encoder_frozen else 1.0
+    work = [(encoder, encoder.forward * encoded + encoder.backward)]
+    work += [(part, part.forward + part.backward) for part in upper]
+    forward = sum(part.seconds(part.forward, machine, share) for part in upper)
+    encoding = encoder.seconds(encoder.forward, machine, share)
+    if not cost.encoder_frozen:
+        forward += encoding
+    return Plan(
+        rows=rows,
+        cost=cost,
+        memory=_memory(meta, rows, clips.longest, training, num_processes),
+        encoding_memory=_encoding_memory(meta, cost, clips.longest),
+        cache_bytes=(views + clips.validation) * clip_bytes * cached,
+        cached=cached,
+        steps=steps,
+        step_flops=round(accumulated * sum(flops for _, flops in work)),
+        encoding_seconds=encoding / rows * (views + clips.validation) * cached / num_processes
+        if cost.encoder_frozen
+        else 0.0,
+        step_seconds=accumulated * sum(part.seconds(flops, machine, share) for part, flops in work),
+        evaluation_seconds=steps / steps_per_epoch * clips.validation / (rows * num_processes) * forward,
+        machine=machine,
+    )
+
+
+def largest_batch(
+    meta: MetaModel, training: MSERTrainingArguments, seconds: float, machine: Machine, num_processes: int = 1
+) -> int:
+    """The largest `per_device_train_batch_size` that fits, for clips of `seconds`; 0 where none does."""
+    rows = rows_of_clip(training)
+    # Activations grow linearly with the batch, everything else is constant.
+    low, high = (sum(_memory(meta, size * rows, seconds, training, num_processes).values()) for size in (2, 4))
+    per_clip = max((high - low) / 2, 1.0)
+    return max(0, math.floor((machine.usable_memory - low) / per_clip) + 2)
+
+
+def _items_per_epoch(training: MSERTrainingArguments, clips: int, views: int, batch: int) -> int:
+    """Items that the sampler of `balance` draws in an epoch."""
+    if training.epoch_batches is not None:
+        return training.epoch_batches * batch
+    return clips * {"none": views, "speaker": min(views, 2)}.get(training.balance, 1)
+
+
+def _memory(
+    meta: MetaModel, rows: int, seconds: float, training: MSERTrainingArguments, num_processes: int
+) -> dict[str, int]:
+    cost = step_cost(meta, rows, seconds, training)
+    gradients = 4 * cost.trained
+    memory = {f"weights: {part.name}": part.weight_bytes for part in cost.parts} | {
+        "gradients": gradients,
+        "optimizer": optimizer_bytes(training) * cost.trained,
+        "activations": cost.activation_bytes,
+        "average of the weights": 0 if training.average_from is None else gradients,
+        "gradients joined across processes": gradients if num_processes > 1 else 0,
+    }
+    return {name: size for name, size in memory.items() if size}
+
+
+def _encoding_memory(meta: MetaModel, cost: StepCost, seconds: float) -> int:
+    """Weights, and the largest tensors of one encoder layer: input, inner layer twice, attention scores."""
+    if not cost.encoder_frozen:
+        return 0
+    config = meta.model.config.audio_config
+    frames = 50 * seconds
+    inner = getattr(config, "encoder_ffn_dim", None) or getattr(config, "intermediate_size", 4 * config.hidden_size)
+    heads = getattr(config, "encoder_attention_heads", None) or getattr(config, "num_attention_heads", 8)
+    layers = len(meta.model.config.used_encoder_layers) + 2
+    layer = frames * (2 * inner + layers * config.hidden_size) + heads * frames**2
+    return round(cost.weight_bytes + ENCODING_BATCH * layer * 4)
