@@ -19,7 +19,8 @@ from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.evaluation.evaluation import within_label_set
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import label_set
 
 
@@ -35,6 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = MSERArgumentParser(QuantisedArguments, description="Accuracy and time of int8 beside full precision.")
     (arguments,) = parser.parse_args_into_dataclasses(words)
     torch.set_num_threads(1)
+    options = ScoringOptions(batch_size=arguments.batch_size)
     labels = label_set(arguments.labels)
     ((name, path),) = parse_corpora([arguments.corpus]).values()
     rows = within_label_set(name, read_corpus(name, path).rows, labels)
@@ -47,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> int:
         for kind, (model, processor) in models.items():
             began = time.process_time()
             sources = [row["audio"] for row, _ in part]
-            answers = list(recognise(model, processor, sources, labels.words, batch_size=arguments.batch_size))
+            answers = list(recognize(model, processor, sources, labels.words, options))
             seconds[kind] += time.process_time() - began
             for (row, truth), answer in zip(part, answers, strict=True):
                 if answer.label is not None:

@@ -20,7 +20,7 @@ import soundfile
 import torch
 
 from mser_llm.cli.parser import MSERArgumentParser
-from mser_llm.inference.prefetch import Clip, read_clip, read_windows
+from mser_llm.inference.prefetch import LoadedClip, load_ahead, load_clip
 
 
 @dataclass
@@ -31,9 +31,9 @@ class ReadingArguments:
     repeats: int = field(default=3, metadata={"help": "rounds"})
 
 
-def windows_in_turn(paths: Sequence[Path], size: int) -> Iterable[list[Clip]]:
+def windows_in_turn(paths: Sequence[Path], size: int) -> Iterable[list[LoadedClip]]:
     for start in range(0, len(paths), size):
-        yield [read_clip(path) for path in paths[start : start + size]]
+        yield [load_clip(path) for path in paths[start : start + size]]
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
             ratios = []
             for _ in range(arguments.repeats):
                 took = []
-                for windows in (windows_in_turn(paths, 32), read_windows(paths, 32)):
+                for windows in (windows_in_turn(paths, 32), load_ahead(paths, 32)):
                     start = time.perf_counter()
                     for window in windows:
                         until = time.thread_time() + len(window) * arguments.milliseconds / 1000

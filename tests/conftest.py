@@ -14,6 +14,7 @@ import torch
 from fresh_installation import DEMO, FreshInstallation, build_wheel
 from loopback_hub import LoopbackHub
 from ordinary_user import OrdinaryUser
+from tone_corpus import write_tones
 from transformers import WhisperFeatureExtractor
 from warm_python import WarmPython
 
@@ -210,3 +211,32 @@ def finished_demo(installed: FreshInstallation, ordinary_user: OrdinaryUser, sha
     folder = ordinary_user.folder(ordinary_user.work / "demo")
     shared_folder("demo", lambda _: installed.run(*shlex.split(DEMO), folder=folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 72 tones of about 0.4 s: six speakers, four emotions told apart by pitch, two languages."""
+    languages = {f"s{speaker}": "en" if speaker < 3 else "pl" for speaker in range(6)}
+    return write_tones(tmp_path_factory.mktemp("tones"), languages)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path):
+    """Parses the tests' recipe with further flags."""
+
+    from mser_llm.cli.parser import MSERArgumentParser
+    from mser_llm.cli.train import ARGUMENTS
+
+    def parse(*flags: str) -> tuple:
+        words = [
+            str(Path(__file__).with_name("recipe.yaml")),
+            "--output_dir",
+            str(tmp_path / "run"),
+            "--cache_dir",
+            str(tmp_path / "cache"),
+            *flags,
+        ]
+        _, *arguments = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(words)
+        return tuple(arguments)
+
+    return parse

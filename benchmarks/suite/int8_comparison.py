@@ -9,14 +9,14 @@ from benchmarks.suite.rounds import Comparison, alternate, clips_per_second
 from benchmarks.suite.sizes import BenchmarkSizes
 from benchmarks.suite.systems import OwnModel, build_own_model, own_system
 from mser_llm.inference.packing import pack_linear_layers
-from mser_llm.inference.quantization import quantise_to_int8
+from mser_llm.inference.quantization import quantize_to_int8
 
 
 @torch.inference_mode()
 def int8(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     """The model as `load_model(..., quantize="int8")` gives it beside the model as `load_model` gives it."""
     quantised = build_own_model(sizes)
-    quantise_to_int8(quantised.model)
+    quantize_to_int8(quantised.model)
     pack_linear_layers(quantised.model)
     inputs = own.inputs(sizes.target_seconds, sizes.batch_size)
     exact, fewer_bits = own_system(sizes, own), own_system(sizes, quantised)

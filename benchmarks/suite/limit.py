@@ -14,7 +14,7 @@ from benchmarks.suite.rounds import Comparison, Work, alternate
 from benchmarks.suite.sizes import WORDS, BenchmarkSizes
 from benchmarks.suite.systems import OwnModel, noise
 from mser_llm.inference.packing import PackedLinear, can_pack
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from processing_mser import load_audio
 
 
@@ -87,7 +87,7 @@ def _reading(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
         waveforms = [load_audio(file) for file in files]
 
         def whole() -> None:
-            assert all(answer.error is None for answer in recognise(own.model, own.processor, files, WORDS[:7]))
+            assert all(answer.error is None for answer in recognize(own.model, own.processor, files, WORDS[:7]))
 
         taken = alternate(
             {

@@ -67,7 +67,7 @@ def paper_size(
     matrix = torch.randn(square, square, device=device, dtype=DTYPE)
 
     @torch.inference_mode()
-    def recognise() -> None:
+    def recognize() -> None:
         model.score_emotions(**inputs, candidate_ids=words)
 
     def step() -> None:
@@ -76,7 +76,7 @@ def paper_size(
         loss.backward()
         model.zero_grad()
 
-    works = {"recognition": recognise, "training": step, "products": lambda: matrix @ matrix}
+    works = {"recognition": recognize, "training": step, "products": lambda: matrix @ matrix}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
     taken = alternate({name: _finished(work, device) for name, work in works.items()}, rounds, "Paper-size model")

@@ -10,7 +10,8 @@ import torch
 from benchmarks.suite.rounds import Comparison, Work, alternate
 from benchmarks.suite.sizes import WORDS, BenchmarkSizes
 from benchmarks.suite.systems import OwnModel, noise
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 
 
 # A point so far above the line through all the points before it is no longer on it.
@@ -82,7 +83,9 @@ def curves(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Curve]:
 
     def recognised(count: float) -> Work:
         waveforms = noise(seconds, int(count))
-        return lambda: list(recognise(model, own.processor, waveforms, WORDS[:7], batch_size=batch_size))
+        return lambda: list(
+            recognize(model, own.processor, waveforms, WORDS[:7], ScoringOptions(batch_size=batch_size))
+        )
 
     # Half the batch for lengths: ten times the seconds need ten times the memory.
     half = max(batch_size // 2, 1)

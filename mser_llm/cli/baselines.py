@@ -184,18 +184,18 @@ def _model(
     from mser_llm.inference.deferred_model import DeferredModel
     from mser_llm.inference.loading import load_processor
     from mser_llm.inference.prediction_cache import PredictionCache
+    from mser_llm.inference.scoring_options import ScoringOptions
 
     evaluate_corpora(
         DeferredModel(place, args.device),
         load_processor(place),
         {key: clips.rows for key, clips in tests.items()},
         labels,
-        batch_size=args.batch_size,
+        ScoringOptions.from_arguments(args),
         output_dir=folder,
         model_name=place,
         progress=sys.stderr.isatty(),
         cache=PredictionCache(Path(args.cache_dir) / "predictions"),
-        allow_unlearned_labels=args.allow_unlearned_labels,
     )
     answered = read_predictions(folder, labels.words)
     answers = {key: answered.subset([corpus == key for corpus in answered.corpora]) for key in tests}

@@ -132,10 +132,10 @@ def train_stage(recipe: str, rows: Sequence[Mapping[str, Any]], output_dir: Path
 def predict_one(model: Any, processor: Any, row: Mapping[str, Any], words: Sequence[str]) -> Any:
     """Recognises one clip, prints it as bars, and returns it for the report."""
     from mser_llm.evaluation.report import ExamplePrediction
-    from mser_llm.inference.recognition import recognise
+    from mser_llm.inference.recognition import recognize
 
     path = row["audio"]["path"]
-    (answer,) = recognise(model, processor, [path], words)
+    (answer,) = recognize(model, processor, [path], words)
     assert answer.scores is not None and answer.label is not None, "the demo's own clips can be read"
     print(f"    {path} ({row['language']}): {row['transcript']}")
     for word, probability in sorted(answer.scores.items(), key=lambda item: -item[1]):

@@ -100,8 +100,10 @@ def run(args: EvaluateArguments) -> int:
     from mser_llm.inference.deferred_model import DeferredModel
     from mser_llm.inference.loading import load_processor, pick_device
     from mser_llm.inference.prediction_cache import PredictionCache
+    from mser_llm.inference.scoring_options import ScoringOptions
     from processing_mser import PROMPTS, label_set
 
+    options = ScoringOptions.from_arguments(args)
     protocol = None if args.protocol is None else find_protocol(args.protocol)
     if protocol is not None and args.labels is not None:
         raise ValueError(f"--labels and --protocol are both given; {args.protocol} brings its own words")
@@ -130,17 +132,12 @@ def run(args: EvaluateArguments) -> int:
         processor,
         corpora,
         labels,
-        decode=args.decode,
-        batch_size=args.batch_size,
+        options,
         output_dir=args.output_dir,
         model_name=args.model,
         progress=sys.stderr.isatty(),
-        length_normalize=args.length_normalize,
-        prior_correction=args.prior_correction,
         prompts=list(PROMPTS) if args.prompts == ["all"] else args.prompts,
         cache=cache,
-        compile=args.compile,
-        allow_unlearned_labels=args.allow_unlearned_labels,
         marks={"leak": leak.as_dict(), "quantize": args.quantize}
         | ({} if measured is None else {"protocol": measured.as_dict()}),
     )

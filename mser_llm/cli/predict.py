@@ -75,8 +75,10 @@ def run(args: PredictArguments) -> int:
     from modeling_mser.labels_mser import check_labels
     from mser_llm.inference.compilation import check_compiler
     from mser_llm.inference.loading import load_model, pick_device
-    from mser_llm.inference.recognition import recognise
+    from mser_llm.inference.recognition import recognize
+    from mser_llm.inference.scoring_options import ScoringOptions
 
+    options = ScoringOptions.from_arguments(args)
     if args.compile:
         check_compiler(pick_device(args.device))
     model, processor = load_model(args.model, args.device, quantize=args.quantize)
@@ -89,16 +91,7 @@ def run(args: PredictArguments) -> int:
         )
     scored = args.decode == "score"
     lines = AnswerLines(files, words, unlearned, scored, terminal_width(sys.stdout), shows_colour(sys.stdout))
-    answers = recognise(
-        model,
-        processor,
-        files,
-        words,
-        batch_size=args.batch_size,
-        decode=args.decode,
-        compile=args.compile,
-        allow_unlearned_labels=args.allow_unlearned_labels,
-    )
+    answers = recognize(model, processor, files, words, options)
     failed = False
     narrow: list[tuple[Path, float]] = []
     with tqdm(total=len(files), unit="clip", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:

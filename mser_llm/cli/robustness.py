@@ -62,6 +62,7 @@ def run(args: RobustnessArguments) -> int:
     from mser_llm.evaluation.statistics.resampling import check_resamples
     from mser_llm.inference.deferred_model import DeferredModel
     from mser_llm.inference.loading import load_processor
+    from mser_llm.inference.scoring_options import ScoringOptions
     from processing_mser import label_set
 
     if args.sample < 0:
@@ -106,9 +107,8 @@ def run(args: RobustnessArguments) -> int:
         labels.words,
         args.output_dir,
         settings,
-        batch_size=args.batch_size,
+        ScoringOptions.from_arguments(args),
         progress=sys.stderr.isatty(),
-        allow_unlearned_labels=args.allow_unlearned_labels,
     )
     results = {
         **robustness_figures(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -19,7 +19,8 @@ from mser_llm.evaluation.summary import gaps, summary
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.library_versions import versions
 from mser_llm.inference.prediction_cache import PredictionCache
-from mser_llm.inference.recognition import Recognition, recognise
+from mser_llm.inference.recognition import Recognition, recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.atomic_files import atomic_open, write_json
 from processing_mser.emotions_mser import LabelSet
 from processing_mser.emotions_mser import label_set as as_label_set
@@ -40,19 +41,14 @@ def evaluate_corpora(
     processor: Any,
     corpora: Mapping[str, Sequence[Row]],
     label_set: str | Sequence[str] | LabelSet,
+    options: ScoringOptions = ScoringOptions(),
     *,
-    decode: Literal["score", "generate"] = "score",
-    batch_size: int = 16,
     output_dir: str | PathLike | None = None,
     model_name: str | None = None,
     progress: bool = True,
-    length_normalize: bool = False,
-    prior_correction: bool = False,
     prompts: Sequence[str] = (),
     cache: PredictionCache | None = None,
-    compile: bool = False,
     marks: Mapping[str, Any] | None = None,
-    allow_unlearned_labels: bool = False,
 ) -> dict[str, Any]:
     """Measures a model on corpora, each for itself.
 
@@ -60,7 +56,7 @@ def evaluate_corpora(
         model, processor: `MSERForEmotionGeneration`, or a `DeferredModel` of it, and its `MSERProcessor`.
         corpora: the name of each corpus and its rows, as `read_corpus(...).rows`.
         label_set: a name, words, or the set; a row whose emotion it does not hold is dropped and counted.
-        decode, batch_size, length_normalize, prior_correction, compile: as in `recognise`.
+        options: as in `recognize`; `unlearned_labels` of the results names labels that the model never learned.
         output_dir: where `results.json`, `predictions.csv` and a `confusion_NAME.png` for each corpus are written, all
             of them whole or not at all; None writes nothing.
         model_name: what `results.json` calls the model.
@@ -68,7 +64,6 @@ def evaluate_corpora(
         prompts: versions of the prompt template to measure beside the processor's own.
         cache: where answers are kept and found again; it takes a `DeferredModel`.
         marks: further keys of the results that are known beforehand, such as a `leak`: no file is ever without them.
-        allow_unlearned_labels: as in `recognise`; `unlearned_labels` of the results names the words.
 
     Returns:
         The content of `results.json`: `corpora` (for each what `summary` says of it, `dropped` rows outside the
@@ -94,12 +89,7 @@ def evaluate_corpora(
         raise ValueError("the model is a classifier, which is asked nothing; leave the prompts out")
     if cache is not None and not isinstance(model, DeferredModel):
         raise ValueError("a cache needs to know what a model's files hold; pass the model as DeferredModel(place)")
-    unlearned = check_labels(model.config, chosen.words, allow_unlearned_labels)
-    settings: dict[str, Any] = {
-        "decode": decode,
-        "length_normalize": length_normalize,
-        "prior_correction": prior_correction,
-    }
+    unlearned = check_labels(model.config, chosen.words, options.allow_unlearned_labels)
     results: dict[str, Any] = {
         "corpora": {},
         "labels": list(chosen.words),
@@ -111,22 +101,10 @@ def evaluate_corpora(
         "label_set": chosen.name,
         "merges": dict(chosen.merges),
         "unlearned_labels": list(unlearned),
-        **settings,
+        **options.settings,
         **(marks or {}),
     }
-    answerer = _Answerer(
-        model,
-        processor,
-        chosen,
-        {
-            "batch_size": batch_size,
-            "compile": compile,
-            "allow_unlearned_labels": allow_unlearned_labels,
-            **settings,
-        },
-        cache,
-        progress,
-    )
+    answerer = _Answerer(model, processor, chosen, options, cache, progress)
     others = [version for version in dict.fromkeys(prompts) if version != processor.prompt_version]
     answered: dict[str, Predictions] = {}
     with ExitStack() as stack:
@@ -134,7 +112,7 @@ def evaluate_corpora(
         if output_dir is not None:
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(atomic_open(Path(output_dir) / "predictions.csv"))
-            table = PredictionTable(file, chosen.words, text=decode == "generate")
+            table = PredictionTable(file, chosen.words, text=options.decode == "generate")
         clips = sum(map(len, kept.values())) * (1 + len(others))
         answerer.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
         for name, rows in kept.items():
@@ -221,12 +199,12 @@ class _Answerer:
         model: Any,
         processor: Any,
         labels: LabelSet,
-        settings: Mapping[str, Any],
+        options: ScoringOptions,
         cache: PredictionCache | None,
         progress: bool,
     ):
         self.model, self.processor, self.labels, self.cache = model, processor, labels, cache
-        self.settings, self.progress = settings, progress
+        self.options, self.progress = options, progress
         self.bar: Any = None
 
     def predictions(
@@ -277,11 +255,11 @@ class _Answerer:
         return Predictions.from_clips(words, clips, scores or None), errors, narrow_band
 
     def _answers(self, sources: Sequence[Any]) -> Iterator[Recognition]:
-        asked = (self.processor, sources, self.labels.words)
+        asked = (self.processor, sources, self.labels.words, self.options)
         if self.cache is not None:
-            return self.cache.recognise(self.model, *asked, progress=self.progress, **self.settings)
+            return self.cache.recognize(self.model, *asked, progress=self.progress)
         model = self.model.load() if isinstance(self.model, DeferredModel) else self.model
-        return recognise(model, *asked, **self.settings)
+        return recognize(model, *asked)
 
 
 def _over_prompts(

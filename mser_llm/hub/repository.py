@@ -13,7 +13,7 @@ from mser_llm.hub.example_clips import ExampleClip, example_clips
 from mser_llm.hub.model_card import CARD, WidgetExample, render_model_card, training_results
 from mser_llm.hub.requirements import MODEL_REQUIREMENTS
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from mser_llm.io.packaged_folders import packaged_folder
 from processing_mser.emotions_mser import words_of_model
 
@@ -102,7 +102,7 @@ def _spoken(words: Sequence[str]) -> Sequence[ExampleClip]:
 def _widgets(network: Any, processor: Any, clips: Sequence[ExampleClip], words: Sequence[str]) -> list[WidgetExample]:
     """What this very model answers to the examples, as the Hub shows it."""
     widgets = []
-    for clip, answer in zip(clips, recognise(network, processor, [clip.flac for clip in clips], words), strict=True):
+    for clip, answer in zip(clips, recognize(network, processor, [clip.flac for clip in clips], words), strict=True):
         assert answer.scores is not None, "the project's own clips can be read"
         ranked = sorted(answer.scores.items(), key=lambda item: -item[1])
         output = [{"label": word, "score": round(score, 4)} for word, score in ranked]

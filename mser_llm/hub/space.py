@@ -13,7 +13,8 @@ from mser_llm.data.synthesis.espeak import EspeakError
 from mser_llm.hub.example_clips import ExampleClip, example_clips
 from mser_llm.hub.requirements import MODEL_REQUIREMENTS
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.packaged_folders import packaged_folder
 from processing_mser.emotions_mser import words_of_model
 
@@ -52,7 +53,8 @@ def local_page(model: str, device: str, folder: Path) -> Any:
     words = words_of_model(network.config.emotion_words)
 
     def answer(sounds: list[dict[str, Any]], words: list[str]) -> list[dict[str, float]]:
-        answers = list(recognise(network, processor, sounds, processor.words(words), batch_size=len(sounds)))
+        options = ScoringOptions(batch_size=len(sounds))
+        answers = list(recognize(network, processor, sounds, processor.words(words), options))
         for one in answers:
             if one.scores is None:
                 raise ValueError(one.error)

@@ -28,8 +28,8 @@ class NotInstalled:
 sys.meta_path.insert(0, NotInstalled())
 from transformers import pipeline
 place, clip, words = sys.argv[1:]
-recognise = pipeline("audio-classification", model=place, trust_remote_code=True)
-answer = recognise(clip, candidate_labels=json.loads(words))
+recognize = pipeline("audio-classification", model=place, trust_remote_code=True)
+answer = recognize(clip, candidate_labels=json.loads(words))
 print(json.dumps({one["label"]: one["score"] for one in answer}))
 """
 

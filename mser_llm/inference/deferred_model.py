@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model that is not loaded before it is needed, but known by what its files hold."""
+"""Identify a model by the content of its files, and load it only when it is needed."""
 
-import hashlib
 import json
 from collections.abc import Iterator
 from functools import cached_property
@@ -10,11 +9,13 @@ from typing import Any
 
 from mser_llm.inference.library_versions import versions
 from mser_llm.inference.loading import find_model, load_config, load_network, pick_device
-from mser_llm.inference.quantization import check_quantisation
-from mser_llm.io.hashing import file_sha256
+from mser_llm.inference.quantization import check_quantization
+from mser_llm.io.hashing import digest, file_sha256
 
 
-# What a checkpoint may hold beside its weights that an answer depends on.
+PREDICTIONS_VERSION = 1
+"""Increase this with every change of the code that moves predictions: cached ones are then computed again."""
+# Files of a checkpoint, next to its weights, that predictions depend on.
 _FILES = (
     "config.json",
     "generation_config.json",
@@ -28,62 +29,57 @@ _FILES = (
     "merges.txt",
     "tokenizer.model",
 )
-_ROOMS = ("processing_mser", "modeling_mser")
-_RECOGNITION = ("recognition.py", "clip_windows.py", "packing.py", "quantisation.py", "compilation.py")
 
 
 class DeferredModel:
     """
-    A trained model, loaded by the first `load`.
+    A trained model that the first call of `load` loads.
 
     Args:
-        place: a folder written by `save_pretrained` or a training, or a Hub id.
+        name_or_path: a folder written by `save_pretrained` or a training, or a Hub id.
         device: as in `pick_device`.
         quantize: as in `load_network`.
 
     Raises:
-        ModelNotFoundError: the folder is missing or holds no MSER model.
-        ValueError: an unknown device, or a quantisation for another one.
-        ImportError: the library of a quantisation is not installed.
+        ModelNotFoundError: the folder is missing or contains no MSER model.
+        ValueError: the device is unknown, or does not support the quantization.
+        ImportError: the library of the quantization is not installed.
     """
 
-    def __init__(self, place: str, device: str = "auto", quantize: str | None = None):
-        self.name_or_path = find_model(place)
+    def __init__(self, name_or_path: str, device: str = "auto", quantize: str | None = None):
+        self.name_or_path = find_model(name_or_path)
         self.device = pick_device(device)
         self.quantize = quantize
         if quantize is not None:
-            check_quantisation(quantize, self.device)
+            check_quantization(quantize, self.device)
         self._network: Any = None
 
     def load(self) -> Any:
-        """`MSERForEmotionGeneration` in evaluation mode, the same at each call."""
+        """Return the network in evaluation mode, the same object at each call."""
         if self._network is None:
             self._network = load_network(self.name_or_path, self.device, self.quantize)
         return self._network
 
     @cached_property
     def config(self) -> Any:
-        """The model's configuration, without its weights."""
+        """The configuration, read without the weights."""
         return load_config(self.name_or_path)
 
     @cached_property
     def fingerprint(self) -> str:
         """
-        Of all that the model's answers depend on but the clip and the question, told without loading it.
+        SHA-256 of what predictions depend on, apart from the clips and the options; does not load it.
 
-        That is the bytes of its files; its backbones, by the fingerprints in its configuration, to which loading holds
-        them, or where it has none by theirs; this project's code that leads from sound to an answer; the versions of
-        the libraries; the kind of device; and a quantisation.
+        That is: the content of its files; its backbones, by the fingerprints in its configuration (which loading
+        verifies) or by their files; `PREDICTIONS_VERSION`; the versions of this project and its libraries; the kind of
+        device; the quantization.
 
         Raises:
-            OSError: a file cannot be read, or a Hub id cannot be had.
+            OSError: a file cannot be read, or a Hub id cannot be downloaded.
         """
-        digest = hashlib.sha256()
-        for name, content in self._facts():
-            digest.update(json.dumps([name, content], sort_keys=True).encode())
-        return digest.hexdigest()
+        return digest(*self._dependencies())
 
-    def _facts(self) -> Iterator[tuple[str, Any]]:
+    def _dependencies(self) -> Iterator[Any]:
         from transformers.utils import cached_file
 
         from modeling_mser.fingerprint_mser import backbone_fingerprint, weight_files
@@ -94,18 +90,12 @@ class DeferredModel:
         files = [cached_file(place, name, _raise_exceptions_for_missing_entries=False, **options) for name in _FILES]
         found = {name: Path(str(file)) for name, file in zip(_FILES, files, strict=True) if file is not None}
         for file in (*found.values(), *weight_files(place, **options)):
-            yield file.name, file_sha256(file)
+            yield [file.name, file_sha256(file)]
         config = json.loads(found["config.json"].read_text(encoding="utf-8"))
         for part in ("audio", "text"):
             backbone = config.get(f"{part}_backbone")
             if backbone and not config.get("includes_backbones") and not config.get(f"{part}_backbone_fingerprint"):
                 options = {"revision": config.get(f"{part}_backbone_revision"), **hub_options(backbone)}
-                yield part, backbone_fingerprint(weight_files(backbone, **options))
-        here = Path(__file__).resolve().parent
-        code = [file for room in _ROOMS for file in sorted((here.parent / room).glob("*.py"))]
-        for file in (*code, *(here / name for name in _RECOGNITION)):
-            yield file.name, file_sha256(file)
-        yield "versions", versions()
-        yield "device", self.device.split(":")[0]
-        if self.quantize is not None:
-            yield "quantize", self.quantize
+                yield [part, backbone_fingerprint(weight_files(backbone, **options))]
+        yield {"predictions": PREDICTIONS_VERSION, **versions()}
+        yield [self.device.split(":")[0], self.quantize]

@@ -112,11 +112,11 @@ def load_network(model: str, device: str = "auto", quantize: str | None = None) 
             language model's (CUDA, the extra `quantization`); None leaves the weights as they are.
     """
     from mser_llm.inference.packing import pack_linear_layers
-    from mser_llm.inference.quantization import check_quantisation, four_bit_loading, quantise_to_int8
+    from mser_llm.inference.quantization import check_quantization, four_bit_loading, quantize_to_int8
 
     place, device = find_model(model), pick_device(device)
     if quantize is not None:
-        check_quantisation(quantize, device)
+        check_quantization(quantize, device)
     with _told_in_one_line(place) as options, _bars_on_terminals_only():
         network_class = _classes(place, options)[0]
         if quantize == "4bit":
@@ -125,7 +125,7 @@ def load_network(model: str, device: str = "auto", quantize: str | None = None) 
             return network_class.from_pretrained(place, **options, **four_bit_loading(device)).eval()
         network = network_class.from_pretrained(place, **options).eval().to(device)
     if quantize == "int8":
-        quantise_to_int8(network)
+        quantize_to_int8(network)
     if device == "cpu":
         pack_linear_layers(network)
     return network

@@ -11,15 +11,16 @@ from contextlib import closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
 from mser_llm.inference.clip_digests import content_of
 from mser_llm.inference.deferred_model import DeferredModel
-from mser_llm.inference.prefetch import read_clip
-from mser_llm.inference.recognition import Recognition, recognise
+from mser_llm.inference.prefetch import load_clip
+from mser_llm.inference.recognition import Recognition, recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 
 
 class PredictionCache:
@@ -45,39 +46,27 @@ class PredictionCache:
         self.found = self.given = 0
         self._full = False
 
-    def recognise(
+    def recognize(
         self,
         model: DeferredModel,
         processor: Any,
         sources: Sequence[Any],
         words: Sequence[str],
-        *,
-        batch_size: int = 16,
-        decode: Literal["score", "generate"] = "score",
-        length_normalize: bool = False,
-        prior_correction: bool = False,
-        compile: bool = False,
+        options: ScoringOptions,
         progress: bool = False,
-        allow_unlearned_labels: bool = False,
     ) -> Iterator[Recognition]:
         """
-        As `mser_llm.inference.recognition.recognise`, which is asked only for what is not here.
+        As `mser_llm.inference.recognition.recognize`, which is asked only for what is not here.
 
         Args:
             model: loaded if any clip is to be answered anew.
-            processor, words, batch_size, decode, length_normalize, prior_correction, compile, allow_unlearned_labels:
-                as there.
+            processor, words, options: as there.
             sources: as there, but all of them at once. Other forms than a path, bytes and `{"bytes", "path"}` are
                 always answered anew.
             progress: show a bar while the clips are compared with what is here.
         """
-        unlearned = check_labels(model.config, words, allow_unlearned_labels)  # also for answers that are kept
-        settings: dict[str, Any] = {
-            "decode": decode,
-            "length_normalize": length_normalize,
-            "prior_correction": prior_correction,
-        }
-        question = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **settings}
+        unlearned = check_labels(model.config, words, options.allow_unlearned_labels)  # also for kept predictions
+        question = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **options.settings}
         asked_of = json.dumps([model.fingerprint, question], sort_keys=True)
         file = self.directory / f"{hashlib.sha256(asked_of.encode()).hexdigest()}.jsonl"
         kept = _read(file)
@@ -91,16 +80,7 @@ class PredictionCache:
         self.found += len(sources) - len(asked)
         given: Iterator[Recognition] = iter(())
         if asked:
-            given = recognise(
-                model.load(),
-                processor,
-                asked,
-                words,
-                batch_size=batch_size,
-                compile=compile,
-                allow_unlearned_labels=allow_unlearned_labels,
-                **settings,
-            )
+            given = recognize(model.load(), processor, asked, words, options)
         with closing(_Lines(file)) as lines:
             for content, answer in zip(contents, answers, strict=True):
                 if answer is None:
@@ -129,7 +109,7 @@ def _missing_file(content: str | None, source: Any) -> Recognition | None:
     """What there is to say of a file that cannot be read, for which no model need be loaded."""
     if content is not None or not _path(source):
         return None
-    error = read_clip(source).error
+    error = load_clip(source).error
     return None if error is None else Recognition(source, None, error=error)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading clips ahead of the network, in order, in threads, and never more than a window of them."""
+"""Load clips in threads ahead of the network, in order and in chunks of bounded size."""
 
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -14,14 +14,14 @@ from processing_mser.audio_mser import AudioError
 from processing_mser.windows_mser import Recording, read_recording
 
 
-# A window closes at this much sound (115 MB), however few clips it then holds.
-WINDOW_SECONDS = 1800.0
+# A chunk ends at this much audio (115 MB), however few clips it has.
+CHUNK_SECONDS = 1800.0
 READERS = 4
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One source, read: the recording at 16 kHz, or the error that reading it gave."""
+class LoadedClip:
+    """A clip's recording at 16 kHz, or the error from reading it."""
 
     source: Any
     recording: Recording | None
@@ -32,21 +32,21 @@ class Clip:
         return 0.0 if self.recording is None else self.recording.seconds
 
 
-def read_clip(source: Any) -> Clip:
+def load_clip(source: Any) -> LoadedClip:
+    """Read one clip, in any form that `load_audio` takes."""
     try:
-        return Clip(source, read_recording(source))
+        return LoadedClip(source, read_recording(source))
     except (AudioError, OSError) as error:
-        return Clip(source, None, _line(error))
+        return LoadedClip(source, None, _one_line(error))
 
 
-def windows_of(clips: Sequence[Clip], failures: dict[int, str]) -> Iterator[tuple[int, np.ndarray]]:
+def windows_of(clips: Sequence[LoadedClip], failures: dict[int, str]) -> Iterator[tuple[int, np.ndarray]]:
     """
-    The windows `(num_samples,)` of clips, each with the index of its clip; those of a long recording are read on
-    demand.
+    Yield the windows `(num_samples,)` of clips, each with the index of its clip; long recordings are read on demand.
 
     Args:
         clips: those with an error have no windows.
-        failures: takes the errors of recordings that cannot be read a second time, by the index of the clip.
+        failures: receives the errors of recordings that cannot be read a second time, by the index of the clip.
     """
     for index, clip in enumerate(clips):
         if clip.recording is not None:
@@ -54,42 +54,41 @@ def windows_of(clips: Sequence[Clip], failures: dict[int, str]) -> Iterator[tupl
                 for window in clip.recording.windows():
                     yield index, window.waveform
             except (AudioError, OSError) as error:
-                failures[index] = _line(error)
+                failures[index] = _one_line(error)
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def load_ahead(sources: Iterable[Any], chunk_clips: int) -> Generator[list[LoadedClip], None, None]:
+    """Yield chunks of at most `chunk_clips` clips and about `CHUNK_SECONDS` of audio, in the order of `sources`.
 
-
-def read_windows(sources: Iterable[Any], window_clips: int) -> Generator[list[Clip], None, None]:
-    """Windows of at most `window_clips` clips and about `WINDOW_SECONDS` of sound, in the order of `sources`.
-
-    While the consumer works on a window the next one is read, so at most `2 * window_clips` sources have been taken
-    from the iterable beyond what was consumed. Which clips share a window depends on the sources alone, not on which
-    thread was faster, so that results repeat.
+    The next chunk is read while the consumer works on one, so at most `2 * chunk_clips` sources are taken ahead. Which
+    clips share a chunk depends on the sources alone and not on the speed of the threads, so that results repeat.
     """
     remaining = iter(sources)
-    with ThreadPoolExecutor(READERS, "mser-read") as readers, ThreadPoolExecutor(1, "mser-window") as assembler:
-        reading: deque[Future[Clip]] = deque()
+    with ThreadPoolExecutor(READERS, "mser-read") as readers, ThreadPoolExecutor(1, "mser-chunk") as assembler:
+        reading: deque[Future[LoadedClip]] = deque()
 
-        def next_window() -> list[Clip]:
-            window: list[Clip] = []
+        def next_chunk() -> list[LoadedClip]:
+            chunk: list[LoadedClip] = []
             seconds = 0.0
-            while len(window) < window_clips and seconds < WINDOW_SECONDS:
-                # A clip's length is known once it is read, so few are under way at a time.
-                room = min(2 * READERS, window_clips - len(window)) - len(reading)
-                reading.extend(readers.submit(read_clip, source) for source in islice(remaining, max(room, 0)))
+            while len(chunk) < chunk_clips and seconds < CHUNK_SECONDS:
+                # A clip's length is known only after it is read, so few are read at a time.
+                wanted = min(2 * READERS, chunk_clips - len(chunk)) - len(reading)
+                reading.extend(readers.submit(load_clip, source) for source in islice(remaining, max(wanted, 0)))
                 if not reading:
                     break
-                window.append(reading.popleft().result())
-                seconds += window[-1].seconds
-            return window
+                chunk.append(reading.popleft().result())
+                seconds += chunk[-1].seconds
+            return chunk
 
-        upcoming = assembler.submit(next_window)
+        upcoming = assembler.submit(next_chunk)
         try:
-            while window := upcoming.result():
-                upcoming = assembler.submit(next_window)
-                yield window
+            while chunk := upcoming.result():
+                upcoming = assembler.submit(next_chunk)
+                yield chunk
         finally:
             assembler.shutdown(wait=False, cancel_futures=True)
             readers.shutdown(wait=False, cancel_futures=True)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -11,7 +11,7 @@ from modeling_mser.lora_mser import is_lora
 from mser_llm.inference.packing import RecognitionLinear
 
 
-Quantisation = Literal["int8", "4bit"]
+Quantization = Literal["int8", "4bit"]
 _TINY = 1e-12
 
 
@@ -51,7 +51,7 @@ class Int8Linear(RecognitionLinear):
         return outputs.view(*inputs.shape[:-1], -1)
 
 
-def check_quantisation(kind: str, device: str) -> None:
+def check_quantization(kind: str, device: str) -> None:
     """That a way of quantising can be had here, before a model is loaded for nothing.
 
     Args:
@@ -80,7 +80,7 @@ def four_bit_loading(device: str) -> dict[str, Any]:
     return {"quantization_config": weights, "device_map": {"": device}}
 
 
-def quantise_to_int8(model: Any) -> None:
+def quantize_to_int8(model: Any) -> None:
     """Puts the linear layers of encoder and language model into int8, in place.
 
     The Q-Former, adapters and the layer that gives the words their scores keep their precision: they are small, or the
@@ -95,4 +95,4 @@ def quantise_to_int8(model: Any) -> None:
                 setattr(part.get_submodule(parent), child, Int8Linear(part.get_submodule(name)))
 
 
-__all__ = ["Int8Linear", "Quantisation", "check_quantisation", "four_bit_loading", "quantise_to_int8"]
+__all__ = ["Int8Linear", "Quantization", "check_quantization", "four_bit_loading", "quantize_to_int8"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files on disk: atomic writing, locks, hashes, disk errors, text formats, the folders installed with the package."""
+"""Atomic files, locks, hashes, a content-addressed store, disk errors, text formats, installed folders."""

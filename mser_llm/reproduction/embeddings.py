@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from mser_llm.evaluation.labelled_clips import LabelledClips
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.prefetch import read_windows, windows_of
+from mser_llm.inference.prefetch import load_ahead, windows_of
 from mser_llm.io.atomic_files import atomic_open
 from mser_llm.io.hashing import file_sha256
 
@@ -102,7 +102,7 @@ def _embed(model: Any, processor: Any, sources: Sequence[Any], name: str) -> np.
     size = model.config.emotion_embedding_size
     found: list[np.ndarray] = []
     with tqdm(total=len(sources), desc=f"embeddings of {name}", unit="clip", dynamic_ncols=True) as bar:
-        for window in read_windows(sources, 4 * BATCH_SIZE):
+        for window in load_ahead(sources, 4 * BATCH_SIZE):
             sums, lengths = np.zeros((len(window), size)), np.zeros(len(window))
             failures: dict[int, str] = {}
             pieces = windows_of(window, failures)

@@ -10,7 +10,8 @@ import pytest
 import soundfile
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import SAMPLING_RATE, label_set
 from processing_mser.processing_mser import PROMPTS, MSERProcessor
 from run_mser import main
@@ -62,7 +63,9 @@ def test_predictions_are_those_of_the_model_in_the_folder(recordings, tiny_model
     model = MSERForEmotionGeneration.from_pretrained(tiny_model_dir)
     processor = MSERProcessor.from_pretrained(tiny_model_dir)
     words = label_set("happy,sad,angry").words
-    expected = recognise(model, processor, [line["file"] for line in lines], words, length_normalize=True)
+    expected = recognize(
+        model, processor, [line["file"] for line in lines], words, ScoringOptions(length_normalize=True)
+    )
     assert len(lines) == 9
     for line, answer in zip(lines, expected, strict=True):
         assert line["prediction"] == answer.label

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from processing_mser import SAMPLING_RATE, label_set
 from processing_mser.processing_mser import MSERProcessor
 from run_mser import main
@@ -113,7 +113,7 @@ def test_text_lines_are_aligned_and_start_with_the_answer(mixed_folder, tiny_mod
             assert answer == ["error"]
             assert str(folder) not in rest.split(";")[0]
             continue
-        (expected,) = recognise(model, processor, [file], WORDS)
+        (expected,) = recognize(model, processor, [file], WORDS)
         assert answer == [expected.label, f"{expected.scores[expected.label]:.2f}"]
         pairs = rest.split()
         assert pairs[::2] == [f"*{word}" if word == expected.label else word for word in WORDS]

@@ -15,7 +15,8 @@ from mser_llm.evaluation.predictions import read_predictions
 from mser_llm.evaluation.statistics.bootstrap import intervals
 from mser_llm.evaluation.statistics.calibration import ece
 from mser_llm.inference.prediction_cache import PredictionCache
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import SAMPLING_RATE, UNPARSED, label_set
 
 
@@ -46,7 +47,7 @@ def corpora(tmp_path) -> dict[str, list[dict]]:
 def evaluated(tiny, corpora, tmp_path):
     output = tmp_path / "made" / "here"
     results = evaluate_corpora(
-        *tiny, corpora, FOUR, batch_size=3, output_dir=output, model_name="tiny", progress=False
+        *tiny, corpora, FOUR, ScoringOptions(batch_size=3), output_dir=output, model_name="tiny", progress=False
     )
     return results, output
 
@@ -69,7 +70,7 @@ def test_figures_are_those_of_the_answers(evaluated, tiny, corpora):
     for name, rows in corpora.items():
         kept = [r for r in rows if r["emotion"] in (*FOUR.words, "excited") and "broken" not in r["id"]]
         truths = ["happy" if r["emotion"] == "excited" else r["emotion"] for r in kept]
-        answers = [answer.label for answer in recognise(*tiny, [r["audio"] for r in kept], FOUR.words)]
+        answers = [answer.label for answer in recognize(*tiny, [r["audio"] for r in kept], FOUR.words)]
         everything += zip(truths, answers, [r["language"] for r in kept], strict=True)
         figures = results["corpora"][name]
         assert figures["UA"] == pytest.approx(balanced_accuracy_score(truths, answers))
@@ -179,7 +180,7 @@ def test_names_that_collide_on_disk_keep_their_pictures():
 def test_free_generation_counts_what_cannot_be_read(tiny, corpora, tmp_path):
     """The model's weights are random, so nothing it writes is a word."""
     results = evaluate_corpora(
-        *tiny, {"emodb": corpora["emodb"]}, "four", decode="generate", output_dir=tmp_path / "out", progress=False
+        *tiny, {"emodb": corpora["emodb"]}, "four", ScoringOptions(decode="generate"), output_dir=tmp_path / "out"
     )
     figures = results["corpora"]["emodb"]
     assert figures["unparsed"] == 1.0

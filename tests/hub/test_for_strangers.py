@@ -14,7 +14,7 @@ from m5ser_folder import corpus_rows, write_m5ser
 from packaging.requirements import Requirement
 
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from mser_llm.m5ser.card import write_card
 from processing_mser import label_set
 
@@ -116,7 +116,7 @@ def test_the_model_of_the_hub_answers_as_the_one_that_was_trained(told, trained,
     assert told["task"] == "audio-classification"
     network, processor = load_model(str(trained), "cpu")
     words = label_set("four").words
-    expected = [one.scores for one in recognise(network, processor, clips(tones), words)]
+    expected = [one.scores for one in recognize(network, processor, clips(tones), words)]
     assert len({tuple(scores.values()) for scores in expected}) == len(expected) == 6
     for how in ("pipeline", "classes"):
         assert len(told[how]) == 6
@@ -129,5 +129,5 @@ def test_the_data_set_streams_and_its_rows_are_what_the_model_takes(told, french
     assert told["rows"] == {key: [row["emotion"], "fr"] for key, row in rows.items()}
     network, processor = load_model(str(trained), "cpu")
     sounds = [rows[key]["audio"]["bytes"] for key in told["first rows"]]
-    for found, answer in zip(told["of rows"], recognise(network, processor, sounds, label_set("four").words)):
+    for found, answer in zip(told["of rows"], recognize(network, processor, sounds, label_set("four").words)):
         assert found == pytest.approx(answer.scores, abs=1e-5)

@@ -23,7 +23,7 @@ from clean_environment import build_clean_environment
 from free_port import free_port
 
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from processing_mser import label_set
 
 
@@ -95,7 +95,7 @@ def test_the_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, 
     soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
     words = ["happy", "sad", "angry"]
     network, processor = load_model(str(tiny_model_dir), "cpu")
-    (expected,) = recognise(network, processor, [str(tmp_path / "clip.wav")], words)
+    (expected,) = recognize(network, processor, [str(tmp_path / "clip.wav")], words)
     with served(python, "-E", "app.py", cwd=folder, env=anybody) as url:
         client = Client(url, verbose=False)
         bars, _ = client.predict(handle_file(tmp_path / "clip.wav"), "Happy, sad, angry", api_name="/analyse")
@@ -178,7 +178,7 @@ def test_a_clip_gets_its_label_and_a_bar_for_each_word(page, tiny_model_dir, tmp
     label = page.wait_for("document.querySelector('[data-testid=label-output-value]')?.innerText")
     network, processor = load_model(str(tiny_model_dir), "cpu")
     words = label_set("seven").words
-    (answer,) = recognise(network, processor, [str(tmp_path / "clip.wav")], words)
+    (answer,) = recognize(network, processor, [str(tmp_path / "clip.wav")], words)
     assert label == max(answer.scores, key=answer.scores.get)
     bars = page.value(
         "Object.fromEntries([...document.querySelectorAll('.confidence-set')].map(one => [one.querySelector('dt')"

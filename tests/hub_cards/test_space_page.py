@@ -11,7 +11,7 @@ import soundfile
 
 from mser_llm.hub.space import local_page, space_program
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 
 
 pytest.importorskip("gradio", reason="the page needs gradio")
@@ -42,7 +42,7 @@ def test_page_accepts_labels_in_any_case_and_spacing(tiny_model_dir: Path, clip:
     page = local_page(str(tiny_model_dir), "cpu", Path(clip).parent)
     scores, line = button(page, "analyse")(clip, "Happy,  sad , Fear")
     network, processor = load_model(str(tiny_model_dir), "cpu")
-    (expected,) = recognise(network, processor, [clip], ["happy", "sad", "fear"])
+    (expected,) = recognize(network, processor, [clip], ["happy", "sad", "fear"])
     assert line == "" and scores == pytest.approx(expected.scores, abs=1e-6)
     # What the model never learned gets no scores, but a sentence with the labels to choose from.
     scores, line = button(page, "analyse")(clip, "furious, happy")

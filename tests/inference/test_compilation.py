@@ -22,7 +22,8 @@ from modeling_mser.recognition_mser import word_probabilities
 from mser_llm.inference import compilation, recognition
 from mser_llm.inference.compilation import CompilationError, check_compiler, compiled, to_bucket
 from mser_llm.inference.packing import pack_linear_layers
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import SAMPLING_RATE, EmotionClassifierProcessor, label_set
 
 
@@ -57,7 +58,9 @@ def test_no_bucket_is_longer_than_what_a_classifier_crops_to(most_seconds, monke
     model = WhisperForEmotionClassification(config).eval()
     processor = EmotionClassifierProcessor(WhisperFeatureExtractor(feature_size=20), list(WORDS), most_seconds)
     clips = noise(0.4, 1.3, 5.0)
-    plain, padded = (list(recognise(model, processor, clips, WORDS, compile=compile)) for compile in (False, True))
+    plain, padded = (
+        list(recognize(model, processor, clips, WORDS, ScoringOptions(compile=compile))) for compile in (False, True)
+    )
     for one, other in zip(plain, padded, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
@@ -82,7 +85,7 @@ def test_compiled_answers_equal_those_of_each_clip_alone(tiny):
     clips = noise(1.0, 0.5, 1.9, 1.6, 0.9)
     graphs = torch._dynamo.utils.counters["stats"]
     before = graphs["unique_graphs"]
-    answers = list(recognise(model, processor, clips, WORDS, batch_size=2, compile=True))
+    answers = list(recognize(model, processor, clips, WORDS, ScoringOptions(batch_size=2, compile=True)))
     assert graphs["unique_graphs"] > before, "nothing was compiled"
     assert all(part._compiled_call_impl is None for part in (model.audio_tower, model.language_model))
     compiled_once = graphs["unique_graphs"]
@@ -91,7 +94,7 @@ def test_compiled_answers_equal_those_of_each_clip_alone(tiny):
             scores = plain.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
         given = [answer.scores[word] for word in WORDS]
         np.testing.assert_allclose(given, scores[0].softmax(-1).numpy(), atol=1e-4)
-    list(recognise(model, processor, noise(1.1, 0.6, 1.7, 1.3), WORDS, batch_size=2, compile=True))
+    list(recognize(model, processor, noise(1.1, 0.6, 1.7, 1.3), WORDS, ScoringOptions(batch_size=2, compile=True)))
     assert graphs["unique_graphs"] == compiled_once, "other lengths in the same bucket were compiled anew"
 
 
@@ -104,11 +107,6 @@ def test_without_a_compiler_it_says_so_before_anything_is_loaded(tiny_model_dir,
     assert run_mser.main(["predict", str(clip), "--model", str(tiny_model_dir), "--device", "cpu", "--compile"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "leave --compile out" in said
-
-
-def test_free_text_is_not_compiled(tiny):
-    with pytest.raises(ValueError, match="compile is for decode 'score'"):
-        recognise(*tiny, [], WORDS, decode="generate", compile=True)
 
 
 def test_more_shapes_than_torch_was_allowed_are_told(monkeypatch):

@@ -13,7 +13,7 @@ from torch import nn
 from modeling_mser import MSERForEmotionGeneration
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.packing import PackedLinear, can_pack, pack_linear_layers
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from processing_mser import SAMPLING_RATE, label_set
 
 
@@ -105,7 +105,7 @@ def test_a_loaded_model_is_packed_answers_the_same_and_is_saved_as_it_was(tiny_m
     clips = [0.1 * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32) for s in (1.0, 0.4, 2.3)]
 
     def scores(of):
-        return np.array([[answer.scores[word] for word in WORDS] for answer in recognise(of, processor, clips, WORDS)])
+        return np.array([[answer.scores[word] for word in WORDS] for answer in recognize(of, processor, clips, WORDS)])
 
     np.testing.assert_allclose(scores(model), scores(plain), atol=1e-5)
     model.save_pretrained(tmp_path / "again", include_backbones=True)

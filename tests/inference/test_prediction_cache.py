@@ -16,6 +16,7 @@ from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.loading import ModelNotFoundError, load_processor
 from mser_llm.inference.prediction_cache import PredictionCache
+from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import SAMPLING_RATE
 
 
@@ -46,7 +47,7 @@ def answers(cache_dir, place, sources, words=WORDS, kind=DeferredModel, prompt=N
     processor = load_processor(str(place), prompt)
     processor.pad_to = pad_to
     cache = PredictionCache(cache_dir)
-    made = list(cache.recognise(kind(str(place), "cpu"), processor, sources, words, **settings))
+    made = list(cache.recognize(kind(str(place), "cpu"), processor, sources, words, ScoringOptions(**settings)))
     assert cache.found + cache.given == len(made) == len(sources)
     return made, cache.given
 
@@ -159,7 +160,7 @@ def test_other_libraries_or_other_code_are_another_model(place, monkeypatch):
         patch.setattr("mser_llm.inference.deferred_model.versions", lambda: {"torch": "0.1"})
         assert DeferredModel(str(place), "cpu").fingerprint != before
     with monkeypatch.context() as patch:
-        patch.setattr("mser_llm.inference.deferred_model._RECOGNITION", ("recognition.py",))
+        patch.setattr("mser_llm.inference.deferred_model.PREDICTIONS_VERSION", 0)
         assert DeferredModel(str(place), "cpu").fingerprint != before
     assert DeferredModel(str(place), "cpu").fingerprint == before
 
@@ -187,7 +188,7 @@ def test_a_full_disk_keeps_nobody_from_an_answer_and_is_told_once(room, place, c
     monkeypatch.setattr("mser_llm.inference.prediction_cache.os.write", full)
     cache, processor = PredictionCache(tmp_path / "cache"), load_processor(str(place))
     for _ in range(2):  # as an evaluation asks for corpus after corpus
-        made = list(cache.recognise(DeferredModel(str(place), "cpu"), processor, clips, WORDS))
+        made = list(cache.recognize(DeferredModel(str(place), "cpu"), processor, clips, WORDS, ScoringOptions()))
         assert [answer.scores for answer in made] == [answer.scores for answer in whole]
     told = [line for line in capsys.readouterr().err.splitlines() if "answers are not kept" in line]
     assert len(told) == 1

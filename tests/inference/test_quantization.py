@@ -9,8 +9,9 @@ from torch import nn
 import run_mser
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.quantization import Int8Linear, check_quantisation
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.quantization import Int8Linear, check_quantization
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import SAMPLING_RATE, label_set
 
 
@@ -68,7 +69,7 @@ def test_a_model_in_int8_answers_nearly_the_same_and_whatever_the_company(tiny_m
     assert not any(isinstance(module, Int8Linear) for module in model.emotion_qformer.modules())
 
     def scores(of, batch_size):
-        answers = recognise(of, processor, clips(), WORDS, batch_size=batch_size)
+        answers = recognize(of, processor, clips(), WORDS, ScoringOptions(batch_size=batch_size))
         return np.array([[answer.scores[word] for word in WORDS] for answer in answers])
 
     together = scores(model, 3)
@@ -92,13 +93,13 @@ def test_answers_in_int8_are_kept_apart(tiny_model_dir):
 )
 def test_what_this_device_cannot_do_is_refused(kind, device, message):
     with pytest.raises(ValueError, match=message):
-        check_quantisation(kind, device)
+        check_quantization(kind, device)
 
 
 def test_four_bits_without_their_library_name_it(monkeypatch):
     monkeypatch.setattr("mser_llm.inference.quantization.find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"needs bitsandbytes; pip install \"mser-llm\[quantization\]\""):
-        check_quantisation("4bit", "cuda")
+        check_quantization("4bit", "cuda")
 
 
 def test_the_command_refuses_in_one_line(tiny_model_dir, tmp_path, capsys):

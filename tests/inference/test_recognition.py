@@ -10,8 +10,10 @@ import pytest
 import soundfile
 import torch
 
-from mser_llm.inference.prefetch import read_windows
-from mser_llm.inference.recognition import BATCHES_PER_WINDOW, recognise
+from mser_llm.inference.prefetch import load_ahead
+from mser_llm.inference.recognition import BATCHES_PER_CHUNK, recognize
+from mser_llm.inference.scoring_options import ScoringOptions
+from mser_llm.io.errors import InputError
 from processing_mser import SAMPLING_RATE, UNPARSED, AudioError, label_set, load_audio
 
 
@@ -46,7 +48,7 @@ def probabilities(answer) -> np.ndarray:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_answers_come_in_order_and_equal_those_of_single_clips(tiny, clips, batch_size):
-    answers = list(recognise(*tiny, clips, WORDS, batch_size=batch_size))
+    answers = list(recognize(*tiny, clips, WORDS, ScoringOptions(batch_size=batch_size)))
 
     assert [answer.source is clip for answer, clip in zip(answers, clips, strict=True)] == [True] * len(clips)
     expected = np.stack([plain_probabilities(*tiny, clip) for clip in clips])
@@ -69,7 +71,7 @@ def test_sources_of_all_forms_and_rates_in_one_stream(tiny, clips, tmp_path):
         torch.tensor(clips[2]),
     ]
 
-    answers = list(recognise(*tiny, iter(sources), WORDS))
+    answers = list(recognize(*tiny, iter(sources), WORDS))
 
     heard = load_audio(path)
     for answer, clip in zip(answers, [heard] * 4 + [clips[1], clips[2]], strict=True):
@@ -78,7 +80,7 @@ def test_sources_of_all_forms_and_rates_in_one_stream(tiny, clips, tmp_path):
 
 def test_long_audio_is_the_duration_weighted_mean_of_its_windows(tiny, clips):
     long = np.concatenate([tone(24, 20), tone(23, 21), tone(23.00005, 22)])
-    answer = list(recognise(*tiny, [clips[0], long, clips[1]], WORDS, batch_size=2))[1]
+    answer = list(recognize(*tiny, [clips[0], long, clips[1]], WORDS, ScoringOptions(batch_size=2)))[1]
 
     size, rest = divmod(len(long), 3)
     ends = np.cumsum([size + (part < rest) for part in range(3)])
@@ -94,7 +96,7 @@ def test_long_audio_is_the_duration_weighted_mean_of_its_windows(tiny, clips):
 def test_a_silent_window_does_not_spoil_a_long_clip(tiny):
     recording = np.concatenate([tone(10, 1), np.zeros(50 * SAMPLING_RATE, np.float32)])
 
-    (answer,) = recognise(*tiny, [recording], WORDS)
+    (answer,) = recognize(*tiny, [recording], WORDS)
 
     assert answer.error is None
     assert sum(answer.scores.values()) == pytest.approx(1)
@@ -105,7 +107,7 @@ def test_a_broken_clip_is_told_and_the_others_go_on(tiny, clips, tmp_path):
     broken.write_text("these are words")
     sources = [clips[0], broken, tmp_path / "nowhere.wav", np.zeros(SAMPLING_RATE, np.float32), clips[1]]
 
-    answers = list(recognise(*tiny, sources, WORDS, batch_size=2))
+    answers = list(recognize(*tiny, sources, WORDS, ScoringOptions(batch_size=2)))
 
     assert [answer.error is None for answer in answers] == [True, False, False, False, True]
     for source, answer in zip(sources[1:4], answers[1:4], strict=True):
@@ -126,20 +128,20 @@ def test_no_more_than_two_windows_are_taken_ahead(tiny, clips):
             taken += 1
             yield clip
 
-    bound = 2 * BATCHES_PER_WINDOW * 2
+    bound = 2 * BATCHES_PER_CHUNK * 2
     most_ahead = 0
-    for answered, _ in enumerate(recognise(*tiny, stream(), WORDS, batch_size=2)):
+    for answered, _ in enumerate(recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=2))):
         most_ahead = max(most_ahead, taken - answered)
     assert taken == 100
-    assert BATCHES_PER_WINDOW * 2 < most_ahead <= bound
+    assert BATCHES_PER_CHUNK * 2 < most_ahead <= bound
 
 
 def test_a_consumer_that_stops_leaves_the_rest_unread(tiny, clips):
     source = iter(clips * 20)
-    answers = recognise(*tiny, source, WORDS, batch_size=1)
+    answers = recognize(*tiny, source, WORDS, ScoringOptions(batch_size=1))
     next(answers)
     answers.close()
-    assert len(list(source)) >= len(clips) * 20 - 2 * BATCHES_PER_WINDOW
+    assert len(list(source)) >= len(clips) * 20 - 2 * BATCHES_PER_CHUNK
 
 
 def readers() -> list[threading.Thread]:
@@ -157,7 +159,7 @@ def test_no_reader_outlives_the_loop(tiny, clips, ended_by, monkeypatch):
     if ended_by == "interrupt":
         interrupted = raising(KeyboardInterrupt())
         monkeypatch.setattr("mser_llm.inference.recognition.word_probabilities", interrupted)
-    answers = recognise(*tiny, stream(), WORDS, batch_size=1)
+    answers = recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=1))
     if ended_by == "close":
         next(answers)
         assert readers()
@@ -176,10 +178,10 @@ def raising(error: BaseException):
 
 
 def test_windows_close_at_their_length_in_sound(monkeypatch):
-    monkeypatch.setattr("mser_llm.inference.prefetch.WINDOW_SECONDS", 5.0)
+    monkeypatch.setattr("mser_llm.inference.prefetch.CHUNK_SECONDS", 5.0)
     lengths = [2, 2, 2, 1, 1, 1, 1, 9, 1, 1]
 
-    windows = list(read_windows([tone(seconds, 0) for seconds in lengths], window_clips=4))
+    windows = list(load_ahead([tone(seconds, 0) for seconds in lengths], chunk_clips=4))
 
     assert [[clip.seconds for clip in window] for window in windows] == [[2, 2, 2], [1, 1, 1, 1], [9], [1, 1]]
 
@@ -187,7 +189,7 @@ def test_windows_close_at_their_length_in_sound(monkeypatch):
 def test_generated_text_is_parsed_and_what_is_no_word_is_unparsed(tiny, clips):
     """A random model writes nonsense, so it is made to say a word: its output layer repeats the ids it is given."""
     model, processor = tiny
-    (nonsense,) = recognise(model, processor, clips[:1], WORDS, decode="generate")
+    (nonsense,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(decode="generate"))
     assert nonsense.label == UNPARSED
     assert nonsense.scores is None
     assert nonsense.error is None
@@ -196,7 +198,7 @@ def test_generated_text_is_parsed_and_what_is_no_word_is_unparsed(tiny, clips):
     heads = {"angry": " Angry.", "sad": " sad", UNPARSED: " happy or sad"}
     for label, text in heads.items():
         say(model, processor.tokenizer.encode(text, add_special_tokens=False))
-        (answer,) = recognise(model, processor, clips[:1], WORDS, decode="generate")
+        (answer,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(decode="generate"))
         assert (answer.label, answer.text) == (label, text.strip())
 
 
@@ -222,9 +224,9 @@ def say(model, token_ids: list[int]) -> None:
 
 def test_settings_of_the_scoring_reach_the_model(tiny, clips):
     model, processor = tiny
-    (plain,) = recognise(model, processor, clips[:1], WORDS)
+    (plain,) = recognize(model, processor, clips[:1], WORDS)
     for setting in ("length_normalize", "prior_correction"):
-        (changed,) = recognise(model, processor, clips[:1], WORDS, **{setting: True})
+        (changed,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(**{setting: True}))
         with torch.no_grad():
             scores = model.score_emotions(
                 **processor(audio=clips[:1]), candidate_ids=processor.candidate_ids(WORDS), **{setting: True}
@@ -236,10 +238,10 @@ def test_settings_of_the_scoring_reach_the_model(tiny, clips):
 def test_training_mode_is_given_back(tiny, clips):
     model, processor = tiny
     model.train()
-    evaluated = list(recognise(model, processor, clips[:2], WORDS))
+    evaluated = list(recognize(model, processor, clips[:2], WORDS))
     assert model.training
     model.eval()
-    for answer, again in zip(evaluated, recognise(model, processor, clips[:2], WORDS), strict=True):
+    for answer, again in zip(evaluated, recognize(model, processor, clips[:2], WORDS), strict=True):
         assert answer.scores == again.scores
 
 
@@ -247,26 +249,32 @@ def test_scores_that_are_no_numbers_are_an_error(tiny, clips):
     model, processor = tiny
     with torch.no_grad():
         model.projection.weight.fill_(float("nan"))
-    (answer,) = recognise(model, processor, clips[:1], WORDS)
+    (answer,) = recognize(model, processor, clips[:1], WORDS)
     assert answer.label is None
     assert "NaN" in answer.error
 
 
+def test_recognize_rejects_empty_labels(tiny):
+    with pytest.raises(ValueError, match="label_set"):
+        recognize(*tiny, [], ())
+
+
 @pytest.mark.parametrize(
-    ("words", "settings", "message"),
+    ("options", "source"),
     [
-        ((), {}, "candidate words"),
-        (WORDS, {"batch_size": 0}, "batch_size is 0"),
-        (WORDS, {"decode": "x"}, "decode is"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"decode": "x"}, "decode 'x'"),
+        ({"decode": "generate", "compile": True}, "compile"),
     ],
 )
-def test_impossible_calls_fail_before_anything_is_read(tiny, words, settings, message):
-    with pytest.raises(ValueError, match=message):
-        recognise(*tiny, [], words, **settings)
+def test_scoring_options_reject_impossible_values(options, source):
+    with pytest.raises(InputError) as caught:
+        ScoringOptions(**options)
+    assert caught.value.source == source and caught.value.fix
 
 
 def test_no_sources_give_no_answers(tiny):
-    assert list(recognise(*tiny, [], WORDS)) == []
+    assert list(recognize(*tiny, [], WORDS)) == []
 
 
 def test_an_error_of_the_stream_itself_is_not_swallowed(tiny, clips):
@@ -275,7 +283,7 @@ def test_an_error_of_the_stream_itself_is_not_swallowed(tiny, clips):
         raise RuntimeError("the disk is gone")
 
     with pytest.raises(RuntimeError, match="the disk is gone"):
-        list(recognise(*tiny, stream(), WORDS))
+        list(recognize(*tiny, stream(), WORDS))
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -283,5 +291,5 @@ def test_a_file_without_permission_is_told(tiny, tmp_path):
     path = tmp_path / "secret.wav"
     soundfile.write(path, tone(1, 0), SAMPLING_RATE)
     path.chmod(0)
-    (answer,) = recognise(*tiny, [path], WORDS)
+    (answer,) = recognize(*tiny, [path], WORDS)
     assert "permission" in answer.error

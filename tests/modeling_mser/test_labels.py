@@ -14,15 +14,16 @@ from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.loading import load_processor
 from mser_llm.inference.prediction_cache import PredictionCache
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 
 
 LABELS = ["happy", "calm", "tired"]
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
 
 
-def ask_recognise(model, processor, **options):
-    (answer,) = recognise(model, processor, [NOISE], LABELS, **options)
+def ask_recognize(model, processor, **options):
+    (answer,) = recognize(model, processor, [NOISE], LABELS, ScoringOptions(**options))
     return answer.unlearned_labels, answer.scores
 
 
@@ -34,11 +35,11 @@ def ask_pipeline(model, processor, **options):
 
 def ask_evaluation(model, processor, **options):
     row = {"id": "1", "audio": {"array": NOISE, "sampling_rate": 16000, "path": None}, "emotion": "happy"}
-    results = evaluate_corpora(model, processor, {"own": [row]}, LABELS, progress=False, **options)
+    results = evaluate_corpora(model, processor, {"own": [row]}, LABELS, ScoringOptions(**options), progress=False)
     return tuple(results["unlearned_labels"]), None
 
 
-ASKED = [ask_recognise, ask_pipeline, ask_evaluation]
+ASKED = [ask_recognize, ask_pipeline, ask_evaluation]
 
 
 @pytest.mark.parametrize("ask", ASKED)
@@ -79,14 +80,14 @@ def test_pipeline_timeline_marks_unlearned_labels(tiny):
 def test_kept_answers_are_checked_too(tiny_model_dir, tmp_path):
     clip = {"bytes": _wav(), "path": None}
     cache, processor = PredictionCache(tmp_path), load_processor(str(tiny_model_dir))
-    allowed = {"allow_unlearned_labels": True}
+    allowed = ScoringOptions(allow_unlearned_labels=True)
     for _ in range(2):
         model = DeferredModel(str(tiny_model_dir), "cpu")
-        (answer,) = cache.recognise(model, processor, [clip], LABELS, **allowed)
+        (answer,) = cache.recognize(model, processor, [clip], LABELS, allowed)
         assert answer.unlearned_labels == ("calm", "tired")
     assert (cache.found, cache.given) == (1, 1)
     with pytest.raises(UnlearnedLabelError):
-        list(cache.recognise(model, processor, [clip], LABELS))
+        list(cache.recognize(model, processor, [clip], LABELS, ScoringOptions()))
 
 
 def _wav() -> bytes:

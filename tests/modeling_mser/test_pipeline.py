@@ -19,7 +19,8 @@ import torch
 
 from modeling_mser import save_for_hub
 from modeling_mser.pipeline_mser import MSERPipeline
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,7 +51,7 @@ def as_scores(ranked):
 
 
 def expected_scores(pipe, source, words):
-    (answer,) = recognise(pipe.model, pipe.processor, [source], words)
+    (answer,) = recognize(pipe.model, pipe.processor, [source], words)
     return answer.scores
 
 
@@ -272,7 +273,9 @@ def test_a_timeline_is_the_windows_judged_one_by_one(pipe, clips):
 
 def test_free_words_are_read_or_called_unparsed(pipe, clips):
     (answer,) = pipe(clips[0], mode="generate")
-    (loop,) = recognise(pipe.model, pipe.processor, [clips[0]], pipe.model.config.emotion_words, decode="generate")
+    (loop,) = recognize(
+        pipe.model, pipe.processor, [clips[0]], pipe.model.config.emotion_words, ScoringOptions(decode="generate")
+    )
     assert (answer["label"], answer["text"]) == (loop.label, loop.text)
     inputs = pipe.processor(audio=[clips[0]])
     tokens = pipe.model.generate(**inputs, max_new_tokens=8, do_sample=False)

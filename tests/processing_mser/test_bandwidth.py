@@ -12,7 +12,7 @@ import soxr
 from modeling_mser.pipeline_mser import MSERPipeline
 from mser_llm.cli.predict import PredictArguments, run
 from mser_llm.evaluation.robustness.conditions import CONDITIONS
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from processing_mser.audio_mser import SAMPLING_RATE, load_audio
 from processing_mser.bandwidth_mser import band_powers, effective_bandwidth, narrow_bandwidth
 
@@ -70,7 +70,7 @@ def test_powers_of_windows_add_up_and_level_and_length_do_not_matter():
 def test_recognition_and_pipeline_report_the_same_bandwidth(tiny):
     model, processor = tiny
     copy, wide = telephone_copy("WAV", "PCM_16"), speechlike()
-    narrow, other = recognise(model, processor, [copy, wide], WORDS)
+    narrow, other = recognize(model, processor, [copy, wide], WORDS)
     assert 3000 < narrow.bandwidth_hz <= 4000
     assert other.bandwidth_hz is None
 

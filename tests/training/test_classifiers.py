@@ -21,7 +21,8 @@ from mser_llm.data.read_corpus import read_corpus
 from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.model_building import build_model
 from mser_llm.training.run_training import train
@@ -97,14 +98,14 @@ def test_it_learns_to_tell_tones_and_is_recognised_and_evaluated_as_any_model(re
     )
     # What training measured in batches of cached features, recognition measures on the recordings.
     assert measured["corpora"]["tones"]["UA"] == pytest.approx(results["validation"]["eval_UA"], abs=0.05)
-    answers = list(recognise(model, processor, [row["audio"]["path"] for row in unheard[:3]], ["sad", "angry"]))
+    answers = list(recognize(model, processor, [row["audio"]["path"] for row in unheard[:3]], ["sad", "angry"]))
     for answer in answers:
         assert set(answer.scores) == {"sad", "angry"}
         assert sum(answer.scores.values()) == pytest.approx(1)
     with pytest.raises(ValueError, match="has no output for fear"):
-        list(recognise(model, processor, [unheard[0]["audio"]["path"]], ["fear", "sad"]))
+        list(recognize(model, processor, [unheard[0]["audio"]["path"]], ["fear", "sad"]))
     with pytest.raises(ValueError, match="writes no text"):
-        list(recognise(model, processor, [unheard[0]["audio"]["path"]], WORDS, decode="generate"))
+        list(recognize(model, processor, [unheard[0]["audio"]["path"]], WORDS, ScoringOptions(decode="generate")))
     with pytest.raises(ValueError, match="is a classifier, which is asked nothing"):
         load_model(str(tmp_path / "run"), "cpu", prompt="v1")
 

@@ -49,7 +49,7 @@ class Disturber:
                 raise NoCompanionError(_too_few(clips, index, condition, found))
 
     def sources(self, clips: LabelledClips, condition: Condition, level: float) -> Iterator[Any]:
-        """What `recognise` takes, clip by clip; a clip that cannot be read is passed on as it is, to be reported."""
+        """What `recognize` takes, clip by clip; a clip that cannot be read is passed on as it is, to be reported."""
         for index, row in enumerate(clips.rows):
             try:
                 waveform = load_audio(row["audio"])

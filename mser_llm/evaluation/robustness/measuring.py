@@ -25,7 +25,8 @@ from mser_llm.evaluation.robustness.conditions import Condition
 from mser_llm.evaluation.robustness.disturbing import Disturber
 from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, differ, intervals
 from mser_llm.evaluation.statistics.multiple import holm
-from mser_llm.inference.recognition import Recognition, recognise
+from mser_llm.inference.recognition import Recognition, recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.atomic_files import write_json
 
 
@@ -70,10 +71,9 @@ def answer_all(
     labels: Sequence[str],
     output_dir: str | PathLike,
     settings: Mapping[str, Any],
+    options: ScoringOptions = ScoringOptions(),
     *,
-    batch_size: int = 16,
     progress: bool = True,
-    allow_unlearned_labels: bool = False,
 ) -> Answers:
     """The model's answers to every clip under every condition, each level's kept in a file of its own when it is done.
 
@@ -88,9 +88,8 @@ def answer_all(
         labels: the candidate words.
         output_dir: `predictions/` in it holds the answers, `settings.json` what they are answers to.
         settings: JSON-ready, whatever decides an answer; answers of other settings are not gone on with.
-        batch_size: clips per forward pass.
+        options: as in `recognize`.
         progress: show a bar.
-        allow_unlearned_labels: as in `recognise`.
 
     Raises:
         NoCompanionError: a condition needs other clips than there are.
@@ -111,15 +110,7 @@ def answer_all(
         if not loaded:
             loaded.append(load())
         model, processor = loaded[0]
-        given = recognise(
-            model,
-            processor,
-            sources,
-            tuple(labels),
-            batch_size=batch_size,
-            allow_unlearned_labels=allow_unlearned_labels,
-        )
-        recognised = list(given)
+        recognised = list(recognize(model, processor, sources, labels, options))
         _write(path, clips, labels, recognised)
         return read_predictions(path, labels)
 

@@ -7,7 +7,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from mser_llm.evaluation.metrics import emotion_metrics
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
+from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, Row
 from processing_mser.emotions_mser import LABEL_SETS
 
@@ -56,7 +57,7 @@ def judge_labels(
     disagreements: list[dict[str, Any]] = []
     unreadable = 0
     bar = tqdm(desc="recognised", total=total, unit="clip", disable=not progress, dynamic_ncols=True)
-    for answer in recognise(model, processor, sounds(), words, batch_size=batch_size):
+    for answer in recognize(model, processor, sounds(), words, ScoringOptions(batch_size=batch_size)):
         row = waiting.pop(0)
         bar.update()
         if answer.label is None or answer.scores is None:

@@ -14,7 +14,7 @@ from spoken_m5ser import EMOTIONS, spoken_rows, write_spoken
 from transformers import WhisperFeatureExtractor
 
 from mser_llm.cli.m5ser_analyse import AnalyseArguments, run
-from mser_llm.inference.recognition import recognise
+from mser_llm.inference.recognition import recognize
 from mser_llm.m5ser.analysis import analyse_corpus
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
 from mser_llm.m5ser.analysis.label_noise import counted_for, judge_labels
@@ -179,7 +179,7 @@ def test_a_classifier_judges_every_clip_and_its_surest_disagreements_come_first(
     corpus = BuiltCorpus(write_m5ser(tmp_path / "m5ser", rows))
     found = judge_labels(corpus, lambda clip: clip["emotion"] != "sad", *tiny, list(EMOTIONS), progress=False)
     chosen = [clip for language in rows.values() for clip in language if clip["emotion"] != "sad"]
-    answers = [next(recognise(*tiny, [clip["audio"]], EMOTIONS)) for clip in chosen]
+    answers = [next(recognize(*tiny, [clip["audio"]], EMOTIONS)) for clip in chosen]
     assert found["unreadable"] == 1 and found["clips"] == len(chosen) - 1
     for language in ("en", "fr"):
         own = [

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+import multiprocessing
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from mser_llm.io.hashing import digest
+from mser_llm.io.store import Store
+
+
+VALUES = {digest(number): bytes([number]) * number * 100 for number in range(5)}
+
+
+def read_all(directory, keys=VALUES):
+    store = Store(directory)
+    return {key: store.get(key) for key in keys}
+
+
+def test_store_returns_values_to_other_processes(tmp_path):
+    other = Store(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    with Store(tmp_path / "cache") as store:
+        store.write(VALUES)
+        assert {key: store.get(key) for key in VALUES} == VALUES
+        assert len(store) == len(VALUES)
+    key = next(iter(VALUES))
+    assert key not in other and other.get(key) is None
+    other.refresh()
+    assert key in other and other.get(key) == VALUES[key]
+    assert read_all(tmp_path / "cache") == VALUES
+
+
+def test_store_replaces_a_value(tmp_path):
+    store = Store(tmp_path)
+    key = digest("key")
+    for value in (b"first", b"second, longer"):
+        store.write({key: value})
+        assert store.get(key) == Store(tmp_path).get(key) == value
+
+
+@pytest.mark.parametrize("lost", [1, 390, 420, 447])
+def test_store_ignores_an_incomplete_last_value(tmp_path, lost):
+    Store(tmp_path).write(VALUES)
+    (file,) = tmp_path.iterdir()
+    os.truncate(file, file.stat().st_size - lost)
+    last = list(VALUES)[-1]
+    assert read_all(tmp_path) == VALUES | {last: None}
+    with Store(tmp_path) as store:
+        store.write({last: VALUES[last]})
+    assert read_all(tmp_path) == VALUES
+
+
+def test_store_ignores_damaged_values(tmp_path):
+    Store(tmp_path).write(VALUES)
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    last = list(VALUES)[-1]
+    assert read_all(tmp_path) == VALUES | {last: None}
+    (tmp_path / "other.store").write_bytes(bytes(1000))
+    assert read_all(tmp_path) == VALUES | {last: None}
+
+
+def test_store_survives_deletion_of_its_directory(tmp_path):
+    store = Store(tmp_path / "cache")
+    store.write(VALUES)
+    for file in (tmp_path / "cache").iterdir():
+        file.unlink()
+    assert store.get(next(iter(VALUES))) is None
+
+
+def write_many(directory, number):
+    store = Store(directory)
+    for step in range(50):
+        store.write({digest(number, step): f"{number} {step}".encode() * 50, digest("shared", step): b"same"})
+
+
+def test_store_takes_values_of_many_writers(tmp_path):
+    context = multiprocessing.get_context("fork")
+    inherited = Store(tmp_path)
+    inherited.write({digest("parent"): b"parent"})
+    processes = [context.Process(target=write_many, args=(tmp_path, number)) for number in range(3)]
+    processes.append(context.Process(target=inherited.write, args=({digest("child"): b"child"},)))
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    inherited.write({digest("parent", 2): b"again"})
+    store = Store(tmp_path)
+    assert len(store) == 3 * 50 + 50 + 3
+    assert store.get(digest(2, 49)) == b"2 49" * 50
+    assert [store.get(digest(name)) for name in ("parent", "child")] == [b"parent", b"child"]
+
+
+def test_store_keeps_what_a_killed_process_wrote(tmp_path):
+    script = (
+        "import os, signal, sys\nfrom mser_llm.io.store import Store\nfrom mser_llm.io.hashing import digest\n"
+        "Store(sys.argv[1]).write({digest(1): b'value'})\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script, tmp_path], check=False).returncode == -signal.SIGKILL
+    assert Store(tmp_path).get(digest(1)) == b"value"
+
+
+def test_store_can_be_pickled(tmp_path):
+    store = Store(tmp_path)
+    store.write(VALUES)
+    copy = pickle.loads(pickle.dumps(store))
+    copy.write({digest("new"): b"new"})
+    assert len(Store(tmp_path)) == len(VALUES) + 1
+
+
+def test_store_keeps_none_of_a_batch_when_the_disk_is_full(tmp_path):
+    store = Store(tmp_path)
+    key, *others = VALUES
+    store.write({key: VALUES[key]})
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1]))
+    try:
+        with pytest.raises(OSError) as raised:
+            store.write(VALUES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert raised.value.filename.startswith(str(tmp_path))
+    assert read_all(tmp_path) == dict.fromkeys(others) | {key: VALUES[key]}
+    store.write(VALUES)
+    assert read_all(tmp_path) == VALUES
