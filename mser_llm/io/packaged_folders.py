@@ -3,8 +3,6 @@
 
 from pathlib import Path
 
-import mser_llm
-
 
 def packaged_folder(name: str) -> Path:
     """
@@ -13,7 +11,7 @@ def packaged_folder(name: str) -> Path:
     Raises:
         FileNotFoundError: the installation lacks it.
     """
-    package = Path(mser_llm.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for parent in (package.parent, package):
         # site-packages may have a folder of that name from another distribution; ours has its `__init__.py`.
         if (parent / name / "__init__.py").is_file() and (parent == package or (parent / "setup.cfg").is_file()):

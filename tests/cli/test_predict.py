@@ -198,7 +198,7 @@ def test_free_generation_shows_the_text(good_file, tiny_model_dir, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["EMPTY"], "no audio found; give audio files"),
+        (["EMPTY"], "nothing: no audio found"),
         (["FILE", "--labels", "happy"], "label set 'happy'"),
         (["FILE", "--model", "EMPTY"], "no config.json"),
         (["FILE", "--model", "no/such/folder"], "no/such/folder: no such folder"),
