@@ -154,7 +154,7 @@ def _encoder(args: BaselinesArguments) -> str:
     from mser_llm.inference.loading import find_model
 
     config = PreTrainedConfig.get_config_dict(find_model(args.model[0]))[0]
-    if config.get("model_type") == "wav2vec2_classifier":
+    if config["audio_config"].get("model_type", "whisper") != "whisper":
         raise ValueError(
             f"{args.model[0]}: hears by an encoder that is no Whisper, and the probe is of one; give --encoder, or "
             "leave probe out of --systems"

@@ -23,7 +23,7 @@ from mser_llm.data.lineage import (
 )
 from mser_llm.evaluation.protocols.training_record import RESULTS
 from mser_llm.hub.eval_results import eval_results, figure_rows
-from mser_llm.inference.model_types import model_classes
+from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import atomic_open
 from mser_llm.io.packaged_folders import packaged_folder
 
@@ -89,7 +89,7 @@ def render_model_card(
     backbone_ids = [place for place in backbones.values() if not Path(place).exists()]
     # Adapters fit the language model only.
     base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of_stages(stages), *backbone_ids]))
-    network, _ = model_classes(config["model_type"])
+    network = find_model_type(config["model_type"]).network
     # What was trained is in the folder, backbone or not.
     absent = [] if config.get("includes_backbones") else replaceable_parts(network.config_class.from_dict(config))
     left_out = {names[part]: backbones[part] for part in absent if part in backbones}

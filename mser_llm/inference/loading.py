@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from mser_llm.inference.model_types import MODEL_TYPES, model_classes, model_type_of
+from mser_llm.inference.model_types import MODEL_TYPES, ModelType, find_model_type, model_type_of
 from mser_llm.inference.nearby_models import suggest_model
 
 
@@ -88,7 +88,7 @@ def load_processor(model: str, prompt: str | None = None) -> Any:
     if prompt is not None and prompt not in PROMPTS:
         raise ValueError(f"prompt {prompt!r} is not known; choose from {', '.join(PROMPTS)}")
     with _told_in_one_line(place) as options:
-        processor = _classes(place, options)[1].from_pretrained(place, **options)
+        processor = _model_type(place, options).processor.from_pretrained(place, **options)
     if prompt is not None and processor.prompt_version is None:
         raise ValueError(f"{place}: is a classifier, which is asked nothing; leave the prompt out")
     if prompt is not None:
@@ -100,7 +100,7 @@ def load_config(model: str) -> Any:
     """The configuration of a model, without its weights."""
     place = find_model(model)
     with _told_in_one_line(place) as options:
-        return _classes(place, options)[0].config_class.from_pretrained(place, **options)
+        return _model_type(place, options).network.config_class.from_pretrained(place, **options)
 
 
 def load_network(model: str, device: str = "auto", quantize: str | None = None) -> Any:
@@ -118,9 +118,10 @@ def load_network(model: str, device: str = "auto", quantize: str | None = None) 
     if quantize is not None:
         check_quantization(quantize, device)
     with _told_in_one_line(place) as options, _bars_on_terminals_only():
-        network_class = _classes(place, options)[0]
+        model_type = _model_type(place, options)
+        network_class = model_type.network
         if quantize == "4bit":
-            if model_type_of(place, **options) != "mser":
+            if not model_type.has_language_model:
                 raise ValueError(f"{place}: is a classifier without a language model; leave --quantize 4bit out")
             return network_class.from_pretrained(place, **options, **four_bit_loading(device)).eval()
         network = network_class.from_pretrained(place, **options).eval().to(device)
@@ -131,8 +132,8 @@ def load_network(model: str, device: str = "auto", quantize: str | None = None) 
     return network
 
 
-def _classes(place: str, options: dict[str, Any]) -> tuple[Any, Any]:
-    return model_classes(model_type_of(place, **options))
+def _model_type(place: str, options: dict[str, Any]) -> ModelType:
+    return find_model_type(model_type_of(place, **options))
 
 
 @contextmanager

@@ -1,36 +1,101 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which classes a checkpoint is loaded with, by the model type in its configuration."""
+"""Register the types of models: their classes, their settings and what they can do."""
 
+from dataclasses import dataclass
 from typing import Any
 
 
-MODEL_TYPES = ("mser", "whisper_classifier", "wav2vec2_classifier")
-
-
 class ModelTypeError(ValueError):
-    """A checkpoint of a model that is none of this project's."""
+    """A checkpoint is not a model of this project."""
 
 
-def model_classes(model_type: str) -> tuple[Any, Any]:
-    """The network's class and its processor's.
+@dataclass(frozen=True)
+class ModelType:
+    """
+    A type of model. Imports neither torch nor transformers before its classes are used.
+
+    Attributes:
+        name: `model_type` of its `config.json`.
+        network_name: its class in `modeling_mser`.
+        processor_name: its class in `processing_mser`.
+        settings: the keys of a recipe's model section that not every type has. Those of a classifier are fields of its
+            configuration.
+        has_language_model: it scores any candidate label with a language model, and takes a prompt.
+        freezes_encoder: no layer of its encoder is ever trained.
+    """
+
+    name: str
+    network_name: str
+    processor_name: str
+    settings: tuple[str, ...]
+    has_language_model: bool = False
+    freezes_encoder: bool = False
+
+    @property
+    def network(self) -> Any:
+        """The class of the network."""
+        import modeling_mser
+
+        return getattr(modeling_mser, self.network_name)
+
+    @property
+    def processor(self) -> Any:
+        """The class of the processor."""
+        import processing_mser
+
+        return getattr(processing_mser, self.processor_name)
+
+
+_HEAD = ("head_size", "head_dropout")
+_PARTS = ("text_backbone", "text_backbone_revision", "text_config", "qformer_backbone", "qformer_config")
+MODEL_TYPES: dict[str, ModelType] = {
+    one.name: one
+    for one in (
+        ModelType(
+            "mser",
+            "MSERForEmotionGeneration",
+            "MSERProcessor",
+            settings=(
+                *_PARTS, "num_query_tokens", "encoder_layers", "freeze_audio", "freeze_text", "backbone_dtype", "lora",
+                "prompt_version", "pad_to",
+            ),
+            has_language_model=True,
+        ),
+        ModelType(
+            "whisper_classifier",
+            "WhisperForEmotionClassification",
+            "EmotionClassifierProcessor",
+            settings=(*_HEAD, "trained_layers", "max_seconds"),
+        ),
+        ModelType(
+            "wav2vec2_classifier",
+            "Wav2Vec2ForEmotionClassification",
+            "EmotionClassifierProcessor",
+            settings=(*_HEAD, "encoder_layers", "pooling", "embedding_size"),
+            freezes_encoder=True,
+        ),
+    )
+}  # fmt: skip
+
+
+def find_model_type(name: str) -> ModelType:
+    """Return a type by its name.
 
     Raises:
-        ModelTypeError: no model of this project is of that type.
+        ModelTypeError: no model of this project has that type.
     """
-    import modeling_mser
-    import processing_mser
+    if name not in MODEL_TYPES:
+        raise ModelTypeError(f"model type {name!r}: is unknown; choose from {', '.join(MODEL_TYPES)}")
+    return MODEL_TYPES[name]
 
-    if model_type == "mser":
-        return modeling_mser.MSERForEmotionGeneration, processing_mser.MSERProcessor
-    if model_type == "whisper_classifier":
-        return modeling_mser.WhisperForEmotionClassification, processing_mser.EmotionClassifierProcessor
-    if model_type == "wav2vec2_classifier":
-        return modeling_mser.Wav2Vec2ForEmotionClassification, processing_mser.EmotionClassifierProcessor
-    raise ModelTypeError(f"model type {model_type!r} is none of {', '.join(MODEL_TYPES)}")
+
+def model_types_with(setting: str) -> tuple[str, ...]:
+    """Return the names of the types that have a setting of a recipe's model section; all, if it is common to them."""
+    return tuple(name for name, one in MODEL_TYPES.items() if setting in one.settings) or tuple(MODEL_TYPES)
 
 
 def model_type_of(place: str, **hub_options: Any) -> str:
-    """The model type of a checkpoint.
+    """Return the `model_type` of a checkpoint; empty if its configuration has none.
 
     Args:
         place: folder or Hub id.

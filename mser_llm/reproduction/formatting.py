@@ -9,6 +9,7 @@ from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.inference.model_types import find_model_type
 from mser_llm.reproduction.measuring import read_json
 
 
@@ -33,8 +34,8 @@ def told_backbones(folder: Path) -> str:
 
 def _hears_frozen(config: Mapping[str, Any]) -> bool:
     """Whether the configuration says that no layer of the encoder was trained."""
-    of_a_classifier = config["model_type"] == "wav2vec2_classifier" or config.get("trained_layers") == 0
-    return config.get("freeze_audio", of_a_classifier)
+    by_type = find_model_type(config["model_type"]).freezes_encoder or config.get("trained_layers") == 0
+    return config.get("freeze_audio", by_type)
 
 
 def _part(backbone: str | None, kind: str, counts: Mapping[str, int] | None, frozen: bool) -> str:

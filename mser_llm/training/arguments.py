@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from transformers import TrainingArguments
 
+from mser_llm.inference.model_types import model_types_with
 from mser_llm.training.number_bounds import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_numbers
 from mser_llm.training.objectives import ObjectiveError, check_objectives
 from processing_mser import MAX_SECONDS
@@ -15,17 +16,6 @@ from processing_mser import MAX_SECONDS
 
 # What an evaluation during training gives.
 FIGURES = ("UA", "WA", "WF1", "macro_F1", "loss")
-_CLASSIFIERS = ("whisper_classifier", "wav2vec2_classifier")
-MODEL_TYPES_OF = {
-    **dict.fromkeys(("text_backbone", "text_backbone_revision", "text_config", "freeze_text"), ("mser",)),
-    **dict.fromkeys(("qformer_backbone", "qformer_config", "num_query_tokens", "freeze_audio"), ("mser",)),
-    **dict.fromkeys(("lora", "prompt_version", "pad_to", "backbone_dtype"), ("mser",)),
-    "encoder_layers": ("mser", "wav2vec2_classifier"),
-    **dict.fromkeys(("head_size", "head_dropout"), _CLASSIFIERS),
-    **dict.fromkeys(("trained_layers", "max_seconds"), ("whisper_classifier",)),
-    **dict.fromkeys(("pooling", "embedding_size"), ("wav2vec2_classifier",)),
-}
-"""Settings that not every type of model has, with those that have them."""
 _MODEL_BOUNDS = {
     **dict.fromkeys(("num_query_tokens", "lora_rank", "head_size", "embedding_size"), AT_LEAST_ONE),
     **dict.fromkeys(("lora_alpha", "max_seconds"), POSITIVE),
@@ -113,7 +103,7 @@ class ModelArguments:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            types = MODEL_TYPES_OF.get(setting.name, (self.model_type,))
+            types = model_types_with(setting.name)
             if self.model_type not in types and getattr(self, setting.name) != setting.default:
                 raise ValueError(
                     f"{setting.name} is of {' and '.join(types)}, and model_type is {self.model_type}; leave it out"

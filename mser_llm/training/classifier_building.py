@@ -7,7 +7,7 @@ from typing import Any
 from transformers import AutoFeatureExtractor
 
 from modeling_mser import EmotionClassifier
-from mser_llm.inference.model_types import model_classes
+from mser_llm.inference.model_types import find_model_type
 from mser_llm.training.arguments import ModelArguments
 from processing_mser import EmotionClassifierProcessor
 
@@ -27,26 +27,17 @@ def build_classifier(
         BackboneError: the encoder cannot be had in full.
     """
     settings = classifier_settings(arguments)
-    network, _ = model_classes(arguments.model_type)
+    network = find_model_type(arguments.model_type).network
     revision = arguments.audio_backbone_revision
     model = network.from_backbone(audio_backbone, words, audio_revision=revision, **settings)
     extractor = AutoFeatureExtractor.from_pretrained(audio_backbone, revision=revision)
-    crop = arguments.max_seconds if arguments.model_type == "whisper_classifier" else None
-    return model, EmotionClassifierProcessor(extractor, words, crop)
+    return model, EmotionClassifierProcessor(extractor, words, settings.get("max_seconds"))
 
 
 def classifier_settings(arguments: ModelArguments) -> dict[str, Any]:
     """What a recipe's model section says of a classifier, as fields of its configuration."""
-    settings: dict[str, Any] = {"head_size": arguments.head_size, "head_dropout": arguments.head_dropout}
-    if arguments.model_type == "whisper_classifier":
-        settings |= {"trained_layers": arguments.trained_layers, "max_seconds": arguments.max_seconds}
-    else:
-        settings |= {
-            "encoder_layers": arguments.parsed_layers,
-            "pooling": arguments.pooling,
-            "embedding_size": arguments.embedding_size,
-        }
-    return settings
+    settings = {name: getattr(arguments, name) for name in find_model_type(arguments.model_type).settings}
+    return settings | ({"encoder_layers": arguments.parsed_layers} if "encoder_layers" in settings else {})
 
 
 def continue_classifier(
@@ -72,7 +63,7 @@ def continue_classifier(
             f"{', '.join(unknown)}; give both stages the same labels"
         )
     model.config.emotion_words = list(words)
-    if arguments.model_type == "whisper_classifier":
+    if "trained_layers" in find_model_type(arguments.model_type).settings:
         was_frozen = model.config.freeze_audio
         model.config.trained_layers = arguments.trained_layers
         model.config.used_encoder_layers  # noqa: B018 - refused here rather than in the first step

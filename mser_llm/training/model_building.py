@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, Whi
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 from modeling_mser.hub_mser import hub_options
 from mser_llm.inference.loading import find_model
-from mser_llm.inference.model_types import MODEL_TYPES, model_classes, model_type_of
+from mser_llm.inference.model_types import MODEL_TYPES, find_model_type, model_type_of
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.classifier_building import build_classifier, continue_classifier
@@ -73,12 +73,13 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         ValueError: a part without a backbone would stay random, the checkpoint is of another type, or the tokenizer
             cannot write a word.
     """
+    has_language_model = find_model_type(arguments.model_type).has_language_model
     if arguments.init_from is not None:
         checkpoint = expanded(arguments.init_from)
         # Each part of MSER in the precision of this training, which may train what the former one kept frozen.
-        options = {"dtype": backbone_dtypes(arguments)} if arguments.model_type == "mser" else {}
+        options = {"dtype": backbone_dtypes(arguments)} if has_language_model else {}
         model, processor = _load(checkpoint, arguments.model_type, **options)
-        if arguments.model_type != "mser":
+        if not has_language_model:
             continue_classifier(model, arguments, checkpoint, words)
             return model, processor
         processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before anything is encoded
@@ -90,7 +91,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
             model.config.learned_words = list(dict.fromkeys([*model.config.learned_words, *words]))
         return model, processor
 
-    if arguments.model_type != "mser":
+    if not has_language_model:
         if arguments.audio_backbone is None:
             raise ValueError(
                 f"audio_backbone is not set, and a {arguments.model_type} keeps layers of its encoder as they are; "
@@ -226,8 +227,8 @@ def check_model_type(checkpoint: str, model_type: str) -> None:
 def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
     """A checkpoint of that type, loaded with the options, and its processor."""
     check_model_type(checkpoint, model_type)
-    network, processor = model_classes(model_type)
-    return network.from_pretrained(checkpoint, **options), processor.from_pretrained(checkpoint)
+    found = find_model_type(model_type)
+    return found.network.from_pretrained(checkpoint, **options), found.processor.from_pretrained(checkpoint)
 
 
 def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:

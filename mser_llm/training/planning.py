@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
 from modeling_mser import MSERForEmotionGeneration
 from modeling_mser.hub_mser import hub_options
 from mser_llm.inference.clip_features import ENCODING_BATCH
-from mser_llm.inference.model_types import model_classes
+from mser_llm.inference.model_types import find_model_type
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.io.errors import InputError
 from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
@@ -143,12 +143,12 @@ def build_meta_model(arguments: ModelArguments, words: Sequence[str], has_bfloat
             "download it, pass a folder, or write audio_config and text_config in the recipe",
         ) from error
     text_length, label_length = 0, 1
-    if arguments.model_type == "mser":
+    if find_model_type(arguments.model_type).has_language_model:
         text_length, label_length = _row_lengths(arguments, config, words)
         for part, dtype in backbone_dtypes(arguments, has_bfloat16).items():
             getattr(config, part).dtype = dtype
     with torch.device("meta"):
-        model = model_classes(arguments.model_type)[0](config)
+        model = find_model_type(arguments.model_type).network(config)
         if isinstance(model, MSERForEmotionGeneration):
             if arguments.init_from is not None:
                 model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
@@ -160,19 +160,21 @@ def build_meta_model(arguments: ModelArguments, words: Sequence[str], has_bfloat
 
 
 def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
-    network, _ = model_classes(arguments.model_type)
+    model_type = find_model_type(arguments.model_type)
     if arguments.init_from is not None:
         place = expanded(arguments.init_from)
         check_model_type(place, arguments.model_type)
-        return network.config_class.from_pretrained(place, **hub_options(place))
-    if arguments.model_type == "mser":
+        return model_type.network.config_class.from_pretrained(place, **hub_options(place))
+    if model_type.has_language_model:
         check_frozen_parts(arguments)
         return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
     if arguments.audio_backbone is None:
         raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
     place = expanded(arguments.audio_backbone)
     audio = AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **hub_options(place))
-    return network.config_class(audio_config=audio, emotion_words=list(words), **classifier_settings(arguments))
+    return model_type.network.config_class(
+        audio_config=audio, emotion_words=list(words), **classifier_settings(arguments)
+    )
 
 
 def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -> tuple[int, int]:

@@ -11,9 +11,10 @@ from typing import Any
 
 from mser_llm.data.clips import Clip
 from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.inference.model_types import model_types_with
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.hashing import file_sha256
-from mser_llm.training.arguments import MODEL_TYPES_OF, DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from mser_llm.training.checkpointing import last_checkpoint
 
 
@@ -73,7 +74,7 @@ def describe_run(
     }
     aside |= {name for name, unused in added.items() if settings[name] == unused}
     aside |= set() if training.balance == "speaker" else {"speakers_per_batch", "clips_per_speaker"}
-    aside |= {name for name, types in MODEL_TYPES_OF.items() if model.model_type not in types}
+    aside |= {name for name in settings if model.model_type not in model_types_with(name)}
     aside |= {"model_type"} if model.model_type == "mser" else set()
     settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)

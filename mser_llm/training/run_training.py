@@ -23,6 +23,7 @@ from mser_llm.hub.data_record import trained_files
 from mser_llm.hub.model_card import write_model_card
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import write_json
 from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
 from mser_llm.training.batch_size import resolve_batch_size
@@ -188,7 +189,7 @@ def resolve_recipe(
     check_length(model_arguments.init_from, arguments)
     if not data_arguments.validates:
         train_without_validation(arguments)
-    if model_arguments.model_type == "mser":
+    if find_model_type(model_arguments.model_type).has_language_model:
         check_language_model(data_arguments, arguments)
     if shards_weights(arguments):
         check_sharding(model_arguments, arguments)

@@ -4,6 +4,7 @@
 import os
 from typing import Any
 
+from mser_llm.inference.model_types import find_model_type
 from mser_llm.training.arguments import ModelArguments, MSERTrainingArguments
 
 
@@ -23,7 +24,7 @@ def check_sharding(model_arguments: ModelArguments, arguments: MSERTrainingArgum
     if int(asked["fsdp_version"]) != 2:
         raise ValueError(f"fsdp_version is {asked['fsdp_version']}; give 2, as in configs/accelerate/fsdp.yaml")
     needing = {
-        f"model_type {model_arguments.model_type}": model_arguments.model_type != "mser",
+        f"model_type {model_arguments.model_type}": not find_model_type(model_arguments.model_type).has_language_model,
         f"average_from {arguments.average_from}": arguments.average_from is not None,
         "auto_find_batch_size": arguments.auto_find_batch_size,
     }
