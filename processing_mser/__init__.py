@@ -14,12 +14,11 @@ from .audio_mser import (
     load_audio,
 )
 from .emotions_mser import (
-    CORPUS_LABELS,
+    EMOTION_SYNONYMS,
     EMOTIONS,
     LABEL_SETS,
     UNPARSED,
     LabelSet,
-    UnknownEmotionError,
     canonical_emotion,
     label_set,
     parse_emotion,
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AUDIO_EXTENSIONS",
-    "CORPUS_LABELS",
     "EMOTIONS",
+    "EMOTION_SYNONYMS",
     "LABEL_SETS",
     "MAX_SECONDS",
     "MIN_SECONDS",
@@ -46,7 +45,6 @@ __all__ = [
     "EmotionClassifierProcessor",
     "LabelSet",
     "MSERProcessor",
-    "UnknownEmotionError",
     "canonical_emotion",
     "cut_windows",
     "find_audio",

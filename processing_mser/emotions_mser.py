@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emotion vocabulary: canonical words, what each corpus calls them, label sets, and words found in free text.
+"""The emotion vocabulary: canonical words, their synonyms, label sets, and emotions found in free text.
 
-Three tables, each for one purpose, so that no synonym is ever global:
+Three tables, each for one purpose:
 
-- `CORPUS_LABELS`: what a corpus publishes (a code or a label) to the canonical word. Used when rows are read.
+- `EMOTION_SYNONYMS`: what users write in their own data, to the canonical word. Used when rows are read; a published
+  corpus has its own table of labels.
 - `LabelSet.merges`: what a protocol folds together (`four` counts excited as happy). Used when rows are chosen.
 - `INFLECTIONS`: other forms of the same word (anger, angrily). Used when free text is parsed, and nowhere else.
 """
@@ -34,139 +35,32 @@ EMOTIONS: tuple[str, ...] = (
     "other",
 )
 
-# The key "folder" is a user's own data: names of class folders, or the emotion column of a CSV.
-CORPUS_LABELS: dict[str, dict[str, str]] = {
-    "iemocap": {
-        "neu": "neutral",
-        "hap": "happy",
-        "sad": "sad",
-        "ang": "angry",
-        "exc": "excited",
-        "fru": "frustrated",
-        "sur": "surprise",
-        "fea": "fear",
-        "dis": "disgust",
-        "oth": "other",
-    },
-    "meld": {
-        "neutral": "neutral",
-        "joy": "happy",
-        "surprise": "surprise",
-        "anger": "angry",
-        "sadness": "sad",
-        "disgust": "disgust",
-        "fear": "fear",
-    },
-    "msp-podcast": {
-        "A": "angry",
-        "S": "sad",
-        "H": "happy",
-        "U": "surprise",
-        "F": "fear",
-        "D": "disgust",
-        "C": "contempt",
-        "N": "neutral",
-        "O": "other",
-    },
-    "cmu-mosei": {
-        "happy": "happy",
-        "sad": "sad",
-        "anger": "angry",
-        "surprise": "surprise",
-        "disgust": "disgust",
-        "fear": "fear",
-    },
-    "mead": {
-        "angry": "angry",
-        "contempt": "contempt",
-        "disgusted": "disgust",
-        "fear": "fear",
-        "happy": "happy",
-        "neutral": "neutral",
-        "sad": "sad",
-        "surprised": "surprise",
-    },
-    "ravdess": {
-        "01": "neutral",
-        "02": "calm",
-        "03": "happy",
-        "04": "sad",
-        "05": "angry",
-        "06": "fear",
-        "07": "disgust",
-        "08": "surprise",
-    },
-    "tess": {
-        "angry": "angry",
-        "disgust": "disgust",
-        "fear": "fear",
-        "happy": "happy",
-        "neutral": "neutral",
-        "ps": "surprise",
-        "sad": "sad",
-    },
-    "crema-d": {"ANG": "angry", "DIS": "disgust", "FEA": "fear", "HAP": "happy", "NEU": "neutral", "SAD": "sad"},
-    "savee": {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprise"},
-    "aesdd": {"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "s": "sad"},
-    "resd": {"a": "angry", "d": "disgust", "e": "enthusiasm", "f": "fear", "h": "happy", "n": "neutral", "s": "sad"},
-    "shemo": {"A": "angry", "F": "fear", "H": "happy", "N": "neutral", "S": "sad", "W": "surprise"},
-    "emodb": {"W": "angry", "L": "boredom", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"},
-    "urdu": {"A": "angry", "H": "happy", "N": "neutral", "S": "sad"},
-    "subesco": {
-        "ANGRY": "angry",
-        "DISGUST": "disgust",
-        "FEAR": "fear",
-        "HAPPY": "happy",
-        "NEUTRAL": "neutral",
-        "SAD": "sad",
-        "SURPRISE": "surprise",
-    },
-    "ased": {"n": "neutral", "f": "fear", "h": "happy", "s": "sad", "S": "sad", "a": "angry"},
-    "nemo": {
-        "anger": "angry",
-        "fear": "fear",
-        "happiness": "happy",
-        "neutral": "neutral",
-        "sadness": "sad",
-        "surprised": "surprise",
-    },
-    "turev-db": {"kz": "angry", "sk": "calm", "mt": "happy", "hl": "sad"},
-    "emovo": {
-        "dis": "disgust",
-        "gio": "happy",
-        "neu": "neutral",
-        "pau": "fear",
-        "rab": "angry",
-        "sor": "surprise",
-        "tri": "sad",
-    },
-    "demo-speech": {word: word for word in EMOTIONS[:7]},
-    "folder": {
-        **{word: word for word in EMOTIONS},
-        "neu": "neutral",
-        "hap": "happy",
-        "happiness": "happy",
-        "joy": "happy",
-        "joyful": "happy",
-        "sadness": "sad",
-        "ang": "angry",
-        "anger": "angry",
-        "surprised": "surprise",
-        "disgusted": "disgust",
-        "fearful": "fear",
-        "afraid": "fear",
-        "scared": "fear",
-        "calmness": "calm",
-        "exc": "excited",
-        "excitement": "excited",
-        "fru": "frustrated",
-        "frustration": "frustrated",
-        "contemptuous": "contempt",
-        "bored": "boredom",
-        "enthusiastic": "enthusiasm",
-        "others": "other",
-    },
+EMOTION_SYNONYMS: dict[str, str] = {
+    **{word: word for word in EMOTIONS},
+    "neu": "neutral",
+    "hap": "happy",
+    "happiness": "happy",
+    "joy": "happy",
+    "joyful": "happy",
+    "sadness": "sad",
+    "ang": "angry",
+    "anger": "angry",
+    "surprised": "surprise",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "afraid": "fear",
+    "scared": "fear",
+    "calmness": "calm",
+    "exc": "excited",
+    "excitement": "excited",
+    "fru": "frustrated",
+    "frustration": "frustrated",
+    "contemptuous": "contempt",
+    "bored": "boredom",
+    "enthusiastic": "enthusiasm",
+    "others": "other",
 }
+"""Lower-case words that users write for their own data, to the canonical word."""
 
 # Forms of one word, the canonical one first. Synonyms (joy, furious) are not forms: a text that has only them is
 # unparsed.
@@ -190,10 +84,6 @@ UNPARSED = "unparsed"
 """What `parse_emotion` answers when a text names no word of the set, or more than one. Never a label."""
 
 
-class UnknownEmotionError(ValueError):
-    """A label that its corpus is not known to use."""
-
-
 def _own_word(word: str) -> str:
     """As `_written`, in lower case."""
     return _written(word).lower()
@@ -204,29 +94,19 @@ def _written(word: str) -> str:
     return " ".join(unicodedata.normalize("NFC", word).split())
 
 
-def canonical_emotion(label: str, corpus: str) -> str:
-    """The canonical word for a label as `corpus` publishes it.
+def canonical_emotion(label: str) -> str:
+    """
+    Return the canonical word for an emotion as a user wrote it, in any case and with any spaces around it.
 
-    Codes are matched as published (EMO-DB's `W`), words in any case and with any spaces around them. In the corpus
-    `folder` a word that is not in the table is the user's own and is kept, lower-cased.
+    A word that is not in `EMOTION_SYNONYMS` is the user's own label and is returned in lower case.
 
     Raises:
-        UnknownEmotionError: the corpus has no such label, or the label is empty.
-        ValueError: there is no corpus of that name.
+        ValueError: the label is empty.
     """
-    if corpus not in CORPUS_LABELS:
-        raise ValueError(f"corpus {corpus!r} has no emotion labels; known corpora: {', '.join(CORPUS_LABELS)}")
-    labels = CORPUS_LABELS[corpus]
-    published, word = label.strip(), _own_word(label)
-    if published in labels:
-        return labels[published]
-    if word in labels:
-        return labels[word]
-    if corpus == "folder" and word:
-        return word
-    raise UnknownEmotionError(
-        f"emotion {label!r} is not a label of corpus {corpus!r}; its labels are {', '.join(labels)}"
-    )
+    word = _own_word(label)
+    if not word:
+        raise ValueError(f"emotion {label!r} is empty; write a word")
+    return EMOTION_SYNONYMS.get(word, word)
 
 
 def _tokens(text: str) -> tuple[str, ...]:
@@ -325,7 +205,7 @@ def label_set(spec: str | Sequence[str] | LabelSet) -> LabelSet:
     words = tuple(spec) if isinstance(spec, Iterable) else (spec,)
     if not all(isinstance(word, str) for word in words):
         raise ValueError(f"label set {spec!r} is no list of words; write {' or '.join(LABEL_SETS)}, or words as text")
-    known = CORPUS_LABELS["folder"]
+    known = EMOTION_SYNONYMS
     words = tuple(own if (own := _own_word(word)) in known else _written(word) for word in words)
     merges: dict[str, str] = {}
     for word in words:
@@ -341,7 +221,7 @@ def _fault_of_single(spec: str) -> str:
     if near:
         return f"is not known; did you mean {near[0]}?"
     parts = [part for part in re.split(r"[\s;|/+]+", spec) if part]
-    if len(parts) > 1 and all(part in CORPUS_LABELS["folder"] for part in parts):
+    if len(parts) > 1 and all(part in EMOTION_SYNONYMS for part in parts):
         return f"is one label; separate several by commas, as {','.join(parts)}"
     example = f"{spec or 'happy'},{'happy' if spec == 'sad' else 'sad'}"
     return f"needs at least two labels, separated by commas; pass for example {example}, or {' or '.join(LABEL_SETS)}"
@@ -353,7 +233,7 @@ def near_emotion(word: str) -> str | None:
     Near are words of four letters or more that differ by one letter: added, left out, replaced, or swapped with the
     next.
     """
-    word, known = _own_word(word), CORPUS_LABELS["folder"]
+    word, known = _own_word(word), EMOTION_SYNONYMS
     if word in known or len(word) < 4:
         return None
     return next((other for other in known if len(other) >= 4 and _one_letter_apart(word, other)), None)

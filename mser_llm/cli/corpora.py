@@ -50,11 +50,11 @@ def run(args: CorporaArguments) -> int:
 def known_corpora() -> str:
     """All corpora, at most 100 columns wide: language, clips, speakers, emotions; license, source, what to know."""
     from mser_llm.data.corpora import CORPORA
-    from processing_mser.emotions_mser import CORPUS_LABELS, EMOTIONS
+    from processing_mser.emotions_mser import EMOTIONS
 
     lines = [_row("corpus", "lang", "clips", "speakers") + "emotions"]
     for name, spec in CORPORA.items():
-        words = set(CORPUS_LABELS.get(name, {}).values())
+        words = set(spec.labels.values())
         counts = [f"{word} {spec.expected[word]}" if spec.expected else word for word in EMOTIONS if word in words]
         lines += _wrapped(
             _row(name, spec.language, str(spec.clips or "?"), str(spec.speakers or "?")),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one engine for every corpus that `mser_llm.data.corpora` declares: file names, folders and tables to rows."""
+"""Read any corpus of `mser_llm.data.corpora`: file names, folders and tables become rows, as its `CorpusSpec` says."""
 
 import os
 import re
@@ -9,35 +9,45 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mser_llm.data.corpora import ClipTable, CorpusSpec
+from mser_llm.data.corpora.spec import ClipTable, CorpusSpec
 from mser_llm.data.listing import Listing, format_rank, list_files, without_extension
-from mser_llm.data.loaded_corpus import UNLABELLED, CorpusError, LoadedCorpus, extraction, passed_over, some
+from mser_llm.data.loaded_corpus import (
+    UNLABELLED,
+    CorpusError,
+    LoadedCorpus,
+    duplicate_error,
+    join_some,
+    listing_warnings,
+    unsupported_formats,
+)
 from mser_llm.data.parquet_audio import parquet_clips
 from mser_llm.data.schema import new_row
-from processing_mser.emotions_mser import UnknownEmotionError, canonical_emotion
+from mser_llm.io.errors import InputError
 
 
 OTHER_FORMAT = "another format of a clip that was read"
 
 
 def read_known_corpus(spec: CorpusSpec, path: Path) -> LoadedCorpus:
-    """Read a corpus by its declaration.
+    """
+    Read a corpus by its declaration.
 
     Args:
         spec: the declaration.
-        path: its folder, or any folder above.
+        path: the folder of the corpus, or any folder above it.
 
     Returns:
-        rows in the order of their paths, and what was found beside what was expected.
+        rows in the order of their paths, and the differences from the published counts.
 
     Raises:
-        CorpusError: no audio, no table of emotions, nothing that matches, or one clip twice.
+        CorpusError: no audio, no table of emotions, no matching file, or one clip twice.
     """
     listing = list_files(path)
     embedded = [] if listing.audio or spec.parquet is None else parquet_clips(spec.parquet, path, listing.others)
     if not (listing.audio or listing.media or embedded):
-        raise CorpusError(f"{path}: holds no audio file; get {spec.name} from {spec.how_to_get}, and give its folder")
-    clips = _Clips(spec, _read_tables(spec, path, listing.others))
+        fix = f"get {spec.name} from {spec.how_to_get}, and pass its folder"
+        raise CorpusError(path, "contains no audio file", fix)
+    clips = _Clips(spec, [_read_table(spec, table, path, listing.others) for table in spec.tables])
     folder = "" if str(path) == "." else os.path.join(path, "")
     for file in listing.audio:
         clips.add(without_extension(file), format_rank(file), {"bytes": None, "path": folder + file})
@@ -45,54 +55,42 @@ def read_known_corpus(spec: CorpusSpec, path: Path) -> LoadedCorpus:
         clips.add(name, 0, audio)
     unopened = [file for file in listing.media if clips.lacks(without_extension(file))]
     if not clips.rows:
-        raise CorpusError(_nothing(spec, path, listing, clips, unopened))
-    return _reading(spec, path, listing, clips, unopened)
+        raise _no_rows_error(spec, path, listing, clips, unopened)
+    return _loaded_corpus(spec, path, listing, clips, unopened)
 
 
-class TableRecords:
-    """One table of a corpus, read.
+class _Table:
+    """
+    The records of one table of a corpus.
 
     Args:
         table: its declaration.
         records: key to the columns that the corpus uses.
-        files: of the table, relative to the corpus's folder.
+        files: of the table, relative to the folder of the corpus.
     """
 
     def __init__(self, table: ClipTable, records: dict[str, dict[str, str]], files: Sequence[str]):
         self.table, self.files = table, files
         self._records = records
-        self._asked: set[str] = set()
+        self._used: set[str] = set()
 
     def find(self, fields: Mapping[str, str]) -> dict[str, str] | None:
-        """The record of the file with these fields."""
-        key = self.table.of(fields)
+        """Return the record of the file with these fields."""
+        key = self.table.clip_key(fields)
         record = self._records.get(key) if key is not None else None
         if record is not None and key is not None and self.table.lists_clips:
-            self._asked.add(key)
+            self._used.add(key)
         return record
 
-    def unasked(self) -> list[tuple[str, dict[str, str]]]:
-        """Clips that the table lists and for which no file came."""
-        if not self.table.lists_clips or len(self._asked) == len(self._records):
+    def unused(self) -> list[tuple[str, dict[str, str]]]:
+        """Return the clips that the table lists and that `find` never returned."""
+        if not self.table.lists_clips or len(self._used) == len(self._records):
             return []
-        return [(key, record) for key, record in self._records.items() if key not in self._asked]
+        return [(key, record) for key, record in self._records.items() if key not in self._used]
 
 
-def _read_tables(spec: CorpusSpec, path: Path, others: Sequence[str]) -> list[TableRecords]:
-    """Read every table of a corpus that is there.
-
-    Args:
-        spec: the corpus.
-        path: its folder.
-        others: the files there that are not audio, relative to it.
-
-    Raises:
-        CorpusError: a required table is not there, or there and damaged.
-    """
-    return [_read_table(spec, table, path, others) for table in spec.tables]
-
-
-def _read_table(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str]) -> TableRecords:
+def _read_table(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str]) -> _Table:
+    """Read a table; raise `CorpusError` if it is damaged, or required and missing."""
     records: dict[str, dict[str, str]] = {}
     columns = spec.columns
     found = list(table.find(others))
@@ -102,31 +100,33 @@ def _read_table(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence
                 fields = {**values, **shared}
                 key = table.key(fields)
                 if key is not None:
-                    records.setdefault(
-                        without_extension(key), {name: fields[name] for name in columns if name in fields}
-                    )
+                    record = {name: fields[name] for name in columns if name in fields}
+                    records.setdefault(without_extension(key), record)
+        except InputError as error:
+            raise CorpusError(error.source, error.problem, error.fix) from error
         except (OSError, ValueError) as error:
-            raise CorpusError(str(error) if str(path / file) in str(error) else f"{path / file}: {error}") from error
+            raise CorpusError(path / file, f"cannot be read ({error})", "restore it as published") from error
     if table.required and not records:
-        problem = "hold no record of the expected form" if found else "are not there"
+        problem = "contain no valid record" if found else "are missing"
         raise CorpusError(
-            f"{path}: the {table.holds} of {spec.name} stand in {table.named()}, which {problem}; put them back, or "
-            "give the folder that holds them and the recordings"
+            path,
+            f"the {table.contents} of {spec.name} are in {table.file_names()}, which {problem}",
+            "restore them, or pass the folder that contains both tables and recordings",
         )
-    return TableRecords(table, records, [file for file, _ in found])
+    return _Table(table, records, [file for file, _ in found])
 
 
 @dataclass
 class _Clips:
-    """The clips of a corpus as they come together, and what was put aside."""
+    """The rows of a corpus as files are added, and the files that gave none."""
 
     spec: CorpusSpec
-    tables: Sequence[TableRecords]
+    tables: Sequence[_Table]
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
-    """Not named as the corpus names its clips, or with a label that it does not have."""
+    """Files whose name does not match, or with an unknown label."""
     unlabelled: list[str] = field(default_factory=list)
-    """Named so, but without a record in the table that makes it a clip."""
+    """Files whose name matches and that have no record in a required table."""
     skipped: Counter[str] = field(default_factory=Counter)
     other_formats: int = 0
 
@@ -134,26 +134,22 @@ class _Clips:
         self._pattern = self.spec.matcher()
         self._required = [table for table in self.tables if table.table.required]
         self._ranks: dict[str, int] = {}
-        self._emotions: dict[str, str | None] = {}
 
     def add(self, name: str, rank: int, audio: Mapping[str, Any]) -> None:
-        """Take a file, whose path without extension is `name`, or put it aside; of two formats the lower rank."""
+        """Add a file, whose path without extension is `name`; of two formats of a clip the lower rank is used."""
         fields = self._fields(name)
         if isinstance(fields, str):
             self.skipped[fields] += 1
             return
-        aside = self.unmatched if fields is None else self._aside(fields)
-        if fields is None or aside is not None:
-            (self.unmatched if aside is None else aside).append(audio["path"])
+        rejects = self.unmatched if fields is None else self._rejects(fields)
+        if fields is None or rejects is not None:
+            (self.unmatched if rejects is None else rejects).append(audio["path"])
             return
         key = fields["id"]
         before = self._ranks.get(key)
         if before is not None:
             if before == rank:
-                raise CorpusError(
-                    f"{audio['path']}: has the id {key!r} of {self.rows[key]['audio']['path']}; keep one copy, or "
-                    f"give {self.spec.name}=PATH one only"
-                )
+                raise duplicate_error(self.spec.name, audio["path"], key, self.rows[key]["audio"]["path"])
             self.other_formats += 1
             if before < rank:
                 return
@@ -161,17 +157,17 @@ class _Clips:
         self.rows[key] = self._row(fields, audio)
 
     def lacks(self, name: str) -> bool:
-        """Whether the file would be a clip if it could be opened, and is none in another format."""
+        """Whether a file that cannot be opened is a clip that exists in no other format."""
         fields = self._fields(name)
-        return isinstance(fields, dict) and fields["id"] not in self.rows and self._aside(fields) is None
+        return isinstance(fields, dict) and fields["id"] not in self.rows and self._rejects(fields) is None
 
     def missing(self) -> list[Path]:
-        """What tables list and no file came for, by the names that they use."""
-        unasked = (clip for table in self.tables for clip in table.unasked())
-        return [Path(key) for key, record in unasked if self._left_out({**record, "id": key}) is None]
+        """Return the clips that tables list and that have no file, named as in the tables."""
+        unused = (clip for table in self.tables for clip in table.unused())
+        return [Path(key) for key, record in unused if self._skip_reason({**record, "id": key}) is None]
 
     def _fields(self, name: str) -> dict[str, str] | str | None:
-        """The fields of a file; the reason where it is left out on purpose; None where its name says nothing."""
+        """The fields of a file; the reason if it is left out on purpose; None if its name does not match."""
         spec = self.spec
         folders = name.lower().split("/")[:-1] if spec.folders or spec.skip_folders else []
         for folder in folders:
@@ -189,33 +185,22 @@ class _Clips:
             record = table.find(fields)
             if record is not None:
                 fields = {**record, **fields}
-        return self._left_out(fields) or fields
+        return self._skip_reason(fields) or fields
 
-    def _left_out(self, fields: Mapping[str, str]) -> str | None:
-        for column, reasons in self.spec.skip.items():
-            reason = reasons.get(fields.get(column, ""))
-            if reason is not None:
-                return reason
-        return None
+    def _skip_reason(self, fields: Mapping[str, str]) -> str | None:
+        reasons = (values.get(fields.get(column, "")) for column, values in self.spec.skip.items())
+        return next((reason for reason in reasons if reason is not None), None)
 
-    def _aside(self, fields: Mapping[str, str]) -> list[str] | None:
-        """The list to which a file of these fields goes instead of becoming a row."""
+    def _rejects(self, fields: Mapping[str, str]) -> list[str] | None:
+        """The list of rejected files to which a file with these fields belongs; None for a clip."""
         if any(table.find(fields) is None for table in self._required):
             return self.unlabelled
-        if not self.spec.labelled:
+        if not self.spec.labels:
             return None
         label = self.spec.emotion(fields)
         if label is None:
             return self.unlabelled if self._required else self.unmatched
-        return self.unmatched if self._emotion(label) is None else None
-
-    def _emotion(self, label: str) -> str | None:
-        if label not in self._emotions:
-            try:
-                self._emotions[label] = canonical_emotion(label, self.spec.name)
-            except UnknownEmotionError:
-                self._emotions[label] = None
-        return self._emotions[label]
+        return self.unmatched if self.spec.canonical_emotion(label) is None else None
 
     def _row(self, fields: Mapping[str, str], audio: Mapping[str, Any]) -> dict[str, Any]:
         spec = self.spec
@@ -224,8 +209,8 @@ class _Clips:
             id=fields["id"],
             path=audio["path"],
             corpus=spec.name,
-            emotion=self._emotion(spec.emotion(fields) or "") if spec.labelled else None,
-            language=spec.spoken(fields) if spec.language == "many" else spec.language,
+            emotion=spec.canonical_emotion(spec.emotion(fields) or ""),
+            language=spec.clip_language(fields) if spec.language == "many" else spec.language,
             speaker=f"{spec.name}-{speaker}" if speaker else None,
             gender=spec.gender(fields),
             transcript=spec.transcript(fields),
@@ -234,32 +219,36 @@ class _Clips:
         return {**row, "audio": audio}
 
 
-def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unopened: Sequence[str]) -> LoadedCorpus:
+def _loaded_corpus(
+    spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unopened: Sequence[str]
+) -> LoadedCorpus:
     rows, missing = list(clips.rows.values()), clips.missing()
     release = _release(spec, path, listing)
     warnings = [
-        f"{path} holds no {table.table.named()}, which gives {table.table.holds}; put it back to have them"
+        f"{table.table.file_names()} is missing, so {table.table.contents} are unknown; restore it in {path}"
         for table in clips.tables
         if not table.files
     ]
     if clips.unmatched:
         warnings.append(
-            f"{len(clips.unmatched)} audio files are not named like {spec.example} with a known label and were not "
-            "read"
+            f"{len(clips.unmatched)} audio files were not read: their names are not like {spec.example}, or their "
+            "label is unknown"
         )
-    required = ", ".join(table.table.named() for table in clips.tables if table.table.required)
     if clips.unlabelled:
-        warnings.append(f"{len(clips.unlabelled)} audio files are not in {required}, or without a label there")
-    warnings += passed_over(listing)
+        warnings.append(
+            f"{len(clips.unlabelled)} audio files were not read: {_required(clips)} has no record of them, or no label"
+        )
+    warnings += listing_warnings(listing)
     if unopened:
-        warnings.append(f"{len(unopened)} clips are there only as {extraction(path, unopened)}")
+        problem, fix = unsupported_formats(path, unopened)
+        warnings.append(f"{len(unopened)} clips were not read: {problem}; {fix}")
     if missing:
-        listed = ", ".join(table.table.named() for table in clips.tables if table.table.lists_clips)
-        warnings.append(f"{len(missing)} clips that {listed} lists are not there")
-    warnings += _count_warnings(spec, rows, spec.clips_left_out(clips.skipped))
+        listed = ", ".join(table.table.file_names() for table in clips.tables if table.table.lists_clips)
+        warnings.append(f"{len(missing)} clips listed in {listed} have no file")
+    warnings += _count_warnings(spec, rows, spec.published_clips(clips.skipped))
     warnings += _resolve_genders(rows)
     if spec.release and release is None:
-        warnings.append("its release is in no folder's name; note it down, because the clips differ between releases")
+        warnings.append("no folder name contains the release; note it down, because releases have different clips")
     found = Counter(row["emotion"] or UNLABELLED for row in rows)
     return LoadedCorpus(
         name=spec.name,
@@ -278,6 +267,10 @@ def _reading(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unop
     )
 
 
+def _required(clips: _Clips) -> str:
+    return ", ".join(table.table.file_names() for table in clips.tables if table.table.required)
+
+
 def _release(spec: CorpusSpec, path: Path, listing: Listing) -> str | None:
     if spec.release is None:
         return None
@@ -286,55 +279,53 @@ def _release(spec: CorpusSpec, path: Path, listing: Listing) -> str | None:
     return found[-1] if found else None
 
 
-def _nothing(spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unopened: Sequence[str]) -> str:
+def _no_rows_error(
+    spec: CorpusSpec, path: Path, listing: Listing, clips: _Clips, unopened: Sequence[str]
+) -> CorpusError:
     if unopened:
-        return f"{path}: the clips of {spec.name} are there only as {extraction(path, unopened)}"
+        return CorpusError(path, *unsupported_formats(path, unopened))
     if clips.unlabelled and not clips.unmatched:
-        tables = ", ".join(table.table.named() for table in clips.tables if table.table.required)
-        return (
-            f"{path}: none of its {len(clips.unlabelled)} clips, such as {clips.unlabelled[0]}, is in {tables}; take "
-            "recordings and tables of one release, in the folders as published"
+        return CorpusError(
+            path,
+            f"{_required(clips)} has none of the {len(clips.unlabelled)} clips, such as {clips.unlabelled[0]}",
+            "use recordings and tables of one release, in the folders as published",
         )
-    left_out = "".join(f"; left out {count}: {reason}" for reason, count in clips.skipped.items())
     files = listing.audio or listing.media
-    return (
-        f"{path}: is not {spec.name}: none of its {len(files)} audio files, such as {Path(files[0]).name}, is a clip "
-        f"named like {spec.example}{left_out}; check NAME and PATH, or read your own files with folder=PATH"
-        if files
-        else f"{path}: is not {spec.name}: no recording in its Parquet files is named like {spec.example}"
+    left_out = "".join(f", left out {count}: {reason}" for reason, count in clips.skipped.items())
+    found = (
+        f"none of its {len(files)} audio files, such as {Path(files[0]).name}," if files else "no Parquet recording"
+    )
+    return CorpusError(
+        path,
+        f"is not {spec.name}: {found} is a clip named like {spec.example}{left_out}",
+        "check NAME and PATH, or read your own files with folder=PATH",
     )
 
 
 def _count_warnings(spec: CorpusSpec, rows: Sequence[Mapping[str, Any]], skipped: int) -> list[str]:
-    """One warning where the number of clips differs, or, where it does not, that of splits or speakers.
-
-    Args:
-        spec: the corpus.
-        rows: of it.
-        skipped: clips left out on purpose.
-    """
+    """Return one warning if the number of clips differs from the published one; else if splits or speakers differ."""
     found = Counter(row["emotion"] for row in rows)
     differ = [emotion for emotion, count in spec.expected.items() if found[emotion] != count]
     if differ:
         counts = ", ".join(f"{emotion} {found[emotion]} of {spec.expected[emotion]}" for emotion in differ)
-        warning = f"{len(rows)} clips found, {spec.clips} expected ({counts})"
         absent = [emotion for emotion in differ if not found[emotion]]
-        return [warning + (f"; no clip at all of {', '.join(absent)}" if absent else "")]
+        none = f"; no clip at all of {', '.join(absent)}" if absent else ""
+        return [f"{len(rows)} clips found, {spec.clips} expected ({counts}){none}"]
     if spec.expected_total is not None and len(rows) + skipped != spec.expected_total:
         left_out = f" and {skipped} left out" if skipped else ""
         return [f"{len(rows)} clips found{left_out}, {spec.expected_total} expected"]
     splits = Counter(row["split"] for row in rows)
-    wrong = [f"{split} {splits[split]} of {count}" for split, count in spec.expected_splits.items()]
     if any(splits[split] != count for split, count in spec.expected_splits.items()):
-        return [f"every clip is there, but not in its split: {', '.join(wrong)}"]
+        counts = ", ".join(f"{split} {splits[split]} of {count}" for split, count in spec.expected_splits.items())
+        return [f"all clips found, but in other splits than published: {counts}"]
     speakers = len({row["speaker"] for row in rows} - {None})
     if spec.speakers is not None and spec.clips is not None and speakers != spec.speakers:
-        return [f"every clip is there, but of {speakers} speakers, {spec.speakers} expected"]
+        return [f"all clips found, but of {speakers} speakers, {spec.speakers} expected"]
     return []
 
 
 def _resolve_genders(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Make the gender of a speaker who is given both null, in place, and say so."""
+    """Set the gender of speakers with two genders to null, in place, and return the warning about it."""
     genders = defaultdict(set)
     for row in rows:
         if row["speaker"] is not None and row["gender"] is not None:
@@ -345,4 +336,4 @@ def _resolve_genders(rows: Sequence[dict[str, Any]]) -> list[str]:
     for row in rows:
         if row["speaker"] in both:
             row["gender"] = None
-    return [f"{len(both)} speakers are given both genders, read as null: {some(sorted(both))}"]
+    return [f"{len(both)} speakers have both genders in the file names, read as null: {join_some(sorted(both))}"]

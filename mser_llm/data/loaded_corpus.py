@@ -1,30 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What any reader of a corpus hands back, and the errors that all of them share."""
+"""The result that every corpus reader returns, the error that they raise, and the wording that they share."""
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mser_llm.data.corpora import CORPORA, FOLDER
 from mser_llm.data.listing import Listing, extension_of
+from mser_llm.io.errors import InputError
 
 
 UNLABELLED = "(no emotion)"
 _LISTED = 5
 
 
-class CorpusError(ValueError):
-    """A corpus that cannot be read as what it was called; one line with the path and the cure."""
+class CorpusError(InputError):
+    """A corpus cannot be read under the given name and path."""
 
 
 @dataclass
 class LoadedCorpus:
-    """What a reader found in one place, beside what was expected.
+    """
+    The rows of one corpus, and how they differ from what its publishers state.
 
-    `str()` is the table that the command `corpora` prints.
+    `str()` gives the table that `run-mser corpora` prints.
     """
 
     name: str
@@ -35,14 +37,14 @@ class LoadedCorpus:
     found: dict[str, int]
     """Emotion to the number of rows."""
     unmatched: list[Path]
-    """Audio files that could not be given a row."""
+    """Audio files that are not in `rows`."""
     warnings: list[str]
     skipped: dict[str, int] = field(default_factory=dict)
     """Reason to the number of files that were left out on purpose."""
     missing: list[Path] = field(default_factory=list)
-    """Files that a table lists and that are not there, by the names that the table uses."""
+    """Files that a table lists and that do not exist, named as in the table."""
     release: str | None = None
-    """Of a corpus that is published in releases, where a folder's name tells."""
+    """The release of a corpus, if a folder's name contains it."""
 
     def __str__(self) -> str:
         spec = CORPORA.get(self.name)
@@ -55,9 +57,9 @@ class LoadedCorpus:
         lines.append(f"  {'emotion':{width}}  {'found':>7}" + (f"  {'expected':>8}" if clips else ""))
         for emotion in emotions:
             expected = self.expected.get(emotion, 0) if self.expected else None
-            lines.append(_counted(emotion, width, self.found.get(emotion, 0), expected))
-        total = _counted("total", width, len(self.rows), clips)
-        left_out = spec.clips_left_out(self.skipped) if spec else 0
+            lines.append(_count_line(emotion, width, self.found.get(emotion, 0), expected))
+        total = _count_line("total", width, len(self.rows), clips)
+        left_out = spec.published_clips(self.skipped) if spec else 0
         # A published total without emotions counts the clips that are left out on purpose.
         lines.append(total.partition("  <-")[0] if not self.expected and len(self.rows) + left_out == clips else total)
         speakers = {row["speaker"] for row in self.rows} - {None}
@@ -75,41 +77,34 @@ class LoadedCorpus:
         lines += [f"  left out {count}: {reason}" for reason, count in self.skipped.items()]
         for title, paths in (("unmatched", self.unmatched), ("missing", self.missing)):
             if paths:
-                lines.append(f"  {title} files {len(paths)}: {some(paths)}")
+                lines.append(f"  {title} files {len(paths)}: {join_some(paths)}")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
 
-def check_ids(name: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Refuse two rows of one id, which are two copies of one clip."""
-    first: dict[str, str] = {}
-    for row in rows:
-        path = row["audio"]["path"]
-        if row["id"] in first:
-            raise CorpusError(
-                f"{path}: has the id {row['id']!r} of {first[row['id']]}; keep one copy, or give {name}=PATH one only"
-            )
-        first[row["id"]] = path
+def duplicate_error(name: str, path: str, clip: str, first: str) -> CorpusError:
+    """Return the error for two files of one clip."""
+    return CorpusError(path, f"has the id {clip!r} of {first}", f"keep one copy, or pass only one as {name}=PATH")
 
 
-def extraction(path: Path, files: Sequence[str]) -> str:
-    """The formats of files that soundfile does not open, one of them, and the command that takes their sound out."""
+def unsupported_formats(path: Path, files: Sequence[str]) -> tuple[str, str]:
+    """Describe files that soundfile cannot open, as the problem and the fix: a command that extracts their audio."""
     formats = sorted({extension_of(file) for file in files})
     names = " -o ".join(f"-name '*{extension}'" for extension in formats)
     if len(formats) > 1:
         names = rf"\( {names} \)"
     ffmpeg = """'ffmpeg -nostdin -i "$1" -vn -ac 1 -ar 16000 "${1%.*}.wav"'"""
     return (
-        f"{' and '.join(formats)}, such as {files[0]}, which cannot be opened; take their sound out: "
-        rf"find {shlex.quote(str(path))} {names} -exec sh -c {ffmpeg} sh {{}} \;"
+        f"{' and '.join(formats)} files such as {files[0]} cannot be opened",
+        rf"extract their audio: find {shlex.quote(str(path))} {names} -exec sh -c {ffmpeg} sh {{}} \;",
     )
 
 
-def passed_over(listing: Listing) -> list[str]:
-    """What a walk could not take, as warnings."""
+def listing_warnings(listing: Listing) -> list[str]:
+    """Describe the files and folders that a listing had to skip."""
     warnings = []
     if listing.unreadable:
-        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the list")
+        warnings.append(f"{len(listing.unreadable)} folders or links were not followed; see the unmatched files")
     if listing.misnamed:
         first = listing.misnamed[0].encode(errors="surrogateescape").decode(errors="backslashreplace")
         warnings.append(
@@ -119,12 +114,12 @@ def passed_over(listing: Listing) -> list[str]:
     return warnings
 
 
-def some(names: Sequence[object]) -> str:
-    """The first few names, and how many more there are."""
+def join_some(names: Sequence[object]) -> str:
+    """Join the first few names, followed by the number of the others."""
     shown = ", ".join(map(str, names[:_LISTED]))
     return shown + (f" and {len(names) - _LISTED} more" if len(names) > _LISTED else "")
 
 
-def _counted(name: str, width: int, found: int, expected: int | None) -> str:
+def _count_line(name: str, width: int, found: int, expected: int | None) -> str:
     line = f"  {name:{width}}  {found:>7}"
     return line if expected is None else f"{line}  {expected:>8}" + ("" if found == expected else "  <- differs")

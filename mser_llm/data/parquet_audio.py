@@ -1,41 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings that lie inside Parquet files: listed by name at once, read one by one when they are asked for."""
+"""Recordings inside Parquet files: listed by name at once, read one by one on access."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from datasets import Audio, Dataset
 from pyarrow import ArrowInvalid, parquet
 
-from mser_llm.data.corpora import ParquetClips
+from mser_llm.data.corpora.spec import ParquetClips
 from mser_llm.data.listing import extension_of
 from mser_llm.data.loaded_corpus import CorpusError
 
 
 class ParquetAudio(Mapping[str, Any]):
-    """The audio of one row of a data set, `{"bytes", "path"}`, whose bytes are fetched when asked for.
+    """
+    The audio of one row of a data set, `{"bytes", "path"}`. The bytes are read on access.
 
-    The first such request unpacks the files into the cache of `datasets`, from where they are mapped into memory.
+    The first access unpacks the files into the cache of `datasets`, which memory-maps them: the recordings of a corpus
+    are read at random and never fill the memory.
 
     Args:
         files: the Parquet files of the data set, in order.
-        column: that holds the recordings.
+        column: the column with the recordings.
         index: of the row over all files.
-        path: stands for the recording; there is no such file.
+        path: the name of the recording; no such file exists.
+        cache_dir: of `datasets`; its default if None.
     """
 
-    __slots__ = ("_column", "_files", "_index", "_path")
+    __slots__ = ("_cache_dir", "_column", "_files", "_index", "_path")
 
-    def __init__(self, files: tuple[str, ...], column: str, index: int, path: str):
-        self._files, self._column, self._index, self._path = files, column, index, path
+    def __init__(self, files: tuple[str, ...], column: str, index: int, path: str, cache_dir: str | None = None):
+        self._files, self._column, self._index, self._path, self._cache_dir = files, column, index, path, cache_dir
 
     def __getitem__(self, key: str) -> Any:
         if key == "path":
             return self._path
         if key == "bytes":
-            return _unpacked(self._files, self._column)[self._index][self._column]["bytes"]
+            return unpacked(self._files, self._column, self._cache_dir)[self._index][self._column]["bytes"]
         raise KeyError(key)
 
     def __iter__(self) -> Iterator[str]:
@@ -48,8 +51,21 @@ class ParquetAudio(Mapping[str, Any]):
         return f"ParquetAudio({self._path!r})"
 
 
+@cache
+def unpacked(files: tuple[str, ...], column: str, cache_dir: str | None) -> Dataset:
+    """Load one column of audio from Parquet files, memory-mapped and not decoded."""
+    dataset = Dataset.from_parquet(list(files), cache_dir=cache_dir).select_columns([column])
+    return dataset.cast_column(column, Audio(decode=False))
+
+
 def parquet_clips(columns: ParquetClips, root: Path, others: Sequence[str]) -> list[tuple[str, ParquetAudio]]:
-    """The clips in all Parquet files under a folder: (folder and name without extension, audio).
+    """
+    List the clips in all Parquet files of a folder as (folder and name without extension, audio).
+
+    Args:
+        columns: of the data set.
+        root: the folder.
+        others: files in it that are not audio, relative to it.
 
     Raises:
         CorpusError: a file is damaged, or lacks a column.
@@ -62,16 +78,10 @@ def parquet_clips(columns: ParquetClips, root: Path, others: Sequence[str]) -> l
             if columns.audio not in parquet.read_schema(file).names:
                 raise KeyError(columns.audio)
         except (ArrowInvalid, OSError) as error:
-            raise CorpusError(f"{file}: is not Parquet, or damaged ({error}); download it again") from error
+            raise CorpusError(file, f"is not a Parquet file, or is damaged ({error})", "download it again") from error
         except KeyError as error:
-            raise CorpusError(f"{file}: has no column {error}; download the data set as published") from error
+            raise CorpusError(file, f"has no column {error}", "download the data set as published") from error
         folder = Path(file).name.split("-")[0]
         for name in names:
             clips.append((f"{folder}/{name}", ParquetAudio(files, columns.audio, len(clips), f"{file}/{name}")))
     return clips
-
-
-@lru_cache(maxsize=4)
-def _unpacked(files: tuple[str, ...], column: str) -> Dataset:
-    dataset = Dataset.from_parquet(list(files)).select_columns([column])
-    return dataset.cast_column(column, Audio(decode=False))

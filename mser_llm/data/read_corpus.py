@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From NAME=PATH to rows, whichever reader the name asks for.
-
-No audio is opened here; a row carries the path.
-"""
+"""Read any corpus from `NAME=PATH`: published corpora, the user's own data, and M5SER."""
 
 import difflib
 import re
@@ -18,39 +15,39 @@ from mser_llm.data.schema import M5SER_CORPUS
 
 
 def read_corpus(name: str, path: str | Path) -> LoadedCorpus:
-    """Read a corpus.
+    """
+    Read a corpus. No audio file is opened; rows contain paths.
 
     Args:
-        name: a name of `CORPORA`, in any case and with or without its hyphen; `folder` for the user's own data (see
-            `mser_llm.data.folder_reader.read_folder`), or `m5ser` for what the builder wrote (see
-            `mser_llm.data.m5ser_reader.read_m5ser`).
-        path: the corpus's folder, anything above its audio files; for `folder` a CSV or TSV file too.
+        name: a name of `CORPORA`, in any case and with or without its hyphen; `folder` for the user's own data
+            ([`mser_llm.data.folder_reader.read_folder`]); `m5ser` for the output of `run-mser m5ser build`
+            ([`mser_llm.data.m5ser_reader.read_m5ser`]).
+        path: the folder of the corpus, or any folder above its audio files; for `folder` also a CSV or TSV file.
 
     Returns:
-        the rows in the order of their paths, with `duration` null, and what was found beside what was expected.
+        rows in the order of their paths, with `duration` null, and the differences from the published counts.
 
     Raises:
-        CorpusError: an unknown name, a wrong path, no audio, nothing that matches, or two files of one id.
+        CorpusError: an unknown name, a wrong path, no audio, no matching file, or two files with one id.
     """
     path, name = Path(path).expanduser(), resolve_corpus_name(name)
     if not path.exists():
-        raise CorpusError(f"{path}: there is no such folder; check the path in {name}=PATH (seen from {Path.cwd()})")
+        raise CorpusError(path, f"does not exist (seen from {Path.cwd()})", f"check the path in {name}=PATH")
     if not (path.is_dir() or path.is_file()):
-        raise CorpusError(f"{path}: is a device, pipe or socket; pass the folder of the corpus in {name}=PATH")
+        raise CorpusError(path, "is a device, pipe or socket", f"pass the folder of the corpus as {name}=PATH")
     if name == FOLDER:
         return read_folder(path)
-    if name == M5SER_CORPUS and path.is_dir():
-        return read_m5ser(path)
     if not path.is_dir():
-        raise CorpusError(f"{path}: is a file; give the folder of {name} in {name}=PATH")
-    return read_known_corpus(CORPORA[name], path)
+        raise CorpusError(path, "is a file", f"pass the folder of {name} as {name}=PATH")
+    return read_m5ser(path) if name == M5SER_CORPUS else read_known_corpus(CORPORA[name], path)
 
 
 def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
-    """`["ravdess=PATH", "folder=PATH", ...]` to key -> (name, path).
+    """
+    Parse `["ravdess=PATH", "folder=PATH", ...]` to key -> (name, path).
 
-    The key is the name. Where a name comes more than once, its keys are `name:` and as many last parts of each path as
-    tell them apart.
+    The key is the name. If a name occurs more than once, its keys are `name:` and as many last components of each path
+    as are needed to distinguish them.
 
     Raises:
         CorpusError: not NAME=PATH, an unknown name, or the same NAME=PATH twice.
@@ -60,10 +57,10 @@ def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
         name, equals, text = argument.partition("=")
         name, text = name.strip(), text.strip()
         if not equals or not name or not text:
-            raise CorpusError(f"{argument!r} is not NAME=PATH; write for example ravdess=/data/ravdess")
+            raise CorpusError(repr(argument), "is not NAME=PATH", "write for example ravdess=/data/ravdess")
         pair = (resolve_corpus_name(name), Path(text).expanduser())
         if pair in pairs:
-            raise CorpusError(f"{argument!r} is given twice; give it once")
+            raise CorpusError(repr(argument), "is given twice", "pass it once")
         pairs.append(pair)
     corpora = {}
     for name, path in pairs:
@@ -77,18 +74,21 @@ def parse_corpora(arguments: Sequence[str]) -> dict[str, tuple[str, Path]]:
 
 
 def resolve_corpus_name(name: str) -> str:
-    """The name of a corpus as this project writes it: `CREMA_D` and `cremad` are `crema-d`.
+    """
+    Return the name of a corpus as this project spells it: `crema-d` for `CREMA_D` and `cremad`.
 
     Raises:
-        CorpusError: there is none; the message names the nearest.
+        CorpusError: there is no such corpus; the message suggests the nearest name.
     """
     names = {_letters(known): known for known in (*CORPORA, FOLDER, M5SER_CORPUS)}
     if _letters(name) in names:
         return names[_letters(name)]
     nearest = difflib.get_close_matches(_letters(name), names, n=1)
     raise CorpusError(
-        f"there is no corpus {name!r}{f' (did you mean {names[nearest[0]]}?)' if nearest else ''}; the corpora are "
-        f"{', '.join(CORPORA)}, and {FOLDER} for your own data, {M5SER_CORPUS} for what run-mser m5ser build wrote"
+        f"corpus {name!r}",
+        "is unknown" + (f" (did you mean {names[nearest[0]]}?)" if nearest else ""),
+        f"choose from {', '.join(CORPORA)}, {FOLDER} for your own data, {M5SER_CORPUS} for the output of run-mser "
+        "m5ser build",
     )
 
 

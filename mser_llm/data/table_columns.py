@@ -11,7 +11,7 @@ from mser_llm.data.loaded_corpus import CorpusError
 
 
 REQUIRED = ("path", "emotion")
-# Compared without case, spaces and punctuation: `Speaker ID`, `speaker-id` and `speakerId` are `speakerid`.
+# Compared without case, spaces and punctuation: `Speaker ID`, `speaker-id` and `speakerId` are equal.
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
         "file_name", "file", "file_path", "audio", "audio_file", "audio_path", "audio_file_path",
@@ -27,7 +27,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "transcript": ("transcription", "text", "sentence"),
     "split": ("subset", "partition"),
 }  # fmt: skip
-"""Column of a row to the other names that users' tables have for it; `file_name` is that of Hugging Face."""
+"""Column of a row to its other names in users' tables; `file_name` is the one of Hugging Face."""
 
 
 def _letters(name: str) -> str:
@@ -40,12 +40,13 @@ _KNOWN = _EXACT | {_letters(alias): column for column, aliases in ALIASES.items(
 
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of one table.
+    """
+    The columns of one table.
 
     Attributes:
-        names: for each cell of a line the column of a row that it fills; None for a cell that is not used.
-        unused: the columns that are not used, as the header writes them.
-        absent: the required columns that the header lacks.
+        names: for each cell of a line its column of a row; None for a cell that is not used.
+        unused: columns that are not used, as written in the header.
+        absent: required columns that the header lacks.
     """
 
     names: tuple[str | None, ...]
@@ -53,7 +54,7 @@ class TableColumns:
     absent: tuple[str, ...]
 
     def warning(self) -> str | None:
-        """A line that lists the unused columns, with the near match of one that may be misspelt."""
+        """Return a warning with the unused columns and the near match of each one that may be misspelt."""
         if not self.unused:
             return None
         free = {key: column for key, column in _KNOWN.items() if column not in self.names}
@@ -63,13 +64,14 @@ class TableColumns:
             shown.append(f"{name} (did you mean {free[near[0]]}?)" if near else name)
         several = len(self.unused) > 1
         return (
-            f"column{'s' * several} {', '.join(shown)} {'are' if several else 'is'} not used; rename a column that "
-            f"should be to one of {', '.join(ALIASES)}"
+            f"column{'s' * several} {', '.join(shown)} {'are' if several else 'is'} not used; to use a column, rename "
+            f"it to one of {', '.join(ALIASES)}"
         )
 
 
 def table_columns(path: Path, header: Sequence[str]) -> TableColumns:
-    """Match a header. A column with its own name (`emotion`) wins over an alias (`label`), which is then unused.
+    """
+    Match a header. A column's own name (`emotion`) takes precedence over an alias (`label`), which is then unused.
 
     Args:
         path: the table, for messages.
@@ -85,12 +87,10 @@ def table_columns(path: Path, header: Sequence[str]) -> TableColumns:
         aliases = [place for place, cell in enumerate(written) if _KNOWN.get(_letters(cell)) == column]
         found = exact or aliases
         if len(found) > 1 and exact:
-            raise CorpusError(f"{path}: has the column {column} more than once; keep one of them under that name")
+            raise CorpusError(path, f"has the column {column} more than once", "rename all but one of them")
         if len(found) > 1:
-            raise CorpusError(
-                f"{path}: {' and '.join(written[place] for place in found)} can both be the column {column}; rename "
-                f"the one to use to {column}"
-            )
+            problem = f"{' and '.join(written[place] for place in found)} can both be the column {column}"
+            raise CorpusError(path, problem, f"rename the one to use to {column}")
         if found:
             names[found[0]] = column
     unused = [cell or f"number {place + 1} (no name)" for place, cell in enumerate(written) if names[place] is None]

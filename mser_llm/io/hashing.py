@@ -41,7 +41,7 @@ def digest(*parts: Any) -> str:
             _update(total, f"B({size},)", content.digest())
         elif (view := _buffer(part)) is not None:
             content = hashlib.sha256(view if view.c_contiguous else view.tobytes())
-            _update(total, f"{view.format}({','.join(map(str, view.shape))},)", content.digest())
+            _update(total, f"{view.format}({','.join(map(str, view.shape or ()))},)", content.digest())
         else:
             _update(total, "json", json.dumps(part, sort_keys=True).encode())
     return total.hexdigest()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Empty files, text files, and what a clip means."""
+"""Create empty files, text files and corpora."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ Clip = tuple[str | None, str | None, str | None, str | None]
 
 
 def touch(root: Path, *names: str) -> None:
-    """Empty files."""
+    """Create empty files."""
     for name in names:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -18,7 +18,7 @@ def touch(root: Path, *names: str) -> None:
 
 
 def write(root: Path, name: str, *lines: str) -> Path:
-    """A text file of these lines."""
+    """Create a text file."""
     path = root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -26,7 +26,7 @@ def write(root: Path, name: str, *lines: str) -> Path:
 
 
 def named(clips: Mapping[str, Clip]) -> Callable[[Path], dict[str, Clip]]:
-    """A corpus whose file names tell everything: paths to what they mean, by the name without its folder."""
+    """Return the builder of a corpus whose file names contain everything, from paths to expected rows."""
 
     def build(root: Path) -> dict[str, Clip]:
         touch(root, *clips)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corpora whose paths tell all."""
+"""Corpora whose file names contain the labels."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def savee(root: Path) -> dict[str, Clip]:
     }
 
 
-TOLD_BY_NAMES: dict[str, Callable[[Path], dict[str, Clip]]] = {
+LABELS_IN_NAMES: dict[str, Callable[[Path], dict[str, Clip]]] = {
     "mead": mead,
     "ravdess": named(
         {

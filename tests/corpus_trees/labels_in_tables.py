@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Corpora with tables beside their recordings."""
+"""Corpora whose labels, genders or transcripts are in tables."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ from .files import Clip, touch, write
 
 def iemocap(root: Path) -> dict[str, Clip]:
     turns = {
-        # In Ses01F the woman wears the markers; the man of the same session answers her.
+        # In Ses01F the woman wears the markers; the man answers her.
         "Ses01F_impro01_F000": ("neu", "Excuse me."),
         "Ses01F_impro01_M000": ("ang", "Do you have your forms?"),
         "Ses01M_impro01_F000": ("xxx", "Yeah."),
@@ -31,7 +31,7 @@ def iemocap(root: Path) -> dict[str, Clip]:
                 if file.tell() == 0:
                     file.write("% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n")
                 file.write(line + "\nC-E1:\tNeutral;\t()\n")
-        # One listener's own label, and what macOS left beside the file: neither is the label.
+        # The label of a single listener and a file of macOS: neither counts.
         write(folder, f"EmoEvaluation/Categorical/e1_{dialogue}_cat.txt", f"[6.2901 - 8.2357]\t{turn}\tsad\t[1, 1, 1]")
         write(folder, f"EmoEvaluation/._{dialogue}.txt", f"[6.2901 - 8.2357]\t{turn}\tsad\t[1, 1, 1]")
         touch(root, f"{session}/sentences/wav/{dialogue}/._{turn}.wav")
@@ -51,7 +51,7 @@ MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "
 def meld(root: Path, extension: str = ".wav") -> dict[str, Clip]:
     header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
     tail = '8,21,"00:16:16,059","00:16:21,731"'
-    # Dialogue 0 begins anew in every split.
+    # Every split has a dialogue 0.
     write(
         root,
         "train_sent_emo.csv",
@@ -228,7 +228,7 @@ def resd(root: Path) -> dict[str, Clip]:
 
 
 def resd_parquet(root: Path, recording: bytes = b"") -> dict[str, Clip]:
-    """As the Hub has it: recordings inside Parquet files."""
+    """The copy on the Hub: recordings inside Parquet files."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -246,7 +246,7 @@ def resd_parquet(root: Path, recording: bytes = b"") -> dict[str, Clip]:
     return _RESD_CLIPS
 
 
-TOLD_BY_TABLES: dict[str, Callable[[Path], dict[str, Clip]]] = {
+LABELS_IN_TABLES: dict[str, Callable[[Path], dict[str, Clip]]] = {
     "iemocap": iemocap,
     "meld": meld,
     "msp-podcast": msp_podcast,

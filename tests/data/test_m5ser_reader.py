@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import json
 import pickle
 import shutil
 from collections.abc import Mapping
@@ -41,7 +40,7 @@ def written(rows, shards=2):
     return [clip for number in range(shards) for clip in rows[number::shards]]
 
 
-def test_rows_come_back_as_written_with_audio_that_is_read_when_asked_for(folder, rows):
+def test_read_m5ser_returns_the_written_rows_with_lazy_audio(folder, rows):
     reading = read_corpus("m5ser", folder)
     expected = [clip for language in LANGUAGES for clip in written(rows[language])]
     assert reading.name == "m5ser"
@@ -51,11 +50,10 @@ def test_rows_come_back_as_written_with_audio_that_is_read_when_asked_for(folder
     audio = reading.rows[0]["audio"]
     assert isinstance(audio, Mapping) and not isinstance(audio, dict)
     assert audio.get("array") is None
-    # What a million rows hold in memory is no sound.
     assert len(pickle.dumps(reading.rows)) < sum(len(clip["audio"]["bytes"]) for clip in expected) / 4
 
 
-def test_audio_survives_a_worker_process_and_feeds_training(folder, rows):
+def test_audio_can_be_pickled_and_indexed_for_training(folder, rows):
     reading = read_m5ser(folder)
     again = pickle.loads(pickle.dumps(reading.rows))
     first = written(rows["en"])[0]
@@ -66,14 +64,14 @@ def test_audio_survives_a_worker_process_and_feeds_training(folder, rows):
     assert [clip.seconds for clip in clips] == [found["duration"] for found in reading.rows]
 
 
-def test_one_language_is_a_folder(folder):
+def test_one_language_can_be_read(folder):
     corpora = parse_corpora([f"m5ser={folder}/data/fr", f"m5ser={folder}/data/de"])
     assert list(corpora) == ["m5ser:fr", "m5ser:de"]
     for (name, path), language in zip(corpora.values(), ("fr", "de")):
         assert {found["language"] for found in read_corpus(name, path).rows} == {language}
 
 
-def test_a_build_may_lie_in_a_folder_called_data(folder, tmp_path):
+def test_build_may_be_in_a_folder_called_data(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "data" / "m5ser")
     whole = read_m5ser(tmp_path / "data" / "m5ser", tmp_path / "cache")
     assert len(whole.rows) == len(read_m5ser(folder, tmp_path / "cache").rows)
@@ -81,42 +79,42 @@ def test_a_build_may_lie_in_a_folder_called_data(folder, tmp_path):
     assert {row["language"] for row in one.rows} == {"fr"}
     half = tmp_path / "data" / "half"
     shutil.copytree(folder / "data", half / "data")
-    with pytest.raises(CorpusError, match=f"^{half}: holds no manifest.json"):
+    with pytest.raises(CorpusError) as caught:
         read_m5ser(half)
+    assert caught.value.source == str(half)
 
 
 def test_empty_shards_are_read(tmp_path, rows):
     folder = write_m5ser(tmp_path / "sparse", {"fr": rows["fr"][:1], "de": []}, shards=3)
     assert [found["id"] for found in read_m5ser(folder).rows] == [rows["fr"][0]["id"]]
+    with pytest.raises(CorpusError) as caught:
+        read_m5ser(write_m5ser(tmp_path / "empty", {"fr": []}))
+    assert caught.value.source == str(tmp_path / "empty")
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "source"),
     [
-        (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
-        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json: is damaged"),
-        (lambda folder: next(folder.glob("data/fr/*")).unlink(), "is not there, or not as long as"),
-        (lambda folder: next(folder.glob("data/fr/*")).write_bytes(b"PAR1"), "is not there, or not as long as"),
-        (lambda folder: shutil.rmtree(folder), "there is no such folder"),
+        (lambda folder: (folder / "manifest.json").unlink(), ""),
+        (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "manifest.json"),
+        (lambda folder: next(folder.glob("data/fr/*")).unlink(), "data/fr/"),
+        (lambda folder: next(folder.glob("data/fr/*")).write_bytes(b"PAR1"), "data/fr/"),
+        (shutil.rmtree, ""),
     ],
 )
-def test_a_folder_that_is_not_whole_is_refused(folder, damage, message):
+def test_incomplete_folder_is_rejected(folder, damage, source):
     damage(folder)
-    with pytest.raises(CorpusError, match=message) as caught:
+    with pytest.raises(CorpusError) as caught:
         read_corpus("m5ser", folder)
-    assert str(folder) in str(caught.value) and "\n" not in str(caught.value)
+    assert caught.value.source.startswith(str(folder / source)) and "\n" not in str(caught.value)
 
 
-def test_a_folder_without_clips_is_refused(tmp_path):
-    with pytest.raises(CorpusError, match="holds no clip"):
-        read_m5ser(write_m5ser(tmp_path / "empty", {"fr": []}))
-
-
-def test_no_speaker_is_on_both_sides_of_a_split(folder):
+def test_train_test_split_separates_speakers(folder):
     dataset = load_dataset("parquet", data_files=str(folder / "data/*/*.parquet"), split="train")
     split = train_test_split(dataset, test_size=0.25, seed=3)
     speakers = {name: set(side["speaker"]) for name, side in split.items()}
-    # Four speakers of equal length: a quarter is one of them, in each of the three languages.
+    # Four speakers of equal length: a quarter is one speaker, in each of the three languages.
     assert len(speakers["test"]) == 1 and len(speakers["train"]) == 3
     assert speakers["train"].isdisjoint(speakers["test"])
     assert set(split["test"]["language"]) == set(split["train"]["language"]) == set(LANGUAGES)
@@ -129,7 +127,7 @@ def test_no_speaker_is_on_both_sides_of_a_split(folder):
 
 
 @pytest.mark.parametrize("split", ["datasets", "rows"])
-def test_without_speakers_the_translations_of_a_clip_stay_together(tmp_path, split):
+def test_split_without_speakers_keeps_translations_together(tmp_path, split):
     sources = [f"talk/{number}" for number in range(12)]
     rows = {
         language: [
@@ -140,7 +138,7 @@ def test_without_speakers_the_translations_of_a_clip_stay_together(tmp_path, spl
     folder = write_m5ser(tmp_path / "m5ser", rows)
     dataset = load_dataset("parquet", data_files=str(folder / "data/*/*.parquet"), split="train")
     rows, divide = (dataset, train_test_split) if split == "datasets" else (read_m5ser(folder).rows, speaker_split)
-    with pytest.warns(UserWarning, match="36 of 36 clips have no speaker"):
+    with pytest.warns(UserWarning, match="36 of 36"):
         divided = divide(rows, 1 / 3, 0)
     sides = [[clip["id"] for clip in side] for side in (divided.values() if split == "datasets" else divided)]
     together = [{identity.removesuffix(f"/{identity[-2:]}") for identity in side} for side in sides]
@@ -149,19 +147,14 @@ def test_without_speakers_the_translations_of_a_clip_stay_together(tmp_path, spl
     assert [len(side) for side in sides] == [24, 12]
 
 
-def test_a_leak_to_the_source_corpus_is_seen(folder):
+def test_leak_to_the_source_corpus_is_rejected(folder):
     original = [{"speaker": "ravdess-01", "audio": {"path": "/data/ravdess/01.wav"}}]
     with pytest.raises(SpeakerLeakError, match="ravdess-01"):
         check_speaker_leak(read_m5ser(folder).rows, original)
 
 
-def test_a_split_of_all_splits_at_once_is_refused(folder):
-    files = str(folder / "data/fr/*.parquet")
-    for given in ({}, {"split": "train", "streaming": True}):
-        with pytest.raises(ValueError, match="one split of M5SER, and not in a stream"):
-            train_test_split(load_dataset("parquet", data_files=files, **given), 0.1, 0)
-
-
-def test_the_manifest_alone_is_read_once(folder):
-    manifest = json.loads((folder / "manifest.json").read_text())
-    assert sum(shard["rows"] for shard in manifest["shards"]) == len(read_m5ser(folder).rows)
+@pytest.mark.parametrize("options", [{}, {"split": "train", "streaming": True}])
+def test_train_test_split_needs_one_split_in_memory(folder, options):
+    dataset = load_dataset("parquet", data_files=str(folder / "data/fr/*.parquet"), **options)
+    with pytest.raises(ValueError, match="split='train'"):
+        train_test_split(dataset, 0.1, 0)

@@ -27,7 +27,7 @@ FINGERPRINT = {"name": "toy", "version": "1"}
         ({"devices": []}, "devices is empty"),
         ({"sample": 0}, "sample is 0"),
         ({"languages": ["fr", "en"], "include_source": False}, "languages has en, which the sources speak"),
-        ({"min_kilobytes": ["default=50", "foldr=9"]}, "no corpus 'foldr' .did you mean folder"),
+        ({"min_kilobytes": ["default=50", "foldr=9"]}, "'foldr'.*did you mean folder"),
         ({"min_kilobytes": ["default=50", "meld=9", "MELD=8"]}, "each corpus once"),
         ({"max_silence": 50.0}, "max_silence is 50.0; it is a share, so give a number from 0 to 1"),
         ({"max_clipping": float("nan")}, "max_clipping is nan; it is a share"),

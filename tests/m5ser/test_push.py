@@ -228,7 +228,7 @@ def test_a_public_repository_of_others_is_not_written_to(client, folder, loopbac
             ),
             "was changed after the build",
         ),
-        (lambda folder: (folder / "manifest.json").unlink(), "holds no manifest.json"),
+        (lambda folder: (folder / "manifest.json").unlink(), "no manifest.json"),
         (lambda folder: next(folder.glob("rejects/de-*")).write_bytes(b"PAR1"), "parquet: is not the file of the man"),
         (
             lambda folder: next(folder.glob("rejects/de-*")).unlink(),

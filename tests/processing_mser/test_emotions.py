@@ -6,13 +6,12 @@ from pathlib import Path
 import pytest
 
 from processing_mser.emotions_mser import (
-    CORPUS_LABELS,
+    EMOTION_SYNONYMS,
     EMOTIONS,
     INFLECTIONS,
     LABEL_SETS,
     UNPARSED,
     LabelSet,
-    UnknownEmotionError,
     canonical_emotion,
     label_set,
     near_emotion,
@@ -30,60 +29,19 @@ def test_the_papers_seven_words_come_first_and_in_its_order():
 
 
 @pytest.mark.parametrize(
-    ("corpus", "label", "word"),
-    [
-        ("ravdess", "01", "neutral"),
-        ("ravdess", "02", "calm"),
-        ("ravdess", "06", "fear"),
-        ("ravdess", "08", "surprise"),
-        ("emodb", "W", "angry"),
-        ("emodb", "L", "boredom"),
-        ("emodb", "E", "disgust"),
-        ("emodb", "A", "fear"),
-        ("emodb", "F", "happy"),
-        ("emodb", "T", "sad"),
-        ("nemo", "anger", "angry"),
-        ("nemo", "surprised", "surprise"),
-        ("demo-speech", "fear", "fear"),
-        ("folder", "Joy", "happy"),
-        ("folder", " Bored\n", "boredom"),
-        ("folder", "ANGER", "angry"),
-        ("folder", "calm", "calm"),
-    ],
+    ("label", "word"), [("Joy", "happy"), (" Bored\n", "boredom"), ("ANGER", "angry"), ("calm", "calm")]
 )
-def test_a_corpus_label_becomes_its_canonical_word(corpus, label, word):
-    assert canonical_emotion(label, corpus) == word
+def test_canonical_emotion_resolves_synonyms(label, word):
+    assert canonical_emotion(label) == word
+    assert set(EMOTION_SYNONYMS.values()) == set(EMOTIONS)
 
 
-def test_every_label_of_every_corpus_leads_to_a_canonical_word():
-    for labels in CORPUS_LABELS.values():
-        assert set(labels.values()) <= set(EMOTIONS)
-
-
-def test_a_synonym_of_one_corpus_means_nothing_in_another():
-    with pytest.raises(UnknownEmotionError, match=r"'joy' is not a label of corpus 'nemo'.*anger.*surprised"):
-        canonical_emotion("joy", "nemo")
-    assert canonical_emotion("F", "emodb") == "happy"
-    with pytest.raises(UnknownEmotionError):
-        canonical_emotion("F", "ravdess")
-
-
-def test_codes_are_matched_as_published():
-    with pytest.raises(UnknownEmotionError):
-        canonical_emotion("w", "emodb")
-
-
-def test_in_a_users_folder_an_unknown_word_is_the_users_own():
-    assert canonical_emotion("  Very  Tired ", "folder") == "very tired"
-    assert canonical_emotion("Wütend", "folder") == "wütend"
-    assert canonical_emotion("fatigue\N{COMBINING ACUTE ACCENT}", "folder") == "fatigué"
-    with pytest.raises(UnknownEmotionError):
-        canonical_emotion("  ", "folder")
-
-
-def test_an_unknown_corpus_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'radvess'.*ravdess"):
-        canonical_emotion("01", "radvess")
+def test_canonical_emotion_keeps_unknown_words():
+    assert canonical_emotion("  Very  Tired ") == "very tired"
+    assert canonical_emotion("Wütend") == "wütend"
+    assert canonical_emotion("fatigue\N{COMBINING ACUTE ACCENT}") == "fatigué"
+    with pytest.raises(ValueError):
+        canonical_emotion("  ")
 
 
 def test_four_counts_excited_as_happy_and_drops_the_rest():
@@ -261,18 +219,8 @@ def test_the_page_lists_every_word_label_and_set():
     words = re.search(r"canonical words: (.*?)\.", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]
     assert tuple(re.findall(r"\w+", words)) == EMOTIONS
 
-    labels = {
-        name: dict(pair.split() for pair in pairs.split(", "))
-        for name, pairs in page_table("What the corpora call them")
-    }
-    assert labels == {name: table for name, table in CORPUS_LABELS.items() if name not in ("folder", "demo-speech")}
-
-    folder = {
-        written: word
-        for many, word in page_table("What the corpora call them", 1)[:-1]
-        for written in many.split(", ")
-    }
-    assert folder == {label: word for label, word in CORPUS_LABELS["folder"].items() if label != word}
+    folder = {written: word for many, word in page_table("Your own words")[:-1] for written in many.split(", ")}
+    assert folder == {label: word for label, word in EMOTION_SYNONYMS.items() if label != word}
 
     sets = {name: tuple(words.split(", ")) for name, words, _ in page_table("Label sets")[:-1]}
     assert sets == {name: labels.words for name, labels in LABEL_SETS.items()}

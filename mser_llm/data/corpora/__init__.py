@@ -1,36 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The speech corpora that this project reads, one `CorpusSpec` each; `mser_llm.data.corpus_reader` reads them all.
+"""The speech corpora that this project reads, one file each; `mser_llm.data.corpus_reader` reads them all."""
 
-A further corpus is a further `CorpusSpec`, its labels in `processing_mser.emotions_mser.CORPUS_LABELS`, and a test
-that builds a tree in its published layout. Counts are those of the published files; a reader reports what it finds
-beside them and warns where they differ.
-"""
+from mser_llm.data.corpora import (
+    aesdd,
+    ased,
+    cmu_mosei,
+    common_voice,
+    crema_d,
+    emodb,
+    emovo,
+    iemocap,
+    mead,
+    meld,
+    msp_podcast,
+    nemo,
+    ravdess,
+    resd,
+    savee,
+    shemo,
+    subesco,
+    tess,
+    turev_db,
+    urdu,
+)
+from mser_llm.data.corpora.spec import CorpusSpec
 
-from mser_llm.data.corpora.acted_english import ACTED_ENGLISH
-from mser_llm.data.corpora.acted_languages import ACTED_LANGUAGES
-from mser_llm.data.corpora.labelled_by_tables import LABELLED_BY_TABLES
-from mser_llm.data.corpora.mosei import MOSEI
-from mser_llm.data.corpora.rule import NULL, Rule
-from mser_llm.data.corpora.spec import CorpusSpec, ParquetClips
-from mser_llm.data.corpora.tables import ClipTable, DelimitedTable, LineTable
-from mser_llm.data.corpora.unlabelled import COMMON_VOICE
 
-
-CORPORA: dict[str, CorpusSpec] = {
-    spec.name: spec for spec in (*LABELLED_BY_TABLES, MOSEI, *ACTED_ENGLISH, *ACTED_LANGUAGES, COMMON_VOICE)
-}
-"""The corpora with a declaration, those that name their emotions in tables first."""
+# In the order of listings: labels in tables, acted English, other languages, no emotions.
+_MODULES = (
+    iemocap, meld, msp_podcast, cmu_mosei, mead, ravdess, tess, crema_d, savee, aesdd, resd, shemo, emodb, urdu,
+    subesco, ased, nemo, turev_db, emovo, common_voice,
+)  # fmt: skip
+CORPORA: dict[str, CorpusSpec] = {module.CORPUS.name: module.CORPUS for module in _MODULES}
 FOLDER = "folder"
-"""The name under which `mser_llm.data.folder_reader` reads the user's own data."""
+"""The corpus name of a user's own data, which `mser_llm.data.folder_reader` reads."""
 
-__all__ = [
-    "CORPORA",
-    "FOLDER",
-    "NULL",
-    "ClipTable",
-    "CorpusSpec",
-    "DelimitedTable",
-    "LineTable",
-    "ParquetClips",
-    "Rule",
-]
+__all__ = ["CORPORA", "FOLDER", "CorpusSpec"]

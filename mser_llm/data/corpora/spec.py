@@ -1,20 +1,129 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The declaration of a corpus: what its files are called, what the names mean, and what should be there."""
+"""Declare a corpus: how its files are named, what the names mean, its labels, tables, published counts and license."""
 
+import csv
 import re
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from string import Formatter
+from typing import Literal
 
-from mser_llm.data.corpora.rule import EMOTION, NULL, SPEAKER, Rule
-from mser_llm.data.corpora.tables import ClipTable
+
+@dataclass(frozen=True)
+class Rule:
+    """
+    Compute one column of a row from the fields of a file.
+
+    `Rule("{actor}", {"01": "male"})` gives `male` for the field `actor` = `01`. A missing field, an empty result and a
+    value outside `values` give null.
+    """
+
+    template: str
+    """Format string over the fields."""
+    values: Mapping[str, str] | None = None
+    """Maps the formatted text to the column's value."""
+    pattern: str | None = None
+    """Applied before `values`: a regular expression for the complete text, of which the first group is kept."""
+
+    def __call__(self, fields: Mapping[str, str]) -> str | None:
+        if not self.template:
+            return None
+        try:
+            value = self.template.format_map(fields).strip()
+        except KeyError:
+            return None
+        if self.pattern is not None:
+            match = re.fullmatch(self.pattern, value)
+            value = match[1] if match else ""
+        if self.values is not None:
+            return self.values.get(value)
+        return value or None
+
+    @property
+    def fields(self) -> set[str]:
+        """The fields that the template uses."""
+        return {name for _, name, _, _ in Formatter().parse(self.template) if name}
+
+
+NULL = Rule("")
+
+
+@dataclass(frozen=True)
+class ClipTable(ABC):
+    """
+    A table that comes with a corpus. Its columns are added to the fields of the files that its records describe.
+
+    If several files of the table describe a clip, the record of the first pattern in `files` is used.
+    """
+
+    files: Mapping[str, Mapping[str, str]]
+    """Pattern of a file's last path components (`Session*/labels/*.txt`) to fields that all its records share."""
+    key: Rule
+    """Computes the key of a record from its columns."""
+    contents: str
+    """What the table gives, for messages: `emotions`."""
+    clip_key: Rule = Rule("{stem}")
+    """Computes the key of an audio file's record from the file's fields."""
+    required: bool = False
+    """Whether a clip without a record is left out."""
+    lists_clips: bool = True
+    """Whether every key is a clip, so that a key without a file is a missing file."""
+
+    @abstractmethod
+    def records(self, path: Path) -> Iterable[Mapping[str, str]]:
+        """Read the records of one file, column to value."""
+
+    def file_names(self) -> str:
+        """The names of its files, for messages."""
+        return ", ".join(self.files)
+
+    def find(self, paths: Iterable[str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+        """Find the files of this table among paths with `/`, with their shared fields."""
+        paths = list(paths)
+        for pattern, fields in self.files.items():
+            matcher = re.compile(r"(?:.*/)?" + re.escape(pattern).replace(r"\*", "[^/]*"))
+            yield from ((path, fields) for path in paths if matcher.fullmatch(path))
+
+
+@dataclass(frozen=True)
+class DelimitedTable(ClipTable):
+    """CSV or TSV with a header."""
+
+    delimiter: str = ","
+    quoted: bool = True
+    """Whether quotes enclose values; if not, a quote is a character like any other."""
+
+    def records(self, path: Path) -> Iterator[Mapping[str, str]]:
+        # One byte that is not UTF-8 must not cost more than one character of one transcript.
+        with open(path, newline="", encoding="utf-8-sig", errors="replace") as lines:
+            quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if self.quoted else csv.QUOTE_NONE
+            for line in csv.DictReader(lines, delimiter=self.delimiter, quoting=quoting):
+                yield {key.strip(): value.strip() for key, value in line.items() if key and isinstance(value, str)}
+
+
+@dataclass(frozen=True)
+class LineTable(ClipTable):
+    """Text in which some lines are records."""
+
+    line: str = ""
+    """Regular expression for the start of such a line; its named groups are the columns."""
+
+    def records(self, path: Path) -> Iterator[Mapping[str, str]]:
+        matcher = re.compile(self.line)
+        with open(path, encoding="utf-8-sig", errors="replace") as lines:
+            for match in map(matcher.match, lines):
+                if match is not None:
+                    yield match.groupdict(default="")
 
 
 @dataclass(frozen=True)
 class ParquetClips:
-    """Columns of a data set from the Hub that holds its recordings in Parquet files instead of in files of their own.
+    """
+    Columns of a Hub data set whose recordings are inside its Parquet files.
 
-    The first part of a Parquet file's name (`train-00000-of-00001.parquet`) stands for the folder of its clips.
+    The first part of a Parquet file's name (`train-00000-of-00001.parquet`) is used as the folder of its clips.
     """
 
     name: str
@@ -25,11 +134,12 @@ class ParquetClips:
 
 @dataclass(frozen=True)
 class CorpusSpec:
-    """One corpus: what its files are called, what the names mean, and what should be there.
+    """
+    One corpus.
 
-    `pattern` is a regular expression whose named groups become the file's fields. It must match the whole base name
-    without the extension, because users re-encode; a pattern with a `/` must match that many last parts of the path.
-    Two more fields are at hand: `stem`, the base name, and `id`.
+    `pattern` is a regular expression whose named groups become the fields of a file. It must match the complete base
+    name without the extension, because users re-encode; a pattern with `/` must match that many last components of the
+    path. Two more fields are available: `stem`, the base name, and `id`.
     """
 
     name: str
@@ -41,70 +151,70 @@ class CorpusSpec:
     """A base name that matches, for error messages."""
     license: str
     redistribution: bool
-    """Whether the license lets anyone pass the recordings, and what is made of them, on; False where it is unclear."""
+    """Whether the license permits redistribution of the recordings and of derived data; False if unclear."""
     non_commercial: bool
-    """Whether the license forbids commercial use; True where it is unclear."""
+    """Whether the license forbids commercial use; True if unclear."""
     how_to_get: str
     citation: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Label or code as published to the canonical emotion; empty for a corpus without emotions."""
     expected: Mapping[str, int] = field(default_factory=dict)
     """Canonical emotion to the number of published clips."""
     expected_total: int | None = None
-    """Published clips, those left out on purpose included, where only their total is known."""
+    """Number of published clips, those left out on purpose included, if only the total is known."""
     expected_splits: Mapping[str, int] = field(default_factory=dict)
     speakers: int | None = None
-    """Published number of speakers, as far as the file names or tables tell them apart."""
-    labelled: bool = True
+    """Number of speakers that the published file names or tables distinguish."""
     id: Rule | None = None
-    """Unique within the corpus; by default what the pattern matched."""
-    emotion: Rule = EMOTION
-    """Gives the label or code as published."""
-    speaker: Rule = SPEAKER
-    """Unique within the corpus; the engine puts the corpus's name before it."""
+    """Unique within the corpus; the part of the path that `pattern` matched by default."""
+    emotion: Rule = Rule("{emotion}")
+    """Gives a key of `labels`."""
+    speaker: Rule = Rule("{speaker}")
+    """Unique within the corpus; the reader adds the corpus's name as a prefix."""
     gender: Rule = NULL
     transcript: Rule = NULL
     split: Rule = NULL
-    spoken: Rule = NULL
-    """A clip's language, in a corpus of many."""
+    clip_language: Rule = NULL
+    """The language of a clip if `language` is `many`."""
     folders: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Field to folder names, in lower case, and the values that they stand for; the deepest such folder counts."""
+    """Field to lower-case folder names and the values that they mean; the deepest such folder is used."""
     skip: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Field to its values that are left out on purpose, each with the reason."""
+    """Field to values that are left out on purpose, each with the reason."""
     skip_folders: Mapping[str, str] = field(default_factory=dict)
-    """Folder names, in lower case, that hold no clips, each with what they hold."""
+    """Lower-case names of folders without clips, each with its contents."""
     tables: tuple[ClipTable, ...] = ()
-    """The columns of each join the fields of the file that its record is about."""
     parquet: ParquetClips | None = None
     release: str | None = None
-    """A regular expression whose first group is the release, looked for in the names of folders."""
+    """Regular expression that is searched for in folder names; its first group is the release."""
     note: str = ""
     """What a user of the corpus must know."""
 
     @property
-    def rules(self) -> tuple[Rule, ...]:
-        """Every rule over a file's fields."""
-        rules = (self.emotion, self.speaker, self.gender, self.transcript, self.split, self.spoken)
-        return (*rules, *([self.id] if self.id else []), *(table.of for table in self.tables))
-
-    @property
     def columns(self) -> frozenset[str]:
-        """The fields that matter; a table of millions of lines keeps no other column."""
-        return frozenset(self.skip).union(*(names_in(rule.template) for rule in self.rules))
+        """The fields that are used; no other column of a table is kept in memory."""
+        rules = [self.emotion, self.speaker, self.gender, self.transcript, self.split, self.clip_language]
+        rules += [self.id] if self.id else []
+        rules += [table.clip_key for table in self.tables]
+        return frozenset(self.skip).union(*(rule.fields for rule in rules))
 
     @property
     def clips(self) -> int | None:
-        """Published number of clips, where it is known."""
+        """Number of published clips, if known."""
         return sum(self.expected.values()) or self.expected_total
 
-    def clips_left_out(self, skipped: Mapping[str, int]) -> int:
-        """How many of the files that were left out, by reason, are published clips."""
+    def canonical_emotion(self, label: str) -> str | None:
+        """
+        Return the canonical emotion of a label; `None` if the corpus has no such label.
+
+        Codes must match as published (EMO-DB's `W`); words match in any case and with any spaces around them.
+        """
+        return self.labels.get(label.strip()) or self.labels.get(" ".join(label.split()).lower())
+
+    def published_clips(self, skipped: Mapping[str, int]) -> int:
+        """Count the published clips among files that were left out, given as reason to number of files."""
         reasons = {reason for values in self.skip.values() for reason in values.values()}
         return sum(count for reason, count in skipped.items() if reason in reasons)
 
     def matcher(self) -> re.Pattern[str]:
-        """Over a path without its extension, with `/`; the group `clip` is what the pattern itself matched."""
+        """Compile `pattern` for a path with `/` without its extension; the group `clip` is what `pattern` matched."""
         return re.compile(rf"(?:.*/)?(?P<clip>{self.pattern})", re.DOTALL)
-
-
-def names_in(template: str) -> set[str]:
-    """The fields that a template asks for."""
-    return {name for _, name, _, _ in Formatter().parse(template) if name}

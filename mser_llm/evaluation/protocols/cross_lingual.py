@@ -10,7 +10,7 @@ import re
 from mser_llm.data.corpora import CORPORA
 from mser_llm.evaluation.protocols.folds import LeaveLanguageOut, ProtocolError
 from mser_llm.evaluation.protocols.protocol import Protocol
-from processing_mser.emotions_mser import CORPUS_LABELS, LABEL_SETS
+from processing_mser.emotions_mser import LABEL_SETS
 
 
 PAPER = "arXiv 2606.06200"
@@ -82,7 +82,7 @@ def named_setting(name: str) -> Protocol | None:
 def _corpora_of_four() -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}
     for corpus, spec in CORPORA.items():
-        if set(_FOUR) <= set(CORPUS_LABELS.get(corpus, {}).values()):
+        if set(_FOUR) <= set(spec.labels.values()):
             known[spec.language] = (*known.get(spec.language, ()), corpus)
     return known
 

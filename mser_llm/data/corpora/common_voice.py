@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech without emotions, for training that needs none."""
+"""Mozilla Common Voice."""
 
-from mser_llm.data.corpora.rule import Rule
-from mser_llm.data.corpora.spec import CorpusSpec
-from mser_llm.data.corpora.tables import DelimitedTable
+from mser_llm.data.corpora.spec import CorpusSpec, DelimitedTable, Rule
 
 
-COMMON_VOICE = CorpusSpec(
+CORPUS = CorpusSpec(
     name="common-voice",
     title="Mozilla Common Voice",
     language="many",
     # Cantonese as Hong Kong writes it is not the Mandarin that zh means here.
     pattern=r"common_voice_(?P<locale>(?P<cantonese>zh-HK)|(?P<language>[a-z]{2,3})(?:-[\w-]+?)?)_(?P<number>\d+)",
     example="common_voice_fr_17299384",
-    labelled=False,
-    spoken=Rule("{language}{cantonese}"),
+    clip_language=Rule("{language}{cantonese}"),
     speaker=Rule("{client_id}"),
     gender=Rule(
         "{gender}",
@@ -31,7 +28,7 @@ COMMON_VOICE = CorpusSpec(
                 for split in ("train", "dev", "test", "invalidated", "validated", "other")
             },
             key=Rule("{path}"),
-            holds="speakers",
+            contents="speakers",
             required=True,
             delimiter="\t",
             quoted=False,

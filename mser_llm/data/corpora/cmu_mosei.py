@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CMU-MOSEI, whose labels are published as HDF5."""
+"""CMU-MOSEI, monologues on YouTube; its labels are published as HDF5."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from mser_llm.data.corpora.rule import Rule
-from mser_llm.data.corpora.spec import CorpusSpec
-from mser_llm.data.corpora.tables import ClipTable
+from mser_llm.data.corpora.spec import ClipTable, CorpusSpec, Rule
+from mser_llm.io.errors import InputError
 
 
 _EMOTIONS = ("happy", "sad", "anger", "surprise", "disgust", "fear")
+_FIX = "use CMU_MOSEI_Labels.csd as published"
 
 
 @dataclass(frozen=True)
 class SegmentRatings(ClipTable):
-    """A computational sequence of the CMU Multimodal SDK: a group for each video under `data`, in it `features`.
+    """
+    A computational sequence of the CMU Multimodal SDK: under `data` a group per video with the array `features`.
 
-    `features` is (num_segments, 7): sentiment, then each emotion from 0 to 3. Segment i of a video is its clip i. One
-    emotion a segment is made of them: the strongest, where one is stronger than all others.
+    `features` is `(num_segments, 7)`: sentiment, then six emotions from 0 to 3. Segment i of a video is its clip i.
+    The label of a segment is its strongest emotion; ties and all-zero segments have none.
     """
 
     def records(self, path: Path) -> Iterator[Mapping[str, str]]:
@@ -32,7 +33,7 @@ class SegmentRatings(ClipTable):
         try:
             file = h5py.File(path, "r")
         except OSError as error:
-            raise ValueError(f"{path}: is not HDF5 ({error}); download it again") from error
+            raise InputError(path, f"is not an HDF5 file ({error})", "download it again") from error
         with file:
             for video, ratings in self._videos(file, path):
                 for index, values in enumerate(ratings):
@@ -42,14 +43,12 @@ class SegmentRatings(ClipTable):
     def _videos(file: Any, path: Path) -> Iterator[tuple[str, np.ndarray]]:
         data = next((group["data"] for group in file.values() if "data" in getattr(group, "keys", dict)()), None)
         if data is None:
-            raise ValueError(f"{path}: holds no group with data in it; give CMU_MOSEI_Labels.csd as published")
+            raise InputError(path, "has no group with `data`", _FIX)
         for video, group in data.items():
             ratings = np.asarray(group["features"], dtype=float)
             if ratings.ndim != 2 or ratings.shape[1] != 1 + len(_EMOTIONS):
-                raise ValueError(
-                    f"{path}: video {video} has ratings of shape {ratings.shape}, not (segments, 7); give "
-                    "CMU_MOSEI_Labels.csd as published"
-                )
+                shape = f"video {video} has ratings of shape {ratings.shape}, not (segments, 7)"
+                raise InputError(path, shape, _FIX)
             yield video, ratings[:, 1:]
 
 
@@ -60,12 +59,20 @@ def _strongest(ratings: np.ndarray) -> dict[str, str]:
     return {"label": "tie" if len(strongest) > 1 else _EMOTIONS[strongest[0]]}
 
 
-MOSEI = CorpusSpec(
+CORPUS = CorpusSpec(
     name="cmu-mosei",
     title="CMU-MOSEI, monologues on YouTube",
     language="en",
     pattern=r"(?P<video>[^/]+)_(?P<index>\d+)",
     example="Segmented_Audio/train/--qXJuDtHPw_5",
+    labels={
+        "happy": "happy",
+        "sad": "sad",
+        "anger": "angry",
+        "surprise": "surprise",
+        "disgust": "disgust",
+        "fear": "fear",
+    },
     emotion=Rule("{label}"),
     # The published files do not name the speakers; clips of one video are of one.
     speaker=Rule("{video}"),
@@ -79,7 +86,7 @@ MOSEI = CorpusSpec(
     },
     skip={"label": {"none": "no emotion is rated above zero", "tie": "two or more emotions are rated strongest"}},
     skip_folders={"full": "whole videos"},
-    tables=(SegmentRatings({"CMU_MOSEI_Labels.csd": {}}, key=Rule("{segment}"), holds="emotions", required=True),),
+    tables=(SegmentRatings({"CMU_MOSEI_Labels.csd": {}}, key=Rule("{segment}"), contents="emotions", required=True),),
     expected_total=23_453,
     license="for research; the videos are their makers'",
     redistribution=False,
