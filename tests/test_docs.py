@@ -89,7 +89,7 @@ def test_a_documented_command_is_one_the_parser_takes(page, words, monkeypatch):
         return
     assert arguments, f"{page.name}: run-mser without a command"
     name, arguments = run_mser.split_command(arguments)
-    assert name is not None, f"{page.name}: {run_mser.no_command(arguments)}"
+    assert name is not None, f"{page.name}: {run_mser.explain_unknown_command(arguments)}"
     module = importlib.import_module(run_mser.COMMANDS[name][0])
     if "--help" not in arguments:
         MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}").parse_args_into_dataclasses(

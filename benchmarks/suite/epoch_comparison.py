@@ -20,12 +20,13 @@ from mser_llm.data.clips import Clip, index_clips
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.tokenizer import build_tokenizer
-from mser_llm.training.arguments import ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_config
 from mser_llm.training.objectives import build_objectives
 from mser_llm.training.run_training import training_facts
 from mser_llm.training.trainer import MSERTrainer
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import SAMPLING_RATE, MSERProcessor, label_set
 
 

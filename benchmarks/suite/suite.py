@@ -17,7 +17,8 @@ from benchmarks.suite.sizes import BenchmarkSizes
 from benchmarks.suite.systems import OwnModel, build_own_model, build_packed_model
 from benchmarks.suite.training_comparison import training_step
 from benchmarks.suite.word_scoring import word_scoring
-from mser_llm.training.arguments import ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 @dataclass

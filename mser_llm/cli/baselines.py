@@ -66,7 +66,7 @@ SYSTEMS = ("majority", "egemaps", "probe")
 def run(args: BaselinesArguments) -> int:
     """Prints the tables, writes everything into `args.output_dir`; returns 0, or 1 if a test clip was not answered."""
     from modeling_mser.labels_mser import check_labels
-    from mser_llm.cli.labelled_corpora import read_labelled
+    from mser_llm.cli.corpus_arguments import read_labelled
     from mser_llm.evaluation.baselines.baseline_systems import egemaps_system, probe_systems
     from mser_llm.evaluation.baselines.comparison import System, compare_systems, markdown, write_comparison
     from mser_llm.evaluation.baselines.guessing import chance, majority

@@ -2,11 +2,16 @@
 """`run-mser plan CONFIG.yaml`: estimate the memory and time of a training before anything is loaded."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mser_llm.cli.train import TrainArguments
-from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.cli.training_section import TrainingSection
+from mser_llm.training.arguments import DataArguments, ModelArguments
 from processing_mser import MAX_SECONDS, label_set
+
+
+if TYPE_CHECKING:
+    from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 GPUS = ("A100", "H100", "H200", "L40S", "RTX4090")
@@ -48,13 +53,13 @@ class PlanArguments(TrainArguments):
             raise ValueError(f"gpu is {self.gpu!r}; choose from {', '.join(GPUS)}, or cpu for this machine")
 
 
-ARGUMENTS = (PlanArguments, ModelArguments, DataArguments, MSERTrainingArguments)
+ARGUMENTS = (PlanArguments, ModelArguments, DataArguments, TrainingSection())
 HELP = "estimate the memory and time of a training; reads configurations, loads no weights"
 
 
-def run(command: PlanArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments) -> int:
+def run(command: PlanArguments, model: ModelArguments, data: DataArguments, training: "MSERTrainingArguments") -> int:
     """Estimate and print."""
-    from mser_llm.cli.earlier_stage import check_init_from
+    from mser_llm.cli.argument_checks import check_init_from
     from mser_llm.training.planning import (
         MACHINES,
         ClipCounts,
@@ -86,7 +91,9 @@ def run(command: PlanArguments, model: ModelArguments, data: DataArguments, trai
     return 0
 
 
-def _lines(plan: Any, clips: Any, training: MSERTrainingArguments, command: PlanArguments, largest: int) -> list[str]:
+def _lines(
+    plan: Any, clips: Any, training: "MSERTrainingArguments", command: PlanArguments, largest: int
+) -> list[str]:
     flops = f"GFLOP per batch of {plan.rows}"
     lines = [f"{'part':<16}{'parameters':>15}{'trained':>13}{'forward':>11}{'backward':>11}  {flops}"]
     for part in plan.cost.parts:
@@ -120,7 +127,7 @@ def _lines(plan: Any, clips: Any, training: MSERTrainingArguments, command: Plan
     return lines
 
 
-def _verdict(plan: Any, training: MSERTrainingArguments, largest: int) -> str:
+def _verdict(plan: Any, training: "MSERTrainingArguments", largest: int) -> str:
     """Whether the training fits, and what to change if it does not."""
     sizes = f"{format_bytes(plan.peak_memory)} of {format_bytes(plan.machine.memory)}"
     batch = training.per_device_train_batch_size

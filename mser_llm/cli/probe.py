@@ -41,7 +41,7 @@ def run(args: ProbeArguments) -> int:
     from transformers import WhisperFeatureExtractor
 
     from modeling_mser.backbones_mser import load_audio_backbone
-    from mser_llm.cli.labelled_corpora import read_labelled
+    from mser_llm.cli.corpus_arguments import read_labelled
     from mser_llm.evaluation.baselines.clip_vectors import clip_vectors
     from mser_llm.evaluation.baselines.linear_probe import LayerProbe, probe_layers
     from mser_llm.evaluation.baselines.pooled_layers import PooledLayers

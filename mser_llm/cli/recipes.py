@@ -51,8 +51,8 @@ def find_recipe(name: str) -> Path:
     )
 
 
-def recipes_into(output_dir: str) -> list[str]:
-    """The names of the project's recipes that write their model to this folder by default."""
+def find_recipes_by_output(output_dir: str) -> list[str]:
+    """Find the project's recipes that write their model to this folder by default."""
     folder = recipe_folder()
     found = (path for path in sorted(folder.rglob("*.yaml")) if read_recipe(path).get("output_dir") == output_dir)
     return [path.relative_to(folder).with_suffix("").as_posix() for path in found]

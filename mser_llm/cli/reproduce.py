@@ -5,13 +5,13 @@ run-mser reproduce table2 --demo --recipe tiny --output_dir runs/table2-demo
 """
 
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from mser_llm.cli.corpus_arguments import read_rows
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.recipes import RecipeError, find_recipe, read_recipe
 
@@ -113,7 +113,7 @@ def table1a(args: ReproduceArguments) -> int:
     from mser_llm.reproduction import table1
 
     recipes = partial(family_recipe, args)
-    print(table1.table1a(read_all(args.corpora), recipes, args.seeds, args.folder, args.allow_leak, args.device))
+    print(table1.table1a(read_rows(args.corpora), recipes, args.seeds, args.folder, args.allow_leak, args.device))
     return 0
 
 
@@ -124,7 +124,7 @@ def table1b(args: ReproduceArguments) -> int:
 
     models = model_folders(args.models)
     if models:
-        tests = read_all(args.test)
+        tests = read_rows(args.test)
     else:
         trained = experiment(args)
         tests = trained.tests
@@ -193,7 +193,7 @@ def figure4(args: ReproduceArguments) -> int:
         if len(args.models) != 2:
             raise ValueError(f"{len(args.models)} --models; give two, the one without the contrast first")
         folders = model_folders(args.models)
-        tests = read_all(args.test)
+        tests = read_rows(args.test)
         models = {name: [one] for name, one in zip((figure4.WITHOUT, figure4.WITH), folders)}
     else:
         models, tests = trained_pair(args)
@@ -208,10 +208,10 @@ def lowresource_table1(args: ReproduceArguments) -> int:
     """The low-resource paper's Table 1 and Sec. 4.3: baseline, contrastive and BYOL in five folds."""
     from mser_llm.reproduction.lowresource_table1 import LowResourceTable
 
-    training = [row for rows in read_all(args.corpora).values() for row in rows]
+    training = [row for rows in read_rows(args.corpora).values() for row in rows]
     table = LowResourceTable(
         training,
-        read_all(args.test),
+        read_rows(args.test),
         lowresource_recipe(args),
         args.seeds,
         args.folder,
@@ -234,7 +234,7 @@ def lowresource_table2(args: ReproduceArguments) -> int:
             f"{len(args.models)} --models; give as many of both systems, those of the baseline first, seed by seed"
         )
     models = model_folders(args.models)
-    tests = SpeechUnderTest(read_all(args.test), label_set(args.labels))
+    tests = SpeechUnderTest(read_rows(args.test), label_set(args.labels))
     leaks = model_leaks(models, tests, args.allow_leak)
     runs: list[Predictions] = [
         measured(model, tests, args.folder / f"model{number}", args.device) for number, model in enumerate(models)
@@ -252,7 +252,7 @@ def lowresource_figure3(args: ReproduceArguments) -> int:
     from mser_llm.reproduction.measuring import model_folders
     from processing_mser import label_set
 
-    models, tests = model_folders(args.models), read_all(args.test)
+    models, tests = model_folders(args.models), read_rows(args.test)
     if not models or not tests:
         raise ValueError("give --models, the baseline first, and --test NAME=PATH …")
     results = lowresource_figure3.lowresource_figure3(
@@ -289,7 +289,7 @@ def experiment(args: ReproduceArguments) -> Any:
 
         if args.test or args.demo:
             raise ValueError("--protocol divides the corpora itself; leave out --test and --demo")
-        rows = [row for own in read_all(args.corpora).values() for row in own]
+        rows = [row for own in read_rows(args.corpora).values() for row in own]
         recipes = partial(family_recipe, args)
         return fold_experiment(args.protocol, args.fold, rows, recipes, args.folder, args.allow_leak, args.device)
     training, tests = speech(args)
@@ -334,21 +334,8 @@ def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
         return list(made[0]), held_out
     if not args.corpora or not args.test:
         raise ValueError("give --corpora NAME=PATH … to train on and --test NAME=PATH …, or --demo")
-    training = [row for rows in read_all(args.corpora).values() for row in rows]
-    return training, read_all(args.test)
-
-
-def read_all(corpora: Sequence[str]) -> dict[str, list[Row]]:
-    """The rows of each `NAME=PATH`; what a reader warns of goes to standard error."""
-    from mser_llm.data.read_corpus import parse_corpora, read_corpus
-
-    found: dict[str, list[Row]] = {}
-    for key, (name, path) in parse_corpora(corpora).items():
-        reading = read_corpus(name, path)
-        for warning in reading.warnings:
-            print(f"{key}: {warning}", file=sys.stderr)
-        found[key] = list(reading.rows)
-    return found
+    training = [row for rows in read_rows(args.corpora).values() for row in rows]
+    return training, read_rows(args.test)
 
 
 def family_recipe(args: ReproduceArguments, labels: str | None = None) -> Callable[..., Any]:

@@ -51,7 +51,7 @@ HELP = "UA against noise, rooms, codecs, speed, length, other voices and languag
 def run(args: RobustnessArguments) -> int:
     """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from modeling_mser.labels_mser import check_labels
-    from mser_llm.cli.labelled_corpora import read_labelled
+    from mser_llm.cli.corpus_arguments import read_labelled
     from mser_llm.evaluation.evaluation import versions
     from mser_llm.evaluation.labelled_clips import LabelledClips
     from mser_llm.evaluation.protocols.measurement import check_model

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser train CONFIG.yaml`: one stage of training from a recipe.
+"""`run-mser train CONFIG.yaml`: train one stage from a recipe.
 
 run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemocap=PATH
 """
@@ -7,49 +7,55 @@ run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemoc
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from accelerate import PartialState
+from mser_llm.cli.training_section import TrainingSection
+from mser_llm.training.arguments import DataArguments, ModelArguments
 
-from mser_llm.cli.earlier_stage import check_init_from
-from mser_llm.data.read_corpus import parse_corpora, read_corpus
-from mser_llm.evaluation.protocols import find_protocol
-from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
-from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
-from mser_llm.training.processes import leave_process_group, missing_processes
-from mser_llm.training.run_training import train
+
+if TYPE_CHECKING:
+    from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 @dataclass
 class TrainArguments:
-    """What to train by."""
+    """The recipe and the protocol."""
 
     config: str = field(metadata={"positional": True, "help": "Recipe, such as configs/tiny/stage1.yaml."})
     protocol: str | None = field(
         default=None,
-        metadata={"help": "Test to train for (run-mser protocols): its words, and the training part of one fold."},
+        metadata={"help": "Protocol to train for (run-mser protocols): its labels, and the training part of a fold."},
     )
     fold: str | None = field(
         default=None, metadata={"help": "Fold of the protocol, by name or number, such as session3 or 3."}
     )
     allow_leak: bool = field(
         default=False,
-        metadata={"help": "Train on a fold whose training and test share speakers, such as MELD's own division."},
+        metadata={"help": "Train on a fold whose training and test parts share speakers, such as MELD's own split."},
     )
 
 
-ARGUMENTS = (TrainArguments, ModelArguments, DataArguments, MSERTrainingArguments)
-HELP = "train a model from a recipe, one stage a call"
+ARGUMENTS = (TrainArguments, ModelArguments, DataArguments, TrainingSection())
+HELP = "train a model from a recipe, one stage per call"
 
 
-def run(command: TrainArguments, model: ModelArguments, data: DataArguments, training: MSERTrainingArguments) -> int:
-    """Reads the corpora, trains, and prints where the model is."""
+def run(command: TrainArguments, model: ModelArguments, data: DataArguments, training: "MSERTrainingArguments") -> int:
+    """Read the corpora, train, and print where the model is."""
+    from accelerate import PartialState
+
+    from mser_llm.cli.argument_checks import check_init_from
+    from mser_llm.data.read_corpus import parse_corpora, read_corpus
+    from mser_llm.evaluation.protocols import find_protocol
+    from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
+    from mser_llm.training.processes import leave_process_group, missing_processes
+    from mser_llm.training.run_training import train
+
     if not data.corpora:
-        raise ValueError("no corpora to train on; give --corpora NAME=PATH …, for instance folder=my_clips")
+        raise ValueError("no corpora to train on; pass --corpora NAME=PATH …, for instance folder=my_clips")
+    if command.fold is not None and command.protocol is None:
+        raise ValueError("--fold needs --protocol; name the protocol of the fold")
     check_init_from(model.init_from)
     show = print if PartialState().is_main_process else lambda *_: None
-    if command.fold is not None and command.protocol is None:
-        raise ValueError("--fold is given without --protocol; name the protocol whose fold it is")
     missing = missing_processes(os.environ, PartialState().num_processes)
     if missing is not None:
         show(f"Warning: {missing}")
@@ -64,11 +70,11 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
         fold = training_fold(protocol, rows, data, command.fold, allow_leak=command.allow_leak)
         data = arguments_for_fold(data, fold, protocol)
         rows = fold_rows(fold, data)
-        show(f"{protocol.name}, {fold.name}: {len(rows)} clips to train on, {len(fold.test)} left to be tested")
+        show(f"{protocol.name}, {fold.name}: {len(rows)} clips for training, {len(fold.test)} left for testing")
     results = train(rows, model, data, training)
     if results["validation"] is not None:
-        figures = "  ".join(f"{name} {results['validation'][f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
-        show(f"On held-out speakers: {figures}")
+        metrics = "  ".join(f"{name} {results['validation'][f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
+        show(f"On held-out speakers: {metrics}")
     show(f"The model is in {training.output_dir}")
     if training.push_to_hub and PartialState().is_main_process:
         from mser_llm.hub.push import push_run

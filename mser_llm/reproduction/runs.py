@@ -19,10 +19,11 @@ from mser_llm.evaluation.protocols.training_record import RESULTS
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.measuring import WEIGHTS, SpeechUnderTest, measured, read_json
 from mser_llm.reproduction.systems import System, TrainingStep, steps_of
-from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.checkpointing import last_checkpoint
 from mser_llm.training.run_record import as_known_to, describe_run
 from mser_llm.training.run_training import train
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import LabelSet
 
 

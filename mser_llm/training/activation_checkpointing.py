@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from mser_llm.training.arguments import MSERTrainingArguments
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 def enable_activation_checkpointing(model: Any, options: dict[str, Any] | None = None) -> None:

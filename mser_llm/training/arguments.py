@@ -1,29 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recipe says: the model, the data and the training. One YAML, three dataclasses, no other settings."""
+"""Arguments of a training, without torch: `training_arguments` adds those of transformers."""
 
-import os
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-import torch
-from transformers import TrainingArguments
-
 from mser_llm.inference.model_types import model_types_with
 from mser_llm.training.number_bounds import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE, SHARE, check_numbers
-from mser_llm.training.objectives import ObjectiveError, check_objectives
 from processing_mser import MAX_SECONDS
 
 
-# What an evaluation during training gives.
-FIGURES = ("UA", "WA", "WF1", "macro_F1", "loss")
 _MODEL_BOUNDS = {
     **dict.fromkeys(("num_query_tokens", "lora_rank", "head_size", "embedding_size"), AT_LEAST_ONE),
     **dict.fromkeys(("lora_alpha", "max_seconds"), POSITIVE),
     **dict.fromkeys(("lora_dropout", "head_dropout"), SHARE),
     "trained_layers": NOT_NEGATIVE,
 }
-_PICKLED_OPTIMIZERS = ("galore", "adamw_torch_4bit", "adamw_torch_8bit")
-_TRAINING_BOUNDS = {
+TRAINING_BOUNDS = {
     **dict.fromkeys(("learning_rate", "objective_learning_rate", "adam_epsilon"), POSITIVE),
     **dict.fromkeys(("logging_steps", "eval_steps", "save_steps"), POSITIVE),
     **dict.fromkeys(("weight_decay", "max_grad_norm", "warmup_steps", "num_train_epochs"), NOT_NEGATIVE),
@@ -236,15 +228,15 @@ class DataArguments:
 
 
 @dataclass
-class MSERTrainingArguments(TrainingArguments):
+class MSERTrainingOptions:
     """
-    `TrainingArguments`, with Eqs. (2) and (3) of the paper: contrast + lambda * language-model loss.
+    The options that `MSERTrainingArguments` adds to transformers' `TrainingArguments`, or gives another default.
 
     > Parameters that control the loss
 
-    The paper gives none of w1, w2, m and lambda; these defaults are the plainest, and no measurement chose them.
-    `objectives` names other terms in the contrast's place or beside it, with their weights and options
-    (docs/objectives.md).
+    Eqs. (2) and (3) of the paper: contrast + lambda * language-model loss. The paper gives none of w1, w2, m and
+    lambda; these defaults are the simplest and were not tuned. `objectives` names other terms to use instead of the
+    contrast or in addition to it, with their weights and options (docs/objectives.md).
 
     > Changed defaults
 
@@ -294,8 +286,8 @@ class MSERTrainingArguments(TrainingArguments):
         default=None, metadata={"help": "Evaluations without a better UA after which training stops."}
     )
 
-    eval_strategy: str = field(default="epoch", metadata={"help": "When to evaluate."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save."})
+    eval_strategy: Literal["no", "steps", "epoch"] = field(default="epoch", metadata={"help": "When to evaluate."})
+    save_strategy: Literal["no", "steps", "epoch", "best"] = field(default="epoch", metadata={"help": "When to save."})
     save_total_limit: int | None = field(default=2, metadata={"help": "Checkpoints kept, the best beside them."})
     load_best_model_at_end: bool = field(default=True, metadata={"help": "End with the best checkpoint."})
     metric_for_best_model: str | None = field(default="UA", metadata={"help": "What best means."})
@@ -313,73 +305,3 @@ class MSERTrainingArguments(TrainingArguments):
             "help": "Go on from the last whole checkpoint in output_dir; otherwise delete those that are there."
         },
     )
-
-    def __post_init__(self) -> None:
-        # Without this, processes on a machine without an accelerator would each train alone, into one folder.
-        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
-            self.use_cpu = True
-        check_numbers(self, _TRAINING_BOUNDS)
-        if self.max_steps != -1 and self.max_steps < 1:
-            raise ValueError(f"max_steps is {self.max_steps}; pass at least 1, or leave it out to train by epochs")
-        super().__post_init__()
-        if str(getattr(self.optim, "value", self.optim)).startswith(_PICKLED_OPTIMIZERS):
-            raise ValueError(
-                f"optim is {self.optim.value}, whose state only pickle could save; choose another, such as "
-                "adamw_torch or adamw_bnb_8bit"
-            )
-        if self.label_smoothing_factor:
-            raise ValueError("label_smoothing_factor has no effect on the losses of this project; leave it out")
-        if self.metric_for_best_model and self.metric_for_best_model.removeprefix("eval_") not in FIGURES:
-            raise ValueError(
-                f"metric_for_best_model is {self.metric_for_best_model}; choose from {', '.join(FIGURES)}"
-            )
-        check_objectives(self.objective_section)
-        if self.average_from is not None:
-            if "byol" in self.objective_section:
-                raise ObjectiveError(
-                    "average_from and the objective byol are both given, and byol's target is an average of weights "
-                    "already, which is the model; leave out one"
-                )
-            # The mean over the steps takes the place of the one step that the validation split likes best.
-            self.load_best_model_at_end = False
-        # Pinned memory serves copies to an accelerator; without one the data loader only warns of it, once an epoch.
-        if not torch.accelerator.is_available():
-            self.dataloader_pin_memory = False
-
-    @property
-    def objective_section(self) -> dict[str, dict[str, Any] | None]:
-        """
-        Every objective of the run by name, with its options: those of `objectives`, or the contrast of Eq. (1) alone.
-        What `contrast_*` says is said of `margin_contrast`.
-
-        Raises:
-            ObjectiveError: one thing is said in two ways, or of an objective that is not there.
-        """
-        said = {
-            name.removeprefix("contrast_"): getattr(self, name)
-            for name in self.__dataclass_fields__
-            if name.startswith("contrast_")
-        }
-        changed = {
-            option: value
-            for option, value in said.items()
-            if value != self.__dataclass_fields__[f"contrast_{option}"].default
-        }
-        section = {"margin_contrast": {}} if self.objectives is None else dict(self.objectives)
-        margin = section["margin_contrast"] or {} if "margin_contrast" in section else None
-        for option, value in changed.items():
-            if margin is None and (option, value) != ("weight", 0):
-                raise ObjectiveError(f"contrast_{option} is set, but objectives does not name margin_contrast; add it")
-            if margin is not None and margin.get(option, value) != value:
-                raise ObjectiveError(
-                    f"contrast_{option} is {value} and objectives says {option} {margin[option]} of margin_contrast; "
-                    "say it once"
-                )
-        if margin is not None:
-            section["margin_contrast"] = said | margin
-        for name in self.without:
-            if name not in section:
-                there = ", ".join(section) or "none"
-                raise ObjectiveError(f"without: {name!r} is not among the objectives of this run ({there})")
-            del section[name]
-        return section

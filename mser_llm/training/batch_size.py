@@ -12,10 +12,10 @@ from accelerate.utils import gather_object
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from mser_llm.training.activation_checkpointing import checkpoint_activations
-from mser_llm.training.arguments import MSERTrainingArguments
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.objectives import BYOL
 from mser_llm.training.run_record import recorded_batch_size
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 # What oneDNN says when it finds no memory for its code or buffers; it gives no reason.

@@ -2,7 +2,7 @@
 """Ranges of numeric arguments: a NaN or a value out of range raises before anything is loaded."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -47,24 +47,27 @@ SEED = Bounds(0, 2**32 - 1)  # NumPy's range, the narrowest of the generators th
 
 def check_numbers(arguments: Any, bounds: Mapping[str, Bounds]) -> None:
     """
-    Check the numbers of a dataclass of arguments.
-
-    Args:
-        arguments: the dataclass; `None`, text and other values are passed over.
-        bounds: by field name; other fields only have to be finite, and seeds have to be seeds.
+    Check the numbers of a dataclass of arguments, as `check_values` does.
 
     Raises:
         ValueError: names the argument, its value and the range.
     """
-    for name, value in _numbers(arguments):
+    check_values({field.name: getattr(arguments, field.name) for field in fields(arguments)}, bounds)
+
+
+def check_values(values: Mapping[str, Any], bounds: Mapping[str, Bounds]) -> None:
+    """
+    Check the numbers among named values, lists of numbers included; other values are ignored.
+
+    Args:
+        values: by name.
+        bounds: by name. Other numbers only have to be finite, and seeds have to be seeds.
+
+    Raises:
+        ValueError: names the value and the range.
+    """
+    for name, value in values.items():
         allowed = bounds.get(name, SEED if name == "seeds" or name.endswith("seed") else FINITE)
-        if value not in allowed:
-            raise ValueError(f"{name} is {value}; pass {allowed}")
-
-
-def _numbers(arguments: Any) -> Iterator[tuple[str, float]]:
-    for field in fields(arguments):
-        value = getattr(arguments, field.name)
         for one in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(one, (int, float)) and not isinstance(one, bool):
-                yield field.name, one
+            if isinstance(one, (int, float)) and not isinstance(one, bool) and one not in allowed:
+                raise ValueError(f"{name} is {one}; pass {allowed}")

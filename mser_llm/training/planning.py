@@ -22,7 +22,7 @@ from mser_llm.inference.clip_features import ENCODING_BATCH
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.io.errors import InputError
-from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.batch_size import optimizer_bytes, rows_of_clip
 from mser_llm.training.classifier_building import classifier_settings, continue_classifier
 from mser_llm.training.model_building import (
@@ -32,6 +32,7 @@ from mser_llm.training.model_building import (
     check_model_type,
     expanded,
 )
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import MSERProcessor
 
 

@@ -14,8 +14,9 @@ from mser_llm.evaluation.protocols.training_record import RESULTS
 from mser_llm.inference.model_types import model_types_with
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.hashing import file_sha256
-from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingOptions
 from mser_llm.training.checkpointing import last_checkpoint
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 RECORD = "run.json"
@@ -47,7 +48,7 @@ def describe_run(
     num_processes: int,
 ) -> dict[str, Any]:
     """All that decides a run's result, as JSON-ready values."""
-    own = {field.name for field in dataclasses.fields(training) if field.name in MSERTrainingArguments.__annotations__}
+    own = {field.name for field in dataclasses.fields(MSERTrainingOptions)}
     stock = training.to_dict()
     settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
     settings |= {name: stock[name] for name in own}

@@ -25,7 +25,7 @@ from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import write_json
-from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_model, expanded
@@ -35,6 +35,7 @@ from mser_llm.training.run_lock import run_lock
 from mser_llm.training.run_record import claim, describe_run, finished_results
 from mser_llm.training.sharding import check_sharding, place, shards_weights
 from mser_llm.training.trainer import MSERTrainer
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from mser_llm.training.training_data import announce, prepare_data, without
 from processing_mser import label_set
 from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter

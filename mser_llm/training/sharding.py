@@ -5,7 +5,8 @@ import os
 from typing import Any
 
 from mser_llm.inference.model_types import find_model_type
-from mser_llm.training.arguments import ModelArguments, MSERTrainingArguments
+from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 def shards_weights(arguments: MSERTrainingArguments) -> bool:

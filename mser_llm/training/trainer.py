@@ -13,7 +13,6 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.protocols import TrainingRecord
-from mser_llm.training.arguments import MSERTrainingArguments
 from mser_llm.training.batch_features import BatchFeatures, Masking
 from mser_llm.training.byol import BYOLAdaptation
 from mser_llm.training.dataset import EmotionDataset
@@ -25,6 +24,7 @@ from mser_llm.training.objectives import BYOL, Objective, ObjectiveBatch, Object
 from mser_llm.training.pickle_free_state import PickleFreeState
 from mser_llm.training.run_record import stopped_early
 from mser_llm.training.shadow_weights import StandInWeights
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from mser_llm.training.training_order import training_order
 from mser_llm.training.weight_average import WeightAverage
 from processing_mser import LabelSet, MSERProcessor

@@ -3,11 +3,11 @@
 
 from torch.utils.data import Sampler
 
-from mser_llm.training.arguments import MSERTrainingArguments
 from mser_llm.training.dataset import EmotionDataset
 from mser_llm.training.samplers import BalancedSampler
 from mser_llm.training.source_batches import SourceBatches
 from mser_llm.training.speaker_batches import SpeakerBatches
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 def training_order(dataset: EmotionDataset, arguments: MSERTrainingArguments) -> Sampler[int] | None:

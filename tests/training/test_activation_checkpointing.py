@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from mser_llm.training.activation_checkpointing import checkpoint_activations
-from mser_llm.training.arguments import MSERTrainingArguments
+from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 class Checkpointed(nn.Module):

@@ -11,7 +11,6 @@ from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.clips import Clip
-from mser_llm.training.arguments import MSERTrainingArguments
 from mser_llm.training.dataset import EmotionDataset
 from mser_llm.training.planning import (
     GPU_RESERVE,
@@ -23,6 +22,7 @@ from mser_llm.training.planning import (
     make_plan,
     step_cost,
 )
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from mser_llm.training.training_order import training_order
 from processing_mser import label_set
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of arguments that run before anything is read or computed."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from mser_llm.cli.recipes import find_recipes_by_output
+from mser_llm.io.errors import InputError
+
+
+def check_sections(sections: Iterable[Any]) -> None:
+    """
+    Check the output folders of a command's arguments, and warn of misspelled labels.
+
+    Args:
+        sections: the dataclasses of the command.
+
+    Raises:
+        InputError: see `check_folder` and `check_writable`.
+    """
+    for section in sections:
+        for name in ("output_dir", "cache_dir"):
+            folder = getattr(section, name, None)
+            if isinstance(folder, str):
+                check_folder(f"--{name}", folder)
+                if name == "output_dir":
+                    check_writable(f"--{name}", folder)
+        warn_of_misspelled_labels(getattr(section, "labels", None))
+
+
+def check_folder(flag: str, folder: str | Path) -> None:
+    """
+    Reject a folder that cannot be created because a file is in its way.
+
+    Args:
+        flag: the flag that names it.
+        folder: existing, or to be created with its parents.
+
+    Raises:
+        InputError: it is a file or inside one.
+    """
+    path = Path(folder).expanduser()
+    for part in (path, *path.parents):
+        if part.is_dir():
+            return
+        # A broken link is in the way too.
+        if part.exists() or part.is_symlink():
+            raise InputError(part, "is not a directory", f"pass another {flag}, or move the file away")
+
+
+def check_writable(flag: str, folder: str | Path) -> None:
+    """
+    Check that a folder can be created and written to.
+
+    Args:
+        flag: the flag that names it.
+        folder: existing, or to be created with its parents.
+
+    Raises:
+        InputError: the system denies it, as on a read-only disk, without permission, or under `/proc`.
+    """
+    path = Path(folder).expanduser().absolute()
+    existing = next(part for part in (path, *path.parents) if part.is_dir())
+    try:
+        os.rmdir(tempfile.mkdtemp(prefix=".mser-", dir=existing))
+    except OSError as error:
+        raise InputError(path, f"cannot be written ({error.strerror})", f"pass another {flag}") from error
+
+
+def warn_of_misspelled_labels(labels: Any) -> None:
+    """Warn on standard error of each label that looks like a misspelled emotion. Any word can be a label."""
+    if not isinstance(labels, str) or "," not in labels:
+        return
+    from processing_mser.emotions_mser import near_emotion
+
+    for word in dict.fromkeys(word.strip() for word in labels.split(",")):
+        near = near_emotion(word)
+        if near is not None:
+            print(f"warning: label {word!r} is used as written; did you mean {near}?", file=sys.stderr)
+
+
+def check_init_from(init_from: str | None) -> None:
+    """
+    Reject an `init_from` without a model, and name the recipe that trains it.
+
+    Args:
+        init_from: folder or Hub id (which is not looked up), or None.
+
+    Raises:
+        ModelNotFoundError: there is no such folder, or no model in it.
+    """
+    from mser_llm.inference.loading import ModelNotFoundError, find_model
+    from mser_llm.training.model_building import expanded
+
+    if init_from is None or (Path(expanded(init_from)) / "config.json").is_file():
+        return
+    try:
+        find_model(expanded(init_from))
+    except ModelNotFoundError as error:
+        recipes = find_recipes_by_output(init_from)
+        if not recipes:
+            raise
+        problem = str(error).split("; ")[0]
+        raise ModelNotFoundError(
+            f"{problem}; train that stage first with `run-mser train {recipes[0]} --corpora NAME=PATH`, or "
+            "pass another model as --init_from FOLDER"
+        ) from error

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read the corpora that NAME=PATH arguments name."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+
+if TYPE_CHECKING:
+    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from processing_mser import LabelSet
+
+
+def read_rows(corpora: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
+    """
+    Read the rows of each corpus, and print the readers' warnings on standard error.
+
+    Args:
+        corpora: `NAME=PATH` each.
+
+    Raises:
+        CorpusError: a corpus cannot be read.
+    """
+    from mser_llm.data.read_corpus import parse_corpora, read_corpus
+
+    found = {}
+    for key, (name, path) in parse_corpora(corpora).items():
+        reading = read_corpus(name, path)
+        for warning in reading.warnings:
+            print(f"{key}: {warning}", file=sys.stderr)
+        found[key] = list(reading.rows)
+    return found
+
+
+def read_labelled(corpora: Sequence[str], labels: "LabelSet") -> dict[str, "LabelledClips"]:
+    """
+    Read the clips of each corpus whose emotion is in the label set.
+
+    Raises:
+        CorpusError: a corpus cannot be read.
+        EvaluationError: a corpus has none of the emotions.
+    """
+    from mser_llm.evaluation.evaluation import within_label_set
+    from mser_llm.evaluation.labelled_clips import LabelledClips
+
+    found = {}
+    for key, rows in read_rows(corpora).items():
+        kept = within_label_set(key, rows, labels)
+        found[key] = LabelledClips([key] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
+    return found

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read command-line arguments from dataclass fields, and convert text and YAML values to their types."""
+
+import types
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field, dataclass, fields
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+class UnfitValue(Exception):
+    """A value cannot be converted; the message is what was expected."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """
+    One argument of a command.
+
+    Attributes:
+        name: of the field.
+        type: as annotated.
+        default: `MISSING` if the argument is required.
+        help: may be None.
+        metavar: name of the value in the help; by default `name`, or the choices.
+        positional: whether it is a positional (`list[...]`: all the words) instead of a flag.
+    """
+
+    name: str
+    type: Any
+    default: Any = MISSING
+    help: str | None = None
+    metavar: str | None = None
+    positional: bool = False
+
+    @property
+    def members(self) -> tuple[Any, ...]:
+        """The members of a union without None; the type alone if it is no union."""
+        union = get_args(self.type) if _is_union(self.type) else (self.type,)
+        return tuple(member for member in union if member is not type(None))
+
+    @property
+    def is_section(self) -> bool:
+        """Whether it is a nested mapping of a recipe, which has no flag."""
+        return str not in self.members and any((get_origin(member) or member) is dict for member in self.members)
+
+    @property
+    def is_list(self) -> bool:
+        """Whether its flag takes several words. `str | list[str]` takes one."""
+        return str not in self.members and any((get_origin(member) or member) is list for member in self.members)
+
+    @property
+    def choices(self) -> tuple[Any, ...]:
+        return _choices(self.members[0]) if len(self.members) == 1 else ()
+
+    @property
+    def word_converter(self) -> Callable[[str], Any]:
+        """The function that converts one word of the command line."""
+        type_ = self.type
+        if self.is_list:
+            (listed,) = (member for member in self.members if (get_origin(member) or member) is list)
+            type_ = (get_args(listed) or (str,))[0]
+        return lambda word: convert(word, type_)
+
+
+def arguments_of(class_: type) -> dict[str, Argument]:
+    """The arguments that the fields of a dataclass describe, by name."""
+    hints = get_type_hints(class_)
+    return {
+        field.name: Argument(
+            field.name,
+            with_choices(hints[field.name], field.metadata.get("choices")),
+            default=_default(field),
+            **{key: field.metadata[key] for key in ("help", "metavar", "positional") if key in field.metadata},
+        )
+        for field in fields(class_)
+        if field.init
+    }
+
+
+def with_choices(type_: Any, choices: Iterable[str] | None) -> Any:
+    """`str` or `str | None` limited to the choices of a field's metadata, if it has any."""
+    if choices is None:
+        return type_
+    literal = Literal[tuple(choices)]
+    return literal | None if _is_union(type_) else literal  # type: ignore[operator]
+
+
+def convert(value: Any, type_: Any) -> Any:
+    """
+    Convert text or a value of a recipe. Text becomes a number only where nothing is lost.
+
+    Raises:
+        UnfitValue: the value does not fit the type.
+    """
+    members = get_args(type_) if _is_union(type_) else (type_,)
+    if value is None and type(None) in members:
+        return None
+    expected = []
+    # Text last: it takes words that another member reads as something better.
+    for member in sorted(members, key=lambda member: member is str):
+        if member is not type(None):
+            try:
+                return _convert_single(value, member)
+            except UnfitValue as unfit:
+                expected.append(str(unfit))
+    raise UnfitValue(" or ".join(expected))
+
+
+def _convert_single(value: Any, type_: Any) -> Any:
+    origin, choices = get_origin(type_) or type_, _choices(type_)
+    if origin is list:
+        (item_type,) = get_args(type_) or (Any,)
+        # As on the command line, one word is a list of one.
+        items = value if isinstance(value, list) else [value]
+        try:
+            return [convert(item, item_type) for item in items]
+        except UnfitValue as unfit:
+            raise UnfitValue(f"a list, each item {unfit}") from None
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UnfitValue("a section of `key: value` lines")
+    elif choices:
+        # `stage: 1` means the choice "1", as `--stage 1` does; False is what YAML reads in the word no.
+        for choice in choices:
+            if choice is value or (str(choice) == str(value) and not isinstance(value, bool)):
+                return choice
+        raise UnfitValue(f"one of {', '.join(map(repr, choices))}")
+    elif type_ is bool:
+        if isinstance(value, str) and value.lower() in _BOOLEANS:
+            return _BOOLEANS[value.lower()]
+        if not isinstance(value, bool):
+            raise UnfitValue("true or false")
+    elif type_ in (int, float):
+        return _convert_number(value, type_)
+    elif type_ is str and not isinstance(value, str):
+        # YAML reads `no` as false and `007` as seven.
+        raise UnfitValue("text (in quotes where YAML would read something else)")
+    return value
+
+
+def _convert_number(value: Any, type_: type) -> int | float:
+    if not isinstance(value, bool) and isinstance(value, (int, float, str)):
+        try:
+            number = type_(value)
+        except (ValueError, OverflowError):
+            number = None
+        if number is not None and (isinstance(value, str) or number == value):
+            return number
+    raise UnfitValue("a whole number" if type_ is int else "a number")
+
+
+def _choices(type_: Any) -> tuple[Any, ...]:
+    if get_origin(type_) is Literal:
+        return get_args(type_)
+    if isinstance(type_, type) and issubclass(type_, Enum):
+        return tuple(member.value for member in type_)
+    return ()
+
+
+def _is_union(type_: Any) -> bool:
+    return get_origin(type_) in (Union, types.UnionType)
+
+
+def _default(field: Field) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
