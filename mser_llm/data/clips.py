@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training clips: rows whose audio was read once, named by its content."""
+"""Index training clips: hash the audio file of each row and read its duration."""
 
 import hashlib
 import io
@@ -19,13 +19,13 @@ from processing_mser.audio_mser import open_audio
 @dataclass(frozen=True)
 class Clip:
     """
-    A row with its audio's name.
+    A row and what its audio file contains.
 
     Attributes:
         row: of the row schema.
-        emotion: the label set's word; `None` where it has none for the row.
-        key: SHA-256 of the audio file's bytes.
-        seconds: from the header.
+        emotion: the row's label in the label set; `None` if the set has none for it.
+        key: SHA-256 of the audio file.
+        seconds: duration in the header.
     """
 
     row: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A row that cannot be trained on, and why."""
+    """A row that cannot be trained on, with the reason."""
 
     row: Mapping[str, Any]
     reason: str
@@ -46,20 +46,19 @@ def index_clips(
     rows: Sequence[Mapping[str, Any]], labels: LabelSet, max_seconds: float = MAX_SECONDS, min_seconds: float = 0.0
 ) -> tuple[list[Clip], list[Rejection]]:
     """
-    Hashes every file and reads its header; a file that is missing, not audio, too long or too short is rejected, not
-    fatal.
+    Hash every file and read its header. A file that is missing, not audio, too long or too short is rejected.
 
     Args:
         rows: of the row schema.
         labels: the label set.
-        max_seconds: longer clips are rejected, since cutting one would give its pieces a label that nobody gave them.
+        max_seconds: longer clips are rejected, because the label of a clip need not apply to a part of it.
         min_seconds: shorter clips are rejected.
     """
 
     def index(row: Mapping[str, Any]) -> Clip | Rejection:
         audio, emotion = row["audio"], labels.map(row["emotion"])
         try:
-            with open_audio(audio):  # refused here for the reasons, and in the words, of recognition
+            with open_audio(audio):  # raises the same errors as recognition
                 data = audio["bytes"] if audio["bytes"] is not None else Path(audio["path"]).read_bytes()
                 info = soundfile.info(io.BytesIO(data))
         except AudioError as error:

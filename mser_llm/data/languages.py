@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the languages of corpora and translators are called, for pages that people read."""
+"""English names of the languages of corpora and translators."""
 
 LANGUAGES = {
     "am": "Amharic", "ar": "Arabic", "bn": "Bengali", "cs": "Czech", "de": "German", "el": "Greek", "en": "English",
@@ -11,5 +11,5 @@ LANGUAGES = {
 
 
 def language_name(code: str) -> str:
-    """`de` to German; a code without a name here stays as it is."""
+    """Return the English name of an ISO 639-1 code; an unknown code is returned unchanged."""
     return LANGUAGES.get(code, code)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be done with a corpus that was made of others: the terms of its sources and of its translator."""
+"""Derive the license of a data set or model from the terms of its sources and translators."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -11,26 +11,26 @@ from mser_llm.data.synthesis.demo_speech import DEMO_CORPUS
 from mser_llm.data.translator import translator_class
 
 
-# Terms that ask for no more than being named: under stricter ones beside them, the stricter ones hold for the whole.
+# Licenses that require attribution at most. Combined with stricter ones, the stricter ones apply.
 _PERMISSIVE = ("cc0-1.0", "mit", "apache-2.0", "cc-by-4.0")
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What a source corpus or a translator lets others do with what comes of it."""
+    """The terms that a source corpus or a translator puts on derived data."""
 
     name: str
     title: str
     license: str
     redistribution: bool
-    """Whether it may be passed on; False where the license does not say so."""
+    """Whether the license permits redistribution; False if it does not say."""
     non_commercial: bool
     how_to_get: str = ""
     citation: str = ""
 
     @property
     def hub_license(self) -> str | None:
-        """The Hub's name for the license; None where it has none, such as for a corpus's own agreement."""
+        """The Hub's identifier of the license; None if it has none, such as for a corpus's own agreement."""
         words = self.license.strip().lower()
         if words in ("mit", "apache-2.0"):
             return words
@@ -41,15 +41,16 @@ class Terms:
 
 
 def source_terms(name: str) -> Terms:
-    """The terms of a source corpus, by its name in `source_corpus`.
+    """
+    Return the terms of a source corpus by its name in `source_corpus`.
 
-    The user's own folder is the user's to publish. A corpus that is not declared may not be passed on.
+    Users may publish their own folder. An unknown corpus may not be redistributed.
     """
     if name == FOLDER:
-        license = "set by whoever made them"
-        return Terms(name, "own recordings", license, True, False, how_to_get="whoever built this data set")
+        license = "set by their owner"
+        return Terms(name, "own recordings", license, True, False, how_to_get="the publisher of this data set")
     if name == DEMO_CORPUS:
-        # Sentences of this project, and what a synthesiser under the GPL speaks is not under the GPL.
+        # The sentences are this project's; the output of eSpeak NG is not under its GPL.
         return Terms(name, "this project's synthetic speech", "Apache-2.0", True, False, how_to_get="run-mser demo")
     if name not in CORPORA:
         return Terms(name, name, "unknown", redistribution=False, non_commercial=True)
@@ -66,7 +67,7 @@ def source_terms(name: str) -> Terms:
 
 
 def translator_terms(name: str) -> Terms:
-    """The terms under which a translator's output stands; a translator that cannot be found binds like an unknown."""
+    """Return the terms of a translator's output; those of an unknown license if the translator cannot be found."""
     try:
         found = translator_class(name)
     except (ValueError, ImportError):
@@ -76,9 +77,10 @@ def translator_terms(name: str) -> Terms:
 
 
 def card_license(terms: Iterable[Terms]) -> dict[str, Any]:
-    """The license entries of a card: a license of the Hub's where one covers all, else `other` with a name.
+    """
+    Return the license entries of a card: the identifier of the Hub if one license covers all terms, else `other`.
 
-    Non-commercial terms anywhere make the whole non-commercial.
+    If any of the terms are non-commercial, so is the result.
     """
     terms = list(terms)
     strict = {one.hub_license for one in terms} - {*_PERMISSIVE}
@@ -93,5 +95,5 @@ def card_license(terms: Iterable[Terms]) -> dict[str, Any]:
 
 
 def without_redistribution(terms: Iterable[Terms]) -> Sequence[Terms]:
-    """Those that do not let anyone publish what is made of them."""
+    """Return the terms that forbid publishing derived data."""
     return [one for one in terms if not one.redistribution]

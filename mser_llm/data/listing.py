@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files under a folder, found in one walk that opens none of them."""
+"""List the files of a folder and its subfolders without opening them."""
 
 import os
 from collections.abc import Iterator
@@ -12,37 +12,37 @@ from processing_mser.audio_mser import AUDIO_EXTENSIONS
 MEDIA_EXTENSIONS = (
     ".m4a", ".aac", ".wma", ".amr", ".webm", ".mp4", ".m4v", ".avi", ".mkv", ".mov", ".flv", ".mpg", ".mpeg", ".mts",
 )  # fmt: skip
-"""Files with sound in them that soundfile does not open."""
+"""Files with audio that soundfile cannot open."""
 _RANK = {extension: rank for rank, extension in enumerate(AUDIO_EXTENSIONS)}
 
 
 @dataclass
 class Listing:
-    """Paths relative to the folder, with `/`, in the order of their parts. What is hidden is not there."""
+    """Paths relative to the folder, with `/`, sorted by their components. Hidden files are left out."""
 
     audio: list[str] = field(default_factory=list)
-    """What soundfile opens, by extension."""
+    """Files that soundfile can open, by their extension."""
     media: list[str] = field(default_factory=list)
-    """Other files with sound."""
+    """Other files with audio."""
     others: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
-    """Folders that may not be searched, links to folders, and links to audio that is not there."""
+    """Folders without read permission, links to folders, and broken links to audio."""
     misnamed: list[str] = field(default_factory=list)
-    """What has a name that is not UTF-8, which no table of results could hold."""
+    """Files whose names are not UTF-8; a table of results cannot contain them."""
 
 
 def list_files(folder: Path) -> Listing:
-    """Everything under a folder, folders of folders included; links to folders are not followed."""
+    """List a folder and all its subfolders; links to folders are not followed."""
     found = Listing()
-    for path, dangling in _walk(str(folder), "", found.unreadable):
+    for path, broken in _walk(str(folder), "", found.unreadable):
         extension = extension_of(path)
         if not _is_text(path):
             found.misnamed.append(path)
         elif extension in _RANK:
-            (found.unreadable if dangling else found.audio).append(path)
+            (found.unreadable if broken else found.audio).append(path)
         elif extension in MEDIA_EXTENSIONS:
-            (found.unreadable if dangling else found.media).append(path)
-        elif not dangling:
+            (found.unreadable if broken else found.media).append(path)
+        elif not broken:
             found.others.append(path)
     for paths in (found.audio, found.media, found.others, found.unreadable, found.misnamed):
         paths.sort(key=_parts)
@@ -50,20 +50,20 @@ def list_files(folder: Path) -> Listing:
 
 
 def extension_of(path: str) -> str:
-    """The extension in lower case, with its dot; nothing where there is none."""
+    """Return the extension in lower case with its dot; an empty string if there is none."""
     name = path.rpartition("/")[2].lower()
     dot = name.rfind(".")
     return name[dot:] if dot > 0 else ""
 
 
 def without_extension(path: str) -> str:
-    """The path without the extension of a recording; another dot belongs to the name."""
+    """Remove the extension of an audio file from a path; other extensions are part of the name."""
     extension = extension_of(path)
     return path[: -len(extension)] if extension in _RANK or extension in MEDIA_EXTENSIONS else path
 
 
 def format_rank(path: str) -> int:
-    """Which of two copies of a clip to take: the lower, uncompressed before compressed."""
+    """Return the rank of an audio format; the lowest is used, uncompressed before compressed."""
     return _RANK[extension_of(path)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The row: one clip of any corpus, and the Arrow schema under which every writer of this project stores it."""
+"""The row, one clip of any corpus, and the Arrow schemas of rows and of M5SER."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ ROW_SCHEMA = pa.schema(
         pa.field("split", pa.string()),
     ]
 )
-"""Explicit, because a column that is null in one Parquet shard and text in another breaks streaming over both."""
+"""Explicit, because streaming fails over shards of which one has a null column where another has text."""
 
 
 M5SER_CORPUS = "m5ser"
@@ -47,11 +47,15 @@ def _m5ser_features() -> Features:
 
 
 M5SER_SCHEMA = _M5SER_COLUMNS.with_metadata(_m5ser_features().arrow_schema.metadata)
-"""`ROW_SCHEMA` and four more columns: `source_id` (the row that was translated; null for a source row itself),
-`source_corpus`, `source_split` (the part of that corpus's own division; null where it has none), `translator` (null
-for a source row). `speaker` and `emotion` are the source's: what a label set merges is merged when rows are chosen.
-Its metadata tell `load_dataset` that `audio` is `Audio(decode=False)`, so that reading needs neither torchcodec nor
-ffmpeg."""
+"""`ROW_SCHEMA` and four more columns. For a source row `source_id` and `translator` are null.
+
+- `source_id`: the row that was translated.
+- `source_corpus`: its corpus.
+- `source_split`: its split in that corpus; null if the corpus has none.
+- `translator`: its translator.
+
+`speaker` and `emotion` are those of the source; label sets are applied later. The metadata make `load_dataset` read
+`audio` as `Audio(decode=False)`, which needs neither torchcodec nor ffmpeg."""
 
 REJECTS_SCHEMA = pa.schema(
     [
@@ -64,8 +68,8 @@ REJECTS_SCHEMA = pa.schema(
         pa.field("value", pa.float64()),
     ]
 )
-"""One row for each clip that has none in the data shard. `stage` is `read`, `translate`, `filter` or `quality`;
-`value` is what was measured, where something was."""
+"""One row for each clip that was dropped. `stage` is `read`, `translate`, `filter` or `quality`; `value` is the
+measurement that caused it, if any."""
 
 
 def new_row(
@@ -81,19 +85,20 @@ def new_row(
     duration: float | None = None,
     split: str | None = None,
 ) -> dict[str, Any]:
-    """A row with every column of `ROW_SCHEMA`.
+    """
+    Create a row with every column of `ROW_SCHEMA`.
 
     Args:
-        id: unique within the corpus, and equal wherever the corpus lies.
+        id: unique within the corpus, and independent of where the corpus is stored.
         path: of the audio file, which is not opened.
-        corpus: the corpus's name.
-        emotion: a canonical word, or None for unlabelled speech.
+        corpus: name of the corpus.
+        emotion: a canonical word; None for unlabelled speech.
         language: ISO 639-1 (`zh` for Mandarin).
         speaker: unique across corpora.
         gender: `female` or `male`.
-        transcript: what is said, as written in the language.
-        duration: seconds; None until a header was read.
-        split: the corpus's own, where it has one.
+        transcript: in the language of the clip.
+        duration: in seconds; None until the header is read.
+        split: the published split, if the corpus has one.
     """
     return {
         "id": id,
@@ -110,10 +115,11 @@ def new_row(
 
 
 def rows_to_dataset(rows: Iterable[Mapping[str, Any]]) -> Dataset:
-    """Rows to a data set under `ROW_SCHEMA`; its audio column is `Audio(decode=False)`, that is `{"bytes", "path"}`.
+    """
+    Convert rows to a data set with `ROW_SCHEMA`. Its audio column is `Audio(decode=False)`: `{"bytes", "path"}`.
 
     Raises:
-        ValueError: a row has a column that the schema lacks, or no id or corpus.
+        ValueError: a row has an unknown column, or no id or corpus.
     """
     rows = list(rows)
     for row in rows:
@@ -124,7 +130,7 @@ def rows_to_dataset(rows: Iterable[Mapping[str, Any]]) -> Dataset:
                 f"the columns are {', '.join(ROW_SCHEMA.names)}"
             )
         if not row.get("id") or not row.get("corpus"):
-            raise ValueError(f"row {dict(row)} has no id or no corpus; give it both")
+            raise ValueError(f"row {dict(row)} has no id or no corpus; set both")
     table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-    # Cast afterwards: declaring the feature at once would ask for torchcodec even with decode=False.
+    # Cast afterwards: declaring the feature in the constructor requires torchcodec even with decode=False.
     return Dataset(table).cast_column("audio", Audio(decode=False))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Splits in which nobody speaks on both sides, and the check that refuses any other."""
+"""Split rows by speaker, and check that training and test share no speaker."""
 
 import os
 import warnings
@@ -9,29 +9,30 @@ from typing import Any
 import numpy as np
 
 from mser_llm.data.corpora import FOLDER
+from mser_llm.data.loaded_corpus import join_some
 
 
 Row = Mapping[str, Any]
 _TRIALS = 200
 _ROUNDING = 1e-9
-_NAMED = 10
 
 
 class SpeakerLeakError(ValueError):
-    """The same speakers, or the same clips, are on both sides of a split."""
+    """Training and test share speakers or clips."""
 
 
 def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Divide rows into training and validation by speaker.
+    """
+    Split rows into training and validation by speaker.
 
-    Of many seeded random orders of the speakers, the beginning of that order is taken for validation that comes
-    nearest to `fraction` of the clips in every corpus, language and emotion, and before all leaves no emotion that
-    training lacks. Each clip without a speaker counts as a speaker of its own, together with its translations where it
-    is of M5SER, and a warning says that independence is unchecked.
+    Of 200 random orders of the speakers, the first speakers of one order become the validation speakers: those whose
+    share of the clips is nearest to `fraction` in every corpus, language and emotion. Keeping every emotion in
+    training has priority over the shares. A clip without a speaker counts as a speaker of its own, in M5SER together
+    with its translations, and a warning says that independence is not checked.
 
     Args:
-        rows: at least two speakers.
-        fraction: the share of the clips wanted for validation, between 0 and 1.
+        rows: of at least two speakers.
+        fraction: the share of the clips in validation, between 0 and 1.
         seed: equal seeds and rows give equal splits.
 
     Returns:
@@ -41,12 +42,12 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
         ValueError: a fraction outside (0, 1), or fewer than two speakers.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"the validation fraction is {fraction}; give a number between 0 and 1, such as 0.1")
+        raise ValueError(f"the validation fraction is {fraction}; pass a number between 0 and 1, such as 0.1")
     null = sum(row["speaker"] is None for row in rows)
     if null:
         warnings.warn(
-            f"{null} of {len(rows)} clips have no speaker, so the split may put one person on both sides; give the "
-            "speakers, for example in the speaker column of a CSV",
+            f"{null} of {len(rows)} clips have no speaker, so one person may be in training and in validation; "
+            "name the speakers, for example in the column speaker of a CSV",
             stacklevel=2,
         )
     names = [row["speaker"] if row["speaker"] is not None else _clip(row, i) for i, row in enumerate(rows)]
@@ -54,36 +55,37 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
     if len(speakers) < 2:
         raise ValueError(
             f"{len(rows)} clips of {len(speakers)} speaker(s) cannot be split by speaker; add clips of another "
-            "speaker, or give validation clips of their own"
+            "speaker, or pass separate validation clips"
         )
     counts = _counts(rows, [speakers[name] for name in names], len(speakers))
     chosen = _choose(*counts, fraction, np.random.default_rng(seed))
     validation = [speakers[name] in chosen for name in names]
     return (
-        [row for row, held in zip(rows, validation) if not held],
-        [row for row, held in zip(rows, validation) if held],
+        [row for row, is_validation in zip(rows, validation) if not is_validation],
+        [row for row, is_validation in zip(rows, validation) if is_validation],
     )
 
 
 def check_speaker_leak(train: Iterable[Row], test: Iterable[Row]) -> None:
-    """Refuse a test on speakers, or on clips, that were trained on.
+    """
+    Check that no speaker and no clip is both in training and in test.
 
-    Clips without a speaker are compared by their file; a warning says that their independence cannot be checked.
+    Clips without a speaker are compared by file, and a warning says that their independence cannot be checked.
 
     Raises:
-        SpeakerLeakError: names the speakers or clips.
+        SpeakerLeakError: with the speakers or clips.
     """
     train, test = list(train), list(test)
     both = {row["speaker"] for row in train} & {row["speaker"] for row in test} - {None}
     if both:
         raise SpeakerLeakError(
-            f"{len(both)} speaker(s) are in training and in test: {_some(both)}; leave them out of one, or give "
-            "different people different names"
+            f"{len(both)} speaker(s) are in training and in test: {join_some(sorted(both))}; remove them from one, or "
+            "use different names for different people"
         )
     clips = {row["audio"]["path"] for row in train} & {row["audio"]["path"] for row in test} - {None}
     if clips:
         raise SpeakerLeakError(
-            f"{len(clips)} clip(s) are in training and in test: {_some(clips)}; leave them out of one"
+            f"{len(clips)} clip(s) are in training and in test: {join_some(sorted(clips))}; remove them from one"
         )
     null = [sum(row["speaker"] is None for row in side) for side in (train, test)]
     if any(null):
@@ -95,7 +97,8 @@ def check_speaker_leak(train: Iterable[Row], test: Iterable[Row]) -> None:
 
 
 def recording(row: Row) -> str:
-    """Names what was recorded: `CORPUS/ID` of the row itself or, in M5SER, of the source that it says again.
+    """
+    Return the name of the original recording: `CORPUS/ID` of the row or, in M5SER, of its source.
 
     A user's own clip is named by its file, because two folders may use the same names.
     """
@@ -107,24 +110,24 @@ def recording(row: Row) -> str:
 
 
 def recording_names(row: Row) -> tuple[str, str]:
-    """The recording of a row, and what its translations call it, which know a user's own clip by its id alone."""
+    """Return the recording of a row, and its name in translations, which know a user's own clip only by its id."""
     return recording(row), f"{row['corpus']}/{row['id']}"
 
 
 def published_part(row: Row) -> tuple[str, str | None]:
-    """The corpus that recorded a row, and the part of that corpus's own division: of a translation, its source's."""
+    """Return the corpus and the published split of a row; of a translation, those of its source."""
     if row.get("source_corpus") is not None:
         return row["source_corpus"], row.get("source_split")
     return row["corpus"], row["split"]
 
 
 def _clip(row: Row, index: int) -> tuple[str, Any]:
-    """The clip; of M5SER its source, which the id names before the language: translations keep the voice."""
+    """The clip or, in M5SER, its source: translations have the same speaker. Their ids end in the language."""
     return ("clip", index if row.get("source_corpus") is None else row["id"].rpartition("/")[0])
 
 
 def _counts(rows: Sequence[Row], speakers: Sequence[int], num_speakers: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clips of each speaker (num_speakers, num_strata); the emotion of each stratum (num_strata, num_emotions)."""
+    """Clips of each speaker `(num_speakers, num_strata)`; emotion of each stratum `(num_strata, num_emotions)`."""
     strata = [(row["corpus"], row["language"], row["emotion"]) for row in rows]
     order = {stratum: i for i, stratum in enumerate(dict.fromkeys(strata))}
     emotions = {emotion: i for i, emotion in enumerate(dict.fromkeys(stratum[2] for stratum in order))}
@@ -137,15 +140,15 @@ def _counts(rows: Sequence[Row], speakers: Sequence[int], num_speakers: int) -> 
 
 def _choose(counts: np.ndarray, membership: np.ndarray, fraction: float, rng: np.random.Generator) -> set[int]:
     total, sizes = counts.sum(axis=0), counts.sum(axis=1)
-    # Of an emotion of one speaker alone, one side or the other has none.
-    least = int(((counts @ membership > 0).sum(axis=0) == 1).sum())
+    # An emotion of a single speaker is missing in one of the two parts.
+    minimum = int(((counts @ membership > 0).sum(axis=0) == 1).sum())
     best_score, best = np.inf, np.zeros(0, dtype=int)
     for _ in range(_TRIALS):
         order = rng.permutation(len(counts))
-        # Over its strata together a beginning is never further off than over each of them: of thousands of clips
-        # without a speaker, few beginnings can be better than the best so far, and the others need no look.
-        off = np.abs(np.cumsum(sizes[order])[:-1] - fraction * total.sum()) / total.sum()
-        near = np.flatnonzero(least + off < best_score + _ROUNDING)
+        # The error over all clips is a lower bound of the error per stratum. It excludes most candidates, which
+        # matters if thousands of clips have no speaker.
+        error = np.abs(np.cumsum(sizes[order])[:-1] - fraction * total.sum()) / total.sum()
+        near = np.flatnonzero(minimum + error < best_score + _ROUNDING)
         if not len(near):
             continue
         first, end = near[0], near[-1] + 1
@@ -153,13 +156,8 @@ def _choose(counts: np.ndarray, membership: np.ndarray, fraction: float, rng: np
         score = np.abs(held - fraction * total).sum(axis=1) / total.sum()
         lost = (((total - held) @ membership == 0) & (total @ membership > 0)).sum(axis=1)
         unseen = ((held @ membership == 0) & (total @ membership > 0)).sum(axis=1)
-        # An emotion that training lacks cannot be learnt; one that validation lacks only goes unmeasured.
+        # An emotion missing in training cannot be learned; one missing in validation is only not measured.
         score += 100 * lost + 1 * unseen
         if score.min() < best_score:
             best_score, best = score.min(), order[: first + int(score.argmin()) + 1]
     return set(best.tolist())
-
-
-def _some(names: Iterable[Any]) -> str:
-    ordered = sorted(map(str, names))
-    return ", ".join(ordered[:_NAMED]) + (f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else "")

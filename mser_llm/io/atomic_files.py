@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that appear whole or not at all: a killed evaluation must not leave half a table to be taken for results."""
+"""Write files atomically: a killed process leaves the old file or the new one, never a part of it."""
 
 import errno
 import glob
@@ -20,12 +20,12 @@ DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 @contextmanager
 def atomic_open(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
     """
-    Opens a neighbour of `path` for writing, and renames it to `path` once the block has ended without an error.
+    Open a temporary file next to `path` for writing, and rename it to `path` if the block ends without an error.
 
-    Neighbours that killed processes left behind are removed first: the lock of a living one tells the two apart.
+    Temporary files of killed processes are removed first. Those of running processes are recognized by their lock.
 
     Raises:
-        OSError: it cannot be written; a full disk too is told by the file, which the system leaves out.
+        OSError: the file cannot be written. `filename` is set also for a full disk, where the system leaves it out.
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
@@ -44,21 +44,21 @@ def atomic_open(path: str | os.PathLike, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 def _open_unfinished(path: Path, unfinished: Path, mode: str, **text: Any) -> IO[Any]:
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
-        if left != unfinished:
-            remove_abandoned(left)
+    for abandoned in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        if abandoned != unfinished:
+            remove_abandoned(abandoned)
     for _ in range(100):
-        file, held = open_locked(unfinished, mode, **text)
-        if held is not False:
+        file, locked = open_locked(unfinished, mode, **text)
+        if locked is not False:
             return file
-        # Another process found the file before its lock, and is about to remove it.
+        # Another process found the file before it was locked, and is about to remove it.
         file.close()
         time.sleep(0.01)
     return open(unfinished, mode, **text)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes a JSON file for people too, whole or not at all; its folder is made if need be."""
+    """Write an indented JSON file atomically; its folder is created if necessary."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(path) as file:
         json.dump(content, file, indent=2, ensure_ascii=False)

@@ -7,7 +7,7 @@ class InputError(ValueError):
     An input cannot be used. The message is one line: `SOURCE: PROBLEM; FIX`.
 
     Attributes:
-        source: the file, folder or argument, with its value where that helps.
+        source: the file, folder or argument, with its value if that helps.
         problem: what is wrong with it.
         fix: what to do, as an imperative; may be empty.
     """

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the folders that lie next to the packages in a checkout and inside `mser_llm` in an installation."""
+"""Find the folders that are next to the packages in a checkout and inside `mser_llm` in an installation."""
 
 from pathlib import Path
 
 
 def packaged_folder(name: str) -> Path:
     """
-    The folder `configs` (recipes) or `hub_cards` (card templates, endpoint handler, Space).
+    Return the folder `configs` (recipes) or `hub_cards` (card templates, endpoint handler, Space).
 
     Raises:
-        FileNotFoundError: the installation lacks it.
+        FileNotFoundError: it is missing in the installation.
     """
     package = Path(__file__).resolve().parents[1]
     for parent in (package.parent, package):

@@ -10,13 +10,13 @@ from os import PathLike
 from pathlib import Path
 
 
-# What Excel, LibreOffice and Google Sheets take for the beginning of a formula, in full width too, behind white space
-# and apostrophes; and the control characters that some of them drop.
+# The first characters of a formula in Excel, LibreOffice and Google Sheets, also as full-width forms and after white
+# space and apostrophes; and control characters that some of them ignore.
 _FORMULA = re.compile(r"['\s]*[=+\-@＝＋－＠]|'*[\t\r\n]")
 
 
 def escape_formula(text: str) -> str:
-    """Put an apostrophe, a spreadsheet's mark of text, before a formula; other text is returned unchanged."""
+    """Put an apostrophe, which marks text in a spreadsheet, before a formula; other text is returned unchanged."""
     return f"'{text}" if _FORMULA.match(text) else text
 
 
@@ -25,7 +25,7 @@ def unescape_formula(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
-# The mark of UTF-32 in little endian begins with that of UTF-16.
+# The mark of little-endian UTF-32 starts with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -36,14 +36,15 @@ _MARKS = (
 
 
 def read_table_text(path: str | PathLike, errors: str = "strict") -> str:
-    """Decode a table by its byte order mark; without one as UTF-8, or UTF-16 where every other byte is zero.
+    """
+    Decode a table by its byte order mark; without one as UTF-8, or as UTF-16 if one of the first two bytes is zero.
 
     Args:
         path: the file.
         errors: as for `bytes.decode`.
 
     Raises:
-        UnicodeDecodeError: the bytes are not of the detected encoding.
+        UnicodeDecodeError: the bytes are invalid in the detected encoding.
         OSError: the file cannot be read.
     """
     data = Path(path).read_bytes()
