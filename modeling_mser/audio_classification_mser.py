@@ -27,7 +27,7 @@ class MSERForAudioClassification(MSERForEmotionGeneration):
 
     Args:
         config: of the model, with labels and their tokens (`MSERConfig.set_labels`).
-        without: as in `MSERForEmotionGeneration`.
+        skip_init: as in `MSERForEmotionGeneration`.
 
     Raises:
         ValueError: the configuration has no labels, or other labels than those whose tokens it holds.
@@ -35,7 +35,7 @@ class MSERForAudioClassification(MSERForEmotionGeneration):
 
     _auto_class = "AutoModelForAudioClassification"  # wherever it is saved, its code goes along
 
-    def __init__(self, config: MSERConfig, without: Sequence[str] = ()):
+    def __init__(self, config: MSERConfig, skip_init: Sequence[str] = ()):
         labels, token_ids = config.emotion_words, config.label_token_ids
         if not labels or token_ids is None:
             raise ValueError(
@@ -48,7 +48,7 @@ class MSERForAudioClassification(MSERForEmotionGeneration):
                 f"({', '.join(labels)}); leave num_labels and id2label out, and choose other labels by "
                 "config.set_labels(labels, processor.candidate_ids(labels))"
             )
-        super().__init__(config, without)
+        super().__init__(config, skip_init)
 
     @can_return_tuple
     def forward(

@@ -4,10 +4,12 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
+from huggingface_hub import constants, get_session
+from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.utils import cached_file
@@ -17,11 +19,34 @@ from .fingerprint_mser import backbone_fingerprint, fingerprint_difference, is_u
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
+SECONDS_TO_ANSWER = 5.0
 HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "token")
 
 
 class BackboneError(ValueError):
     """A backbone is missing, unreachable, incomplete, of another shape, or not the one that was trained with."""
+
+
+def offline_options(path_or_id: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """
+    How `from_pretrained` should look for a folder or a repository.
+
+    Args:
+        path_or_id: folder or Hub id.
+        given: arguments of `from_pretrained`.
+
+    Returns:
+        `{"local_files_only": True}` where it is no folder and the Hub does not answer: what lies in the cache serves,
+        and what does not is told at once. Else nothing.
+    """
+    if os.path.exists(path_or_id) or (given or {}).get("local_files_only") is not None:
+        return {}
+    try:
+        # Any answer will do.
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+    except (HTTPError, OSError):
+        return {"local_files_only": True}
+    return {}
 
 
 def load_audio_backbone(path_or_id: str, config: WhisperConfig | None = None, **kwargs: Any) -> MaskedWhisperEncoder:
@@ -93,7 +118,7 @@ def shape_difference(mismatched: Iterable[Any]) -> str | None:
     return None
 
 
-def verified_fingerprint(
+def verify_fingerprint(
     path_or_id: str,
     part: str,
     config: PreTrainedConfig,
@@ -154,7 +179,7 @@ def _cure(part: str) -> str:
 
 
 @contextlib.contextmanager
-def damage_told(path_or_id: str) -> Iterator[None]:
+def explain_unreadable_weights(path_or_id: str) -> Iterator[None]:
     """Weights that are no safetensors, as a `BackboneError` that names where they lie."""
     try:
         yield
@@ -185,10 +210,11 @@ def _refuse(record: logging.LogRecord) -> bool:
 
 __all__ = [
     "BackboneError",
-    "damage_told",
+    "explain_unreadable_weights",
     "load_audio_backbone",
     "load_speech_backbone",
     "load_text_backbone",
+    "offline_options",
     "shape_difference",
-    "verified_fingerprint",
+    "verify_fingerprint",
 ]

@@ -13,17 +13,17 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from .backbones_mser import (
     HUB_OPTIONS,
     BackboneError,
-    damage_told,
+    explain_unreadable_weights,
     load_audio_backbone,
     load_text_backbone,
+    offline_options,
     quiet_load_report,
     shape_difference,
-    verified_fingerprint,
+    verify_fingerprint,
 )
 from .configuration_mser import MSERConfig
-from .file_digests_mser import MODEL_DIGESTS, taken_push, verified_files, write_digests
+from .file_digests_mser import MODEL_DIGESTS, pop_push_arguments, verified_files, write_digests
 from .fingerprint_mser import weight_files
-from .hub_mser import hub_options
 from .lora_mser import inject_lora, is_lora, merge_lora, require_peft
 from .qformer_mser import EmotionQFormer
 from .remote_code_mser import declare_remote_code
@@ -35,7 +35,7 @@ _PASSED_ON = ("device_map", "attn_implementation")
 _SPREADING = ("max_memory", "offload_folder", "offload_buffers", "offload_state_dict")
 
 
-class SeparableBackbones(PreTrainedModel):
+class BackboneCheckpointMixin(PreTrainedModel):
     """
     A model with an `audio_tower` and a `language_model` that a checkpoint may leave out.
 
@@ -62,7 +62,7 @@ class SeparableBackbones(PreTrainedModel):
         text_revision: str | None = None,
         dtype: torch.dtype = torch.float32,
         **config_kwargs: Any,
-    ) -> "SeparableBackbones":
+    ) -> "BackboneCheckpointMixin":
         """
         A model to be trained, over a pretrained encoder and a pretrained language model.
 
@@ -84,7 +84,7 @@ class SeparableBackbones(PreTrainedModel):
             **config_kwargs,
         )
         # What is loaded in a moment is not built at random before, at its full size and once more.
-        model = cls(config, without=tuple(PARTS))
+        model = cls(config, skip_init=tuple(PARTS))
         # The smallest first, so that an error comes before minutes of loading.
         if qformer is not None:
             model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)
@@ -114,7 +114,7 @@ class SeparableBackbones(PreTrainedModel):
             if place is None or part in config.changed_backbones:
                 continue
             options = {"revision": getattr(config, f"{part}_backbone_revision"), **_for_part(kwargs, part)}
-            options |= hub_options(place, options)
+            options |= offline_options(place, options)
             # A copy, so that nothing of how it was loaded this time is saved.
             shape = copy.deepcopy(getattr(config, f"{part}_config"))
             if part == "text" and text_alone is not None:
@@ -122,7 +122,7 @@ class SeparableBackbones(PreTrainedModel):
             wanted[part] = (place, shape, options)
         # All are verified before one is loaded, as loading takes minutes.
         verified = {
-            part: verified_fingerprint(
+            part: verify_fingerprint(
                 place, part, shape, getattr(config, f"{part}_backbone_fingerprint"), accept_other, **options
             )
             for part, (place, shape, options) in wanted.items()
@@ -154,7 +154,7 @@ class SeparableBackbones(PreTrainedModel):
         accept_other_backbones: bool = False,
         accept_modified_files: bool = False,
         **kwargs: Any,
-    ) -> "SeparableBackbones":
+    ) -> "BackboneCheckpointMixin":
         """
         Load a checkpoint, and by their ids the frozen backbones that it does not contain.
 
@@ -175,7 +175,7 @@ class SeparableBackbones(PreTrainedModel):
                 is missing or has another shape. A model with random weights is never returned.
         """
         path = pretrained_model_name_or_path
-        kwargs |= hub_options(path, kwargs)
+        kwargs |= offline_options(path, kwargs)
         with verified_files(path, MODEL_DIGESTS, accept_modified_files, **kwargs):
             places = {"audio": audio_backbone, "text": text_backbone}
             return cls._from_verified(path, places, accept_other_backbones, *args, **kwargs)
@@ -183,14 +183,14 @@ class SeparableBackbones(PreTrainedModel):
     @classmethod
     def _from_verified(
         cls, path: str, places: dict[str, str | None], accept_other_backbones: bool, *args: Any, **kwargs: Any
-    ) -> "SeparableBackbones":
+    ) -> "BackboneCheckpointMixin":
         """As `from_pretrained`, without verification of the checkpoint's own files."""
         with_info = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in (*HUB_OPTIONS, "subfolder") if kwargs.get(name) is not None}
         config = kwargs.get("config")
         if not isinstance(config, PreTrainedConfig):
             config = cls.config_class.from_pretrained(config or path, **hub)
-        left_out = [] if config.includes_backbones else replaceable_parts(config)
+        left_out = [] if config.includes_backbones else reloadable_parts(config)
         for part, place in places.items():
             if place is not None and part not in left_out:
                 raise BackboneError(
@@ -211,8 +211,8 @@ class SeparableBackbones(PreTrainedModel):
             kwargs["quantization_config"] = _of_language_model(quantization)
         if config.lora is not None:
             require_peft()  # now: inside, tensors are made without data, and importing it makes some that are used
-        with quiet_load_report(), damage_told(path):
-            kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True, "without": left_out}
+        with quiet_load_report(), explain_unreadable_weights(path):
+            kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True, "skip_init": left_out}
             model, info = super().from_pretrained(path, *args, output_loading_info=True, **kwargs)
         if (difference := shape_difference(info["mismatched_keys"])) is not None:
             raise BackboneError(
@@ -270,7 +270,7 @@ class SeparableBackbones(PreTrainedModel):
         before = self.config.includes_backbones
         included = before if include_backbones is None else include_backbones
         quantised = getattr(self.language_model, "is_quantized", False)
-        if included and quantised and "text" in replaceable_parts(self.config):
+        if included and quantised and "text" in reloadable_parts(self.config):
             raise ValueError("a quantised language model cannot be included; load it without quantization_config")
         declare_remote_code(self.config)
         for part, name in PARTS.items():
@@ -278,7 +278,7 @@ class SeparableBackbones(PreTrainedModel):
                 getattr(self.config, f"{part}_config").dtype = module.dtype
         self.config.includes_backbones = included
         self._keys_to_ignore_on_save = set() if included else self.frozen_backbone_keys()
-        push = taken_push(save_directory, kwargs)
+        push = pop_push_arguments(save_directory, kwargs)
         try:
             super().save_pretrained(save_directory, *args, **kwargs)
             if args[0] if args else kwargs.get("is_main_process", True):
@@ -290,7 +290,7 @@ class SeparableBackbones(PreTrainedModel):
 
     def frozen_backbone_keys(self) -> set[str]:
         """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""
-        prefixes = tuple(f"{PARTS[part]}." for part in replaceable_parts(self.config))
+        prefixes = tuple(f"{PARTS[part]}." for part in reloadable_parts(self.config))
         return {key for key in self.state_dict() if prefixes and key.startswith(prefixes) and not is_lora(key)}
 
     # Adapters
@@ -321,17 +321,17 @@ class SeparableBackbones(PreTrainedModel):
             raise ValueError("adapters cannot be merged into a quantised language model; load it without quantization")
         merge_lora(self.language_model)
         self.config.lora = None
-        self.keep_part("text")
+        self.mark_backbone_changed("text")
         self.freeze(text=self.config.freeze_text)
 
-    def keep_part(self, part: str) -> None:
+    def mark_backbone_changed(self, part: str) -> None:
         """Has every checkpoint hold a part (`"audio"`, `"text"`) whose weights are no longer those of its backbone."""
         changed = self.config.changed_backbones
         if getattr(self.config, f"{part}_backbone") is not None and part not in changed:
             self.config.changed_backbones = [*changed, part]
 
 
-def replaceable_parts(config: PreTrainedConfig) -> list[str]:
+def reloadable_parts(config: PreTrainedConfig) -> list[str]:
     """The parts that a checkpoint need not hold, being frozen and to be had by their backbone's id."""
     return [
         part
@@ -389,4 +389,4 @@ def _of_language_model(quantization_config: Any) -> Any:
     return chosen
 
 
-__all__ = ["SeparableBackbones", "replaceable_parts"]
+__all__ = ["BackboneCheckpointMixin", "reloadable_parts"]

@@ -9,13 +9,13 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils.generic import can_return_tuple
 
-from .checkpoint_mser import SeparableBackbones
+from .checkpoint_mser import BackboneCheckpointMixin
 from .classifier_configuration_mser import EmotionClassifierConfig
 from .outputs_mser import AudioFeatures, EmotionClassifierOutput
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
-class EmotionClassifier(SeparableBackbones):
+class EmotionClassifier(BackboneCheckpointMixin):
     """
     A model that hears as MSER does and answers with one of the words that it was trained on.
 
@@ -25,7 +25,7 @@ class EmotionClassifier(SeparableBackbones):
 
     Args:
         config: of the model.
-        without: `("audio",)` leaves the encoder out, to be put in later by `load_backbones`.
+        skip_init: `("audio",)` leaves the encoder out, to be put in later by `load_backbones`.
     """
 
     config: EmotionClassifierConfig
@@ -41,10 +41,10 @@ class EmotionClassifier(SeparableBackbones):
     _auto_class = "AutoModelForAudioClassification"  # wherever it is saved, its code goes along
     language_model = None
 
-    def __init__(self, config: EmotionClassifierConfig, without: Sequence[str] = ()):
+    def __init__(self, config: EmotionClassifierConfig, skip_init: Sequence[str] = ()):
         super().__init__(config)
         self.register_module("audio_tower", None)  # the first part, whenever it is put in
-        if "audio" not in without:
+        if "audio" not in skip_init:
             self.audio_tower = self._encoder(config.audio_config)
         self.classifier = self._build_head()
         self.post_init()
@@ -217,7 +217,7 @@ class EmotionClassifier(SeparableBackbones):
         return torch.zeros(1, 16000, device=self.device)
 
 
-def two_layers(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
+def two_layer_head(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
     """Two fully connected layers with dropout, from embeddings of a size to the classes."""
     return nn.Sequential(
         nn.Dropout(config.head_dropout),
@@ -228,7 +228,7 @@ def two_layers(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
     )
 
 
-def mean_over_frames(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def masked_mean(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """
     The mean over a clip's own frames, in float32.
 
@@ -247,4 +247,4 @@ def mean_over_frames(states: torch.Tensor, mask: torch.Tensor | None) -> torch.T
     return states.masked_fill(kept == 0, 0.0).sum(1) / kept.sum(1)
 
 
-__all__ = ["EmotionClassifier", "mean_over_frames", "two_layers"]
+__all__ = ["EmotionClassifier", "masked_mean", "two_layer_head"]

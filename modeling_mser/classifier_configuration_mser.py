@@ -9,8 +9,7 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .backbone_configuration_mser import BackboneConfig
-from .encoder_layers_mser import used_layers
+from .configuration_mser import BackboneConfig, used_layers
 
 
 @strict
@@ -82,7 +81,7 @@ class EmotionClassifierConfig(BackboneConfig):
         """Size of the emotion embedding."""
         raise NotImplementedError
 
-    # There is no language model; these are what `SeparableBackbones` asks of one.
+    # There is no language model; these are what `BackboneCheckpointMixin` asks of one.
 
     @property
     def freeze_text(self) -> bool:

@@ -9,8 +9,23 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .backbone_configuration_mser import BackboneConfig
-from .encoder_layers_mser import used_layers
+
+class BackboneConfig(PreTrainedConfig):
+    """A configuration with `audio_backbone`, perhaps `text_backbone`, and their revisions."""
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """
+        As in `PreTrainedConfig`, where `AutoModel` and `pipeline` put `audio_backbone=` and `text_backbone=`.
+        What is named there comes without the revision of what it replaces, and goes on to the model too, which refuses
+        it for a part that the checkpoint holds.
+        """
+        named = {name: kwargs[name] for name in ("audio_backbone", "text_backbone") if kwargs.get(name) is not None}
+        for name, place in named.items():
+            if place != config_dict.get(name):
+                kwargs.setdefault(f"{name}_revision", None)
+        made = super().from_dict(config_dict, **kwargs)
+        return (made[0], made[1] | named) if kwargs.get("return_unused_kwargs") else made
 
 
 @strict
@@ -128,9 +143,26 @@ class MSERConfig(BackboneConfig):
         return used_layers(self.encoder_layers, self.audio_config.encoder_layers)
 
 
+def used_layers(encoder_layers: str | list[int], depth: int) -> tuple[int, ...]:
+    """The layers that `"last"`, `"weighted"` or a list stand for, sorted.
+
+    Raises:
+        ValueError: an impossible choice.
+    """
+    if encoder_layers == "last":
+        return (depth,)
+    if encoder_layers == "weighted":
+        return tuple(range(depth + 1))
+    if isinstance(encoder_layers, str) or not encoder_layers or len(set(encoder_layers)) != len(encoder_layers):
+        raise ValueError(f'encoder_layers is {encoder_layers!r}; give "last", "weighted" or a list of distinct layers')
+    if min(encoder_layers) < 0 or max(encoder_layers) > depth:
+        raise ValueError(f"encoder_layers is {encoder_layers}, but this encoder has layers 0 to {depth}")
+    return tuple(sorted(encoder_layers))
+
+
 def _label_maps(labels: Sequence[str]) -> tuple[dict[int, str], dict[str, int]]:
     """`id2label` and `label2id`, as the library's own tools read them."""
     return dict(enumerate(labels)), {label: index for index, label in enumerate(labels)}
 
 
-__all__ = ["MSERConfig"]
+__all__ = ["BackboneConfig", "MSERConfig", "used_layers"]

@@ -12,7 +12,7 @@ from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils.generic import can_return_tuple
 
-from .checkpoint_mser import SeparableBackbones
+from .checkpoint_mser import BackboneCheckpointMixin
 from .configuration_mser import MSERConfig
 from .lora_mser import inject_lora, is_lora
 from .outputs_mser import AudioFeatures, MSEROutput
@@ -21,7 +21,7 @@ from .scoring_mser import positions_from_mask, score_candidates
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
-class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
+class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
     """
     The model of arXiv:2503.21806: emotion recognition as the generation of the emotion word after
     `[bos, audio x K, prompt]`.
@@ -31,7 +31,7 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
 
     Args:
         config: of the model.
-        without: parts (`"audio"`, `"text"`) that are not built, being put in later by `load_backbones`.
+        skip_init: parts (`"audio"`, `"text"`) that are not built, being put in later by `load_backbones`.
     """
 
     config: MSERConfig
@@ -51,16 +51,16 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
     accepts_loss_kwargs = False
     _auto_class = "AutoModel"  # wherever it is saved, its code goes along
 
-    def __init__(self, config: MSERConfig, without: Sequence[str] = ()):
+    def __init__(self, config: MSERConfig, skip_init: Sequence[str] = ()):
         super().__init__(config)
         # Places of their own, so that the order of the parts does not depend on when a backbone is put in.
         self.register_module("audio_tower", None)
-        if "audio" not in without:
+        if "audio" not in skip_init:
             self.audio_tower = MaskedWhisperEncoder._from_config(config.audio_config)
         self.emotion_qformer = EmotionQFormer(config)
         self.projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
         self.register_module("language_model", None)
-        if "text" not in without:
+        if "text" not in skip_init:
             self.language_model = AutoModelForCausalLM.from_config(config.text_config)
             if config.lora is not None:
                 inject_lora(self.language_model, config.lora)
@@ -93,7 +93,7 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         before = self.get_input_embeddings().num_embeddings
         embeddings = super().resize_token_embeddings(*args, **kwargs)
         if embeddings.num_embeddings != before:
-            self.keep_part("text")
+            self.mark_backbone_changed("text")
         return embeddings
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
@@ -104,7 +104,7 @@ class MSERForEmotionGeneration(SeparableBackbones, GenerationMixin):
         """
         for part, frozen in (("audio", audio), ("text", text)):
             if frozen and not getattr(self.config, f"freeze_{part}"):
-                self.keep_part(part)  # it may have been trained
+                self.mark_backbone_changed(part)  # it may have been trained
         if audio is not None:
             self.config.freeze_audio = audio
             if self.audio_tower is not None:

@@ -17,7 +17,7 @@ from transformers.pipelines.pt_utils import PipelineChunkIterator, PipelineItera
 from transformers.utils import logging
 
 from .labels_mser import check_candidate_size, check_labels, unlearned_labels
-from .recognition_mser import majority, mean_over_time, word_probabilities, written_texts
+from .recognition_mser import generate_texts, label_probabilities, majority, mean_over_time
 
 
 logger = logging.get_logger(__name__)
@@ -215,7 +215,7 @@ class MSERPipeline(ChunkPipeline):
         inputs = model_inputs["inputs"]
         outputs: dict[str, Any] = {"places": model_inputs["places"]}
         if mode == "generate":
-            tokens, outputs["scores"] = written_texts(self.model, inputs)
+            tokens, outputs["scores"] = generate_texts(self.model, inputs)
             outputs["text"] = self.processor.batch_decode(tokens)
         if return_embedding or mode == "score":
             features, mask = inputs.pop("input_features"), inputs.pop("input_features_mask")
@@ -223,7 +223,7 @@ class MSERPipeline(ChunkPipeline):
             audio = {"encoder_states": states, "encoder_mask": mask}
         if mode == "score":
             candidates = self.processor.candidate_ids(words or self.default_words)
-            outputs["scores"] = word_probabilities(self.model, inputs | audio, candidates, **scoring)
+            outputs["scores"] = label_probabilities(self.model, inputs | audio, candidates, **scoring)
         if return_embedding:
             outputs["embedding"] = self.model.get_audio_features(**audio).emotion_embedding
         last = model_inputs["is_last"]

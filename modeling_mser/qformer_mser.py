@@ -10,7 +10,7 @@ from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
 
 from .backbones_mser import quiet_load_report, shape_difference
 from .configuration_mser import MSERConfig
-from .encoder_layers_mser import weighted_layers
+from .whisper_encoder_mser import mix_layers
 
 
 # BERT's names on the left, the stock Q-Former's on the right. Order matters: `attention.output` keeps its name.
@@ -46,7 +46,7 @@ class EmotionQFormer(nn.Module):
         Returns:
             Query outputs `(batch_size, num_query_tokens, hidden_size)`.
         """
-        mixed = weighted_layers(encoder_states, self.layer_weights)
+        mixed = mix_layers(encoder_states, self.layer_weights)
         queries = self.query_tokens.expand(encoder_states.shape[0], -1, -1)
         return self.qformer(
             query_embeds=queries, encoder_hidden_states=mixed, encoder_attention_mask=encoder_mask

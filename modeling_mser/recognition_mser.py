@@ -12,7 +12,7 @@ MAX_NEW_TOKENS = 8
 
 
 @torch.inference_mode()
-def word_probabilities(
+def label_probabilities(
     model: Any, inputs: Mapping[str, torch.Tensor], candidate_ids: Sequence[Sequence[int]], **scoring: bool
 ) -> torch.Tensor:
     """
@@ -28,7 +28,7 @@ def word_probabilities(
 
 
 @torch.inference_mode()
-def written_texts(model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+def generate_texts(model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
     """
     What the model writes after each prompt, the likeliest token at each step, and how probable that text is.
 
@@ -63,4 +63,4 @@ def majority(seconds: Sequence[float], words: Sequence[str], none: str) -> str:
     return max(votes, key=lambda word: votes[word]) if votes else none
 
 
-__all__ = ["majority", "mean_over_time", "word_probabilities", "written_texts"]
+__all__ = ["generate_texts", "label_probabilities", "majority", "mean_over_time"]

@@ -90,7 +90,7 @@ def score_candidates(
         `(num_words,)`.
     """
     tree = CandidateTree.build(candidate_ids, inputs_embeds.device)
-    if not parted_by_masks(language_model):
+    if not supports_tree_attention(language_model):
         scores = [_score_alone(language_model, inputs_embeds, attention_mask, ids) for ids in candidate_ids]
         return torch.stack(scores, dim=1), tree.lengths
     batch_size = len(attention_mask)
@@ -110,7 +110,7 @@ def score_candidates(
     return log_probabilities[:, 0, tree.first_ids].index_add(1, tree.word_of, following), tree.lengths
 
 
-def parted_by_masks(language_model: PreTrainedModel) -> bool:
+def supports_tree_attention(language_model: PreTrainedModel) -> bool:
     """
     Whether a 4-D mask decides what each token sees: not where a layer carries a state from token to token, and not
     where ALiBi derives distances from a mask of its own.
@@ -202,4 +202,4 @@ def positions_from_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
 
 
-__all__ = ["parted_by_masks", "score_candidates"]
+__all__ = ["score_candidates", "supports_tree_attention"]

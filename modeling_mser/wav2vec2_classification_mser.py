@@ -9,10 +9,10 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers import initialization as init
 
 from .backbones_mser import load_audio_backbone, load_speech_backbone
-from .classification_mser import EmotionClassifier, mean_over_frames, two_layers
+from .classification_mser import EmotionClassifier, masked_mean, two_layer_head
 from .classifier_configuration_mser import Wav2Vec2ClassifierConfig
-from .encoder_layers_mser import weighted_layers
 from .outputs_mser import AudioFeatures
+from .whisper_encoder_mser import mix_layers
 
 
 class Wav2Vec2ForEmotionClassification(EmotionClassifier):
@@ -44,7 +44,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         return load(path_or_id, config, **kwargs)
 
     @property
-    def hears_clip_by_clip(self) -> bool:
+    def encodes_clips_separately(self) -> bool:
         """
         Whether the encoder is given each clip of a batch by itself, at its own length.
 
@@ -60,7 +60,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         self.shared = nn.Sequential(
             nn.Dropout(config.head_dropout), nn.Linear(pooled, config.embedding_size), nn.ReLU()
         )
-        return two_layers(config.embedding_size, config)
+        return two_layer_head(config.embedding_size, config)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -92,13 +92,13 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
             states = self.audio_tower(input_features, input_features_mask, output_layers=layers).hidden_states
             mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
         else:
-            states, mask = self._hear_waveforms(input_features, input_features_mask)
+            states, mask = self._encode_waveforms(input_features, input_features_mask)
             states = [states[layer] for layer in layers]
         if self.config.encoder_layers != "last":
             states = [nn.functional.layer_norm(state, state.shape[-1:]) for state in states]
         return torch.stack(list(states), dim=1), mask
 
-    def _hear_waveforms(
+    def _encode_waveforms(
         self, waveforms: torch.Tensor, waveform_mask: torch.Tensor | None
     ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """
@@ -110,7 +110,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         if waveform_mask is None:
             return list(encoder(waveforms, output_hidden_states=True).hidden_states), None
         lengths = waveform_mask.sum(-1)
-        if self.hears_clip_by_clip:
+        if self.encodes_clips_separately:
             clips = [
                 encoder(waveform[None, :length], output_hidden_states=True).hidden_states
                 for waveform, length in zip(waveforms, lengths.tolist(), strict=True)
@@ -127,10 +127,10 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         return states, torch.arange(states[0].shape[1], device=waveforms.device) < frames[:, None]
 
     def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
-        frames = weighted_layers(encoder_states, self.layer_weights)
-        pooled = mean_over_frames(frames, encoder_mask)
+        frames = mix_layers(encoder_states, self.layer_weights)
+        pooled = masked_mean(frames, encoder_mask)
         if self.config.pooling == "mean_std":
-            spread = mean_over_frames((frames - pooled[:, None]).square(), encoder_mask)
+            spread = masked_mean((frames - pooled[:, None]).square(), encoder_mask)
             # Away from zero, where the root has no gradient: a clip may be one frame long.
             pooled = torch.cat([pooled, (spread + 1e-6).sqrt()], dim=-1)
         embedding = self.shared(pooled.to(self.shared[1].bias.dtype))

@@ -9,7 +9,7 @@ from torch import nn
 from transformers import WhisperConfig
 
 from .backbones_mser import load_audio_backbone
-from .classification_mser import EmotionClassifier, mean_over_frames, two_layers
+from .classification_mser import EmotionClassifier, masked_mean, two_layer_head
 from .classifier_configuration_mser import WhisperClassifierConfig
 from .outputs_mser import AudioFeatures
 from .whisper_encoder_mser import MaskedWhisperEncoder
@@ -33,7 +33,7 @@ class WhisperForEmotionClassification(EmotionClassifier):
     config_class = WhisperClassifierConfig
 
     def _build_head(self) -> nn.Module:
-        return two_layers(self.config.audio_config.d_model, self.config)
+        return two_layer_head(self.config.audio_config.d_model, self.config)
 
     @staticmethod
     def load_audio(  # type: ignore[override]
@@ -92,7 +92,7 @@ class WhisperForEmotionClassification(EmotionClassifier):
         (frozen,) = self.config.used_encoder_layers
         states = encoder_states[:, 0].to(self.audio_tower.conv1.weight.dtype)
         states = self.audio_tower.resume(states, encoder_mask, after_layer=frozen).last_hidden_state
-        pooled = mean_over_frames(states, encoder_mask)
+        pooled = masked_mean(states, encoder_mask)
         return AudioFeatures(last_hidden_state=states, pooler_output=pooled, emotion_embedding=pooled)
 
 

@@ -90,4 +90,19 @@ class MaskedWhisperEncoder(WhisperEncoder):
         return input_features_mask[:, ::2].bool()
 
 
-__all__ = ["MaskedWhisperEncoder"]
+def mix_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -> torch.Tensor:
+    """
+    The mean over layers by a softmax of learned weights `(batch_size, num_frames, hidden_size)`.
+
+    Args:
+        encoder_states: `(batch_size, num_layers, num_frames, hidden_size)`.
+        layer_weights: `(num_layers,)`.
+    """
+    weights = layer_weights.softmax(0)
+    states = encoder_states.to(weights.dtype)
+    # As a matrix product the sum reads each layer once. One a clip, for a single one would first copy the whole stack.
+    mixed = torch.bmm(weights.expand(len(states), 1, -1), states.flatten(2))
+    return mixed.view(len(states), *states.shape[2:])
+
+
+__all__ = ["MaskedWhisperEncoder", "mix_layers"]

@@ -156,7 +156,7 @@ def verified_files(
         raise ModifiedFilesError(f"{summary}, and cannot be loaded as it is: {reason}") from error
 
 
-def taken_push(save_directory: str | os.PathLike[str], arguments: dict[str, Any]) -> dict[str, Any] | None:
+def pop_push_arguments(save_directory: str | os.PathLike[str], arguments: dict[str, Any]) -> dict[str, Any] | None:
     """
     Take the arguments for the Hub out of those of `save_pretrained`, which would upload before the digests are there.
 
@@ -214,7 +214,7 @@ __all__ = [
     "PROCESSOR_DIGESTS",
     "ModifiedFilesError",
     "modified_files",
-    "taken_push",
+    "pop_push_arguments",
     "verified_files",
     "write_digests",
 ]

@@ -11,7 +11,7 @@ from transformers import ProcessorMixin
 from .audio_mser import MAX_SECONDS, load_audio
 from .bandwidth_mser import band_powers, narrow_bandwidth
 from .emotions_mser import UNPARSED, label_set, parse_emotion
-from .file_digests_mser import PROCESSOR_DIGESTS, taken_push, verified_files, write_digests
+from .file_digests_mser import PROCESSOR_DIGESTS, pop_push_arguments, verified_files, write_digests
 from .windows_mser import Window, sliding_windows, whole_windows
 
 
@@ -48,7 +48,7 @@ class SpeechProcessor(ProcessorMixin):
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> Any:
         """Save the processor, its code and the digests of its files. Arguments as in `ProcessorMixin`."""
-        push = taken_push(save_directory, kwargs)
+        push = pop_push_arguments(save_directory, kwargs)
         saved = super().save_pretrained(save_directory, *args, **kwargs)
         write_digests(save_directory, PROCESSOR_DIGESTS)
         if push is not None:

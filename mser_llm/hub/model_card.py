@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from modeling_mser.checkpoint_mser import replaceable_parts
+from modeling_mser.checkpoint_mser import reloadable_parts
 from mser_llm.data.licenses import Terms, card_license
 from mser_llm.data.lineage import (
     datasets_of_stages,
@@ -91,7 +91,7 @@ def render_model_card(
     base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of_stages(stages), *backbone_ids]))
     network = find_model_type(config["model_type"]).network
     # What was trained is in the folder, backbone or not.
-    absent = [] if config.get("includes_backbones") else replaceable_parts(network.config_class.from_dict(config))
+    absent = [] if config.get("includes_backbones") else reloadable_parts(network.config_class.from_dict(config))
     left_out = {names[part]: backbones[part] for part in absent if part in backbones}
     name = repo_id.split("/")[-1] if repo_id is not None else None
     words = data.get("labels") or config.get("emotion_words") or []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modeling_mser.checkpoint_mser import replaceable_parts
+from modeling_mser.checkpoint_mser import reloadable_parts
 from mser_llm.data.synthesis.espeak import EspeakError
 from mser_llm.hub.eval_results import read_results
 from mser_llm.hub.example_clips import ExampleClip, example_clips
@@ -82,7 +82,7 @@ def _refuse_local_backbones(config: Any, include_backbones: bool) -> None:
         place = getattr(config, f"{part}_backbone")
         if place is None or not Path(place).exists():
             continue
-        if not include_backbones and part in replaceable_parts(config):
+        if not include_backbones and part in reloadable_parts(config):
             raise ValueError(
                 f"the {part} backbone lies at {place} on this machine, where nobody else finds it; give "
                 "--include_backbones to send its weights along"

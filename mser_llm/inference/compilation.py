@@ -46,7 +46,7 @@ def compiled(model: Any) -> Iterator[None]:
             encoder is given each clip at its own length; nothing ever falls back to running uncompiled in silence.
     """
     check_compiler(model.device.type)
-    if getattr(model, "hears_clip_by_clip", False):
+    if getattr(model, "encodes_clips_separately", False):
         raise CompilationError(
             "--compile is for encoders that hear a padded batch; this model's hears each clip at its own length, for "
             "which it would be compiled anew; leave --compile out"

@@ -82,11 +82,11 @@ class DeferredModel:
     def _dependencies(self) -> Iterator[Any]:
         from transformers.utils import cached_file
 
+        from modeling_mser.backbones_mser import offline_options
         from modeling_mser.fingerprint_mser import backbone_fingerprint, weight_files
-        from modeling_mser.hub_mser import hub_options
 
         place = self.name_or_path
-        options = hub_options(place)
+        options = offline_options(place)
         files = [cached_file(place, name, _raise_exceptions_for_missing_entries=False, **options) for name in _FILES]
         found = {name: Path(str(file)) for name, file in zip(_FILES, files, strict=True) if file is not None}
         for file in (*found.values(), *weight_files(place, **options)):
@@ -95,7 +95,7 @@ class DeferredModel:
         for part in ("audio", "text"):
             backbone = config.get(f"{part}_backbone")
             if backbone and not config.get("includes_backbones") and not config.get(f"{part}_backbone_fingerprint"):
-                options = {"revision": config.get(f"{part}_backbone_revision"), **hub_options(backbone)}
+                options = {"revision": config.get(f"{part}_backbone_revision"), **offline_options(backbone)}
                 yield [part, backbone_fingerprint(weight_files(backbone, **options))]
         yield {"predictions": PREDICTIONS_VERSION, **versions()}
         yield [self.device.split(":")[0], self.quantize]

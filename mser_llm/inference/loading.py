@@ -141,10 +141,9 @@ def _told_in_one_line(place: str) -> Iterator[dict[str, Any]]:
     """The options to load by, and what cannot be loaded as `ModelNotFoundError`."""
     from huggingface_hub.errors import StrictDataclassError
 
-    from modeling_mser.backbones_mser import BackboneError
-    from modeling_mser.hub_mser import hub_options
+    from modeling_mser.backbones_mser import BackboneError, offline_options
 
-    options = hub_options(place)
+    options = offline_options(place)
     try:
         yield options
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from modeling_mser.labels_mser import check_labels
-from modeling_mser.recognition_mser import majority, mean_over_time, word_probabilities, written_texts
+from modeling_mser.recognition_mser import generate_texts, label_probabilities, majority, mean_over_time
 from mser_llm.inference.compilation import check_compiler, compiled, to_bucket
 from mser_llm.inference.prefetch import LoadedClip, load_ahead, windows_of
 from mser_llm.inference.scoring_options import ScoringOptions
@@ -147,8 +147,8 @@ class _WindowPredictor:
         if self.options.compile:
             inputs = to_bucket(inputs, self.options.batch_size, self.max_seconds)
         if self.candidates is None:
-            return self.processor.batch_decode(written_texts(self.model, inputs)[0])
-        probabilities = word_probabilities(self.model, inputs, self.candidates, **self.options.scoring)
+            return self.processor.batch_decode(generate_texts(self.model, inputs)[0])
+        probabilities = label_probabilities(self.model, inputs, self.candidates, **self.options.scoring)
         return probabilities[: len(waveforms)].numpy()
 
     def combine(self, clip: LoadedClip, outputs: list[tuple[float, Any]]) -> Recognition:

@@ -68,5 +68,5 @@ def continue_classifier(
         model.config.trained_layers = arguments.trained_layers
         model.config.used_encoder_layers  # noqa: B018 - refused here rather than in the first step
         if model.config.freeze_audio and not was_frozen:
-            model.keep_part("audio")
+            model.mark_backbone_changed("audio")
         model.freeze()

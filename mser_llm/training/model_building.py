@@ -12,7 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
 
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
-from modeling_mser.hub_mser import hub_options
+from modeling_mser.backbones_mser import offline_options
 from mser_llm.inference.loading import find_model
 from mser_llm.inference.model_types import MODEL_TYPES, find_model_type, model_type_of
 from mser_llm.inference.tokenizer import build_tokenizer
@@ -107,7 +107,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     if config.text_backbone is None:
         config.learned_words = list(words)
     # A language model that is loaded in a moment is not built at random before, at its full size and once more.
-    model = MSERForEmotionGeneration(config, without=() if config.text_backbone is None else ("text",))
+    model = MSERForEmotionGeneration(config, skip_init=() if config.text_backbone is None else ("text",))
     # The smallest first, so that an error comes before minutes of loading.
     if arguments.qformer_backbone is not None:
         model.emotion_qformer = EmotionQFormer.from_bert(expanded(arguments.qformer_backbone), config)
@@ -207,7 +207,7 @@ def check_model_type(checkpoint: str, model_type: str) -> None:
     """
     if not (Path(checkpoint) / "config.json").is_file():
         find_model(checkpoint)  # a Hub id, or else an error that suggests a folder
-    found = model_type_of(checkpoint, **hub_options(checkpoint))
+    found = model_type_of(checkpoint, **offline_options(checkpoint))
     if not found:
         raise ValueError(
             f"{checkpoint}: has no config.json that names a type of model; give the folder that a training wrote its "
@@ -237,7 +237,7 @@ def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: 
     if backbone is None:
         return None
     place = expanded(backbone)
-    return AutoConfig.from_pretrained(place, revision=revision, **hub_options(place))
+    return AutoConfig.from_pretrained(place, revision=revision, **offline_options(place))
 
 
 @overload

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
 
 from modeling_mser import MSERForEmotionGeneration
-from modeling_mser.hub_mser import hub_options
+from modeling_mser.backbones_mser import offline_options
 from mser_llm.inference.clip_features import ENCODING_BATCH
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.inference.tokenizer import build_tokenizer
@@ -165,14 +165,14 @@ def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
     if arguments.init_from is not None:
         place = expanded(arguments.init_from)
         check_model_type(place, arguments.model_type)
-        return model_type.network.config_class.from_pretrained(place, **hub_options(place))
+        return model_type.network.config_class.from_pretrained(place, **offline_options(place))
     if model_type.has_language_model:
         check_frozen_parts(arguments)
         return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
     if arguments.audio_backbone is None:
         raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
     place = expanded(arguments.audio_backbone)
-    audio = AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **hub_options(place))
+    audio = AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **offline_options(place))
     return model_type.network.config_class(
         audio_config=audio, emotion_words=list(words), **classifier_settings(arguments)
     )

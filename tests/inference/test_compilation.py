@@ -18,7 +18,7 @@ from modeling_mser import (
     WhisperClassifierConfig,
     WhisperForEmotionClassification,
 )
-from modeling_mser.recognition_mser import word_probabilities
+from modeling_mser.recognition_mser import label_probabilities
 from mser_llm.inference import compilation, recognition
 from mser_llm.inference.compilation import CompilationError, check_compiler, compiled, to_bucket
 from mser_llm.inference.packing import pack_linear_layers
@@ -69,9 +69,9 @@ def test_a_bucket_changes_no_answer(tiny):
     model, processor = tiny
     plain = processor(audio=noise(1.0, 2.2, 0.7))
     candidates = processor.candidate_ids(WORDS)
-    expected = word_probabilities(model, plain, candidates)
+    expected = label_probabilities(model, plain, candidates)
     torch.testing.assert_close(
-        word_probabilities(model, to_bucket(plain, 5, 30.0), candidates)[:3], expected, atol=1e-5, rtol=0
+        label_probabilities(model, to_bucket(plain, 5, 30.0), candidates)[:3], expected, atol=1e-5, rtol=0
     )
 
 

@@ -158,7 +158,7 @@ def test_no_reader_outlives_the_loop(tiny, clips, ended_by, monkeypatch):
 
     if ended_by == "interrupt":
         interrupted = raising(KeyboardInterrupt())
-        monkeypatch.setattr("mser_llm.inference.recognition.word_probabilities", interrupted)
+        monkeypatch.setattr("mser_llm.inference.recognition.label_probabilities", interrupted)
     answers = recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=1))
     if ended_by == "close":
         next(answers)

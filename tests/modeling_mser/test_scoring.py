@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from modeling_mser.scoring_mser import parted_by_masks
+from modeling_mser.scoring_mser import supports_tree_attention
 from processing_mser import MSERProcessor
 
 
@@ -94,7 +94,7 @@ def test_a_language_model_that_no_mask_parts_scores_each_word_as_if_it_were_alon
     sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
     own = {} if text["model_type"] == "mpt" else sizes
     model, processor = make_tiny(text_config=own | text | {"vocab_size": len(processor.tokenizer)})
-    assert not parted_by_masks(model.language_model)
+    assert not supports_tree_attention(model.language_model)
     clips = waveforms(16000, 24000)
     expected = plain_loop(model, processor, clips, WORDS)
     for order in (WORDS, WORDS[::-1]):
@@ -200,7 +200,7 @@ def test_half_precision_scores_candidates_in_float32(tiny, monkeypatch, read: st
     if half == "weights":
         model.language_model.to(torch.bfloat16)
     if read == "word by word":
-        monkeypatch.setattr("modeling_mser.scoring_mser.parted_by_masks", lambda _: False)
+        monkeypatch.setattr("modeling_mser.scoring_mser.supports_tree_attention", lambda _: False)
     states = []
     model.language_model.lm_head.register_forward_hook(lambda _, args, __: states.append(args[0].detach()))
     inputs = processor(audio=waveforms(8000, 12000))
