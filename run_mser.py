@@ -11,7 +11,6 @@ stack); 130 interrupted.
 """
 
 import difflib
-import gc
 import importlib
 import logging
 import os
@@ -117,14 +116,12 @@ def run_command(name: str, words: Sequence[str]) -> int:
     """Import the command, parse its arguments and run it."""
     # peft imports bitsandbytes, which warns on CPUs with AVX512-BF16 of a missing 4-bit kernel that is not used here.
     logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
-    # Nothing that is imported is freed again: collecting garbage during the imports only costs time.
-    gc.disable()
-    try:
+    from mser_llm.cli import paused_garbage_collection
+
+    with paused_garbage_collection():
         module = importlib.import_module(COMMANDS[name][0])
-    finally:
-        gc.enable()
-    from mser_llm.cli.argument_checks import check_sections
-    from mser_llm.cli.parser import MSERArgumentParser
+        from mser_llm.cli.argument_checks import check_sections
+        from mser_llm.cli.parser import MSERArgumentParser
 
     parser = MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}", description=module.HELP)
     arguments = parser.parse_args_into_dataclasses(words)

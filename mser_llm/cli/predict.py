@@ -8,10 +8,11 @@ run-mser predict a.wav b.mp3 --model runs/demo/model --labels happy,sad,angry --
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from mser_llm.cli import paused_garbage_collection
 from mser_llm.cli.answer_lines import AnswerLines, shows_colour, terminal_width
 
 
@@ -69,16 +70,15 @@ def run(args: PredictArguments) -> int:
     if all(file.is_dir() for file in files):
         raise ValueError(f"{' '.join(args.files)}: no audio found; pass audio files, or folders that contain some")
 
-    from dataclasses import asdict
+    with paused_garbage_collection():
+        from tqdm.auto import tqdm
 
-    from tqdm.auto import tqdm
+        from modeling_mser.labels_mser import check_labels
+        from mser_llm.inference.recognizer import load
+        from mser_llm.inference.scoring_options import ScoringOptions
 
-    from modeling_mser.labels_mser import check_labels
-    from mser_llm.inference.recognizer import load
-    from mser_llm.inference.scoring_options import ScoringOptions
-
-    options = ScoringOptions.from_arguments(args)
-    recognizer = load(args.model, args.device, labels=labels, quantize=args.quantize, **asdict(options))
+        options = ScoringOptions.from_arguments(args)
+        recognizer = load(args.model, args.device, labels=labels, quantize=args.quantize, **asdict(options))
     unlearned = check_labels(recognizer.model.config, recognizer.labels, args.allow_unlearned_labels)
     if unlearned:
         print(
