@@ -3,7 +3,7 @@ from m5ser_folder import corpus_rows, write_m5ser
 
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.languages import LANGUAGES, language_name
-from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES
+from mser_llm.data.synthesis.demo_speech import DEMO_SENTENCES
 from mser_llm.m5ser.card import render_card
 from mser_llm.m5ser.translators import seamless_expressive, seamless_m4t_v2
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the synthetic demo sounds neutral, happy, sad, angry, surprised, disgusted or afraid.
+"""Prosody rules for the seven emotions of the synthetic demo.
 
-The directions are published ones. For angry, happy, sad, fear and disgust they are the summary of human vocal emotion
+The directions are published. For angry, happy, sad, fear and disgust they follow the summary of human vocal emotion
 in Murray and Arnott, "Toward the simulation of emotion in synthetic speech: a review of the literature on human vocal
 emotion", JASA 93(2), 1993, 1097-1108: rate, pitch average, pitch range, intensity, voice quality, pitch changes. The
 faster tempo and raised resonances of joy and the high voice of fear follow Burkhardt and Sendlmeier, "Verification of
@@ -9,8 +9,8 @@ acoustical correlates of emotional speech using formant synthesis", ISCA Worksho
 surprise (a steeply rising contour, a wide range, a faster and louder voice) follows Cahn, "The generation of affect in
 synthesized speech", Journal of the American Voice I/O Society 8, 1990, 1-19.
 
-The sizes are this project's: every speaker expresses each emotion in a way of their own, every clip does so more or
-less strongly, and both spread far enough that the emotions overlap.
+The sizes are this project's: each speaker expresses an emotion differently, each clip more or less strongly, and both
+vary so much that the emotions overlap.
 """
 
 from dataclasses import astuple, dataclass, fields
@@ -29,7 +29,7 @@ SPEECH_LEVEL = 0.06
 
 @dataclass(frozen=True)
 class Prosody:
-    """A manner of speaking, as a departure from a speaker's neutral voice (all zero)."""
+    """A way of speaking, relative to a speaker's neutral voice (all zero)."""
 
     rate: float = 0.0
     """Speaking rate, in octaves: 1 is twice as fast."""
@@ -42,15 +42,15 @@ class Prosody:
     tilt: float = 0.0
     """Spectral slope, in dB per octave; positive is a tense, bright voice, negative a lax one."""
     bend: float = 0.0
-    """Rise of the pitch over the clip's second half, in semitones."""
+    """Rise of the pitch in the second half of a clip, in semitones."""
     breath: float = 0.0
     """Aspiration noise, as a fraction of the voice."""
     creak: float = 0.0
-    """Depth of a slow irregular beating of the voice, 0 to 1: a grumbled, creaky voice."""
+    """Depth of an irregular amplitude modulation, 0 to 1: a creaky voice."""
     tremor: float = 0.0
-    """Irregular wavering of the pitch, in semitones."""
+    """Irregular variation of the pitch, in semitones."""
     smile: float = 0.0
-    """Rise of the resonances, in semitones, as from spread lips; negative lowers them to a chest tone."""
+    """Rise of the resonances, in semitones, as with spread lips; negative lowers them."""
 
 
 RULES: dict[str, Prosody] = {
@@ -63,43 +63,45 @@ RULES: dict[str, Prosody] = {
     "fear": Prosody(rate=0.35, pitch=7.0, pitch_range=-0.2, loudness=-1.0, tilt=-0.4, breath=0.12, tremor=0.7),
 }
 
-# Standard deviations of what a speaker always does with an emotion, and of what one clip adds.
+# Standard deviations between the speakers of an emotion, and between the clips of a speaker.
 SPEAKER_SPREAD = Prosody(0.05, 0.7, 0.18, 0.8, 0.35, 0.4, 0.01, 0.05, 0.08, 0.20)
 CLIP_SPREAD = Prosody(0.08, 1.1, 0.25, 1.3, 0.50, 0.7, 0.015, 0.07, 0.10, 0.25)
 STRENGTH = (0.75, 1.3)
-"""A clip expresses its emotion at a strength drawn between these."""
-# Nobody has less than no breath, creak or tremor.
-LEAST = Prosody(-1.0, -9.0, -2.0, -12.0, -6.0, -9.0, 0.0, 0.0, 0.0, -4.0)
+"""Range of the random strength of a clip's emotion."""
+MINIMUM = Prosody(-1.0, -9.0, -2.0, -12.0, -6.0, -9.0, 0.0, 0.0, 0.0, -4.0)
 
 
 def draw_prosody(emotion: str, speaker: np.random.Generator, clip: np.random.Generator) -> Prosody:
-    """One clip's manner: the emotion's rule, bent by the speaker's own habits and by the clip's chance.
+    """
+    Draw the prosody of one clip: the rule of the emotion with the variation of the speaker and of the clip.
 
     Args:
-        emotion: a word of `RULES`.
-        speaker: equal for all clips of this speaker and emotion.
-        clip: of this clip alone.
+        emotion: a key of `RULES`.
+        speaker: a generator with the same seed for all clips of this speaker and emotion.
+        clip: a generator for this clip.
     """
-    rule, habit, chance, least = (np.array(astuple(p)) for p in (RULES[emotion], SPEAKER_SPREAD, CLIP_SPREAD, LEAST))
-    habit = habit * speaker.standard_normal(len(habit))
-    chance = chance * clip.standard_normal(len(chance))
-    drawn = np.maximum(clip.uniform(*STRENGTH) * (rule + habit) + chance, least)
+    spreads = (RULES[emotion], SPEAKER_SPREAD, CLIP_SPREAD, MINIMUM)
+    rule, speaker_spread, clip_spread, minimum = (np.array(astuple(prosody)) for prosody in spreads)
+    speaker_offset = speaker_spread * speaker.standard_normal(len(rule))
+    clip_offset = clip_spread * clip.standard_normal(len(rule))
+    drawn = np.maximum(clip.uniform(*STRENGTH) * (rule + speaker_offset) + clip_offset, minimum)
     return Prosody(**{field.name: float(value) for field, value in zip(fields(Prosody), drawn)})
 
 
-def spoken(prosody: Prosody) -> tuple[float, float, float]:
-    """What the synthesiser has to speak so that the manner is right after [`colour`]: rate, pitch, pitch range."""
+def synthesizer_prosody(prosody: Prosody) -> tuple[float, float, float]:
+    """Return the rate, pitch and pitch range for the synthesizer that give `prosody` after [`apply_prosody`]."""
     return prosody.rate - prosody.smile / 12, prosody.pitch - prosody.smile, prosody.pitch_range
 
 
-def colour(speech: np.ndarray, sampling_rate: int, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
-    """Give spoken samples what the synthesiser itself cannot: bend, tremor, tilt, breath, creak and loudness.
+def apply_prosody(speech: np.ndarray, sampling_rate: int, prosody: Prosody, rng: np.random.Generator) -> np.ndarray:
+    """
+    Add what the synthesizer cannot produce: bend, tremor, tilt, breath, creak, smile and loudness.
 
     Args:
         speech: float array (samples,), any level.
         sampling_rate: of the speech, in Hz.
-        prosody: its `rate`, `pitch` and `pitch_range` are the synthesiser's business and not looked at. For a `smile`
-            the speech has to come that much slower and lower (see [`spoken`]), because it is played faster.
+        prosody: `rate`, `pitch` and `pitch_range` are ignored; the synthesizer applies them. A `smile` plays the
+            speech faster, so it has to be slower and lower ([`synthesizer_prosody`]).
         rng: draws tremor, creak and breath.
 
     Returns:
@@ -109,7 +111,7 @@ def colour(speech: np.ndarray, sampling_rate: int, prosody: Prosody, rng: np.ran
     middle = seconds[-1] / 2
     semitones = prosody.smile + prosody.bend * np.clip(seconds / middle - 1, 0, 1)
     semitones += prosody.tremor * _wander(seconds, 7.0, rng)
-    # Where each sample falls when the speech is played faster or slower, which moves its pitch and its resonances.
+    # New position of each sample. Playing speech faster or slower moves its pitch and resonances.
     position = np.cumsum(2.0 ** (-semitones / 12))
     speech = np.interp(np.arange(int(position[-1])), position, speech)
     seconds = np.arange(len(speech)) / sampling_rate
@@ -123,13 +125,14 @@ def colour(speech: np.ndarray, sampling_rate: int, prosody: Prosody, rng: np.ran
     return speech * level / np.sqrt(np.mean(speech**2))
 
 
-def record(speech: np.ndarray, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
-    """Put speech into a room: silence around it, coloured background noise, a recording level.
+def add_background(speech: np.ndarray, sampling_rate: int, rng: np.random.Generator) -> np.ndarray:
+    """
+    Add silence before and after the speech, colored background noise, and a recording level.
 
-    The noise lies 12 to 35 dB under `SPEECH_LEVEL`, so that quiet speech has the worse signal-to-noise ratio.
+    The noise is 12 to 35 dB below `SPEECH_LEVEL`, so quiet speech has a worse signal-to-noise ratio.
 
     Returns:
-        float32 array (samples,) at 16 kHz, `MIN_CLIP_SECONDS` or longer, its peak below 0.98.
+        float32 array (samples,) at 16 kHz, `MIN_CLIP_SECONDS` or longer, with a peak below 0.98.
     """
     speech = soxr.resample(speech, sampling_rate, SAMPLING_RATE)
     before, after = (rng.uniform(0.04, 0.20, 2) * SAMPLING_RATE).astype(int)
@@ -141,15 +144,15 @@ def record(speech: np.ndarray, sampling_rate: int, rng: np.random.Generator) -> 
     return (clip * min(1.0, 0.97 / np.abs(clip).max())).astype(np.float32)
 
 
-def trim(speech: np.ndarray, sampling_rate: int) -> np.ndarray:
-    """Cut the synthesiser's silence before and after the speech, all but 30 ms."""
+def trim_silence(speech: np.ndarray, sampling_rate: int) -> np.ndarray:
+    """Remove silence before and after the speech, except 30 ms."""
     loud = np.flatnonzero(np.abs(speech) > 0.02 * np.abs(speech).max())
     margin = int(0.03 * sampling_rate)
     return speech[max(0, loud[0] - margin) : loud[-1] + margin]
 
 
 def _shape(signal: np.ndarray, sampling_rate: int, decibels_per_octave: float) -> np.ndarray:
-    """Tilt a spectrum around 1 kHz, held below 100 Hz so that nothing there grows without bound."""
+    """Tilt a spectrum around 1 kHz. The gain is constant below 100 Hz, so that it is bounded."""
     size = 1 << (len(signal) - 1).bit_length()
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / sampling_rate), 100.0)
     gains = 10 ** (decibels_per_octave * np.log2(frequencies / 1000) / 20)
@@ -162,6 +165,6 @@ def _smooth(signal: np.ndarray, width: int) -> np.ndarray:
 
 
 def _wander(seconds: np.ndarray, hertz: float, rng: np.random.Generator) -> np.ndarray:
-    """A smooth random course of about unit size with `hertz` turns a second."""
+    """A smooth random curve of about unit size that changes direction about `hertz` times per second."""
     knots = rng.standard_normal(int(seconds[-1] * hertz) + 3)
     return np.interp(seconds * hertz, np.arange(len(knots)), knots)

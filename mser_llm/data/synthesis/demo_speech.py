@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The synthetic demo speech: the sentence bank spoken by espeak-ng with emotion by rule.
+"""Generate the synthetic demo speech: sentences spoken by espeak-ng with emotions by rule.
 
-It lets anyone see the whole project work without a licensed corpus. Figures on it say that the machinery works; they
-say nothing about people.
+It lets anyone run the complete project without a licensed corpus. Metrics on it show that the parts work together;
+they say nothing about human speech.
 """
 
 import csv
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +17,18 @@ import soundfile
 from tqdm.auto import tqdm
 
 from mser_llm.data.schema import new_row
-from mser_llm.data.synthesis.demo_prosody import MAX_CLIP_SECONDS, RULES, colour, draw_prosody, record, spoken, trim
-from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES
+from mser_llm.data.synthesis.demo_prosody import (
+    MAX_CLIP_SECONDS,
+    RULES,
+    add_background,
+    apply_prosody,
+    draw_prosody,
+    synthesizer_prosody,
+    trim_silence,
+)
 from mser_llm.data.synthesis.espeak import Espeak, utterance_seed
+from mser_llm.io.atomic_files import atomic_open, write_json
+from mser_llm.io.errors import InputError
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
@@ -29,22 +37,33 @@ DEMO_LANGUAGES: tuple[str, ...] = ("en", "fr", "de", "it", "zh", "es")
 HELD_OUT_LANGUAGES: tuple[str, ...] = ("el", "ru", "fa")
 INDEX_NAME = "index.csv"
 _RECIPE_NAME = "recipe.json"
-# Raised whenever sentences, voices or rules change: clips of another recipe are not kept.
+# Increased whenever sentences, voices or rules change: clips of another recipe are not reused.
 _RECIPE = 1
 ESPEAK_LANGUAGES = {"zh": "cmn"}
 NEUTRAL_WORDS_PER_MINUTE = 165
 
 
+def _read_sentences() -> dict[str, tuple[str, ...]]:
+    with open(Path(__file__).with_name("demo_sentences.csv"), newline="", encoding="utf-8") as file:
+        languages, *lines = csv.reader(file)
+    return dict(zip(languages, zip(*lines, strict=True), strict=True))
+
+
+DEMO_SENTENCES: dict[str, tuple[str, ...]] = _read_sentences()
+"""Language to everyday statements without emotion, written for this project. Sentence `i` means the same in every
+language, so the words do not reveal the emotion."""
+
+
 @dataclass(frozen=True)
 class Voice:
-    """One speaker of the demo: an espeak-ng voice variant with a pitch, a tempo and a timbre of its own."""
+    """A speaker of the demo: an espeak-ng voice variant with its own pitch, tempo and timbre."""
 
     variant: str
     gender: str
     pitch: float
-    """Semitones from the variant's own."""
+    """Semitones relative to the variant."""
     rate: float
-    """Octaves from the neutral tempo."""
+    """Octaves relative to the neutral tempo."""
     tilt: float
     """dB per octave."""
 
@@ -78,21 +97,23 @@ HELD_OUT_VOICES: tuple[Voice, ...] = (
 def demo_rows(
     output_dir: str | Path, *, languages: Sequence[str], clips_per_language: int | Mapping[str, int], seed: int
 ) -> list[dict[str, Any]]:
-    """The rows of the demo speech, before anything is spoken (`duration` is null).
+    """
+    Create the rows of the demo speech without generating audio (`duration` is null).
 
-    Row `i` of a language depends on the language, `i` and the seed alone: a larger demo begins with the smaller one.
-    Emotions and voices go round in turn; the sentence is drawn. `split` is `test` for the held-out languages.
+    Row `i` of a language depends only on the language, `i` and the seed: a larger demo starts with the rows of a
+    smaller one. Emotions and voices alternate; the sentence is random. `split` is `test` for the held-out languages.
 
     Raises:
-        ValueError: a language without sentences, or a number of clips that is not positive.
+        InputError: a language without sentences, or a number of clips that is not positive.
     """
     rows = []
     for language in languages:
         if language not in DEMO_SENTENCES:
-            raise ValueError(f"demo speech has no language {language!r}; choose from {', '.join(DEMO_SENTENCES)}")
+            fix = f"choose from {', '.join(DEMO_SENTENCES)}"
+            raise InputError(f"language {language!r}", "demo speech has no sentences in it", fix)
         count = clips_per_language if isinstance(clips_per_language, int) else clips_per_language.get(language, 0)
         if count < 1:
-            raise ValueError(f"demo speech in {language!r} has {count} clips; give a positive number")
+            raise InputError(f"clips_per_language of {language!r}", f"is {count}", "pass a positive number")
         held_out = language in HELD_OUT_LANGUAGES
         voices = HELD_OUT_VOICES if held_out else VOICES
         for i in range(count):
@@ -124,24 +145,25 @@ def write_demo_speech(
     seed: int = 0,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
-    """Speak the demo speech into a folder, or finish one that was interrupted.
+    """
+    Write the demo speech to a folder, or resume after an interruption.
 
-    Writes 16 kHz FLAC files under `audio/LANGUAGE/` and `index.csv`, which the corpus `folder` reads. A clip appears
-    under its name only when whole, and clips that are there are kept.
+    Writes 16 kHz FLAC files under `audio/LANGUAGE/` and `index.csv`, which the corpus `folder` reads. Files are
+    written atomically, and existing clips are reused.
 
     Args:
-        output_dir: made if need be.
+        output_dir: created if necessary.
         languages: of `DEMO_LANGUAGES` and `HELD_OUT_LANGUAGES`.
-        clips_per_language: one number for all, or one for each language.
-        seed: another seed gives other clips, under other names.
-        progress: shows a progress bar.
+        clips_per_language: one number for all languages, or one for each.
+        seed: another seed gives other clips, with other names.
+        progress: show a progress bar.
 
     Returns:
         the rows, in order, with `duration` in seconds.
 
     Raises:
         EspeakError: the extra `demo` is not installed, or espeak-ng cannot speak.
-        ValueError: see [`demo_rows`].
+        InputError: see [`demo_rows`].
     """
     output_dir = Path(output_dir)
     rows = demo_rows(output_dir, languages=languages, clips_per_language=clips_per_language, seed=seed)
@@ -155,9 +177,8 @@ def write_demo_speech(
                 espeak = espeak or Espeak()
                 clip = speak_row(espeak, row, seed)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                temporary = path.with_name(f".{path.name}.{os.getpid()}")
-                soundfile.write(temporary, clip, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-                os.replace(temporary, path)
+                with atomic_open(path, "wb") as file:
+                    soundfile.write(file, clip, SAMPLING_RATE, format="FLAC", subtype="PCM_16")
                 row["duration"] = len(clip) / SAMPLING_RATE
     finally:
         if espeak is not None:
@@ -167,7 +188,8 @@ def write_demo_speech(
 
 
 def speak_row(espeak: Espeak, row: Mapping[str, Any], seed: int) -> np.ndarray:
-    """One row's sound, the same in any order and any process.
+    """
+    Generate the audio of a row, identical in any order and any process.
 
     Returns:
         float32 array (samples,) at 16 kHz, 1 to 3 s.
@@ -177,9 +199,9 @@ def speak_row(espeak: Espeak, row: Mapping[str, Any], seed: int) -> np.ndarray:
     rng = np.random.default_rng(number)
     habits = np.random.default_rng(utterance_seed(voice.speaker, row["emotion"], seed))
     prosody = draw_prosody(row["emotion"], habits, rng)
-    rate, pitch, pitch_range = spoken(prosody)
+    rate, pitch, pitch_range = synthesizer_prosody(prosody)
     language = ESPEAK_LANGUAGES.get(row["language"], row["language"])
-    # Half a second of room for the silence around the speech, and what a lower smile or a falling bend adds to it.
+    # Half a second is reserved for silence. A negative smile or bend makes the speech longer.
     longest = int((MAX_CLIP_SECONDS - 0.5) * espeak.sampling_rate * 2 ** ((prosody.smile + prosody.bend / 4) / 12))
     octaves = voice.rate + rate
     while True:
@@ -192,16 +214,17 @@ def speak_row(espeak: Espeak, row: Mapping[str, Any], seed: int) -> np.ndarray:
             pitch=int(np.clip(50 + (voice.pitch + pitch) * 99 / 24, 0, 99)),
             pitch_range=int(np.clip(50 * 2**pitch_range, 0, 99)),
         )
-        speech = trim(samples.astype(np.float64) / 32768, espeak.sampling_rate)
+        speech = trim_silence(samples.astype(np.float64) / 32768, espeak.sampling_rate)
         if len(speech) <= longest:
             break
         octaves += np.log2(len(speech) / longest) + 0.05
     timbre = replace(prosody, tilt=prosody.tilt + voice.tilt)
-    return record(colour(speech, espeak.sampling_rate, timbre, rng), espeak.sampling_rate, rng)
+    speech = apply_prosody(speech, espeak.sampling_rate, timbre, rng)
+    return add_background(speech, espeak.sampling_rate, rng)
 
 
 def _duration(path: Path) -> float | None:
-    """Seconds of a whole clip; None if it is not there or cannot be read."""
+    """Duration of a clip in seconds; None if it does not exist or cannot be read."""
     try:
         return soundfile.info(path).duration
     except soundfile.LibsndfileError:
@@ -209,7 +232,7 @@ def _duration(path: Path) -> float | None:
 
 
 def _same_recipe(output_dir: Path) -> bool:
-    """Whether clips that lie in the folder are this version's; marks the folder as this version's from now on."""
+    """Whether existing clips were generated by this version; if not, delete them and mark the folder."""
     path = output_dir / _RECIPE_NAME
     try:
         same = json.loads(path.read_text(encoding="utf-8")) == {"recipe": _RECIPE}
@@ -218,17 +241,14 @@ def _same_recipe(output_dir: Path) -> bool:
     if not same:
         for clip in output_dir.glob(f"audio/*/{DEMO_CORPUS}-*.flac"):
             clip.unlink()
-        output_dir.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"recipe": _RECIPE}), encoding="utf-8")
+        write_json(path, {"recipe": _RECIPE})
     return same
 
 
 def _write_index(output_dir: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     columns = ["path", "emotion", "speaker", "language", "gender", "transcript", "split"]
-    temporary = output_dir / f".{INDEX_NAME}.{os.getpid()}"
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
+    with atomic_open(output_dir / INDEX_NAME) as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore")
         writer.writeheader()
         for row in rows:
             writer.writerow({**row, "path": Path(row["audio"]["path"]).relative_to(output_dir).as_posix()})
-    os.replace(temporary, output_dir / INDEX_NAME)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repeatable speech from espeak-ng, as the synthetic demo needs it.
+"""Reproducible speech from espeak-ng.
 
-The library comes from PyPI's `espeakng-loader` (the extra `demo`), which bundles eSpeak NG 1.52. eSpeak NG is under
-the GNU General Public License, version 3; it runs in a process of its own here, and nothing of it is part of this
+The library comes from PyPI's `espeakng-loader` (the extra `demo`), which contains eSpeak NG 1.52. eSpeak NG is
+licensed under the GNU General Public License, version 3. It runs in a separate process and is not part of this
 project.
 """
 
@@ -17,28 +17,28 @@ from types import TracebackType
 
 import numpy as np
 
+from mser_llm.io.errors import InputError
 
-class EspeakError(RuntimeError):
-    """espeak-ng is not there, does not know the voice, or could not speak."""
+
+class EspeakError(InputError):
+    """espeak-ng is not installed, does not know the voice, or could not speak."""
 
 
 def utterance_seed(row_id: str, language: str, seed: int) -> int:
-    """The random seed of one utterance: a hash of its row, its language and the run's seed, equal on every machine.
-
-    Python's own `hash` of a string differs from process to process.
-    """
+    """Return the random seed of an utterance: a hash of row, language and seed that is equal on every machine."""
     digest = hashlib.blake2b(f"{row_id}\0{language}\0{seed}".encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 class Espeak:
-    """A process that speaks: equal requests give equal samples in any order, in any process.
+    """
+    A process that speaks. Equal requests give equal samples in any order and any process.
 
-    The process starts at once, untouched by the threads of torch, ends with `close` or the `with` block, and ends by
-    itself when its parent dies. If it is killed, the next utterance starts another.
+    The process starts immediately, without the threads of torch. It ends with `close`, with the `with` block, or when
+    its parent dies. If it is killed, the next utterance starts another.
 
     Attributes:
-        sampling_rate: samples per second of everything spoken, in Hz (22050 for eSpeak NG 1.52).
+        sampling_rate: of the samples, in Hz (22050 for eSpeak NG 1.52).
 
     Raises:
         EspeakError: the extra `demo` is not installed, or the system cannot fork.
@@ -48,12 +48,10 @@ class Espeak:
         try:
             import espeakng_loader
         except ImportError as error:
-            raise EspeakError(
-                "demo speech needs espeak-ng (module espeakng_loader not found); "
-                "install the extra: pip install 'mser-llm[demo]' (espeak-ng is GPL-3.0)"
-            ) from error
+            problem, fix = "is not installed", "pip install 'mser-llm[demo]' (espeak-ng is licensed under GPL-3.0)"
+            raise EspeakError("espeak-ng", problem, fix) from error
         if not hasattr(os, "fork"):
-            raise EspeakError(f"demo speech needs os.fork, which {sys.platform} lacks; use Linux, macOS or WSL")
+            raise EspeakError("espeak-ng", f"needs os.fork, which {sys.platform} lacks", "use Linux, macOS or WSL")
         self._paths = (espeakng_loader.get_library_path(), espeakng_loader.get_data_path())
         self._start()
 
@@ -68,35 +66,28 @@ class Espeak:
         pitch_range: int = 50,
         volume: int = 100,
     ) -> np.ndarray:
-        """Speak a text.
+        """
+        Speak a text.
 
         Args:
-            text: what to say, in the language of the voice.
-            voice: an espeak-ng voice, with a variant or not: `de`, `cmn+f2`.
-            seed: seeds the utterance's random numbers; see [`utterance_seed`].
+            text: in the language of the voice.
+            voice: an espeak-ng voice, optionally with a variant: `de`, `cmn+f2`.
+            seed: of the utterance ([`utterance_seed`]).
             rate: words per minute, 80 to 450.
-            pitch: 0 to 99, 50 the voice's own; about an octave down and up.
-            pitch_range: 0 (monotone) to 99, 50 the voice's own.
-            volume: 0 to 200, 100 the voice's own.
+            pitch: 0 to 99, about one octave down and up; 50 is the voice's default.
+            pitch_range: 0 (monotone) to 99; 50 is the voice's default.
+            volume: 0 to 200; 100 is the voice's default.
 
         Returns:
             int16 array (samples,) at `sampling_rate`.
 
         Raises:
-            EspeakError: no such voice, or nothing could be spoken.
+            EspeakError: no such voice, or the result is silent.
         """
-        request = json.dumps(
-            {
-                "text": text,
-                "voice": voice,
-                "seed": seed,
-                "rate": rate,
-                "pitch": pitch,
-                "pitch_range": pitch_range,
-                "volume": volume,
-            }
-        ).encode()
-        frame = struct.pack(">I", len(request)) + request
+        request = {"text": text, "voice": voice, "seed": seed, "rate": rate, "pitch": pitch}
+        content = json.dumps(request | {"pitch_range": pitch_range, "volume": volume}).encode()
+        frame = struct.pack(">I", len(content)) + content
+        source = f"text {text!r} with voice {voice!r}"
         try:
             answer = self._exchange(frame)
         except (EOFError, BrokenPipeError):
@@ -105,20 +96,20 @@ class Espeak:
             try:
                 answer = self._exchange(frame)
             except (EOFError, BrokenPipeError) as error:
-                raise EspeakError(f"espeak-ng died twice on {text!r} with voice {voice!r}; try another") from error
+                raise EspeakError(source, "espeak-ng died twice", "try another text or voice") from error
         samples = np.frombuffer(answer, dtype=np.int16)
         if not samples.any():
-            raise EspeakError(f"espeak-ng spoke nothing for {text!r} with voice {voice!r}; check text and voice")
+            raise EspeakError(source, "espeak-ng returned silence", "check text and voice")
         return samples
 
     def close(self) -> None:
-        """End the process; harmless when it has ended."""
+        """End the process. Calling it twice is safe."""
         for pipe in (self._requests, self._answers):
             try:
                 pipe.close()
             except BrokenPipeError:
                 pass
-        # The end of its input ends an idle process; one that still speaks for a caller who left would linger.
+        # An idle process ends with its input; one that is still speaking is killed.
         try:
             self._process.wait(timeout=2.0)
         except subprocess.TimeoutExpired:
@@ -132,7 +123,7 @@ class Espeak:
         self.close()
 
     def _start(self) -> None:
-        # -I -S: a clean interpreter, so that nothing in the environment starts threads before the forks.
+        # -I -S: a clean interpreter, so that nothing starts threads before the forks.
         server = Path(__file__).with_name("espeak_server.py")
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(server), *self._paths, str(os.getpid())],
@@ -146,7 +137,7 @@ class Espeak:
             self.sampling_rate = int(self._read_answer())
         except EOFError as error:
             self.close()
-            raise EspeakError(f"espeak-ng did not start ({self._paths[0]}); reinstall espeakng-loader") from error
+            raise EspeakError(self._paths[0], "espeak-ng did not start", "reinstall espeakng-loader") from error
 
     def _exchange(self, frame: bytes) -> bytes:
         self._requests.write(frame)
@@ -157,7 +148,7 @@ class Espeak:
         (length,) = struct.unpack(">I", self._read_exactly(4))
         answer = self._read_exactly(length)
         if answer[:1] == b"-":
-            raise EspeakError(answer[1:].decode())
+            raise EspeakError("espeak-ng", answer[1:].decode(), "check text and voice")
         return answer[1:]
 
     def _read_exactly(self, count: int) -> bytes:

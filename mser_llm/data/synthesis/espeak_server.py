@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process behind [`mser_llm.data.synthesis.espeak.Espeak`]: espeak-ng, one fork per utterance.
+"""The process of [`mser_llm.data.synthesis.espeak.Espeak`]: espeak-ng, with one fork per utterance.
 
-espeak-ng (GPL-3.0) answers the same sentence with other samples from call to call, because its state and its random
-numbers live on from one utterance to the next. This process therefore initialises the library in its synchronous mode
-(the mode with a thread of its own hangs after a fork) and never speaks: every utterance is spoken by a fork of this
-one untouched state, seeded with the utterance's own number. Equal requests then give equal bytes in any order.
+espeak-ng (GPL-3.0) speaks the same sentence differently in each call, because its state and random numbers persist
+between utterances. This process therefore only initializes the library, in synchronous mode (the threaded mode hangs
+after a fork). Every utterance is spoken by a fork of this state with the seed of the utterance, so equal requests give
+equal bytes in any order.
 
-It is run by path, `python -I -S espeak_server.py LIBRARY DATA PARENT_PID`, and imports the standard library alone, so
-that no other package starts a thread before the forks. Both directions of the pipe carry frames: four bytes of length
-(big-endian), then the content. A request is JSON; an answer is one status byte, `+` and 16-bit samples or `-` and a
-message.
+Run it by path: `python -I -S espeak_server.py LIBRARY DATA PARENT_PID`. It imports only the standard library, so that
+no thread starts before the forks. Both directions of the pipe carry frames: four bytes of length (big-endian), then
+the content. A request is JSON; a response is one status byte, `+` and 16-bit samples or `-` and a message.
 """
 
 import ctypes
@@ -31,7 +30,7 @@ Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes
 
 
 def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
-    """Initialise espeak-ng without speaking; returns the library and its sampling rate in Hz."""
+    """Initialize espeak-ng without speaking; return the library and its sampling rate in Hz."""
     library = ctypes.CDLL(library_path)
     library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
@@ -51,12 +50,12 @@ def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
     ]
     sampling_rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), 0)
     if sampling_rate <= 0:
-        raise RuntimeError(f"espeak_Initialize answered {sampling_rate} for the data in {data_path}")
+        raise RuntimeError(f"espeak_Initialize returned {sampling_rate} for the data in {data_path}")
     return library, sampling_rate
 
 
 def speak(library: ctypes.CDLL, request: dict) -> bytes:
-    """Speak one request in this very process; returns 16-bit native-endian mono samples."""
+    """Speak a request in this process; return 16-bit native-endian mono samples."""
     pieces: list[bytes] = []
 
     def collect(samples: Any, count: int, _events: Any) -> int:
@@ -78,7 +77,7 @@ def speak(library: ctypes.CDLL, request: dict) -> bytes:
 
 
 def speak_in_fork(library: ctypes.CDLL, request: dict) -> tuple[bytes, bool]:
-    """Speak in a fork of this process; returns the answer and whether the fork lived to its end."""
+    """Speak in a fork of this process; return the response and whether the fork completed."""
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
@@ -101,10 +100,10 @@ def speak_in_fork(library: ctypes.CDLL, request: dict) -> tuple[bytes, bool]:
 
 
 def read_exactly(count: int, parent: int) -> bytes:
-    """Read `count` bytes of standard input; ends the process once the parent is gone."""
+    """Read `count` bytes of standard input; end the process if the parent has ended."""
     content = b""
     while len(content) < count:
-        # The pipe may be held open by other children of a parent that was killed, so its end is not proof enough.
+        # Other children of a killed parent may keep the pipe open, so the end of the pipe is not sufficient.
         while not select.select([0], [], [], 1.0)[0]:
             if os.getppid() != parent:
                 os._exit(0)
@@ -121,7 +120,7 @@ def write_frame(content: bytes) -> None:
 
 
 def serve(library_path: str, data_path: str, parent: int) -> None:
-    # Ctrl-C reaches the whole process group; the parent decides when this process ends.
+    # Ctrl-C reaches the complete process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         library, sampling_rate = load_library(library_path, data_path)
@@ -133,8 +132,8 @@ def serve(library_path: str, data_path: str, parent: int) -> None:
         (length,) = struct.unpack(">I", read_exactly(4, parent))
         request = json.loads(read_exactly(length, parent))
         for _ in range(ATTEMPTS):
-            answer, whole = speak_in_fork(library, request)
-            if whole:
+            answer, complete = speak_in_fork(library, request)
+            if complete:
                 break
         else:
             answer = b"-the speaking process was killed %d times" % ATTEMPTS

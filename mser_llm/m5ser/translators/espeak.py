@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import soxr
 
-from mser_llm.data.synthesis.demo_prosody import SPEECH_LEVEL, trim
-from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES
+from mser_llm.data.synthesis.demo_prosody import SPEECH_LEVEL, trim_silence
 from mser_llm.data.synthesis.demo_speech import (
+    DEMO_SENTENCES,
     ESPEAK_LANGUAGES,
     HELD_OUT_VOICES,
     NEUTRAL_WORDS_PER_MINUTE,
@@ -145,7 +145,7 @@ class EspeakTranslator(Translator):
             pitch=int(np.clip(50 + voice.pitch * 99 / 24 + pitch / _SEMITONES_PER_STEP, 0, 99)),
             pitch_range=int(np.clip(50 * accents, 0, 99)),
         )
-        speech = trim(samples.astype(np.float64) / 32768, self._espeak.sampling_rate)
+        speech = trim_silence(samples.astype(np.float64) / 32768, self._espeak.sampling_rate)
         speech = tilted(speech, self._espeak.sampling_rate, voice.tilt)
         return speech * SPEECH_LEVEL / np.sqrt(np.mean(speech**2))
 

@@ -8,8 +8,7 @@ import pytest
 import soxr
 
 from mser_llm.data.synthesis import demo_speech
-from mser_llm.data.synthesis.demo_sentences import DEMO_SENTENCES
-from mser_llm.data.synthesis.demo_speech import demo_rows, speak_row
+from mser_llm.data.synthesis.demo_speech import DEMO_SENTENCES, demo_rows, speak_row
 from mser_llm.data.synthesis.espeak import Espeak
 from mser_llm.data.translator import LanguageError, SourceClip, TranslationError, build_translator
 from mser_llm.m5ser.translators.espeak import voice_of

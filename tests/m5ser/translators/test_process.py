@@ -154,7 +154,7 @@ def test_a_translator_that_cannot_start_is_a_clear_stop(misbehaving, at_start, m
 
 
 def test_a_wrong_option_is_told_as_without_a_process(misbehaving):
-    with pytest.raises(ValueError, match="gian.*gain, at_start, log"):
+    with pytest.raises(ValueError, match=r"gian.*gain, at_start, log"):
         TranslatorProcess(misbehaving, {"gian": 1.0})
 
 
