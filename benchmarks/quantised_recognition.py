@@ -16,7 +16,7 @@ import torch
 
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.data.read_corpus import parse_corpora, read_corpus
-from mser_llm.evaluation.evaluation import within_label_set
+from mser_llm.evaluation.evaluation import rows_in_label_set
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.recognition import recognize
@@ -39,7 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = ScoringOptions(batch_size=arguments.batch_size)
     labels = label_set(arguments.labels)
     ((name, path),) = parse_corpora([arguments.corpus]).values()
-    rows = within_label_set(name, read_corpus(name, path).rows, labels)
+    rows = rows_in_label_set(name, read_corpus(name, path).rows, labels)
     models = {kind: load_model(arguments.model, "cpu", quantize=kind) for kind in (None, "int8")}
     seconds = dict.fromkeys(models, 0.0)
     clips: dict[str | None, list[dict[str, str]]] = {kind: [] for kind in models}
@@ -56,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
                     clip = {"corpus": name, "id": row["id"], "emotion": truth, "prediction": answer.label}
                     clips[kind].append(clip)
     for kind, answered in clips.items():
-        figures = Predictions.from_clips(labels.words, answered).figures()
+        figures = Predictions.from_clips(labels.words, answered).metrics()
         print(f"{kind or 'float32'}: UA {figures['UA']:.4f}, WA {figures['WA']:.4f}, n {len(answered)}")
     pairs = zip(clips[None], clips["int8"], strict=True)
     same = sum(one["prediction"] == other["prediction"] for one, other in pairs)

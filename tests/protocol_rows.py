@@ -35,7 +35,7 @@ def rows_for(protocol: Protocol):
     number, rows = count(), []
     for corpus in protocol.corpora:
         for speaker in range(10):
-            for index, emotion in enumerate((*protocol.words, "frustrated")):
+            for index, emotion in enumerate((*protocol.labels, "frustrated")):
                 split = f"session{speaker // 2 + 1}" if corpus == "iemocap" else ("train", "dev", "test")[index % 3]
                 name = None if corpus in WITHOUT_SPEAKERS else str(speaker)
                 rows.append(row(next(number), corpus, name, emotion, split))

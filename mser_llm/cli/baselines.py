@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mser_llm.evaluation.baselines.comparison import System
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
     from processing_mser import LabelSet
 
 
@@ -66,15 +66,14 @@ SYSTEMS = ("majority", "egemaps", "probe")
 def run(args: BaselinesArguments) -> int:
     """Prints the tables, writes everything into `args.output_dir`; returns 0, or 1 if a test clip was not answered."""
     from modeling_mser.labels_mser import check_labels
-    from mser_llm.cli.corpus_arguments import read_labelled
+    from mser_llm.cli.corpus_arguments import read_labeled
     from mser_llm.evaluation.baselines.baseline_systems import egemaps_system, probe_systems
     from mser_llm.evaluation.baselines.comparison import System, compare_systems, markdown, write_comparison
-    from mser_llm.evaluation.baselines.guessing import chance, majority
+    from mser_llm.evaluation.baselines.trivial import chance_level, majority_class
     from mser_llm.evaluation.evaluation import file_stems, versions
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.predictions import Predictions, write_predictions
-    from mser_llm.evaluation.protocols.leaks import check_leak
-    from mser_llm.evaluation.protocols.measurement import check_model
+    from mser_llm.evaluation.protocols.leaks import check_leak, check_model_leak
     from mser_llm.evaluation.statistics.resampling import check_resamples
     from mser_llm.inference.loading import load_config
     from processing_mser import label_set
@@ -85,15 +84,15 @@ def run(args: BaselinesArguments) -> int:
     if unknown:
         raise ValueError(f"--systems {' '.join(unknown)}: choose from {', '.join(SYSTEMS)}")
     encoder = _encoder(args) if "probe" in args.systems else ""
-    training = LabelledClips.joined(list(read_labelled(args.train, labels).values()))
-    tests = read_labelled(args.test, labels)
-    tested = LabelledClips.joined(list(tests.values())).rows
+    training = LabeledClips.concatenate(list(read_labeled(args.train, labels).values()))
+    tests = read_labeled(args.test, labels)
+    tested = LabeledClips.concatenate(list(tests.values())).rows
     leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak, by_content=True)}
     models = _named(args.model)
     unlearned = {}
     for name, place in models.items():
         unlearned[name] = check_labels(load_config(place), labels.words, args.allow_unlearned_labels)
-        leaks[name] = check_model(place, tested, allow=args.allow_leak)
+        leaks[name] = check_model_leak(place, tested, allow=args.allow_leak)
     for name, leak in leaks.items():
         if leak.found:
             print(f"leak: {name}: {leak}", file=sys.stderr)
@@ -104,7 +103,7 @@ def run(args: BaselinesArguments) -> int:
     systems: list[System] = []
     layers: list[System] = []
     if "majority" in args.systems:
-        answers = {name: majority(training.truths, clips, labels.words) for name, clips in tests.items()}
+        answers = {name: majority_class(training.truths, clips, labels.words) for name, clips in tests.items()}
         systems.append(System("majority", "", answers))
     if "egemaps" in args.systems:
         systems.append(egemaps_system(training, tests, labels, args.cache_dir))
@@ -117,7 +116,7 @@ def run(args: BaselinesArguments) -> int:
     if not systems:
         raise ValueError("nothing to compare; give --systems or --model")
 
-    guessed = {name: chance(clips, labels.words, seed=args.seed) for name, clips in tests.items()}
+    guessed = {name: chance_level(clips, labels.words, seed=args.seed) for name, clips in tests.items()}
     settings = {"resamples": args.resamples, "seed": args.seed}
     results = {
         **compare_systems(systems, guessed, layers, **settings),
@@ -133,11 +132,11 @@ def run(args: BaselinesArguments) -> int:
     stems = file_stems(system.name for system in systems)
     for system in systems:
         path = output / "predictions" / f"{stems[system.name]}.csv"
-        write_predictions(path, Predictions.concatenate([*system.answers.values()]))
+        write_predictions(path, Predictions.concatenate([*system.predictions.values()]))
     written = write_comparison(results, output)
     print(markdown(results))
     print(f"written to {written}")
-    short = [system.name for system in systems if sum(map(len, system.answers.values())) < len(tested)]
+    short = [system.name for system in systems if sum(map(len, system.predictions.values())) < len(tested)]
     if short:
         print(f"not every test clip could be answered by {', '.join(short)}", file=sys.stderr)
     return 1 if short else 0
@@ -175,7 +174,7 @@ def _model(
     name: str,
     place: str,
     folder: Path,
-    tests: dict[str, "LabelledClips"],
+    tests: dict[str, "LabeledClips"],
     labels: "LabelSet",
 ) -> "System":
     from mser_llm.evaluation.baselines.comparison import System

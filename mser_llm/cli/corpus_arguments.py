@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
     from processing_mser import LabelSet
 
 
@@ -32,7 +32,7 @@ def read_rows(corpora: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
     return found
 
 
-def read_labelled(corpora: Sequence[str], labels: "LabelSet") -> dict[str, "LabelledClips"]:
+def read_labeled(corpora: Sequence[str], labels: "LabelSet") -> dict[str, "LabeledClips"]:
     """
     Read the clips of each corpus whose emotion is in the label set.
 
@@ -40,11 +40,11 @@ def read_labelled(corpora: Sequence[str], labels: "LabelSet") -> dict[str, "Labe
         CorpusError: a corpus cannot be read.
         EvaluationError: a corpus has none of the emotions.
     """
-    from mser_llm.evaluation.evaluation import within_label_set
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.evaluation import rows_in_label_set
+    from mser_llm.evaluation.labeled_clips import LabeledClips
 
     found = {}
     for key, rows in read_rows(corpora).items():
-        kept = within_label_set(key, rows, labels)
-        found[key] = LabelledClips([key] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
+        kept = rows_in_label_set(key, rows, labels)
+        found[key] = LabeledClips([key] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
     return found

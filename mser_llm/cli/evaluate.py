@@ -92,9 +92,9 @@ ARGUMENTS = EvaluateArguments
 def run(args: EvaluateArguments) -> int:
     """Evaluates and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from mser_llm.data.read_corpus import parse_corpora, read_corpus
-    from mser_llm.evaluation.evaluation import evaluate_corpora, within_label_set, write_results
+    from mser_llm.evaluation.evaluation import evaluate_corpora, rows_in_label_set, write_results
     from mser_llm.evaluation.predictions import read_predictions
-    from mser_llm.evaluation.protocols import check_model, find_protocol, measurement
+    from mser_llm.evaluation.protocols import check_model_leak, find_protocol, plan_evaluation
     from mser_llm.evaluation.report import write_report
     from mser_llm.inference.compilation import check_compiler
     from mser_llm.inference.deferred_model import DeferredModel
@@ -109,7 +109,7 @@ def run(args: EvaluateArguments) -> int:
         raise ValueError(f"--labels and --protocol are both given; {args.protocol} brings its own words")
     if protocol is None and args.fold is not None:
         raise ValueError("--fold is given without --protocol; name the protocol whose fold it is")
-    labels = protocol.words if protocol is not None else label_set(args.labels or "four")
+    labels = protocol.labels if protocol is not None else label_set(args.labels or "four")
     readings = {key: read_corpus(name, path) for key, (name, path) in parse_corpora(args.corpora).items()}
     for key, reading in readings.items():
         for warning in reading.warnings:
@@ -117,13 +117,13 @@ def run(args: EvaluateArguments) -> int:
     corpora: Mapping[str, Sequence[Mapping[str, Any]]] = {key: reading.rows for key, reading in readings.items()}
     measured = None
     if protocol is not None:
-        measured = measurement(protocol, [row for rows in corpora.values() for row in rows], args.fold)
+        measured = plan_evaluation(protocol, [row for rows in corpora.values() for row in rows], args.fold)
         corpora = measured.rows
     # Before a model of gigabytes is loaded for nothing.
     if args.compile:
         check_compiler(pick_device(args.device))
-    tested = [row for key, rows in corpora.items() for row, _ in within_label_set(key, rows, labels)]
-    leak = check_model(args.model, tested, protocol, allow=args.allow_leak)
+    tested = [row for key, rows in corpora.items() for row, _ in rows_in_label_set(key, rows, labels)]
+    leak = check_model_leak(args.model, tested, protocol, allow=args.allow_leak)
     model, processor = DeferredModel(args.model, args.device, args.quantize), load_processor(args.model, args.prompt)
     cache = None if args.no_cache else PredictionCache(Path(args.cache_dir) / "predictions")
     processor.pad_to = args.pad_to or processor.pad_to
@@ -141,7 +141,7 @@ def run(args: EvaluateArguments) -> int:
         marks={"leak": leak.as_dict(), "quantize": args.quantize}
         | ({} if measured is None else {"protocol": measured.as_dict()}),
     )
-    over_folds = None if measured is None else measured.over_folds(results["corpora"])
+    over_folds = None if measured is None else measured.fold_statistics(results["corpora"])
     if over_folds is not None:
         results["protocol"]["over_folds"] = over_folds
         write_results(results, args.output_dir)

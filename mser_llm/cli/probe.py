@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 @dataclass
@@ -41,11 +41,11 @@ def run(args: ProbeArguments) -> int:
     from transformers import WhisperFeatureExtractor
 
     from modeling_mser.backbones_mser import load_audio_backbone
-    from mser_llm.cli.corpus_arguments import read_labelled
+    from mser_llm.cli.corpus_arguments import read_labeled
     from mser_llm.evaluation.baselines.clip_vectors import clip_vectors
     from mser_llm.evaluation.baselines.linear_probe import LayerProbe, probe_layers
     from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.protocols.leaks import check_leak
     from mser_llm.inference.clip_features import ClipFeatures
     from mser_llm.inference.tokenizer import build_tokenizer
@@ -56,10 +56,10 @@ def run(args: ProbeArguments) -> int:
         raise ValueError(f"max_clips is {args.max_clips}; give how many of each corpus, or 0 for all")
     labels = label_set(args.labels)
     random = np.random.default_rng(args.seed)
-    fitted, tested = read_labelled(args.corpora, labels), read_labelled(args.test, labels)
+    fitted, tested = read_labeled(args.corpora, labels), read_labeled(args.test, labels)
     if args.max_clips:
         fitted = {name: _drawn(clips, args.max_clips, random) for name, clips in fitted.items()}
-    heard, asked = (LabelledClips.joined([*those.values()]).rows for those in (fitted, tested))
+    heard, asked = (LabeledClips.concatenate([*those.values()]).rows for those in (fitted, tested))
     leak = check_leak(heard, asked, allow=args.allow_leak, by_content=True)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
@@ -71,15 +71,15 @@ def run(args: ProbeArguments) -> int:
     training = [clip_vectors(features, clips, labels) for clips in fitted.values()]
     tests = {name: clip_vectors(features, clips, labels) for name, clips in tested.items()}
     inputs = np.concatenate([given for given, _ in training])
-    clips = LabelledClips.joined([those for _, those in training])
+    clips = LabeledClips.concatenate([those for _, those in training])
     probes, chosen = probe_layers(inputs, clips)
 
     def result(probe: LayerProbe) -> dict[str, Any]:
         test = {
-            name: probe.predictions(given, those, labels.words).figures()["UA"]
+            name: probe.predictions(given, those, labels.words).metrics()["UA"]
             for name, (given, those) in tests.items()
         }
-        own = {"layer": probe.layer, "regularisation": probe.regularisation, "validation": probe.validation}
+        own = {"layer": probe.layer, "regularisation": probe.C, "validation": probe.validation}
         return {**own, "test": test}
 
     results = [result(probe) for probe in probes]
@@ -95,7 +95,7 @@ def run(args: ProbeArguments) -> int:
     return 0
 
 
-def _drawn(clips: "LabelledClips", limit: int, random: "np.random.Generator") -> "LabelledClips":
+def _drawn(clips: "LabeledClips", limit: int, random: "np.random.Generator") -> "LabeledClips":
     if len(clips) <= limit:
         return clips
-    return clips.chosen(sorted(random.choice(len(clips), limit, replace=False)))
+    return clips.subset(sorted(random.choice(len(clips), limit, replace=False)))

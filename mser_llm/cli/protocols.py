@@ -42,7 +42,7 @@ def run(args: ProtocolsArguments) -> int:
     for name, protocol in PROTOCOLS.items():
         corpora = ", ".join(protocol.tested_corpora)
         print(
-            f"{name:<{width}}  {sum(protocol.expected.values()):>5}  {len(protocol.words):>5}  "
+            f"{name:<{width}}  {sum(protocol.expected.values()):>5}  {len(protocol.labels):>5}  "
             f"{corpora}: {protocol.split}"
         )
     print("\nfour classes, any languages to another: en+pl-to-de")
@@ -52,7 +52,7 @@ def run(args: ProtocolsArguments) -> int:
 
 def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
     """What `run-mser evaluate` says of a protocol: its clips, the means over folds, and the published numbers."""
-    from mser_llm.evaluation.protocols.comparison import COLUMNS, comparison_table
+    from mser_llm.evaluation.protocols.published import COLUMNS, format_published
 
     told = results["protocol"]
     counts = [f"{corpus} {told['found'].get(corpus, 0)} of {clips}" for corpus, clips in told["expected"].items()]
@@ -64,7 +64,7 @@ def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
         lines.append(f"mean over the folds: {', '.join(means)}")
     figures = results.get("pooled") or next(iter(results["corpora"].values()))
     lines += [
-        comparison_table(protocol, figures),
+        format_published(protocol, figures),
         f"(run-mser protocols {protocol.name} says what to know of them)",
         "",
     ]
@@ -73,17 +73,17 @@ def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
 
 def described(protocol: "Protocol") -> str:
     """Everything about a protocol, at most 100 columns wide but for its table."""
-    from mser_llm.evaluation.protocols.comparison import comparison_table
+    from mser_llm.evaluation.protocols.published import format_published
 
-    merged = ", ".join(f"{word} counts as {into}" for word, into in protocol.words.merges.items())
+    merged = ", ".join(f"{word} counts as {into}" for word, into in protocol.labels.merges.items())
     limits = (protocol.min_seconds, protocol.max_seconds)
     details = {
         "from": protocol.source,
-        "words": ", ".join(protocol.words) + (f" ({merged})" if merged else ""),
+        "words": ", ".join(protocol.labels) + (f" ({merged})" if merged else ""),
         "test": str(protocol.split),
         "clips": ", ".join(f"{corpus} {clips}" for corpus, clips in protocol.expected.items()) or "not known",
         "lengths": "{:g} to {:g} s".format(*limits) if None not in limits else "all",
-        "ours": protocol.ours or "",
+        "ours": protocol.assumption or "",
     }
     trains = [corpus for corpus in protocol.corpora if corpus not in protocol.tested_corpora]
     details["train"] = ", ".join(trains)
@@ -93,5 +93,5 @@ def described(protocol: "Protocol") -> str:
             start = f"  {title:<8}"
             lines += textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start))
     if protocol.published:
-        lines += ["", textwrap.indent(comparison_table(protocol), "  ")]
+        lines += ["", textwrap.indent(format_published(protocol), "  ")]
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 
 if TYPE_CHECKING:
-    from mser_llm.evaluation.labelled_clips import LabelledClips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 @dataclass
@@ -51,13 +51,13 @@ HELP = "UA against noise, rooms, codecs, speed, length, other voices and languag
 def run(args: RobustnessArguments) -> int:
     """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
     from modeling_mser.labels_mser import check_labels
-    from mser_llm.cli.corpus_arguments import read_labelled
+    from mser_llm.cli.corpus_arguments import read_labeled
     from mser_llm.evaluation.evaluation import versions
-    from mser_llm.evaluation.labelled_clips import LabelledClips
-    from mser_llm.evaluation.protocols.measurement import check_model
-    from mser_llm.evaluation.robustness.conditions import CONDITIONS_VERSION, chosen_conditions
-    from mser_llm.evaluation.robustness.disturbing import Disturber, NoCompanionError
-    from mser_llm.evaluation.robustness.measuring import answer_all, robustness_figures, sample_clips
+    from mser_llm.evaluation.labeled_clips import LabeledClips
+    from mser_llm.evaluation.protocols.leaks import check_model_leak
+    from mser_llm.evaluation.robustness.conditions import CONDITIONS_VERSION, select_conditions
+    from mser_llm.evaluation.robustness.measurement import predict_all, robustness_metrics, sample_clips
+    from mser_llm.evaluation.robustness.perturbation import ClipPerturber, MissingPartnerError
     from mser_llm.evaluation.robustness.tables import markdown, write_robustness
     from mser_llm.evaluation.statistics.resampling import check_resamples
     from mser_llm.inference.deferred_model import DeferredModel
@@ -69,26 +69,26 @@ def run(args: RobustnessArguments) -> int:
         raise ValueError(f"sample is {args.sample}; give how many clips of each corpus, or 0 for all")
     check_resamples(args.resamples)
     labels = label_set(args.labels)
-    conditions = chosen_conditions(args.conditions)
+    conditions = select_conditions(args.conditions)
     # Read together, so that no two have one name.
-    read = list(read_labelled([*args.corpora, *args.others], labels).values())
-    corpora, pool = LabelledClips.joined(read[: len(args.corpora)]), LabelledClips.joined(read)
+    read = list(read_labeled([*args.corpora, *args.others], labels).values())
+    corpora, pool = LabeledClips.concatenate(read[: len(args.corpora)]), LabeledClips.concatenate(read)
     model = DeferredModel(args.model, args.device)
     unlearned = check_labels(model.config, labels.words, args.allow_unlearned_labels)
-    leak = check_model(args.model, corpora.rows, allow=args.allow_leak)
+    leak = check_model_leak(args.model, corpora.rows, allow=args.allow_leak)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
-    lent = LabelledClips.joined(read[len(args.corpora) :]).rows
-    lent_leak = check_model(args.model, lent, allow=True)
-    disturber = Disturber(pool, args.seed)
+    lent = LabeledClips.concatenate(read[len(args.corpora) :]).rows
+    lent_leak = check_model_leak(args.model, lent, allow=True)
+    perturber = ClipPerturber(pool, args.seed)
     clips = sample_clips(corpora, args.sample, args.seed)
     if not args.conditions:
         possible = []
         for condition in conditions:
             try:
-                disturber.check(clips, condition)
+                perturber.check(clips, condition)
                 possible.append(condition)
-            except NoCompanionError as error:
+            except MissingPartnerError as error:
                 print(f"left out: {error}", file=sys.stderr)
         conditions = possible
     settings: dict[str, Any] = {
@@ -96,13 +96,13 @@ def run(args: RobustnessArguments) -> int:
         "conditions": CONDITIONS_VERSION,
         "labels": list(labels.words),
         "seed": args.seed,
-        "clips": clips.identity(),
-        "pool": pool.identity(),
+        "clips": clips.fingerprint(),
+        "pool": pool.fingerprint(),
     }
-    answers = answer_all(
+    answers = predict_all(
         lambda: (model.load(), load_processor(args.model)),
         clips,
-        disturber,
+        perturber,
         conditions,
         labels.words,
         args.output_dir,
@@ -111,7 +111,7 @@ def run(args: RobustnessArguments) -> int:
         progress=sys.stderr.isatty(),
     )
     results = {
-        **robustness_figures(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
+        **robustness_metrics(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
         "labels": list(labels.words),
         "unlearned_labels": list(unlearned),
         "model": args.model,
@@ -131,7 +131,7 @@ def run(args: RobustnessArguments) -> int:
     return 1 if unread else 0
 
 
-def _seconds(clips: "LabelledClips") -> dict[tuple[str, str], float]:
+def _seconds(clips: "LabeledClips") -> dict[tuple[str, str], float]:
     """The length of each clip whose header can be read, by corpus and id."""
     import soundfile
 

@@ -29,7 +29,7 @@ from processing_mser.processing_mser import PROMPTS
 
 Row = Mapping[str, Any]
 # Of other prompts only these are kept.
-PROMPT_FIGURES = ("UA", "WA", "WF1", "macro_F1", "precision", "unparsed")
+PROMPT_METRICS = ("UA", "WA", "WF1", "macro_F1", "precision", "unparsed")
 
 
 class EvaluationError(ValueError):
@@ -79,7 +79,7 @@ def evaluate_corpora(
         ValueError: a cache, and a model that is no `DeferredModel`; an unknown prompt, or one for a classifier.
     """
     chosen = as_label_set(label_set)
-    kept = {name: within_label_set(name, rows, chosen) for name, rows in corpora.items()}
+    kept = {name: rows_in_label_set(name, rows, chosen) for name, rows in corpora.items()}
     if not kept:
         raise EvaluationError("No corpus to evaluate on; give at least one as NAME=PATH.")
     unknown = sorted(set(prompts) - set(PROMPTS))
@@ -175,7 +175,7 @@ def file_stems(names: Iterable[str]) -> dict[str, str]:
     return stems
 
 
-def within_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
+def rows_in_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
     """The rows whose emotion the set holds, each with the word that it counts as.
 
     Raises:
@@ -285,13 +285,13 @@ def _over_prompts(
             version: {**pooled[version], "corpora": {name: _prompt_figures(part) for name, part in parts.items()}}
             for version, parts in answers.items()
         },
-        "prompt_spread": {name: float(np.ptp([one[name] for one in pooled.values()])) for name in PROMPT_FIGURES},
+        "prompt_spread": {name: float(np.ptp([one[name] for one in pooled.values()])) for name in PROMPT_METRICS},
     }
 
 
 def _prompt_figures(predictions: Predictions) -> dict[str, float]:
-    figures = predictions.figures()
-    return {name: figures[name] for name in PROMPT_FIGURES}
+    figures = predictions.metrics()
+    return {name: figures[name] for name in PROMPT_METRICS}
 
 
 def _spoken(predictions: Predictions) -> list[str]:

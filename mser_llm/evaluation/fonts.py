@@ -11,7 +11,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
 
-def write_every_script(figure: Figure) -> None:
+def set_fallback_fonts(figure: Figure) -> None:
     """
     Gives the texts of a figure, where the usual font lacks characters of theirs, installed ones beside it that have
     them. Where there is none, a warning says which words the picture shows as boxes.
@@ -44,4 +44,4 @@ def write_every_script(figure: Figure) -> None:
             )
 
 
-__all__ = ["write_every_script"]
+__all__ = ["set_fallback_fonts"]

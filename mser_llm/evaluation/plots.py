@@ -19,7 +19,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from mser_llm.evaluation.fonts import write_every_script
+from mser_llm.evaluation.fonts import set_fallback_fonts
 from mser_llm.io.atomic_files import atomic_open
 
 
@@ -63,7 +63,7 @@ def confusion_figure(
     width, height = 0.52 * (size + extra) + longest + 0.45, 0.52 * size + 0.7 * longest + (0.62 if title else 0.35)
     figure = Figure(figsize=(max(width, 2.6), height), layout="constrained")
     axes = figure.add_subplot()
-    frameless(axes)
+    hide_frame(axes)
 
     def cell(column: float, row: int, count: int, colour: str) -> None:
         share = count / support[row] if support[row] else 0.0
@@ -116,7 +116,7 @@ def curve_figure(log_history: Sequence[Mapping[str, Any]], keys: Sequence[str], 
         axes.plot(
             *zip(*points, strict=True), color=hue, linewidth=1.6, marker=marker, markersize=3, label=_curve_name(key)
         )
-    plain(axes)
+    style_axes(axes)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.set_xlabel(time, color=MUTED, fontsize=9)
     axes.set_ylabel(label, color=MUTED, fontsize=9)
@@ -176,7 +176,7 @@ def embedding_figure(
             clips = axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
             # A link is what SVG can hang on one mark of many; `inline_svg` makes it the clip's caption.
             clips.set_urls([f"{_CLIP}{i}" for i in chosen])
-    plain(axes)
+    style_axes(axes)
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -209,7 +209,7 @@ def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, flo
         axes.annotate(
             f"{value:.3f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
         )
-    plain(axes)
+    style_axes(axes)
     axes.grid(False, axis="y")
     axes.set_xlim(0, 1)
     axes.set_ylim(0.4, len(rows) + 0.75)
@@ -236,7 +236,7 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
         apart = one["confidence"] - one["accuracy"]
         axes.bar(height=apart, bottom=one["accuracy"], color=WARN, alpha=0.45 * weight, **wide)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-    plain(axes)
+    style_axes(axes)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_aspect("equal")
@@ -248,7 +248,7 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
 def write_png(figure: Figure, path: str | PathLike) -> None:
     """Writes a picture on white, whole or not at all."""
     _draw_literally(figure)
-    write_every_script(figure)
+    set_fallback_fonts(figure)
     with atomic_open(path, "wb") as file, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # told once already, with the cure
         # Tight, so that a title wider than its axes is not cut off.
@@ -297,14 +297,14 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace("\\", "")
 
 
-def frameless(axes: Axes) -> None:
+def hide_frame(axes: Axes) -> None:
     """Axes with nothing but their labels."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0, labelsize=9, colors=INK)
 
 
-def plain(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
     """Axes with two quiet spines and a grid behind what is drawn."""
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))

@@ -26,7 +26,7 @@ _COLUMNS = {
     "gender": "genders",
     "language": "languages",
     "emotion": "truths",
-    "prediction": "answers",
+    "prediction": "predicted",
 }
 _NEEDED = ("corpus", "id", "emotion", "prediction")
 # What may be unknown of a clip: an empty list stands for one that is unknown throughout.
@@ -46,7 +46,7 @@ class Predictions:
         labels: the candidate words, in the order of the columns of `scores`.
         corpora, ids: name each clip; a pair is unique.
         truths: each one of `labels`.
-        answers: each one of `labels`, or `UNPARSED`; None is taken for `UNPARSED`.
+        predicted: each one of `labels`, or `UNPARSED`; None is taken for `UNPARSED`.
         scores: probabilities `(num_clips, num_labels)`; None for a system that gives none.
         speakers, genders, languages, files: None where unknown; left out, they are unknown throughout.
 
@@ -58,7 +58,7 @@ class Predictions:
     corpora: list[str]
     ids: list[str]
     truths: list[str]
-    answers: list[str | None]
+    predicted: list[str | None]
     scores: np.ndarray | None = None
     speakers: list[str | None] = field(default_factory=list)
     genders: list[str | None] = field(default_factory=list)
@@ -70,11 +70,11 @@ class Predictions:
             if not getattr(self, name):
                 object.__setattr__(self, name, [None] * len(self.ids))
         object.__setattr__(self, "labels", tuple(self.labels))
-        object.__setattr__(self, "answers", [UNPARSED if answer is None else answer for answer in self.answers])
+        object.__setattr__(self, "predicted", [UNPARSED if answer is None else answer for answer in self.predicted])
         lengths = {name: len(getattr(self, name)) for name in _COLUMNS.values()}
         if len(set(lengths.values())) > 1:
             raise PredictionsError(f"predictions of unequal length ({lengths}); give one entry a clip in each")
-        for name, allowed in (("truths", {*self.labels}), ("answers", {*self.labels, UNPARSED})):
+        for name, allowed in (("truths", {*self.labels}), ("predicted", {*self.labels, UNPARSED})):
             astray = sorted(set(getattr(self, name)) - allowed, key=str)
             if astray:
                 raise PredictionsError(
@@ -141,9 +141,9 @@ class Predictions:
             **{name: [clip.get(column) or None for clip in clips] for column, name in _COLUMNS.items()},  # type: ignore[arg-type]
         )
 
-    def figures(self) -> dict[str, Any]:
-        """The figures of all clips, as `emotion_metrics` gives them."""
-        return emotion_metrics(self.truths, self.answers, self.labels)
+    def metrics(self) -> dict[str, Any]:
+        """Compute the metrics of all clips as in `emotion_metrics`."""
+        return emotion_metrics(self.truths, self.predicted, self.labels)
 
     def clusters(self) -> np.ndarray:
         """The speaker of each clip as a number from 0, `(num_clips,)`; a clip without one is a speaker of its own."""
@@ -294,7 +294,7 @@ def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) 
         raise PredictionsError(f"{file_path}: {error}") from None
 
 
-def listed_clips(path: str | PathLike) -> list[tuple[str | None, str | None]]:
+def list_clips(path: str | PathLike) -> list[tuple[str | None, str | None]]:
     """The corpus and id of every line of a `predictions.csv`, of clips that could not be read too.
 
     Raises:

@@ -29,7 +29,7 @@ from mser_llm.evaluation.plots import (
     score_keys,
 )
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.report_findings import cautions, first_gaps, group_tables, published_table, speaker_ranges
+from mser_llm.evaluation.report_findings import group_tables, leak_warnings, published_table, speaker_ranges, top_gaps
 from mser_llm.evaluation.worst_errors import worst_errors
 from mser_llm.io.atomic_files import atomic_open
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
@@ -106,8 +106,8 @@ def write_report(
         published=published_table(results, headline),
         columns=columns,
         matrices=_matrices(columns, results["labels"]),
-        cautions=cautions(results),
-        gaps=first_gaps(results, language_name),
+        leak_warnings=leak_warnings(results),
+        gaps=top_gaps(results, language_name),
         bars=_bars(columns),
         groups=group_tables(columns, language_name),
         speakers=list(speaker_ranges(results["corpora"])),
@@ -172,7 +172,7 @@ def _calibration(corpora: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str
 def _errors(predictions: Predictions) -> Iterator[dict[str, Any]]:
     for index in worst_errors(predictions):
         assert predictions.scores is not None, "worst errors have probabilities"
-        file, truth, answer = predictions.files[index], predictions.truths[index], predictions.answers[index]
+        file, truth, answer = predictions.files[index], predictions.truths[index], predictions.predicted[index]
         if file is None:
             continue
         try:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mser_llm.evaluation.protocols import find_protocol
-from mser_llm.evaluation.protocols.comparison import COLUMNS, MEASURED, comparison
+from mser_llm.evaluation.protocols.published import COLUMNS, MEASURED, published_rows
 
 
 # More than these would push the model and its figures off the first screen.
@@ -14,7 +14,7 @@ HEADINGS = {"gender": "Gender", "language": "Language"}
 Results = Mapping[str, Any]
 
 
-def cautions(results: Results) -> list[str]:
+def leak_warnings(results: Results) -> list[str]:
     """Sentences without which the figures mislead: that training heard what is tested, with or without emotions."""
     leak = results.get("leak") or {}
     marks = [f"{leak['mark'][0].upper()}{leak['mark'][1:]}."] if leak.get("mark") else []
@@ -33,7 +33,7 @@ def cautions(results: Results) -> list[str]:
     ]
 
 
-def first_gaps(results: Results, language: Callable[[str], str]) -> dict[str, Any] | None:
+def top_gaps(results: Results, language: Callable[[str], str]) -> dict[str, Any] | None:
     """
     The gaps between groups that stand out from chance.
 
@@ -115,7 +115,7 @@ def published_table(results: Results, figures: Mapping[str, Any]) -> dict[str, A
     if "protocol" not in results:
         return None
     told = results["protocol"]
-    rows = comparison(find_protocol(told["name"]), figures)
+    rows = published_rows(find_protocol(told["name"]), figures)
     columns = [metric for metric in COLUMNS if any(metric in row for row in rows[:-1])] or list(COLUMNS)
 
     def cell(row: Mapping[str, Any], metric: str) -> str:

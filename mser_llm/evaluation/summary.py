@@ -24,7 +24,7 @@ def summary(predictions: Predictions) -> dict[str, Any]:
         `clips_without_speaker`; `groups` as `breakdowns` gives them; `calibration` with `ece` and the `bins` of
         `reliability`, None for a system without probabilities.
     """
-    figures = predictions.figures()
+    figures = predictions.metrics()
     bounds = intervals(predictions)
     bins = reliability(predictions)
     return {

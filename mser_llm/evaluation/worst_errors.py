@@ -24,14 +24,14 @@ def worst_errors(predictions: Predictions, count: int = 8, of_a_pair: int = 2) -
     if predictions.scores is None:
         return []
     column = {word: index for index, word in enumerate(predictions.labels)}
-    pairs_of = zip(predictions.truths, predictions.answers, strict=True)
+    pairs_of = zip(predictions.truths, predictions.predicted, strict=True)
     wrong = [i for i, (truth, answer) in enumerate(pairs_of) if truth != answer and answer in column]
-    surest = np.array([predictions.scores[i, column[str(predictions.answers[i])]] for i in wrong])
+    surest = np.array([predictions.scores[i, column[str(predictions.predicted[i])]] for i in wrong])
     pairs: Counter[tuple[str, str | None]] = Counter()
     chosen: list[int] = []
     for position in np.argsort(-surest, kind="stable"):
         index = wrong[position]
-        pair = predictions.truths[index], predictions.answers[index]
+        pair = predictions.truths[index], predictions.predicted[index]
         pairs[pair] += 1
         if pairs[pair] <= of_a_pair:
             chosen.append(index)

@@ -9,8 +9,8 @@ from typing import Any
 from mser_llm.data.clips import Clip
 from mser_llm.data.lineage import speech_record
 from mser_llm.data.splits import recording
-from mser_llm.evaluation.protocols import HeardUnlabelled, TrainingRecord, record_of
-from mser_llm.evaluation.protocols.training_record import file_name
+from mser_llm.evaluation.protocols import TrainingRecord, UnlabeledTraining, record_from_rows
+from mser_llm.evaluation.protocols.training_record import short_digest
 from processing_mser import LabelSet
 
 
@@ -62,15 +62,15 @@ def trained_files(clips: Iterable[Clip]) -> set[str]:
     The files of training clips whose emotion was learnt, by content: where nobody says who speaks, they alone tell a
     later stage whom not to be judged by. A clip of M5SER has the speaker of its source.
     """
-    return {file_name(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
+    return {short_digest(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
 
 
-def _heard(clips: Sequence[Clip], earlier: TrainingRecord | HeardUnlabelled | None) -> dict[str, list[str]]:
-    own = record_of(clip.row for clip in clips)
+def _heard(clips: Sequence[Clip], earlier: TrainingRecord | UnlabeledTraining | None) -> dict[str, list[str]]:
+    own = record_from_rows(clip.row for clip in clips)
     unnamed = {recording(clip.row) for clip in clips if clip.row["speaker"] is None}
     heard = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
     # No other corpus holds the files of M5SER, and the names of their sources know them again.
-    heard["files"] = frozenset(file_name(clip.key) for clip in clips if clip.row.get("source_corpus") is None)
+    heard["files"] = frozenset(short_digest(clip.key) for clip in clips if clip.row.get("source_corpus") is None)
     before = {name: getattr(earlier, name) or () for name in heard} if earlier is not None else {}
     return {name: sorted({*values, *before.get(name, ())}) for name, values in heard.items()}
 

@@ -21,7 +21,7 @@ from mser_llm.data.lineage import (
     stages_of_model,
     terms_of_stages,
 )
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.hub.eval_results import eval_results, figure_rows
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import atomic_open
@@ -142,7 +142,7 @@ def render_model_card(
 def training_results(folder: str | Path) -> dict[str, Any]:
     """What `train_results.json` of a folder holds; nothing where there is none."""
     try:
-        return json.loads((Path(folder) / RESULTS).read_text(encoding="utf-8"))
+        return json.loads((Path(folder) / TRAIN_RESULTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
 

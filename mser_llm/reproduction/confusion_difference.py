@@ -13,7 +13,7 @@ import numpy as np
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport
-from mser_llm.evaluation.statistics.bootstrap import differ
+from mser_llm.evaluation.statistics.bootstrap import paired_difference
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.published import (
     CONFUSION_DIFFERENCE,
@@ -37,7 +37,7 @@ class ConfusionDifference:
         n: clips.
         difference: `(num_labels, num_labels)` of the shares of each row, other less baseline, mean over runs; NaN in
             the row of a label without clips.
-        UA: `difference` of UA with its interval `low`, `high` and `p`, as `differ` gives them.
+        UA: `difference` of UA with its interval `low`, `high` and `p`, as `paired_difference` gives them.
     """
 
     group: str
@@ -48,7 +48,7 @@ class ConfusionDifference:
 
 def shares(predictions: Predictions) -> np.ndarray:
     """The confusion matrix with rows (truth) that sum to 1, or to less where an answer was unparsed."""
-    figures = predictions.figures()
+    figures = predictions.metrics()
     counts = np.array(figures["confusion"], dtype=float)
     support = counts.sum(axis=1) + np.array(figures["confusion_unparsed"])
     return counts / np.where(support, support, np.nan)[:, None]
@@ -69,7 +69,7 @@ def confusion_differences(baseline: Sequence[Predictions], other: Sequence[Predi
     for group in (ALL, *genders):
         first, second = ([_of(run, group) for run in runs] for runs in (baseline, other))
         difference = np.mean([shares(run) for run in second], axis=0) - np.mean([shares(run) for run in first], axis=0)
-        ua = differ(second, first, "UA", matched=True)
+        ua = paired_difference(second, first, "UA", matched=True)
         made.append(ConfusionDifference(group, len(first[0]), difference, ua))
     return made
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.prefetch import load_ahead, windows_of
 from mser_llm.io.atomic_files import atomic_open
@@ -36,7 +36,7 @@ class Embeddings:
     """
 
     values: np.ndarray
-    clips: LabelledClips
+    clips: LabeledClips
 
     @property
     def emotions(self) -> np.ndarray:
@@ -49,7 +49,7 @@ class Embeddings:
         return np.array([row["language"] or "" for row in self.clips.rows])
 
 
-def model_embeddings(folder: Path, clips: LabelledClips, keep_in: Path, device: str = "auto") -> Embeddings:
+def model_embeddings(folder: Path, clips: LabeledClips, keep_in: Path, device: str = "auto") -> Embeddings:
     """
     The embeddings of a trained model, from `keep_in` where they are of the same weights and clips.
 
@@ -74,7 +74,7 @@ def model_embeddings(folder: Path, clips: LabelledClips, keep_in: Path, device: 
     read = np.flatnonzero(np.isfinite(kept).all(axis=1))
     if not len(read):
         raise ValueError(f"none of {len(clips)} clips can be read; check the corpus with run-mser corpora")
-    return Embeddings(kept[read], clips.chosen(read.tolist()))
+    return Embeddings(kept[read], clips.subset(read.tolist()))
 
 
 def _stamp(row: Mapping[str, Any]) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mser_llm.evaluation.labelled_clips import LabelledClips
-from mser_llm.evaluation.plots import INK, MARKERS, MUTED, emotion_hues, plain, write_png
+from mser_llm.evaluation.labeled_clips import LabeledClips
+from mser_llm.evaluation.plots import INK, MARKERS, MUTED, emotion_hues, style_axes, write_png
 from mser_llm.evaluation.protocols import check_leak, read_training_record
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.clusters import FIGURES, NEIGHBOURS, clip_figures, over_speakers
@@ -56,7 +56,7 @@ def figure4(
         SpeakerLeakError: a model heard what is tested.
     """
     project = projector(projection)
-    clips = LabelledClips.joined([LabelledClips.of_corpus(name, rows, labels) for name, rows in tests.items()])
+    clips = LabeledClips.concatenate([LabeledClips.from_rows(name, rows, labels) for name, rows in tests.items()])
     records = [read_training_record(folder) for folders in models.values() for folder in folders]
     leaks = [str(check_leak(record, clips.rows, allow=allow_leak)) for record in records if record is not None]
     kept = output_dir / "embeddings"
@@ -158,7 +158,7 @@ def draw_panel(
             chosen = (shown.emotions == emotion) & (shown.languages == language)
             across, up = places[chosen].T
             axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
-    plain(axes)
+    style_axes(axes)
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.reproduction.measuring import read_json
 
@@ -19,7 +19,7 @@ def told_backbones(folder: Path) -> str:
     Without a training record beside it, as with a model of the Hub, sizes are not told.
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    parts = (read_json(folder / RESULTS) or {}).get("parameters", {})
+    parts = (read_json(folder / TRAIN_RESULTS) or {}).get("parameters", {})
     encoder = _part(config["audio_backbone"], "encoder", parts.get("audio_tower"), _hears_frozen(config))
     if "encoder_layers" in config:
         layers = config["encoder_layers"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.plots import INK, emotion_hues, write_png
 from mser_llm.evaluation.protocols import check_leak, read_training_record
 from mser_llm.io.atomic_files import write_json
@@ -46,7 +46,7 @@ def lowresource_figure3(
     hues = emotion_hues(labels.words)
     results: list[dict[str, Any]] = []
     for row, (corpus, rows) in enumerate(tests.items()):
-        clips = LabelledClips.of_corpus(corpus, rows, labels)
+        clips = LabeledClips.from_rows(corpus, rows, labels)
         baseline: dict[str, Any] = {}
         for column, model in enumerate(models):
             record = read_training_record(model)

@@ -13,7 +13,7 @@ from mser_llm.data.clips import Clip, index_clips
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.evaluation.predictions import Predictions, read_predictions
-from mser_llm.evaluation.protocols import LeakReport, check_model
+from mser_llm.evaluation.protocols import LeakReport, check_model_leak
 from mser_llm.inference.loading import ModelNotFoundError, find_model, load_model
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.hashing import file_sha256
@@ -74,7 +74,7 @@ def model_leaks(models: Sequence[Path], tests: SpeechUnderTest, allow_leak: bool
     leaks = {}
     for model in models:
         try:
-            leaks[str(model)] = check_model(model, rows, allow=allow_leak)
+            leaks[str(model)] = check_model_leak(model, rows, allow=allow_leak)
         except SpeakerLeakError as error:
             raise SpeakerLeakError(f"{model}: {error}") from None
     return leaks

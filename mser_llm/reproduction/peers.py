@@ -8,7 +8,7 @@ from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import PROTOCOLS
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
 from mser_llm.reproduction.measuring import read_json
 from mser_llm.reproduction.peer_systems import (
@@ -104,7 +104,7 @@ class PeerExperiment:
         choosing = replace(self.experiment, recipe=self.recipe(HELD_OUT_SHARE), tests={}, folder=folder)
         trained = choosing.train(combinations.values(), self.seeds)
         return {
-            name: statistics.fmean(read_json(folder / RESULTS)["validation"]["eval_UA"] for folder in folders)
+            name: statistics.fmean(read_json(folder / TRAIN_RESULTS)["validation"]["eval_UA"] for folder in folders)
             for name, folders in trained.items()
         }
 
@@ -214,4 +214,4 @@ def _published_figures(tests: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _each(run: Run) -> dict[str, Any]:
-    return {"seed": run.seed, "folder": str(run.folder), "cpu_seconds": run.cpu_seconds, **run.predictions.figures()}
+    return {"seed": run.seed, "folder": str(run.folder), "cpu_seconds": run.cpu_seconds, **run.predictions.metrics()}

@@ -15,7 +15,7 @@ import torch
 from mser_llm.data.clips import Clip, index_clips
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport, check_leak
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.measuring import WEIGHTS, SpeechUnderTest, measured, read_json
 from mser_llm.reproduction.systems import System, TrainingStep, steps_of
@@ -155,7 +155,7 @@ class Experiment:
         if found == known:
             # A record that was damaged since, and weights that went, are written anew, by a training that goes on from
             # its last checkpoint.
-            if read_json(folder / RESULTS) is not None and (folder / WEIGHTS).is_file():
+            if read_json(folder / TRAIN_RESULTS) is not None and (folder / WEIGHTS).is_file():
                 return
         elif found is not None and (found | {"after": None}) == (known | {"after": None}):
             raise ValueError(
@@ -177,7 +177,9 @@ class Experiment:
         return SpeechUnderTest(self.tests, self.labels)
 
     def _finished(self, step: TrainingStep, seed: int) -> Run:
-        results = [json.loads((self._folder(one, seed) / RESULTS).read_text(encoding="utf-8")) for one in step.chain]
+        results = [
+            json.loads((self._folder(one, seed) / TRAIN_RESULTS).read_text(encoding="utf-8")) for one in step.chain
+        ]
         costs = [(read_json(self._folder(one, seed) / COST) or {}).get("cpu_seconds") for one in step.chain]
         known = [cost for cost in costs if cost is not None]
         cpu_seconds = sum(known) if len(known) == len(costs) else None

@@ -7,8 +7,8 @@ from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import Published
-from mser_llm.evaluation.statistics.bootstrap import differ, over_seeds
-from mser_llm.evaluation.statistics.multiple import holm
+from mser_llm.evaluation.statistics.bootstrap import paired_difference, summarize_seeds
+from mser_llm.evaluation.statistics.significance import holm_correction
 from mser_llm.reproduction.published import BACKBONES, METRICS, MSER
 from mser_llm.reproduction.systems import Effect
 
@@ -120,7 +120,7 @@ def measured_line(
 ) -> Line:
     """A line of ours from the predictions of each seed."""
     figures = {}
-    for metric, found in over_seeds(runs, metrics).items():
+    for metric, found in summarize_seeds(runs, metrics).items():
         low, high = found["interval"] or (None, None)
         figures[metric] = Figure(found["mean"], found["std"], low, high)
     return Line(
@@ -168,9 +168,11 @@ def differences(
     """
     made = []
     for metric in metrics:
-        found = [differ(runs[effect.having], runs[effect.without], metric, matched=True) for effect in effects]
+        found = [
+            paired_difference(runs[effect.having], runs[effect.without], metric, matched=True) for effect in effects
+        ]
         tested = [one["p"] for one in found if one["p"] is not None]
-        corrected = iter(holm(tested))
+        corrected = iter(holm_correction(tested))
         for effect, one in zip(effects, found, strict=True):
             paper = [published.get(name, {}).get(metric) for name in (effect.having, effect.without)]
             made.append(

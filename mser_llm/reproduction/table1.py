@@ -14,9 +14,8 @@ from mser_llm.evaluation.protocols import (
     Protocol,
     ProtocolError,
     find_protocol,
-    read_training_record,
 )
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS, read_training_record
 from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
 from mser_llm.reproduction.measuring import SpeechUnderTest, measured, read_json
 from mser_llm.reproduction.published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
@@ -73,13 +72,13 @@ def table1a(
         leak = ""
         system = system_for(folds[0].train)
         for fold in folds:
-            recipe = for_fold(recipe_for(protocol.words.name), fold, protocol)
+            recipe = for_fold(recipe_for(protocol.labels.name), fold, protocol)
             training = fold_rows(fold, recipe(system.last.chain[0], seeds[0], folder, None)[1])
             experiment = Experiment(
                 recipe,
                 training,
                 {protocol.corpora[0]: fold.test},
-                protocol.words,
+                protocol.labels,
                 folder / protocol.name / fold.name,
                 device,
                 allow_leak,
@@ -141,7 +140,7 @@ def fold_experiment(
     """
     protocol = find_protocol(name)
     chosen = training_fold(protocol, rows, DataArguments(), fold, allow_leak=allow_leak)
-    recipe = for_fold(recipe_for(protocol.words.name), chosen, protocol)
+    recipe = for_fold(recipe_for(protocol.labels.name), chosen, protocol)
     first = FULL.last.chain[0]
     training = fold_rows(chosen, recipe(first, 0, folder, None)[1])
     tests: dict[str, list[Row]] = {}
@@ -151,7 +150,7 @@ def fold_experiment(
         raise ProtocolError(
             f"{name} has no test clips in the corpora given; pass {', '.join(protocol.tested_corpora)}"
         )
-    return Experiment(recipe, training, tests, protocol.words, folder, device, allow_leak)
+    return Experiment(recipe, training, tests, protocol.labels, folder, device, allow_leak)
 
 
 def for_fold(recipe: Recipe, fold: Fold, protocol: Protocol) -> Recipe:
@@ -194,18 +193,18 @@ def table1b(
         SpeakerLeakError: training heard what is tested.
     """
     protocols = zero_shot_protocols(tests)
-    chosen = {one.name: one.of_the_words(tests[one.corpora[0]]) for one in protocols}
+    chosen = {one.name: one.rows_with_labels(tests[one.corpora[0]]) for one in protocols}
     leaks = {one.name: [_check(one, model, chosen[one.name], allow_leak) for model in models] for one in protocols}
     lines: list[Line] = []
     notes: list[str] = []
     for protocol in protocols:
-        test = SpeechUnderTest({protocol.corpora[0]: chosen[protocol.name]}, protocol.words)
+        test = SpeechUnderTest({protocol.corpora[0]: chosen[protocol.name]}, protocol.labels)
         predictions = [
             measured(model, test, folder / protocol.name / f"model{number}", device)
             for number, model in enumerate(models)
         ]
         found = [leak for leak in leaks[protocol.name] if leak is not None]
-        results = read_json(models[0] / RESULTS)
+        results = read_json(models[0] / TRAIN_RESULTS)
         lines.append(
             measured_line(
                 f"zero-shot, {protocol.name}",
@@ -251,7 +250,7 @@ def check_zero_shot(training: Sequence[Row], tests: Mapping[str, Sequence[Row]],
         SpeakerLeakError: names it.
     """
     for protocol in zero_shot_protocols(tests):
-        protocol.check(training, protocol.of_the_words(tests[protocol.corpora[0]]), allow=allow_leak)
+        protocol.check(training, protocol.rows_with_labels(tests[protocol.corpora[0]]), allow=allow_leak)
 
 
 def _check(protocol: Protocol, model: Path, test: Sequence[Row], allow_leak: bool) -> LeakReport | None:
@@ -272,7 +271,7 @@ def published_lines(protocol: Protocol, where: str) -> list[Line]:
         own = is_own(system)
         heard = "English corpora, then M5SER" if own else "see the paper"
         by, backbones = (PAPER, BACKBONES) if own else (CITED, "see the paper")
-        line = published_line(rows[system], protocol.title, len(protocol.words), heard, by, backbones)
+        line = published_line(rows[system], protocol.title, len(protocol.labels), heard, by, backbones)
         made.append(line)
     return made
 
@@ -280,7 +279,7 @@ def published_lines(protocol: Protocol, where: str) -> list[Line]:
 def notes_of(protocol: Protocol, scored: int) -> list[str]:
     """What a reader of the protocol's figures must know, and whether all its clips were there."""
     expected = sum(protocol.expected.values())
-    said = [*protocol.notes, *([f"Our choice: {protocol.ours}."] if protocol.ours else [])]
+    said = [*protocol.notes, *([f"Our choice: {protocol.assumption}."] if protocol.assumption else [])]
     if scored != expected:
         said.insert(
             0, f"{scored} clips were scored where the protocol has {expected}: not comparable with the paper's."

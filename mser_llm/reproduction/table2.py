@@ -46,7 +46,7 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
             )
         )
         heard = "English corpora" if system.data == "English" else f"{system.data} (M5SER)"
-        lines.append(published_line(paper[name], "IEMOCAP", len(protocol.words), heard))
+        lines.append(published_line(paper[name], "IEMOCAP", len(protocol.labels), heard))
     figures = {name: {number.metric: number.value for number in rows} for name, rows in paper.items()}
     found = differences(EFFECTS, predictions, figures)
     choices = list(dict.fromkeys(effect.choice for effect in EFFECTS))
@@ -87,4 +87,4 @@ def _steps(results: Mapping[str, Any]) -> int:
 
 
 def _each(own: Sequence[Run]) -> list[dict[str, Any]]:
-    return [{"seed": run.seed, "folder": str(run.folder), **run.predictions.figures()} for run in own]
+    return [{"seed": run.seed, "folder": str(run.folder), **run.predictions.metrics()} for run in own]

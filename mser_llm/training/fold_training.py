@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mser_llm.evaluation.protocols import Fold, Protocol, Whole, find_fold
+from mser_llm.evaluation.protocols import Fold, FullCorpus, Protocol, resolve_fold
 from mser_llm.training.arguments import DataArguments
 from processing_mser import LABEL_SETS
 
@@ -34,12 +34,12 @@ def training_fold(
     own = [row for row in rows if row["corpus"] in protocol.corpora]
     others = [row for row in rows if row["corpus"] not in protocol.corpora]
     unlabelled = data.unlabelled or bool(data.labelled_languages or data.unlabelled_corpora)
-    if not own and isinstance(protocol.split, Whole):
+    if not own and isinstance(protocol.split, FullCorpus):
         # A zero-shot test need not be at hand to be trained for; training still must not hold translations of it.
         train = tuple(protocol.training_rows(others, unlabelled=unlabelled))
         return Fold("whole", train, (), (), leak=protocol.check(train, (), allow=allow_leak))
     names = [one.name for one in protocol.divide(own)]
-    chosen = find_fold(protocol.name, names, fold)
+    chosen = resolve_fold(protocol.name, names, fold)
     folds = protocol.folds(own, others, allow_leak=allow_leak, unlabelled=unlabelled, only=chosen)
     return folds[0]
 
@@ -53,7 +53,7 @@ def arguments_for_fold(data: DataArguments, fold: Fold, protocol: Protocol) -> D
     """
     own = {row["split"] for row in fold.train if row["corpus"] in protocol.corpora} - {None}
     judging = {row["split"] for row in fold.validation} - {None}
-    words = protocol.words
+    words = protocol.labels
     labels = words.name if words.name in LABEL_SETS else ",".join(words)
     validation = list(data.validation_splits)
     if data.validates and not data.validation_corpora:

@@ -9,7 +9,7 @@ from typing import Any
 from huggingface_hub import HfApi
 
 from mser_llm.evaluation.protocols import TrainingRecord
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.hub.data_record import data_record, trained_files
 from mser_llm.hub.errors import one_message
 from mser_llm.hub.model_card import training_results, write_model_card
@@ -115,7 +115,7 @@ class PushedWhole(WholeCheckpoints):
             record = self.results()
         if not self.is_world_process_zero():
             return None
-        write_json(folder / RESULTS, record)
+        write_json(folder / TRAIN_RESULTS, record)
         write_model_card(folder, record)
         from mser_llm.hub.push import push_run
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mser_llm.data.clips import Clip
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.inference.model_types import model_types_with
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.hashing import file_sha256
@@ -101,7 +101,7 @@ def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, A
     recorded = _recorded(folder)
     if recorded != as_known_to(recorded, run) or not any(folder.glob("*.safetensors")):
         return None
-    return _read(folder / RESULTS)
+    return _read(folder / TRAIN_RESULTS)
 
 
 def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
@@ -126,7 +126,7 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
         for old in folder.glob("checkpoint-*"):
             shutil.rmtree(old)
         checkpoint = None
-    elif earlier is not None and earlier != known and (checkpoint is not None or (folder / RESULTS).exists()):
+    elif earlier is not None and earlier != known and (checkpoint is not None or (folder / TRAIN_RESULTS).exists()):
         settings = [name for name in sorted(earlier | known) if earlier.get(name) != known.get(name)]
         told = [_IN_WORDS.get(name, f"{name} {earlier.get(name)!r} -> {known.get(name)!r}") for name in settings]
         held = "checkpoints" if checkpoint is not None else "the model"
@@ -134,12 +134,12 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
             f"{folder} holds {held} of a run with other settings ({', '.join(told[:3])}); give another --output_dir, "
             "or start anew over what is there (run-mser train: --no_resume)"
         )
-    elif earlier is None and checkpoint is None and (folder / RESULTS).exists():
+    elif earlier is None and checkpoint is None and (folder / TRAIN_RESULTS).exists():
         raise ValueError(
             f"{folder} holds a model that was trained elsewhere; give another --output_dir, or --no_resume to write "
             "over it"
         )
-    (folder / RESULTS).unlink(missing_ok=True)
+    (folder / TRAIN_RESULTS).unlink(missing_ok=True)
     write_json(folder / RECORD, run)
     return checkpoint
 
@@ -147,7 +147,7 @@ def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | No
 def recorded_batch_size(output_dir: str | Path) -> int | None:
     """`per_device_train_batch_size` of the run whose checkpoints or results a folder holds."""
     folder = Path(output_dir)
-    if last_checkpoint(folder) is None and not (folder / RESULTS).exists():
+    if last_checkpoint(folder) is None and not (folder / TRAIN_RESULTS).exists():
         return None
     return (_read(folder / RECORD) or {}).get("per_device_train_batch_size")
 

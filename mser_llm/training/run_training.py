@@ -17,8 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 from mser_llm.data.clips import Clip
 from mser_llm.data.lineage import record_stage
 from mser_llm.data.splits import SpeakerLeakError, published_part
-from mser_llm.evaluation.protocols import read_training_record
-from mser_llm.evaluation.protocols.training_record import RESULTS
+from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS, read_training_record
 from mser_llm.hub.data_record import trained_files
 from mser_llm.hub.model_card import write_model_card
 from mser_llm.inference.clip_features import ClipFeatures
@@ -166,7 +165,7 @@ def _train(
     trainer.save_model()
     if state.is_main_process:
         write_model_card(arguments.output_dir, results)
-        write_json(Path(arguments.output_dir) / RESULTS, results)
+        write_json(Path(arguments.output_dir) / TRAIN_RESULTS, results)
     state.wait_for_everyone()
     return results
 
@@ -330,7 +329,7 @@ def check_earlier_stages(
 
 def trained_on(init_from: str | None) -> dict[str, set[str]]:
     """The `speakers` and `files` of all stages that led to a model, those apart that only judged it."""
-    record = None if init_from is None else Path(init_from).expanduser() / RESULTS
+    record = None if init_from is None else Path(init_from).expanduser() / TRAIN_RESULTS
     found = record is not None and record.is_file()
     results = json.loads(record.read_text(encoding="utf-8")) if record and found else {"speakers": ()}
     # What was trained before files were recorded has none.

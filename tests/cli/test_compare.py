@@ -12,7 +12,7 @@ from statsmodels.stats.multitest import multipletests
 
 from mser_llm.evaluation.predictions import Predictions, write_predictions
 from mser_llm.evaluation.statistics import bootstrap
-from mser_llm.evaluation.statistics.bootstrap import differ
+from mser_llm.evaluation.statistics.bootstrap import paired_difference
 from mser_llm.evaluation.statistics.comparison import compare
 from run_mser import main
 
@@ -50,13 +50,13 @@ def test_each_corpus_is_compared_and_corrected_for_their_number(systems, tmp_pat
     assert list(made["corpora"]) == ["emodb", "nemo", "shemo"]
     for name, row in made["corpora"].items():
         a, b = (one.subset([corpus == name for corpus in one.corpora]) for one in (good, plain))
-        expected = [balanced_accuracy_score(one.truths, one.answers) for one in (a, b)]
+        expected = [balanced_accuracy_score(one.truths, one.predicted) for one in (a, b)]
         assert [row["first"]["mean"], row["second"]["mean"]] == pytest.approx(expected)
         assert row["difference"] == pytest.approx(expected[0] - expected[1])
         assert {key: row[key] for key in ("low", "high", "p")} == {
-            key: differ(a, b)[key] for key in ("low", "high", "p")
+            key: paired_difference(a, b)[key] for key in ("low", "high", "p")
         }
-        right = [np.array(one.answers) == np.array(one.truths) for one in (a, b)]
+        right = [np.array(one.predicted) == np.array(one.truths) for one in (a, b)]
         table = [[(right[0] & right[1]).sum(), (right[0] & ~right[1]).sum()], [(~right[0] & right[1]).sum(), 0]]
         assert row["mcnemar"]["exact"] == pytest.approx(mcnemar(table, exact=True).pvalue)
     corrected = multipletests([row["p"] for row in made["corpora"].values()], method="holm")[1]
@@ -87,7 +87,7 @@ def test_the_runs_of_one_system_are_one_system(systems, tmp_path, capsys):
     words = ["compare", ",".join(places), str(second), "--metric", "WA", "--output", str(tmp_path / "made.json")]
     assert main(words) == 0
     made = json.loads((tmp_path / "made.json").read_text())
-    expected = [accuracy_score(run.truths, run.answers) for run in runs]
+    expected = [accuracy_score(run.truths, run.predicted) for run in runs]
     assert made["pooled"]["first"]["values"] == pytest.approx(expected)
     assert made["pooled"]["first"]["std"] == pytest.approx(np.std(expected, ddof=1))
     assert made["pooled"]["second"]["std"] is None

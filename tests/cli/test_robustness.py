@@ -38,7 +38,7 @@ def test_from_recordings_to_a_picture_and_again_without_a_model(corpora, tiny_mo
     touched = [level["corpora"][name]["touched"] for level in results["conditions"]["truncation"]["levels"]]
     assert touched == [0, 0, 0], "the clips last half a second"
     kept = read_predictions(tmp_path / "predictions" / "code_switch_50.csv")
-    assert kept.figures()["UA"] == results["conditions"]["code_switch"]["levels"][0]["corpora"][name]["UA"]
+    assert kept.metrics()["UA"] == results["conditions"]["code_switch"]["levels"][0]["corpora"][name]["UA"]
     with open(tmp_path / "robustness.csv", encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 6
     before = (tmp_path / "predictions" / "clean.csv").stat().st_mtime_ns

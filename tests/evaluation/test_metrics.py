@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures, against scikit-learn and a hand-worked table, and as `evaluate.Metric` modules loaded offline."""
+"""Metrics against scikit-learn and a table worked out manually, and as an `evaluate.Metric` loaded offline."""
 
 import json
 from pathlib import Path
@@ -7,143 +7,113 @@ from pathlib import Path
 import evaluate
 import numpy as np
 import pytest
-from sklearn import metrics as reference
+from sklearn import metrics as sklearn_metrics
 
 import mser_llm.evaluation.metrics as metrics_package
 from mser_llm.evaluation.metrics import emotion_metrics
+from mser_llm.io.errors import InputError
 from processing_mser import UNPARSED, label_set
 
 
 LABELS = label_set("seven").words
-MODULES = Path(metrics_package.__file__).parent
+MODULE = str(Path(metrics_package.__file__).parent / "emotion_recognition.py")
 
 
-def random_answers(seed: int, occurring: tuple[str, ...], unparsed: float, size: int = 200) -> tuple[list, list]:
+def random_predictions(seed: int, occurring: tuple[str, ...], unparsed: float, size: int = 200) -> tuple[list, list]:
     generator = np.random.default_rng(seed)
-    truths = [str(word) for word in generator.choice(occurring, size)]
-    guesses = generator.choice([*LABELS, *truths], size)
-    answers = [UNPARSED if chance < unparsed else str(word) for chance, word in zip(generator.random(size), guesses)]
-    return truths, answers
+    references = [str(word) for word in generator.choice(occurring, size)]
+    guesses = generator.choice([*LABELS, *references], size)
+    predictions = [
+        UNPARSED if chance < unparsed else str(word) for chance, word in zip(generator.random(size), guesses)
+    ]
+    return references, predictions
 
 
 CASES = {
-    "all labels": random_answers(0, LABELS, 0.1),
-    "absent classes": random_answers(1, LABELS[:4], 0.1),
-    "one class": random_answers(2, ("sad",), 0.2),
-    "all unparsed": random_answers(3, LABELS, 1.1),
+    "all labels": random_predictions(0, LABELS, 0.1),
+    "absent classes": random_predictions(1, LABELS[:4], 0.1),
+    "one class": random_predictions(2, ("sad",), 0.2),
+    "all unparsed": random_predictions(3, LABELS, 1.1),
     "one clip": (["angry"], ["angry"]),
     "never right": (["angry", "sad"], ["sad", "angry"]),
 }
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(("truths", "answers"), CASES.values(), ids=CASES)
-def test_figures_are_those_of_scikit_learn(truths, answers):
-    figures = emotion_metrics(truths, answers, LABELS)
-    supported = [word for word in LABELS if word in truths]
+@pytest.mark.parametrize(("references", "predictions"), CASES.values(), ids=CASES)
+def test_emotion_metrics_match_scikit_learn(references, predictions):
+    metrics = emotion_metrics(references, predictions, LABELS)
+    supported = [word for word in LABELS if word in references]
 
-    assert figures["n"] == len(truths)
-    assert figures["supported_labels"] == len(supported)
-    assert figures["WA"] == pytest.approx(reference.accuracy_score(truths, answers))
-    assert figures["UA"] == pytest.approx(reference.balanced_accuracy_score(truths, answers))
+    assert metrics["n"] == len(references)
+    assert metrics["supported_labels"] == len(supported)
+    assert metrics["WA"] == pytest.approx(sklearn_metrics.accuracy_score(references, predictions))
+    assert metrics["UA"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(references, predictions))
     weighted = {"labels": LABELS, "average": "weighted", "zero_division": 0}
-    assert figures["WF1"] == pytest.approx(reference.f1_score(truths, answers, **weighted))
-    assert figures["precision"] == pytest.approx(reference.precision_score(truths, answers, **weighted))
+    assert metrics["WF1"] == pytest.approx(sklearn_metrics.f1_score(references, predictions, **weighted))
+    assert metrics["precision"] == pytest.approx(sklearn_metrics.precision_score(references, predictions, **weighted))
     macro = {"labels": supported, "average": "macro", "zero_division": 0}
-    assert figures["macro_F1"] == pytest.approx(reference.f1_score(truths, answers, **macro))
-    recalls = reference.recall_score(truths, answers, labels=supported, average=None)
-    assert [figures["recall"][word] for word in supported] == pytest.approx(list(recalls))
-    assert all(figures["recall"][word] is None for word in set(LABELS) - set(supported))
-    table = reference.confusion_matrix(truths, answers, labels=[*LABELS, UNPARSED])
-    assert figures["confusion"] == table[:-1, :-1].tolist()
-    assert figures["confusion_unparsed"] == table[:-1, -1].tolist()
-    assert figures["unparsed"] == pytest.approx(answers.count(UNPARSED) / len(answers))
-    assert json.loads(json.dumps(figures)) == figures
+    assert metrics["macro_F1"] == pytest.approx(sklearn_metrics.f1_score(references, predictions, **macro))
+    recalls = sklearn_metrics.recall_score(references, predictions, labels=supported, average=None)
+    assert [metrics["recall"][word] for word in supported] == pytest.approx(list(recalls))
+    assert all(metrics["recall"][word] is None for word in set(LABELS) - set(supported))
+    table = sklearn_metrics.confusion_matrix(references, predictions, labels=[*LABELS, UNPARSED])
+    assert metrics["confusion"] == table[:-1, :-1].tolist()
+    assert metrics["confusion_unparsed"] == table[:-1, -1].tolist()
+    assert metrics["unparsed"] == pytest.approx(predictions.count(UNPARSED) / len(predictions))
+    assert json.loads(json.dumps(metrics)) == metrics
 
 
-def test_hand_worked_table():
-    truths = ["happy", "happy", "happy", "sad"]
-    answers = ["happy", "happy", UNPARSED, "happy"]
+def test_emotion_metrics_match_manual_example():
+    references = ["happy", "happy", "happy", "sad"]
+    predictions = ["happy", "happy", UNPARSED, "happy"]
 
-    figures = emotion_metrics(truths, answers, ("happy", "sad", "angry"))
+    metrics = emotion_metrics(references, predictions, ("happy", "sad", "angry"))
 
-    # happy: recall 2/3, precision 2/3, F1 2/3; sad: recall 0, never said; angry: never true, never said.
-    assert figures["WA"] == 2 / 4
-    assert figures["UA"] == pytest.approx(1 / 3)
-    assert figures["WF1"] == pytest.approx(3 / 4 * 2 / 3)
-    assert figures["macro_F1"] == pytest.approx(1 / 3)
-    assert figures["precision"] == pytest.approx(3 / 4 * 2 / 3)
-    assert figures["unparsed"] == 1 / 4
-    assert figures["recall"] == {"happy": pytest.approx(2 / 3), "sad": 0.0, "angry": None}
-    assert figures["support"] == {"happy": 3, "sad": 1, "angry": 0}
-    assert figures["confusion"] == [[2, 0, 0], [1, 0, 0], [0, 0, 0]]
-    assert figures["confusion_unparsed"] == [1, 0, 0]
+    # happy: recall 2/3, precision 2/3, F1 2/3; sad: recall 0, never predicted; angry: neither true nor predicted.
+    assert metrics["WA"] == 2 / 4
+    assert metrics["UA"] == pytest.approx(1 / 3)
+    assert metrics["WF1"] == pytest.approx(3 / 4 * 2 / 3)
+    assert metrics["macro_F1"] == pytest.approx(1 / 3)
+    assert metrics["precision"] == pytest.approx(3 / 4 * 2 / 3)
+    assert metrics["unparsed"] == 1 / 4
+    assert metrics["recall"] == {"happy": pytest.approx(2 / 3), "sad": 0.0, "angry": None}
+    assert metrics["support"] == {"happy": 3, "sad": 1, "angry": 0}
+    assert metrics["confusion"] == [[2, 0, 0], [1, 0, 0], [0, 0, 0]]
+    assert metrics["confusion_unparsed"] == [1, 0, 0]
 
 
-def test_none_is_unparsed():
+def test_emotion_metrics_count_none_as_unparsed():
     assert emotion_metrics(["sad", "angry"], [None, "angry"], LABELS) == emotion_metrics(
         ["sad", "angry"], [UNPARSED, "angry"], LABELS
     )
 
 
 @pytest.mark.parametrize(
-    ("truths", "answers", "labels", "message"),
+    ("references", "predictions", "labels", "source"),
     [
-        ([], [], LABELS, "No clip to score"),
-        (["sad"], ["sad", "sad"], LABELS, "1 references but 2 predictions"),
-        (["calm"], ["sad"], LABELS, "Reference 'calm' at 0"),
-        (["sad", "sad"], ["sad", "joyful"], LABELS, "Prediction 'joyful' at 1"),
-        (["sad"], ["sad"], (), "distinct words"),
-        (["sad"], ["sad"], ("sad", "sad"), "distinct words"),
-        (["sad"], ["sad"], ("sad", UNPARSED), "cannot be a label"),
+        ([], [], LABELS, "references"),
+        (["sad"], ["sad", "sad"], LABELS, "predictions"),
+        (["calm"], ["sad"], LABELS, "references"),
+        (["sad", "sad"], ["sad", "joyful"], LABELS, "predictions"),
+        (["sad"], ["sad"], (), "labels"),
+        (["sad"], ["sad"], ("sad", "sad"), "labels"),
+        (["sad"], ["sad"], ("sad", UNPARSED), "labels"),
     ],
 )
-def test_what_cannot_be_scored_is_told(truths, answers, labels, message):
-    with pytest.raises(ValueError, match=message):
-        emotion_metrics(truths, answers, labels)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules_cache(tmp_path_factory):
-    """`evaluate` copies a module before it imports it: here, once for all tests, and not into the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-        patch.setattr("evaluate.config.HF_EVALUATE_OFFLINE", True)
-        yield
-
-
-@pytest.mark.parametrize(
-    ("module", "names"),
-    {
-        "weighted_accuracy": {"WA", "n"},
-        "unweighted_accuracy": {"UA", "supported_labels", "n"},
-        "weighted_f1": {"WF1", "n"},
-        "macro_f1": {"macro_F1", "supported_labels", "n"},
-        "weighted_precision": {"precision", "n"},
-        "per_class_recall": {"recall", "support"},
-        "confusion_counts": {"confusion", "confusion_unparsed"},
-        "unparsed_rate": {"unparsed", "n"},
-        "emotion_recognition": None,
-    }.items(),
-)
-def test_metric_modules_load_offline_and_agree(module, names, tmp_path):
-    truths, answers = CASES["absent classes"]
-
-    metric = evaluate.load(str(MODULES / f"{module}.py"), cache_dir=str(tmp_path), keep_in_memory=True)
-    computed = metric.compute(references=truths, predictions=answers, labels=list(LABELS))
-
-    expected = emotion_metrics(truths, answers, LABELS)
-    assert computed == (expected if names is None else {name: expected[name] for name in names})
+def test_emotion_metrics_rejects_bad_input(references, predictions, labels, source):
+    with pytest.raises(InputError) as caught:
+        emotion_metrics(references, predictions, labels)
+    assert caught.value.source == source
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_metric_accepts_batches_as_they_come(tmp_path):
-    truths, answers = CASES["all labels"]
-    metric = evaluate.load(str(MODULES / "unweighted_accuracy.py"), cache_dir=str(tmp_path))
-
-    for start in range(0, len(truths), 64):
-        metric.add_batch(references=truths[start : start + 64], predictions=answers[start : start + 64])
-
-    assert metric.compute(labels=list(LABELS))["UA"] == pytest.approx(
-        reference.balanced_accuracy_score(truths, answers)
-    )
+def test_metric_module_loads_offline_and_accepts_batches(tmp_path, monkeypatch):
+    # `evaluate` copies a module before it imports it: here, not into the user's cache.
+    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("evaluate.config.HF_EVALUATE_OFFLINE", True)
+    references, predictions = CASES["absent classes"]
+    metric = evaluate.load(MODULE, cache_dir=str(tmp_path))
+    for start in range(0, len(references), 64):
+        metric.add_batch(references=references[start : start + 64], predictions=predictions[start : start + 64])
+    assert metric.compute(labels=list(LABELS)) == emotion_metrics(references, predictions, LABELS)

@@ -10,7 +10,7 @@ from sklearn.metrics import balanced_accuracy_score
 from mser_llm.evaluation.predictions import (
     Predictions,
     PredictionsError,
-    listed_clips,
+    list_clips,
     read_predictions,
     write_predictions,
 )
@@ -26,7 +26,7 @@ def predictions(**fields) -> Predictions:
         "corpora": ["one", "one", "two"],
         "ids": ["a, b", "ü", "a, b"],
         "truths": ["happy", "sad", "angry"],
-        "answers": ["happy", UNPARSED, "sad"],
+        "predicted": ["happy", UNPARSED, "sad"],
         "scores": np.array([[0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0, 1, 0]]),
         "speakers": ["s1", None, "s1"],
         "genders": ["female", None, "female"],
@@ -37,7 +37,7 @@ def predictions(**fields) -> Predictions:
 
 
 def same(first: Predictions, second: Predictions) -> bool:
-    lists = ("labels", "corpora", "ids", "truths", "answers", "speakers", "genders", "languages", "files")
+    lists = ("labels", "corpora", "ids", "truths", "predicted", "speakers", "genders", "languages", "files")
     return all(getattr(first, name) == getattr(second, name) for name in lists)
 
 
@@ -62,12 +62,12 @@ def test_formulas_are_written_as_text_and_read_back(tmp_path):
     count = len(names)
     written = predictions(
         corpora=names, ids=names, files=names, speakers=names, genders=names, languages=names,
-        truths=["sad"] * count, answers=["sad"] * count, scores=None,
+        truths=["sad"] * count, predicted=["sad"] * count, scores=None,
     )  # fmt: skip
     path = write_predictions(tmp_path / "predictions.csv", written, [{"corpus": "-x", "id": "=y", "error": "=z"}])
     assert same(read_predictions(path), written)
     assert read_predictions(path).align(written)[0].ids == names
-    assert listed_clips(path)[-1] == ("-x", "=y")
+    assert list_clips(path)[-1] == ("-x", "=y")
     with open(path, encoding="utf-8", newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
     # As OWASP lists them: what a spreadsheet evaluates, also behind the white space that it drops.
@@ -92,7 +92,7 @@ def test_a_table_from_before_genders_is_read(tmp_path):
 
 
 def test_figures_are_those_of_scikit_learn():
-    figures = predictions().figures()
+    figures = predictions().metrics()
     assert figures["UA"] == pytest.approx(1 / 3)
     assert figures["UA"] == balanced_accuracy_score(["happy", "sad", "angry"], ["happy", "angry", "sad"])
     assert figures["unparsed"] == pytest.approx(1 / 3)
@@ -103,7 +103,7 @@ def test_a_speaker_is_one_cluster_and_a_clip_without_one_its_own():
         corpora=["one"] * 4,
         ids=list("abcd"),
         truths=["sad"] * 4,
-        answers=["sad"] * 4,
+        predicted=["sad"] * 4,
         scores=None,
         speakers=["s", None, "s", None],
         genders=[],
@@ -118,7 +118,7 @@ def test_parts_and_their_sum():
     whole = predictions()
     first, rest = whole.subset([True, False, False]), whole.subset([False, True, True])
     assert first.ids == ["a, b"]
-    assert rest.answers == [UNPARSED, "sad"]
+    assert rest.predicted == [UNPARSED, "sad"]
     joined = Predictions.concatenate([first, rest])
     assert same(joined, whole)
     np.testing.assert_array_equal(joined.scores, whole.scores)
@@ -127,11 +127,11 @@ def test_parts_and_their_sum():
 
 def test_two_systems_meet_on_the_clips_that_both_have():
     first = predictions()
-    second = predictions(answers=["sad", "sad", "angry"]).subset(np.array([2, 0]))
+    second = predictions(predicted=["sad", "sad", "angry"]).subset(np.array([2, 0]))
     a, b = first.align(second)
     assert a.corpora == b.corpora == ["one", "two"]
-    assert a.answers == ["happy", "sad"]
-    assert b.answers == ["sad", "angry"]
+    assert a.predicted == ["happy", "sad"]
+    assert b.predicted == ["sad", "angry"]
 
 
 def in_another_order() -> Predictions:
@@ -146,9 +146,9 @@ def test_the_same_words_in_another_order_are_the_same_labels():
     assert same(first, second) and second.labels == WORDS
     np.testing.assert_array_equal(first.scores, second.scores)
     joined = Predictions.concatenate([predictions(), in_another_order()])
-    assert joined.labels == WORDS and joined.answers == predictions().answers * 2
+    assert joined.labels == WORDS and joined.predicted == predictions().predicted * 2
     np.testing.assert_array_equal(joined.scores, np.concatenate([predictions().scores] * 2))
-    assert joined.figures()["confusion"] == (2 * np.array(predictions().figures()["confusion"])).tolist()
+    assert joined.metrics()["confusion"] == (2 * np.array(predictions().metrics()["confusion"])).tolist()
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_what_cannot_be_compared_is_told(other, message):
     ("fields", "message"),
     [
         ({"truths": ["happy", "sad"]}, "unequal length"),
-        ({"answers": ["happy", "sad", "joyful"]}, "answers hold 'joyful'"),
+        ({"predicted": ["happy", "sad", "joyful"]}, "predicted hold 'joyful'"),
         ({"truths": ["happy", "sad", None]}, "truths hold None"),
         ({"scores": np.zeros((3, 2))}, r"\(3, 2\).*need \(3, 3\)"),
     ],

@@ -224,10 +224,10 @@ def test_the_worst_errors_can_be_played_and_the_map_names_its_clips(tmp_path):
     wave = 0.1 * np.random.default_rng(0).standard_normal(16_000)
     soundfile.write(tmp_path / "clip.wav", wave, 16_000)
     scores = np.full((40, 4), 0.1)
-    for index, answer in enumerate(predictions.answers):
+    for index, answer in enumerate(predictions.predicted):
         scores[index, WORDS.index(answer)] = 0.7
     files = [str(tmp_path / "clip.wav"), *[str(tmp_path / "gone.wav")] * 39]
-    wrong = next(i for i in range(40) if predictions.answers[i] != predictions.truths[i])
+    wrong = next(i for i in range(40) if predictions.predicted[i] != predictions.truths[i])
     files[0], files[wrong] = files[wrong], files[0]
     heard = dataclasses.replace(predictions, scores=scores, files=files)
     captions = [f"clip {index} of <40>" for index in range(40)]

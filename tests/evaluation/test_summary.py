@@ -52,7 +52,7 @@ def test_it_holds_the_figures_and_what_they_rest_on():
     one = voices(rng, {"female": 0.6, "male": 0.7})
     made = summary(one)
     assert json.loads(json.dumps(made)) == made
-    assert {name: made[name] for name in one.figures()} == one.figures()
+    assert {name: made[name] for name in one.metrics()} == one.metrics()
     assert made["chance"] == pytest.approx(1 / 3)
     assert made["intervals"] == {name: list(ends) for name, ends in intervals(one).items()}
     assert (made["clusters"], made["clips_without_speaker"]) == (12, 0)

@@ -36,4 +36,4 @@ def test_one_confusion_does_not_fill_the_page():
 
 def test_a_system_without_probabilities_has_none():
     given = predictions([("sad", "happy")], [0.9])
-    assert worst_errors(Predictions(LABELS, ["c"], ["0"], given.truths, given.answers)) == []
+    assert worst_errors(Predictions(LABELS, ["c"], ["0"], given.truths, given.predicted)) == []

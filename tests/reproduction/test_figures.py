@@ -11,7 +11,7 @@ from spoken_m5ser import spoken_rows, write_spoken
 from tone_corpus import write_tones
 
 from mser_llm.data.folder_reader import read_folder
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.reproduction.clusters import NEIGHBOURS, clip_figures, over_speakers
 from mser_llm.reproduction.embeddings import model_embeddings
 from mser_llm.reproduction.figure4 import WITH, WITHOUT, figure4, in_brackets, projector
@@ -121,7 +121,7 @@ def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):
 
 @pytest.mark.parametrize("share", [0, 0.5])
 def test_damaged_embeddings_are_made_again(share: float, tiny_model_dir: Path, tmp_path: Path):
-    clips = LabelledClips.of_corpus("folder", read_folder(write_tones(tmp_path / "speech", {"s0": "el"})).rows, FOUR)
+    clips = LabeledClips.from_rows("folder", read_folder(write_tones(tmp_path / "speech", {"s0": "el"})).rows, FOUR)
     values, file = model_embeddings(tiny_model_dir, clips, tmp_path / "kept.npz", "cpu").values, tmp_path / "kept.npz"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     assert (model_embeddings(tiny_model_dir, clips, file, "cpu").values == values).all()

@@ -58,7 +58,7 @@ def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
     write_json(tmp_path / "out" / "measured.json", record)
     tracemalloc.start()
     try:
-        assert measured(model, tests, tmp_path / "out").answers == ["happy"]
+        assert measured(model, tests, tmp_path / "out").predicted == ["happy"]
         assert tracemalloc.get_traced_memory()[1] < size / 10
     finally:
         tracemalloc.stop()

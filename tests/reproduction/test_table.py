@@ -66,8 +66,8 @@ def test_a_planted_difference_is_found_and_a_missing_one_is_not():
     effects = (Effect("contrast", "A", "B"), Effect("contrast", "A", "C"))
     found = differences(effects, runs, {"A": {"UA": 0.5}, "B": {"UA": 0.519}}, metrics=("UA",))
     by_name = {one.having: one for one in found}
-    expected = np.mean([run.figures()["UA"] for run in runs["B"]]) - np.mean(
-        [run.figures()["UA"] for run in runs["A"]]
+    expected = np.mean([run.metrics()["UA"] for run in runs["B"]]) - np.mean(
+        [run.metrics()["UA"] for run in runs["A"]]
     )
     assert by_name["B"].difference == pytest.approx(expected)
     assert by_name["B"].low > 0.2 and by_name["B"].p_holm == pytest.approx(2 * by_name["B"].p)

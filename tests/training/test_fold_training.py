@@ -91,7 +91,7 @@ def test_unlabelled_speech_is_kept_where_the_recipe_uses_it():
 def test_a_zero_shot_test_is_trained_for_without_it():
     aesdd = PROTOCOLS["aesdd"]
     fold = training_fold(aesdd, MELD, DataArguments())
-    assert {one["emotion"] for one in fold.train} == set(aesdd.words) & {one["emotion"] for one in MELD}
+    assert {one["emotion"] for one in fold.train} == set(aesdd.labels) & {one["emotion"] for one in MELD}
     with pytest.raises(SpeakerLeakError, match="aesdd"):
         training_fold(aesdd, [translated(one) for one in rows_for(aesdd)], DataArguments())
 

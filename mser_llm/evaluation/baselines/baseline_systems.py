@@ -8,17 +8,17 @@ from transformers import WhisperFeatureExtractor
 from modeling_mser.backbones_mser import load_audio_backbone
 from mser_llm.evaluation.baselines.clip_vectors import clip_vectors
 from mser_llm.evaluation.baselines.comparison import System
-from mser_llm.evaluation.baselines.egemaps import EgemapsEncoder, fit_support_vectors
+from mser_llm.evaluation.baselines.egemaps import EgemapsEncoder, fit_egemaps_svm
 from mser_llm.evaluation.baselines.linear_probe import LayerProbe, probe_layers, probe_weighted_layers
 from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import LabelSet, MSERProcessor
 
 
 def egemaps_system(
-    training: LabelledClips, tests: Mapping[str, LabelledClips], labels: LabelSet, cache_dir: str
+    training: LabeledClips, tests: Mapping[str, LabeledClips], labels: LabelSet, cache_dir: str
 ) -> System:
     """
     eGeMAPS functionals with an SVM.
@@ -35,18 +35,18 @@ def egemaps_system(
     """
     encoder = EgemapsEncoder(MSERProcessor(WhisperFeatureExtractor(), build_tokenizer()))
     features = ClipFeatures(encoder, cache_dir, cache_gb=float("inf"))
-    machine = fit_support_vectors(*clip_vectors(features, training, labels))
+    machine = fit_egemaps_svm(*clip_vectors(features, training, labels))
     answers = {}
     for name, clips in tests.items():
         functionals, usable = clip_vectors(features, clips, labels)
-        answers[name] = usable.predictions(labels.words, machine.answers(functionals))
+        answers[name] = usable.to_predictions(labels.words, machine.predict(functionals))
     return System("eGeMAPS + SVM", machine.description, answers, {"validation_UA": machine.validation})
 
 
 def probe_systems(
     audio_backbone: str,
-    training: LabelledClips,
-    tests: Mapping[str, LabelledClips],
+    training: LabeledClips,
+    tests: Mapping[str, LabeledClips],
     labels: LabelSet,
     cache_dir: str,
     pad_to: str = "longest",
@@ -75,13 +75,13 @@ def probe_systems(
 
     def system(name: str, detail: str, probe: LayerProbe) -> System:
         answers = {corpus: probe.predictions(*given, labels.words) for corpus, given in measured.items()}
-        facts = {"layer": probe.layer, "C": probe.regularisation, "validation_UA": probe.validation}
+        facts = {"layer": probe.layer, "C": probe.C, "validation_UA": probe.validation}
         return System(name, detail, answers, {**facts, "layer_weights": probe.layer_weights})
 
     each, chosen = probe_layers(*fitting)
     weighted = probe_weighted_layers(*fitting)
     named = [
-        system("probe of the chosen layer", f"layer {chosen.layer}, C = {chosen.regularisation:g}", chosen),
-        system("probe of all layers, weighted", f"C = {weighted.regularisation:g}", weighted),
+        system("probe of the chosen layer", f"layer {chosen.layer}, C = {chosen.C:g}", chosen),
+        system("probe of all layers, weighted", f"C = {weighted.C:g}", weighted),
     ]
     return named, [system(f"layer {probe.layer}", "", probe) for probe in each]

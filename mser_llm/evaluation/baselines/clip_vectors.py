@@ -6,12 +6,12 @@ import sys
 import numpy as np
 
 from mser_llm.data.clips import index_clips
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.inference.clip_features import ClipFeatures
 from processing_mser import LabelSet
 
 
-def clip_vectors(features: ClipFeatures, clips: LabelledClips, labels: LabelSet) -> tuple[np.ndarray, LabelledClips]:
+def clip_vectors(features: ClipFeatures, clips: LabeledClips, labels: LabelSet) -> tuple[np.ndarray, LabeledClips]:
     """
     Features of the usable clips, each encoded once and kept. How many cannot be used, and why, goes to standard error.
 
@@ -35,4 +35,4 @@ def clip_vectors(features: ClipFeatures, clips: LabelledClips, labels: LabelSet)
     if rejected:
         print(f"{len(rejected)} clips cannot be used; the first: {rejected[0].reason}", file=sys.stderr)
     vectors = [features(clip, 0).float().numpy() for clip in indexed if id(clip.row) not in unusable]
-    return np.stack(vectors), clips.chosen(usable)
+    return np.stack(vectors), clips.subset(usable)

@@ -8,10 +8,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mser_llm.evaluation.metrics.count_figures import FIGURES
+from mser_llm.evaluation.metrics.emotion_metrics import METRICS
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, differ, intervals
-from mser_llm.evaluation.statistics.multiple import holm
+from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, intervals, paired_difference
+from mser_llm.evaluation.statistics.significance import holm_correction
 from mser_llm.io.atomic_files import atomic_open, write_json
 
 
@@ -23,13 +23,13 @@ class System:
     Attributes:
         name: as in the table.
         detail: what was chosen for it, in a few words.
-        answers: by test corpus.
+        predictions: by test corpus.
         facts: JSON-ready, what the table has no room for.
     """
 
     name: str
     detail: str
-    answers: Mapping[str, Predictions]
+    predictions: Mapping[str, Predictions]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -51,9 +51,9 @@ def compare_systems(
 
     Returns:
         `corpora`: of each corpus one JSON-ready entry a system, chance first: `system`, `detail`, `facts`, `n`, the
-        figures of `FIGURES`, `recall` by word and `intervals` (None where there are too few speakers). `against` is
-        the UA less that of the last system on the clips that both have, as `differ` gives it, with `p_holm` corrected
-        over all systems and corpora of the table; None for the last itself and for chance, which is an expected value
+        figures of `METRICS`, `recall` by word and `intervals` (None where there are too few speakers). `against` is
+        the difference in UA to the last system on shared clips, as in `paired_difference`, with `p_holm` corrected
+        over all systems and corpora of the table; None for the last system and for chance, which is an expected value
         and no system. `layers`: the same of `layers`, without `against`.
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
@@ -63,8 +63,8 @@ def compare_systems(
         chance = {"system": "chance", "detail": "", **given, "recall": None, "against": None}
         rows = [_row(system, corpus, settings) for system in systems]
         for system, row in zip(systems[:-1], rows):
-            pair = system.answers[corpus].align(last.answers[corpus])
-            row["against"] = {"system": last.name, **differ(*pair, "UA", **settings)}
+            pair = system.predictions[corpus].align(last.predictions[corpus])
+            row["against"] = {"system": last.name, **paired_difference(*pair, "UA", **settings)}
         table[corpus] = [chance, *rows]
     tested = [
         row["against"]
@@ -72,19 +72,19 @@ def compare_systems(
         for row in rows
         if row["against"] is not None and row["against"]["p"] is not None
     ]
-    for against, adjusted in zip(tested, holm([against["p"] for against in tested]), strict=True):
+    for against, adjusted in zip(tested, holm_correction([against["p"] for against in tested]), strict=True):
         against["p_holm"] = float(adjusted)
     own = {corpus: [_row(layer, corpus, settings) for layer in layers] for corpus in guessed} if layers else {}
     return {"corpora": table, "layers": own}
 
 
 def _row(system: System, corpus: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    predictions = system.answers[corpus]
-    figures, bounds = predictions.figures(), intervals(predictions, FIGURES, **settings)
+    predictions = system.predictions[corpus]
+    figures, bounds = predictions.metrics(), intervals(predictions, METRICS, **settings)
     return {
         "system": system.name,
         "detail": system.detail,
-        **{metric: figures[metric] for metric in (*FIGURES, "n", "recall")},
+        **{metric: figures[metric] for metric in (*METRICS, "n", "recall")},
         "intervals": None if bounds is None else {key: list(of) for key, of in bounds.items()},
         "against": None,
         "facts": dict(system.facts),
@@ -103,7 +103,7 @@ def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     write_json(output / "baselines.json", results)
     with atomic_open(output / "baselines.csv") as file:
         columns = ["corpus", "system", "detail", "n"]
-        for metric in FIGURES:
+        for metric in METRICS:
             columns += [metric, f"{metric}_low", f"{metric}_high"]
         columns += ["UA_difference", "UA_difference_low", "UA_difference_high", "p", "p_holm"]
         writer = csv.DictWriter(file, columns)
@@ -147,7 +147,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 
 def _cells(corpus: str, row: Mapping[str, Any]) -> dict[str, Any]:
-    cells: dict[str, Any] = {"corpus": corpus, **{key: row[key] for key in ("system", "detail", "n", *FIGURES)}}
+    cells: dict[str, Any] = {"corpus": corpus, **{key: row[key] for key in ("system", "detail", "n", *METRICS)}}
     for metric, (low, high) in (row["intervals"] or {}).items():
         cells |= {f"{metric}_low": low, f"{metric}_high": high}
     if row["against"] is not None:

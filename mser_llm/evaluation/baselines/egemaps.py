@@ -16,8 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from mser_llm.evaluation.baselines.grouped_choice import Choice, choose_by_speakers
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.baselines.model_selection import Selection, select_by_speakers
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from processing_mser import SAMPLING_RATE, MSERProcessor
 
 
@@ -70,10 +70,10 @@ class EgemapsEncoder:
 
 
 @dataclass(frozen=True)
-class SupportVectors:
+class EgemapsSVM:
     """A fitted SVM. It gives no probabilities: those of Platt's scaling disagree with the SVM's own answers."""
 
-    choice: Choice
+    choice: Selection
 
     @property
     def description(self) -> str:
@@ -85,12 +85,12 @@ class SupportVectors:
         """UA on held-out training speakers."""
         return self.choice.validation[self.choice.name]
 
-    def answers(self, features: np.ndarray) -> list[str]:
+    def predict(self, features: np.ndarray) -> list[str]:
         """One word a clip."""
         return [str(word) for word in self.choice.classifier.predict(features)]
 
 
-def fit_support_vectors(features: np.ndarray, clips: LabelledClips, progress: bool = True) -> SupportVectors:
+def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, progress: bool = True) -> EgemapsSVM:
     """Standardised functionals and an SVM; kernel and C are chosen by held-out training speakers.
 
     Args:
@@ -106,4 +106,4 @@ def fit_support_vectors(features: np.ndarray, clips: LabelledClips, progress: bo
         for kernel, cost in CANDIDATES
     }
     title = "eGeMAPS + SVM" if progress else ""
-    return SupportVectors(choose_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title))
+    return EgemapsSVM(select_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title))

@@ -11,13 +11,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm.auto import tqdm
 
-from mser_llm.evaluation.baselines.grouped_choice import Choice, choose_by_speakers, probabilities
+from mser_llm.evaluation.baselines.model_selection import Selection, probabilities, select_by_speakers
 from mser_llm.evaluation.baselines.weighted_layers import WeightedLayersClassifier
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.predictions import Predictions
 
 
-REGULARISATION = (0.001, 0.01, 0.1)
+C_VALUES = (0.001, 0.01, 0.1)
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class LayerProbe:
     """
 
     layer: int | None
-    choice: Choice
+    choice: Selection
 
     @property
-    def regularisation(self) -> float:
+    def C(self) -> float:
         """The chosen C."""
         return self.choice.name
 
@@ -48,17 +48,17 @@ class LayerProbe:
         """What each layer counts, together 1; None for a probe of one layer."""
         return None if self.layer is not None else self.choice.classifier.layer_weights_.tolist()
 
-    def predictions(self, features: np.ndarray, clips: LabelledClips, labels: Sequence[str]) -> Predictions:
+    def predictions(self, features: np.ndarray, clips: LabeledClips, labels: Sequence[str]) -> Predictions:
         """Answers and probabilities for clips with features `(num_clips, num_layers, dim)`."""
         inputs = features if self.layer is None else features[:, self.layer]
         classifier = self.choice.classifier
-        return clips.predictions(
+        return clips.to_predictions(
             labels, classifier.predict(inputs).tolist(), probabilities(classifier, inputs, tuple(labels))
         )
 
 
 def probe_layers(
-    features: np.ndarray, clips: LabelledClips, regularisation: Sequence[float] = REGULARISATION
+    features: np.ndarray, clips: LabeledClips, c_values: Sequence[float] = C_VALUES
 ) -> tuple[list[LayerProbe], LayerProbe]:
     """
     Logistic regression on each layer, and the layer that the held-out training speakers choose.
@@ -66,7 +66,7 @@ def probe_layers(
     Args:
         features: `(num_clips, num_layers, dim)` of the training clips.
         clips: the training clips.
-        regularisation: values of C to choose from.
+        c_values: values of C to choose from.
 
     Returns:
         The probe of each layer, and the chosen one.
@@ -76,24 +76,24 @@ def probe_layers(
     """
     candidates: dict[Any, Any] = {
         value: make_pipeline(StandardScaler(), LogisticRegression(C=value, class_weight="balanced", max_iter=500))
-        for value in regularisation
+        for value in c_values
     }
     truths, speakers = np.array(clips.truths), clips.speakers
     probes = [
-        LayerProbe(layer, choose_by_speakers(candidates, features[:, layer], truths, speakers))
+        LayerProbe(layer, select_by_speakers(candidates, features[:, layer], truths, speakers))
         for layer in tqdm(range(features.shape[1]), desc="Probing", unit="layer")
     ]
     return probes, max(probes, key=lambda probe: probe.validation)
 
 
 def probe_weighted_layers(
-    features: np.ndarray, clips: LabelledClips, regularisation: Sequence[float] = REGULARISATION
+    features: np.ndarray, clips: LabeledClips, c_values: Sequence[float] = C_VALUES
 ) -> LayerProbe:
     """
     One probe of a learned mean of all layers; arguments and errors as in `probe_layers`.
     """
-    candidates = {value: WeightedLayersClassifier(C=value) for value in regularisation}
+    candidates = {value: WeightedLayersClassifier(C=value) for value in c_values}
     title = "Probing all layers"
     return LayerProbe(
-        None, choose_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title=title)
+        None, select_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title=title)
     )

@@ -18,7 +18,7 @@ class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
     `LogisticRegression(C=C, class_weight="balanced")`, to which this is equal where there is one layer.
 
     Args:
-        C: inverse of the regularisation.
+        C: inverse of the regularization strength.
         max_iter: of L-BFGS.
     """
 

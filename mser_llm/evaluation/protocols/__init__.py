@@ -3,28 +3,28 @@
 
 import difflib
 
-from mser_llm.evaluation.protocols.comparison import comparison, comparison_table
-from mser_llm.evaluation.protocols.cross_lingual import CROSS_LINGUAL, cross_lingual, named_setting
+from mser_llm.evaluation.protocols.cross_lingual import CROSS_LINGUAL, cross_lingual, parse_setting
+from mser_llm.evaluation.protocols.evaluation_plan import EvaluationPlan, plan_evaluation
 from mser_llm.evaluation.protocols.folds import (
     Fold,
+    FullCorpus,
     KFold,
     LeaveLanguageOut,
     LeaveOneOut,
     OfficialSplit,
     ProtocolError,
-    Whole,
-    find_fold,
+    resolve_fold,
 )
-from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, without_leaks
+from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, check_model_leak, remove_leaks
 from mser_llm.evaluation.protocols.low_resource_paper import LOW_RESOURCE_PAPER
-from mser_llm.evaluation.protocols.measurement import Measurement, check_model, measurement
 from mser_llm.evaluation.protocols.mser_paper import MSER_PAPER
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
+from mser_llm.evaluation.protocols.published import format_published, published_rows
 from mser_llm.evaluation.protocols.training_record import (
-    HeardUnlabelled,
     TrainingRecord,
+    UnlabeledTraining,
     read_training_record,
-    record_of,
+    record_from_rows,
 )
 
 
@@ -37,7 +37,7 @@ def find_protocol(name: str) -> Protocol:
     Raises:
         ProtocolError: there is none; the message names the nearest.
     """
-    found = PROTOCOLS.get(name) or named_setting(name)
+    found = PROTOCOLS.get(name) or parse_setting(name)
     if found is None:
         nearest = difflib.get_close_matches(name, PROTOCOLS, n=1)
         raise ProtocolError(
@@ -49,29 +49,29 @@ def find_protocol(name: str) -> Protocol:
 
 __all__ = [
     "PROTOCOLS",
+    "EvaluationPlan",
     "Fold",
-    "HeardUnlabelled",
+    "FullCorpus",
     "KFold",
     "LeakReport",
     "LeaveLanguageOut",
     "LeaveOneOut",
-    "Measurement",
     "OfficialSplit",
     "Protocol",
     "ProtocolError",
     "Published",
     "TrainingRecord",
-    "Whole",
+    "UnlabeledTraining",
     "check_leak",
-    "check_model",
-    "comparison",
-    "comparison_table",
+    "check_model_leak",
     "cross_lingual",
-    "find_fold",
     "find_protocol",
-    "measurement",
-    "named_setting",
+    "format_published",
+    "parse_setting",
+    "plan_evaluation",
+    "published_rows",
     "read_training_record",
-    "record_of",
-    "without_leaks",
+    "record_from_rows",
+    "remove_leaks",
+    "resolve_fold",
 ]

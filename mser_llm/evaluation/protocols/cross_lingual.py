@@ -15,7 +15,7 @@ from processing_mser.emotions_mser import LABEL_SETS
 
 PAPER = "arXiv 2606.06200"
 _FOUR = LABEL_SETS["four"]
-NINE = {
+NINE_LANGUAGES = {
     "en": "ravdess",
     "de": "emodb",
     "pl": "nemo",
@@ -38,7 +38,7 @@ def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None
     Args:
         sources: ISO 639-1 of the languages trained on.
         target: of the one tested.
-        name: for the nine of ours, which take the corpora of `NINE`; any other setting takes every corpus of its
+        name: for our nine, which take the corpora of `NINE_LANGUAGES`; any other setting takes every corpus of its
             languages that has all four emotions.
 
     Raises:
@@ -55,21 +55,23 @@ def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None
             f"{', '.join(sorted(known))}"
         )
     languages = (target, *sources)
-    corpora = tuple(corpus for language in languages for corpus in ((NINE[language],) if name else known[language]))
+    corpora = tuple(
+        corpus for language in languages for corpus in ((NINE_LANGUAGES[language],) if name else known[language])
+    )
     expected = {corpus: _expected(corpus) for corpus in corpora if CORPORA[corpus].language == target}
     return Protocol(
         name=name or f"{'+'.join(sources)}-to-{target}",
         title=f"four classes, {target} from {', '.join(sources)}",
         source=f"{PAPER}, as its summary tells it",
         corpora=corpora,
-        words=_FOUR,
+        labels=_FOUR,
         split=LeaveLanguageOut(target),
         expected={corpus: count for corpus, count in expected.items() if count},
-        ours=_OURS if name else _YOURS,
+        assumption=_OURS if name else _YOURS,
     )
 
 
-def named_setting(name: str) -> Protocol | None:
+def parse_setting(name: str) -> Protocol | None:
     """The protocol of a name such as `en+pl-to-de`; None where the name is no such.
 
     Raises:
@@ -92,6 +94,8 @@ def _expected(corpus: str) -> int:
 
 
 CROSS_LINGUAL = tuple(
-    cross_lingual(tuple(source for source in NINE if source != target), target, name=f"cross-lingual-{target}")
-    for target in NINE
+    cross_lingual(
+        tuple(source for source in NINE_LANGUAGES if source != target), target, name=f"cross-lingual-{target}"
+    )
+    for target in NINE_LANGUAGES
 )

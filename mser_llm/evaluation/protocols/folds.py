@@ -34,7 +34,7 @@ class Fold:
 
 
 @dataclass(frozen=True)
-class Whole:
+class FullCorpus:
     """Every clip is tested and none trained on: zero-shot."""
 
     shares_speakers: ClassVar[bool] = False
@@ -154,10 +154,10 @@ class LeaveLanguageOut:
         return f"all of the language {self.language}, which is left out of training"
 
 
-Split = Whole | OfficialSplit | LeaveOneOut | KFold | LeaveLanguageOut
+Split = FullCorpus | OfficialSplit | LeaveOneOut | KFold | LeaveLanguageOut
 
 
-def find_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
+def resolve_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
     """The name of a fold by its name or its number, from 1; the only one where none is asked for.
 
     Raises:

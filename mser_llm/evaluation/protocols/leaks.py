@@ -13,12 +13,23 @@ format is another file.
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from mser_llm.data.corpora import FOLDER
 from mser_llm.data.splits import SpeakerLeakError, recording, recording_names
-from mser_llm.evaluation.protocols.training_record import TrainingRecord, file_name, record_of
+from mser_llm.evaluation.protocols.training_record import (
+    TRAIN_RESULTS,
+    TrainingRecord,
+    read_training_record,
+    record_from_rows,
+    short_digest,
+)
 from mser_llm.inference.clip_digests import content_of, size_of
+
+
+if TYPE_CHECKING:
+    from mser_llm.evaluation.protocols.protocol import Protocol
 
 
 Row = Mapping[str, Any]
@@ -100,8 +111,8 @@ def check_leak(
     *,
     allow: bool = False,
     by_content: bool = False,
-    unheard_corpora: Iterable[str] = (),
-    unheard_languages: Iterable[str] = (),
+    zero_shot_corpora: Iterable[str] = (),
+    zero_shot_languages: Iterable[str] = (),
 ) -> LeakReport:
     """Refuse a test of what was heard in training with its emotions.
 
@@ -114,7 +125,7 @@ def check_leak(
         allow: give the report of a leak back instead of refusing; whoever measures then marks the figures with it.
         by_content: compare the files of training rows by content too, for speech that may be given under two names.
             The folds of one corpus know their recordings by name, so there no file need be read.
-        unheard_corpora, unheard_languages: those that a zero-shot test takes for never heard.
+        zero_shot_corpora, zero_shot_languages: those that a zero-shot test takes for never heard.
 
     Returns:
         What is on both sides, which without `allow` is nothing, and what could not be checked.
@@ -127,15 +138,15 @@ def check_leak(
     else:
         rows = list(training)
         known, files = _files_of_equal_size(rows, test) if by_content else (frozenset(), [None] * len(test))
-        record = replace(record_of(rows), files=known)
+        record = replace(record_from_rows(rows), files=known)
     heard = record.recordings or frozenset()
     by_speaker = [row["speaker"] in record.speakers for row in test]
     by_recording = [
         file in record.files or not heard.isdisjoint(recording_names(row))
         for row, file in zip(test, files, strict=True)
     ]
-    corpora = sorted(record.corpora & set(unheard_corpora))
-    languages = sorted(record.languages & set(unheard_languages))
+    corpora = sorted(record.corpora & set(zero_shot_corpora))
+    languages = sorted(record.languages & set(zero_shot_languages))
     concerned = [
         any(ways) or row["corpus"] in corpora or row["language"] in languages
         for row, *ways in zip(test, by_speaker, by_recording, strict=True)
@@ -165,7 +176,31 @@ def check_leak(
     return report
 
 
-def without_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bool = True) -> list[Row]:
+def check_model_leak(
+    model: str | PathLike, test: Sequence[Row], protocol: "Protocol | None" = None, *, allow: bool = False
+) -> LeakReport:
+    """Whether a model was trained on what it is to be tested on, by the record beside it.
+
+    Args:
+        model: folder, or an id on the Hub, where no record lies: the report then says that nothing was checked.
+        test: rows.
+        protocol: whose further conditions hold, such as a corpus or a language never heard.
+        allow: as in `check_leak`.
+
+    Raises:
+        SpeakerLeakError: it was.
+        TrainingRecordError: the record is damaged.
+    """
+    record = read_training_record(model)
+    if record is None:
+        said = f"{model} has no {TRAIN_RESULTS}, so leaks between its training and this test cannot be checked"
+        return LeakReport(tested=len(test), unchecked=(said,))
+    if protocol is None:
+        return check_leak(record, test, allow=allow)
+    return protocol.check(record, test, allow=allow)
+
+
+def remove_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bool = True) -> list[Row]:
     """Training rows less every row and translation of the recordings held out, and less their speakers.
 
     Args:
@@ -209,7 +244,7 @@ def _named(rows: Sequence[Row | None]) -> list[str | None]:
     """The name by content of each row's file; None for no row, and for a file that cannot be read."""
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda row: None if row is None else content_of(row["audio"]), rows)
-        return [None if content is None else file_name(content) for content in contents]
+        return [None if content is None else short_digest(content) for content in contents]
 
 
 def _heard_unlabelled(record: TrainingRecord, row: Row) -> bool:

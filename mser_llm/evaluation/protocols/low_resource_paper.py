@@ -4,7 +4,7 @@
 Each is here twice, as a whole and in five folds by speaker.
 """
 
-from mser_llm.evaluation.protocols.folds import KFold, Whole
+from mser_llm.evaluation.protocols.folds import FullCorpus, KFold
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
 from processing_mser.emotions_mser import LABEL_SETS
 
@@ -64,12 +64,12 @@ def _protocol(corpus: str, folds: bool) -> Protocol:
         title=f"{_TITLES[corpus]}, four classes, {_LANGUAGES[corpus]}, {divided}",
         source=f"{PAPER}, Sec. 3.1 and {_TABLE}",
         corpora=(corpus,),
-        words=LABEL_SETS["four"],
-        split=KFold(5, "speaker") if folds else Whole(),
+        labels=LABEL_SETS["four"],
+        split=KFold(5, "speaker") if folds else FullCorpus(),
         expected={corpus: _EXPECTED[corpus]},
         min_seconds=0.5,
         max_seconds=12.0,
-        ours="which speakers make a fold: the paper says five folds over sessions, and these corpora have none"
+        assumption="which speakers make a fold: the paper says five folds over sessions, and these corpora have none"
         if folds
         else None,
         notes=(_WHICH, *_OWN.get(corpus, ())),

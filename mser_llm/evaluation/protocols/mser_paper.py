@@ -4,7 +4,7 @@
 Of the other systems in Table I those numbers stand here whose row the copy at hand leaves in no doubt.
 """
 
-from mser_llm.evaluation.protocols.folds import LeaveOneOut, OfficialSplit, Whole
+from mser_llm.evaluation.protocols.folds import FullCorpus, LeaveOneOut, OfficialSplit
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
 from processing_mser.emotions_mser import LABEL_SETS, LabelSet
 
@@ -50,8 +50,8 @@ def _zero_shot(
         title=title,
         source=f"{PAPER}, Sec. V-A and {_I_B}",
         corpora=(corpus,),
-        words=words,
-        split=Whole(),
+        labels=words,
+        split=FullCorpus(),
         expected={corpus: expected},
         notes=notes,
         published=_rows(_I_B, _THREE, {f"{_PAPERS}, zero-shot": own, _SOTA: best}),
@@ -64,10 +64,10 @@ MSER_PAPER = (
         title="IEMOCAP, four classes",
         source=f"{PAPER}, Sec. V-A and {_I_A}",
         corpora=("iemocap",),
-        words=_FOUR,
+        labels=_FOUR,
         split=LeaveOneOut("session"),
         expected={"iemocap": 5531},
-        ours=_SESSIONS,
+        assumption=_SESSIONS,
         notes=("Excited counts as happy.", _UNSEEN),
         published=(
             *_rows(_I_A, _THREE, {_PAPERS: (0.703, 0.724, 0.703), "Vesper": (0.707, 0.708, 0.706)}),
@@ -81,10 +81,10 @@ MSER_PAPER = (
         title="IEMOCAP, seven classes",
         source=f"{PAPER}, Sec. V-A, {_I_A} and {_II}",
         corpora=("iemocap",),
-        words=_SEVEN,
+        labels=_SEVEN,
         split=LeaveOneOut("session"),
         expected={"iemocap": 4639},
-        ours=f"{_SESSIONS}; excited is dropped, since the paper's seven words do not hold it",
+        assumption=f"{_SESSIONS}; excited is dropped, since the paper's seven words do not hold it",
         notes=(
             _UNSEEN,
             "Disgust has 2 clips and fear 40: UA and macro-F1 hang on them.",
@@ -99,10 +99,10 @@ MSER_PAPER = (
         title="MELD, four classes",
         source=f"{PAPER}, Sec. V-A and {_I_A}",
         corpora=("meld",),
-        words=_FOUR,
+        labels=_FOUR,
         split=OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
         expected={"meld": 2211},
-        ours="the published test split",
+        assumption="the published test split",
         notes=(_UNSEEN, "The series' main characters speak in all three splits: training on it has to be allowed."),
         published=(
             *_rows(_I_A, _THREE, {_PAPERS: (0.614, 0.526, 0.599)}),
@@ -114,10 +114,10 @@ MSER_PAPER = (
         title="MELD, seven classes",
         source=f"{PAPER}, Sec. V-A and {_I_A}",
         corpora=("meld",),
-        words=_SEVEN,
+        labels=_SEVEN,
         split=OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
         expected={"meld": 2610},
-        ours="the published test split",
+        assumption="the published test split",
         notes=(_UNSEEN, "The series' main characters speak in all three splits: training on it has to be allowed."),
         published=(
             *_rows(

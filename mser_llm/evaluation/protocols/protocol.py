@@ -9,8 +9,8 @@ from typing import Any
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols.clip_lengths import within_seconds
-from mser_llm.evaluation.protocols.folds import Fold, LeaveLanguageOut, ProtocolError, Split, Whole
-from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, without_leaks
+from mser_llm.evaluation.protocols.folds import Fold, FullCorpus, LeaveLanguageOut, ProtocolError, Split
+from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, remove_leaks
 from mser_llm.evaluation.protocols.training_record import TrainingRecord
 from processing_mser.emotions_mser import LabelSet
 
@@ -48,11 +48,11 @@ class Protocol:
         title: in words.
         source: paper and section.
         corpora: names as in `mser_llm.data.corpora.CORPORA`.
-        words: the candidate words, with what this protocol merges.
+        labels: the candidate labels, with what this protocol merges.
         split: how the rows are divided.
         expected: tested clips of the words by corpus, before clips are left out for their length.
         min_seconds, max_seconds: shorter and longer clips are left out.
-        ours: where the source leaves the division open, or gives none, what was chosen here; None where it says.
+        assumption: where the source leaves the division open, or gives none, what was chosen here; None where it says.
         notes: what a reader of the figures must know.
         published: numbers to stand beside one's own.
     """
@@ -61,12 +61,12 @@ class Protocol:
     title: str
     source: str
     corpora: tuple[str, ...]
-    words: LabelSet
+    labels: LabelSet
     split: Split
     expected: Mapping[str, int] = field(hash=False)
     min_seconds: float | None = None
     max_seconds: float | None = None
-    ours: str | None = None
+    assumption: str | None = None
     notes: tuple[str, ...] = ()
     published: tuple[Published, ...] = ()
 
@@ -97,13 +97,13 @@ class Protocol:
             return rows, {}
         return within_seconds(rows, self.min_seconds or 0.0, self.max_seconds or float("inf"))
 
-    def of_the_words(self, rows: Iterable[Row]) -> list[Row]:
+    def rows_with_labels(self, rows: Iterable[Row]) -> list[Row]:
         """The rows whose emotion the words hold."""
-        return [row for row in rows if self.words.map(row["emotion"]) is not None]
+        return [row for row in rows if self.labels.map(row["emotion"]) is not None]
 
     def training_rows(self, rows: Iterable[Row], *, unlabelled: bool = False) -> list[Row]:
         """Rows of the words, or of all emotions where `unlabelled`, within the limits of length."""
-        return self.usable(rows if unlabelled else self.of_the_words(rows))[0]
+        return self.usable(rows if unlabelled else self.rows_with_labels(rows))[0]
 
     def folds(
         self,
@@ -131,7 +131,7 @@ class Protocol:
             ProtocolError: rows that the split cannot divide.
             SpeakerLeakError: training and test of a fold share speakers or recordings.
         """
-        chosen, _ = self.usable(self.of_the_words(rows))
+        chosen, _ = self.usable(self.rows_with_labels(rows))
         further = self.training_rows(training, unlabelled=unlabelled)
         human = [row for row in further if row.get("source_corpus") is None]
         translated = [row for row in further if row.get("source_corpus") is not None]
@@ -139,7 +139,7 @@ class Protocol:
         for fold in self.divide(chosen):
             if only not in (None, fold.name):
                 continue
-            left = without_leaks(translated, fold.test, fold.validation, speakers=not self.split.shares_speakers)
+            left = remove_leaks(translated, fold.test, fold.validation, speakers=not self.split.shares_speakers)
             train = (*fold.train, *human, *left)
             try:
                 check_leak(train, fold.validation, allow=allow_leak)
@@ -157,11 +157,11 @@ class Protocol:
         Raises:
             SpeakerLeakError: something is on both sides.
         """
-        corpora = self.corpora if isinstance(self.split, Whole) else ()
+        corpora = self.corpora if isinstance(self.split, FullCorpus) else ()
         languages = (self.split.language,) if isinstance(self.split, LeaveLanguageOut) else ()
-        return check_leak(training, test, allow=allow, unheard_corpora=corpora, unheard_languages=languages)
+        return check_leak(training, test, allow=allow, zero_shot_corpora=corpora, zero_shot_languages=languages)
 
     def found(self, rows: Iterable[Row]) -> dict[str, int]:
         """Rows of the words by corpus, to stand beside `expected`."""
-        counts = Counter(row["corpus"] for row in self.of_the_words(rows))
+        counts = Counter(row["corpus"] for row in self.rows_with_labels(rows))
         return {name: counts[name] for name in self.tested_corpora if counts[name]}

@@ -11,7 +11,7 @@ from typing import Any
 from mser_llm.data.splits import recording
 
 
-RESULTS = "train_results.json"
+TRAIN_RESULTS = "train_results.json"
 Row = Mapping[str, Any]
 
 
@@ -20,7 +20,7 @@ class TrainingRecordError(ValueError):
 
 
 @dataclass(frozen=True)
-class HeardUnlabelled:
+class UnlabeledTraining:
     """Speech that training heard without its emotions.
 
     Attributes:
@@ -47,7 +47,7 @@ class TrainingRecord:
         without_speaker: how many clips have no speaker.
         unlabelled: what it heard without them; such speech is no leak, but a test of it is not zero-shot in the strict
             sense.
-        files: what `file_name` makes of the content of each clip's file, M5SER's left out, so that a file is known
+        files: what `short_digest` makes of the content of each clip's file, M5SER's left out, so that a file is known
             again under any name; empty in a record that was written before they were kept.
     """
 
@@ -56,16 +56,16 @@ class TrainingRecord:
     corpora: frozenset[str]
     languages: frozenset[str]
     without_speaker: int
-    unlabelled: HeardUnlabelled = field(default_factory=HeardUnlabelled)
+    unlabelled: UnlabeledTraining = field(default_factory=UnlabeledTraining)
     files: frozenset[str] = frozenset()
 
 
-def file_name(content: str) -> str:
+def short_digest(content: str) -> str:
     """The first 16 digits of a file's SHA-256, which no two of a million files are likely to share."""
     return content[:16]
 
 
-def record_of(rows: Iterable[Row]) -> TrainingRecord:
+def record_from_rows(rows: Iterable[Row]) -> TrainingRecord:
     """The record of rows that are at hand; it names every recording, whether its speaker is known or not."""
     rows = list(rows)
     return TrainingRecord(
@@ -83,7 +83,7 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
     Raises:
         TrainingRecordError: the file is damaged.
     """
-    file = Path(model).expanduser() / RESULTS
+    file = Path(model).expanduser() / TRAIN_RESULTS
     if not file.is_file():
         return None
     try:
@@ -95,7 +95,7 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
         heard = data.get("heard", {})
         files = frozenset(heard.get("files", []))
         if "heard_unlabelled" in data:
-            unlabelled = HeardUnlabelled(**{name: frozenset(own) for name, own in data["heard_unlabelled"].items()})
+            unlabelled = UnlabeledTraining(**{name: frozenset(own) for name, own in data["heard_unlabelled"].items()})
             own = {name: frozenset(heard[name]) for name in ("speakers", "recordings", "corpora", "languages")}
             without_speaker = len(own["recordings"])
             return TrainingRecord(**own, without_speaker=without_speaker, unlabelled=unlabelled, files=files)

@@ -9,7 +9,7 @@ import soundfile
 import soxr
 from scipy.signal import butter, correlate, sosfiltfilt
 
-from mser_llm.evaluation.robustness.noise import loudness
+from mser_llm.evaluation.robustness.noise import rms
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
@@ -77,7 +77,7 @@ def clip(waveform: np.ndarray, decibels: float) -> np.ndarray:
     """A recording whose loudest sample lies so many dB over full scale, where it is cut off; the loudness is kept."""
     ceiling = float(np.abs(waveform).max()) * 10 ** (-decibels / 20)
     cut = np.clip(waveform, -ceiling, ceiling)
-    return cut * (loudness(waveform) / max(loudness(cut), 1e-12))
+    return cut * (rms(waveform) / max(rms(cut), 1e-12))
 
 
 def change_level(waveform: np.ndarray, decibels: float) -> np.ndarray:

@@ -25,11 +25,11 @@ class Condition:
         title: in pictures and tables.
         axis: what a level is, with its unit; empty where there is one level alone.
         levels: from the mildest to the hardest, or in order where there is a `clean` level between them.
-        apply: `(waveform, level, chance, companions)` to a waveform, all float at 16 kHz.
-        companions: which other clips it is given: so many of other speakers of the same corpus, or one of the same
+        apply: `(waveform, level, chance, partners)` to a waveform, all float at 16 kHz.
+        partners: which other clips it is given: so many of other speakers of the same corpus, or one of the same
             emotion by another speaker, in the same language or in another.
         clean: the level that changes nothing, where levels lie on both sides of it.
-        touches: whether a clip of so many seconds is changed at a level; None where every clip is.
+        changes: whether a clip of so many seconds is changed at a level; None where every clip is.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Condition:
     axis: str
     levels: tuple[float, ...]
     apply: Callable[[Waveform, float, np.random.Generator, Sequence[Waveform]], Waveform]
-    companions: Literal["none", "voice", "voices", "same language", "other language"] = "none"
+    partners: Literal["none", "voice", "voices", "same language", "other language"] = "none"
     clean: float | None = None
-    touches: Callable[[float, float], bool] | None = None
+    changes: Callable[[float, float], bool] | None = None
 
 
 _RATIOS = (20.0, 15.0, 10.0, 5.0, 0.0)
@@ -47,7 +47,7 @@ _SNR = "signal-to-noise ratio (dB)"
 
 _TABLE = (
     Condition("white", "white noise", _SNR, _RATIOS, lambda x, level, chance, _: noise.white(x, level, chance)),
-    Condition("babble", "babble of five other clips", _SNR, _RATIOS, noise.babble, companions="voices"),
+    Condition("babble", "babble of five other clips", _SNR, _RATIOS, noise.babble, partners="voices"),
     Condition(
         "reverberation",
         f"room, {noise.REVERBERATION_SECONDS:g} s reverberation",
@@ -61,7 +61,7 @@ _TABLE = (
         "speaker-to-other ratio (dB)",
         _RATIOS,
         lambda x, level, chance, others: noise.overlap(x, level, chance, others[0]),
-        companions="voice",
+        partners="voice",
     ),
     Condition("telephone", "telephone band", "", (8.0,), lambda x, *_: channel.telephone(x)),
     Condition(
@@ -104,7 +104,7 @@ _TABLE = (
         "kept (s)",
         (4.0, 2.0, 1.0),
         lambda x, level, *_: timing.truncate(x, level),
-        touches=lambda seconds, level: seconds > level,
+        changes=lambda seconds, level: seconds > level,
     ),
     Condition(
         "joined",
@@ -112,7 +112,7 @@ _TABLE = (
         "",
         (50.0,),
         lambda x, _level, _chance, others: timing.join(x, others[0]),
-        companions="same language",
+        partners="same language",
     ),
     Condition(
         "code_switch",
@@ -120,14 +120,14 @@ _TABLE = (
         "",
         (50.0,),
         lambda x, _level, _chance, others: timing.join(x, others[0]),
-        companions="other language",
+        partners="other language",
     ),
 )
 CONDITIONS: dict[str, Condition] = {condition.name: condition for condition in _TABLE}
 """By name. `joined` is what `code_switch` is to be compared with: a join of the same kind within one language."""
 
 
-def chosen_conditions(names: Sequence[str]) -> list[Condition]:
+def select_conditions(names: Sequence[str]) -> list[Condition]:
     """The conditions of these names, in the order of the table; of no names, all.
 
     Raises:

@@ -14,17 +14,17 @@ REVERBERATION_SECONDS = 0.6
 _DIRECT_SECONDS = 0.0025
 
 
-def loudness(waveform: np.ndarray) -> float:
+def rms(waveform: np.ndarray) -> float:
     """Root of the mean square."""
     return float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
 
 
 def mix(waveform: np.ndarray, noise: np.ndarray, decibels: float) -> np.ndarray:
     """Speech with noise, both `(num_samples,)`, at a ratio of mean powers over the whole clip."""
-    level = loudness(noise)
+    level = rms(noise)
     if not level:
         return waveform
-    return waveform + noise * (loudness(waveform) / level * 10 ** (-decibels / 20))
+    return waveform + noise * (rms(waveform) / level * 10 ** (-decibels / 20))
 
 
 def white(waveform: np.ndarray, decibels: float, chance: np.random.Generator) -> np.ndarray:
@@ -38,7 +38,7 @@ def babble(
     """Several voices talking at once, each equally loud, together at a signal-to-noise ratio."""
     noise = np.zeros(len(waveform))
     for voice in voices:
-        noise += _as_long(voice, len(waveform), chance) / max(loudness(voice), 1e-12)
+        noise += _as_long(voice, len(waveform), chance) / max(rms(voice), 1e-12)
     return mix(waveform, noise, decibels)
 
 
@@ -56,7 +56,7 @@ def reverberate(waveform: np.ndarray, decibels: float, chance: np.random.Generat
     """
     response = room_response(decibels, chance)
     wet = fftconvolve(waveform, response)[: len(waveform)]
-    return wet * (loudness(waveform) / max(loudness(wet), 1e-12))
+    return wet * (rms(waveform) / max(rms(wet), 1e-12))
 
 
 def room_response(decibels: float, chance: np.random.Generator) -> np.ndarray:

@@ -7,9 +7,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mser_llm.evaluation.metrics.count_figures import FIGURES
+from mser_llm.evaluation.metrics.emotion_metrics import METRICS
 from mser_llm.evaluation.plots import write_png
-from mser_llm.evaluation.robustness.pictures import robustness_figure
+from mser_llm.evaluation.robustness.plots import robustness_figure
 from mser_llm.io.atomic_files import atomic_open, write_json
 
 
@@ -17,16 +17,16 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
     """Writes `robustness.json`, `.csv`, `.png` and `.md`, each whole or not at all; returns the last.
 
     Args:
-        results: of `robustness_figures`, `leak` and, for what --others lends, `lent_leak` as `LeakReport.as_dict` has
+        results: of `robustness_metrics`, `leak` and, for what --others lends, `lent_leak` as `LeakReport.as_dict` has
             them, and whatever else is to stand in the JSON.
         output_dir: an existing folder.
     """
     output = Path(output_dir)
     write_json(output / "robustness.json", results)
     with atomic_open(output / "robustness.csv") as file:
-        bounds = [f"{metric}_{end}" for metric in FIGURES for end in ("low", "high")]
+        bounds = [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
         against = ["UA_difference", "UA_difference_low", "UA_difference_high", "p", "p_holm"]
-        columns = ["corpus", "condition", "level", "n", "touched", "unanswered", *FIGURES, *bounds, *against]
+        columns = ["corpus", "condition", "level", "n", "touched", "unanswered", *METRICS, *bounds, *against]
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         for corpus, figures in results["clean"].items():
@@ -81,7 +81,7 @@ def markdown(results: Mapping[str, Any]) -> str:
 
 def _cells(corpus: str, condition: str, level: float | str, figures: Mapping[str, Any]) -> dict[str, Any]:
     cells = {"corpus": corpus, "condition": condition, "level": level, "n": figures["n"]}
-    cells |= {name: figures.get(name) for name in ("touched", "unanswered", *FIGURES)}
+    cells |= {name: figures.get(name) for name in ("touched", "unanswered", *METRICS)}
     for metric, (low, high) in (figures["intervals"] or {}).items():
         cells |= {f"{metric}_low": low, f"{metric}_high": high}
     if "against_clean" in figures:

@@ -4,7 +4,7 @@
 import numpy as np
 import soxr
 
-from mser_llm.evaluation.robustness.noise import loudness
+from mser_llm.evaluation.robustness.noise import rms
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
@@ -25,7 +25,7 @@ def join(waveform: np.ndarray, other: np.ndarray) -> np.ndarray:
     """The first half of a clip, and the second half of another, as loud, across a fade of 10 ms."""
     fade = min(int(_FADE_SECONDS * SAMPLING_RATE), len(waveform) // 2, len(other) // 2)
     first, second = waveform[: len(waveform) // 2 + fade].astype(np.float64), other[len(other) // 2 :]
-    second = second * (loudness(waveform) / max(loudness(other), 1e-12))
+    second = second * (rms(waveform) / max(rms(other), 1e-12))
     rise = np.linspace(0.0, 1.0, fade)
     seam = first[len(first) - fade :] * (1 - rise) + second[:fade] * rise
     return np.concatenate([first[: len(first) - fade], seam, second[fade:]])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from mser_llm.evaluation.metrics.count_figures import FIGURES, count_figures
+from mser_llm.evaluation.metrics.emotion_metrics import METRICS, metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.statistics.resampling import DIFFERENCE, interval, p_value, resampled, speaker_counts
 
@@ -20,7 +20,7 @@ GROUPINGS = {"gender": "genders", "language": "languages", "corpus": "corpora"}
 
 def intervals(
     predictions: Predictions,
-    metrics: Sequence[str] = FIGURES,
+    metrics: Sequence[str] = METRICS,
     *,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -34,7 +34,7 @@ def intervals(
 
     Args:
         predictions: of one system.
-        metrics: of `FIGURES`.
+        metrics: of `METRICS`.
         confidence: how often such an interval holds the figure of all speakers.
         resamples: how many are drawn.
         seed: equal seeds give equal intervals.
@@ -49,7 +49,7 @@ def intervals(
     return {metric: interval(values[:, 0], len(counts), confidence) for metric, values in draws.items()}
 
 
-def differ(
+def paired_difference(
     first: Predictions | Sequence[Predictions],
     second: Predictions | Sequence[Predictions],
     metric: str = "UA",
@@ -66,7 +66,7 @@ def differ(
 
     Args:
         first, second: of one system each; several for the seeds of one system, which are then drawn too.
-        metric: of `FIGURES`.
+        metric: of `METRICS`.
         matched: the runs of both come in pairs, each of one seed, and a pair is drawn as one.
         confidence, resamples, seed: as in `intervals`.
 
@@ -83,7 +83,7 @@ def differ(
         raise ValueError(f"{len(firsts)} and {len(seconds)} runs cannot be matched; give one of both for each seed")
     systems = Predictions.shared([*firsts, *seconds])
     tables = [speaker_counts(system, systems[0].clusters()) for system in systems]
-    values = np.array([count_figures(table.sum(axis=0))[metric] for table in tables])
+    values = np.array([metrics_from_counts(table.sum(axis=0))[metric] for table in tables])
     half, speakers = len(firsts), len(tables[0])
     made: dict[str, Any] = {
         "difference": float(values[:half].mean() - values[half:].mean()),
@@ -97,17 +97,17 @@ def differ(
         draws = resampled(tables, [metric], resamples, seed)[metric]
         rng = np.random.default_rng([seed, 1])
         if matched:
-            differences = _over_seeds(draws[:, :half] - draws[:, half:], rng)
+            differences = _resample_seeds(draws[:, :half] - draws[:, half:], rng)
         else:
-            differences = _over_seeds(draws[:, :half], rng) - _over_seeds(draws[:, half:], rng)
+            differences = _resample_seeds(draws[:, :half], rng) - _resample_seeds(draws[:, half:], rng)
         made["low"], made["high"] = interval(differences, speakers, confidence, DIFFERENCE)
         made["p"] = p_value(differences, speakers)
     return made
 
 
-def over_seeds(
+def summarize_seeds(
     runs: Sequence[Predictions],
-    metrics: Sequence[str] = FIGURES,
+    metrics: Sequence[str] = METRICS,
     *,
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -132,17 +132,17 @@ def over_seeds(
     tables = [speaker_counts(run, runs[0].clusters()) for run in runs]
     draws = resampled(tables, metrics, resamples, seed) if len(tables[0]) > 1 else None
     made: dict[str, dict[str, Any]] = {}
-    for metric, figures in of_seeds(runs, metrics).items():
+    for metric, figures in seed_statistics(runs, metrics).items():
         made[metric] = figures | {"interval": None}
         if draws is not None:
-            means = _over_seeds(draws[metric], np.random.default_rng([seed, 1]))
+            means = _resample_seeds(draws[metric], np.random.default_rng([seed, 1]))
             made[metric]["interval"] = interval(means, len(tables[0]), confidence)
     return made
 
 
-def of_seeds(runs: Sequence[Predictions], metrics: Sequence[str] = FIGURES) -> dict[str, dict[str, Any]]:
-    """By metric the `values`, `mean` and `std` of the runs of one system, as in `over_seeds`; nothing is drawn."""
-    figures = [count_figures(speaker_counts(run).sum(axis=0)) for run in runs]
+def seed_statistics(runs: Sequence[Predictions], metrics: Sequence[str] = METRICS) -> dict[str, dict[str, Any]]:
+    """Compute by metric the `values`, `mean` and `std` of the runs of one system, as in `summarize_seeds`."""
+    figures = [metrics_from_counts(speaker_counts(run).sum(axis=0)) for run in runs]
     made: dict[str, dict[str, Any]] = {}
     for metric in metrics:
         values = [float(one[metric]) for one in figures]
@@ -151,7 +151,7 @@ def of_seeds(runs: Sequence[Predictions], metrics: Sequence[str] = FIGURES) -> d
     return made
 
 
-def _over_seeds(draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _resample_seeds(draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Figures `(resamples, num_seeds)` to the means `(resamples,)` of as many seeds, drawn with replacement."""
     means, seeds = draws.mean(axis=1), draws.shape[1]
     if seeds == 1:
@@ -181,7 +181,7 @@ def group_gap(
     Args:
         predictions: of one system.
         by: one of `GROUPINGS`.
-        metric, confidence, resamples, seed: as in `differ`.
+        metric, confidence, resamples, seed: as in `paired_difference`.
 
     Returns:
         `by`, `metric`, `gap`, its interval `low` and `high`, the two-sided `p` of no gap, `best` and `worst` group,
@@ -207,7 +207,8 @@ def group_gap(
     members, clusters = np.array(getattr(known, GROUPINGS[by]), dtype=object), known.clusters()
     tables = [_of_group(known, clusters, members == name) for name in compared]
     values = {
-        name: float(count_figures(table.sum(axis=0))[metric]) for name, table in zip(compared, tables, strict=True)
+        name: float(metrics_from_counts(table.sum(axis=0))[metric])
+        for name, table in zip(compared, tables, strict=True)
     }
     worst, *_, best = sorted(compared, key=values.__getitem__)
     sizes = {name: int((table.sum(axis=(1, 2)) > 0).sum()) for name, table in zip(compared, tables, strict=True)}

@@ -27,7 +27,7 @@ def reliability(predictions: Predictions, bins: int = BINS) -> list[dict[str, An
     if predictions.scores is None:
         return None
     confidence = predictions.scores.max(axis=1)
-    pairs = zip(predictions.answers, predictions.truths, strict=True)
+    pairs = zip(predictions.predicted, predictions.truths, strict=True)
     right = np.array([answer == truth for answer, truth in pairs], dtype=np.float64)
     edges = np.linspace(0, 1, bins + 1)
     # (low, high], so that an answer that is certain lies in the last.

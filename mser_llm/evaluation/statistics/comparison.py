@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions, PredictionsError
-from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, differ, of_seeds
-from mser_llm.evaluation.statistics.multiple import holm
-from mser_llm.evaluation.statistics.paired import mcnemar
+from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, paired_difference, seed_statistics
+from mser_llm.evaluation.statistics.significance import holm_correction, mcnemar
 
 
 def compare(
@@ -24,11 +23,11 @@ def compare(
 
     Args:
         first, second: the runs of each system, one for each seed.
-        metric: of `FIGURES`.
-        confidence, resamples, seed: as in `differ`.
+        metric: of `METRICS`.
+        confidence, resamples, seed: as in `paired_difference`.
 
     Returns:
-        JSON-ready: `metric`; `corpora`, by name what `differ` gives, with `p_holm` corrected for the number of
+        JSON-ready: `metric`; `corpora`, by name as in `paired_difference`, with `p_holm` corrected for the number of
         corpora, `first` and `second` with `mean`, `std` and `values` of the runs, and, for one run of each system,
         `mcnemar`; `pooled`, the same of all clips where there are several corpora; `left_out`, the clips that a
         run has and another lacks.
@@ -43,9 +42,9 @@ def compare(
 
     def of(chosen: list[Predictions]) -> dict[str, Any]:
         firsts, seconds = chosen[: len(first)], chosen[len(first) :]
-        made = differ(firsts, seconds, metric, **options)
+        made = paired_difference(firsts, seconds, metric, **options)
         for name, system in (("first", firsts), ("second", seconds)):
-            made[name] = of_seeds(system, [metric])[metric]
+            made[name] = seed_statistics(system, [metric])[metric]
         if len(chosen) == 2:
             made["mcnemar"] = mcnemar(*chosen)
         return made
@@ -55,7 +54,7 @@ def compare(
         for name in dict.fromkeys(runs[0].corpora)
     }
     tested = [name for name, made in corpora.items() if made["p"] is not None]
-    for name, p in zip(tested, holm([corpora[name]["p"] for name in tested]), strict=True):
+    for name, p in zip(tested, holm_correction([corpora[name]["p"] for name in tested]), strict=True):
         corpora[name]["p_holm"] = p
     clips = {clip for run in [*first, *second] for clip in zip(run.corpora, run.ids)}
     results = {"metric": metric, "corpora": corpora, "left_out": len(clips) - len(runs[0])}

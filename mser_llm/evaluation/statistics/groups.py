@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from mser_llm.evaluation.metrics.count_figures import count_figures
+from mser_llm.evaluation.metrics.emotion_metrics import metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.statistics.bootstrap import GROUPINGS, group_gap, intervals
-from mser_llm.evaluation.statistics.multiple import holm
 from mser_llm.evaluation.statistics.resampling import speaker_counts
+from mser_llm.evaluation.statistics.significance import holm_correction
 
 
 # Between whom a gap is a finding about the system; corpora differ in how hard they are.
 GAPS = ("gender", "language")
 # A speaker of fewer clips has no figure worth ranking.
-CLIPS_OF_A_SPEAKER = 10
+MIN_CLIPS_PER_SPEAKER = 10
 
 
 def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
         `gender`, `language` and `corpus`, where there are two of it: in `groups`, by name, `n`, `clusters` (speakers),
         `UA`, `WA`, `supported_labels` and `interval`, of UA (None for fewer than two speakers); `unknown`, the clips
         of no known group; and for gender and language the `gap`, as `group_gap` gives it. `speaker`, where two
-        speakers have `CLIPS_OF_A_SPEAKER` clips: `n` of those, `worst` and `best` with `UA` and `n`, and `quartiles`
+        speakers have `MIN_CLIPS_PER_SPEAKER` clips: `n` of them, `worst` and `best` with `UA` and `n`, `quartiles`
         of their UA.
     """
     made: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
 
 
 def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
-    figures = predictions.figures()
+    figures = predictions.metrics()
     bounds = intervals(predictions, ["UA"], seed=seed)
     return {
         **{name: figures[name] for name in ("n", "UA", "WA", "supported_labels")},
@@ -64,9 +64,9 @@ def _speakers(predictions: Predictions) -> dict[str, Any] | None:
     known = predictions.subset([speaker is not None for speaker in predictions.speakers])
     # One table for all: a pass over the clips for each of thousands of speakers would take longer than all else.
     counts = speaker_counts(known)
-    found = zip(dict.fromkeys(known.speakers), count_figures(counts)["UA"], counts.sum(axis=(1, 2)), strict=True)
+    found = zip(dict.fromkeys(known.speakers), metrics_from_counts(counts)["UA"], counts.sum(axis=(1, 2)), strict=True)
     ranked: list[dict[str, Any]] = [
-        {"speaker": speaker, "UA": float(ua), "n": int(n)} for speaker, ua, n in found if n >= CLIPS_OF_A_SPEAKER
+        {"speaker": speaker, "UA": float(ua), "n": int(n)} for speaker, ua, n in found if n >= MIN_CLIPS_PER_SPEAKER
     ]
     if len(ranked) < 2:
         return None
@@ -86,6 +86,6 @@ def sorted_gaps(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         the same with `p_holm`, their p corrected for their number; None where a gap has no p.
     """
     tested = [index for index, gap in enumerate(found) if gap["p"] is not None]
-    adjusted = dict(zip(tested, holm([found[index]["p"] for index in tested]), strict=True))
+    adjusted = dict(zip(tested, holm_correction([found[index]["p"] for index in tested]), strict=True))
     made = [{**gap, "p_holm": adjusted.get(index)} for index, gap in enumerate(found)]
     return sorted(made, key=lambda gap: (not gap["flagged"], -gap["gap"]))

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
-from mser_llm.evaluation.metrics.count_figures import count_figures
+from mser_llm.evaluation.metrics.emotion_metrics import metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 
 
@@ -19,7 +19,7 @@ _DRAWN_AT_ONCE = 4_000_000
 _LEAST = 100
 # A tail of fewer resamples is not counted but taken from their mean and standard deviation.
 _COUNTED = 3
-FEWEST_FOR_PERCENTILES = 6
+MIN_SPEAKERS_FOR_PERCENTILES = 6
 FIGURE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
 """Between which a figure, and a difference of two, can lie."""
 # Draws that differ by rounding alone.
@@ -51,7 +51,7 @@ def speaker_counts(predictions: Predictions, clusters: np.ndarray | None = None)
     column = {word: index for index, word in enumerate(labels)}
     counts = np.zeros((clusters.max(initial=-1) + 1, len(labels), len(labels) + 1))
     truths = np.array([column[truth] for truth in predictions.truths], dtype=np.int64)
-    answers = np.array([column.get(str(answer), len(labels)) for answer in predictions.answers], dtype=np.int64)
+    answers = np.array([column.get(str(answer), len(labels)) for answer in predictions.predicted], dtype=np.int64)
     np.add.at(counts, (clusters, truths, answers), 1)
     return counts
 
@@ -63,7 +63,7 @@ def resampled(
 
     Args:
         counts: tables as `speaker_counts` gives them, with the same speakers in the same order.
-        metrics: names of `count_figures`.
+        metrics: names of `metrics_from_counts`.
         resamples: how many.
         seed: equal seeds draw equal speakers.
 
@@ -80,7 +80,7 @@ def resampled(
         drawn = rng.integers(speakers, size=(size, speakers)) + speakers * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * speakers).reshape(size, speakers).astype(np.float64)
         # A resample that lacks a label averages over the labels that it has, as the figures do.
-        figures = [count_figures((times @ table).reshape(shape)) for table in flat]
+        figures = [metrics_from_counts((times @ table).reshape(shape)) for table in flat]
         for metric in metrics:
             parts[metric].append(np.stack([one[metric] for one in figures], axis=1))
     return {metric: np.concatenate(part) for metric, part in parts.items()}
@@ -94,7 +94,7 @@ def interval(
 
     The plain percentiles are too narrow for few speakers. They are moved outwards as far as Student's t and the
     variance's n - 1 do it for a mean: the expanded percentile interval of Hesterberg (2015, "What Teachers Should Know
-    About the Bootstrap", arXiv:1411.5279). With many speakers nothing changes. Of fewer than `FEWEST_FOR_PERCENTILES`
+    About the Bootstrap", arXiv:1411.5279). With many speakers nothing changes. Below `MIN_SPEAKERS_FOR_PERCENTILES`
     speakers there are too few different draws for percentiles, however far outwards; it is then Student's interval
     around the mean of the draws.
 
@@ -105,7 +105,7 @@ def interval(
         bounds: between which the figure lies.
     """
     quantile, widening = stats.t.ppf((1 + confidence) / 2, speakers - 1), np.sqrt(speakers / (speakers - 1))
-    if speakers < FEWEST_FOR_PERCENTILES:
+    if speakers < MIN_SPEAKERS_FOR_PERCENTILES:
         centre, reach = values.mean(), quantile * widening * values.std()
         low, high = np.clip([centre - reach, centre + reach], *bounds)
     else:
@@ -126,7 +126,7 @@ def p_value(differences: np.ndarray, speakers: int) -> float:
     spread = differences.std()
     if spread < _EQUAL:
         return 2.0 ** (1 - speakers)
-    if beyond >= _COUNTED and speakers >= FEWEST_FOR_PERCENTILES:
+    if beyond >= _COUNTED and speakers >= MIN_SPEAKERS_FOR_PERCENTILES:
         distance = -stats.norm.ppf(beyond / len(differences))
     else:
         distance = np.abs(differences.mean()) / spread

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from mser_llm.evaluation.plots import ACCENT, HUES, INK, MARKERS, MUTED, RULE, emotion_hues, plain
+from mser_llm.evaluation.plots import ACCENT, HUES, INK, MARKERS, MUTED, RULE, emotion_hues, style_axes
 
 
 # Inches; a telephone shows so much without shrinking the letters.
@@ -37,7 +37,7 @@ def hours_figure(
         widths = np.array([of.get(emotion, 0.0) for of in hours.values()])
         axes.barh(range(len(hours)), widths, left=ends, height=0.66, color=hues[emotion], label=emotion)
         ends += widths
-    plain(axes)
+    style_axes(axes)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -73,7 +73,7 @@ def cells_figure(
             axes.plot(*ends, color=hue, linewidth=1.0, alpha=0.45, zorder=1)
             style: dict[str, Any] = {"marker": marks[point["language"]], "color": hue, "linewidths": 0, "zorder": 2}
             axes.scatter(point["x"], point["y"], s=34, **style)
-    plain(axes)
+    style_axes(axes)
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -157,7 +157,7 @@ def durations_figure(durations: Mapping[str, Mapping[str, Any]], names: Mapping[
         shares, _ = np.histogram(np.minimum(starts, edges[-1] - 0.25), edges, weights=100 * clips / clips.sum())
         hue = INK if index == 0 else (HUES[1:] * len(known))[index - 1]
         axes.plot(edges[:-1] + 0.25, shares, color=hue, linewidth=1.5, label=names[code])
-    plain(axes)
+    style_axes(axes)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("length of a clip, seconds", color=MUTED, fontsize=9)
@@ -175,7 +175,7 @@ def speakers_figure(histogram: Sequence[Sequence[int]]) -> Figure:
     width = -(-(clips.max() - clips.min() + 1) // 20)
     bins = np.arange(clips.min() - 0.5, clips.max() + width, width).tolist()
     axes.hist(clips, bins=bins, weights=speakers, color=ACCENT, alpha=0.85, rwidth=0.9)
-    plain(axes)
+    style_axes(axes)
     axes.grid(False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -201,7 +201,7 @@ def _dot(axes: Axes, row: float, value: float, interval: Sequence[float] | None,
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    plain(axes)
+    style_axes(axes)
     axes.grid(False, axis="y")
     axes.spines["left"].set_visible(False)
     axes.set_yticks(range(len(names)), names)

@@ -8,8 +8,8 @@ from statsmodels.stats.multitest import multipletests
 
 from mser_llm.data.schema import new_row
 from mser_llm.evaluation.baselines.comparison import System, compare_systems, markdown, write_comparison
-from mser_llm.evaluation.baselines.guessing import chance
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.baselines.trivial import chance_level
+from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 WORDS = ("neutral", "happy", "sad", "angry")
@@ -18,14 +18,14 @@ WORDS = ("neutral", "happy", "sad", "angry")
 def clips(corpus, speakers=8, seed=0):
     truths = np.random.default_rng(seed).permutation([word for word in WORDS for _ in range(20)]).tolist()
     rows = [new_row(id=str(i), path="x", corpus=corpus, speaker=f"{corpus}-{i % speakers}") for i in range(80)]
-    return LabelledClips([corpus] * 80, rows, truths)
+    return LabeledClips([corpus] * 80, rows, truths)
 
 
 def answered(given, wrong, seed=0):
     """Answers of which about such a part is wrong."""
     random = np.random.default_rng(seed)
     answers = [random.choice(WORDS) if random.random() < wrong else truth for truth in given.truths]
-    return given.predictions(WORDS, answers)
+    return given.to_predictions(WORDS, answers)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def table():
         System(name, detail, {corpus: answered(given, wrong, seed) for corpus, given in tests.items()})
         for seed, (name, detail, wrong) in enumerate([("bad", "", 1.0), ("good", "C = 1", 0.3), ("best", "", 0.2)])
     ]
-    guessed = {corpus: chance(given, WORDS) for corpus, given in tests.items()}
+    guessed = {corpus: chance_level(given, WORDS) for corpus, given in tests.items()}
     return systems, compare_systems(systems, guessed, resamples=400)
 
 
@@ -46,9 +46,9 @@ def test_figures_are_scikit_learns_and_chance_comes_first(table):
         assert [row["system"] for row in rows] == ["chance", "bad", "good", "best"]
         assert rows[0]["UA"] == 0.25 and rows[0]["against"] is None and rows[-1]["against"] is None
         for system, row in zip(systems, rows[1:], strict=True):
-            answers = system.answers[corpus]
-            assert row["UA"] == pytest.approx(balanced_accuracy_score(answers.truths, answers.answers))
-            assert row["macro_F1"] == pytest.approx(f1_score(answers.truths, answers.answers, average="macro"))
+            answers = system.predictions[corpus]
+            assert row["UA"] == pytest.approx(balanced_accuracy_score(answers.truths, answers.predicted))
+            assert row["macro_F1"] == pytest.approx(f1_score(answers.truths, answers.predicted, average="macro"))
             assert row["intervals"]["UA"][0] <= row["UA"] <= row["intervals"]["UA"][1]
 
 
@@ -65,20 +65,20 @@ def test_every_system_is_compared_with_the_last_and_corrected_over_all_corpora(t
 
 def test_systems_that_read_different_clips_are_compared_on_those_that_both_read(table):
     systems, _ = table
-    fewer = systems[0].answers["german"].subset(range(60))
-    pair = [System("few", "", {"german": fewer}), System("all", "", {"german": systems[2].answers["german"]})]
-    few, every = compare_systems(pair, {"german": chance(clips("german"), WORDS)}, resamples=100)["corpora"]["german"][
-        1:
-    ]
+    fewer = systems[0].predictions["german"].subset(range(60))
+    pair = [System("few", "", {"german": fewer}), System("all", "", {"german": systems[2].predictions["german"]})]
+    few, every = compare_systems(pair, {"german": chance_level(clips("german"), WORDS)}, resamples=100)["corpora"][
+        "german"
+    ][1:]
     assert (few["n"], every["n"], few["against"]["n"]) == (60, 80, 60)
-    own = systems[2].answers["german"].subset(range(60)).figures()["UA"]
+    own = systems[2].predictions["german"].subset(range(60)).metrics()["UA"]
     assert few["against"]["difference"] == pytest.approx(few["UA"] - own)
 
 
 def test_one_speaker_gives_figures_without_intervals():
     given = clips("german", speakers=1)
     systems = [System(name, "", {"german": answered(given, wrong)}) for name, wrong in (("one", 0.5), ("two", 0.1))]
-    results = compare_systems(systems, {"german": chance(given, WORDS)}, resamples=100)
+    results = compare_systems(systems, {"german": chance_level(given, WORDS)}, resamples=100)
     one = results["corpora"]["german"][1]
     assert one["intervals"] is None and one["against"]["p"] is None
     assert f"| one | 80 | {one['UA']:.3f} |" in markdown(results)

@@ -9,8 +9,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from mser_llm.data.schema import new_row
-from mser_llm.evaluation.baselines.egemaps import NUM_FUNCTIONALS, EgemapsEncoder, fit_support_vectors
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.baselines.egemaps import NUM_FUNCTIONALS, EgemapsEncoder, fit_egemaps_svm
+from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 def voice(pitch, seconds, amplitude=0.1):
@@ -56,10 +56,10 @@ def test_the_chosen_svm_is_fitted_on_all_training_clips():
     angle = random.uniform(0, 2 * np.pi, 120)
     features = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)]) + random.normal(0, 0.1, (120, 2))
     rows = [new_row(id=str(i), path="x", corpus="toy", speaker=f"s{i % 7}") for i in range(120)]
-    machine = fit_support_vectors(features, LabelledClips(["toy"] * 120, rows, truths.tolist()), progress=False)
+    machine = fit_egemaps_svm(features, LabeledClips(["toy"] * 120, rows, truths.tolist()), progress=False)
     kernel, cost = machine.choice.name
     assert kernel == "rbf" and machine.description == f"rbf kernel, C = {cost:g}"
     assert machine.validation > 0.9
     fresh = random.normal(0, 2, (50, 2))
     own = make_pipeline(StandardScaler(), SVC(C=cost, kernel="rbf", class_weight="balanced")).fit(features, truths)
-    assert machine.answers(fresh) == own.predict(fresh).tolist()
+    assert machine.predict(fresh) == own.predict(fresh).tolist()

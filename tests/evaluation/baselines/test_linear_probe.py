@@ -10,7 +10,7 @@ from mser_llm.data.schema import new_row
 from mser_llm.evaluation.baselines.linear_probe import probe_layers, probe_weighted_layers
 from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
 from mser_llm.evaluation.baselines.weighted_layers import WeightedLayersClassifier
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 WORDS = ("neutral", "happy", "sad")
@@ -27,7 +27,7 @@ def speech(count, seed):
     rows = [
         new_row(id=str(i), path=f"{i}.wav", corpus="toy", speaker=f"s{i * 7 % 6}", language="de") for i in range(count)
     ]
-    return features, LabelledClips(["toy"] * count, rows, truths)
+    return features, LabeledClips(["toy"] * count, rows, truths)
 
 
 def test_the_telling_layer_is_chosen_and_answers_as_scikit_learn_would():
@@ -37,13 +37,13 @@ def test_the_telling_layer_is_chosen_and_answers_as_scikit_learn_would():
     assert chosen.layer == TELLING and chosen is probes[TELLING]
     test_features, test = speech(60, seed=1)
     answered = chosen.predictions(test_features, test, WORDS)
-    own = make_pipeline(
-        StandardScaler(), LogisticRegression(C=chosen.regularisation, class_weight="balanced", max_iter=500)
-    ).fit(features[:, TELLING], clips.truths)
-    assert answered.answers == own.predict(test_features[:, TELLING]).tolist()
+    own = make_pipeline(StandardScaler(), LogisticRegression(C=chosen.C, class_weight="balanced", max_iter=500)).fit(
+        features[:, TELLING], clips.truths
+    )
+    assert answered.predicted == own.predict(test_features[:, TELLING]).tolist()
     order = [list(own.classes_).index(word) for word in WORDS]
     assert np.allclose(answered.scores, own.predict_proba(test_features[:, TELLING])[:, order])
-    assert answered.figures()["UA"] > 0.8
+    assert answered.metrics()["UA"] > 0.8
     assert (answered.ids[3], answered.speakers[3], answered.languages[3]) == ("3", "s3", "de")
 
 
@@ -54,7 +54,7 @@ def test_the_weighted_probe_finds_the_telling_layer():
     assert np.argmax(probe.layer_weights) == TELLING and probe.layer_weights[TELLING] > 0.5
     test_features, test = speech(60, seed=1)
     answered = probe.predictions(test_features, test, WORDS)
-    assert answered.figures()["UA"] > 0.8
+    assert answered.metrics()["UA"] > 0.8
     assert np.allclose(answered.scores.sum(axis=1), 1)
 
 
@@ -67,14 +67,14 @@ def test_layers_that_tell_alike_are_weighted_alike():
     assert max(weights[0], weights[1]) < 0.1
 
 
-@pytest.mark.parametrize("regularisation", [0.01, 1.0])
-def test_of_one_layer_the_weighted_classifier_is_logistic_regression(regularisation):
+@pytest.mark.parametrize("c_values", [0.01, 1.0])
+def test_of_one_layer_the_weighted_classifier_is_logistic_regression(c_values):
     features, clips = speech(90, seed=3)
     one, truths = features[:60, TELLING : TELLING + 1], np.array(clips.truths[:60])
     truths[:10] = "sad"  # unequal classes, so that their weights matter
-    ours = WeightedLayersClassifier(C=regularisation).fit(one, truths)
+    ours = WeightedLayersClassifier(C=c_values).fit(one, truths)
     theirs = make_pipeline(
-        StandardScaler(), LogisticRegression(C=regularisation, class_weight="balanced", max_iter=2000, tol=1e-8)
+        StandardScaler(), LogisticRegression(C=c_values, class_weight="balanced", max_iter=2000, tol=1e-8)
     ).fit(one[:, 0], truths)
     assert ours.classes_.tolist() == theirs.classes_.tolist()
     assert np.allclose(ours.predict_proba(features[60:, 2:3]), theirs.predict_proba(features[60:, TELLING]), atol=2e-3)

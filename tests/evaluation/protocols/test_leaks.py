@@ -5,7 +5,7 @@ import pytest
 from protocol_rows import row, translated
 
 from mser_llm.data.splits import SpeakerLeakError
-from mser_llm.evaluation.protocols import check_leak, record_of, without_leaks
+from mser_llm.evaluation.protocols import check_leak, record_from_rows, remove_leaks
 from mser_llm.inference.clip_digests import content_of
 
 
@@ -67,25 +67,25 @@ def test_equal_names_in_two_folders_are_two_clips_and_one_file_is_one():
     assert not check_leak([own("/a")], [own("/b")]).found
     assert check_leak([own("/a/../a")], [own("/a")], allow=True).clips == 1
     assert check_leak([translated(own("/a"))], [own("/a")], allow=True).clips == 1
-    assert without_leaks([own("/a"), own("/b"), translated(own("/a"))], [own("/a")]) == [own("/b")]
+    assert remove_leaks([own("/a"), own("/b"), translated(own("/a"))], [own("/a")]) == [own("/b")]
 
 
 def test_a_zero_shot_test_refuses_training_on_its_corpus_or_language_in_translation_too():
     stranger = translated(row(70, "meld", "77", "sad"), "de")
     with pytest.raises(SpeakerLeakError, match="training heard the corpus meld, and this test is zero-shot; 4 of 4"):
-        check_leak([stranger], TEST, unheard_corpora=("meld",))
+        check_leak([stranger], TEST, zero_shot_corpora=("meld",))
     german = [row(0, "emodb", "3", "sad")]
     with pytest.raises(SpeakerLeakError, match="training heard the language de, which this test leaves out"):
-        check_leak([stranger], german, unheard_languages=("de",))
-    assert not check_leak([stranger], german, unheard_corpora=("emodb",), unheard_languages=("pl",)).found
+        check_leak([stranger], german, zero_shot_languages=("de",))
+    assert not check_leak([stranger], german, zero_shot_corpora=("emodb",), zero_shot_languages=("pl",)).found
 
 
 def test_what_is_left_out_is_exactly_what_leaks():
     planted = [TEST[0], translated(TEST[1]), translated(TEST[3]), translated(row(60, "meld", "2", "sad"))]
-    assert without_leaks([*CLEAN, *planted], TEST[:2], TEST[2:]) == CLEAN
-    assert not check_leak(without_leaks([*CLEAN, *planted], TEST), TEST).found
+    assert remove_leaks([*CLEAN, *planted], TEST[:2], TEST[2:]) == CLEAN
+    assert not check_leak(remove_leaks([*CLEAN, *planted], TEST), TEST).found
     # Where both sides know these people by design, only recordings can be kept apart.
-    assert without_leaks([*CLEAN, *planted], TEST, speakers=False) == [*CLEAN, planted[3]]
+    assert remove_leaks([*CLEAN, *planted], TEST, speakers=False) == [*CLEAN, planted[3]]
 
 
 def test_people_without_a_name_are_not_one_person():
@@ -93,7 +93,7 @@ def test_people_without_a_name_are_not_one_person():
 
 
 def test_the_record_names_sources_and_not_the_corpus_of_translations():
-    record = record_of([*CLEAN, row(5, "resd", None, "sad")])
+    record = record_from_rows([*CLEAN, row(5, "resd", None, "sad")])
     assert record.corpora == {"meld", "ravdess", "iemocap", "resd"}
     assert record.languages == {"en", "fr", "ru"}
     assert record.speakers == {"meld-3", "ravdess-1", "iemocap-1"}

@@ -12,16 +12,16 @@ from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.protocols import (
     PROTOCOLS,
+    FullCorpus,
     KFold,
     LeaveLanguageOut,
     LeaveOneOut,
     OfficialSplit,
     ProtocolError,
-    Whole,
     cross_lingual,
     find_protocol,
 )
-from mser_llm.evaluation.protocols.cross_lingual import NINE
+from mser_llm.evaluation.protocols.cross_lingual import NINE_LANGUAGES
 
 
 FOUR = "neutral happy sad angry"
@@ -84,11 +84,11 @@ def test_the_protocols_are_those_that_are_listed_here():
 @every
 def test_words_and_expected_clips(protocol):
     words, clips = KNOWN[protocol.name]
-    assert list(protocol.words) == words.split()
+    assert list(protocol.labels) == words.split()
     assert sum(protocol.expected.values()) == clips
     assert tuple(protocol.expected) == protocol.tested_corpora
-    assert protocol.words.map("excited") == ("happy" if words == FOUR else None)
-    assert protocol.words.map("calm") is None
+    assert protocol.labels.map("excited") == ("happy" if words == FOUR else None)
+    assert protocol.labels.map("calm") is None
 
 
 @every
@@ -98,7 +98,7 @@ def test_tests_of_the_folds_part_what_is_tested_and_training_is_the_rest(protoco
     labelled = [one for one in rows if one["emotion"] != "frustrated"]
     tested = [one for fold in folds for one in fold.test]
     match protocol.split:
-        case Whole():
+        case FullCorpus():
             wanted = labelled
         case OfficialSplit():
             wanted = [one for one in labelled if one["split"] == "test"]
@@ -112,7 +112,7 @@ def test_tests_of_the_folds_part_what_is_tested_and_training_is_the_rest(protoco
         everything = names([*fold.train, *fold.validation, *fold.test])
         assert set(everything.values()) == {1}
         assert everything == names(labelled)
-        assert (not fold.train) == isinstance(protocol.split, Whole)
+        assert (not fold.train) == isinstance(protocol.split, FullCorpus)
         if not isinstance(protocol.split, OfficialSplit):
             heard = {one["speaker"] for one in fold.train} - {None}
             assert heard.isdisjoint(one["speaker"] for one in fold.test)
@@ -151,7 +151,7 @@ def test_a_translation_of_a_tested_source_is_refused_and_left_out_of_the_fold(pr
 
 def test_translations_of_validation_sources_are_left_out_and_those_of_training_stay():
     rows = rows_for(PROTOCOLS["meld-7"])
-    (fold,) = PROTOCOLS["meld-7"].divide(PROTOCOLS["meld-7"].of_the_words(rows))
+    (fold,) = PROTOCOLS["meld-7"].divide(PROTOCOLS["meld-7"].rows_with_labels(rows))
     translations = [translated(one) for one in rows if one["emotion"] != "frustrated"]
     (made,) = PROTOCOLS["meld-7"].folds(rows, translations, allow_leak=True)
     assert names(made.train) == names([*fold.train, *(translated(one) for one in fold.train)])
@@ -232,7 +232,7 @@ def test_published_numbers_are_fractions_of_figures_that_are_measured(protocol):
     figures = emotion_metrics(["sad"], ["sad"], ["sad"])
     for published in protocol.published:
         assert published.metric in figures and 0 < published.value < 1 and published.where
-    assert protocol.published or protocol.ours
+    assert protocol.published or protocol.assumption
     keys = [(one.system, one.metric, one.where, one.group) for one in protocol.published]
     assert len(keys) == len(set(keys))
 
@@ -261,13 +261,13 @@ def test_the_gains_of_the_low_resource_abstract_are_those_of_its_table(corpus, s
 
 
 def test_the_nine_are_the_languages_of_which_a_corpus_has_all_four_emotions():
-    assert len(NINE) == 9
+    assert len(NINE_LANGUAGES) == 9
     for language in ("el", "tr"):  # AESDD has no neutral speech, TurEV-DB calm in its place
         with pytest.raises(ProtocolError, match=f"no corpus of the language {language}"):
             cross_lingual(("en",), language)
     for name, protocol in PROTOCOLS.items():
         if name.startswith("cross-lingual-"):
-            assert set(protocol.corpora) == set(NINE.values()) and protocol.ours
+            assert set(protocol.corpora) == set(NINE_LANGUAGES.values()) and protocol.assumption
 
 
 def test_a_setting_can_be_named():

@@ -59,7 +59,7 @@ def test_speech_heard_without_its_emotions_is_no_leak_and_is_marked(tmp_path):
     assert report.as_dict()["mark"] == report.mark and not report.as_dict()["found"]
     assert check_leak(first, [row(5, "resd", None, "sad")]).unlabelled_clips == 1
     assert check_leak(first, [row(9, "emodb", "3", "sad")]).mark == ""
-    zero_shot = check_leak(first, [row(9, "nemo", "8", "sad")], unheard_corpora=["nemo"], unheard_languages=["pl"])
+    zero_shot = check_leak(first, [row(9, "nemo", "8", "sad")], zero_shot_corpora=["nemo"], zero_shot_languages=["pl"])
     assert zero_shot.mark and not zero_shot.found
     # The same person heard with emotions is a leak.
     with pytest.raises(SpeakerLeakError, match="nemo-7"):

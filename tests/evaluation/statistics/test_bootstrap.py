@@ -6,9 +6,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, f1_score, precision_score
 
-from mser_llm.evaluation.metrics.count_figures import FIGURES
+from mser_llm.evaluation.metrics.emotion_metrics import METRICS
 from mser_llm.evaluation.predictions import Predictions, PredictionsError
-from mser_llm.evaluation.statistics.bootstrap import differ, group_gap, intervals, over_seeds
+from mser_llm.evaluation.statistics.bootstrap import group_gap, intervals, paired_difference, summarize_seeds
 from mser_llm.evaluation.statistics.resampling import interval, p_value, resampled, speaker_counts
 from processing_mser import UNPARSED
 
@@ -49,7 +49,7 @@ def test_a_resample_is_the_clips_of_the_drawn_speakers():
     count = clusters.max() + 1
     drawn = np.random.default_rng(7).integers(count, size=(20, count))
 
-    figures = resampled([speaker_counts(one)], FIGURES, 20, seed=7)
+    figures = resampled([speaker_counts(one)], METRICS, 20, seed=7)
 
     for index, draw in enumerate(drawn):
         clips = np.concatenate([np.flatnonzero(clusters == speaker) for speaker in draw])
@@ -96,17 +96,17 @@ def test_the_interval_covers_the_truth_at_its_nominal_rate(speakers):
 def test_clips_of_one_speaker_are_no_new_evidence():
     """Each clip ten times over: the same people, so the same interval."""
     one = simulate(np.random.default_rng(3), 12)
-    ten = predictions(one.truths * 10, one.answers * 10, one.speakers * 10)
+    ten = predictions(one.truths * 10, one.predicted * 10, one.speakers * 10)
     assert {name: pytest.approx(bounds) for name, bounds in intervals(one).items()} == intervals(ten)
-    alone = predictions(one.truths, one.answers, [])
+    alone = predictions(one.truths, one.predicted, [])
     assert np.diff(intervals(one)["WA"]) > 1.5 * np.diff(intervals(alone)["WA"])
 
 
 def test_one_speaker_tells_nothing_of_others():
     one = simulate(np.random.default_rng(4), 1)
     assert intervals(one) is None
-    assert differ(one, one)["low"] is differ(one, one)["p"] is None
-    assert over_seeds([one], ["UA"])["UA"]["interval"] is None
+    assert paired_difference(one, one)["low"] is paired_difference(one, one)["p"] is None
+    assert summarize_seeds([one], ["UA"])["UA"]["interval"] is None
 
 
 @pytest.mark.parametrize(
@@ -132,16 +132,16 @@ def test_a_difference_is_that_of_the_figures_on_what_both_have():
     rng = np.random.default_rng(6)
     first, second = simulate(rng, 10, more=0.15), simulate(rng, 10)
     chosen = np.arange(40, 200)[::-1]
-    made = differ(first, second.subset(chosen))
+    made = paired_difference(first, second.subset(chosen))
     truths = [first.truths[i] for i in chosen]
-    expected = [balanced_accuracy_score(truths, [one.answers[i] for i in chosen]) for one in (first, second)]
+    expected = [balanced_accuracy_score(truths, [one.predicted[i] for i in chosen]) for one in (first, second)]
     assert made["difference"] == pytest.approx(expected[0] - expected[1])
     assert (made["n"], made["clusters"]) == (160, 8)
     assert made["low"] < made["difference"] < made["high"]
-    turned = differ(second, first.subset(chosen))
+    turned = paired_difference(second, first.subset(chosen))
     assert turned["difference"] == pytest.approx(-made["difference"])
     with pytest.raises(PredictionsError, match="share no clip"):
-        differ(first.subset(np.arange(5)), second.subset(np.arange(5, 9)))
+        paired_difference(first.subset(np.arange(5)), second.subset(np.arange(5, 9)))
 
 
 @pytest.mark.slow
@@ -152,8 +152,8 @@ def test_equal_systems_differ_as_often_as_promised():
         first, second = simulate(rng, 12), simulate(rng, 12)
         # Half of the other system's answers are the first's own, as those of two real systems are.
         kept = rng.random(len(first)) < 0.5
-        mixed = [a if keep else b for a, b, keep in zip(first.answers, second.answers, kept, strict=True)]
-        made = differ(first, predictions(first.truths, mixed, first.speakers), resamples=1000, seed=trial)
+        mixed = [a if keep else b for a, b, keep in zip(first.predicted, second.predicted, kept, strict=True)]
+        made = paired_difference(first, predictions(first.truths, mixed, first.speakers), resamples=1000, seed=trial)
         excluded = made["low"] > 0 or made["high"] < 0
         assert (made["p"] < 0.05) == excluded or made["p"] == pytest.approx(0.05, abs=0.01)
         found += excluded
@@ -163,7 +163,10 @@ def test_equal_systems_differ_as_often_as_promised():
 @pytest.mark.parametrize("speakers", [2, 4])
 def test_of_few_speakers_equal_systems_seldom_differ(speakers):
     rng = np.random.default_rng(19)
-    made = [differ(*(simulate(rng, speakers, 8) for _ in "ab"), resamples=300, seed=trial) for trial in range(300)]
+    made = [
+        paired_difference(*(simulate(rng, speakers, 8) for _ in "ab"), resamples=300, seed=trial)
+        for trial in range(300)
+    ]
     assert np.mean([one["p"] < 0.05 for one in made]) < 0.08
     assert min(one["p"] for one in made) > 0.001
 
@@ -171,24 +174,24 @@ def test_of_few_speakers_equal_systems_seldom_differ(speakers):
 def test_speakers_who_all_agree_are_as_much_as_their_number_tells():
     right = predictions(["sad"] * 6, ["sad"] * 6, list("aabbcc"))
     wrong = predictions(["sad"] * 6, ["happy"] * 6, list("aabbcc"))
-    made = differ(right, wrong)
+    made = paired_difference(right, wrong)
     assert (made["low"], made["high"], made["p"]) == (1, 1, 0.25)
 
 
 def test_who_speaks_is_known_by_whichever_system_says_it():
     first, second = simulate(np.random.default_rng(20), 8), simulate(np.random.default_rng(21), 8)
-    nameless = predictions(first.truths, first.answers, [])
-    there, back = differ(nameless, second), differ(second, nameless)
+    nameless = predictions(first.truths, first.predicted, [])
+    there, back = paired_difference(nameless, second), paired_difference(second, nameless)
     assert there["clusters"] == back["clusters"] == 8
     assert (there["low"], there["p"]) == (pytest.approx(-back["high"]), pytest.approx(back["p"]))
-    other = predictions(first.truths, first.answers, ["somebody else", *first.speakers[1:]])
+    other = predictions(first.truths, first.predicted, ["somebody else", *first.speakers[1:]])
     with pytest.raises(PredictionsError, match="clip 0: the speaker is s0 for one system and somebody else for"):
-        differ(second, other)
+        paired_difference(second, other)
 
 
 def test_the_same_system_does_not_differ_from_itself():
     one = simulate(np.random.default_rng(8), 10)
-    made = differ(one, one)
+    made = paired_difference(one, one)
     assert (made["difference"], made["low"], made["high"], made["p"]) == (0, 0, 0, 1)
 
 
@@ -208,17 +211,17 @@ def test_p_is_the_level_at_which_the_interval_touches_0():
 def test_seeds_have_a_mean_a_deviation_and_an_interval_of_both_kinds_of_chance():
     rng = np.random.default_rng(10)
     runs = [simulate(rng, 10, more=more) for more in (-0.25, 0.0, 0.25)]
-    made = over_seeds(runs)
+    made = summarize_seeds(runs)
     for metric in ("UA", "WA"):
-        values = [run.figures()[metric] for run in runs]
+        values = [run.metrics()[metric] for run in runs]
         assert made[metric]["values"] == pytest.approx(values)
         assert made[metric]["mean"] == pytest.approx(np.mean(values))
         assert made[metric]["std"] == pytest.approx(np.std(values, ddof=1))
-    same = over_seeds([runs[1]] * 3)
+    same = summarize_seeds([runs[1]] * 3)
     assert np.diff(made["UA"]["interval"]) > 1.3 * np.diff(same["UA"]["interval"])
     assert same["UA"]["std"] == pytest.approx(0)
     assert same["UA"]["interval"] == pytest.approx(intervals(runs[1])["UA"])
-    assert over_seeds([runs[1]])["UA"]["std"] is None
+    assert summarize_seeds([runs[1]])["UA"]["std"] is None
 
 
 @pytest.mark.slow
@@ -227,7 +230,7 @@ def test_the_mean_over_seeds_is_covered_too():
     trials, covered = 200, 0
     for trial in range(trials):
         runs = [simulate(rng, 20, more=rng.normal(0, 0.04)) for _ in range(4)]
-        low, high = over_seeds(runs, ["UA"], resamples=500, seed=trial)["UA"]["interval"]
+        low, high = summarize_seeds(runs, ["UA"], resamples=500, seed=trial)["UA"]["interval"]
         covered += low <= RECALL.mean() <= high
     # Four seeds say little of how much seeds differ, and each run here has speakers of its own.
     assert covered / trials == pytest.approx(0.95, abs=0.05)
@@ -237,10 +240,10 @@ def test_seeds_widen_a_difference():
     rng = np.random.default_rng(12)
     first, second = simulate(rng, 10, more=0.1), simulate(rng, 10)
     seeds = [simulate(rng, 10, more=0.1 + more) for more in (-0.1, 0.1)]
-    one = differ(first, second)
-    several = differ(seeds, second)
+    one = paired_difference(first, second)
+    several = paired_difference(seeds, second)
     assert several["difference"] == pytest.approx(
-        np.mean([run.figures()["UA"] for run in seeds]) - second.figures()["UA"]
+        np.mean([run.metrics()["UA"] for run in seeds]) - second.metrics()["UA"]
     )
     assert several["high"] - several["low"] > one["high"] - one["low"]
 
@@ -249,17 +252,17 @@ def test_what_a_seed_gives_both_systems_is_no_difference():
     """Seeds that are good for both systems alike widen the interval only where the runs are not matched."""
     rng = np.random.default_rng(13)
     seeds = [simulate(rng, 10, more=more) for more in (-0.3, 0.0, 0.3)]
-    matched, free = (differ(seeds, seeds, matched=choice) for choice in (True, False))
+    matched, free = (paired_difference(seeds, seeds, matched=choice) for choice in (True, False))
     assert (matched["difference"], matched["low"], matched["high"], matched["p"]) == (0, 0, 0, 1)
     assert free["difference"] == 0 and free["low"] < -0.1 and free["high"] > 0.1
     with pytest.raises(ValueError, match="3 and 2 runs"):
-        differ(seeds, seeds[:2], matched=True)
+        paired_difference(seeds, seeds[:2], matched=True)
 
 
 def two_groups(rng, gap, speakers=10, names=("female", "male")):
     parts = [simulate(rng, speakers, more=more) for more in (0.0, gap)]
     truths = [word for part in parts for word in part.truths]
-    answers = [word for part in parts for word in part.answers]
+    answers = [word for part in parts for word in part.predicted]
     people = [f"{name}-{speaker}" for name, part in zip(names, parts) for speaker in part.speakers]
     groups = [name for name, part in zip(names, parts) for _ in part.truths]
     return predictions(truths, answers, people, genders=groups)
@@ -270,8 +273,8 @@ def test_a_planted_gap_is_found_with_its_size():
     made = group_gap(one)
     women, men = (one.subset([gender == name for gender in one.genders]) for name in ("female", "male"))
     assert (made["best"], made["worst"]) == ("male", "female")
-    assert made["groups"] == {"female": women.figures()["UA"], "male": men.figures()["UA"]}
-    assert made["gap"] == pytest.approx(men.figures()["UA"] - women.figures()["UA"])
+    assert made["groups"] == {"female": women.metrics()["UA"], "male": men.metrics()["UA"]}
+    assert made["gap"] == pytest.approx(men.metrics()["UA"] - women.metrics()["UA"])
     assert made["flagged"] and 0 < made["low"] < made["gap"] < made["high"] and made["p"] < 0.05
     assert (made["n"], made["clusters"]) == ({"female": 200, "male": 200}, {"female": 10, "male": 10})
 
@@ -284,7 +287,7 @@ def test_where_there_is_no_gap_none_is_flagged_more_often_than_promised(names):
     for trial in range(trials):
         one = simulate(rng, 6 * len(names))
         group = {f"s{number}": names[number % len(names)] for number in range(6 * len(names))}
-        one = predictions(one.truths, one.answers, one.speakers, languages=[group[name] for name in one.speakers])
+        one = predictions(one.truths, one.predicted, one.speakers, languages=[group[name] for name in one.speakers])
         flagged += group_gap(one, "language", resamples=1000, seed=trial)["flagged"]
     assert flagged / trials < 0.1
 
@@ -331,7 +334,7 @@ def test_a_group_of_one_speaker_has_a_gap_and_no_interval():
     assert not made["flagged"]
     three = Predictions.concatenate([two_groups(np.random.default_rng(17), 0.2), one.subset(np.arange(20))])
     three = predictions(
-        three.truths, three.answers, three.speakers, languages=["de"] * 200 + ["el"] * 200 + ["x"] * 20
+        three.truths, three.predicted, three.speakers, languages=["de"] * 200 + ["el"] * 200 + ["x"] * 20
     )
     made = group_gap(three, "language")
     assert set(made["groups"]) == {"de", "el"}

@@ -31,7 +31,7 @@ def random_system(size=3000, sharpen=1.0) -> Predictions:
 @pytest.mark.parametrize("bins", [1, 7, 15])
 def test_the_table_is_the_curve_of_scikit_learn(bins):
     one = random_system(sharpen=2.0)
-    right = np.array(one.answers) == np.array(one.truths)
+    right = np.array(one.predicted) == np.array(one.truths)
     confidence = one.scores.max(axis=1)
     accuracy, mean = calibration_curve(right, confidence, n_bins=bins)
     table = reliability(one, bins)
@@ -59,7 +59,7 @@ def test_certain_answers():
 
 def test_a_system_without_probabilities_has_no_calibration():
     one = random_system(10)
-    none = Predictions(WORDS, one.corpora, one.ids, one.truths, one.answers)
+    none = Predictions(WORDS, one.corpora, one.ids, one.truths, one.predicted)
     assert ece(none) is reliability(none) is None
 
 

@@ -35,7 +35,7 @@ def test_groups_have_the_figures_of_their_clips():
     assert set(made["gender"]["groups"]) == {"female", "male"}
     for name, group in made["gender"]["groups"].items():
         own = [index for index, gender in enumerate(one.genders) if gender == name]
-        truths, answers = [one.truths[i] for i in own], [one.answers[i] for i in own]
+        truths, answers = [one.truths[i] for i in own], [one.predicted[i] for i in own]
         assert group["n"] == len(own)
         assert group["UA"] == pytest.approx(balanced_accuracy_score(truths, answers))
         assert group["interval"] == list(intervals(one.subset(np.array(own)))["UA"])
@@ -69,7 +69,7 @@ def test_the_clips_are_not_gone_through_again_for_each_speaker(monkeypatch):
 
 def test_clips_without_speakers_have_no_worst_one():
     one = voices({"f1": 0.3, "f2": 0.5})
-    nobody = Predictions(WORDS, one.corpora, one.ids, one.truths, one.answers)
+    nobody = Predictions(WORDS, one.corpora, one.ids, one.truths, one.predicted)
     assert "speaker" not in breakdowns(nobody)
 
 
@@ -77,7 +77,7 @@ def test_languages_and_corpora_where_there_are_two():
     parts = [voices({"a": 0.5, "b": 0.6}, languages=["de"] * 80), voices({"c": 0.9, "d": 0.8}, languages=["ur"] * 80)]
     one = Predictions.concatenate(parts)
     one = Predictions(
-        WORDS, ["x"] * 80 + ["y"] * 80, one.ids, one.truths, one.answers, None, one.speakers, [], one.languages
+        WORDS, ["x"] * 80 + ["y"] * 80, one.ids, one.truths, one.predicted, None, one.speakers, [], one.languages
     )
     made = breakdowns(one)
     assert set(made["language"]["groups"]) == {"de", "ur"}

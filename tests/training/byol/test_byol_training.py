@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from mser_llm.data.read_corpus import read_corpus
-from mser_llm.evaluation.protocols import check_model
+from mser_llm.evaluation.protocols import check_model_leak
 from mser_llm.inference.loading import load_model
 from mser_llm.training.byol import steps_below
 from mser_llm.training.objectives import BYOL, UNKNOWN, ObjectiveBatch
@@ -65,7 +65,7 @@ def test_emotions_of_the_other_language_are_never_used(recipe, tones, tmp_path, 
     heard = json.loads((tmp_path / "run" / "train_results.json").read_text())["data"]
     assert heard["heard"]["languages"] == ["en"] and heard["heard_unlabelled"]["languages"] == ["pl"]
     polish = [row for row in rows if row["language"] == "pl"]
-    report = check_model(tmp_path / "run", polish)
+    report = check_model_leak(tmp_path / "run", polish)
     assert not report.found and report.unlabelled_clips == 36
 
 

@@ -10,18 +10,18 @@ import pytest
 import soundfile
 
 from mser_llm.data.schema import new_row
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.robustness.conditions import CONDITIONS, chosen_conditions
-from mser_llm.evaluation.robustness.disturbing import Disturber
-from mser_llm.evaluation.robustness.measuring import (
-    Answers,
+from mser_llm.evaluation.robustness.conditions import CONDITIONS, select_conditions
+from mser_llm.evaluation.robustness.measurement import (
+    ConditionPredictions,
     RobustnessError,
-    answer_all,
-    robustness_figures,
+    predict_all,
+    robustness_metrics,
     sample_clips,
 )
-from mser_llm.evaluation.robustness.pictures import robustness_figure
+from mser_llm.evaluation.robustness.perturbation import ClipPerturber
+from mser_llm.evaluation.robustness.plots import robustness_figure
 from mser_llm.evaluation.robustness.tables import markdown, write_robustness
 from processing_mser import SAMPLING_RATE
 
@@ -41,12 +41,12 @@ def clips(tmp_path_factory):
         soundfile.write(path, 0.1 * chance.standard_normal(int(seconds * SAMPLING_RATE)), SAMPLING_RATE)
         truths.append(WORDS[number % 4])
         rows.append(new_row(id=str(number), path=path, corpus="toy", emotion=truths[-1], speaker=f"s{number % 3}"))
-    return LabelledClips(["toy"] * 8, rows, truths)
+    return LabeledClips(["toy"] * 8, rows, truths)
 
 
 def run(clips, folder, load, **settings):
-    conditions = chosen_conditions(NAMES)
-    return answer_all(load, clips, Disturber(clips), conditions, WORDS, folder, settings, progress=False)
+    conditions = select_conditions(NAMES)
+    return predict_all(load, clips, ClipPerturber(clips), conditions, WORDS, folder, settings, progress=False)
 
 
 def never():
@@ -63,7 +63,7 @@ def test_a_finished_run_needs_no_model_and_a_torn_one_only_for_what_is_missing(c
     again = run(clips, tmp_path, lambda: loads.append(1) or tiny, seed=0)
     assert len(loads) == 1
     assert kept == {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
-    assert again.disturbed["white"][5.0].answers == first.disturbed["white"][5.0].answers
+    assert again.disturbed["white"][5.0].predicted == first.disturbed["white"][5.0].predicted
 
 
 @pytest.mark.parametrize("torn", ["rows", "line", "another", "twice", "noise"])
@@ -110,7 +110,7 @@ def test_a_clip_that_is_not_touched_is_answered_as_it_is(clips, tiny, tmp_path):
 def test_an_unreadable_clip_is_left_out_of_every_condition(clips, tiny, tmp_path):
     rows = [dict(row) for row in clips.rows]
     rows[2] = {**rows[2], "audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
-    broken = LabelledClips(clips.corpora, rows, clips.truths)
+    broken = LabeledClips(clips.corpora, rows, clips.truths)
     answers = run(broken, tmp_path, lambda: tiny, seed=0)
     assert all("2" not in of.ids and len(of) == 7 for of in answers.disturbed["white"].values())
     with open(tmp_path / "predictions" / "white_0.csv", encoding="utf-8", newline="") as file:
@@ -130,7 +130,7 @@ def predictions(right):
 @pytest.fixture
 def results():
     levels = CONDITIONS["white"].levels
-    answers = Answers(
+    answers = ConditionPredictions(
         predictions(9),
         {
             "white": {level: predictions(right) for level, right in zip(levels, (9, 8, 6, 4, 2))},
@@ -139,7 +139,7 @@ def results():
         },
     )
     seconds = {("toy", str(i)): 1.5 + (i % 2) for i in range(40)}
-    return robustness_figures(answers, chosen_conditions(NAMES), seconds, resamples=500)
+    return robustness_metrics(answers, select_conditions(NAMES), seconds, resamples=500)
 
 
 def test_figures_are_those_of_the_answers_and_differences_are_to_the_clean_clips(results):
@@ -181,14 +181,16 @@ def test_every_figure_stands_in_the_files(results, tmp_path):
 def test_chance_is_drawn_where_guessing_among_all_words_lies():
     """Of the four words two occur."""
     some = predictions(9).subset([truth in ("happy", "sad") for truth in predictions(9).truths])
-    found = robustness_figures(Answers(some, {"telephone": {8.0: some}}), chosen_conditions(["telephone"]), {})
+    found = robustness_metrics(
+        ConditionPredictions(some, {"telephone": {8.0: some}}), select_conditions(["telephone"]), {}
+    )
     dashed = [line for line in robustness_figure(found).axes[0].lines if line.is_dashed()]
     assert [set(line.get_ydata()) for line in dashed if len(line.get_ydata())] == [{0.25}]
 
 
 def test_a_level_without_some_clips_says_so(results):
-    answers = Answers(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
-    figures = robustness_figures(answers, chosen_conditions(["telephone"]), {}, resamples=200)
+    answers = ConditionPredictions(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
+    figures = robustness_metrics(answers, select_conditions(["telephone"]), {}, resamples=200)
     assert figures["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
     told = markdown(figures)
     assert "| telephone band |  (10 clips unanswered) |" in told and "Unanswered: could not be read" in told
@@ -198,7 +200,7 @@ def test_a_level_without_some_clips_says_so(results):
 def test_a_sample_holds_the_emotions_alike_and_a_smaller_one_lies_in_a_larger_one(clips):
     rows = [new_row(id=f"{corpus}{i}", path="x", corpus=corpus) for corpus in ("a", "b") for i in range(60)]
     truths = [("sad" if i < 40 else "happy" if i < 55 else "angry") for _ in ("a", "b") for i in range(60)]
-    many = LabelledClips([row["corpus"] for row in rows], rows, truths)
+    many = LabeledClips([row["corpus"] for row in rows], rows, truths)
     sample = sample_clips(many, 20, seed=1)
     counts = Counter(zip(sample.corpora, sample.truths))
     assert len(sample) == 40

@@ -12,7 +12,7 @@ COLUMNS = {"WA": "WA", "UA": "UA", "WF1": "WF1", "macro_F1": "macro-F1", "precis
 MEASURED = "measured here"
 
 
-def comparison(protocol: Protocol, figures: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def published_rows(protocol: Protocol, figures: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
     """One row for each published system, then one's own.
 
     Args:
@@ -34,9 +34,9 @@ def comparison(protocol: Protocol, figures: Mapping[str, Any] | None = None) -> 
     return [*rows.values(), *own]
 
 
-def comparison_table(protocol: Protocol, figures: Mapping[str, Any] | None = None) -> str:
+def format_published(protocol: Protocol, figures: Mapping[str, Any] | None = None) -> str:
     """The rows as text; columns without a published number are left out, where there is any."""
-    rows = comparison(protocol, figures)
+    rows = published_rows(protocol, figures)
     columns = [metric for metric in COLUMNS if any(metric in row for row in rows if row["system"] != MEASURED)]
     columns = columns or list(COLUMNS)
     heads = ["system", *(COLUMNS[metric] for metric in columns), "where"]

@@ -6,9 +6,9 @@ import pytest
 import soundfile
 
 from mser_llm.data.schema import new_row
-from mser_llm.evaluation.labelled_clips import LabelledClips
-from mser_llm.evaluation.robustness.conditions import CONDITIONS, chosen_conditions
-from mser_llm.evaluation.robustness.disturbing import VOICES, Disturber, NoCompanionError
+from mser_llm.evaluation.labeled_clips import LabeledClips
+from mser_llm.evaluation.robustness.conditions import CONDITIONS, select_conditions
+from mser_llm.evaluation.robustness.perturbation import BABBLE_SPEAKERS, ClipPerturber, MissingPartnerError
 from processing_mser import SAMPLING_RATE, load_audio
 
 
@@ -31,7 +31,7 @@ def clips(tmp_path_factory):
         speaker = f"g{number % 4 // 2}" if german else f"i{number % 4}"
         place = {"language": "de" if german else "it", "speaker": speaker}
         rows.append(new_row(id=str(number), path=path, corpus=corpora[-1], emotion=truths[-1], **place))
-    return LabelledClips(corpora, rows, truths)
+    return LabeledClips(corpora, rows, truths)
 
 
 def heard(waveform):
@@ -44,13 +44,13 @@ def heard(waveform):
 
 def disturbed(clips, index, name, level=0.0, seed=0, pool=None):
     waveform = load_audio(clips.rows[index]["audio"])
-    return Disturber(pool or clips, seed).disturbed(waveform, clips, index, CONDITIONS[name], level)
+    return ClipPerturber(pool or clips, seed).disturbed(waveform, clips, index, CONDITIONS[name], level)
 
 
 def test_babble_is_of_other_speakers_of_the_same_corpus(clips):
     for index in (0, 5, 11):
         others = heard(disturbed(clips, index, "babble")) - {index}
-        assert len(others) == VOICES
+        assert len(others) == BABBLE_SPEAKERS
         speaker = clips.rows[index]["speaker"]
         assert all(clips.corpora[i] == "tedesco" and clips.rows[i]["speaker"] != speaker for i in others)
 
@@ -74,33 +74,35 @@ def test_second_halves_are_of_the_same_emotion_by_another_speaker(clips, name, s
 
 
 def test_without_another_language_code_switching_is_refused_beforehand_and_says_the_cure(clips):
-    german = clips.chosen(range(16))
-    with pytest.raises(NoCompanionError, match=r"code_switch: for 0 of tedesco.*of sad in another language.*--others"):
-        Disturber(german).check(german, CONDITIONS["code_switch"])
-    Disturber(clips).check(german, CONDITIONS["code_switch"])
-    Disturber(german).check(german, CONDITIONS["joined"])
+    german = clips.subset(range(16))
+    with pytest.raises(
+        MissingPartnerError, match=r"code_switch: for 0 of tedesco.*of sad in another language.*--others"
+    ):
+        ClipPerturber(german).check(german, CONDITIONS["code_switch"])
+    ClipPerturber(clips).check(german, CONDITIONS["code_switch"])
+    ClipPerturber(german).check(german, CONDITIONS["joined"])
 
 
 def test_babble_is_of_five_other_clips_or_refused(clips, tmp_path):
     """The first speaker's clips have five others; with one of these gone, or unreadable, they have four."""
-    five = clips.chosen([0, 1, 4, 2, 3, 6, 7, 10])
-    alone = clips.chosen([0])
-    Disturber(five).check(alone, CONDITIONS["babble"])
-    four = clips.chosen([0, 1, 4, 2, 3, 6, 7])
+    five = clips.subset([0, 1, 4, 2, 3, 6, 7, 10])
+    alone = clips.subset([0])
+    ClipPerturber(five).check(alone, CONDITIONS["babble"])
+    four = clips.subset([0, 1, 4, 2, 3, 6, 7])
     message = "for 0 of tedesco 5 other clips by another speaker are needed, and there are 4; give more speakers of"
-    with pytest.raises(NoCompanionError, match=f"^babble: {message} tedesco, or leave the condition out$"):
-        Disturber(four).check(alone, CONDITIONS["babble"])
-    Disturber(four).check(alone, CONDITIONS["overlap"])
+    with pytest.raises(MissingPartnerError, match=f"^babble: {message} tedesco, or leave the condition out$"):
+        ClipPerturber(four).check(alone, CONDITIONS["babble"])
+    ClipPerturber(four).check(alone, CONDITIONS["overlap"])
     rows = [dict(row) for row in five.rows]
     rows[-1] |= {"audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
-    torn = LabelledClips(five.corpora, rows, five.truths)
+    torn = LabeledClips(five.corpora, rows, five.truths)
     with pytest.raises(
-        NoCompanionError, match="5 other readable clips by another speaker are needed, and there are 4"
+        MissingPartnerError, match="5 other readable clips by another speaker are needed, and there are 4"
     ):
         disturbed(alone, 0, "babble", pool=torn)
 
 
-def unread_clips(number: int) -> LabelledClips:
+def unread_clips(number: int) -> LabeledClips:
     """Clips that nobody opens: two corpora, three emotions, three languages or none, speakers or none."""
     drawn = np.random.default_rng(0).integers(12, size=(number, 4)).tolist()
     corpora = ["ab"[corpus % 2] for corpus, *_ in drawn]
@@ -109,13 +111,13 @@ def unread_clips(number: int) -> LabelledClips:
     for place, (_, _, language, speaker) in enumerate(drawn):
         known = {"language": ("de", "en", "fr", None)[language % 4], "speaker": f"s{speaker}" if speaker % 4 else None}
         rows.append(new_row(id=str(place), path=f"{place}.wav", corpus=corpora[place], emotion=truths[place], **known))
-    return LabelledClips(corpora, rows, truths)
+    return LabeledClips(corpora, rows, truths)
 
 
 @pytest.mark.parametrize("name", ["babble", "overlap", "joined", "code_switch"])
 def test_companions_are_those_of_a_plain_loop(name):
     pool = unread_clips(300)
-    for clips in (pool, pool.chosen(range(0, 300, 7)), LabelledClips(["c"], pool.rows[:1], ["fear"])):
+    for clips in (pool, pool.subset(range(0, 300, 7)), LabeledClips(["c"], pool.rows[:1], ["fear"])):
         for index, row in enumerate(clips.rows):
             fitting = []
             for place, other in enumerate(pool.rows):
@@ -128,7 +130,7 @@ def test_companions_are_those_of_a_plain_loop(name):
                     same = other["language"] == row["language"]
                     fits = known and same is (name == "joined") and pool.truths[place] == clips.truths[index]
                 fitting += [place] if fits else []
-            assert Disturber(pool)._candidates(clips, index, CONDITIONS[name]).tolist() == fitting
+            assert ClipPerturber(pool)._candidates(clips, index, CONDITIONS[name]).tolist() == fitting
             if index > 20:
                 break
 
@@ -137,7 +139,7 @@ def test_companions_are_those_of_a_plain_loop(name):
 def test_a_clip_is_disturbed_alike_whatever_was_disturbed_before_it(clips, name):
     condition = CONDITIONS[name]
     level = condition.levels[-1]
-    in_order = [source["array"] for source in Disturber(clips).sources(clips, condition, level)]
+    in_order = [source["array"] for source in ClipPerturber(clips).sources(clips, condition, level)]
     for index in (23, 7):
         assert np.array_equal(disturbed(clips, index, name, level), in_order[index])
     assert all(np.isfinite(sound).all() and sound.dtype == np.float32 for sound in in_order)
@@ -158,15 +160,15 @@ def test_what_cannot_be_read_is_passed_on_to_be_reported_and_never_lent(clips, t
     broken.write_bytes(b"no sound")
     rows = [dict(row) for row in clips.rows]
     rows[3] = {**rows[3], "audio": {"bytes": None, "path": str(broken)}}
-    some_broken = LabelledClips(clips.corpora, rows, clips.truths)
-    disturber = Disturber(some_broken)
-    sources = list(disturber.sources(some_broken, CONDITIONS["babble"], 0.0))
+    some_broken = LabeledClips(clips.corpora, rows, clips.truths)
+    perturber = ClipPerturber(some_broken)
+    sources = list(perturber.sources(some_broken, CONDITIONS["babble"], 0.0))
     assert sources[3] == rows[3]["audio"]
     assert all("array" in source for index, source in enumerate(sources) if index != 3)
 
 
 def test_conditions_are_chosen_by_name_in_the_order_of_the_table():
-    assert [condition.name for condition in chosen_conditions(["opus", "white"])] == ["white", "opus"]
-    assert [condition.name for condition in chosen_conditions([])] == list(CONDITIONS)
+    assert [condition.name for condition in select_conditions(["opus", "white"])] == ["white", "opus"]
+    assert [condition.name for condition in select_conditions([])] == list(CONDITIONS)
     with pytest.raises(ValueError, match="no condition wite; choose from white, babble"):
-        chosen_conditions(["wite"])
+        select_conditions(["wite"])

@@ -7,20 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.robustness.conditions import Condition
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 
-VOICES = 5
+BABBLE_SPEAKERS = 5
 _NONE = np.array([], dtype=np.int64)
 
 
-class NoCompanionError(ValueError):
+class MissingPartnerError(ValueError):
     """A condition needs other clips than there are."""
 
 
-class Disturber:
+class ClipPerturber:
     """Disturbs clips.
 
     Args:
@@ -28,7 +28,7 @@ class Disturber:
         seed: another seed draws other noise, voices and halves.
     """
 
-    def __init__(self, pool: LabelledClips, seed: int = 0):
+    def __init__(self, pool: LabeledClips, seed: int = 0):
         self.pool, self.seed = pool, seed
         self._numbers = {name: number for number, name in enumerate(dict.fromkeys(pool.speakers.tolist()))}
         # Numbers, which are compared a hundred times as fast as names.
@@ -37,18 +37,18 @@ class Disturber:
         self._spoken = _places(zip(pool.truths, (row["language"] for row in pool.rows)))
         self._elsewhere: dict[tuple[str, str], np.ndarray] = {}
 
-    def check(self, clips: LabelledClips, condition: Condition) -> None:
+    def check(self, clips: LabeledClips, condition: Condition) -> None:
         """Refuses, before anything is measured, a condition for which some clip finds no other, or too few.
 
         Raises:
-            NoCompanionError: names the clip and the cure.
+            MissingPartnerError: names the clip and the cure.
         """
-        for index in range(len(clips) if condition.companions != "none" else 0):
+        for index in range(len(clips) if condition.partners != "none" else 0):
             found = len(self._candidates(clips, index, condition))
             if found < _wanted(condition):
-                raise NoCompanionError(_too_few(clips, index, condition, found))
+                raise MissingPartnerError(_too_few(clips, index, condition, found))
 
-    def sources(self, clips: LabelledClips, condition: Condition, level: float) -> Iterator[Any]:
+    def sources(self, clips: LabeledClips, condition: Condition, level: float) -> Iterator[Any]:
         """What `recognize` takes, clip by clip; a clip that cannot be read is passed on as it is, to be reported."""
         for index, row in enumerate(clips.rows):
             try:
@@ -59,34 +59,34 @@ class Disturber:
             yield {"array": self.disturbed(waveform, clips, index, condition, level), "sampling_rate": SAMPLING_RATE}
 
     def disturbed(
-        self, waveform: np.ndarray, clips: LabelledClips, index: int, condition: Condition, level: float
+        self, waveform: np.ndarray, clips: LabeledClips, index: int, condition: Condition, level: float
     ) -> np.ndarray:
         """One clip's waveform `(num_samples,)` under a condition, float32.
 
         Chance does not depend on the level, so that along a curve the same noise grows louder.
 
         Raises:
-            NoCompanionError: too few other clips that the condition could use can be read.
+            MissingPartnerError: too few other clips that the condition could use can be read.
         """
         row = clips.rows[index]
         key = f"{self.seed}\0{condition.name}\0{row['corpus']}\0{row['id']}".encode()
         chance = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
-        companions = self._companions(clips, index, condition, chance)
-        return np.asarray(condition.apply(waveform, level, chance, companions), dtype=np.float32)
+        partners = self._load_partners(clips, index, condition, chance)
+        return np.asarray(condition.apply(waveform, level, chance, partners), dtype=np.float32)
 
-    def _candidates(self, clips: LabelledClips, index: int, condition: Condition) -> np.ndarray:
-        """Where in the pool a clip's companions may be: never the same clip, nor the same speaker."""
-        own = self._numbers.get(clips.speaker_of(index), -1)
+    def _candidates(self, clips: LabeledClips, index: int, condition: Condition) -> np.ndarray:
+        """Where in the pool a clip's partners may be: never the same clip, nor the same speaker."""
+        own = self._numbers.get(clips.speaker_at(index), -1)
         alike = self._alike(clips.corpora[index], clips.truths[index], clips.rows[index]["language"], condition)
         return alike[self._speakers[alike] != own]
 
     def _alike(self, corpus: str, truth: str, language: str | None, condition: Condition) -> np.ndarray:
         """Where in the pool a condition finds what it mixes, in ascending order, whoever speaks."""
-        if condition.companions in ("voice", "voices"):
+        if condition.partners in ("voice", "voices"):
             return self._corpora.get(corpus, _NONE)
         if language is None:
             return _NONE
-        if condition.companions == "same language":
+        if condition.partners == "same language":
             return self._spoken.get((truth, language), _NONE)
         if (truth, language) not in self._elsewhere:
             others = [
@@ -97,10 +97,10 @@ class Disturber:
             self._elsewhere[truth, language] = np.sort(np.concatenate([_NONE, *others]))
         return self._elsewhere[truth, language]
 
-    def _companions(
-        self, clips: LabelledClips, index: int, condition: Condition, chance: np.random.Generator
+    def _load_partners(
+        self, clips: LabeledClips, index: int, condition: Condition, chance: np.random.Generator
     ) -> list[np.ndarray]:
-        if condition.companions == "none":
+        if condition.partners == "none":
             return []
         found: list[np.ndarray] = []
         for position in chance.permutation(self._candidates(clips, index, condition)):
@@ -110,7 +110,7 @@ class Disturber:
                 continue
             if len(found) == _wanted(condition):
                 return found
-        raise NoCompanionError(_too_few(clips, index, condition, len(found), "other readable"))
+        raise MissingPartnerError(_too_few(clips, index, condition, len(found), "other readable"))
 
 
 def _places(keys: Iterable[Any]) -> dict[Any, np.ndarray]:
@@ -122,10 +122,10 @@ def _places(keys: Iterable[Any]) -> dict[Any, np.ndarray]:
 
 
 def _wanted(condition: Condition) -> int:
-    return VOICES if condition.companions == "voices" else 1
+    return BABBLE_SPEAKERS if condition.partners == "voices" else 1
 
 
-def _too_few(clips: LabelledClips, index: int, condition: Condition, found: int, kind: str = "other") -> str:
+def _too_few(clips: LabeledClips, index: int, condition: Condition, found: int, kind: str = "other") -> str:
     corpus, truth = clips.corpora[index], clips.truths[index]
     # Voices come of the clip's own corpus, where no other can lend any.
     within, lent = f"give more speakers of {corpus}", "give a corpus that has some with --others"
@@ -134,7 +134,7 @@ def _too_few(clips: LabelledClips, index: int, condition: Condition, found: int,
         "voices": ("by another speaker", within),
         "same language": (f"of {truth} by another speaker of the same language", lent),
         "other language": (f"of {truth} in another language", lent),
-    }[condition.companions]
+    }[condition.partners]
     there = f"there is no {kind} clip {needed}"
     if found:
         there = f"{_wanted(condition)} {kind} clips {needed} are needed, and there are {found}"

@@ -12,19 +12,19 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from mser_llm.evaluation.labelled_clips import LabelledClips
-from mser_llm.evaluation.metrics.count_figures import FIGURES
+from mser_llm.evaluation.labeled_clips import LabeledClips
+from mser_llm.evaluation.metrics.emotion_metrics import METRICS
 from mser_llm.evaluation.predictions import (
     Predictions,
     PredictionsError,
-    listed_clips,
+    list_clips,
     read_predictions,
     write_predictions,
 )
 from mser_llm.evaluation.robustness.conditions import Condition
-from mser_llm.evaluation.robustness.disturbing import Disturber
-from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, differ, intervals
-from mser_llm.evaluation.statistics.multiple import holm
+from mser_llm.evaluation.robustness.perturbation import ClipPerturber
+from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, intervals, paired_difference
+from mser_llm.evaluation.statistics.significance import holm_correction
 from mser_llm.inference.recognition import Recognition, recognize
 from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.atomic_files import write_json
@@ -35,14 +35,14 @@ class RobustnessError(ValueError):
 
 
 @dataclass(frozen=True)
-class Answers:
+class ConditionPredictions:
     """Predictions under each condition and level, and on the clips as they are."""
 
     clean: Predictions
     disturbed: dict[str, dict[float, Predictions]]
 
 
-def sample_clips(clips: LabelledClips, size: int, seed: int) -> LabelledClips:
+def sample_clips(clips: LabeledClips, size: int, seed: int) -> LabeledClips:
     """At most so many clips of each corpus, of each emotion alike as far as there are any; 0 takes all.
 
     The clips of a smaller sample are among those of a larger one.
@@ -60,13 +60,13 @@ def sample_clips(clips: LabelledClips, size: int, seed: int) -> LabelledClips:
     taken: list[int] = []
     for corpus in dict.fromkeys(clips.corpora):
         taken += [index for _, index in ranked if clips.corpora[index] == corpus][:size]
-    return clips.chosen(sorted(taken))
+    return clips.subset(sorted(taken))
 
 
-def answer_all(
+def predict_all(
     load: Callable[[], tuple[Any, Any]],
-    clips: LabelledClips,
-    disturber: Disturber,
+    clips: LabeledClips,
+    perturber: ClipPerturber,
     conditions: Sequence[Condition],
     labels: Sequence[str],
     output_dir: str | PathLike,
@@ -74,7 +74,7 @@ def answer_all(
     options: ScoringOptions = ScoringOptions(),
     *,
     progress: bool = True,
-) -> Answers:
+) -> ConditionPredictions:
     """The model's answers to every clip under every condition, each level's kept in a file of its own when it is done.
 
     Called again after a kill it goes on with the first level that is not there; when all are, nothing is loaded. A
@@ -83,7 +83,7 @@ def answer_all(
     Args:
         load: gives the model and its processor; called at most once.
         clips: what is asked about.
-        disturber: of them.
+        perturber: of them.
         conditions: of them.
         labels: the candidate words.
         output_dir: `predictions/` in it holds the answers, `settings.json` what they are answers to.
@@ -92,11 +92,11 @@ def answer_all(
         progress: show a bar.
 
     Raises:
-        NoCompanionError: a condition needs other clips than there are.
+        MissingPartnerError: a condition needs other clips than there are.
         RobustnessError: the folder holds answers of other settings, or settings that cannot be read.
     """
     for condition in conditions:
-        disturber.check(clips, condition)
+        perturber.check(clips, condition)
     folder = Path(output_dir) / "predictions"
     folder.mkdir(parents=True, exist_ok=True)
     _keep_settings(Path(output_dir) / "settings.json", folder, settings)
@@ -120,13 +120,13 @@ def answer_all(
     bar = tqdm(runs, unit="level", disable=not progress, dynamic_ncols=True)
     for condition, level in bar:
         bar.set_description(f"{condition.name} {level:g}")
-        sources = disturber.sources(clips, condition, level)
+        sources = perturber.sources(clips, condition, level)
         disturbed[condition.name][level] = answers(f"{condition.name}_{level:g}", sources)
-    return Answers(clean, disturbed)
+    return ConditionPredictions(clean, disturbed)
 
 
-def robustness_figures(
-    answers: Answers,
+def robustness_metrics(
+    answers: ConditionPredictions,
     conditions: Sequence[Condition],
     seconds: Mapping[tuple[str, str], float],
     *,
@@ -136,17 +136,17 @@ def robustness_figures(
     """Figures of each corpus under each condition, beside those on the clips as they are.
 
     Args:
-        answers: of `answer_all`.
+        answers: of `predict_all`.
         conditions: those of the answers.
         seconds: the length of each clip by corpus and id, as far as it is known.
         resamples, seed: of the bootstrap over speakers.
 
     Returns:
         JSON-ready: `clean` by corpus, and `conditions`: of each its `title`, `axis`, `clean` level and `levels`, each
-        with `level` and `corpora`. Of each corpus the figures of `FIGURES`, `n`, `recall`, `intervals` (None for fewer
+        with `level` and `corpora`. Of each corpus the figures of `METRICS`, `n`, `recall`, `intervals` (None for fewer
         than two speakers), and under a condition `against_clean`: the UA less that on the same clips as they are, as
-        `differ` gives it, with `p_holm` corrected over all conditions, levels and corpora; `unanswered`, clips that
-        were answered as they are and not here, and `touched`, how many the condition changes at all.
+        in `paired_difference`, `p_holm` being corrected over all conditions, levels and corpora; `unanswered`, clips
+        that were answered as they are and not here, and `touched`, how many the condition changes at all.
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
     names = list(dict.fromkeys(answers.clean.corpora))
@@ -159,19 +159,19 @@ def robustness_figures(
             corpora = {}
             for name in names:
                 own = _of_corpus(predictions, name)
-                against = differ(*own.align(clean[name]), "UA", **settings)
+                against = paired_difference(*own.align(clean[name]), "UA", **settings)
                 differences.append(against)
                 touched = len(own)
-                if condition.touches is not None:
+                if condition.changes is not None:
                     lengths = (seconds.get((name, clip), np.inf) for clip in own.ids)
-                    touched = sum(condition.touches(length, level) for length in lengths)
+                    touched = sum(condition.changes(length, level) for length in lengths)
                 figures = {**_figures(own, settings), "against_clean": against, "touched": touched}
                 corpora[name] = {**figures, "unanswered": len(set(clean[name].ids) - set(own.ids))}
             levels.append({"level": level, "corpora": corpora})
         facts = {"title": condition.title, "axis": condition.axis, "clean": condition.clean, "levels": levels}
         results["conditions"][condition.name] = facts
     tested = [against for against in differences if against["p"] is not None]
-    for against, adjusted in zip(tested, holm([against["p"] for against in tested]), strict=True):
+    for against, adjusted in zip(tested, holm_correction([against["p"] for against in tested]), strict=True):
         against["p_holm"] = float(adjusted)
     return results
 
@@ -181,22 +181,22 @@ def _of_corpus(predictions: Predictions, name: str) -> Predictions:
 
 
 def _figures(predictions: Predictions, settings: Mapping[str, Any]) -> dict[str, Any]:
-    figures, bounds = predictions.figures(), intervals(predictions, **settings)
-    made = {name: figures[name] for name in (*FIGURES, "n", "supported_labels", "recall")}
+    figures, bounds = predictions.metrics(), intervals(predictions, **settings)
+    made = {name: figures[name] for name in (*METRICS, "n", "supported_labels", "recall")}
     return {**made, "intervals": None if bounds is None else {name: list(of) for name, of in bounds.items()}}
 
 
-def _kept(path: Path, clips: LabelledClips, labels: Sequence[str]) -> Predictions | None:
+def _kept(path: Path, clips: LabeledClips, labels: Sequence[str]) -> Predictions | None:
     """The answers in a file; None unless it has a whole line for each of these clips, and for no other."""
     try:
-        listed, answers = listed_clips(path), read_predictions(path, labels)
+        listed, answers = list_clips(path), read_predictions(path, labels)
     except PredictionsError:
         return None
     asked = zip(clips.corpora, (row["id"] for row in clips.rows))
     return answers if answers.scores is not None and Counter(listed) == Counter(asked) else None
 
 
-def _write(path: Path, clips: LabelledClips, labels: Sequence[str], recognised: Sequence[Recognition]) -> None:
+def _write(path: Path, clips: LabeledClips, labels: Sequence[str], recognised: Sequence[Recognition]) -> None:
     """The answers to clips, and a line with the error for each that could not be read."""
     readable = [index for index, answer in enumerate(recognised) if answer.error is None]
     if not readable:
@@ -208,7 +208,7 @@ def _write(path: Path, clips: LabelledClips, labels: Sequence[str], recognised: 
         for corpus, row, truth, answer in zip(clips.corpora, clips.rows, clips.truths, recognised)
         if answer.error is not None
     ]
-    write_predictions(path, clips.chosen(readable).predictions(labels, said, np.array(scores)), unread)
+    write_predictions(path, clips.subset(readable).to_predictions(labels, said, np.array(scores)), unread)
 
 
 def _keep_settings(path: Path, answers: Path, settings: Mapping[str, Any]) -> None:

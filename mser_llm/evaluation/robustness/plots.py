@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mser_llm.evaluation.plots import ACCENT, HUES, INK, MUTED, RULE, plain
+from mser_llm.evaluation.plots import ACCENT, HUES, INK, MUTED, RULE, style_axes
 
 
 _COLUMNS = 3
@@ -19,7 +19,7 @@ def robustness_figure(results: Mapping[str, Any]) -> Figure:
     """A panel a condition; those with one level share the last panel.
 
     Args:
-        results: `clean` and `conditions` of `robustness_figures`.
+        results: `clean` and `conditions` of `robustness_metrics`.
     """
     curves = {name: of for name, of in results["conditions"].items() if len(of["levels"]) > 1}
     points = {name: of for name, of in results["conditions"].items() if len(of["levels"]) == 1}
@@ -39,7 +39,7 @@ def robustness_figure(results: Mapping[str, Any]) -> Figure:
     # `recall` names every word, those without clips too.
     chance = 1 / len(results["clean"][corpora[0]]["recall"])
     for axes in grid[:panels]:
-        plain(axes)
+        style_axes(axes)
         axes.set_ylim(0, 1)
         axes.tick_params(labelleft=True)
         axes.axhline(chance, color=MUTED, linewidth=1.0, linestyle=(0, (3, 3)), zorder=1)

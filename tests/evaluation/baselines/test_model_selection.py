@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mser_llm.evaluation.baselines.grouped_choice import choose_by_speakers, probabilities
+from mser_llm.evaluation.baselines.model_selection import probabilities, select_by_speakers
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_who_only_remembers_speakers_is_not_chosen(voices):
     random_folds = cross_val_predict(SpeakerMemory(), features, truths, cv=folds)
     assert balanced_accuracy_score(truths, random_folds) > 0.7
     honest = make_pipeline(StandardScaler(), LogisticRegression(C=1.0))
-    choice = choose_by_speakers({"memory": SpeakerMemory(), "honest": honest}, features, truths, speakers)
+    choice = select_by_speakers({"memory": SpeakerMemory(), "honest": honest}, features, truths, speakers)
     assert choice.name == "honest"
     assert choice.validation["memory"] < 0.6
 
@@ -54,7 +54,7 @@ def test_who_only_remembers_speakers_is_not_chosen(voices):
 def test_validation_is_that_of_scikit_learns_grouped_folds(voices):
     features, truths, speakers = voices
     candidates = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (0.01, 1.0)}
-    choice = choose_by_speakers(candidates, features, truths, speakers)
+    choice = select_by_speakers(candidates, features, truths, speakers)
     for name, candidate in candidates.items():
         answers = cross_val_predict(candidate, features, truths, groups=speakers, cv=GroupKFold(5))
         assert choice.validation[name] == pytest.approx(balanced_accuracy_score(truths, answers))
@@ -64,12 +64,12 @@ def test_validation_is_that_of_scikit_learns_grouped_folds(voices):
 
 def test_two_speakers_give_two_folds_and_one_is_refused():
     features, truths = np.arange(8.0)[:, None], np.array(["sad", "happy"] * 4)
-    choice = choose_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a", "b"], 4))
+    choice = select_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a", "b"], 4))
     assert choice.validation == {0: 0.5}
     with pytest.raises(ValueError, match=r"all 8 training clips are of one speaker \(a\)"):
-        choose_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a"], 8))
+        select_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a"], 8))
     with pytest.raises(ValueError, match=r"of one emotion \(sad\)"):
-        choose_by_speakers({0: DummyClassifier()}, features, np.repeat(["sad"], 8), np.repeat(["a", "b"], 4))
+        select_by_speakers({0: DummyClassifier()}, features, np.repeat(["sad"], 8), np.repeat(["a", "b"], 4))
 
 
 def test_probabilities_stand_in_the_order_of_the_labels():

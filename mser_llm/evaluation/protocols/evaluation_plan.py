@@ -5,21 +5,18 @@ import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from os import PathLike
 from typing import Any
 
-from mser_llm.evaluation.protocols.comparison import COLUMNS
-from mser_llm.evaluation.protocols.folds import find_fold
-from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak
+from mser_llm.evaluation.protocols.folds import resolve_fold
 from mser_llm.evaluation.protocols.protocol import Protocol
-from mser_llm.evaluation.protocols.training_record import RESULTS, read_training_record
+from mser_llm.evaluation.protocols.published import COLUMNS
 
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Measurement:
+class EvaluationPlan:
     """The test clips of a protocol.
 
     Attributes:
@@ -46,7 +43,7 @@ class Measurement:
             "source": protocol.source,
             "split": str(protocol.split),
             "fold": self.fold,
-            "ours": protocol.ours,
+            "ours": protocol.assumption,
             "seconds": [protocol.min_seconds, protocol.max_seconds],
             "expected": dict(protocol.expected),
             "found": self.found,
@@ -55,7 +52,7 @@ class Measurement:
             "published": [asdict(one) for one in protocol.published],
         }
 
-    def over_folds(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+    def fold_statistics(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
         """Mean and standard deviation of each figure over the folds; None where only one was measured.
 
         Args:
@@ -72,7 +69,7 @@ class Measurement:
         }
 
 
-def measurement(protocol: Protocol, rows: Sequence[Row], fold: str | None = None) -> Measurement:
+def plan_evaluation(protocol: Protocol, rows: Sequence[Row], fold: str | None = None) -> EvaluationPlan:
     """What a protocol tests among rows.
 
     Args:
@@ -86,40 +83,16 @@ def measurement(protocol: Protocol, rows: Sequence[Row], fold: str | None = None
     """
     folds = protocol.divide(rows)
     if fold is not None:
-        fold = find_fold(protocol.name, [one.name for one in folds], fold)
+        fold = resolve_fold(protocol.name, [one.name for one in folds], fold)
     chosen = [one for one in folds if fold in (None, one.name)]
     named: dict[str, list[Row]] = {}
     left_out: Counter[str] = Counter()
     for one in chosen:
-        kept, reasons = protocol.usable(protocol.of_the_words(one.test))
+        kept, reasons = protocol.usable(protocol.rows_with_labels(one.test))
         left_out.update(reasons)
-        others = [row for row in one.test if protocol.words.map(row["emotion"]) is None]
+        others = [row for row in one.test if protocol.labels.map(row["emotion"]) is None]
         for row in [*kept, *others]:
             name = row["corpus"] if len(chosen) == 1 else f"{row['corpus']}:{one.name}"
             named.setdefault(name, []).append(row)
     found = protocol.found(row for one in chosen for row in one.test)
-    return Measurement(protocol, fold, named, found, dict(left_out))
-
-
-def check_model(
-    model: str | PathLike, test: Sequence[Row], protocol: Protocol | None = None, *, allow: bool = False
-) -> LeakReport:
-    """Whether a model was trained on what it is to be tested on, by the record beside it.
-
-    Args:
-        model: folder, or an id on the Hub, where no record lies: the report then says that nothing was checked.
-        test: rows.
-        protocol: whose further conditions hold, such as a corpus or a language never heard.
-        allow: as in `check_leak`.
-
-    Raises:
-        SpeakerLeakError: it was.
-        TrainingRecordError: the record is damaged.
-    """
-    record = read_training_record(model)
-    if record is None:
-        said = f"there is no {RESULTS} beside {model}, so whether its training heard what is tested cannot be checked"
-        return LeakReport(tested=len(test), unchecked=(said,))
-    if protocol is None:
-        return check_leak(record, test, allow=allow)
-    return protocol.check(record, test, allow=allow)
+    return EvaluationPlan(protocol, fold, named, found, dict(left_out))

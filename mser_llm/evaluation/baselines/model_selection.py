@@ -16,7 +16,7 @@ FOLDS = 5
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """The candidate that recognises held-out training speakers best, fitted on all training clips.
 
     Attributes:
@@ -30,9 +30,9 @@ class Choice:
     validation: dict[Any, float]
 
 
-def choose_by_speakers(
+def select_by_speakers(
     candidates: Mapping[Any, Any], features: np.ndarray, truths: np.ndarray, speakers: np.ndarray, title: str = ""
-) -> Choice:
+) -> Selection:
     """Cross-validation in which no speaker is on both sides; no test clip is seen.
 
     Args:
@@ -59,7 +59,7 @@ def choose_by_speakers(
             answers[held_out] = clone(candidate).fit(features[train], truths[train]).predict(features[held_out])
         validation[name] = float(balanced_accuracy_score(truths, answers))
     best = max(validation, key=lambda name: validation[name])
-    return Choice(best, clone(candidates[best]).fit(features, truths), validation)
+    return Selection(best, clone(candidates[best]).fit(features, truths), validation)
 
 
 def probabilities(classifier: Any, features: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:

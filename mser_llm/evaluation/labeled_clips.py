@@ -17,7 +17,7 @@ from processing_mser import LabelSet
 
 
 @dataclass(frozen=True)
-class LabelledClips:
+class LabeledClips:
     """Rows of one corpus or of several, each with the word of the label set that it counts as.
 
     Attributes:
@@ -34,13 +34,13 @@ class LabelledClips:
         return len(self.rows)
 
     @classmethod
-    def of_corpus(cls, name: str, rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> "LabelledClips":
+    def from_rows(cls, name: str, rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> "LabeledClips":
         """The rows of a corpus whose emotion the label set holds; the others are left out."""
         kept = [(row, truth) for row in rows if (truth := labels.map(row["emotion"])) is not None]
         return cls([name] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
 
     @classmethod
-    def joined(cls, parts: Sequence["LabelledClips"]) -> "LabelledClips":
+    def concatenate(cls, parts: Sequence["LabeledClips"]) -> "LabeledClips":
         """The clips of all parts, in their order."""
         return cls(
             [name for part in parts for name in part.corpora],
@@ -48,23 +48,23 @@ class LabelledClips:
             [truth for part in parts for truth in part.truths],
         )
 
-    def chosen(self, indices: Sequence[int]) -> "LabelledClips":
+    def subset(self, indices: Sequence[int]) -> "LabeledClips":
         """The clips at these positions, in the order of the positions."""
-        return LabelledClips(
+        return LabeledClips(
             [self.corpora[i] for i in indices], [self.rows[i] for i in indices], [self.truths[i] for i in indices]
         )
 
     @property
     def speakers(self) -> np.ndarray:
         """`(num_clips,)` names; a clip without a speaker is a speaker of its own."""
-        return np.array([self.speaker_of(index) for index in range(len(self))])
+        return np.array([self.speaker_at(index) for index in range(len(self))])
 
-    def speaker_of(self, index: int) -> str:
+    def speaker_at(self, index: int) -> str:
         """The name among `speakers` of one clip."""
         row = self.rows[index]
         return row["speaker"] or f"{row['corpus']} {row['id']}"
 
-    def identity(self) -> str:
+    def fingerprint(self) -> str:
         """A hash of which clips these are, what their files hold, what their truths are and who says them."""
         with ThreadPoolExecutor() as pool:
             # A file that was exchanged keeps its name.
@@ -75,14 +75,14 @@ class LabelledClips:
         named = list(zip(self.corpora, ids, contents, self.truths, people))
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
 
-    def predictions(
-        self, labels: Sequence[str], answers: Sequence[str], scores: np.ndarray | None = None
+    def to_predictions(
+        self, labels: Sequence[str], predicted: Sequence[str], scores: np.ndarray | None = None
     ) -> Predictions:
         """A system's answers for these clips.
 
         Args:
             labels: the candidate words.
-            answers: one a clip.
+            predicted: one label per clip.
             scores: probabilities `(num_clips, num_labels)`, for a system that has any.
         """
         paths = (row["audio"]["path"] for row in self.rows)
@@ -91,7 +91,7 @@ class LabelledClips:
             corpora=list(self.corpora),
             ids=[row["id"] for row in self.rows],
             truths=list(self.truths),
-            answers=[str(answer) for answer in answers],
+            predicted=[str(word) for word in predicted],
             scores=scores,
             speakers=[row["speaker"] for row in self.rows],
             genders=[row["gender"] for row in self.rows],

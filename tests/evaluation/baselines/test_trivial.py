@@ -4,8 +4,8 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from mser_llm.data.schema import new_row
-from mser_llm.evaluation.baselines.guessing import chance, majority
-from mser_llm.evaluation.labelled_clips import LabelledClips
+from mser_llm.evaluation.baselines.trivial import chance_level, majority_class
+from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 WORDS = ("neutral", "happy", "sad", "angry")
@@ -14,12 +14,12 @@ WORDS = ("neutral", "happy", "sad", "angry")
 def clips(counts):
     truths = [word for word, count in counts.items() for _ in range(count)]
     rows = [new_row(id=str(i), path=f"{i}.wav", corpus="toy", speaker=f"s{i % 4}") for i in range(len(truths))]
-    return LabelledClips(["toy"] * len(truths), rows, truths)
+    return LabeledClips(["toy"] * len(truths), rows, truths)
 
 
 def test_chance_is_what_scikit_learn_finds_for_drawn_guesses():
     test = clips({"neutral": 60, "happy": 25, "sad": 10, "angry": 5})
-    figures = chance(test, WORDS)
+    figures = chance_level(test, WORDS)
     assert figures["UA"] == figures["WA"] == 0.25
     random = np.random.default_rng(7)
     guesses = [random.choice(WORDS, size=100) for _ in range(600)]
@@ -35,16 +35,16 @@ def test_chance_is_what_scikit_learn_finds_for_drawn_guesses():
 
 
 def test_chance_stays_one_over_the_words_where_a_word_has_no_clip():
-    assert chance(clips({"happy": 30, "sad": 3}), WORDS)["UA"] == 0.25
+    assert chance_level(clips({"happy": 30, "sad": 3}), WORDS)["UA"] == 0.25
 
 
 def test_majority_says_the_training_clips_favourite_and_never_looks_at_the_test():
     test = clips({"neutral": 2, "happy": 30, "sad": 4, "angry": 4})
-    predictions = majority(["sad", "sad", "happy"], test, WORDS)
-    assert set(predictions.answers) == {"sad"}
-    assert predictions.figures()["UA"] == 0.25 and predictions.figures()["WA"] == 0.1
+    predictions = majority_class(["sad", "sad", "happy"], test, WORDS)
+    assert set(predictions.predicted) == {"sad"}
+    assert predictions.metrics()["UA"] == 0.25 and predictions.metrics()["WA"] == 0.1
     assert predictions.scores.tolist() == [[0, 0, 1, 0]] * 40
 
 
 def test_of_equals_the_majority_is_the_first_word_of_the_list():
-    assert set(majority(["angry", "happy"], clips({"sad": 3}), WORDS).answers) == {"happy"}
+    assert set(majority_class(["angry", "happy"], clips({"sad": 3}), WORDS).predicted) == {"happy"}

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mser_llm.evaluation.labelled_clips import LabelledClips
-from mser_llm.evaluation.metrics.count_figures import FIGURES, count_figures
+from mser_llm.evaluation.labeled_clips import LabeledClips
+from mser_llm.evaluation.metrics.emotion_metrics import METRICS, metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 
 
-def chance(clips: LabelledClips, labels: Sequence[str], draws: int = 10000, seed: int = 0) -> dict[str, Any]:
+def chance_level(clips: LabeledClips, labels: Sequence[str], draws: int = 10000, seed: int = 0) -> dict[str, Any]:
     """What guessing evenly among the words gives on these clips.
 
     Args:
@@ -22,22 +22,22 @@ def chance(clips: LabelledClips, labels: Sequence[str], draws: int = 10000, seed
         seed: of the guesses.
 
     Returns:
-        The expected value of each of `FIGURES`, `n`, and in `intervals` where 95 of 100 guessing systems lie. `UA` and
+        The expected value of each of `METRICS`, `n`, and in `intervals` where 95 of 100 guessing systems lie. `UA` and
         `WA` are exactly 1 / `len(labels)`; of WF1, macro-F1 and precision it is the mean of the draws.
     """
     support, size = Counter(clips.truths), len(labels)
     random = np.random.default_rng(seed)
     rows = [random.multinomial(support[label], [1 / size] * size, size=draws) for label in labels]
     counts = np.pad(np.stack(rows, axis=1), ((0, 0), (0, 0), (0, 1)))  # nothing is unparsed
-    drawn = {name: np.asarray(of) for name, of in count_figures(counts).items() if name in FIGURES}
+    drawn = {name: np.asarray(of) for name, of in metrics_from_counts(counts).items() if name in METRICS}
     figures = {name: float(of.mean()) for name, of in drawn.items()} | {"UA": 1 / size, "WA": 1 / size}
     intervals = {name: [float(bound) for bound in np.percentile(of, [2.5, 97.5])] for name, of in drawn.items()}
     return {**figures, "n": len(clips), "intervals": intervals}
 
 
-def majority(train_truths: Sequence[str], test: LabelledClips, labels: Sequence[str]) -> Predictions:
+def majority_class(train_truths: Sequence[str], test: LabeledClips, labels: Sequence[str]) -> Predictions:
     """Says the most frequent emotion of the training clips to every test clip; of equals, the first of `labels`."""
     counts: Mapping[str, int] = Counter(train_truths)
     word = max(labels, key=lambda label: counts[label])
     certain = np.tile([float(label == word) for label in labels], (len(test), 1))
-    return test.predictions(labels, [word] * len(test), certain)
+    return test.to_predictions(labels, [word] * len(test), certain)

@@ -12,29 +12,29 @@ from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.protocols import (
     PROTOCOLS,
     ProtocolError,
-    check_model,
-    comparison,
-    comparison_table,
-    measurement,
+    check_model_leak,
+    format_published,
+    plan_evaluation,
+    published_rows,
 )
-from mser_llm.evaluation.protocols.comparison import MEASURED
+from mser_llm.evaluation.protocols.published import MEASURED
 
 
-FIGURES = emotion_metrics(["sad", "happy", "sad"], ["sad", "sad", "sad"], ["happy", "sad"])
+METRICS = emotion_metrics(["sad", "happy", "sad"], ["sad", "sad", "sad"], ["happy", "sad"])
 
 
 def test_folds_are_measured_apart_and_one_can_be_chosen():
     protocol = PROTOCOLS["iemocap-4"]
     rows = rows_for(protocol)
-    every = measurement(protocol, rows)
+    every = plan_evaluation(protocol, rows)
     assert list(every.rows) == [f"iemocap:session{number}" for number in range(1, 6)]
     assert sorted(one["id"] for own in every.rows.values() for one in own) == sorted(one["id"] for one in rows)
-    one = measurement(protocol, rows, "session3")
+    one = plan_evaluation(protocol, rows, "session3")
     assert list(one.rows) == ["iemocap"]
     assert {own["speaker"] for own in one.rows["iemocap"]} == {"iemocap-4", "iemocap-5"}
     assert (every.found, one.found) == ({"iemocap": 40}, {"iemocap": 8})
     with pytest.raises(ProtocolError, match="iemocap-4 has no fold 'session6'; its folds are session1, session2"):
-        measurement(protocol, rows, "session6")
+        plan_evaluation(protocol, rows, "session6")
 
 
 def test_the_result_tells_expected_found_and_left_out():
@@ -44,9 +44,9 @@ def test_the_result_tells_expected_found_and_left_out():
     outside_the_words = rows[4]
     assert outside_the_words["emotion"] == "frustrated"
     rows[4] |= {"duration": 99.0}
-    chosen = measurement(protocol, rows)
+    chosen = plan_evaluation(protocol, rows)
     told = json.loads(json.dumps(chosen.as_dict()))
-    assert told["name"] == "emodb-4" and told["fold"] is None and chosen.over_folds({"emodb": FIGURES}) is None
+    assert told["name"] == "emodb-4" and told["fold"] is None and chosen.fold_statistics({"emodb": METRICS}) is None
     assert (told["expected"], told["found"]) == ({"emodb": 339}, {"emodb": 40})
     assert told["left_out"] == {"shorter than 0.5 s": 2}
     # What the words do not hold is for the evaluation to count as dropped.
@@ -57,8 +57,8 @@ def test_the_result_tells_expected_found_and_left_out():
 
 def test_folds_are_averaged():
     protocol = PROTOCOLS["emodb-4-5fold"]
-    figures = {f"emodb:fold{number}": FIGURES | {"UA": number / 10} for number in range(1, 6)}
-    over = measurement(protocol, rows_for(protocol)).over_folds(figures)
+    figures = {f"emodb:fold{number}": METRICS | {"UA": number / 10} for number in range(1, 6)}
+    over = plan_evaluation(protocol, rows_for(protocol)).fold_statistics(figures)
     assert over["UA"] == {
         "mean": pytest.approx(0.3),
         "std": pytest.approx(statistics.stdev([0.1, 0.2, 0.3, 0.4, 0.5])),
@@ -66,9 +66,9 @@ def test_folds_are_averaged():
 
 
 def test_a_model_without_a_record_says_that_nothing_was_checked(tmp_path):
-    report = check_model(tmp_path, [row(0, "emodb", "3", "sad")])
+    report = check_model_leak(tmp_path, [row(0, "emodb", "3", "sad")])
     assert not report.found and report.tested == 1
-    assert report.unchecked[0].startswith(f"there is no train_results.json beside {tmp_path}")
+    assert str(tmp_path) in report.unchecked[0]
 
 
 def test_a_model_is_refused_by_what_its_protocol_takes_for_never_heard(tmp_path):
@@ -79,26 +79,26 @@ def test_a_model_is_refused_by_what_its_protocol_takes_for_never_heard(tmp_path)
     }
     (tmp_path / "train_results.json").write_text(json.dumps({"speakers": ["emodb-9"], "data": data}))
     test = [row(0, "emodb", "3", "sad")]
-    assert not check_model(tmp_path, test).found
-    assert not check_model(tmp_path, test, PROTOCOLS["emodb-4-5fold"]).found
+    assert not check_model_leak(tmp_path, test).found
+    assert not check_model_leak(tmp_path, test, PROTOCOLS["emodb-4-5fold"]).found
     for name, said in (("emodb-4", "the corpus emodb"), ("cross-lingual-de", "the language de")):
         with pytest.raises(SpeakerLeakError, match=said):
-            check_model(tmp_path, test, PROTOCOLS[name])
-        assert check_model(tmp_path, test, PROTOCOLS[name], allow=True).clips == 1
+            check_model_leak(tmp_path, test, PROTOCOLS[name])
+        assert check_model_leak(tmp_path, test, PROTOCOLS[name], allow=True).clips == 1
 
 
 def test_the_published_numbers_stand_beside_ones_own():
-    rows = comparison(PROTOCOLS["aesdd"], FIGURES)
+    rows = published_rows(PROTOCOLS["aesdd"], METRICS)
     assert [one["system"] for one in rows] == ["Zou et al., zero-shot", "SOTA (PreTrain+Train)", MEASURED]
     assert (rows[0]["WA"], rows[0]["UA"], rows[0]["WF1"]) == (0.426, 0.426, 0.365)
     assert rows[-1]["UA"] == pytest.approx(0.5) and rows[-1]["WA"] == pytest.approx(2 / 3)
-    lines = comparison_table(PROTOCOLS["aesdd"], FIGURES).splitlines()
+    lines = format_published(PROTOCOLS["aesdd"], METRICS).splitlines()
     assert lines[0].split() == ["system", "WA", "UA", "WF1", "where"]
     assert lines[1].split()[-6:] == ["0.426", "0.426", "0.365", "Table", "I", "b"]
     assert lines[-1].split() == ["measured", "here", "0.667", "0.500", "0.533"]
 
 
 def test_where_nothing_was_published_ones_own_figures_stand_alone():
-    lines = comparison_table(PROTOCOLS["cross-lingual-de"], FIGURES).splitlines()
+    lines = format_published(PROTOCOLS["cross-lingual-de"], METRICS).splitlines()
     assert lines[0].split() == ["system", "WA", "UA", "WF1", "macro-F1", "precision", "where"]
     assert len(lines) == 2
