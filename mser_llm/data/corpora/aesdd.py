@@ -8,7 +8,7 @@ CORPUS = CorpusSpec(
     name="aesdd",
     title="AESDD, acted emotional speech dynamic database",
     language="el",
-    # Five names write (01) where others write (1).
+    # Five names have (01), the others (1).
     pattern=r"(?P<emotion>[adfhs])(?P<utterance>\d{2}) \(0*(?P<speaker>\d+)\)(?P<take>[a-z]?)",
     example="a03 (4)b",
     labels={"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "s": "sad"},
@@ -22,5 +22,5 @@ CORPUS = CorpusSpec(
         "Vryzas, Kotsakis, Liatsou, Dimoulas and Kalliris, Speech Emotion Recognition for Performance "
         "Interaction, Journal of the Audio Engineering Society 66(6), 2018"
     ),
-    note="The names tell six speakers apart, its README five.",
+    note="Its file names have six speakers, its README five.",
 )

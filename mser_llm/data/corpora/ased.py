@@ -25,5 +25,5 @@ CORPUS = CorpusSpec(
         "Retta, Almekhlafi, Sutcliffe, Mhamed, Ali and Feng, A New Amharic Speech Emotion Dataset and "
         "Classification Benchmark, ACM TALLIP 22(1), 2023"
     ),
-    note="Five speakers are given both genders, which are read as null.",
+    note="Five speakers have both genders in the file names, read as null.",
 )

@@ -74,7 +74,7 @@ CORPUS = CorpusSpec(
         "fear": "fear",
     },
     emotion=Rule("{label}"),
-    # The published files do not name the speakers; clips of one video are of one.
+    # The published files do not name the speakers; all clips of a video count as one speaker.
     speaker=Rule("{video}"),
     split=Rule("{split}"),
     folders={
@@ -88,16 +88,16 @@ CORPUS = CorpusSpec(
     skip_folders={"full": "whole videos"},
     tables=(SegmentRatings({"CMU_MOSEI_Labels.csd": {}}, key=Rule("{segment}"), contents="emotions", required=True),),
     expected_total=23_453,
-    license="for research; the videos are their makers'",
+    license="for research; the videos belong to their authors",
     redistribution=False,
     non_commercial=True,
-    how_to_get="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, the sound of its segments and the labels",
+    how_to_get="http://multicomp.cs.cmu.edu/resources/cmu-mosei-dataset/, the audio of its segments and the labels",
     citation=(
         "Zadeh, Liang, Poria, Cambria and Morency, Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset and "
         "Interpretable Dynamic Fusion Graph, ACL 2018"
     ),
     note=(
-        "Its labels are of several emotions at once: the strongest is taken, ties and all-zero clips are left out. A "
-        "speaker is a video; some of its 1,000 people are in several."
+        "Its labels rate several emotions at once: the strongest is used; ties and all-zero clips are left out. A "
+        "speaker is a video; some of its 1,000 people are in several videos."
     ),
 )

@@ -8,7 +8,7 @@ CORPUS = CorpusSpec(
     name="common-voice",
     title="Mozilla Common Voice",
     language="many",
-    # Cantonese as Hong Kong writes it is not the Mandarin that zh means here.
+    # zh means Mandarin; the Cantonese of Hong Kong is another language.
     pattern=r"common_voice_(?P<locale>(?P<cantonese>zh-HK)|(?P<language>[a-z]{2,3})(?:-[\w-]+?)?)_(?P<number>\d+)",
     example="common_voice_fr_17299384",
     clip_language=Rule("{language}{cantonese}"),

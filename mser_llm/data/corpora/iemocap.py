@@ -28,7 +28,7 @@ CORPUS = CorpusSpec(
         "oth": "other",
     },
     emotion=Rule("{label}"),
-    # The first letter says who wears the markers in this dialogue, the second who speaks this turn.
+    # The first letter is who wears the markers in the dialogue, the second who speaks the turn.
     speaker=Rule("Ses0{session}{gender}"),
     gender=Rule("{gender}", {"F": "female", "M": "male"}),
     transcript=Rule("{words}"),
@@ -37,7 +37,7 @@ CORPUS = CorpusSpec(
     skip_folders={"dialog": "whole dialogues"},
     tables=(
         LineTable(
-            # The folders below it hold each listener's own labels.
+            # Its subfolders contain the labels of single listeners.
             {"Session*/dialog/EmoEvaluation/*.txt": {}},
             key=Rule("{utterance}"),
             line=rf"\[\s*[\d.]+\s*-\s*[\d.]+\s*\]\s+{_UTTERANCE}\s+(?P<label>[a-z]+)\s",

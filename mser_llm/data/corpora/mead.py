@@ -10,7 +10,7 @@ CORPUS = CorpusSpec(
     language="en",
     pattern=(
         r"(?P<speaker>(?P<gender>[MW])\d{3})/audio/"
-        # Neutral was recorded at one intensity only.
+        # Neutral has one intensity only.
         r"(?:(?P<emotion>angry|contempt|disgusted|fear|happy|sad|surprised)/level_[123]|(?P<calm>neutral)/level_1)/"
         r"(?P<number>\d{3})"
     ),
@@ -29,13 +29,13 @@ CORPUS = CorpusSpec(
     gender=Rule("{gender}", {"M": "male", "W": "female"}),
     expected_total=31_729,
     speakers=48,
-    license="for research, asked for",
+    license="for research, on request",
     redistribution=False,
     non_commercial=True,
-    how_to_get="https://wywu.github.io/projects/MEAD/MEAD.html; the audio is .m4a: convert it",
+    how_to_get="https://wywu.github.io/projects/MEAD/MEAD.html; convert its .m4a files",
     citation=(
         "Wang, Wu, Song, Yang, Wu, Qian, He, Qiao and Loy, MEAD: A Large-scale Audio-visual Dataset for Emotional "
         "Talking-face Generation, ECCV 2020"
     ),
-    note="The paper of M5SER writes MAED.",
+    note="The paper of M5SER spells it MAED.",
 )

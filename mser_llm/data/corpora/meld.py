@@ -19,7 +19,7 @@ CORPUS = CorpusSpec(
         "disgust": "disgust",
         "fear": "fear",
     },
-    # The same names come again in every split.
+    # Every split uses the same names.
     id=Rule("{split}/dia{dialogue}_utt{utterance}"),
     emotion=Rule("{Emotion}"),
     speaker=Rule("{Speaker}"),
@@ -66,10 +66,10 @@ CORPUS = CorpusSpec(
     license="GPL-3.0 for the labels; the series is under copyright",
     redistribution=False,
     non_commercial=True,
-    how_to_get="https://github.com/declare-lab/MELD, MELD.Raw; its clips are .mp4: take the sound out",
+    how_to_get="https://github.com/declare-lab/MELD, MELD.Raw; extract the audio of its .mp4 files",
     citation=(
         "Poria, Hazarika, Majumder, Naik, Cambria and Mihalcea, MELD: A Multimodal Multi-Party Dataset for "
         "Emotion Recognition in Conversations, ACL 2019"
     ),
-    note="The six main characters speak in all three splits: its own split is not speaker-independent.",
+    note="The six main characters are in all three splits: the published split is not speaker-independent.",
 )

@@ -24,7 +24,7 @@ CORPUS = CorpusSpec(
         "O": "other",
     },
     emotion=Rule("{EmoClass}"),
-    # 30 and Spkr_30 are one speaker in two ways of writing; Unknown is nobody.
+    # 30 and Spkr_30 are the same speaker; Unknown is none.
     speaker=Rule("{SpkrID}", pattern=r"(?:Spkr_)?(\d+)"),
     gender=Rule("{Gender}", {"Male": "male", "Female": "female"}),
     split=Rule(
@@ -66,5 +66,5 @@ CORPUS = CorpusSpec(
         "Lotfian and Busso, Building Naturalistic Emotionally Balanced Speech Corpus by Retrieving Emotional "
         "Speech From Existing Podcast Recordings, IEEE Transactions on Affective Computing 10(4), 2019"
     ),
-    note="It grows: name the release beside every figure.",
+    note="It grows: state the release with every result.",
 )

@@ -19,7 +19,7 @@ CORPUS = CorpusSpec(
         "n": "neutral",
         "s": "sad",
     },
-    # Nobody says who spoke; every one of the 50 dialogues is in both splits.
+    # Speakers are not published; all 50 dialogues are in both splits.
     speaker=NULL,
     split=Rule("{split}"),
     folders={"split": {"train": "train", "test": "test"}},
@@ -39,5 +39,5 @@ CORPUS = CorpusSpec(
     non_commercial=False,
     how_to_get="https://huggingface.co/datasets/Aniemore/resd, the folder data with its Parquet files",
     citation="Aniemore, Russian Emotional Speech Dialogs, 2022, doi:10.57967/hf/1273",
-    note="No speakers are named, and every dialogue is in both splits: its own split is not speaker-independent.",
+    note="Speakers are unknown, and every dialogue is in both splits: the published split is not speaker-independent.",
 )

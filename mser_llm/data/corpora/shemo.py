@@ -22,5 +22,5 @@ CORPUS = CorpusSpec(
         "Nezami, Lou and Karami, ShEMO: a large-scale validated database for Persian speech emotion detection, "
         "Language Resources and Evaluation 53, 2019"
     ),
-    note="Its transcripts name 3000 clips; a common benchmark keeps 2838 of them.",
+    note="Its transcripts list 3000 clips; a common benchmark uses 2838 of them.",
 )

@@ -8,7 +8,7 @@ CORPUS = CorpusSpec(
     name="tess",
     title="TESS, Toronto emotional speech set",
     language="en",
-    # An older and a younger woman; the F is missing in some names, and copies put words around the name.
+    # An older and a younger woman. Some names lack the F, and copies have words around the name.
     pattern=(
         r"[^/]*?(?P<speaker>OA|YA)F?_(?P<word>[a-z]+)_"
         r"(?P<emotion>angry|disgust|fear|happy|neutral|ps|sad)(?![a-z])[^/]*"
@@ -28,10 +28,10 @@ CORPUS = CorpusSpec(
     expected=dict.fromkeys(("neutral", "happy", "sad", "angry", "surprise", "disgust", "fear"), 400),
     speakers=2,
     license="CC BY-NC-ND 4.0",
-    # No derivatives: a translation, or even another codec, may not be passed on.
+    # No derivatives: not even a copy in another codec may be redistributed.
     redistribution=False,
     non_commercial=True,
     how_to_get="https://doi.org/10.5683/SP2/E8H2MF",
     citation="Pichora-Fuller and Dupuis, Toronto emotional speech set (TESS), Borealis, 2020",
-    note="Two files are AIFF with a .wav name, which is read by content.",
+    note="Two .wav files are AIFF; they are read by content.",
 )

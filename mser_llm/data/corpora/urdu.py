@@ -22,5 +22,5 @@ CORPUS = CorpusSpec(
         "Latif, Qayyum, Usman and Qadir, Cross Lingual Speech Emotion Recognition: Urdu vs. Western Languages, "
         "FIT 2018"
     ),
-    note="The names tell 29 speakers apart, its README 38; 86 % of the clips are male.",
+    note="Its file names have 29 speakers, its README 38; 86 % of the clips are male.",
 )
