@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Time of the Whisper encoder per clip: at the clips' own length under a mask, against stock Whisper's 30 s padding.
+"""Compare the Whisper encoder at the clips' own length, with a mask, with stock Whisper's padding to 30 s.
 
     python benchmarks/encoder_padding.py
     python benchmarks/encoder_padding.py --encoder PATH --corpus emodb=PATH --output runs/encoder_padding.json
 
-Both encoders have the same weights and take turns on the same clips in one run, so that whatever else the machine does
-falls on both. Only the ratio is worth quoting from a machine that is not idle.
+Both encoders have the same weights and take turns on the same clips in one run, so other load on the machine affects
+both. On a busy machine quote only the ratio.
 """
 
 import statistics
@@ -38,27 +38,30 @@ WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 
 @dataclass
 class BenchmarkArguments:
     encoder: str | None = field(
-        default=None, metadata={"help": "folder or Hub id of a Whisper; without it random weights of base's sizes"}
+        default=None,
+        metadata={"help": "folder or Hub id of a Whisper model; default: random weights, size of base"},
     )
-    corpus: str | None = field(default=None, metadata={"help": "NAME=PATH of the clips; without it, noise"})
-    seconds: list[float] = field(default_factory=lambda: [2.0, 3.0], metadata={"help": "shortest and longest clip"})
-    clips: int = field(default=16, metadata={"help": "at most so many clips, drawn at random"})
-    batch_size: int = field(default=8, metadata={"help": "clips in a batch, sorted by length as in recognition"})
-    repeats: int = field(default=5, metadata={"help": "rounds over all clips by each encoder, one more to warm up"})
-    threads: int = field(default=0, metadata={"help": "of torch; 0 leaves torch's own choice"})
-    seed: int = field(default=0, metadata={"help": "of the draw, the noise and random weights"})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
+    corpus: str | None = field(default=None, metadata={"help": "NAME=PATH of the clips; default: noise"})
+    seconds: list[float] = field(
+        default_factory=lambda: [2.0, 3.0], metadata={"help": "minimum and maximum clip length"}
+    )
+    clips: int = field(default=16, metadata={"help": "maximum number of clips, drawn at random"})
+    batch_size: int = field(default=8, metadata={"help": "clips per batch, sorted by length as in recognition"})
+    repeats: int = field(default=5, metadata={"help": "rounds over all clips per encoder, after one warm-up round"})
+    threads: int = field(default=0, metadata={"help": "threads of torch; 0: torch's default"})
+    seed: int = field(default=0, metadata={"help": "seed of the selection, the noise and random weights"})
+    output: str | None = field(default=None, metadata={"help": "JSON file for the results"})
 
     def __post_init__(self) -> None:
         if len(self.seconds) != 2 or not 0.1 <= self.seconds[0] <= self.seconds[1] <= 30.0:
-            raise ValueError(f"seconds is {self.seconds}; give the shortest and the longest clip, from 0.1 to 30")
+            raise ValueError(f"seconds is {self.seconds}; pass the minimum and the maximum length, from 0.1 to 30")
         for name in ("clips", "batch_size", "repeats"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+                raise ValueError(f"{name} is {getattr(self, name)}; pass at least 1")
 
 
 def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
-    """Measures, and returns what is printed and written: seconds per clip of each round, medians, their ratio."""
+    """Measure seconds per clip of each round, their medians and the ratio."""
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
@@ -84,7 +87,7 @@ def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
                 for batch in inputs:
                     mask = {"input_features_mask": batch["input_features_mask"]} if encoder is masked else {}
                     encoder(batch["input_features"], **mask)
-                if number:  # the first round is to warm up
+                if number:  # the first round warms up
                     rounds[name].append((time.perf_counter() - start) / len(waveforms))
     medians = {name: statistics.median(times) for name, times in rounds.items()}
     return {
@@ -106,10 +109,10 @@ def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
 
 def draw_clips(arguments: BenchmarkArguments) -> list[np.ndarray]:
     """
-    Waveforms `(num_samples,)` at 16 kHz between the shortest and the longest length.
+    Draw waveforms `(num_samples,)` at 16 kHz between the minimum and the maximum length.
 
     Raises:
-        ValueError: the corpus has no such clip.
+        ValueError: the corpus has no clip of that length.
     """
     random = np.random.default_rng(arguments.seed)
     shortest, longest = (round(seconds * SAMPLING_RATE) for seconds in arguments.seconds)
@@ -134,21 +137,21 @@ def draw_clips(arguments: BenchmarkArguments) -> list[np.ndarray]:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = MSERArgumentParser(BenchmarkArguments, description="The masked encoder against Whisper's 30 s padding.")
+    parser = MSERArgumentParser(BenchmarkArguments, description="The masked encoder and Whisper's padding to 30 s.")
     (arguments,) = parser.parse_args_into_dataclasses(words)
     try:
-        figures = benchmark(arguments)
+        results = benchmark(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    clips, machine, medians = figures["clips"], figures["machine"], figures["seconds_per_clip"]
+    clips, machine, medians = results["clips"], results["machine"], results["seconds_per_clip"]
     print(f"{clips['count']} clips of {clips['mean_seconds']:.2f} s on average, batches of {arguments.batch_size}")
     print(f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}")
-    print(f"own length, masked  {medians['masked']:.4f} s a clip")
-    print(f"padded to 30 s      {medians['stock']:.4f} s a clip")
-    each = figures["ratio_of_each_round"]
-    print(f"ratio               {figures['ratio']:.1f} ({min(each):.1f} to {max(each):.1f} in {len(each)} rounds)")
+    print(f"own length, masked  {medians['masked']:.4f} s per clip")
+    print(f"padded to 30 s      {medians['stock']:.4f} s per clip")
+    each = results["ratio_of_each_round"]
+    print(f"ratio               {results['ratio']:.1f} ({min(each):.1f} to {max(each):.1f} in {len(each)} rounds)")
     if arguments.output:
-        write_json(arguments.output, figures)
+        write_json(arguments.output, results)
     return 0
 
 

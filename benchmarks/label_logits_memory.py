@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peak memory of a training step with logits where there are labels, against logits at every position.
+"""Compare the peak memory of a training step with logits only at the labels with logits at every position.
 
     python benchmarks/label_logits_memory.py
     python benchmarks/label_logits_memory.py --batch_size 32 --output runs/label_logits_memory.json
 
-A language model of LLaMA 3's vocabulary and a small hidden size, so that the logits are what counts. The naive form
-gives the language model the labels and lets it compute its own loss. Each form steps in a process of its own, whose
-peak (VmHWM) is set back before the step; the losses must be equal.
+The language model has LLaMA 3's vocabulary and a small hidden size, so the logits dominate. The naive form passes the
+labels to the language model, which computes its own loss. Each form runs in its own process, whose peak (VmHWM) is
+reset before the step; the losses must be equal.
 """
 
 import math
@@ -18,41 +18,41 @@ from typing import Any
 
 import torch
 
-from benchmarks.suite.memory import forget_the_peak, resident_mebibytes
+from benchmarks.suite.memory import reset_peak, resident_mebibytes
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.io.atomic_files import write_json
 
 
 WIDTH = 64
-"""Of the encoder, which does not matter here."""
+"""Width of the encoder, which does not matter here."""
 
 
 @dataclass
 class MemoryArguments:
     vocabulary: int = field(default=128256, metadata={"help": "Tokens of the language model."})
-    hidden_size: int = field(default=64, metadata={"help": "Of the language model."})
-    batch_size: int = field(default=8, metadata={"help": "Clips."})
-    text_length: int = field(default=48, metadata={"help": "Tokens of a row, the audio's among them."})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
+    hidden_size: int = field(default=64, metadata={"help": "Hidden size of the language model."})
+    batch_size: int = field(default=8, metadata={"help": "Clips per batch."})
+    text_length: int = field(default=48, metadata={"help": "Tokens per row, audio included."})
+    output: str | None = field(default=None, metadata={"help": "JSON file for the results"})
 
 
 def benchmark(arguments: MemoryArguments) -> dict[str, Any]:
-    """Peak bytes over those before the step and the loss, of both forms; the ratio of the peaks."""
+    """Measure peak bytes above the model, and the loss, of both forms; and the ratio of the peaks."""
     context = multiprocessing.get_context("spawn")
-    figures: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for form in ("at_labels", "naive"):
         receiving, sending = context.Pipe(duplex=False)
         process = context.Process(target=_measured, args=(form, arguments, sending))
         process.start()
         sending.close()
-        figures[form] = receiving.recv()
+        results[form] = receiving.recv()
         process.join()
-    losses = [figures[form]["loss"] for form in ("at_labels", "naive")]
+    losses = [results[form]["loss"] for form in ("at_labels", "naive")]
     if not math.isclose(*losses, rel_tol=1e-4):
         raise ValueError(f"the two forms have the losses {losses[0]} and {losses[1]}; they compute different things")
-    return figures | {
-        "ratio": figures["at_labels"]["peak_bytes"] / figures["naive"]["peak_bytes"],
+    return results | {
+        "ratio": results["at_labels"]["peak_bytes"] / results["naive"]["peak_bytes"],
         "arguments": asdict(arguments),
     }
 
@@ -67,10 +67,10 @@ def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
     labels = torch.full_like(rows, -100)
     labels[:, -2:] = rows[:, -2:]
     states = torch.randn(arguments.batch_size, 1, 150, WIDTH)
-    # A first, short step, so that what the libraries keep for themselves is there before.
+    # A short first step allocates what the libraries keep for themselves.
     model(input_ids=rows[:1], encoder_states=states[:1], labels=labels[:1]).loss.backward()
     model.zero_grad()
-    forget_the_peak()
+    reset_peak()
     before = resident_mebibytes("VmRSS")
     if form == "at_labels":
         loss = model(input_ids=rows, encoder_states=states, labels=labels).loss
@@ -105,19 +105,21 @@ def _model(arguments: MemoryArguments) -> MSERForEmotionGeneration:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = MSERArgumentParser(MemoryArguments, description="Logits at label positions against logits everywhere.")
+    parser = MSERArgumentParser(MemoryArguments, description="Logits at label positions and logits everywhere.")
     (arguments,) = parser.parse_args_into_dataclasses(words)
     try:
-        figures = benchmark(arguments)
+        results = benchmark(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     size = f"{arguments.batch_size} x {arguments.text_length} tokens"
-    print(f"{arguments.vocabulary:,} words of vocabulary, {size}, loss {figures['at_labels']['loss']:.4f} by both")
-    print(f"logits at labels      {figures['at_labels']['peak_bytes'] / 1e6:8.0f} MB over the model")
-    print(f"logits everywhere     {figures['naive']['peak_bytes'] / 1e6:8.0f} MB")
-    print(f"ratio                 {figures['ratio']:8.3f}")
+    print(
+        f"vocabulary of {arguments.vocabulary:,} tokens, {size}, loss {results['at_labels']['loss']:.4f} in both forms"
+    )
+    print(f"logits at labels      {results['at_labels']['peak_bytes'] / 1e6:8.0f} MB above the model")
+    print(f"logits everywhere     {results['naive']['peak_bytes'] / 1e6:8.0f} MB")
+    print(f"ratio                 {results['ratio']:8.3f}")
     if arguments.output:
-        write_json(arguments.output, figures)
+        write_json(arguments.output, results)
     return 0
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A translator that costs nothing, for measuring what everything around it costs."""
+"""A translator that does nothing, to measure the cost of everything around it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from mser_llm.data.translator import SourceClip, Translation, TranslationError, 
 
 
 class Echo(Translator):
-    """Gives every clip back as it came."""
+    """Return every clip unchanged."""
 
     name = "echo"
 

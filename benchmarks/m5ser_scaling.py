@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a build of M5SER scales: clips per second with one worker and with two, peak memory on 1x and 10x rows.
+"""Measure how an M5SER build scales: clips/s with one worker and with two, peak memory with 1x and 10x rows.
 
     python benchmarks/m5ser_scaling.py --output runs/m5ser_scaling.json
     python benchmarks/m5ser_scaling.py --rows 28 --clips_to_translate 28 --repeats 1
 
-Speed: the espeak translator on the demonstration's English speech, the same build by one worker on one processor and
-by two on two, in turn. The clips are a few recordings under many ids: every worker measures a voice's neutral
-rendering of a sentence once, which a long build does at its beginning and a short one of ever new sentences would do
-all the time. The clock of a build runs from its first finished clip to its last, so that neither starting processes
-nor listing counts. Between the builds the translator alone does the same work, in one process and in two at once that
-share nothing: no build on this machine could gain more from its second worker. A machine that is lent out in parts
-changes its speed from minute to minute, so the ratio is the median of those of neighbouring builds.
+Speed: the espeak translator on the demonstration's English speech; builds with one worker on one processor and with
+two workers on two processors alternate. The clips are a few recordings with many ids, because a worker measures the
+neutral rendering of each sentence only once. The time of a build runs from its first finished clip to its last, so
+starting processes and listing files do not count. Between the builds the translator does the same work without a
+build, in one process and in two independent ones: this is the upper bound for two workers on this machine. The speed
+of a shared machine changes from minute to minute, so the result is the median ratio of adjacent builds.
 
-Memory: rows that cost nothing to translate, in one shard; the peak of the process that needed most, and of all
-together. On a machine that is not idle the figures of speed mean nothing.
+Memory: rows that cost nothing to translate, in one shard; the peak of the largest process and of all processes. On a
+busy machine the speeds mean nothing.
 """
 
 import multiprocessing
@@ -44,27 +43,29 @@ from mser_llm.m5ser.build_config import BuildConfig
 from processing_mser import load_audio
 
 
-# Beside this file, which Python puts on the path of what it runs.
+# The module next to this file, whose folder is on the path of a script.
 ECHO = "m5ser_echo:Echo"
 RECORDINGS = 8
 
 
 @dataclass
 class ScalingArguments:
-    clips_to_translate: int = field(default=280, metadata={"help": "English clips of the builds that are timed"})
-    languages: list[str] = field(default_factory=lambda: ["fr", "de"], metadata={"help": "of the timed builds"})
-    repeats: int = field(default=7, metadata={"help": "builds with one worker, and as many with two, in turn"})
-    rows: int = field(default=200, metadata={"help": "rows of the smaller build whose memory is measured"})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the figures"})
+    clips_to_translate: int = field(default=280, metadata={"help": "English clips of the timed builds"})
+    languages: list[str] = field(
+        default_factory=lambda: ["fr", "de"], metadata={"help": "target languages of the timed builds"}
+    )
+    repeats: int = field(default=7, metadata={"help": "number of builds with one worker, and with two"})
+    rows: int = field(default=200, metadata={"help": "rows of the smaller of the two builds whose memory is measured"})
+    output: str | None = field(default=None, metadata={"help": "JSON file for the results"})
 
     def __post_init__(self) -> None:
         for name in ("clips_to_translate", "repeats", "rows"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
+                raise ValueError(f"{name} is {getattr(self, name)}; pass at least 1")
 
 
 def benchmark(arguments: ScalingArguments) -> dict[str, Any]:
-    """Measures, and returns what is printed and written."""
+    """Measure speed and memory."""
     with tempfile.TemporaryDirectory(prefix="m5ser_scaling_") as name:
         folder = Path(name)
         return {
@@ -76,7 +77,7 @@ def benchmark(arguments: ScalingArguments) -> dict[str, Any]:
 
 
 def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
-    """Clips per second by one worker and by two, their ratio, and that of processes that share nothing."""
+    """Clips/s with one worker and with two, their ratio, and the ratio of independent processes."""
     recordings = write_demo_speech(folder / "speech", languages=["en"], clips_per_language=RECORDINGS, seed=0)
     rows = [
         {**recordings[i % RECORDINGS], "id": f"{recordings[i % RECORDINGS]['id']}-{i // RECORDINGS}"}
@@ -109,18 +110,18 @@ def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
 
 
 def gain(rates: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> dict[str, Any]:
-    """Median rates of one and of two, and the median, least and greatest ratio of a round."""
+    """Median rates of one and of two, and the median, minimum and maximum ratio of a round."""
     ratios = [two / one for one, two in zip(rates[1], rates[2], strict=True)]
     return {
         "clips_per_second": {names[count]: statistics.median(values) for count, values in rates.items()},
         "ratio": statistics.median(ratios),
-        "least_and_greatest_ratio": [min(ratios), max(ratios)],
+        "min_and_max_ratio": [min(ratios), max(ratios)],
         "rounds": {names[count]: values for count, values in rates.items()},
     }
 
 
 def translators_alone(recordings: Sequence[Mapping[str, Any]], arguments: ScalingArguments, processes: int) -> float:
-    """Clips per second of so many translators at once, each in a process and on a processor of its own."""
+    """Clips/s of several translators at once, each in its own process and on its own processor."""
     context = multiprocessing.get_context("spawn")
     begin, rates = context.Barrier(processes), context.SimpleQueue()
     allowed = sorted(os.sched_getaffinity(0))
@@ -131,14 +132,14 @@ def translators_alone(recordings: Sequence[Mapping[str, Any]], arguments: Scalin
     for process in running:
         process.join()
         if process.exitcode:
-            raise OSError(f"a translator ended with status {process.exitcode}; see what it wrote above")
+            raise OSError(f"a translator ended with status {process.exitcode}; see its output above")
     return sum(rates.get() for _ in running)
 
 
 def translate_alone(
     processor: int, recordings: list[dict[str, Any]], languages: list[str], count: int, begin: Any, rates: Any
 ) -> None:
-    """Translates every recording once, and then `count` of them for each language by the clock."""
+    """Translate every recording once, then time `count` translations per language."""
     os.sched_setaffinity(0, {processor})
     translator = build_translator("espeak", {})
     clips = [
@@ -166,10 +167,10 @@ def translate_alone(
 
 @contextmanager
 def processors(count: int) -> Iterator[None]:
-    """So many processors for what is started in the block: Praat alone would take every one it may."""
+    """Limit what is started in the block to `count` processors; Praat would use all of them."""
     allowed = os.sched_getaffinity(0)
     if len(allowed) < count:
-        raise OSError(f"{count} workers need {count} processors to be timed, and there are {len(allowed)}")
+        raise OSError(f"{count} workers need {count} processors; this machine has {len(allowed)}")
     os.sched_setaffinity(0, sorted(allowed)[:count])
     try:
         yield
@@ -178,7 +179,7 @@ def processors(count: int) -> Iterator[None]:
 
 
 def memory(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
-    """Peak resident memory in MB on so many rows and on ten times as many."""
+    """Peak resident memory in MB with `rows` rows and with ten times as many."""
     peaks = {}
     for factor in (1, 10):
         rows = echo_rows(folder / "clips", arguments.rows * factor)
@@ -194,17 +195,17 @@ def memory(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
         peaks[factor] = peak
         shutil.rmtree(output)
     largest = {factor: peak.largest / 1e6 for factor, peak in peaks.items()}
-    together = {factor: peak.together / 1e6 for factor, peak in peaks.items()}
+    total = {factor: peak.total / 1e6 for factor, peak in peaks.items()}
     return {
         "rows": {"1x": arguments.rows, "10x": 10 * arguments.rows},
         "peak_mb_of_the_largest_process": {"1x": largest[1], "10x": largest[10]},
-        "peak_mb_of_all_processes": {"1x": together[1], "10x": together[10]},
-        "ratio": together[10] / together[1],
+        "peak_mb_of_all_processes": {"1x": total[1], "10x": total[10]},
+        "ratio": total[10] / total[1],
     }
 
 
 def echo_rows(folder: Path, count: int) -> list[dict[str, Any]]:
-    """Rows over a hundred recordings of 3 s, each under as many ids as are needed."""
+    """Rows over a hundred recordings of 3 s, each with several ids."""
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{i}.flac" for i in range(100)]
     for i, path in enumerate(paths):
@@ -218,7 +219,7 @@ def echo_rows(folder: Path, count: int) -> list[dict[str, Any]]:
 
 
 class Poll(ABC):
-    """Looks at something again and again while its block runs."""
+    """Poll something while the block runs."""
 
     seconds = 0.1
 
@@ -242,7 +243,7 @@ class Poll(ABC):
 
 
 class Clock(Poll):
-    """When clips were finished, by the files that the workers count into."""
+    """Record when clips were finished, from the progress files of the workers."""
 
     def __init__(self, output: Path):
         self.output = output
@@ -254,35 +255,35 @@ class Clock(Poll):
             self.seen.append((time.perf_counter(), done))
 
     def clips_per_second(self) -> float:
-        """Of the clips after the first that were seen finished."""
+        """Rate from the first finished clips to the last."""
         started = [(moment, done) for moment, done in self.seen if done > 0]
         (begin, first), (end, last) = started[0], started[-1]
         return (last - first) / (end - begin)
 
 
 class MemoryPeak(Poll):
-    """Peak resident memory in bytes of this process and its offspring: of the largest, and of all at one moment."""
+    """Peak resident memory in bytes of this process and its children: of the largest process, and of all at once."""
 
     def __init__(self) -> None:
-        self.largest = self.together = 0
+        self.largest = self.total = 0
 
     def look(self) -> None:
-        sizes = [resident(pid) for pid in family(os.getpid())]
-        self.largest, self.together = max(self.largest, *sizes), max(self.together, sum(sizes))
+        sizes = [resident(pid) for pid in process_tree(os.getpid())]
+        self.largest, self.total = max(self.largest, *sizes), max(self.total, sum(sizes))
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """A process and its descendants."""
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         children = [int(word) for task in tasks for word in (task / "children").read_text().split()]
     except OSError:
         return [pid]
-    return [pid, *(one for child in children for one in family(child))]
+    return [pid, *(one for child in children for one in process_tree(child))]
 
 
 def resident(pid: int) -> int:
-    """Proportional set size in bytes: memory that processes share counts once."""
+    """Proportional set size in bytes: shared memory counts once."""
     try:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
             if line.startswith("Pss:"):
@@ -296,26 +297,26 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = MSERArgumentParser(ScalingArguments, description="Speed by workers and memory by rows of a build.")
     (arguments,) = parser.parse_args_into_dataclasses(words)
     try:
-        figures = benchmark(arguments)
+        results = benchmark(arguments)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    rates, peaks = figures["speed"]["clips_per_second"], figures["memory"]["peak_mb_of_all_processes"]
+    rates, peaks = results["speed"]["clips_per_second"], results["memory"]["peak_mb_of_all_processes"]
     languages = len(arguments.languages)
-    print(f"{figures['processors']} processors, {arguments.clips_to_translate} clips into {languages} languages")
+    print(f"{results['processors']} processors, {arguments.clips_to_translate} clips into {languages} languages")
     print(f"1 worker   {rates['1 worker']:8.2f} clips/s")
     print(f"2 workers  {rates['2 workers']:8.2f} clips/s")
     for label, measured in (
-        ("ratio", figures["speed"]),
-        ("at most", figures["speed"]["translator_alone"]),
+        ("ratio", results["speed"]),
+        ("at most", results["speed"]["translator_alone"]),
     ):
-        least, greatest = measured["least_and_greatest_ratio"]
-        print(f"{label:<10} {measured['ratio']:8.2f} ({least:.2f} to {greatest:.2f} in {arguments.repeats} rounds)")
-    print("           (translators alone, which share nothing)")
-    for label, rows in figures["memory"]["rows"].items():
-        print(f"{label:<4} {rows:>6} rows  {peaks[label]:8.0f} MB at most, all processes together")
-    print(f"ratio      {figures['memory']['ratio']:8.2f}")
+        lowest, highest = measured["min_and_max_ratio"]
+        print(f"{label:<10} {measured['ratio']:8.2f} ({lowest:.2f} to {highest:.2f} in {arguments.repeats} rounds)")
+    print("           (independent translators)")
+    for label, rows in results["memory"]["rows"].items():
+        print(f"{label:<4} {rows:>6} rows  {peaks[label]:8.0f} MB peak, all processes")
+    print(f"ratio      {results['memory']['ratio']:8.2f}")
     if arguments.output:
-        write_json(arguments.output, figures)
+        write_json(arguments.output, results)
     return 0
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What reading ahead of the network gains: files decoded and resampled while it works, against one after the other.
+"""Measure the speed-up of prefetching: files are decoded and resampled while the network works.
 
     python benchmarks/reading_ahead.py
 
-Files are noise in FLAC, Ogg Vorbis or WAV at 44.1 kHz; the network is a multiplication of matrices that takes about as
-long as a small model. Both ways take turns in one run.
+Files are noise in FLAC, Ogg Vorbis or WAV at 44.1 kHz; the network is replaced by matrix products that take about as
+long as a small model. Prefetching and reading in sequence take turns in one run.
 """
 
 import statistics
@@ -25,19 +25,19 @@ from mser_llm.inference.prefetch import LoadedClip, load_ahead, load_clip
 
 @dataclass
 class ReadingArguments:
-    files: int = field(default=128, metadata={"help": "of each format"})
+    files: int = field(default=128, metadata={"help": "number of files per format"})
     seconds: float = field(default=3.0, metadata={"help": "length of a file"})
-    milliseconds: float = field(default=10.0, metadata={"help": "of the network for a clip"})
+    milliseconds: float = field(default=10.0, metadata={"help": "time of the network per clip"})
     repeats: int = field(default=3, metadata={"help": "rounds"})
 
 
-def windows_in_turn(paths: Sequence[Path], size: int) -> Iterable[list[LoadedClip]]:
+def windows_in_sequence(paths: Sequence[Path], size: int) -> Iterable[list[LoadedClip]]:
     for start in range(0, len(paths), size):
         yield [load_clip(path) for path in paths[start : start + size]]
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = MSERArgumentParser(ReadingArguments, description="Reading ahead against reading in turn.")
+    parser = MSERArgumentParser(ReadingArguments, description="Prefetching compared with reading in sequence.")
     (arguments,) = parser.parse_args_into_dataclasses(words)
     torch.set_num_threads(1)
     matrix = torch.randn(512, 512)
@@ -51,7 +51,7 @@ def main(words: Sequence[str] | None = None) -> int:
             ratios = []
             for _ in range(arguments.repeats):
                 took = []
-                for windows in (windows_in_turn(paths, 32), load_ahead(paths, 32)):
+                for windows in (windows_in_sequence(paths, 32), load_ahead(paths, 32)):
                     start = time.perf_counter()
                     for window in windows:
                         until = time.thread_time() + len(window) * arguments.milliseconds / 1000
@@ -60,7 +60,7 @@ def main(words: Sequence[str] | None = None) -> int:
                     took.append(time.perf_counter() - start)
                 ratios.append(took[0] / took[1])
         low, high = min(ratios), max(ratios)
-        print(f"{name}: in turn over ahead {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})")
+        print(f"{name}: speed-up of prefetching {statistics.median(ratios):.2f} ({low:.2f} to {high:.2f})")
     return 0
 
 

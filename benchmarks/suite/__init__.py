@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speed and memory beside what a user would otherwise run: every figure a ratio of two things measured alternately."""
+"""What `run-mser bench` measures: speed and memory as ratios of two systems that take turns in one run."""

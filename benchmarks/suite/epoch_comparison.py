@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An epoch of a recipe with the cache of encoder states beside one that reads and encodes each clip when it is due."""
+"""Compare an epoch with cached encoder states with one that reads and encodes every clip."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ from processing_mser import SAMPLING_RATE, MSERProcessor, label_set
 
 @dataclass
 class Stopwatch:
-    """Seconds spent in what it was put around."""
+    """Total seconds spent in the wrapped functions."""
 
     seconds: float = 0.0
     _start: float = field(default=0.0, repr=False)
@@ -55,7 +55,7 @@ class Stopwatch:
 
 
 class EpochTime(TrainerCallback):
-    """Seconds from the first batch's reading to the last step of an epoch."""
+    """Seconds from reading the first batch to the last step of an epoch."""
 
     def __init__(self) -> None:
         self.watch = Stopwatch()
@@ -69,21 +69,21 @@ class EpochTime(TrainerCallback):
 
 @dataclass(frozen=True)
 class Epoch:
-    """Seconds of an epoch, of what the cache is there to save (reading, log-mel, encoder), of the encoder alone."""
+    """Seconds of an epoch, of the features that the cache saves (reading, log-mel, encoder), and of the encoder."""
 
-    whole: float
+    total: float
     features: float
     encoder: float
 
 
 class EpochBench:
     """
-    A recipe's model over an encoder with random weights, and clips of noise for it.
+    A recipe's model with a random encoder, and clips of noise.
 
     Args:
-        sizes: of the encoder and of the epoch.
+        sizes: of the encoder and the epoch.
         model_arguments, arguments: the recipe; its encoder is replaced by one of the benchmark's size.
-        folder: for the clips and the cache.
+        folder: where clips and cache are written.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class EpochBench:
         self.cached = ClipFeatures(FeatureEncoder(self.model, self.processor), str(folder / "cache"), cache_gb=10.0)
         self.cached.prepare([(clip, 0) for clip in self.clips])
         encoder = FeatureEncoder(self.model, self.processor)
-        encoder.encodes = False  # log-mel spectrograms are handed on, and the model's forward pass encodes the batch
+        encoder.encodes = False  # gives log-mel spectrograms, which the model encodes in its forward pass
         self.uncached = ClipFeatures(encoder, str(folder / "none"), cache_gb=0.0)
 
     def _write_clips(self, sizes: BenchmarkSizes) -> list[Clip]:
@@ -126,7 +126,7 @@ class EpochBench:
 
     def epoch(self, features: ClipFeatures) -> Epoch:
         facts = training_facts(self.model.config.emotion_embedding_size, self.clips)
-        lookup, encoder, whole = Stopwatch(), Stopwatch(), EpochTime()
+        lookup, encoder, total = Stopwatch(), Stopwatch(), EpochTime()
         dataset = EmotionDataset(self.clips, features, self.labels, facts=facts)
         dataset.features = lookup.around(features)  # type: ignore[assignment]
         trainer = MSERTrainer(
@@ -137,7 +137,7 @@ class EpochBench:
             processing_class=self.processor,
             train_dataset=dataset,
             data_collator=EmotionCollator(self.processor, encoded=features.encoder.encodes),  # type: ignore[attr-defined]
-            callbacks=[whole],
+            callbacks=[total],
         )
         trainer.remove_callback(PrinterCallback)
         encode = self.model.encode_audio
@@ -146,34 +146,34 @@ class EpochBench:
             trainer.train()
         finally:
             self.model.encode_audio = encode  # type: ignore[method-assign]
-        return Epoch(whole.watch.seconds, lookup.seconds + encoder.seconds, encoder.seconds)
+        return Epoch(total.watch.seconds, lookup.seconds + encoder.seconds, encoder.seconds)
 
 
 def epochs(
     sizes: BenchmarkSizes, model_arguments: ModelArguments, arguments: MSERTrainingArguments
 ) -> Iterator[Comparison]:
-    """The two epochs in turns; both over clips at their own length."""
+    """Run the two epochs in turns, both on clips at their own length."""
     with TemporaryDirectory() as folder:
         bench = EpochBench(sizes, model_arguments, arguments, Path(folder))
         with_cache, without = [], []
         for number in range(sizes.slow_rounds + 1):
             pair = bench.epoch(bench.cached), bench.epoch(bench.uncached)
-            if number:  # the first is to warm up
+            if number:  # the first pair warms up
                 with_cache.append(pair[0])
                 without.append(pair[1])
-    rest = [epoch.whole - epoch.features for epoch in without]
+    rest = [epoch.total - epoch.features for epoch in without]
     facts = {
         "encoder_seconds_without_cache": [epoch.encoder for epoch in without],
         "reading_and_log_mel_seconds_without_cache": [epoch.features - epoch.encoder for epoch in without],
         "rest_seconds_without_cache": rest,
         "clips": sizes.epoch_clips,
     }
-    whole = [epoch.whole for epoch in with_cache], [epoch.whole for epoch in without]
-    yield Comparison("epoch of base/joint, with the cache", *whole, "s an epoch", "less", facts=facts)
+    totals = [epoch.total for epoch in with_cache], [epoch.total for epoch in without]
+    yield Comparison("epoch of base/joint, with the cache", *totals, "s per epoch", "less", facts=facts)
     yield Comparison(
-        "epoch of base/joint, speed-up beside (encoder + rest) / rest",
-        [slow / fast for fast, slow in zip(*whole, strict=True)],
-        [epoch.whole / left for epoch, left in zip(without, rest, strict=True)],
+        "epoch of base/joint, speed-up compared with (encoder + rest) / rest",
+        [slow / fast for fast, slow in zip(*totals, strict=True)],
+        [epoch.total / left for epoch, left in zip(without, rest, strict=True)],
         "times",
         "share",
         ">= 0.8",
@@ -181,16 +181,16 @@ def epochs(
     yield Comparison(
         "epoch of base/joint, share of encoder states with the cache",
         [epoch.features for epoch in with_cache],
-        [epoch.whole for epoch in with_cache],
-        "s an epoch",
+        [epoch.total for epoch in with_cache],
+        "s per epoch",
         "share",
         "<= 0.05",
     )
     yield Comparison(
         "epoch of base/joint, share of the encoder without the cache",
         [epoch.encoder for epoch in without],
-        [epoch.whole for epoch in without],
-        "s an epoch",
+        [epoch.total for epoch in without],
+        "s per epoch",
         "share",
     )
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The floating-point operations that recognition needs: those of a clip's own seconds and of the scored words.
+"""Count the floating-point operations that recognition needs for the clip's own seconds and the scored labels.
 
 A multiplication and an addition count as two. Matrix products and convolutions are counted; norms, activations and
-softmax are not, which is what a share of the matrix-multiply rate leaves for them.
+softmax are not.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ FRAMES_PER_SECOND = 100
 
 @dataclass(frozen=True)
 class RecognitionFlops:
-    """Of one clip."""
+    """Operations for one clip."""
 
     encoder: float
     qformer: float
@@ -42,14 +42,14 @@ class MatrixShape:
 
 
 def encoder_frames(seconds: float) -> int:
-    """Of the encoder's output."""
+    """Number of output frames of the encoder."""
     return (round(seconds * FRAMES_PER_SECOND) + 1) // 2
 
 
 def weight_shapes(
     own: OwnModel, seconds: float, batch_size: int, candidates: Sequence[Sequence[int]]
 ) -> list[MatrixShape]:
-    """The products with weights of the encoder and the language model, all rows of a batch in one."""
+    """Matrix products with weights in the encoder and the language model, with all rows of a batch together."""
     audio, text = own.model.config.audio_config, own.model.config.text_config
     frames = batch_size * encoder_frames(seconds)
     depth = max(own.model.config.used_encoder_layers)
@@ -76,7 +76,7 @@ def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequen
     Args:
         own: the model.
         seconds: length of the clip.
-        candidates: token ids of each word; every token but a word's last is fed.
+        candidates: token ids of each label; all but the last token of a label are inputs.
     """
     config = own.model.config
     audio, qformer, text = config.audio_config, config.qformer_config, config.text_config
@@ -84,7 +84,7 @@ def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequen
     frames, depth = encoder_frames(seconds), max(config.used_encoder_layers)
     encoder = sum(shape.flops for shape in shapes[:5]) + 4.0 * frames**2 * audio.d_model * depth
 
-    # The causal mask halves what a prefix token sees; a word's token sees the prefix and the few before it.
+    # A prefix token attends to half of the prefix on average, a label token to the whole prefix.
     prefix, fed = _tokens(own, candidates)
     head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     width = text.num_attention_heads * head_size
@@ -103,7 +103,7 @@ def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequen
 
 
 def _tokens(own: OwnModel, candidates: Sequence[Sequence[int]]) -> tuple[int, int]:
-    """Tokens of the prefix, and those of the words that are fed."""
+    """Number of prefix tokens, and of label tokens that are inputs."""
     return own.processor.encode_text(1)["input_ids"].shape[1], sum(len(ids) - 1 for ids in candidates)
 
 

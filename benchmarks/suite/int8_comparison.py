@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recognition in int8 beside float32 with packed weights; what it costs in accuracy needs a trained model."""
+"""Compare recognition in int8 with float32, both with packed weights."""
 
 from collections.abc import Iterator
 
@@ -14,17 +14,17 @@ from mser_llm.inference.quantization import quantize_to_int8
 
 @torch.inference_mode()
 def int8(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
-    """The model as `load_model(..., quantize="int8")` gives it beside the model as `load_model` gives it."""
-    quantised = build_own_model(sizes)
-    quantize_to_int8(quantised.model)
-    pack_linear_layers(quantised.model)
+    """Compare `load_model(..., quantize="int8")` with `load_model(...)`."""
+    quantized = build_own_model(sizes)
+    quantize_to_int8(quantized.model)
+    pack_linear_layers(quantized.model)
     inputs = own.inputs(sizes.target_seconds, sizes.batch_size)
-    exact, fewer_bits = own_system(sizes, own), own_system(sizes, quantised)
+    full, int8_system = own_system(sizes, own), own_system(sizes, quantized)
     taken = alternate(
-        {"int8": lambda: fewer_bits.answer(inputs), "float32": lambda: exact.answer(inputs)}, sizes.rounds, "int8"
+        {"int8": lambda: int8_system.predict(inputs), "float32": lambda: full.predict(inputs)}, sizes.rounds, "int8"
     )
     place = f"{sizes.target_seconds:g} s, batch {sizes.batch_size}"
-    yield clips_per_second(f"int8 beside float32, {place}", sizes.batch_size, taken["int8"], taken["float32"])
+    yield clips_per_second(f"int8 compared with float32, {place}", sizes.batch_size, taken["int8"], taken["float32"])
 
 
 __all__ = ["int8"]

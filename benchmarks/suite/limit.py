@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How near recognition comes to what the machine can multiply, and what reading adds to it."""
+"""Compare recognition with the matrix-multiply rate of the machine, and measure the cost of reading audio."""
 
 import statistics
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ FILE_RATE = 48_000
 @torch.inference_mode()
 def limit(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     """
-    Tensors in to scores out, in operations a second, beside matrix products of the same shapes alone: torch's own or
-    those of packed weights, whichever are faster on this machine.
+    Compare the operations/s of recognition, from tensors to scores, with those of matrix products of the same shapes
+    alone: torch's own or those of packed weights, whichever are faster on this machine.
     """
     words = own.candidates(7)
     seconds, batch_size = sizes.target_seconds, sizes.batch_size
@@ -51,7 +51,7 @@ def limit(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
         "share",
         ">= 0.55",
         {
-            "gflop_a_clip": {
+            "gflop_per_clip": {
                 "encoder": flops.encoder / 1e9,
                 "qformer": flops.qformer / 1e9,
                 "language_model": flops.language_model / 1e9,
@@ -61,12 +61,12 @@ def limit(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     )
     if "packed products" in taken:
         sides = [[multiplied / each / 1e9 for each in taken[name]] for name in ("packed products", "products")]
-        yield Comparison("matrix products with packed weights beside torch's own", *sides, "GFLOP/s", "more")
+        yield Comparison("matrix products, packed weights compared with torch's own", *sides, "GFLOP/s", "more")
     yield from _reading(sizes, own)
 
 
 def _products(shapes: Sequence[MatrixShape], layers: Sequence[torch.nn.Module]) -> Work:
-    """All products of the shapes, each with its layer."""
+    """A function that computes all products of the shapes, each with its layer."""
     inputs = [torch.randn(shape.rows, shape.inner) for shape in shapes]
 
     def multiply() -> None:
@@ -78,7 +78,7 @@ def _products(shapes: Sequence[MatrixShape], layers: Sequence[torch.nn.Module]) 
 
 
 def _reading(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
-    """What of recognition from files goes into reading and resampling, and into the log-mel spectrogram."""
+    """Measure the shares of reading with resampling and of the log-mel spectrogram in recognition from files."""
     count = sizes.batch_size
     with TemporaryDirectory() as folder:
         files = [Path(folder) / f"{number}.wav" for number in range(count)]
@@ -86,22 +86,22 @@ def _reading(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
             soundfile.write(file, waveform, FILE_RATE)
         waveforms = [load_audio(file) for file in files]
 
-        def whole() -> None:
+        def total() -> None:
             assert all(answer.error is None for answer in recognize(own.model, own.processor, files, WORDS[:7]))
 
         taken = alternate(
             {
                 "reading": lambda: [load_audio(file) for file in files],
                 "features": lambda: own.processor.extract_features(waveforms),
-                "whole": whole,
+                "total": total,
             },
             sizes.rounds,
             "Reading",
         )
     parts = {name: [1e3 * seconds / count for seconds in each] for name, each in taken.items()}
     where = f"of recognition from {FILE_RATE // 1000} kHz files"
-    yield Comparison(f"reading and resampling, {where}", parts["reading"], parts["whole"], "ms a clip", "share")
-    yield Comparison(f"log-mel spectrogram, {where}", parts["features"], parts["whole"], "ms a clip", "share")
+    yield Comparison(f"reading and resampling, {where}", parts["reading"], parts["total"], "ms per clip", "share")
+    yield Comparison(f"log-mel spectrogram, {where}", parts["features"], parts["total"], "ms per clip", "share")
 
 
 __all__ = ["limit"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Peak memory of one answer, each system in a process of its own.
+"""Measure the peak memory of one prediction, each system in its own process.
 
     python -m benchmarks.suite.memory NAME full|quick
 
-prints in MiB the peak of resident memory (`VmHWM`), what the process held before the answer, and the answer's peak.
+prints in MiB: peak resident memory (`VmHWM`), resident memory before the prediction, and peak during the prediction.
 """
 
 import json
@@ -32,43 +32,43 @@ STATUS = Path("/proc/self/status")
 
 
 def resident_mebibytes(line: str) -> float:
-    """`VmHWM` (the peak) or `VmRSS` (now) of this process. Unlike `ru_maxrss` neither is taken over from a parent."""
+    """`VmHWM` (peak) or `VmRSS` (now) of this process. Unlike `ru_maxrss`, neither is inherited from the parent."""
     for found in STATUS.read_text(encoding="ascii").splitlines():
         if found.startswith(f"{line}:"):
             return int(found.split()[1]) / 1024
-    raise OSError(f"{STATUS}: no {line}; peak memory can be measured on Linux alone")
+    raise OSError(f"{STATUS}: no {line}; peak memory can be measured only on Linux")
 
 
-def forget_the_peak() -> None:
-    """From here on `VmHWM` is the peak of what follows.
+def reset_peak() -> None:
+    """Reset `VmHWM` to the current memory.
 
     Raises:
-        OSError: the system does not let a process do so.
+        OSError: the system does not allow it.
     """
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def memory(sizes: BenchmarkSizes) -> Iterator[Comparison]:
-    """The whole process's peak at the target's length and batch, MSER's beside each other system's."""
+    """Compare the peak memory of MSER's process with that of each other system."""
     if not STATUS.is_file():
         return
-    peaks = {name: _in_a_fresh_process(name, sizes) for name in SYSTEMS}
+    peaks = {name: _in_own_process(name, sizes) for name in SYSTEMS}
     for name in list(SYSTEMS)[1:]:
         ours, other = peaks["MSER"], peaks[name]
         place = f"{sizes.target_seconds:g} s, batch {sizes.batch_size}"
         yield Comparison(f"peak memory, {name}, {place}", [ours["peak"]], [other["peak"]], "MiB", "less")
         yield Comparison(
             f"memory above weights and libraries, {name}, {place}",
-            [ours["answering"] - ours["before"]],
-            [other["answering"] - other["before"]],
+            [ours["predicting"] - ours["before"]],
+            [other["predicting"] - other["before"]],
             "MiB",
             "less",
         )
 
 
-def _in_a_fresh_process(name: str, sizes: BenchmarkSizes) -> dict[str, float]:
+def _in_own_process(name: str, sizes: BenchmarkSizes) -> dict[str, float]:
     command = [sys.executable, "-m", "benchmarks.suite.memory", name, "quick" if sizes is QUICK else "full"]
-    # The child finds this package wherever the parent found it.
+    # The child imports this package from the same place.
     path = [str(Path(__file__).resolve().parents[2]), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -83,11 +83,11 @@ def main(name: str, size: str) -> None:
     system = SYSTEMS[name](sizes)
     inputs = system.inputs(sizes.target_seconds, sizes.batch_size)
     building, before = resident_mebibytes("VmHWM"), resident_mebibytes("VmRSS")
-    with suppress(OSError):  # building the model stays in the peak then
-        forget_the_peak()
-    system.answer(inputs)
-    answering = resident_mebibytes("VmHWM")
-    print(json.dumps({"peak": max(building, answering), "before": before, "answering": answering}))
+    with suppress(OSError):  # the peak then includes building the model
+        reset_peak()
+    system.predict(inputs)
+    predicting = resident_mebibytes("VmHWM")
+    print(json.dumps({"peak": max(building, predicting), "before": before, "predicting": predicting}))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The paper's model on an accelerator, with random weights in bfloat16: tokens a second, share of the peak, memory."""
+"""Measure the paper's model on an accelerator, with random weights in bfloat16: tokens/s, share of peak, memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ DTYPE = torch.bfloat16
 
 
 def build_paper_model(arguments: ModelArguments, device: str) -> OwnModel:
-    """The model of a recipe whose sub-configurations are written out; nothing is fetched."""
+    """Build the model of a recipe from its sub-configurations, without downloading anything."""
     tokenizer = build_tokenizer(WORDS)
     alone = replace(arguments, audio_backbone=None, text_backbone=None, qformer_backbone=None)
     config = build_config(alone)
@@ -45,14 +45,14 @@ def paper_size(
     square: int = 8192,
 ) -> Iterator[Comparison]:
     """
-    Recognition, and a training step through the frozen language model, beside products of square matrices alone.
+    Compare recognition, and a training step through the frozen language model, with products of square matrices.
 
     Args:
         arguments: the recipe's model section.
-        device: `cuda`; `cpu` for a try.
+        device: `cuda`, or `cpu` to test the code.
         seconds, batch_size: of the clips.
         rounds: of each measurement.
-        square: rows and columns of the matrices.
+        square: number of rows and columns of the matrices.
     """
     torch.manual_seed(0)
     own = build_paper_model(arguments, device)
@@ -89,7 +89,7 @@ def paper_size(
         "TFLOP/s",
         "share",
     )
-    # Forward, and backward to the activations: the language model's own weights get no gradient.
+    # Forward, and backward to the activations: the frozen weights get no gradient.
     tokens = text["input_ids"].numel()
     layers = sum(shape.flops for shape in weight_shapes(own, seconds, 1, [[0]])[5:9])
     prefix = own.processor.encode_text(1)["input_ids"].shape[1]
@@ -106,12 +106,12 @@ def paper_size(
         weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         peak = torch.cuda.max_memory_allocated()
         yield Comparison(
-            "paper size, weights in the peak of memory", [weights / 2**20], [peak / 2**20], "MiB", "share"
+            "paper size, share of the weights in peak memory", [weights / 2**20], [peak / 2**20], "MiB", "share"
         )
 
 
 def _finished(work: Callable[[], Any], device: str) -> Callable[[], None]:
-    """The work up to the end of what it left running on the device."""
+    """The function, including the work that it queued on the device."""
 
     def run() -> None:
         work()

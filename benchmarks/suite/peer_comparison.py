@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MSER beside Qwen2-Audio and Granite Speech: clips a second by length and batch, with and without generation."""
+"""Compare the throughput of MSER with Qwen2-Audio and Granite Speech, by clip length and batch size."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,19 +11,20 @@ from benchmarks.suite.sizes import BenchmarkSizes
 from benchmarks.suite.systems import OwnModel, System, own_system
 
 
-# Asked for at the length and batch of everything else.
+# At the target length and batch size.
 TARGETS = {"Qwen2-Audio": ">= 8", "Granite Speech": ">= 1"}
 
 
 def against_peers(sizes: BenchmarkSizes, own: OwnModel, plain: OwnModel) -> Iterator[Comparison]:
     """
-    For each length and batch MSER's scores beside a peer's answer (`generate`), and beside the prefill alone that this
-    answer begins with; where something is asked of the ratio, it is given for MSER without packed weights too.
+    For each length and batch size, compare MSER's scoring with the peer's `generate` and with its prefill alone.
+
+    At the target size, MSER without packed weights is measured too.
 
     Args:
         sizes: of the models and of the measurements.
         own: MSER with packed weights.
-        plain: the same without.
+        plain: MSER without packed weights.
     """
     ours, unpacked = own_system(sizes, own), own_system(sizes, plain)
     builds: tuple[Callable[[BenchmarkSizes], System], ...] = (qwen2_audio, granite_speech)
@@ -43,12 +44,12 @@ def _one_size(
     place = f"{seconds:g} s, batch {batch_size}"
     at_target = (seconds, batch_size) == (sizes.target_seconds, sizes.batch_size)
     works: dict[str, Work] = {
-        "ours": lambda: ours.answer(own_inputs),
-        "generate": lambda: peer.answer(peer_inputs),
+        "ours": lambda: ours.predict(own_inputs),
+        "generate": lambda: peer.predict(peer_inputs),
         "prefill": lambda: peer.prefill(peer_inputs),
     }
     if at_target:
-        works["unpacked"] = lambda: unpacked.answer(own_inputs)
+        works["unpacked"] = lambda: unpacked.predict(own_inputs)
     taken = alternate(
         works,
         sizes.slow_rounds,
@@ -57,9 +58,9 @@ def _one_size(
     )
     target = TARGETS[peer.name] if at_target else ""
     yield clips_per_second(f"{peer.name}, {place}", batch_size, taken["ours"], taken["generate"], target)
-    yield clips_per_second(f"{peer.name}, prefill alone, {place}", batch_size, taken["ours"], taken["prefill"])
+    yield clips_per_second(f"{peer.name}, prefill only, {place}", batch_size, taken["ours"], taken["prefill"])
     if at_target:
-        name = f"{peer.name}, MSER's weights not packed, {place}"
+        name = f"{peer.name}, MSER with unpacked weights, {place}"
         yield clips_per_second(name, batch_size, taken["unpacked"], taken["generate"])
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Qwen2-Audio and Granite Speech as transformers builds them, with the sizes of the model they are compared with.
+"""Build Qwen2-Audio and Granite Speech with transformers, in the size of MSER.
 
-Their encoders have as many parameters as MSER's and their language models are the same; weights are random. Each gets
-the tensors that its own processor would make: Qwen2-Audio's pads to 30 s, with one token of its language model for
-every 40 ms of the clip itself; Granite Speech's pads to the longest clip, and has three tokens for every 15 frames.
+Their encoders have as many parameters as MSER's, their language models are the same, and weights are random. Each gets
+the tensors that its own processor creates: Qwen2-Audio pads to 30 s and has one token per 40 ms of the clip; Granite
+Speech pads to the longest clip and has three tokens per 15 frames.
 """
 
 import math
@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from benchmarks.suite.sizes import WORDS, BenchmarkSizes
-from benchmarks.suite.systems import Inputs, System, answer_tokens, generated, text_config
+from benchmarks.suite.systems import Inputs, System, generate, num_answer_tokens, text_config
 from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import PROMPTS
 
@@ -26,12 +26,12 @@ from processing_mser import PROMPTS
 NUM_MEL_BINS = 80
 FRAMES_PER_SECOND = 100
 WHISPER_FRAMES = 3000
-# What Granite Speech's projector makes of the encoder's frames: of every 15, three tokens.
+# Granite Speech's projector turns 15 encoder frames into three tokens.
 WINDOW_FRAMES, WINDOW_TOKENS = 15, 3
 
 
 class Prompt:
-    """MSER's question in the tokens of the benchmark, with a placeholder that no wording holds."""
+    """MSER's prompt in the tokens of the benchmark, with an audio placeholder outside the vocabulary."""
 
     def __init__(self) -> None:
         tokenizer = build_tokenizer(WORDS)
@@ -39,7 +39,7 @@ class Prompt:
         self.bos: int = tokenizer.bos_token_id
         self.audio: int = len(tokenizer)
         self.around: tuple[int, int] = (len(tokenizer) + 1, len(tokenizer) + 2)
-        self.new_tokens = answer_tokens(
+        self.new_tokens = num_answer_tokens(
             [[*tokenizer.encode(f" {word}", add_special_tokens=False), tokenizer.eos_token_id] for word in WORDS[:7]]
         )
 
@@ -49,7 +49,7 @@ class Prompt:
 
 
 def qwen2_audio(sizes: BenchmarkSizes) -> System:
-    """Qwen2-Audio: `<|audio_bos|><|AUDIO|>...<|audio_eos|>` and the question, then `generate`."""
+    """Qwen2-Audio: `<|audio_bos|><|AUDIO|>...<|audio_eos|>` and the prompt, then `generate`."""
     torch.manual_seed(0)
     prompt = Prompt()
     config = Qwen2AudioConfig(
@@ -61,7 +61,7 @@ def qwen2_audio(sizes: BenchmarkSizes) -> System:
 
     def inputs(seconds: float, batch_size: int) -> Inputs:
         frames = round(seconds * FRAMES_PER_SECOND)
-        tokens = (((frames - 1) // 2 + 1) - 2) // 2 + 1  # as Qwen2AudioProcessor counts them
+        tokens = (((frames - 1) // 2 + 1) - 2) // 2 + 1  # as in Qwen2AudioProcessor
         start, end = prompt.around
         mask = torch.zeros(batch_size, WHISPER_FRAMES, dtype=torch.long)
         mask[:, :frames] = 1
@@ -77,16 +77,16 @@ def qwen2_audio(sizes: BenchmarkSizes) -> System:
         model.model.audio_tower,
         torch.nn.ModuleList([model.model.language_model, model.lm_head]),
         inputs,
-        lambda given: generated(model, given, prompt.new_tokens),
+        lambda given: generate(model, given, prompt.new_tokens),
         lambda given: model(**given, use_cache=True),
     )
 
 
 def granite_speech(sizes: BenchmarkSizes) -> System:
-    """Granite Speech: the audio's tokens and the question, then `generate`."""
+    """Granite Speech: the audio tokens and the prompt, then `generate`."""
     torch.manual_seed(0)
     prompt = Prompt()
-    # What the encoder says midway is not used by the model's answer; the size of that head is the published one.
+    # The encoder's intermediate CTC head is not used for predictions; it keeps its published size.
     encoder: dict[str, Any] = {"input_dim": 2 * NUM_MEL_BINS, **sizes.conformer}
     config = GraniteSpeechConfig(
         text_config=text_config(sizes),
@@ -117,7 +117,7 @@ def granite_speech(sizes: BenchmarkSizes) -> System:
         model.model.encoder,
         torch.nn.ModuleList([model.model.language_model, model.lm_head]),
         inputs,
-        lambda given: generated(model, given, prompt.new_tokens),
+        lambda given: generate(model, given, prompt.new_tokens),
         lambda given: model(**given, logits_to_keep=1, use_cache=True),
     )
 

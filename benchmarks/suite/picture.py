@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark in one picture: ratios as bars, costs as curves."""
+"""Draw the results: ratios as bars, costs as curves."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +20,9 @@ RATIO_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve]) -> None:
     """
     Args:
-        path: of the PNG.
-        comparisons: drawn as bars of their ratio on a logarithmic axis; shares only where there is nothing else.
-        curves: each in a plot of its own.
+        path: PNG file.
+        comparisons: their ratios are drawn as bars on a logarithmic axis; shares only if nothing else was measured.
+        curves: each is drawn in its own plot.
     """
     bars = [comparison for comparison in comparisons if comparison.better != "share"] or comparisons
     height = 0.22 * len(bars) + 1.2
@@ -38,7 +38,7 @@ def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve])
             axes.axvline(curve.linear_until, color=WARN, linewidth=0.8, linestyle=":")
         axes.set_xlabel(curve.name, fontsize=8)
         axes.set_ylabel("seconds" if place == 0 else "", fontsize=8)
-        axes.set_title(f"{1e3 * curve.slope:.3g} ms a {curve.unit}", fontsize=8, color=INK)
+        axes.set_title(f"{1e3 * curve.slope:.3g} ms per {curve.unit}", fontsize=8, color=INK)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.tick_params(labelsize=7, colors=MUTED)
@@ -48,18 +48,18 @@ def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve])
 
 def _bars(part: Figure, bars: Sequence[Comparison]) -> None:
     axes = part.add_subplot()
-    ratios = [comparison.figures["ratio"] for comparison in bars]
+    ratios = [comparison.summary["ratio"] for comparison in bars]
     spread = np.array(
         [
-            [max(ratio - min(comparison.ratio_of_each_round), 0), max(max(comparison.ratio_of_each_round) - ratio, 0)]
+            [max(ratio - min(comparison.ratios), 0), max(max(comparison.ratios) - ratio, 0)]
             for ratio, comparison in zip(ratios, bars, strict=True)
         ]
     )
-    colours = [WARN if comparison.met is False else ACCENT for comparison in bars]
+    colors = [WARN if comparison.met is False else ACCENT for comparison in bars]
     places = np.arange(len(bars))
-    lengths = np.array(ratios) - 1.0  # a bar begins at 1, where both sides are alike
+    lengths = np.array(ratios) - 1.0  # a bar starts at 1, where both sides are equal
     axes.barh(
-        places, lengths, left=1.0, xerr=spread.T, color=colours, ecolor=MUTED, error_kw={"linewidth": 0.8}, height=0.7
+        places, lengths, left=1.0, xerr=spread.T, color=colors, ecolor=MUTED, error_kw={"linewidth": 0.8}, height=0.7
     )
     axes.set_yticks(places, [comparison.name for comparison in bars], fontsize=7)
     axes.set_xscale("log")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of the benchmark leaves: figures as JSON and as a table, with the machine they were measured on."""
+"""Write the results as JSON and as a table, with a description of the machine."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ BEGIN, END = "<!-- run-mser bench: begin -->", "<!-- run-mser bench: end -->"
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What the figures depend on beside the code."""
+    """Describe what the measurements depend on: processor, threads, load, library versions."""
     found: dict[str, Any] = {
         "processor": processor_name(),
         "cores": os.cpu_count(),
@@ -33,7 +33,7 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def processor_name() -> str:
-    """The processor as Linux names it, or whatever the platform tells."""
+    """Name of the processor, from /proc/cpuinfo or the platform module."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -43,8 +43,8 @@ def processor_name() -> str:
 
 
 def table(comparisons: Sequence[Comparison]) -> str:
-    """The comparisons as a table in Markdown, which reads as it stands in a terminal too."""
-    header = ("what", "ours", "other", "unit", "ratio", "rounds", "asked")
+    """Format the comparisons as an aligned Markdown table, readable in a terminal too."""
+    header = ("what", "ours", "other", "unit", "ratio", "rounds", "target")
     rows = [header, *(_row(comparison) for comparison in comparisons)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(header))]
     lines = [
@@ -55,20 +55,20 @@ def table(comparisons: Sequence[Comparison]) -> str:
 
 
 def _row(comparison: Comparison) -> tuple[str, ...]:
-    figures, each = comparison.figures, comparison.ratio_of_each_round
-    asked = comparison.target + {None: "", True: ", met", False: ", missed"}[comparison.met]
+    summary, each = comparison.summary, comparison.ratios
+    target = comparison.target + {None: "", True: ", met", False: ", missed"}[comparison.met]
     spread = f"{_number(min(each))} to {_number(max(each))}" if len(each) > 1 else ""
-    sides = (_number(figures["ours"]), _number(figures["other"]))
-    return (figures["name"], *sides, figures["unit"], _number(figures["ratio"]), spread, asked)
+    sides = (_number(summary["ours"]), _number(summary["other"]))
+    return (summary["name"], *sides, summary["unit"], _number(summary["ratio"]), spread, target)
 
 
 def _number(value: float) -> str:
-    """Three significant digits, without an exponent where a reader can do without."""
+    """Three significant digits, without an exponent."""
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def markdown(comparisons: Sequence[Comparison], about: dict[str, Any]) -> str:
-    """The table under a line that names the machine."""
+    """The table below a line that describes the machine."""
     where = about.get("accelerator") or about["processor"]
     libraries = about["versions"]
     line = (
@@ -79,22 +79,22 @@ def markdown(comparisons: Sequence[Comparison], about: dict[str, Any]) -> str:
 
 
 def write_report(folder: Path, comparisons: Sequence[Comparison], about: dict[str, Any], sizes: Any) -> None:
-    """`bench.json`, `bench_details.json` and `bench.md`, each whole or absent."""
+    """Write `bench.json`, `bench_details.json` and `bench.md`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     details = [
         {
-            **comparison.figures,
+            **comparison.summary,
             "better": comparison.better,
-            "asked": comparison.target,
+            "target": comparison.target,
             "met": comparison.met,
-            "ratio_of_each_round": comparison.ratio_of_each_round,
+            "ratio_of_each_round": comparison.ratios,
             "rounds": {"ours": list(comparison.ours), "other": list(comparison.other)},
             "facts": comparison.facts or {},
         }
         for comparison in comparisons
     ]
     contents = {
-        "bench.json": [comparison.figures for comparison in comparisons],
+        "bench.json": [comparison.summary for comparison in comparisons],
         "bench_details.json": {"machine": about, "sizes": sizes, "comparisons": details},
     }
     for name, content in contents.items():
@@ -105,20 +105,20 @@ def write_report(folder: Path, comparisons: Sequence[Comparison], about: dict[st
 
 def around_table(page: Path) -> tuple[str, str]:
     """
-    What stands before and after the table of a page in Markdown, the two markers included.
+    Split a Markdown page at its table: the text before and after it, including the two markers.
 
     Raises:
-        ValueError: the page does not have the markers, in their order.
+        ValueError: the page lacks the markers, or their order is wrong.
     """
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{page}: does not hold the lines {BEGIN} and {END}; add them where the table belongs")
+        raise ValueError(f"{page}: the lines {BEGIN} and {END} are missing; add them where the table belongs")
     return before + begin, end + after
 
 
 def write_into_page(page: Path, text: str) -> None:
-    """Puts the text between the two markers of a page; raises as `around_table`."""
+    """Replace the text between the two markers of a page; raises as `around_table`."""
     before, after = around_table(page)
     with atomic_open(page) as file:
         file.write(f"{before}\n\n{text.strip()}\n\n{after}")

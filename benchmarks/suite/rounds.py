@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two things measured in turns, so that whatever else the machine does falls on both."""
+"""Time several functions in turns, so that other load on the machine affects all of them."""
 
 import statistics
 import time
@@ -14,19 +14,22 @@ Work = Callable[[], Any]
 
 
 def alternate(
-    works: Mapping[str, Work], rounds: int, told: str = "Measuring", warm_up: bool = True
+    works: Mapping[str, Work], rounds: int, description: str = "Measuring", warm_up: bool = True
 ) -> dict[str, list[float]]:
     """
-    Seconds of each work in each round. Within a round every work runs once, in turns.
+    Time each function in each round. Within a round every function runs once.
 
     Args:
-        works: by name.
-        rounds: that are counted.
-        told: on the bar.
-        warm_up: whether one more round runs before the first; works of many seconds do without.
+        works: functions by name.
+        rounds: number of timed rounds.
+        description: text of the progress bar.
+        warm_up: run one untimed round first; not needed for functions of many seconds.
+
+    Returns:
+        Seconds of each function, one per round.
     """
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for number in tqdm(range(rounds + warm_up), desc=told, unit="round", leave=False):
+    for number in tqdm(range(rounds + warm_up), desc=description, unit="round", leave=False):
         for name, work in works.items():
             start = time.perf_counter()
             work()
@@ -38,16 +41,16 @@ def alternate(
 @dataclass(frozen=True)
 class Comparison:
     """
-    One line of the benchmark.
+    One row of the benchmark.
 
     Attributes:
         name: what is compared.
-        ours, other: the figure of each round.
+        ours, other: measurement of each round.
         unit: of both.
-        better: "more" of a speed, whose ratio is ours / other; "less" of a cost, whose ratio is other / ours; "share"
-            where both sides are our own, a part beside a whole or more beside less, whose ratio is ours / other.
-        target: what the ratio has to be, as in ">= 8"; empty where nothing is asked.
-        facts: what else belongs to the figure, for the details.
+        better: "more" for a speed, with ratio ours / other; "less" for a cost, with ratio other / ours; "share" where
+            both sides are MSER (a part of a total, more against fewer), with ratio ours / other.
+        target: condition on the ratio, such as ">= 8"; empty without a target.
+        facts: further details for `bench_details.json`.
     """
 
     name: str
@@ -62,8 +65,8 @@ class Comparison:
         return other / ours if self.better == "less" else ours / other
 
     @property
-    def figures(self) -> dict[str, Any]:
-        """Name, the medians of both sides, their ratio, unit: an entry of `bench.json`."""
+    def summary(self) -> dict[str, Any]:
+        """An entry of `bench.json`: name, medians of both sides, their ratio, unit."""
         ours, other = statistics.median(self.ours), statistics.median(self.other)
         return {
             "name": self.name,
@@ -74,23 +77,23 @@ class Comparison:
         }
 
     @property
-    def ratio_of_each_round(self) -> list[float]:
+    def ratios(self) -> list[float]:
         return [self.ratio_of(ours, other) for ours, other in zip(self.ours, self.other, strict=True)]
 
     @property
     def met(self) -> bool | None:
-        """Whether the ratio is what it has to be; None where nothing is asked."""
+        """Whether the ratio meets the target; None without a target."""
         if not self.target:
             return None
         sign, bound = self.target.split()
-        ratio = self.figures["ratio"]
+        ratio = self.summary["ratio"]
         return ratio >= float(bound) if sign == ">=" else ratio <= float(bound)
 
 
 def clips_per_second(
     name: str, batch_size: int, ours: Sequence[float], other: Sequence[float], target: str = ""
 ) -> Comparison:
-    """A comparison of speeds from the seconds that each took for a batch of clips."""
+    """Compare throughputs, from the seconds per batch of both sides."""
     return Comparison(
         name,
         [batch_size / seconds for seconds in ours],

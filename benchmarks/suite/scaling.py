@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost against length of audio, number of candidate words, batch and number of clips: slopes, and where they bend."""
+"""Measure cost against audio length, number of labels, batch size and number of clips: slopes and bends."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from mser_llm.inference.recognition import recognize
 from mser_llm.inference.scoring_options import ScoringOptions
 
 
-# A point so far above the line through all the points before it is no longer on it.
+# Relative distance from the line through all points before it, from which a point counts as a bend.
 BEND = 0.2
 
 
@@ -22,11 +22,11 @@ BEND = 0.2
 class Curve:
     """
     Attributes:
-        name: of what is varied.
+        name: what is varied.
         unit: of `at`.
         at: the values.
-        seconds: medians for the batch or the clips.
-        rounds: of each value.
+        seconds: median for the batch or the clips.
+        rounds: seconds of each round, for each value.
     """
 
     name: str
@@ -37,13 +37,13 @@ class Curve:
 
     @property
     def slope(self) -> float:
-        """Seconds for each added unit, by least squares over the points up to the bend."""
+        """Seconds per added unit, by least squares over the points before the bend."""
         last = self.at.index(self.linear_until) + 1
         return float(np.polyfit(self.at[:last], self.seconds[:last], 1)[0])
 
     @property
     def linear_until(self) -> float:
-        """The last value before a point that lies more than `BEND` off the line through the points before it."""
+        """The last value before a point more than `BEND` off the line through the points before it."""
         for count in range(2, len(self.at)):
             line = np.polyfit(self.at[:count], self.seconds[:count], 1)
             expected = float(np.polyval(line, self.at[count]))
@@ -53,14 +53,14 @@ class Curve:
 
     @property
     def comparison(self) -> Comparison:
-        """What the last unit costs beside what a unit costs on average, which is 1 for a straight line through 0."""
+        """Cost of the last unit compared with the average unit; 1 for a straight line through 0."""
         last = [(b - a) / (self.at[-1] - self.at[-2]) for a, b in zip(self.rounds[-2], self.rounds[-1], strict=True)]
         average = [seconds / self.at[-1] for seconds in self.rounds[-1]]
         return Comparison(
-            f"scaling with {self.name}, the last {self.unit} beside the average",
+            f"scaling with {self.name}, last {self.unit} compared with the average",
             [1e3 * value for value in last],
             [1e3 * value for value in average],
-            f"ms a {self.unit}",
+            f"ms per {self.unit}",
             "share",
             facts={
                 "at": self.at,
@@ -73,7 +73,7 @@ class Curve:
 
 @torch.inference_mode()
 def curves(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Curve]:
-    """One after another: length of audio, candidate words, batch, number of clips."""
+    """Measure audio length, candidate labels, batch size and number of clips."""
     model, batch_size, seconds = own.model, sizes.batch_size, sizes.target_seconds
     words = own.candidates(7)
 
@@ -81,13 +81,13 @@ def curves(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Curve]:
         inputs = own.inputs(length, batch)
         return lambda: model.score_emotions(**inputs, candidate_ids=candidates)
 
-    def recognised(count: float) -> Work:
+    def recognized(count: float) -> Work:
         waveforms = noise(seconds, int(count))
         return lambda: list(
             recognize(model, own.processor, waveforms, WORDS[:7], ScoringOptions(batch_size=batch_size))
         )
 
-    # Half the batch for lengths: ten times the seconds need ten times the memory.
+    # Half the batch for long clips, which need more memory.
     half = max(batch_size // 2, 1)
     yield _curve(sizes, "seconds of audio", "second", sizes.scaling_seconds, lambda at: scored(at, half, words))
     inputs = own.inputs(seconds, batch_size)
@@ -96,9 +96,9 @@ def curves(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Curve]:
         candidates = own.candidates(int(count))
         return lambda: model.score_emotions(**inputs, candidate_ids=candidates)
 
-    yield _curve(sizes, "candidate words", "word", sizes.scaling_words, several)
-    yield _curve(sizes, "the batch", "clip", sizes.scaling_batches, lambda at: scored(seconds, int(at), words))
-    yield _curve(sizes, "the number of clips", "clip", sizes.scaling_clips, recognised)
+    yield _curve(sizes, "candidate labels", "label", sizes.scaling_words, several)
+    yield _curve(sizes, "batch size", "clip", sizes.scaling_batches, lambda at: scored(seconds, int(at), words))
+    yield _curve(sizes, "number of clips", "clip", sizes.scaling_clips, recognized)
 
 
 def _curve(

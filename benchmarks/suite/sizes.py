@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the benchmark builds and how much of it it runs; everything has random weights."""
+"""Sizes of the models and of the measurements; all weights are random."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 
-# So many words that none is a label set of a corpus: the cost of many candidates is what is asked. The first four and
-# the first seven are the label sets `four` and `seven`.
+# Fifty candidate labels, to measure the cost of many. The first four and seven are the label sets `four` and `seven`.
 WORDS = (
     "neutral", "happy", "sad", "angry", "surprise", "disgust", "fear", "calm", "excited", "frustrated", "contempt",
     "boredom", "amused", "anxious", "ashamed", "bitter", "bored", "cheerful", "confused", "content", "curious",
@@ -21,20 +20,20 @@ WORDS = (
 class BenchmarkSizes:
     """
     Attributes:
-        audio: of the Whisper encoder, as `WhisperConfig` names them; Qwen2-Audio's encoder takes the same.
+        audio: of the Whisper encoder, with the names of `WhisperConfig`; Qwen2-Audio's encoder has the same.
         conformer: of Granite Speech's encoder, chosen for the same number of parameters.
         qformer: of the Emotion Q-Former, and of Granite Speech's projector.
         text: of the language model of all systems, a LLaMA.
         num_query_tokens: audio positions of MSER.
-        fewer_query_tokens: of a second model, whose cost of candidate words is measured besides.
-        seconds: lengths of clips at which systems are compared.
-        target_seconds: the length at which everything else is measured.
-        batch_sizes: at which systems are compared; the last is that of everything else.
-        rounds: of a measurement; the first of one more warms up.
-        slow_rounds: of one whose slower side takes many seconds.
-        word_counts: candidate words of the comparison with one pass per word.
+        fewer_query_tokens: of a second model, to measure the cost of candidate labels again.
+        seconds: clip lengths at which systems are compared.
+        target_seconds: clip length of all other measurements.
+        batch_sizes: at which systems are compared; the last one is used for all other measurements.
+        rounds: of a measurement, after one warm-up round.
+        slow_rounds: of a measurement whose slower side takes many seconds.
+        word_counts: numbers of labels in the comparison with one pass per label.
         epoch_clips: clips of an epoch.
-        scaling_seconds, scaling_words, scaling_batches, scaling_clips: the points of the curves.
+        scaling_seconds, scaling_words, scaling_batches, scaling_clips: points of the curves.
     """
 
     audio: Mapping[str, Any]
@@ -60,8 +59,8 @@ class BenchmarkSizes:
         return self.batch_sizes[-1]
 
 
-# Whisper base, the Q-Former of configs/paper, a LLaMA of 98 M parameters. Of a clip of 3 s Granite Speech makes 60
-# audio positions and Qwen2-Audio 75: with 64 queries MSER is not faster for what it leaves out. Its default is 32.
+# Whisper base, the Q-Former of configs/paper, a LLaMA of 98 M parameters. A clip of 3 s is 60 audio positions in
+# Granite Speech and 75 in Qwen2-Audio, so MSER gets 64 queries for a fair comparison; its default is 32.
 FULL = BenchmarkSizes(
     audio={"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048},
     conformer={"hidden_dim": 512, "num_layers": 3, "num_heads": 8},
@@ -95,7 +94,7 @@ FULL = BenchmarkSizes(
     scaling_clips=(16, 32, 64, 128),
 )
 
-# A few thousand weights: that the benchmark runs, not how fast anything is.
+# A few thousand weights: tests that the benchmark runs; the speeds mean nothing.
 QUICK = BenchmarkSizes(
     audio={"d_model": 64, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 128},
     conformer={"hidden_dim": 78, "num_layers": 1, "num_heads": 2},

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All comparisons of the benchmark, one after another."""
+"""Run all comparisons of the benchmark."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from mser_llm.training.training_arguments import MSERTrainingArguments
 
 @dataclass
 class Findings:
-    """What was measured so far."""
+    """Measurements so far."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     curves: list[Curve] = field(default_factory=list)
@@ -39,20 +39,20 @@ def run_suite(
     parts: Collection[str] = PARTS,
 ) -> Iterator[Comparison]:
     """
-    Measures, and gives each comparison as it is there.
+    Run the comparisons and yield each as soon as it is measured.
 
     Args:
-        sizes: of the models and of the measurements.
-        recipe: whose epoch is measured.
-        found: takes in what is measured.
-        parts: of `PARTS`, those to run.
+        sizes: of the models and the measurements.
+        recipe: its epoch is measured.
+        found: collects the results.
+        parts: subset of `PARTS` to run.
 
     Raises:
         ValueError: a part is unknown.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
-        raise ValueError(f"no part {unknown[0]!r} of the benchmark; choose from {', '.join(PARTS)}")
+        raise ValueError(f"--parts {unknown[0]}: unknown; choose from {', '.join(PARTS)}")
     return _run(sizes, recipe, found, parts)
 
 
@@ -82,7 +82,7 @@ def _run(
 
 
 def measure_paper_size(arguments: ModelArguments, device: str, found: Findings) -> Iterator[Comparison]:
-    """The paper-size model on an accelerator, in the place of all parts."""
+    """Measure the paper-size model on an accelerator, instead of all parts."""
     for comparison in paper_size(arguments, device):
         found.comparisons.append(comparison)
         yield comparison

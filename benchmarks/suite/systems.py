@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is compared: MSER, its naive form, and the builds of two models that a user would otherwise take."""
+"""The compared systems: MSER, its naive implementation, and the interface of the other models."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,15 +22,15 @@ Inputs = dict[str, torch.Tensor]
 @dataclass(frozen=True)
 class System:
     """
-    A model as it is used.
+    A model and how it is used.
 
     Attributes:
         name: of the system.
         model: with random weights, in evaluation mode.
-        encoder, language_model: its parts, for their parameters to be counted.
-        inputs: tensors for clips of so many seconds, so many of them.
-        answer: tensors in, the answer out, as the system's documentation says.
-        prefill: the one pass over the input that an answer begins with, and no more.
+        encoder, language_model: its parts, to count their parameters.
+        inputs: function of seconds and batch size that returns input tensors.
+        predict: compute the prediction as the documentation of the system recommends.
+        prefill: only the forward pass over the input with which the prediction starts.
     """
 
     name: str
@@ -38,13 +38,13 @@ class System:
     encoder: torch.nn.Module
     language_model: torch.nn.Module
     inputs: Callable[[float, int], Inputs]
-    answer: Callable[[Inputs], Any]
+    predict: Callable[[Inputs], Any]
     prefill: Callable[[Inputs], Any]
 
 
 @dataclass(frozen=True)
 class OwnModel:
-    """MSER of the benchmark's sizes with random weights, its processor, and what makes inputs for it."""
+    """MSER in the benchmark's size with random weights, and its processor."""
 
     model: MSERForEmotionGeneration
     processor: MSERProcessor
@@ -54,18 +54,18 @@ class OwnModel:
         return self.processor.extract_features(waveforms) | self.processor.encode_text(batch_size)
 
     def candidates(self, count: int) -> list[list[int]]:
-        """Token ids of the first so many words: each is one token and the end of the text."""
+        """Token ids of the first `count` labels: each is one token plus the end of the text."""
         return self.processor.candidate_ids(WORDS[:count])
 
 
 def noise(seconds: float, count: int, seed: int = 0, sampling_rate: int = SAMPLING_RATE) -> list[np.ndarray]:
-    """Mono waveforms `(num_samples,)` float32 of one length."""
+    """Mono waveforms of equal length, `(num_samples,)` float32."""
     random = np.random.default_rng(seed)
     return [0.1 * random.standard_normal(round(seconds * sampling_rate), dtype=np.float32) for _ in range(count)]
 
 
 def text_config(sizes: BenchmarkSizes) -> LlamaConfig:
-    """The language model's, the same for all systems; its head is a matrix of its own."""
+    """Configuration of the language model, the same for all systems; its output matrix is untied."""
     special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     return LlamaConfig(**{**sizes.text, **special, "tie_word_embeddings": False})
 
@@ -74,7 +74,7 @@ def build_own_model(sizes: BenchmarkSizes, **changes: Any) -> OwnModel:
     """
     Args:
         sizes: of the model.
-        changes: arguments of `MSERConfig` in the place of those.
+        changes: arguments of `MSERConfig` that replace those.
     """
     torch.manual_seed(0)
     tokenizer = build_tokenizer(WORDS)
@@ -95,26 +95,26 @@ def build_own_model(sizes: BenchmarkSizes, **changes: Any) -> OwnModel:
 
 
 def build_packed_model(sizes: BenchmarkSizes) -> OwnModel:
-    """The same model as `run-mser predict` loads it: for recognition alone, with its weights packed."""
+    """The same model as `run-mser predict` loads it, with packed weights."""
     own = build_own_model(sizes)
     pack_linear_layers(own.model)
     return own
 
 
-def answer_tokens(candidates: Sequence[Sequence[int]]) -> int:
-    """The fewest new tokens that hold any of the answers: the longest word and the end of it."""
+def num_answer_tokens(candidates: Sequence[Sequence[int]]) -> int:
+    """The minimum number of new tokens that fits every label and its end."""
     return max(len(ids) for ids in candidates)
 
 
-def generated(model: Any, inputs: Mapping[str, torch.Tensor], new_tokens: int, **kwargs: Any) -> torch.Tensor:
-    """Exactly so many new tokens, the likeliest at each step: random weights know no end."""
+def generate(model: Any, inputs: Mapping[str, torch.Tensor], new_tokens: int, **kwargs: Any) -> torch.Tensor:
+    """Generate exactly `new_tokens` tokens greedily; random weights would not stop by themselves."""
     return model.generate(
         **inputs, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False, num_beams=1, **kwargs
     )
 
 
 def own_system(sizes: BenchmarkSizes, own: OwnModel | None = None) -> System:
-    """MSER as `run-mser predict` uses it: seven words scored from one prefix, weights packed."""
+    """MSER as `run-mser predict` uses it: seven labels scored from one prefix, weights packed."""
     own = build_packed_model(sizes) if own is None else own
     model = own.model
     words = own.candidates(7)
@@ -131,23 +131,23 @@ def own_system(sizes: BenchmarkSizes, own: OwnModel | None = None) -> System:
 
 def naive_system(sizes: BenchmarkSizes, own: OwnModel | None = None) -> System:
     """
-    The same model as it is written down first: 30 s of padding, `generate`, logits at every position, weights as
-    `from_pretrained` leaves them.
+    The same model implemented naively: 30 s of padding, `generate`, logits at every position, weights as
+    `from_pretrained` returns them.
     """
     own = build_own_model(sizes) if own is None else own
     model = own.model
-    new_tokens = answer_tokens(own.candidates(7))
+    new_tokens = num_answer_tokens(own.candidates(7))
     return replace(
         own_system(sizes, own),
         name="naive",
         inputs=padded_inputs(own),
-        answer=lambda inputs: generated(model, inputs, new_tokens, logits_to_keep=0),
+        predict=lambda inputs: generate(model, inputs, new_tokens, logits_to_keep=0),
         prefill=lambda inputs: model(**inputs, use_cache=True),
     )
 
 
 def padded_inputs(own: OwnModel) -> Callable[[float, int], Inputs]:
-    """Inputs as stock Whisper takes them, every clip padded with silence to 30 s and the padding attended."""
+    """Inputs of stock Whisper: every clip is padded with silence to 30 s, and the padding is attended."""
     processor = own.processor
     stock = MSERProcessor(
         processor.feature_extractor, processor.tokenizer, num_query_tokens=processor.num_query_tokens, pad_to="30s"
@@ -159,12 +159,12 @@ __all__ = [
     "Inputs",
     "OwnModel",
     "System",
-    "answer_tokens",
     "build_own_model",
     "build_packed_model",
-    "generated",
+    "generate",
     "naive_system",
     "noise",
+    "num_answer_tokens",
     "own_system",
     "padded_inputs",
     "text_config",

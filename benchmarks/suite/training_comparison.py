@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A training step as it is made here beside the naive one."""
+"""Compare a training step with a naive one."""
 
 from collections.abc import Iterator, Mapping
 
@@ -15,8 +15,8 @@ IGNORED = -100
 
 def training_step(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     """
-    Forward, backward and optimiser's step over frozen backbones: from cached encoder states with logits where there
-    are labels, beside the encoder run in the step on 30 s of padding with logits everywhere.
+    Measure forward, backward and optimizer step with frozen backbones: cached encoder states and logits only at the
+    labels, against the encoder in the step on 30 s of padding and logits at every position.
     """
     model, batch_size = own.model, sizes.batch_size
     text = own.processor.encode_text(batch_size, [WORDS[row % 7] for row in range(batch_size)])
@@ -27,7 +27,7 @@ def training_step(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     padded = padded_inputs(own)(sizes.target_seconds, batch_size)
     padded = {name: padded[name] for name in ("input_features", "input_features_mask")}
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    # A learning rate of zero costs the same and leaves the model to the comparisons after this one.
+    # A learning rate of zero costs the same and leaves the model unchanged for the following comparisons.
     optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=0.0, fused=True)
 
     def step(loss: torch.Tensor) -> None:
@@ -48,11 +48,11 @@ def training_step(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     finally:
         model.eval()
     name = f"training step, {sizes.target_seconds:g} s, batch {batch_size}"
-    yield Comparison(name, taken["ours"], taken["naive"], "s a step", "less")
+    yield Comparison(name, taken["ours"], taken["naive"], "s per step", "less")
 
 
 def naive_loss(own: OwnModel, text: Inputs, features: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The language-model loss from logits at every position, the encoder run on the features."""
+    """The language-model loss from logits at every position, with the encoder run on the features."""
     inputs = {name: tensor for name, tensor in text.items() if name != "labels"}
     logits = own.model(**inputs, **features).logits.float()
     targets = text["labels"][:, 1:]

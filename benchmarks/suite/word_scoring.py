@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All candidate words from one prefix beside one pass for each word, and what a word costs in tokens."""
+"""Compare scoring all labels from one prefix with one pass per label, and measure the cost of a label."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ from benchmarks.suite.systems import Inputs, OwnModel, build_packed_model
 
 
 FEW, MANY = 4, 50
-# Fifty passes of sixteen clips would take a minute a round.
+# Fifty passes over sixteen clips would take a minute per round.
 LOOP_BATCH = 4
 
 
 @torch.inference_mode()
 def one_pass_per_word(own: OwnModel, inputs: Inputs, candidates: Sequence[Sequence[int]]) -> torch.Tensor:
     """
-    What `score_emotions` gives, `(batch_size, num_words)`, with the language model run over the whole input for each
-    word; the audio is heard once all the same.
+    Compute the result of `score_emotions`, `(batch_size, num_labels)`, with one pass of the language model over the
+    full input per label; the audio is encoded once.
     """
     model = own.model
     audio = model.get_audio_features(inputs["input_features"], inputs["input_features_mask"]).pooler_output
@@ -38,7 +38,7 @@ def one_pass_per_word(own: OwnModel, inputs: Inputs, candidates: Sequence[Sequen
 
 @torch.inference_mode()
 def word_scoring(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
-    """The one pass beside many; then 50 words beside 4, and an added token beside one of the prefix."""
+    """Compare one pass with many; then 50 labels with 4, and an added token with one of the prefix."""
     model = own.model
     batch_size = min(LOOP_BATCH, sizes.batch_size)
     inputs = own.inputs(sizes.target_seconds, batch_size)
@@ -50,10 +50,10 @@ def word_scoring(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
                 "loop": lambda words=words: one_pass_per_word(own, inputs, words),
             },
             sizes.slow_rounds,
-            f"{count} words",
+            f"{count} labels",
         )
-        name = f"one pass for each of {count} words, batch {batch_size}"
-        yield Comparison(name, taken["ours"], taken["loop"], "s a batch", "less")
+        name = f"one pass per label, {count} labels, batch {batch_size}"
+        yield Comparison(name, taken["ours"], taken["loop"], "s per batch", "less")
     yield from _slope(sizes, own, "<= 1.5")
     fewer = replace(sizes, num_query_tokens=sizes.fewer_query_tokens)
     yield from _slope(fewer, build_packed_model(fewer))
@@ -72,21 +72,21 @@ def _slope(sizes: BenchmarkSizes, own: OwnModel, target: str = "") -> Iterator[C
             "prefix": lambda: model.language_model(inputs_embeds=prefix, logits_to_keep=1, use_cache=False),
         },
         sizes.rounds,
-        f"{FEW} and {MANY} words, {sizes.num_query_tokens} queries",
+        f"{FEW} and {MANY} labels, {sizes.num_query_tokens} queries",
     )
     tokens = {count: sum(len(ids) - 1 for ids in own.candidates(count)) for count in (FEW, MANY)}
     flops = {count: recognition_flops(own, sizes.target_seconds, own.candidates(count)).total for count in tokens}
     facts = {"prefix_tokens": prefix.shape[1], "word_tokens": tokens}
-    place = f"{MANY} words beside {FEW}, {sizes.num_query_tokens} queries"
+    place = f"{MANY} labels compared with {FEW}, {sizes.num_query_tokens} queries"
     seconds = taken["many"], taken["few"]
-    yield Comparison(f"{place}, batch {batch_size}", *seconds, "s a batch", "share", target, facts)
-    yield Comparison(f"{place}, operations", [flops[MANY] / 1e9], [flops[FEW] / 1e9], "GFLOP a clip", "share")
+    yield Comparison(f"{place}, batch {batch_size}", *seconds, "s per batch", "share", target, facts)
+    yield Comparison(f"{place}, operations", [flops[MANY] / 1e9], [flops[FEW] / 1e9], "GFLOP per clip", "share")
     added = (tokens[MANY] - tokens[FEW]) * batch_size
     yield Comparison(
-        f"a token of an added word beside one of the prefix, {sizes.num_query_tokens} queries",
+        f"token of an added label compared with one of the prefix, {sizes.num_query_tokens} queries",
         [1e3 * (many - few) / added for many, few in zip(*seconds, strict=True)],
         [1e3 * each / (prefix.shape[1] * batch_size) for each in taken["prefix"]],
-        "ms a token",
+        "ms per token",
         "share",
         facts=facts,
     )

@@ -58,7 +58,7 @@ def run(args: BenchArguments) -> int:
         else:
             measured = run_suite(sizes, _recipe(EPOCH_RECIPE, folder), found, args.parts or PARTS)
         for comparison in measured:
-            print(f"{comparison.name}: {comparison.figures['ratio']:.3g}", flush=True)
+            print(f"{comparison.name}: {comparison.summary['ratio']:.3g}", flush=True)
             write_report(output, found.comparisons, about, asdict(sizes))  # so that a killed run leaves what it has
     draw(output / "bench.png", found.comparisons, found.curves)
     print(f"\n{table(found.comparisons)}\n\nThe figures are in {output}")

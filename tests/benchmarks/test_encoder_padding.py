@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder benchmark runs in its smallest form and writes what it says; how fast it is, it tells and no test."""
+"""The encoder benchmark in its smallest form."""
 
 import importlib.util
 import json
@@ -51,7 +51,7 @@ def speech(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def test_the_smallest_run_writes_its_figures(script, encoder: Path, speech: Path, tmp_path: Path, capsys):
+def test_smallest_run_writes_its_results(script, encoder: Path, speech: Path, tmp_path: Path, capsys):
     output = tmp_path / "new" / "figures.json"
     words = ["--encoder", str(encoder), "--corpus", f"folder={speech}", "--seconds", "0.5", "0.6"]
     assert script.main([*words, "--batch_size", "2", "--repeats", "3", "--output", str(output)]) == 0
@@ -69,7 +69,7 @@ def test_the_smallest_run_writes_its_figures(script, encoder: Path, speech: Path
     assert "3 clips of 0.55 s" in printed and f"ratio               {ratio:.1f}" in printed
 
 
-def test_the_same_seed_draws_the_same_clips(script, speech: Path):
+def test_same_seed_draws_the_same_clips(script, speech: Path):
     for corpus in (None, f"folder={speech}"):
         arguments = script.BenchmarkArguments(corpus=corpus, seconds=[0.5, 0.6], clips=2, seed=1)
         first, second = script.draw_clips(arguments), script.draw_clips(arguments)
@@ -79,7 +79,7 @@ def test_the_same_seed_draws_the_same_clips(script, speech: Path):
             np.testing.assert_array_equal(clip, again)
 
 
-def test_clips_that_lie_inside_a_data_set_are_drawn_too(script, tmp_path: Path, monkeypatch):
+def test_clips_inside_parquet_are_drawn(script, tmp_path: Path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     folder = write_m5ser(tmp_path / "m5ser", {"fr": corpus_rows("fr")})
     arguments = script.BenchmarkArguments(corpus=f"m5ser={folder}", seconds=[0.5, 0.6], clips=2)
@@ -87,30 +87,30 @@ def test_clips_that_lie_inside_a_data_set_are_drawn_too(script, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "value"),
     [
-        (["--seconds", "3", "2"], "seconds is [3.0, 2.0]; give the shortest and the longest clip"),
-        (["--seconds", "2"], "seconds is [2.0]; give the shortest and the longest clip"),
-        (["--repeats", "0"], "repeats is 0; give at least 1"),
-        (["--encoder", "/nowhere"], "'/nowhere' cannot be loaded"),
+        (["--seconds", "3", "2"], "seconds is [3.0, 2.0]"),
+        (["--seconds", "2"], "seconds is [2.0]"),
+        (["--repeats", "0"], "repeats is 0"),
+        (["--encoder", "/nowhere"], "/nowhere"),
     ],
 )
-def test_a_wrong_argument_is_told_in_one_line(script, words: list[str], message: str, capsys):
+def test_wrong_argument_is_an_error_of_one_line(script, words: list[str], value: str, capsys):
     with pytest.raises(SystemExit) as left:
         script.main(words)
     assert left.value.code == 2
-    told = capsys.readouterr().err.strip()
-    assert message in told and "\n" not in told
+    message = capsys.readouterr().err.strip()
+    assert value in message and "\n" not in message
 
 
-def test_a_corpus_without_such_clips_says_so(script, encoder: Path, speech: Path, capsys):
+def test_corpus_without_clips_of_that_length_is_an_error(script, encoder: Path, speech: Path, capsys):
     with pytest.raises(SystemExit):
         script.main(["--encoder", str(encoder), "--corpus", f"folder={speech}", "--seconds", "5", "6"])
-    assert f"{speech}: no clip of 5 to 6 s; widen --seconds" in capsys.readouterr().err
+    assert str(speech) in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_without_an_encoder_it_is_one_of_the_size_of_whisper_base(tmp_path: Path):
+def test_default_encoder_has_the_size_of_whisper_base(tmp_path: Path):
     output = tmp_path / "figures.json"
     command = [sys.executable, str(SCRIPT), "--clips", "1", "--repeats", "1", "--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "label_logits_memo
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are read from /proc")
 @pytest.mark.slow
-def test_a_step_needs_a_fifth_of_the_naive_forms_memory(tmp_path: Path):
+def test_logits_at_labels_need_a_fifth_of_the_memory(tmp_path: Path):
     output = tmp_path / "figures.json"
     words = ["--batch_size", "4", "--text_length", "40", "--output", str(output)]
     subprocess.run([sys.executable, str(SCRIPT), *words], check=True, capture_output=True)

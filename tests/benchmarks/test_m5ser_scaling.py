@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scaling benchmark measures what it says and runs in its smallest form; how fast a build is, no test tells."""
+"""The scaling benchmark in its smallest form."""
 
 import importlib.util
 import json
@@ -23,14 +23,14 @@ def script():
     return module
 
 
-def test_the_clock_starts_at_the_first_finished_clips(script, tmp_path):
+def test_clock_starts_at_the_first_finished_clips(script, tmp_path):
     clock = script.Clock(tmp_path)
     # Ten seconds of starting up; then 30 clips in 5 s.
     clock.seen = [(0.0, 0), (10.0, 8), (12.0, 20), (15.0, 38)]
     assert clock.clips_per_second() == 6.0
 
 
-def test_the_memory_of_offspring_is_seen(script):
+def test_memory_of_child_processes_is_counted(script):
     # A process that holds 100 MB through a child of its own.
     grandchild = "import time; x = bytearray(b'x') * 100_000_000; time.sleep(2)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
@@ -38,19 +38,19 @@ def test_the_memory_of_offspring_is_seen(script):
         time.sleep(0.3)
     with script.MemoryPeak() as peak:
         subprocess.run([sys.executable, "-c", child], check=True)
-    assert 95e6 < peak.together - before.together < 200e6
+    assert 95e6 < peak.total - before.total < 200e6
 
 
-def test_the_gain_is_the_median_of_neighbouring_builds(script):
+def test_gain_is_the_median_of_adjacent_builds(script):
     # The machine becomes faster within the second round; the ratio of medians would be 2.
     figures = script.gain({1: [20.0, 30.0, 40.0], 2: [38.0, 60.0, 76.0]}, {1: "1 process", 2: "2 processes"})
     assert figures["ratio"] == pytest.approx(1.9)
-    assert figures["least_and_greatest_ratio"] == pytest.approx([1.9, 2.0])
+    assert figures["min_and_max_ratio"] == pytest.approx([1.9, 2.0])
     assert figures["clips_per_second"] == {"1 process": 30.0, "2 processes": 60.0}
 
 
 @pytest.mark.slow
-def test_the_smallest_run_writes_what_it_prints(tmp_path):
+def test_smallest_run_writes_what_it_prints(tmp_path):
     output = tmp_path / "figures.json"
     flags = ["--rows", "20", "--clips_to_translate", "7", "--repeats", "1", "--languages", "fr"]
     done = subprocess.run(

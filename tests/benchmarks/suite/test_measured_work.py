@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two sides of a comparison do the same thing, and operations are counted as torch counts them."""
+"""Both sides of a comparison compute the same, and operations are counted as in torch."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from processing_mser import PROMPTS
 
 @torch.inference_mode()
 @pytest.mark.parametrize("count", [1, 7, 50])
-def test_one_pass_for_each_word_gives_the_same_scores(own, count: int):
+def test_one_pass_per_label_gives_the_same_scores(own, count: int):
     inputs, words = own.inputs(1.0, 2), own.candidates(count)
     torch.testing.assert_close(
         one_pass_per_word(own, inputs, words),
@@ -27,7 +27,7 @@ def test_one_pass_for_each_word_gives_the_same_scores(own, count: int):
     )
 
 
-def test_the_naive_step_has_the_same_loss_where_nothing_is_padded(own):
+def test_naive_step_has_the_same_loss_without_padding(own):
     text = own.processor.encode_text(2, ["happy", "sad"])
     inputs = own.inputs(1.0, 2)
     features = {name: inputs[name] for name in ("input_features", "input_features_mask")}
@@ -39,7 +39,7 @@ def test_the_naive_step_has_the_same_loss_where_nothing_is_padded(own):
 def test_a_measured_step_leaves_the_weights_as_they_were(own):
     before = {name: weight.clone() for name, weight in own.model.state_dict().items()}
     (comparison,) = training_step(QUICK, own)
-    assert comparison.figures["ratio"] > 0 and not own.model.training
+    assert comparison.summary["ratio"] > 0 and not own.model.training
     assert all(torch.equal(before[name], weight) for name, weight in own.model.state_dict().items())
 
 
@@ -67,17 +67,17 @@ def test_products_with_weights_are_counted_for_the_whole_batch(own):
     assert four[7].rows == 4 * tokens and four[7].columns == text.intermediate_size
 
 
-def test_a_straight_line_has_its_slope_and_no_bend():
+def test_curve_of_a_straight_line_has_no_bend():
     at = (1.0, 2.0, 4.0, 8.0)
     seconds = tuple(0.5 + 0.25 * value for value in at)
     curve = Curve("x", "unit", at, seconds, tuple((value,) for value in seconds))
     assert curve.slope == pytest.approx(0.25) and curve.linear_until == 8.0
-    assert curve.comparison.figures["ratio"] == pytest.approx(0.25 / (2.5 / 8))
+    assert curve.comparison.summary["ratio"] == pytest.approx(0.25 / (2.5 / 8))
 
 
-def test_a_bend_ends_what_is_linear():
+def test_curve_is_linear_until_its_bend():
     at = (1.0, 2.0, 4.0, 8.0, 16.0)
     seconds = (1.0, 2.0, 4.0, 12.0, 48.0)
     curve = Curve("x", "unit", at, seconds, tuple((value,) for value in seconds))
     assert curve.linear_until == 4.0 and curve.slope == pytest.approx(1.0)
-    assert np.isclose(curve.comparison.figures["ratio"], (36 / 8) / (48 / 16))
+    assert np.isclose(curve.comparison.summary["ratio"], (36 / 8) / (48 / 16))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The accelerator's part, at tiny sizes on the CPU: what it gives, not how fast."""
+"""The measurements for an accelerator, with tiny sizes on the CPU."""
 
 import math
 
@@ -37,22 +37,22 @@ def tiny_arguments() -> ModelArguments:
     )
 
 
-def test_shares_and_tokens_are_measured_without_a_backbone():
+def test_paper_size_measures_without_backbones():
     comparisons = list(paper_size(tiny_arguments(), "cpu", seconds=1.0, batch_size=2, rounds=1, square=64))
     assert [comparison.unit for comparison in comparisons] == ["TFLOP/s", "tokens/s"]
     for comparison in comparisons:
-        figures = comparison.figures
+        figures = comparison.summary
         assert math.isfinite(figures["ratio"]) and figures["ratio"] > 0
 
 
-def test_the_model_is_in_half_precision_and_its_backbones_are_frozen():
+def test_paper_model_is_bfloat16_with_frozen_backbones():
     model = build_paper_model(tiny_arguments(), "cpu").model
     assert {parameter.dtype for parameter in model.language_model.parameters()} == {torch.bfloat16}
     trained = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert trained == {"emotion_qformer", "projection"}
 
 
-def test_the_recipe_is_of_the_papers_size(tmp_path):
+def test_paper_recipe_has_eight_billion_parameters(tmp_path):
     arguments, _ = _recipe(PAPER_RECIPE, str(tmp_path))
     model = build_paper_model(arguments, "meta").model
     parameters = sum(parameter.numel() for parameter in model.language_model.parameters())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Works take turns, and a ratio above 1 always speaks for us."""
+"""Alternating rounds, and ratios of comparisons."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from benchmarks.suite.rounds import Comparison, clips_per_second
 
 
 @pytest.mark.parametrize("warm_up", [True, False])
-def test_works_take_turns_and_the_warm_up_is_not_counted(warm_up: bool, monkeypatch: pytest.MonkeyPatch):
+def test_alternate_excludes_the_warm_up(warm_up: bool, monkeypatch: pytest.MonkeyPatch):
     calls, now = [], [0.0]
     monkeypatch.setattr(rounds, "time", SimpleNamespace(perf_counter=lambda: now[0]))
 
@@ -28,20 +28,20 @@ def test_works_take_turns_and_the_warm_up_is_not_counted(warm_up: bool, monkeypa
 
 
 @pytest.mark.parametrize(("better", "ratio"), [("more", 4.0), ("less", 0.25), ("share", 4.0)])
-def test_the_ratio_is_of_the_medians(better, ratio):
+def test_ratio_is_of_the_medians(better, ratio):
     comparison = Comparison("c", [8.0, 1.0, 9.0], [2.0, 2.0, 50.0], "u", better)
-    assert comparison.figures == {"name": "c", "ours": 8.0, "other": 2.0, "ratio": ratio, "unit": "u"}
+    assert comparison.summary == {"name": "c", "ours": 8.0, "other": 2.0, "ratio": ratio, "unit": "u"}
     each = [4.0, 0.5, 0.18]
-    assert comparison.ratio_of_each_round == pytest.approx(each if better != "less" else [1 / one for one in each])
+    assert comparison.ratios == pytest.approx(each if better != "less" else [1 / one for one in each])
 
 
-def test_seconds_become_clips_a_second():
-    figures = clips_per_second("c", 16, [0.5], [4.0]).figures
+def test_clips_per_second():
+    figures = clips_per_second("c", 16, [0.5], [4.0]).summary
     assert (figures["ours"], figures["other"], figures["ratio"]) == (32.0, 4.0, 8.0)
 
 
 @pytest.mark.parametrize(
     ("target", "met"), [("", None), (">= 2", True), (">= 2.1", False), ("<= 2", True), ("<= 1", False)]
 )
-def test_a_target_is_met_or_not(target: str, met: bool | None):
+def test_target_is_met_or_missed(target: str, met: bool | None):
     assert Comparison("c", [2.0], [1.0], "u", "more", target).met is met

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What int8 costs in accuracy and gains in time: a trained model over a labelled corpus, with and without.
+"""Measure the accuracy cost and the speed-up of int8, with a trained model on a labelled corpus.
 
-    python benchmarks/quantised_recognition.py MODEL --corpus emodb=PATH
+    python benchmarks/int8_accuracy.py MODEL --corpus emodb=PATH
 
-Both answer each batch of clips in turn in one run. Time is the processor's, on one thread, so that what else the
-machine does weighs little; only the ratio is worth quoting.
+Both precisions take turns on each batch in one run. Time is CPU time on one thread, so other load matters little;
+quote only the ratio.
 """
 
 import sys
@@ -25,7 +25,7 @@ from processing_mser import label_set
 
 
 @dataclass
-class QuantisedArguments:
+class Int8Arguments:
     model: str = field(metadata={"positional": True, "help": "folder of a trained model"})
     corpus: str = field(metadata={"help": "NAME=PATH"})
     labels: str = field(default="four", metadata={"help": "label set"})
@@ -33,7 +33,7 @@ class QuantisedArguments:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = MSERArgumentParser(QuantisedArguments, description="Accuracy and time of int8 beside full precision.")
+    parser = MSERArgumentParser(Int8Arguments, description="Accuracy and time of int8 compared with float32.")
     (arguments,) = parser.parse_args_into_dataclasses(words)
     torch.set_num_threads(1)
     options = ScoringOptions(batch_size=arguments.batch_size)
@@ -49,19 +49,19 @@ def main(words: Sequence[str] | None = None) -> int:
         for kind, (model, processor) in models.items():
             began = time.process_time()
             sources = [row["audio"] for row, _ in part]
-            answers = list(recognize(model, processor, sources, labels.words, options))
+            recognitions = list(recognize(model, processor, sources, labels.words, options))
             seconds[kind] += time.process_time() - began
-            for (row, truth), answer in zip(part, answers, strict=True):
-                if answer.label is not None:
-                    clip = {"corpus": name, "id": row["id"], "emotion": truth, "prediction": answer.label}
+            for (row, truth), recognition in zip(part, recognitions, strict=True):
+                if recognition.label is not None:
+                    clip = {"corpus": name, "id": row["id"], "emotion": truth, "prediction": recognition.label}
                     clips[kind].append(clip)
-    for kind, answered in clips.items():
-        figures = Predictions.from_clips(labels.words, answered).metrics()
-        print(f"{kind or 'float32'}: UA {figures['UA']:.4f}, WA {figures['WA']:.4f}, n {len(answered)}")
+    for kind, predicted in clips.items():
+        metrics = Predictions.from_clips(labels.words, predicted).metrics()
+        print(f"{kind or 'float32'}: UA {metrics['UA']:.4f}, WA {metrics['WA']:.4f}, n {len(predicted)}")
     pairs = zip(clips[None], clips["int8"], strict=True)
     same = sum(one["prediction"] == other["prediction"] for one, other in pairs)
-    print(f"same answer: {same} of {len(clips[None])}")
-    print(f"time, float32 over int8, reading included: {seconds[None] / seconds['int8']:.2f}")
+    print(f"same label: {same} of {len(clips[None])} clips")
+    print(f"speed-up of int8, reading included: {seconds[None] / seconds['int8']:.2f}")
     return 0
 
 
