@@ -21,7 +21,7 @@ from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.training.arguments import ModelArguments
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_config
 from mser_llm.training.objectives import build_objectives
 from mser_llm.training.run_training import training_facts

@@ -46,8 +46,8 @@ def run(command: TrainArguments, model: ModelArguments, data: DataArguments, tra
     from mser_llm.cli.argument_checks import check_init_from
     from mser_llm.data.read_corpus import parse_corpora, read_corpus
     from mser_llm.evaluation.protocols import find_protocol
-    from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
-    from mser_llm.training.processes import leave_process_group, missing_processes
+    from mser_llm.training.data.folds import arguments_for_fold, fold_rows, training_fold
+    from mser_llm.training.distributed import leave_process_group, missing_processes
     from mser_llm.training.run_training import train
 
     if not data.corpora:

@@ -24,7 +24,7 @@ from mser_llm.reproduction.systems import FULL, SYSTEMS, System
 from mser_llm.reproduction.table import CITED, PAPER, Line, Table, measured_line, published_line
 from mser_llm.reproduction.writers import write_table
 from mser_llm.training.arguments import DataArguments
-from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
+from mser_llm.training.data.folds import arguments_for_fold, fold_rows, training_fold
 
 
 Row = Mapping[str, Any]

@@ -11,8 +11,8 @@ import torch
 from accelerate.utils import gather_object
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
-from mser_llm.training.activation_checkpointing import checkpoint_activations
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.compat import enable_recipe_activation_checkpointing
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.objectives import BYOL
 from mser_llm.training.run_record import recorded_batch_size
 from mser_llm.training.training_arguments import MSERTrainingArguments
@@ -81,7 +81,7 @@ def resolve_batch_size(
     if found is None:
         longest = max(range(len(dataset.clips)), key=lambda index: dataset.clips[index].seconds)
         item = dataset[longest * dataset.views]
-        checkpoint_activations(model, arguments)
+        enable_recipe_activation_checkpointing(model, arguments)
         size, failure = _largest(arguments, model, item, collator)
         found = min(gather_object([size]))
         if found == 0:

@@ -20,7 +20,7 @@ class TrainingDivergedError(ValueError):
     """A loss, a gradient or a weight is not finite; the message gives the step, the likely cause and what is kept."""
 
 
-class FiniteTraining(Trainer):
+class FiniteTrainingMixin(Trainer):
     """
     A `Trainer` that stops before a non-finite gradient reaches the weights and before non-finite weights are saved.
 
@@ -172,4 +172,4 @@ def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:
     return next((name for name, good in zip(parameters, torch.stack(finite).tolist(), strict=True) if not good), None)
 
 
-__all__ = ["FiniteTraining", "TrainingDivergedError"]
+__all__ = ["FiniteTrainingMixin", "TrainingDivergedError"]

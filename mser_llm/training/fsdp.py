@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trainer of a model whose weights are spread over the processes: PyTorch's FSDP, second version."""
+"""FSDP: shard the weights of a model over the processes."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +15,14 @@ from torch.utils._pytree import tree_map_only
 from transformers import Trainer
 
 from modeling_mser.fingerprint_mser import weight_files
+from mser_llm.inference.model_types import find_model_type
+from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.checkpointing import verify_checkpoint
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from mser_llm.training.training_state import load_state, save_state
 
 
-class ShardedWeights(Trainer):
+class FSDPMixin(Trainer):
     """
     A `Trainer` of `MSERForEmotionGeneration` that keeps the model whole or, under FSDP, spreads it.
 
@@ -140,4 +144,38 @@ def _own_class(model: Any) -> Iterator[None]:
         model.__class__ = made
 
 
-__all__ = ["ShardedWeights"]
+def shards_weights(arguments: MSERTrainingArguments) -> bool:
+    """Whether FSDP was asked for, by `accelerate launch` or by the recipe's `fsdp`."""
+    return bool(arguments.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
+
+
+def check_sharding(model_arguments: ModelArguments, arguments: MSERTrainingArguments) -> None:
+    """
+    Refuses FSDP's first version, and what needs the whole model in one process.
+
+    Raises:
+        ValueError: names the setting and what to do.
+    """
+    asked = arguments.fsdp_plugin_args or {"fsdp_version": os.environ.get("FSDP_VERSION", "1")}
+    if int(asked["fsdp_version"]) != 2:
+        raise ValueError(f"fsdp_version is {asked['fsdp_version']}; give 2, as in configs/accelerate/fsdp.yaml")
+    needing = {
+        f"model_type {model_arguments.model_type}": not find_model_type(model_arguments.model_type).has_language_model,
+        f"average_from {arguments.average_from}": arguments.average_from is not None,
+        "auto_find_batch_size": arguments.auto_find_batch_size,
+    }
+    for setting, given in needing.items():
+        if given:
+            raise ValueError(
+                f"{setting} needs the whole model in one process, and FSDP spreads it; leave it out, or train with "
+                "configs/accelerate/ddp.yaml"
+            )
+
+
+def place(model: Any, arguments: MSERTrainingArguments) -> None:
+    """
+    Moves a model to where it is trained; of one that is to be spread, the encoder alone.
+
+    FSDP moves the rest, each process its share: as a whole the language model may fit on no device.
+    """
+    (model.audio_tower if shards_weights(arguments) else model).to(arguments.device)

@@ -16,12 +16,12 @@ from mser_llm.hub.model_card import training_results, write_model_card
 from mser_llm.hub.upload import open_repository
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.disk_errors import explain_disk_full
-from mser_llm.training.checkpointing import WholeCheckpoints
+from mser_llm.training.checkpointing import AtomicCheckpointMixin
 from mser_llm.training.model_building import parameter_counts
 from processing_mser import LabelSet
 
 
-class PushedWhole(WholeCheckpoints):
+class HubPushMixin(AtomicCheckpointMixin):
     """
     A `Trainer` whose model gets to the Hub once, at the end, and whole: with its processor, its code, the card,
     examples and the endpoint handler.

@@ -1,15 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a recipe's model section to a configuration, a model and its processor."""
+"""Build the model and the processor that a recipe describes."""
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias, overload
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, WhisperFeatureExtractor
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerBase,
+    WhisperFeatureExtractor,
+)
 
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 from modeling_mser.backbones_mser import offline_options
@@ -17,8 +27,6 @@ from mser_llm.inference.loading import find_model
 from mser_llm.inference.model_types import MODEL_TYPES, find_model_type, model_type_of
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.training.arguments import ModelArguments
-from mser_llm.training.classifier_building import build_classifier, continue_classifier
-from mser_llm.training.recipe_sections import check_section
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 
@@ -257,3 +265,93 @@ def expanded(path_or_id: str | None) -> str | None:
             f"{f', with {rest} in that folder,' if rest else ''} or pass a path or a Hub id instead"
         )
     return os.path.expanduser(expanded)
+
+
+def build_classifier(
+    arguments: ModelArguments, audio_backbone: str, words: Sequence[str]
+) -> tuple[EmotionClassifier, EmotionClassifierProcessor]:
+    """
+    A classifier over a pretrained encoder.
+
+    Args:
+        arguments: the recipe's model section.
+        audio_backbone: the encoder's folder or Hub id.
+        words: its classes.
+
+    Raises:
+        BackboneError: the encoder cannot be had in full.
+    """
+    settings = classifier_settings(arguments)
+    network = find_model_type(arguments.model_type).network
+    revision = arguments.audio_backbone_revision
+    model = network.from_backbone(audio_backbone, words, audio_revision=revision, **settings)
+    extractor = AutoFeatureExtractor.from_pretrained(audio_backbone, revision=revision)
+    return model, EmotionClassifierProcessor(extractor, words, settings.get("max_seconds"))
+
+
+def classifier_settings(arguments: ModelArguments) -> dict[str, Any]:
+    """What a recipe's model section says of a classifier, as fields of its configuration."""
+    settings = {name: getattr(arguments, name) for name in find_model_type(arguments.model_type).settings}
+    return settings | ({"encoder_layers": arguments.parsed_layers} if "encoder_layers" in settings else {})
+
+
+def continue_classifier(
+    model: EmotionClassifier, arguments: ModelArguments, checkpoint: str, words: Sequence[str]
+) -> None:
+    """
+    Sets a classifier that was trained before for another training.
+
+    Args:
+        model: as it was loaded.
+        arguments: the recipe's model section, of which `trained_layers` counts.
+        checkpoint: where it came from.
+        words: those that it is to be trained on.
+
+    Raises:
+        ValueError: a word that it has no output for, or an impossible number of layers.
+    """
+    own = model.config.learned_words or []
+    unknown = [word for word in words if word not in own]
+    if unknown:
+        raise ValueError(
+            f"{checkpoint} is a classifier of {', '.join(own)} and has no output for "
+            f"{', '.join(unknown)}; give both stages the same labels"
+        )
+    model.config.emotion_words = list(words)
+    if "trained_layers" in find_model_type(arguments.model_type).settings:
+        was_frozen = model.config.freeze_audio
+        model.config.trained_layers = arguments.trained_layers
+        model.config.used_encoder_layers  # noqa: B018 - refused here rather than in the first step
+        if model.config.freeze_audio and not was_frozen:
+            model.mark_backbone_changed("audio")
+        model.freeze()
+
+
+TYPES = {"audio_config": "whisper", "qformer_config": "blip_2_qformer", "text_config": "llama"}
+# Read by transformers under an older name, or beside the fields of a configuration.
+_BESIDE = {"model_type", "torch_dtype", "attn_implementation", "rope_theta", "rope_scaling"}
+
+
+def check_section(name: str, section: Mapping[str, Any]) -> None:
+    """
+    Refuses what is nearly, but not quite, a setting of a part's configuration. Other keys it may not know, such as the
+    many of a published `config.json`, pass as they do in transformers.
+
+    Args:
+        name: `audio_config`, `qformer_config` or `text_config`.
+        section: as the recipe has it.
+
+    Raises:
+        ValueError: a misspelt key, with the one that was meant, or an unknown `model_type`.
+    """
+    model_type = section.get("model_type", TYPES[name])
+    if model_type not in CONFIG_MAPPING:
+        raise ValueError(f"{name}: model_type is {model_type!r}, which transformers does not know; mend the recipe")
+    config = CONFIG_MAPPING[model_type]
+    generation = set(GenerationConfig().to_dict())  # older configurations have these too
+    known = {field.name for field in fields(config)} | set(config.attribute_map) | generation | _BESIDE
+    for key in section:
+        if key not in known and not key.startswith("_"):
+            near = get_close_matches(key, known, 1, cutoff=0.8)
+            if near:
+                raise ValueError(f"{name}: {key} is no setting of a {model_type} model; did you mean {near[0]}?")

@@ -24,12 +24,13 @@ from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.io.errors import InputError
 from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.batch_size import optimizer_bytes, rows_of_clip
-from mser_llm.training.classifier_building import classifier_settings, continue_classifier
 from mser_llm.training.model_building import (
     backbone_dtypes,
     build_config,
     check_frozen_parts,
     check_model_type,
+    classifier_settings,
+    continue_classifier,
     expanded,
 )
 from mser_llm.training.training_arguments import MSERTrainingArguments

@@ -104,7 +104,7 @@ def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, A
     return _read(folder / TRAIN_RESULTS)
 
 
-def claim(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
+def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
     """
     Makes a folder this run's, and says from which checkpoint it goes on.
 

@@ -26,16 +26,16 @@ from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import write_json
 from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.batch_size import resolve_batch_size
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.data.clip_selection import log_dataset_summary, prepare_data, without_rejected
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.fsdp import check_sharding, place, shards_weights
 from mser_llm.training.model_building import build_model, expanded
 from mser_llm.training.objectives import ObjectiveError, TrainingFacts, build_objectives
 from mser_llm.training.progress import TrainingProgress
 from mser_llm.training.run_lock import run_lock
-from mser_llm.training.run_record import claim, describe_run, finished_results
-from mser_llm.training.sharding import check_sharding, place, shards_weights
+from mser_llm.training.run_record import acquire_run_dir, describe_run, finished_results
 from mser_llm.training.trainer import MSERTrainer
 from mser_llm.training.training_arguments import MSERTrainingArguments
-from mser_llm.training.training_data import announce, prepare_data, without
 from processing_mser import label_set
 from processing_mser.augmentation_mser import WaveformAugmenter, low_resource_augmenter
 
@@ -116,9 +116,9 @@ def _train(
     unreadable = features.prepare(jobs, state.process_index, state.num_processes)
     state.wait_for_everyone()
     features.cache.refresh()
-    data = without(data, gather_object(unreadable))
+    data = without_rejected(data, gather_object(unreadable))
     if state.is_main_process:
-        announce(data, labels)
+        log_dataset_summary(data, labels)
 
     train_dataset = EmotionDataset(data.train, features, labels, data_arguments.views, facts)
     collator = EmotionCollator(processor, encoded=encoder.encodes)
@@ -132,7 +132,7 @@ def _train(
             print(f"{arguments.output_dir} holds this very run, finished")
         return results
     record_stage(model.config, data.train, labels.words, model_arguments.init_from)
-    checkpoint = claim(arguments.output_dir, run, arguments.resume) if state.is_main_process else None
+    checkpoint = acquire_run_dir(arguments.output_dir, run, arguments.resume) if state.is_main_process else None
     (checkpoint,) = broadcast_object_list([checkpoint])
     trainer = MSERTrainer(
         model=model,

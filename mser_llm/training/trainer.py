@@ -13,24 +13,23 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.protocols import TrainingRecord
-from mser_llm.training.batch_features import BatchFeatures, Masking
 from mser_llm.training.byol import BYOLAdaptation
-from mser_llm.training.dataset import EmotionDataset
-from mser_llm.training.finite_training import FiniteTraining
-from mser_llm.training.fsdp import ShardedWeights
-from mser_llm.training.hub_push import PushedWhole
-from mser_llm.training.objective_parameters import ObjectiveParameters
+from mser_llm.training.checkpointing import PickleFreeMixin
+from mser_llm.training.data.batch_features import BatchFeatures, Masking
+from mser_llm.training.data.dataset import EmotionDataset
+from mser_llm.training.data.samplers import build_sampler
+from mser_llm.training.finite_training import FiniteTrainingMixin
+from mser_llm.training.fsdp import FSDPMixin
+from mser_llm.training.hub_push import HubPushMixin
 from mser_llm.training.objectives import BYOL, Objective, ObjectiveBatch, ObjectiveError
-from mser_llm.training.pickle_free_state import PickleFreeState
+from mser_llm.training.objectives.parameters import ObjectiveParameters
 from mser_llm.training.run_record import stopped_early
-from mser_llm.training.shadow_weights import StandInWeights
+from mser_llm.training.shadow_weights import ShadowWeights, WeightAverage
 from mser_llm.training.training_arguments import MSERTrainingArguments
-from mser_llm.training.training_order import training_order
-from mser_llm.training.weight_average import WeightAverage
 from processing_mser import LabelSet, MSERProcessor
 
 
-class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
+class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin):
     """
     Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
     objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share` takes it from `L_ce`.
@@ -79,7 +78,7 @@ class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
             byol = cast(BYOL, self.objectives["byol"][1])
             self.byol = BYOLAdaptation(self.accelerator.unwrap_model(self.model), byol, self.masking)
             self.add_callback(self.byol)
-        if self.stand_in is not None and self.model_init is not None:
+        if self.shadow is not None and self.model_init is not None:
             name = "byol" if self.average is None else "average_from"
             raise ValueError(
                 f"model_init makes another model when training begins, which {name} would not follow; give model, the "
@@ -87,7 +86,7 @@ class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
             )
 
     @property
-    def stand_in(self) -> StandInWeights | None:
+    def shadow(self) -> ShadowWeights | None:
         """The weights that are judged and saved, where these are not the trained ones."""
         return self.average if self.byol is None else self.byol.target
 
@@ -112,10 +111,10 @@ class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
                 self._load_best_model()
             else:
                 self._load_from_checkpoint(checkpoint)
-                if self.stand_in is not None:
-                    self.stand_in.load(checkpoint)
-        if self.stand_in is not None:
-            self.stand_in.apply()
+                if self.shadow is not None:
+                    self.shadow.load(checkpoint)
+        if self.shadow is not None:
+            self.shadow.apply()
         self.check_weights()
 
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -200,21 +199,21 @@ class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
         if not self.args.should_save:
             return
         self.objective_parameters.save(output_dir)
-        if self.stand_in is not None:
-            self.stand_in.save(output_dir)
+        if self.shadow is not None:
+            self.shadow.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
         self.objective_parameters.load(checkpoint)
-        if self.stand_in is not None:
-            self.stand_in.load(checkpoint)
+        if self.shadow is not None:
+            self.shadow.load(checkpoint)
 
     def _load_best_model(self) -> None:
         super()._load_best_model()
-        if self.stand_in is not None:
-            self.stand_in.load(self.state.best_model_checkpoint)
+        if self.shadow is not None:
+            self.shadow.load(self.state.best_model_checkpoint)
 
     def _clean(self, views: torch.Tensor) -> torch.Tensor | None:
         """Which clips of the batch are to stay as they are: of a clip and its changed view the first."""
@@ -245,14 +244,14 @@ class MSERTrainer(FiniteTraining, ShardedWeights, PickleFreeState, PushedWhole):
 
     def _get_train_sampler(self, train_dataset: EmotionDataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        order = training_order(dataset, self.args)
+        order = build_sampler(dataset, self.args)
         return super()._get_train_sampler(dataset) if order is None else order
 
     # Evaluation
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """As the stock method, of the weights that stand in for the trained ones where any do."""
-        with nullcontext() if self.stand_in is None else self.stand_in.applied():
+        with nullcontext() if self.shadow is None else self.shadow.applied():
             return super().evaluate(*args, **kwargs)
 
     def prediction_step(

@@ -19,11 +19,11 @@ from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.read_corpus import read_corpus
 from processing_mser import label_set
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.training.model_building import build_model
 from mser_llm.training.run_training import clip_features
-from mser_llm.training.training_data import prepare_data
+from mser_llm.training.data.clip_selection import prepare_data
 from mser_llm.training.trainer import MSERTrainer
 
 _, model_arguments, data, training = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(sys.argv[2:])

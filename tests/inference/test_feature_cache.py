@@ -15,7 +15,7 @@ from mser_llm.data.clips import Clip, Rejection, index_clips
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureCache, FeatureEncoder
-from mser_llm.training.dataset import EmotionCollator
+from mser_llm.training.data.dataset import EmotionCollator
 from mser_llm.training.run_training import train
 from processing_mser import MSERProcessor, label_set
 from processing_mser.augmentation_mser import WaveformAugmenter

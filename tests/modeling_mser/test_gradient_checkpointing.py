@@ -4,7 +4,7 @@
 import torch
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.training.activation_checkpointing import enable_activation_checkpointing
+from mser_llm.training.compat import enable_activation_checkpointing
 
 
 def gradients(model: MSERForEmotionGeneration, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
-from mser_llm.training.activation_checkpointing import enable_activation_checkpointing
+from mser_llm.training.compat import enable_activation_checkpointing
 from processing_mser import MSERProcessor
 
 

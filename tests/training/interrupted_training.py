@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from mser_llm.inference.feature_cache import FeatureCache
-from mser_llm.training.checkpointing import WholeCheckpoints
+from mser_llm.training.checkpointing import AtomicCheckpointMixin
 from mser_llm.training.trainer import MSERTrainer
 from run_mser import main
 
@@ -35,7 +35,7 @@ def arm(moment: str) -> None:
     elif moment == "save:begun":
         MSERTrainer._save_optimizer_and_scheduler = die
     elif moment == "save:written":
-        WholeCheckpoints._publish = die
+        AtomicCheckpointMixin._publish = die
     elif moment == "cache":
         original_write = FeatureCache.write
 

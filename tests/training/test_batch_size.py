@@ -18,7 +18,7 @@ from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.training.batch_size import resolve_batch_size
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from processing_mser import label_set
 
 

@@ -20,8 +20,7 @@ from mser_llm.data.schema import new_row
 from mser_llm.hub.data_record import data_record
 from mser_llm.hub.model_card import render_model_card
 from mser_llm.training.arguments import ModelArguments
-from mser_llm.training.classifier_building import continue_classifier
-from mser_llm.training.model_building import build_model
+from mser_llm.training.model_building import build_model, continue_classifier
 from mser_llm.training.run_training import train
 from processing_mser import label_set
 from run_mser import main

@@ -14,8 +14,8 @@ from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import PROTOCOLS, ProtocolError
 from mser_llm.training.arguments import DataArguments
-from mser_llm.training.fold_training import arguments_for_fold, fold_rows, training_fold
-from mser_llm.training.training_data import prepare_data
+from mser_llm.training.data.clip_selection import prepare_data
+from mser_llm.training.data.folds import arguments_for_fold, fold_rows, training_fold
 from run_mser import main
 
 

@@ -9,6 +9,7 @@ from objective_batches import labelled
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
+from mser_llm.training.distributed import leave_process_group
 from mser_llm.training.objectives import (
     MarginContrast,
     Objective,
@@ -16,7 +17,6 @@ from mser_llm.training.objectives import (
     SpeakerContrast,
     SupervisedContrast,
 )
-from mser_llm.training.processes import leave_process_group
 
 
 EMOTIONS = [0, 1, 0, 2, 1, 1, 2, 0, -1]

@@ -17,8 +17,8 @@ from accelerate.utils import DistributedType
 from free_port import free_port
 
 from mser_llm.inference.loading import load_model
+from mser_llm.training.distributed import missing_processes
 from mser_llm.training.planning import build_meta_model
-from mser_llm.training.processes import missing_processes
 from processing_mser import label_set
 
 

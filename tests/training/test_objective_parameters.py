@@ -13,8 +13,8 @@ from modeling_mser import MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.read_corpus import read_corpus
-from mser_llm.training.objective_parameters import FILE, ObjectiveParameters
 from mser_llm.training.objectives import ObjectiveError
+from mser_llm.training.objectives.parameters import FILE, ObjectiveParameters
 from mser_llm.training.run_training import train
 from mser_llm.training.trainer import MSERTrainer
 

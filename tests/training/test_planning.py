@@ -11,7 +11,8 @@ from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.clips import Clip
-from mser_llm.training.dataset import EmotionDataset
+from mser_llm.training.data.dataset import EmotionDataset
+from mser_llm.training.data.samplers import build_sampler
 from mser_llm.training.planning import (
     GPU_RESERVE,
     MACHINES,
@@ -23,7 +24,6 @@ from mser_llm.training.planning import (
     step_cost,
 )
 from mser_llm.training.training_arguments import MSERTrainingArguments
-from mser_llm.training.training_order import training_order
 from processing_mser import label_set
 
 
@@ -197,7 +197,7 @@ def test_steps_are_those_of_the_sampler(flags: list[str]):
     rows = [{"speaker": f"speaker {number % 8}", "language": "en"} for number in range(96)]
     clips = [Clip(row, "sad", "key", 3.0) for row in rows]
     dataset = EmotionDataset(clips, None, label_set("seven"), data.views)
-    items = training_order(dataset, training) or dataset
+    items = build_sampler(dataset, training) or dataset
     assert planned(*flags, clips=ClipCounts(len(clips), 3.0, 3.0)).steps == 3 * len(items) // 8
 
 

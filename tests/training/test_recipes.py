@@ -18,8 +18,8 @@ from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.splits import published_part
 from mser_llm.evaluation.protocols import PROTOCOLS
 from mser_llm.inference.tokenizer import build_tokenizer
-from mser_llm.training import training_data
 from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.data import clip_selection
 from mser_llm.training.model_building import build_config, parameter_counts
 from processing_mser import label_set
 
@@ -179,9 +179,9 @@ def test_the_paper_recipes_leave_the_papers_tests_alone(name: str, monkeypatch):
     _, _, data, _ = parsed(ROOT / "configs" / "paper" / f"{name}.yaml")
     seen = []
     # Every clip is readable: no recording of these corpora is at hand.
-    monkeypatch.setattr(training_data, "index_clips", lambda rows, *_, **__: (seen.append(rows) or rows, []))
-    monkeypatch.setattr(training_data, "_without_copies", lambda train, _: (train, []))
-    training_data.prepare_data(rows, data)
+    monkeypatch.setattr(clip_selection, "index_clips", lambda rows, *_, **__: (seen.append(rows) or rows, []))
+    monkeypatch.setattr(clip_selection, "_without_copies", lambda train, _: (train, []))
+    clip_selection.prepare_data(rows, data)
     training, validation = ({published_part(one) for one in part} for part in seen)
     sessions = {("iemocap", f"session{n}") for n in range(1, 5)}
     assert training | validation == {("meld", "train"), ("meld", "dev"), *sessions}

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from mser_llm.training.samplers import BalancedSampler
+from mser_llm.training.data.samplers import BalancedSampler
 
 
 # A skewed corpus: 40 happy clips in English, 6 in Polish, 8 sad ones in English, 3 angry ones in each.

@@ -20,7 +20,7 @@ from warm_python import WarmPython
 
 from mser_llm.inference.loading import load_model
 from mser_llm.training.arguments import ModelArguments
-from mser_llm.training.sharding import check_sharding, shards_weights
+from mser_llm.training.fsdp import check_sharding, shards_weights
 
 
 HERE = Path(__file__).parent

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from mser_llm.training.source_batches import SourceBatches
+from mser_llm.training.data.samplers import SourceBatchSampler
 
 
 # 12 clips of English with an emotion, one of which is rare; 90 of Polish and 6 of German without.
@@ -14,7 +14,7 @@ EMOTIONS = ["sad"] * 8 + ["happy"] * 3 + ["angry"] + [None] * 96
 LANGUAGES = ["en"] * 12 + ["pl"] * 90 + ["de"] * 6
 
 
-def batches(order: SourceBatches, epoch: int = 0) -> list[list[int]]:
+def batches(order: SourceBatchSampler, epoch: int = 0) -> list[list[int]]:
     order.set_epoch(epoch)
     items = list(order)
     assert len(items) == len(order)
@@ -22,7 +22,7 @@ def batches(order: SourceBatches, epoch: int = 0) -> list[list[int]]:
 
 
 def test_each_batch_is_of_one_source_and_the_sources_are_drawn_evenly():
-    found = batches(SourceBatches(EMOTIONS, LANGUAGES, batch_size=6, batches=400))
+    found = batches(SourceBatchSampler(EMOTIONS, LANGUAGES, batch_size=6, batches=400))
     labelled = [[EMOTIONS[item] is not None for item in batch] for batch in found]
     assert all(len(set(one)) == 1 for one in labelled)
     share = sum(one[0] for one in labelled) / 400
@@ -36,27 +36,27 @@ def test_each_batch_is_of_one_source_and_the_sources_are_drawn_evenly():
 
 
 def test_every_clip_of_a_cell_comes_as_often_as_any_other():
-    counts = Counter(item for batch in batches(SourceBatches(EMOTIONS, LANGUAGES, 6, 400)) for item in batch)
+    counts = Counter(item for batch in batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 400)) for item in batch)
     for cell in (range(8), range(8, 11), range(12, 102), range(102, 108)):
         own = [counts[item] for item in cell]
         assert max(own) - min(own) <= 1
 
 
 def test_an_epoch_repeats_exactly_and_another_differs():
-    order = SourceBatches(EMOTIONS, LANGUAGES, 6, 50)
-    assert batches(order) == batches(SourceBatches(EMOTIONS, LANGUAGES, 6, 50))
-    assert batches(order) != batches(order, 1) != batches(SourceBatches(EMOTIONS, LANGUAGES, 6, 50, seed=9), 1)
-    assert len(batches(SourceBatches(EMOTIONS, LANGUAGES, 6))) == 18, "each clip once on average"
+    order = SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50)
+    assert batches(order) == batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50))
+    assert batches(order) != batches(order, 1) != batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50, seed=9), 1)
+    assert len(batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6))) == 18, "each clip once on average"
 
 
 def test_views_are_drawn_and_the_clip_itself_can_be_left_out():
-    found = {item % 3 for item in SourceBatches(EMOTIONS, LANGUAGES, 6, 50, views=3)}
+    found = {item % 3 for item in SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50, views=3)}
     assert found == {0, 1, 2}
-    items = list(SourceBatches(EMOTIONS, LANGUAGES, 6, 50, views=3, first_view=1))
+    items = list(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50, views=3, first_view=1))
     assert {item % 3 for item in items} == {1, 2} and {item // 3 for item in items} >= set(range(12))
 
 
 @pytest.mark.parametrize(("emotions", "word"), [([None] * 4, "without"), (["sad"] * 4, "with")])
 def test_one_source_alone_is_refused(emotions, word):
     with pytest.raises(ValueError, match=f"all 4 clips are {word} one; add corpora and name in labelled_languages"):
-        SourceBatches(emotions, ["en"] * 4, 2)
+        SourceBatchSampler(emotions, ["en"] * 4, 2)

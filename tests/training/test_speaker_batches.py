@@ -7,21 +7,20 @@ import pytest
 from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler
 
-from mser_llm.training.samplers import BalancedSampler
-from mser_llm.training.speaker_batches import SpeakerBatches
+from mser_llm.training.data.samplers import BalancedSampler, SpeakerBatchSampler
 
 
 SPEAKERS = [f"s{index % 7}" for index in range(70)] + ["once", "once", None, None, None, None]
 
 
-def batches(sampler: SpeakerBatches) -> list[list[int]]:
+def batches(sampler: SpeakerBatchSampler) -> list[list[int]]:
     items = list(sampler)
     assert len(items) == len(sampler)
     return [items[start : start + sampler.batch_size] for start in range(0, len(items), sampler.batch_size)]
 
 
 def test_each_batch_has_so_many_speakers_with_so_many_clips_each_none_twice():
-    sampler = SpeakerBatches(SPEAKERS, speakers_per_batch=5, clips_per_speaker=3, batches=40)
+    sampler = SpeakerBatchSampler(SPEAKERS, speakers_per_batch=5, clips_per_speaker=3, batches=40)
     drawn = Counter()
     for batch in batches(sampler):
         assert len(set(batch)) == 15
@@ -31,7 +30,7 @@ def test_each_batch_has_so_many_speakers_with_so_many_clips_each_none_twice():
 
 
 def test_each_clip_comes_as_it_is_and_as_one_of_its_views():
-    sampler = SpeakerBatches(SPEAKERS, speakers_per_batch=4, clips_per_speaker=2, views=3, batches=30)
+    sampler = SpeakerBatchSampler(SPEAKERS, speakers_per_batch=4, clips_per_speaker=2, views=3, batches=30)
     views = Counter()
     for batch in batches(sampler):
         assert len(batch) == 16
@@ -44,7 +43,7 @@ def test_each_clip_comes_as_it_is_and_as_one_of_its_views():
 
 
 def test_two_processes_share_one_batch_of_speakers():
-    sampler = SpeakerBatches(SPEAKERS, speakers_per_batch=4, clips_per_speaker=3, batches=5)
+    sampler = SpeakerBatchSampler(SPEAKERS, speakers_per_batch=4, clips_per_speaker=3, batches=5)
     shares = [
         list(BatchSamplerShard(BatchSampler(sampler, 6, drop_last=False), num_processes=2, process_index=rank))
         for rank in range(2)
@@ -54,7 +53,7 @@ def test_two_processes_share_one_batch_of_speakers():
 
 
 def test_an_epoch_can_be_repeated_and_differs_from_the_next():
-    sampler, again = (SpeakerBatches(SPEAKERS, 4, 2, seed=3) for _ in range(2))
+    sampler, again = (SpeakerBatchSampler(SPEAKERS, 4, 2, seed=3) for _ in range(2))
     first = list(sampler)
     assert first == list(again)
     sampler.set_epoch(1)
@@ -64,9 +63,9 @@ def test_an_epoch_can_be_repeated_and_differs_from_the_next():
 
 def test_too_few_speakers_are_an_error():
     with pytest.raises(ValueError, match="16 speakers with 4 clips each, and 7 of the 8 speakers have as many clips"):
-        SpeakerBatches(SPEAKERS)
+        SpeakerBatchSampler(SPEAKERS)
     with pytest.raises(ValueError, match="two speakers at least"):
-        SpeakerBatches(SPEAKERS, speakers_per_batch=1)
+        SpeakerBatchSampler(SPEAKERS, speakers_per_batch=1)
 
 
 def test_a_balanced_order_may_be_of_any_length_and_leave_the_clips_themselves_out():

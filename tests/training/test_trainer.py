@@ -14,12 +14,12 @@ from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.training.arguments import DataArguments
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.data.clip_selection import prepare_data
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_model
 from mser_llm.training.objectives import UNKNOWN, MarginContrast, ObjectiveBatch, build_objectives
 from mser_llm.training.run_training import check_earlier_stages, train, training_facts
 from mser_llm.training.trainer import MSERTrainer
-from mser_llm.training.training_data import prepare_data
 from processing_mser import label_set
 
 

@@ -17,8 +17,8 @@ from mser_llm.data.schema import new_row
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.hub.data_record import trained_files
 from mser_llm.training.arguments import DataArguments
+from mser_llm.training.data.clip_selection import log_dataset_summary, prepare_data, stage_rows, without_rejected
 from mser_llm.training.run_training import check_earlier_stages
-from mser_llm.training.training_data import announce, prepare_data, stage_rows, without
 from processing_mser import label_set
 
 
@@ -49,7 +49,7 @@ def test_what_a_table_does_not_state_is_told_in_words(tones: Path, recipe, capsy
         ValueError, match=r"given are in no stated language, .* column language, or give --stage joint"
     ):
         prepare_data(rows, recipe("--stage", "1")[1])
-    announce(prepare_data(rows, recipe()[1]), LABELS)
+    log_dataset_summary(prepare_data(rows, recipe()[1]), LABELS)
     out = capsys.readouterr().out
     assert f"Dropped, being outside the label set: (no emotion) {len(rows[::6])}\n" in out and "None" not in out
 
@@ -134,7 +134,7 @@ def test_a_corpus_is_held_out_whole_with_what_was_translated_from_it(tones: Path
 def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
     data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
     row = data.train[0].row
-    left = without(data, [Rejection(row, "silent")] * 3)
+    left = without_rejected(data, [Rejection(row, "silent")] * 3)
     assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
     assert row["id"] not in {clip.row["id"] for clip in left.train}
 
@@ -143,7 +143,7 @@ def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe)
     data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
     clip = data.train[0]
     other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
-    left = without(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
+    left = without_rejected(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
     assert left.train == [*data.train[1:], other]
 
 
@@ -161,13 +161,13 @@ def test_a_corpus_keeps_its_own_test_to_be_tested_on(tones: Path, recipe, capsys
     heard = Counter(clip.row["corpus"] for clip in data.train)
     assert heard == {"folder": 72, "sessions": 72, "divided": 48} and data.other_splits == {"divided test": 24}
     assert {clip.row["split"] for clip in data.train if clip.row["corpus"] == "divided"} == {"train"}
-    announce(data, LABELS)
+    log_dataset_summary(data, LABELS)
     assert "of other parts of a corpus's division: {'divided test': 24}" in capsys.readouterr().out
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert prepare_data([*rows, *divided], recipe(*flags)[1]).other_splits == data.other_splits
         assert len(prepare_data([*rows, *divided], recipe(*flags[:2])[1]).train) == 144, "all, if nothing is said"
-    assert without(data, [Rejection(data.train[0].row, "silent")]).other_splits == data.other_splits
+    assert without_rejected(data, [Rejection(data.train[0].row, "silent")]).other_splits == data.other_splits
 
 
 def _published(rows, corpus: str, parts) -> list[dict]:
@@ -197,7 +197,7 @@ def test_validation_splits_divides_by_the_published_parts(tones: Path, recipe, c
         {clip.row["speaker"] for clip in own if clip.row["corpus"] == "other"} for own in (data.train, data.validation)
     ]
     assert sides[1] and not sides[0] & sides[1]
-    announce(data, LABELS)
+    log_dataset_summary(data, LABELS)
     assert "3 speakers are in training and in validation" in capsys.readouterr().out
     by_part = prepare_data([*meld, *other], recipe(*flags, "--validation_fraction", "0")[1])
     assert {clip.row["corpus"] for clip in by_part.validation} == {"meld", "m5ser"}

@@ -20,8 +20,8 @@ from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.clip_features import ClipFeatures
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.loading import load_model
-from mser_llm.training.dataset import EmotionCollator, EmotionDataset
-from mser_llm.training.training_data import prepare_data
+from mser_llm.training.data.clip_selection import prepare_data
+from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from processing_mser import label_set
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from mser_llm.training.batch_features import BatchFeatures, Masking
 from mser_llm.training.byol.collapse import COLLAPSED, PATIENCE, collapse_record, steps_below
 from mser_llm.training.byol.target import MomentumTarget
 from mser_llm.training.byol.views import ViewStrength
+from mser_llm.training.data.batch_features import BatchFeatures, Masking
 from mser_llm.training.objectives import BYOL, UNKNOWN, ObjectiveBatch, ViewedBatch
 
 

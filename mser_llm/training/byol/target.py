@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from mser_llm.training.objectives import BYOL, ObjectiveError
-from mser_llm.training.shadow_weights import StandInWeights
+from mser_llm.training.shadow_weights import ShadowWeights
 
 
 FILE = "byol_target.safetensors"
 HEAD = "classifier."
 
 
-class MomentumTarget(StandInWeights):
+class MomentumTarget(ShadowWeights):
     """
     BYOL's target network, `xi <- tau * xi + (1 - tau) * theta` (Grill et al. 2020, arXiv:2006.07733, Eq. (1)).
 

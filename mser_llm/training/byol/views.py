@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from mser_llm.training.batch_features import BatchFeatures, Masking
+from mser_llm.training.data.batch_features import BatchFeatures, Masking
 
 
 # Whisper's log-mel spectrogram is (log10(power) + 4) / 4.

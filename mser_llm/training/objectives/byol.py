@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from mser_llm.training.gather import gather_with_gradient
+from mser_llm.training.distributed import gather_with_gradient
 from mser_llm.training.objectives.objective import Objective, ObjectiveBatch
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from mser_llm.training.gather import gather_with_gradient
+from mser_llm.training.distributed import gather_with_gradient
 
 
 UNKNOWN = -1

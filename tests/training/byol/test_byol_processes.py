@@ -10,8 +10,8 @@ from torch import distributed as dist
 from torch import multiprocessing, nn
 from warm_python import WarmPython
 
+from mser_llm.training.distributed import leave_process_group
 from mser_llm.training.objectives import BYOL, UNKNOWN, ViewedBatch
-from mser_llm.training.processes import leave_process_group
 
 
 SCRIPT = Path(__file__).resolve().parents[1] / "two_process_training.py"

@@ -18,7 +18,7 @@ def enable_activation_checkpointing(model: Any, options: dict[str, Any] | None =
     enable(options)
 
 
-def checkpoint_activations(model: Any, training: MSERTrainingArguments) -> None:
+def enable_recipe_activation_checkpointing(model: Any, training: MSERTrainingArguments) -> None:
     """Switches it on where the recipe says so, as the trainer will; a model that has it on already is left alone."""
     checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
     if training.gradient_checkpointing and not checkpointed:

@@ -267,7 +267,7 @@ def _voices(row: Row) -> tuple[str, ...]:
     return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
 
 
-def without(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
+def without_rejected(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
     """The data less the rows that turned out unreadable."""
     # A clip is found unreadable once for each of its views.
     unusable = {_place(rejection.row): rejection for rejection in rejections}
@@ -289,7 +289,7 @@ def _place(row: Row) -> tuple[str, str, str | None]:
     return row["corpus"], row["id"], row["audio"]["path"]
 
 
-def announce(data: TrainingData, labels: LabelSet) -> None:
+def log_dataset_summary(data: TrainingData, labels: LabelSet) -> None:
     """Prints what is trained on, what was dropped and what was rejected."""
     for name, clips in (("training", data.train), ("validation", data.validation)):
         if not clips:

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Samplers: which clips an epoch draws, and in which order."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Sampler
+
+from mser_llm.training.data.dataset import EmotionDataset
+from mser_llm.training.training_arguments import MSERTrainingArguments
+
+
+class BalancedSampler(Sampler[int]):
+    """
+    An epoch's order in which emotions take turns and, within an emotion, groups (languages) take turns.
+
+    In any stretch of the order, and so in any batch cut out of it by however many processes, the counts of two
+    emotions differ by at most two, and so do those of two groups within an emotion: pairs of one emotion cross
+    languages. An epoch has as many items as there are clips; a rare class repeats its clips, each as often as any
+    other of its own.
+
+    Args:
+        emotions: of each clip.
+        groups: of each clip, its language say; `None` for no second level.
+        views: of each clip; each time a clip is drawn one of its views is.
+        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+        size: items of an epoch; by default as many as there are clips.
+        first_view: the first view that is drawn; 1 leaves the clip itself out.
+    """
+
+    def __init__(
+        self,
+        emotions: Sequence[Hashable],
+        groups: Sequence[Hashable] | None = None,
+        views: int = 1,
+        seed: int = 0,
+        size: int | None = None,
+        first_view: int = 0,
+    ):
+        groups = [None] * len(emotions) if groups is None else groups
+        self.cells: dict[Hashable, dict[Hashable, list[int]]] = {}
+        for index, (emotion, group) in enumerate(zip(emotions, groups, strict=True)):
+            self.cells.setdefault(emotion, {}).setdefault(group, []).append(index)
+        self.size = len(emotions) if size is None else size
+        self.views, self.first_view, self.seed, self.epoch = views, first_view, seed, 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        turns = {
+            emotion: Turns([Turns(indices, generator) for indices in cells.values()], generator)
+            for emotion, cells in self.cells.items()
+        }
+        emotions = Turns(list(turns.values()), generator)
+        for _ in range(self.size):
+            yield random_view(next(next(next(emotions))), self.views, self.first_view, generator)
+
+
+def random_view(clip: int, views: int, first_view: int, generator: torch.Generator) -> int:
+    """The item of `EmotionDataset` that is a random view of a clip, from `first_view` on."""
+    choice = views - first_view
+    view = first_view + (int(torch.randint(choice, (), generator=generator)) if choice > 1 else 0)
+    return clip * views + view
+
+
+class Turns(Iterator[Any]):
+    """Members in rounds, each round in a new random order."""
+
+    def __init__(self, members: list[Any], generator: torch.Generator):
+        self.members, self.generator = members, generator
+        self.order: list[int] = []
+
+    def __next__(self) -> Any:
+        if not self.order:
+            self.order = torch.randperm(len(self.members), generator=self.generator).tolist()
+        return self.members[self.order.pop()]
+
+
+class SourceBatchSampler(Sampler[int]):
+    """
+    Batches that are each of one source, drawn at random: clips whose emotion is known, or clips without, so that the
+    larger source does not crowd out the other.
+
+    It is one reading of Gong et al. 2025, "Learning More with Less", Sec. 2.3, "we sample randomly from each data
+    source at each training step"; the other is a batch of both.
+
+    Within the labelled source emotions take turns, within the other languages do.
+
+    Args:
+        emotions: of each clip, `None` where it is not known.
+        languages: of each clip.
+        batch_size: of a batch, that of all processes together.
+        batches: of an epoch; by default as many as hold each clip once on average.
+        views: of each clip.
+        first_view: the first view that is drawn; 1 leaves the clip itself out.
+        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+
+    Raises:
+        ValueError: there is one source alone.
+    """
+
+    def __init__(
+        self,
+        emotions: Sequence[str | None],
+        languages: Sequence[Hashable],
+        batch_size: int,
+        batches: int | None = None,
+        views: int = 1,
+        first_view: int = 0,
+        seed: int = 0,
+    ):
+        labelled: dict[Hashable, list[int]] = {}
+        others: dict[Hashable, list[int]] = {}
+        for index, (emotion, language) in enumerate(zip(emotions, languages, strict=True)):
+            cells, cell = (others, language) if emotion is None else (labelled, emotion)
+            cells.setdefault(cell, []).append(index)
+        if not (labelled and others):
+            raise ValueError(
+                "balance source draws clips with and clips without a known emotion, and all "
+                f"{len(emotions)} clips are {'without' if others else 'with'} one; add corpora and "
+                "name in labelled_languages those whose emotions are used (en), or give balance emotion"
+            )
+        self.sources = [list(labelled.values()), list(others.values())]
+        self.batch_size = batch_size
+        self.batches = max(1, len(emotions) // batch_size) if batches is None else batches
+        self.views, self.first_view = views, first_view
+        self.seed, self.epoch = seed, 0
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        sources = [Turns([Turns(cell, generator) for cell in cells], generator) for cells in self.sources]
+        for _ in range(self.batches):
+            source = sources[int(torch.randint(2, (), generator=generator))]
+            for _ in range(self.batch_size):
+                yield random_view(next(next(source)), self.views, self.first_view, generator)
+
+
+class SpeakerBatchSampler(Sampler[int]):
+    """
+    Batches of `speakers_per_batch` random speakers with `clips_per_speaker` clips each, drawn without replacement
+    within the batch (Gong et al. 2025, "Learning More with Less", Sec. 2.2), one batch after another in one order.
+
+    Where clips have views, each clip comes twice: as it is, and as one of its augmented views, on which alone the
+    trainer's masks fall.
+
+    Args:
+        speakers: of each clip; a clip without one is not drawn, nor is a speaker with too few clips.
+        speakers_per_batch, clips_per_speaker: of a batch, that of all processes together.
+        views: of each clip, itself included.
+        batches: of an epoch; by default as many as show each clip once on average.
+        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+
+    Raises:
+        ValueError: too few speakers have enough clips.
+    """
+
+    def __init__(
+        self,
+        speakers: Sequence[str | None],
+        speakers_per_batch: int = 16,
+        clips_per_speaker: int = 4,
+        views: int = 1,
+        batches: int | None = None,
+        seed: int = 0,
+    ):
+        clips: dict[str, list[int]] = {}
+        for index, speaker in enumerate(speakers):
+            if speaker is not None:
+                clips.setdefault(speaker, []).append(index)
+        self.clips = [own for own in clips.values() if len(own) >= clips_per_speaker]
+        if len(self.clips) < speakers_per_batch or speakers_per_batch < 2:
+            raise ValueError(
+                f"a batch is to hold {speakers_per_batch} speakers with {clips_per_speaker} clips each, and "
+                f"{len(self.clips)} of the {len(clips)} speakers have as many clips; "
+                "give speakers_per_batch and clips_per_speaker that fit, two speakers at least"
+            )
+        self.speakers_per_batch, self.clips_per_speaker, self.views = speakers_per_batch, clips_per_speaker, views
+        drawn = speakers_per_batch * clips_per_speaker
+        self.batch_size = drawn * min(views, 2)
+        self.batches = max(1, sum(map(len, self.clips)) // drawn) if batches is None else batches
+        self.seed, self.epoch = seed, 0
+
+    def __len__(self) -> int:
+        return self.batches * self.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        for _ in range(self.batches):
+            for speaker in torch.randperm(len(self.clips), generator=generator)[: self.speakers_per_batch].tolist():
+                own = self.clips[speaker]
+                for place in torch.randperm(len(own), generator=generator)[: self.clips_per_speaker].tolist():
+                    yield own[place] * self.views
+                    if self.views > 1:
+                        yield own[place] * self.views + int(torch.randint(1, self.views, (), generator=generator))
+
+
+def build_sampler(dataset: EmotionDataset, arguments: MSERTrainingArguments) -> Sampler[int] | None:
+    """
+    The sampler that `balance` names; `None` for the library's own, which shuffles.
+
+    Raises:
+        ValueError: what was asked of it does not fit the clips, their views or the batch size.
+    """
+    if arguments.balance == "none":
+        if arguments.epoch_batches is not None or not arguments.clean_views:
+            raise ValueError('epoch_batches and clean_views need batches that are drawn; give a balance but "none"')
+        return None
+    if not arguments.clean_views and dataset.views < 2:
+        raise ValueError("clean_views is false, and there are no others; give views: 2 or more")
+    seed = arguments.data_seed if arguments.data_seed is not None else arguments.seed
+    batch = arguments.train_batch_size * arguments.world_size
+    if arguments.balance == "speaker":
+        order = SpeakerBatchSampler(
+            [clip.row["speaker"] for clip in dataset.clips],
+            arguments.speakers_per_batch,
+            arguments.clips_per_speaker,
+            views=dataset.views,
+            batches=arguments.epoch_batches,
+            seed=seed,
+        )
+        if order.batch_size != batch:
+            each = f"{arguments.speakers_per_batch} speakers x {arguments.clips_per_speaker} clips"
+            raise ValueError(
+                f"{each}{' x 2 views' if dataset.views > 1 else ''} are a batch of {order.batch_size}, and all "
+                f"processes hold {batch}; give per_device_train_batch_size {order.batch_size // arguments.world_size}"
+            )
+        return order
+    emotions = [clip.emotion for clip in dataset.clips]
+    languages = [clip.row["language"] for clip in dataset.clips]
+    first_view = 0 if arguments.clean_views else 1
+    if arguments.balance == "source":
+        return SourceBatchSampler(
+            emotions, languages, batch, arguments.epoch_batches, dataset.views, first_view=first_view, seed=seed
+        )
+    return BalancedSampler(
+        emotions,
+        languages if arguments.balance == "emotion_language" else None,
+        views=dataset.views,
+        seed=seed,
+        size=None if arguments.epoch_batches is None else arguments.epoch_batches * batch,
+        first_view=first_view,
+    )
