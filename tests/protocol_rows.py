@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows enough for any protocol: ten people in five sessions, three splits, and one M5SER translation of a row."""
+"""Create rows for any protocol: ten speakers in five sessions and three splits, and an M5SER translation of a row."""
 
 from itertools import count
 
@@ -12,8 +12,8 @@ WITHOUT_SPEAKERS = ("resd",)
 
 
 def row(number: int, corpus: str, speaker: str | None, emotion: str, split: str | None = None, **more):
-    """A clip of two seconds."""
-    own = new_row(
+    """Create the row of a clip of two seconds."""
+    created = new_row(
         id=f"clip{number}",
         path=f"/data/{corpus}/clip{number}.wav",
         corpus=corpus,
@@ -24,13 +24,14 @@ def row(number: int, corpus: str, speaker: str | None, emotion: str, split: str 
         duration=2.0,
         split=split,
     )
-    return own | more
+    return created | more
 
 
 def rows_for(protocol: Protocol):
-    """For each corpus ten speakers with a clip of each word, and of one emotion that the protocol does not know.
+    """
+    Create rows of ten speakers per corpus, with a clip of each label and of one emotion outside the protocol.
 
-    In MELD's and RESD's manner everybody is in every split, in IEMOCAP's two in each session.
+    Every speaker is in every split, as in MELD and RESD; in IEMOCAP two speakers are in each session.
     """
     number, rows = count(), []
     for corpus in protocol.corpora:
@@ -43,7 +44,7 @@ def rows_for(protocol: Protocol):
 
 
 def translated(source, language: str = "fr", **more):
-    """The row of M5SER for a row."""
+    """Create the row of M5SER for a row."""
     identity = f"{source['corpus']}/{source['id']}/{language}"
     own = source | {"id": identity, "audio": {"bytes": b"", "path": f"{identity}.flac"}, "corpus": "m5ser"}
     own |= {"language": language, "split": "train", "source_id": source["id"], "source_corpus": source["corpus"]}

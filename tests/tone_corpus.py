@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A corpus of tones for the reader `folder`: four emotions told by pitch."""
+"""Write a corpus of tones for the reader `folder`: four emotions that differ in pitch."""
 
 import csv
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ PITCHES = {"neutral": 200, "happy": 500, "sad": 900, "angry": 1500}
 
 
 def write_tones(folder: Path, languages: Mapping[str, str], takes: int = 3, seed: int = 0) -> Path:
-    """Clips of about 0.4 s and their index: `takes` of each emotion by each speaker, whose languages are given."""
+    """Write clips of about 0.4 s and their index: `takes` of each emotion by each speaker, given with its language."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     with (folder / "index.csv").open("w", newline="") as file:

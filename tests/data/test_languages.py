@@ -8,13 +8,13 @@ from mser_llm.m5ser.card import render_card
 from mser_llm.m5ser.translators import seamless_expressive, seamless_m4t_v2
 
 
-def test_every_language_of_a_corpus_or_a_translator_has_a_name():
-    spoken = {spec.language for spec in CORPORA.values()} - {"many"}
-    made = {*seamless_m4t_v2.LANGUAGE_CODES, *seamless_expressive.LANGUAGE_CODES, *DEMO_SENTENCES}
-    assert (spoken | made) - set(LANGUAGES) == set()
+def test_every_language_has_a_name():
+    corpora = {spec.language for spec in CORPORA.values()} - {"many"}
+    translators = {*seamless_m4t_v2.LANGUAGE_CODES, *seamless_expressive.LANGUAGE_CODES, *DEMO_SENTENCES}
+    assert (corpora | translators) - set(LANGUAGES) == set()
     assert language_name("am") == "Amharic" and language_name("xx") == "xx"
 
 
-def test_the_card_of_a_data_set_names_its_languages(tmp_path):
+def test_card_names_languages(tmp_path):
     folder = write_m5ser(tmp_path / "built", {"ru": corpus_rows("ru"), "pt": corpus_rows("pt")}, source_language="ru")
     assert "Emotional speech in Russian, Portuguese, built" in render_card(folder)
