@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model onto the Hub: everything that goes into its repository, the push, the proof, and the Space."""
+"""Publish a trained model on the Hugging Face Hub: its repository, its card, the push, a check, and a Space."""

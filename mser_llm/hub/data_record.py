@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run trained on, as `train_results.json` keeps it and the model card tells it."""
+"""Record the training data for `train_results.json` and the model card."""
 
 import hashlib
 from collections import Counter
@@ -18,21 +18,20 @@ def data_record(
     train: Sequence[Clip], validation: Sequence[Clip], labels: LabelSet, earlier: TrainingRecord | None = None
 ) -> dict[str, Any]:
     """
-    JSON-ready: the label set, training clips by emotion and language, the sources with clips and seconds, the split.
+    Return the label set, training clips by emotion and language, sources with clips and seconds, and the split.
 
-    `heard` is what a test must not share (`mser_llm.evaluation.protocols.leaks`): speakers, corpora and languages of
-    training, validation and the earlier stages, the recordings of the clips that have no speaker, and the files of all
-    that are not M5SER's, by content.
-    `heard_unlabelled`, there where it is not empty, is the same of the clips whose emotion was not used, which a test
-    may share and is then marked.
+    - `heard`: what a test must not share with training, validation and earlier stages
+      (`mser_llm.evaluation.protocols.leaks`): speakers, corpora, languages; the recordings of clips without a speaker;
+      the digests of all files that are not from M5SER.
+    - `heard_unlabelled`: the same for clips whose emotion was not used, if there are any. A test may share them,
+      and is then marked.
+    - `split.sha256`: the hash of the sorted lines `PART CORPUS SPEAKER`, with the id of a clip that has no speaker.
+      Runs with the same hash held out the same speakers.
 
     Args:
         train, validation: clips.
         labels: the label set.
-        earlier: the record of the stage before.
-
-    `split.sha256` names the division of speakers: of the lines `PART CORPUS SPEAKER`, sorted, where a clip without a
-    speaker stands with its id in the speaker's place. Two runs with the same hash held out the same people.
+        earlier: the record of the previous stage.
     """
     emotions = Counter(clip.emotion for clip in train)
     parts = {"train": train, "validation": validation}
@@ -59,8 +58,10 @@ def data_record(
 
 def trained_files(clips: Iterable[Clip]) -> set[str]:
     """
-    The files of training clips whose emotion was learnt, by content: where nobody says who speaks, they alone tell a
-    later stage whom not to be judged by. A clip of M5SER has the speaker of its source.
+    Return the digests of the files of labelled training clips.
+
+    Without known speakers, only these tell a later stage which clips must not be in its validation data. Clips of
+    M5SER are left out: they have the speakers of their sources.
     """
     return {short_digest(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
 
@@ -69,7 +70,7 @@ def _heard(clips: Sequence[Clip], earlier: TrainingRecord | UnlabeledTraining | 
     own = record_from_rows(clip.row for clip in clips)
     unnamed = {recording(clip.row) for clip in clips if clip.row["speaker"] is None}
     heard = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
-    # No other corpus holds the files of M5SER, and the names of their sources know them again.
+    # Files of M5SER occur in no other corpus, and the names of their sources identify them.
     heard["files"] = frozenset(short_digest(clip.key) for clip in clips if clip.row.get("source_corpus") is None)
     before = {name: getattr(earlier, name) or () for name in heard} if earlier is not None else {}
     return {name: sorted({*values, *before.get(name, ())}) for name, values in heard.items()}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card: every figure on it is one that the training or an evaluation wrote down."""
+"""Write the model card from the records of the training and its evaluations."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from mser_llm.data.lineage import (
     terms_of_stages,
 )
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
-from mser_llm.hub.eval_results import eval_results, figure_rows
+from mser_llm.hub.eval_results import metric_rows, model_index
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import atomic_open
 from mser_llm.io.packaged_folders import packaged_folder
@@ -33,12 +33,12 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class WidgetExample:
-    """A clip in the repository and what this very model answered to it.
+    """A clip in the repository with this model's prediction.
 
     Attributes:
         src: its path in the repository.
-        title: what the page calls it.
-        output: `{"label", "score"}`, the likeliest first.
+        title: its title on the page.
+        output: `{"label", "score"}`, the most probable first.
     """
 
     src: str
@@ -47,11 +47,11 @@ class WidgetExample:
 
 
 def write_model_card(folder: str | Path, results: Mapping[str, Any]) -> None:
-    """Writes `README.md` of a trained model, whole or not at all.
+    """Write `README.md` of a trained model atomically.
 
     Args:
         folder: with the model and its processor.
-        results: what `train_results.json` holds, or is going to hold.
+        results: content of `train_results.json`.
     """
     with atomic_open(Path(folder) / CARD) as file:
         file.write(render_model_card(folder, results))
@@ -65,16 +65,16 @@ def render_model_card(
     widgets: Sequence[WidgetExample] = (),
     adapter_only: bool = False,
 ) -> str:
-    """The card as text.
+    """Return the card as text.
 
     Args:
         folder: with the model and its processor.
-        results: what `train_results.json` holds; read from the folder by default, and where there is none the card
-            says that nothing is known of the training.
-        repo_id: where the model is going to be on the Hub; by default the card is of the folder.
-        evaluations: of `read_results`; they become the card's table and its `model-index`.
+        results: content of `train_results.json`; by default read from the folder. If there is none, the card says that
+            the training is unknown.
+        repo_id: id on the Hub; without it, the card describes the local folder.
+        evaluations: as `read_results` returns them, for the card's table and its `model-index`.
         widgets: clips in the repository.
-        adapter_only: the repository holds the adapters of the language model, and no more.
+        adapter_only: the repository contains only the adapters of the language model.
     """
     root = Path(folder)
     config = json.loads((root / "config.json").read_text(encoding="utf-8"))
@@ -85,12 +85,12 @@ def render_model_card(
     names = {"text": "language model"} if adapter_only else {"audio": "audio encoder", "text": "language model"}
     places = {part: config.get(f"{part}_backbone") for part in names}
     backbones = {part: place for part, place in places.items() if place is not None}
-    # A path on this machine names no repository.
+    # A local path is not a repository.
     backbone_ids = [place for place in backbones.values() if not Path(place).exists()]
     # Adapters fit the language model only.
     base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of_stages(stages), *backbone_ids]))
     network = find_model_type(config["model_type"]).network
-    # What was trained is in the folder, backbone or not.
+    # Parts that were trained are in the folder.
     absent = [] if config.get("includes_backbones") else reloadable_parts(network.config_class.from_dict(config))
     left_out = {names[part]: backbones[part] for part in absent if part in backbones}
     name = repo_id.split("/")[-1] if repo_id is not None else None
@@ -109,7 +109,7 @@ def render_model_card(
         widget=[{"src": one.src, "example_title": one.title, "output": [*map(dict, one.output)]} for one in widgets]
         or None,
         model_name=name,
-        eval_results=eval_results(evaluations) or None,
+        eval_results=model_index(evaluations) or None,
     )
     card = ModelCard.from_template(
         card_data,
@@ -132,7 +132,7 @@ def render_model_card(
         clips=results.get("clips"),
         parameters=results.get("parameters", {}),
         validation=validation,
-        evaluations=figure_rows(evaluations),
+        evaluations=metric_rows(evaluations),
         widgets=widgets,
         citations=[one.citation for one in terms if one.citation],
     )
@@ -140,7 +140,7 @@ def render_model_card(
 
 
 def training_results(folder: str | Path) -> dict[str, Any]:
-    """What `train_results.json` of a folder holds; nothing where there is none."""
+    """Return the content of a folder's `train_results.json`; empty if there is none."""
     try:
         return json.loads((Path(folder) / TRAIN_RESULTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -148,7 +148,7 @@ def training_results(folder: str | Path) -> dict[str, Any]:
 
 
 def _title(words: Sequence[str], languages: Sequence[str]) -> str:
-    """What the model of a folder is, whatever the folder is called."""
+    """Describe the model of a folder; the folder's name says nothing."""
     title = "Speech emotion recognition"
     return title + (f": {', '.join(words)}" if words else "") + (f" ({', '.join(languages)})" if languages else "")
 

@@ -1,40 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that lies in the repository of a model."""
+"""Build the folder of a model's repository: weights, code, card, examples and endpoint handler."""
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import save_file
+
 from modeling_mser.checkpoint_mser import reloadable_parts
-from mser_llm.data.synthesis.espeak import EspeakError
 from mser_llm.hub.eval_results import read_results
 from mser_llm.hub.example_clips import ExampleClip, example_clips
 from mser_llm.hub.model_card import CARD, WidgetExample, render_model_card, training_results
-from mser_llm.hub.requirements import MODEL_REQUIREMENTS
 from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognize
+from mser_llm.inference.recognizer import EmotionRecognizer
+from mser_llm.io.errors import InputError
 from mser_llm.io.packaged_folders import packaged_folder
-from processing_mser.emotions_mser import words_of_model
 
 
 HANDLER = "handler.py"
 REQUIREMENTS = "requirements.txt"
+# What the code that travels with a model imports, for machines of the Hub.
+MODEL_REQUIREMENTS = "transformers>=5.20,<6\ntorch>=2.6\nsoundfile>=0.12.1\nsoxr>=0.5\n"
 WIDGET = "widget"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A folder as it is going to lie on the Hub.
+    """A folder as it will be on the Hub.
 
     Attributes:
         folder: with all its files.
-        words: the candidate words of the model.
-        clips: the examples, none where the extra `demo` is not installed.
+        labels: the candidate labels of the model.
+        clips: the examples; none if the extra `demo` is not installed.
     """
 
     folder: Path
-    words: tuple[str, ...]
+    labels: tuple[str, ...]
     clips: Sequence[ExampleClip]
 
 
@@ -42,69 +47,118 @@ def build_repository(
     model: str, folder: Path, repo_id: str, evaluations: Sequence[str] = (), include_backbones: bool = False
 ) -> Repository:
     """
-    Writes the model, its processor, their code, the card, the examples, the endpoint handler and its requirements.
+    Write the model, its processor, their code, the card, the examples, the endpoint handler and its requirements.
 
-    The same model gives the same bytes, so that a push knows what lies on the Hub already.
+    The same model gives the same bytes, so that a push skips what is on the Hub already.
 
     Args:
         model: folder of a trained model.
         folder: an empty one.
-        repo_id: where it is going to lie.
-        evaluations: paths of `results.json` files that `run-mser evaluate` wrote.
-        include_backbones: write the frozen parts too.
+        repo_id: id on the Hub.
+        evaluations: paths of `results.json` files of `run-mser evaluate`.
+        include_backbones: write the frozen parts, too.
 
     Raises:
-        ValueError: there is no model; a frozen part lies on this machine alone; a file holds no results, or results
-            on speakers of the training.
+        ValueError: there is no model; a frozen part exists only on this machine; a file contains no results, or
+            results on speakers of the training.
     """
-    record = training_results(Path(model).expanduser())
-    figures = [read_results(path, record.get("speakers", ())) for path in evaluations]
-    network, processor = load_model(model, "cpu")
-    _refuse_local_backbones(network.config, include_backbones)
+    record, evaluated = _read_records(model, evaluations)
+    recognizer = EmotionRecognizer(*load_model(model, "cpu"))
+    network = recognizer.model
+    _remove_local_backbones(network.config, include_backbones)
     network.save_pretrained(str(folder), include_backbones=include_backbones)
-    processor.save_pretrained(str(folder))
-    words = words_of_model(network.config.emotion_words)
-    clips = _spoken(words)
+    recognizer.processor.save_pretrained(str(folder))
     (folder / HANDLER).write_bytes((packaged_folder("hub_cards") / HANDLER).read_bytes())
     (folder / REQUIREMENTS).write_text(MODEL_REQUIREMENTS, encoding="utf-8")
-    if clips:
-        (folder / WIDGET).mkdir()
-        for clip in clips:
-            (folder / WIDGET / clip.name).write_bytes(clip.flac)
-    widgets = _widgets(network, processor, clips, words)
-    card = render_model_card(folder, record, repo_id=repo_id, evaluations=figures, widgets=widgets)
+    clips = example_clips(recognizer.labels)
+    for clip in clips:
+        (folder / WIDGET).mkdir(exist_ok=True)
+        (folder / WIDGET / clip.name).write_bytes(clip.flac)
+    widgets = _widgets(recognizer, clips)
+    card = render_model_card(folder, record, repo_id=repo_id, evaluations=evaluated, widgets=widgets)
     (folder / CARD).write_text(card, encoding="utf-8")
-    return Repository(folder, words, clips)
+    return Repository(folder, recognizer.labels, clips)
 
 
-def _refuse_local_backbones(config: Any, include_backbones: bool) -> None:
+def build_adapter_repository(model: str, folder: Path, repo_id: str, evaluations: Sequence[str] = ()) -> None:
+    """
+    Write only the adapters of the language model, as `PeftModel.from_pretrained` loads them, and a card.
+
+    Args:
+        model: folder of a model that was trained with `--lora`.
+        folder: an empty one.
+        repo_id: id on the Hub.
+        evaluations: paths of `results.json` files of `run-mser evaluate`.
+
+    Raises:
+        ValueError: there is no model, it has no adapters, or they adapt a language model that exists only here; see
+            `read_results` too.
+        ImportError: peft is not installed.
+    """
+    record, evaluated = _read_records(model, evaluations)
+    network, _ = load_model(model, "cpu")
+    config = network.config
+    fix = "leave --adapter_only out, to push the complete model"
+    if config.lora is None:
+        raise InputError(model, "has no adapters", "train with --lora, or leave --adapter_only out")
+    if config.text_backbone is None:
+        raise InputError(model, "its language model is not from the Hub, so adapters alone are useless to others", fix)
+    if Path(config.text_backbone).exists():
+        problem = f"its language model is the local folder {config.text_backbone}, which others do not have"
+        raise InputError(model, problem, fix)
+    _write_adapter(network, folder)
+    with tempfile.TemporaryDirectory() as complete:
+        # The card describes the model of a folder.
+        Path(complete, "config.json").write_text(config.to_json_string(), encoding="utf-8")
+        card = render_model_card(complete, record, repo_id=repo_id, evaluations=evaluated, adapter_only=True)
+    (folder / CARD).write_text(card, encoding="utf-8")
+
+
+def _read_records(model: str, evaluations: Sequence[str]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    record = training_results(Path(model).expanduser())
+    return record, [read_results(path, record.get("speakers", ())) for path in evaluations]
+
+
+def _remove_local_backbones(config: Any, include_backbones: bool) -> None:
+    """Remove local paths from the configuration; raise if a frozen part would be lost."""
     for part in ("audio", "text"):
         place = getattr(config, f"{part}_backbone")
         if place is None or not Path(place).exists():
             continue
         if not include_backbones and part in reloadable_parts(config):
-            raise ValueError(
-                f"the {part} backbone lies at {place} on this machine, where nobody else finds it; give "
-                "--include_backbones to send its weights along"
+            raise InputError(
+                place,
+                f"the {part} backbone exists only on this machine",
+                "pass --include_backbones to send its weights",
             )
-        # Its weights are in the checkpoint or come along, and its place here is nobody's business.
         setattr(config, f"{part}_backbone", None)
         getattr(config, f"{part}_config")._name_or_path = ""
 
 
-def _spoken(words: Sequence[str]) -> Sequence[ExampleClip]:
-    try:
-        return example_clips(words)
-    except EspeakError:
-        return ()
-
-
-def _widgets(network: Any, processor: Any, clips: Sequence[ExampleClip], words: Sequence[str]) -> list[WidgetExample]:
-    """What this very model answers to the examples, as the Hub shows it."""
+def _widgets(recognizer: EmotionRecognizer, clips: Sequence[ExampleClip]) -> list[WidgetExample]:
+    """Predict the examples, in the form that the Hub shows."""
     widgets = []
-    for clip, answer in zip(clips, recognize(network, processor, [clip.flac for clip in clips], words), strict=True):
-        assert answer.scores is not None, "the project's own clips can be read"
-        ranked = sorted(answer.scores.items(), key=lambda item: -item[1])
-        output = [{"label": word, "score": round(score, 4)} for word, score in ranked]
+    for clip, result in zip(clips, recognizer([clip.flac for clip in clips]), strict=True):
+        assert result.scores is not None, "the project's own clips can be read"
+        ranked = sorted(result.scores.items(), key=lambda item: -item[1])
+        output = [{"label": label, "score": round(score, 4)} for label, score in ranked]
         widgets.append(WidgetExample(f"{WIDGET}/{clip.name}", clip.title, output))
     return widgets
+
+
+def _write_adapter(network: Any, folder: Path) -> None:
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    config = network.config
+    adapter = LoraConfig(
+        **config.lora,
+        task_type="CAUSAL_LM",
+        inference_mode=True,
+        base_model_name_or_path=config.text_backbone,
+        revision=config.text_backbone_revision,
+    )
+    adapter.save_pretrained(str(folder))
+    weights = get_peft_model_state_dict(network.language_model, adapter_name="default")
+    # PeftModel prefixes the names of its weights so.
+    named = {f"base_model.model.{name}": value.contiguous().cpu() for name, value in weights.items()}
+    save_file(named, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a model: run here, or pushed as a Space of the Hub."""
+"""Build the page of a model, to serve here or to push as a Space."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -9,22 +9,18 @@ from typing import Any
 
 from jinja2 import Template
 
-from mser_llm.data.synthesis.espeak import EspeakError
 from mser_llm.hub.example_clips import ExampleClip, example_clips
-from mser_llm.hub.requirements import MODEL_REQUIREMENTS
-from mser_llm.inference.loading import load_model
-from mser_llm.inference.recognition import recognize
-from mser_llm.inference.scoring_options import ScoringOptions
+from mser_llm.hub.repository import MODEL_REQUIREMENTS
+from mser_llm.inference.recognizer import load
 from mser_llm.io.packaged_folders import packaged_folder
-from processing_mser.emotions_mser import words_of_model
 
 
-# The tested version: the Hub installs the one that the Space's README asks for.
+# The tested version; the Hub installs the version in the Space's README.
 GRADIO = "6.31.0"
 
 
 def space_program() -> ModuleType:
-    """`hub_cards/space/app.py`, the one program for both places.
+    """Import `hub_cards/space/app.py`, the program of both the local page and the Space.
 
     Raises:
         ImportError: gradio is not installed.
@@ -39,48 +35,39 @@ def space_program() -> ModuleType:
 
 
 def local_page(model: str, device: str, folder: Path) -> Any:
-    """The page over a model of this machine, with examples where the extra `demo` is installed.
+    """Build the page of a local model, with examples if the extra `demo` is installed.
 
     Args:
-        model, device: as in `load_model`.
+        model, device: as in `load`.
         folder: for the examples, as long as the page is served.
 
     Returns:
         a `gradio.Blocks`.
     """
     program = space_program()
-    network, processor = load_model(model, device)
-    words = words_of_model(network.config.emotion_words)
+    recognizer = load(model, device)
 
-    def answer(sounds: list[dict[str, Any]], words: list[str]) -> list[dict[str, float]]:
-        options = ScoringOptions(batch_size=len(sounds))
-        answers = list(recognize(network, processor, sounds, processor.words(words), options))
-        for one in answers:
-            if one.scores is None:
-                raise ValueError(one.error)
-        return [dict(one.scores or {}) for one in answers]
+    def predict(sounds: list[dict[str, Any]], labels: list[str]) -> list[dict[str, float]]:
+        results = recognizer(sounds, labels=labels)
+        for result in results:
+            if result.scores is None:
+                raise ValueError(result.error)
+        return [dict(result.scores) for result in results]
 
-    stages = getattr(network.config, "training_stages", None)
-    return program.build(answer, words, Path(model).name, local_examples(words, folder), stages)
-
-
-def local_examples(words: tuple[str, ...], folder: Path) -> list[str]:
-    """Example clips as files of a folder; none where the extra `demo` is not installed."""
-    try:
-        clips = example_clips(words)
-    except EspeakError:
-        return []
+    clips = example_clips(recognizer.labels)
     for clip in clips:
         (folder / clip.name).write_bytes(clip.flac)
-    return [str(folder / clip.name) for clip in clips]
+    examples = [str(folder / clip.name) for clip in clips]
+    stages = getattr(recognizer.model.config, "training_stages", None)
+    return program.build(predict, recognizer.labels, Path(model).name, examples, stages)
 
 
 def write_space(folder: Path, repo_id: str, clips: Sequence[ExampleClip]) -> None:
-    """Writes the files of a Space that shows a model of the Hub.
+    """Write the files of a Space that shows a model of the Hub.
 
     Args:
         folder: an empty one.
-        repo_id: of the model.
+        repo_id: id of the model.
         clips: the examples.
     """
     source = packaged_folder("hub_cards") / "space"

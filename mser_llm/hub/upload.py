@@ -1,103 +1,116 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are to lie in a repository of the Hub: whether it may take them, and which lie there already."""
+"""Create or check a repository on the Hub, and report its errors in one line with the fix."""
 
-import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from huggingface_hub import HfApi, get_session
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub import HfApi, get_session, get_token
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from mser_llm.hub.errors import PushError
-from mser_llm.io.hashing import file_sha256
+from mser_llm.io.errors import InputError
 
 
-_SECONDS_TO_ANSWER = 10.0
-# What the Hub itself, or its form for a new repository, puts into an empty one.
-_EMPTY = {".gitattributes", "README.md"}
+_RETRY = "run the same command again: it sends only what is missing"
+_TIMEOUT_SECONDS = 10.0
+# What the Hub, or its form for a new repository, puts into an empty one.
+_INITIAL_FILES = {".gitattributes", "README.md"}
 
 
-@dataclass(frozen=True)
-class Upload:
-    """A file of the repository: where it is to lie, its content, and its two hashes."""
-
-    path: str
-    content: Path | bytes
-    size: int
-    sha256: str
-
-    @property
-    def git_oid(self) -> str:
-        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-    def is_there(self, remote: Any) -> bool:
-        """Whether a file of the Hub's tree is this one."""
-        if remote is None or remote.size != self.size:
-            return False
-        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git_oid
+class PushError(InputError):
+    """Something cannot be published."""
 
 
-def of_path(root: Path, name: str) -> Upload:
-    """The file `name` of a folder, under the same name."""
-    path = root / name
-    return Upload(name, path, path.stat().st_size, file_sha256(path))
+@contextmanager
+def hub_errors(repo_id: str, endpoint: str) -> Iterator[None]:
+    """Raise the errors of huggingface_hub as a `PushError` with the fix.
+
+    Args:
+        repo_id: the repository that is written to.
+        endpoint: address of the Hub.
+    """
+    try:
+        yield
+    except (HTTPError, ConnectionError, RuntimeError) as error:
+        # huggingface_hub raises a RuntimeError from the actual error if a file cannot be uploaded.
+        cause = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ else error
+        if isinstance(cause, HfHubHTTPError):
+            problem, fix = _explain(cause, repo_id)
+            raise PushError(repo_id, f"{endpoint} {problem}", fix) from error
+        # Errors of sockets may have no text.
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise PushError(
+            repo_id, f"the connection to {endpoint} failed ({reason})", f"check the network, then {_RETRY}"
+        ) from error
 
 
-def of_bytes(name: str, content: bytes) -> Upload:
-    """A file that is in memory."""
-    return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
+def _explain(error: HfHubHTTPError, repo_id: str) -> tuple[str, str]:
+    """Return the problem and the fix for an HTTP error."""
+    status = error.response.status_code
+    if status == 401:
+        problem = "rejects the token" if get_token() else "needs a token"
+        return problem, "log in with hf auth login, or set HF_TOKEN"
+    if status == 403:
+        return (
+            f"does not let the token write to {repo_id}",
+            "use a token with write access, or a --repo_id in your own namespace",
+        )
+    if status == 404:
+        return f"has no {repo_id} that the token can see", "check --repo_id, or use a token of its owner"
+    problem = f"returned {status} ({' '.join(str(error.server_message or error.response.reason_phrase).split())})"
+    transient = status >= 500 or status in (408, 409, 412, 429)
+    return problem, _RETRY if transient else "--traceback shows where"
 
 
 def check_connection(api: HfApi) -> None:
-    """Raises httpx's error within seconds where the Hub does not answer; the libraries wait for minutes."""
-    get_session().head(api.endpoint, timeout=_SECONDS_TO_ANSWER)
+    """Raise httpx's error within 10 s if the Hub does not respond; huggingface_hub would retry for minutes."""
+    get_session().head(api.endpoint, timeout=_TIMEOUT_SECONDS)
 
 
 def open_repository(
     api: HfApi, repo_id: str, kind: str, *, private: bool, is_ours: Callable[[Mapping[str, RepoFile]], bool]
 ) -> tuple[Any, dict[str, RepoFile]]:
-    """Make a repository, or look whether the one that exists may be written to.
+    """Create a repository, or check that an existing one may be written to.
 
     Args:
-        api: of the Hub.
+        api: client of the Hub.
         repo_id: `NAMESPACE/NAME`.
         kind: `model`, `dataset` or `space`.
-        private: make it private; one that exists has to be.
-        is_ours: whether the files of one that is not empty are what is going to be written there.
+        private: create it as private; an existing one must be private.
+        is_ours: takes the files of an existing repository by path; returns whether they may be replaced.
 
     Returns:
-        what the Hub says of it, and its files by path.
+        the Hub's information about the repository, and its files by path.
 
     Raises:
-        PushError: `repo_id` has no namespace, or it is public and was to be private, or holds something else.
+        PushError: `repo_id` has no namespace, or the repository is public although `private` is set, or `is_ours` is
+            false.
     """
     if "/" not in repo_id:
-        raise PushError(f"{repo_id}: names no namespace; give --repo_id NAMESPACE/NAME, such as me/{repo_id}")
+        raise PushError(repo_id, "has no namespace", f"pass --repo_id NAMESPACE/NAME, such as me/{repo_id}")
     check_connection(api)
     try:
-        found = api.repo_info(repo_id, repo_type=kind)
+        info = api.repo_info(repo_id, repo_type=kind)
     except RepositoryNotFoundError:
         sdk = "gradio" if kind == "space" else None
         api.create_repo(repo_id, repo_type=kind, private=private or None, space_sdk=sdk)
-        found = api.repo_info(repo_id, repo_type=kind)
+        info = api.repo_info(repo_id, repo_type=kind)
     tree = api.list_repo_tree(repo_id, repo_type=kind, recursive=True)
     files = {file.path: file for file in tree if isinstance(file, RepoFile)}
     settings = settings_page(api, repo_id, kind)
-    if private and not found.private:
-        raise PushError(f"{repo_id}: exists and is public; make it private at {settings}, or choose another --repo_id")
-    others = set(files) - _EMPTY
+    if private and not info.private:
+        raise PushError(repo_id, "exists and is public", f"make it private at {settings}, or pass another --repo_id")
+    others = set(files) - _INITIAL_FILES
     if others and not is_ours(files):
         raise PushError(
-            f"{repo_id}: exists and holds something else ({len(others)} files); choose another --repo_id, or delete "
-            f"it at {settings}"
+            repo_id,
+            f"exists and contains something else ({len(others)} files)",
+            f"pass another --repo_id, or delete it at {settings}",
         )
-    return found, files
+    return info, files
 
 
 def settings_page(api: HfApi, repo_id: str, kind: str) -> str:
-    """Where a person changes or deletes a repository."""
+    """Return the address where the owner changes or deletes a repository."""
     return f"{api.endpoint}/{'' if kind == 'model' else kind + 's/'}{repo_id}/settings"

@@ -7,8 +7,10 @@ unfinished commit the Hub keeps what has arrived whole. (`upload_large_folder` i
 without Xet `upload_folder` makes one commit of everything.)
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,7 @@ from tqdm.auto import tqdm
 
 from mser_llm.data.licenses import source_terms, translator_terms, without_redistribution
 from mser_llm.data.m5ser_reader import read_manifest
-from mser_llm.hub.errors import PushError, one_message
-from mser_llm.hub.upload import Upload, of_bytes, of_path, open_repository, settings_page
+from mser_llm.hub.upload import PushError, hub_errors, open_repository, settings_page
 from mser_llm.io.hashing import file_sha256
 from mser_llm.m5ser.card import CARD, count_clips, render_card
 from mser_llm.m5ser.manifest import MANIFEST, hash_of
@@ -30,6 +31,38 @@ _PLACE = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
 RECIPE = "config.yaml"
 # A commit of more takes longer than a connection can be counted on; of fewer files, the Hub sees too many commits.
 _COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file of the repository: where it is to lie, its content, and its two hashes."""
+
+    path: str
+    content: Path | bytes
+    size: int
+    sha256: str
+
+    @property
+    def git_oid(self) -> str:
+        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+    def is_there(self, remote: Any) -> bool:
+        """Whether a file of the Hub's tree is this one."""
+        if remote is None or remote.size != self.size:
+            return False
+        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git_oid
+
+
+def of_path(root: Path, name: str) -> Upload:
+    """The file `name` of a folder, under the same name."""
+    path = root / name
+    return Upload(name, path, path.stat().st_size, file_sha256(path))
+
+
+def of_bytes(name: str, content: bytes) -> Upload:
+    """A file that is in memory."""
+    return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
 
 
 def push(
@@ -53,17 +86,17 @@ def push(
             write; no connection.
     """
     if private and gated:
-        raise PushError("--private and --gated exclude each other: nobody else sees a private data set; give one")
+        raise PushError("--private, --gated", "exclude each other", "pass one")
     root = Path(folder).expanduser()
     manifest = read_manifest(root)
     verify_shards(root, manifest)
     if not (manifest["rows"] or recipe_only):
-        raise PushError(f"{root}: holds no clip, and {CARD} counts why; build it with other filters")
+        raise PushError(root, f"contains no clip ({CARD} counts why)", "build it with other filters")
     if not private and not recipe_only:
         refuse_forbidden(root, manifest)
     uploads = _uploads(root, manifest, repo_id, recipe_only)
     api = HfApi()
-    with one_message(repo_id, api.endpoint):
+    with hub_errors(repo_id, api.endpoint):
         remote = _prepare(api, repo_id, uploads[0], private=private, gated=gated, recipe_only=recipe_only)
         missing = [upload for upload in uploads if not upload.is_there(remote.get(upload.path))]
         for number, batch in enumerate(batches := list(_commits(missing)), start=1):
@@ -83,20 +116,20 @@ def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
         PushError: names the file that differs.
     """
     if hash_of({key: value for key, value in manifest.items() if key != "manifest_hash"}) != manifest["manifest_hash"]:
-        raise PushError(f"{root / MANIFEST}: was changed after the build; run the build again, which rewrites it")
+        raise PushError(root / MANIFEST, "was changed after the build", "run the build again, which rewrites it")
     total = sum(shard["bytes"] for shard in manifest["shards"])
     with tqdm(total=total, desc="Verifying", unit="B", unit_scale=True) as bar:
         for shard in manifest["shards"]:
             path = root / shard["path"]
             if not path.is_file():
-                raise PushError(f"{path}: the manifest lists it and it is not there; run the build again")
+                raise PushError(path, "is missing, although the manifest lists it", "run the build again")
             if file_sha256(path, bar) != shard["sha256"]:
-                raise PushError(f"{path}: is not the file of the manifest; delete it and run the build again")
+                raise PushError(path, "is not the file of the manifest", "delete it and run the build again")
             if "rejects_path" in shard:  # a manifest of format 1 counts the rejects alone
                 rejects = root / shard["rejects_path"]
                 if not rejects.is_file() or file_sha256(rejects) != shard["rejects_sha256"]:
                     raise PushError(
-                        f"{rejects}: is not the file of the manifest; delete {path} and run the build again"
+                        rejects, "is not the file of the manifest", f"delete {path} and run the build again"
                     )
 
 
@@ -107,8 +140,9 @@ def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
     names = [f"{one.name} ({one.license})" for one in without_redistribution(terms)]
     if names:
         raise PushError(
-            f"{root}: may not be published, for these do not let others pass it on: {', '.join(names)}; give "
-            "--private to keep it to yourself, or --recipe_only to publish how it is built without its audio"
+            root,
+            f"must not be published, because these forbid redistribution: {', '.join(names)}",
+            "pass --private to keep it to yourself, or --recipe_only to publish how it is built without its audio",
         )
 
 
@@ -133,7 +167,7 @@ def public_recipe(root: Path) -> bytes:
         recipe = public(recipe)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
         reason = "is not there" if isinstance(error, FileNotFoundError) else "is damaged"
-        raise PushError(f"{root / RECIPE}: {reason}; run the build again, which rewrites it") from error
+        raise PushError(root / RECIPE, reason, "run the build again, which rewrites it") from error
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -161,8 +195,9 @@ def _prepare(
     )
     if recipe_only and any(path.startswith("data/") for path in files):
         raise PushError(
-            f"{repo_id}: exists and holds the audio already; choose another --repo_id, or delete it at "
-            f"{settings_page(api, repo_id, 'dataset')}"
+            repo_id,
+            "exists and contains the audio already",
+            f"pass another --repo_id, or delete it at {settings_page(api, repo_id, 'dataset')}",
         )
     if gated and not found.gated:
         api.update_repo_settings(repo_id, repo_type="dataset", gated="auto")

@@ -11,9 +11,7 @@ from huggingface_hub import HfApi
 from mser_llm.evaluation.protocols import TrainingRecord
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.hub.data_record import data_record, trained_files
-from mser_llm.hub.errors import one_message
 from mser_llm.hub.model_card import training_results, write_model_card
-from mser_llm.hub.upload import open_repository
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.disk_errors import explain_disk_full
 from mser_llm.training.checkpointing import AtomicCheckpointMixin
@@ -65,15 +63,12 @@ class HubPushMixin(AtomicCheckpointMixin):
         """
         if not self.is_world_process_zero():
             return
-        from mser_llm.hub.push import MODEL_MARK, hub_model_id
+        from mser_llm.hub.push import hub_model_id, open_model_repository
 
         api = HfApi(token=token if token is not None else self.args.hub_token)
         self.hub_model_id = hub_model_id(api, self.args)
         private = private if private is not None else self.args.hub_private_repo
-        with one_message(self.hub_model_id, api.endpoint):
-            open_repository(
-                api, self.hub_model_id, "model", private=bool(private), is_ours=lambda files: MODEL_MARK in files
-            )
+        open_model_repository(api, self.hub_model_id, private=bool(private))
         self.push_in_progress = None
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:

@@ -141,7 +141,7 @@ def test_figures_of_a_leak_that_was_allowed_do_not_come_onto_a_card(measured):
     measured.write_text(json.dumps(evaluation | {"leak": {"found": False, "clips": 0}}))
     assert read_results(measured)["corpora"]
     measured.write_text(json.dumps(evaluation | {"leak": {"found": True, "clips": 3}}))
-    with pytest.raises(SpeakerLeakError, match="with --allow_leak on 3 clips that training heard"):
+    with pytest.raises(SpeakerLeakError, match="3"):
         read_results(measured)
 
 
@@ -159,7 +159,7 @@ def test_an_interval_stands_beside_its_figure(tiny_model_dir, results, measured)
 
 
 def test_figures_on_speakers_of_the_training_are_refused(measured):
-    with pytest.raises(SpeakerLeakError, match=r"1 speakers whom the model was trained on \(nemo-2\)"):
+    with pytest.raises(SpeakerLeakError, match="nemo-2"):
         read_results(measured, ["nemo-2", "nemo-7"])
 
 
@@ -168,8 +168,9 @@ def test_a_file_without_results_is_told(tmp_path, content):
     path = tmp_path / "results.json"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ResultsError, match=r"results\.json: .*; give a results\.json that run-mser evaluate wrote"):
+    with pytest.raises(ResultsError) as caught:
         read_results(path)
+    assert caught.value.source == str(path)
 
 
 @pytest.mark.slow

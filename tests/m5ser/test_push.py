@@ -181,7 +181,7 @@ def test_a_recipe_holds_no_audio(client, folder, loopback_hub):
     # The audio may follow, but a recipe never comes to lie over audio.
     assert "url" in client(folder, "org/recipe-alone")
     assert arrived(repo) == content(folder)
-    assert "holds the audio already" in client(folder, "org/recipe-alone", recipe_only=True)["error"]
+    assert "contains the audio already" in client(folder, "org/recipe-alone", recipe_only=True)["error"]
 
 
 def test_a_repository_that_holds_something_else_is_left_alone(client, folder, loopback_hub, tmp_path):
@@ -189,15 +189,15 @@ def test_a_repository_that_holds_something_else_is_left_alone(client, folder, lo
     assert "url" in client(folder, "org/taken")
     before = loopback_hub.repos["dataset", "org/taken"].commits[:]
     answer = client(other, "org/taken", private=False, recipe_only=True)
-    assert "org/taken: exists and holds something else" in answer["error"]
+    assert "org/taken: exists and contains something else" in answer["error"]
     assert loopback_hub.repos["dataset", "org/taken"].commits == before
 
 
 @pytest.mark.parametrize(
     ("token", "repo_id", "message"),
     [
-        ("hf_nobody", "org/x", "does not know the token; log in with hf auth login, or set HF_TOKEN"),
-        ("", "org/x", "was given no token; log in with hf auth login, or set HF_TOKEN"),
+        ("hf_nobody", "org/x", "rejects the token; log in with hf auth login, or set HF_TOKEN"),
+        ("", "org/x", "needs a token; log in with hf auth login, or set HF_TOKEN"),
         ("hf_reader", "org/x", "does not let the token write to org/x"),
         ("hf_stranger", "org/x", "does not let the token write to org/x"),
         ("hf_stranger", "org/secret", "does not let the token write to org/secret"),
@@ -220,7 +220,7 @@ def test_a_public_repository_of_others_is_not_written_to(client, folder, loopbac
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / shards(folder)[0]).unlink(), "the manifest lists it and it is not there"),
+        (lambda folder: (folder / shards(folder)[0]).unlink(), "although the manifest lists it"),
         (lambda folder: (folder / shards(folder)[0]).write_bytes(b"PAR1"), "is not the file of the manifest"),
         (
             lambda folder: (folder / "manifest.json").write_text(
@@ -269,7 +269,7 @@ def test_places_are_left_out_wherever_they_stand(tmp_path):
 
 def test_a_name_without_a_namespace_makes_nothing(client, folder, loopback_hub):
     assert (
-        "noname: names no namespace; give --repo_id NAMESPACE/NAME, such as me/noname"
+        "noname: has no namespace; pass --repo_id NAMESPACE/NAME, such as me/noname"
         in client(folder, "noname")["error"]
     )
     assert not [name for _, name in loopback_hub.repos if name.endswith("noname")]
@@ -278,7 +278,7 @@ def test_a_name_without_a_namespace_makes_nothing(client, folder, loopback_hub):
 def test_a_corpus_of_which_every_clip_was_rejected_is_not_sent(client, loopback_hub, tmp_path):
     write_m5ser(tmp_path / "m5ser", {"fr": []})
     write_card(tmp_path / "m5ser")
-    assert "holds no clip, and README.md counts why" in client(tmp_path / "m5ser", "org/empty")["error"]
+    assert "contains no clip" in client(tmp_path / "m5ser", "org/empty")["error"]
     assert ("dataset", "org/empty") not in loopback_hub.repos
     assert client(tmp_path / "m5ser", "org/empty", recipe_only=True)["url"].endswith("/org/empty")
 
