@@ -5,10 +5,9 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from transformers import TrainingArguments
 
 from mser_llm.hub.repository import ADAPTER_CONFIG, build_adapter_repository, build_repository
 from mser_llm.hub.space import write_space
@@ -16,6 +15,9 @@ from mser_llm.hub.upload import check_connection, hub_errors, open_repository, s
 from mser_llm.hub.verify import verify_pushed
 from mser_llm.io.disk_errors import explain_disk_full
 
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 _DISK_FIX = "free space there, or set TMPDIR to a folder with space for the model, and run the same command again"
 # Files that every model, and every Space, of this project has.
@@ -98,7 +100,7 @@ def push(
     return address
 
 
-def push_run(arguments: TrainingArguments, **options: Any) -> str:
+def push_run(arguments: "TrainingArguments", **options: Any) -> str:
     """Publish the model that a training wrote (`hub_model_id`, `hub_private_repo` and `hub_token` of its arguments).
 
     Args:
@@ -110,7 +112,7 @@ def push_run(arguments: TrainingArguments, **options: Any) -> str:
     return push(str(arguments.output_dir), repo_id, **options)
 
 
-def hub_model_id(api: HfApi, arguments: TrainingArguments) -> str:
+def hub_model_id(api: HfApi, arguments: "TrainingArguments") -> str:
     """Return the id that a training is published under: by default its folder's name in the user's own namespace."""
     name = arguments.hub_model_id or Path(str(arguments.output_dir)).absolute().name
     if "/" in name:
