@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A build of M5SER from its configuration to its manifest."""
+"""Build M5SER from a configuration: shards, manifest and card."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +16,16 @@ from datatrove.utils.logging import logger
 from mser_llm.data.loaded_corpus import CorpusError
 from mser_llm.data.m5ser_reader import read_manifest
 from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.disk_errors import explain_disk_full
+from mser_llm.io.errors import InputError
 from mser_llm.m5ser.build_config import BuildConfig, differences
 from mser_llm.m5ser.card import CARD, write_card
-from mser_llm.m5ser.executors import executor_options, make_executor, mark_whole_shards, require_executor
-from mser_llm.m5ser.filters import LengthFilter, QualityGates
+from mser_llm.m5ser.errors import RUN_AGAIN, AnotherBuildError
+from mser_llm.m5ser.executors import create_executor, executor_options, mark_complete_shards, require_executor
+from mser_llm.m5ser.filters import LengthFilter, QualityFilter, require_pitch
 from mser_llm.m5ser.manifest import derive_manifest, hash_of, write_manifest
-from mser_llm.m5ser.progress import watched
-from mser_llm.m5ser.quality import require_pitch
-from mser_llm.m5ser.shards import Shard, builds_in, canonical, shards_of, unneeded
+from mser_llm.m5ser.progress import show_progress
+from mser_llm.m5ser.shards import Shard, builds_in, canonical_json, foreign_files, shards_of
 from mser_llm.m5ser.slurm_executor import SlurmExecutor
 from mser_llm.m5ser.sources import (
     ReadSources,
@@ -35,23 +37,20 @@ from mser_llm.m5ser.sources import (
     write_slices,
 )
 from mser_llm.m5ser.translating import Translate, check_languages, start_translator
-from mser_llm.m5ser.writing import WriteShard, full_disk_explained
+from mser_llm.m5ser.writing import WriteShard
 
 
 CONFIG = "config.yaml"
-
-
-class AnotherBuildError(ValueError):
-    """The folder holds shards of another configuration; the message names what differs."""
+MAKE_ROOM = f"make room there and {RUN_AGAIN}"
 
 
 @dataclass
 class Build:
-    """A build that is ready to run.
+    """A prepared build.
 
     Attributes:
-        config: what was asked for.
-        identity: what decides the result.
+        config: as requested.
+        identity: everything that determines the result.
         shards: by rank.
         logs: folder of this configuration's logs, locks, markers and row lists.
     """
@@ -63,12 +62,12 @@ class Build:
 
     @property
     def text(self) -> str:
-        """The identity as canonical JSON, which every shard carries."""
-        return canonical(self.identity)
+        """The identity as canonical JSON, which every shard contains."""
+        return canonical_json(self.identity)
 
     @property
     def slices(self) -> dict[str, Path]:
-        """By language the row list of its shards."""
+        """The row list of each language's shards."""
         return {shard.language: self.logs / "sources" / f"{shard.language}.parquet" for shard in self.shards}
 
     @property
@@ -76,12 +75,12 @@ class Build:
         return self.logs / "progress"
 
     def pipeline(self) -> list[PipelineStep]:
-        """read -> translate -> filter -> write."""
+        """Return the steps: read, translate, filter, write."""
         return [
             ReadSources(self.shards, self.slices, self.config),
             Translate(self.shards, self.config, self.config.devices[0]),
             LengthFilter(self.config.min_seconds, self.config.kilobytes()),
-            QualityGates(self.config),
+            QualityFilter(self.config),
             WriteShard(self.shards, self.text, self.logs / "locks", self.progress),
         ]
 
@@ -89,88 +88,89 @@ class Build:
 def build(
     config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None, *, progress: bool = True
 ) -> dict[str, Any] | None:
-    """Build what is missing of a corpus, and describe it.
+    """Build the missing shards of a corpus, its manifest and its card.
 
     Args:
         config: see `BuildConfig`.
-        rows: source rows that are already at hand, in the place of `config.corpora`.
-        progress: shows bars.
+        rows: source rows to use instead of reading `config.corpora`.
+        progress: whether to show progress bars.
 
     Returns:
-        the manifest; None where the work was handed to Slurm, whose last job writes it.
+        The manifest; None if the work was submitted to Slurm, whose last job writes it.
 
     Raises:
-        AnotherBuildError: the folder holds shards of another configuration.
-        OutputFullError: no room left; finished shards stay.
-        SourceGoneError: a corpus went away meanwhile; finished shards stay.
+        AnotherBuildError: the folder contains shards of another configuration.
+        SourceGoneError: a corpus became unreachable.
         WorkerDiedError: a worker was killed.
         TranslatorStartError: the translator cannot start.
+        OSError: the disk is full.
         ValueError: the configuration or a corpus cannot be used.
     """
     prepared = prepare(config, rows)
-    with full_disk_explained(Path(config.output_dir)):
-        missing = mark_whole_shards(prepared.shards, prepared.text, prepared.logs)
+    with explain_disk_full(config.output_dir, MAKE_ROOM):
+        missing = mark_complete_shards(prepared.shards, prepared.text, prepared.logs)
         if missing:
             sizes = [size for path in prepared.slices.values() for size in slice_sizes(path)]
             with quiet_datatrove():
-                executor = make_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
+                executor = create_executor(config, prepared.pipeline(), len(prepared.shards), prepared.logs)
                 if isinstance(executor, SlurmExecutor):
                     submit(prepared, executor)
                     return None
-                with watched(prepared.progress, sizes, missing, progress):
+                with show_progress(prepared.progress, sizes, missing, progress):
                     executor.run()
         return finish(prepared, progress=progress)
 
 
 def prepare(config: BuildConfig, rows: Sequence[Mapping[str, Any]] | None = None) -> Build:
-    """List the sources, decide what the build is, and refuse a folder that holds another."""
+    """List the sources, determine the identity of the build, and reject a folder that contains another one."""
     require_executor(config)
     if config.min_f0_correlation is not None:
         require_pitch()
     if rows is None:
         if not config.corpora:
-            raise ValueError("no corpora to translate; give --corpora NAME=PATH …, for instance folder=my_clips")
+            raise InputError("corpora", "nothing to translate", "pass --corpora NAME=PATH, e.g. folder=my_clips")
         rows = read_sources(config.corpora)
     ordered = order_sources(rows, config.seed)
     folder = Path(config.output_dir).absolute()
     with closing(start_translator(config, config.devices[0])) as translator:
         identity = config.identity(describe_sources(ordered), translator.fingerprint())
         prepared = Build(config, identity, shards_of(config, folder), folder / "logs" / hash_of(identity)[:16])
-        refuse_another(prepared, folder)
-        if not all(shard.is_whole(prepared.text) for shard in prepared.shards):
+        reject_other_builds(prepared, folder)
+        if not all(shard.is_complete(prepared.text) for shard in prepared.shards):
             check_languages(translator, config, ordered)
-    with full_disk_explained(folder):
+    with explain_disk_full(folder, MAKE_ROOM):
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_open(folder / CONFIG) as file:
             yaml.safe_dump(config.resolved(), file, sort_keys=False, allow_unicode=True)
-        # Written anew each time: the same rows may lie elsewhere by now.
+        # Written every time, because the recordings may have moved.
         for language, path in prepared.slices.items():
             drawn = ordered if language == config.source_language else draw_sources(ordered, config, language)
             write_slices(drawn, path, config.shards_per_language)
     return prepared
 
 
-def refuse_another(prepared: Build, folder: Path) -> None:
-    """Raise where the folder holds shards of another build, or Parquet files of none."""
+def reject_other_builds(prepared: Build, folder: Path) -> None:
+    """Raise an AnotherBuildError if the folder contains shards of another build, or unrelated Parquet files."""
     for path, identity in builds_in(folder):
         changed = differences(identity, prepared.identity)
         if changed:
             raise AnotherBuildError(
-                f"{path}: was built with another configuration ({'; '.join(changed)}); give another --output_dir, "
-                f"or remove {folder}"
+                path,
+                f"built with another configuration ({'; '.join(changed)})",
+                f"pass another --output_dir, or delete {folder}",
             )
-    foreign = unneeded(folder, prepared.shards)
+    foreign = foreign_files(folder, prepared.shards)
     if foreign:
-        raise AnotherBuildError(f"{foreign[0]}: is no shard of this build; give another --output_dir, or remove it")
+        raise AnotherBuildError(foreign[0], "not a shard of this build", "pass another --output_dir, or delete it")
 
 
 def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
-    """Write manifest and card from shards that are all whole; a card of the same corpus that is there stays.
+    """Write manifest and card once all shards are complete; an existing card of the same corpus is kept.
 
     Raises:
-        OSError: a shard is not whole.
+        OSError: a shard is incomplete.
     """
-    missing = [shard.name for shard in prepared.shards if not shard.is_whole(prepared.text)]
+    missing = [shard.name for shard in prepared.shards if not shard.is_complete(prepared.text)]
     folder = prepared.shards[0].folder
     if missing:
         raise OSError(
@@ -178,15 +178,15 @@ def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
             f"logs in {prepared.logs} and run the same command again"
         )
     manifest = derive_manifest(prepared.shards, prepared.identity, progress=progress)
-    described = _is_described(folder, manifest)
+    keep_card = _has_card_of(folder, manifest)
     write_manifest(manifest, folder)
-    if not described:
+    if not keep_card:
         write_card(folder)
     return manifest
 
 
-def _is_described(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether a card of this very corpus is there, which somebody may have added to."""
+def _has_card_of(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether there is a card of this very corpus, which the user may have edited."""
     try:
         return (folder / CARD).is_file() and read_manifest(folder)["manifest_hash"] == manifest["manifest_hash"]
     except CorpusError:
@@ -194,10 +194,10 @@ def _is_described(folder: Path, manifest: Mapping[str, Any]) -> bool:
 
 
 class Finish(PipelineStep):
-    """The last job of a build on Slurm.
+    """Write manifest and card: the last job of a build on Slurm.
 
     Args:
-        prepared: the build whose shards the jobs before it wrote.
+        prepared: the build whose shards the other jobs wrote.
     """
 
     name = "Manifest and card"
@@ -208,13 +208,13 @@ class Finish(PipelineStep):
         self.prepared = prepared
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Writes both; nothing comes out."""
+        """Write both and yield nothing."""
         finish(self.prepared, progress=False)
         yield from ()
 
 
 def submit(prepared: Build, executor: SlurmExecutor) -> None:
-    """Hand the missing ranks to Slurm, and after them the job that writes manifest and card."""
+    """Submit the missing ranks to Slurm, followed by the job that writes manifest and card."""
     options = {**executor_options(prepared.config), "gpus_per_task": 0, "tasks_per_job": 1}
     options.pop("run_on_dependency_fail", None)
     last = SlurmExecutor(
@@ -222,7 +222,7 @@ def submit(prepared: Build, executor: SlurmExecutor) -> None:
         pipeline=[Finish(prepared)],
         tasks=1,
         depends=executor,
-        # It tells which shards are missing, where some are; waiting for ever for jobs that failed would tell nothing.
+        # So that it reports missing shards, instead of waiting forever for failed jobs.
         run_on_dependency_fail=True,
         logging_dir=str(prepared.logs / "finish"),
         skip_completed=False,
@@ -232,9 +232,9 @@ def submit(prepared: Build, executor: SlurmExecutor) -> None:
 
 @contextmanager
 def quiet_datatrove() -> Iterator[None]:
-    """Keeps datatrove's log out of the terminal, which is the bar's; ranks log into files in their own processes."""
+    """Keep datatrove's log out of the terminal. The ranks log into files."""
     logger.disable("datatrove")
-    # Ray's and Slurm's processes come with the colours of a terminal otherwise.
+    # The processes of Ray and Slurm would write terminal colors otherwise.
     os.environ.setdefault("DATATROVE_COLORIZE_LOG_FILES", "0")
     try:
         yield

@@ -1,50 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a build of M5SER is asked for, and the part of it that decides the result."""
+"""Configuration of an M5SER build, and its identity: the part that determines the result."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from mser_llm.io.errors import InputError
 from processing_mser.emotions_mser import label_set
 
 
 FORMAT = 3
-"""Raised whenever the same configuration would give other shards."""
+"""Incremented whenever the same configuration would give other shards."""
 _DEFAULT = "default"
 
 
 @dataclass
 class BuildConfig:
-    """A build. Its recipes are `configs/m5ser/*.yaml`; every field but a section is a flag too."""
+    """Arguments of a build. `configs/m5ser/*.yaml` are its recipes; every field except the mappings is a flag too."""
 
     config: str | None = field(
         default=None,
         metadata={"positional": True, "metavar": "CONFIG", "help": "recipe, such as configs/m5ser/demo.yaml"},
     )
-    corpora: list[str] = field(
-        default_factory=list, metadata={"help": "NAME=PATH of each source corpus; no recording is opened to list them"}
-    )
-    output_dir: str = field(default="runs/m5ser", metadata={"help": "folder of the corpus; made, or gone on with"})
-    source_language: str = field(default="en", metadata={"help": "what the sources speak, ISO 639-1"})
+    corpora: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of each source corpus"})
+    output_dir: str = field(default="runs/m5ser", metadata={"help": "folder of the corpus; created, or resumed"})
+    source_language: str = field(default="en", metadata={"help": "language of the sources, ISO 639-1"})
     languages: list[str] = field(
-        default_factory=lambda: ["fr", "de", "it", "zh", "es"], metadata={"help": "to translate into, ISO 639-1"}
+        default_factory=lambda: ["fr", "de", "it", "zh", "es"], metadata={"help": "target languages, ISO 639-1"}
     )
     include_source: bool = field(
-        default=True, metadata={"help": "whether the sources become a configuration of the corpus too"}
+        default=True, metadata={"help": "add the sources to the corpus, as a configuration of their own"}
     )
     labels: list[str] = field(
         default_factory=lambda: ["seven", "four"],
         metadata={
-            "help": 'label sets whose clips are translated, each "seven", "four", or words as in "happy,sad"; every '
-            "clip keeps the emotion of its source corpus, and training chooses and merges"
+            "help": 'label sets of the clips to translate: "seven", "four", or labels as in "happy,sad"; each clip '
+            "keeps the emotion of its source corpus"
         },
     )
     sample: int | None = field(
         default=None,
-        metadata={"help": "translate so many sources into each language, drawn balanced over emotions; without, all"},
+        metadata={"help": "sources to translate into each language, drawn balanced over emotions (default: all)"},
     )
-    seed: int = field(default=0, metadata={"help": "of the draw, and of the order in which rows are stored"})
+    seed: int = field(default=0, metadata={"help": "seed of the draw and of the row order"})
 
     translator: str = field(
         default="espeak", metadata={"help": "espeak, seamless_m4t_v2, seamless_expressive, or MODULE:CLASS"}
@@ -52,96 +51,90 @@ class BuildConfig:
     translator_options: dict = field(default_factory=dict)
     devices: list[str] = field(
         default_factory=lambda: ["cpu"],
-        metadata={"help": "cpu, cuda:0 …: worker by worker in turn"},
+        metadata={"help": "cpu, cuda:0 and so on, assigned to the workers in turn"},
     )
-    batch_size: int = field(default=8, metadata={"help": "clips that the translator is given at once"})
+    batch_size: int = field(default=8, metadata={"help": "clips per batch of the translator"})
     seconds_per_batch: float = field(
-        default=300.0, metadata={"help": "a translator that takes longer is replaced, and the guilty clip rejected"}
+        default=300.0,
+        metadata={"help": "time limit; a slower translator is restarted and the clip at fault rejected"},
     )
 
-    min_seconds: float = field(default=0.5, metadata={"help": "shorter translations are rejected"})
+    min_seconds: float = field(default=0.5, metadata={"help": "reject shorter translations"})
     min_kilobytes: list[str] = field(
         default_factory=lambda: ["iemocap=20", "meld=20", "default=50"],
         metadata={
-            "help": "CORPUS=KB: smaller translations are rejected, as 16-bit PCM at 16 kHz with 1 KB = 1000 bytes "
-            "(50 KB are 1.56 s); default= is every other corpus"
+            "help": "CORPUS=KB: reject smaller translations, measured as 16-bit PCM at 16 kHz with 1 KB = 1000 bytes "
+            "(50 KB are 1.56 s); default= is for all other corpora"
         },
     )
-    max_clipping: float | None = field(default=None, metadata={"help": "largest share of samples at full scale"})
-    max_silence: float | None = field(default=None, metadata={"help": "largest share of silent frames"})
+    max_clipping: float | None = field(default=None, metadata={"help": "maximum fraction of samples at full scale"})
+    max_silence: float | None = field(default=None, metadata={"help": "maximum fraction of silent frames"})
     duration_ratio: list[float] | None = field(
-        default=None, metadata={"help": "least and greatest duration, as a multiple of the source's"}
+        default=None, metadata={"help": "minimum and maximum duration, as a multiple of the source's"}
     )
     min_f0_correlation: float | None = field(
-        default=None, metadata={"help": "least correlation of the F0 contour with the source's"}
+        default=None, metadata={"help": "minimum correlation of the F0 contour with the source's"}
     )
 
-    shards_per_language: int = field(default=1, metadata={"help": "files of each language, and units of work"})
-    executor: Literal["local", "slurm", "ray"] = field(default="local", metadata={"help": "datatrove's executor"})
-    workers: int = field(default=1, metadata={"help": "shards that are built at the same time"})
+    shards_per_language: int = field(default=1, metadata={"help": "files per language, which are the units of work"})
+    executor: Literal["local", "slurm", "ray"] = field(default="local", metadata={"help": "where the build runs"})
+    workers: int = field(default=1, metadata={"help": "number of shards built at the same time"})
     slurm: dict = field(default_factory=dict)
-    """What datatrove's SlurmPipelineExecutor takes: partition, time, gpus_per_task and so on."""
+    """Arguments of datatrove's SlurmPipelineExecutor: partition, time, gpus_per_task and so on."""
     ray: dict = field(default_factory=dict)
-    """What datatrove's RayPipelineExecutor takes."""
+    """Arguments of [`mser_llm.m5ser.ray_executor.RayExecutor`]."""
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "shards_per_language", "workers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; give at least 1")
-        if self.sample is not None and self.sample < 1:
-            raise ValueError(f"sample is {self.sample}; give at least 1, or nothing to translate all")
-        if not (math.isfinite(self.min_seconds) and self.min_seconds >= 0):
-            raise ValueError(f"min_seconds is {self.min_seconds}; give a number that is not negative")
-        if not self.seconds_per_batch > 0:
-            raise ValueError(f"seconds_per_batch is {self.seconds_per_batch}; give a number above 0")
-        for name, least, what in (
-            ("max_clipping", 0, "a share"),
-            ("max_silence", 0, "a share"),
-            ("min_f0_correlation", -1, "a correlation"),
-        ):
+            self._require(name, getattr(self, name) >= 1, "pass at least 1")
+        self._require("sample", self.sample is None or self.sample >= 1, "pass at least 1, or omit it")
+        self._require("min_seconds", math.isfinite(self.min_seconds) and self.min_seconds >= 0, "pass a number >= 0")
+        self._require("seconds_per_batch", self.seconds_per_batch > 0, "pass a number above 0")
+        for name, low in (("max_clipping", 0), ("max_silence", 0), ("min_f0_correlation", -1)):
             value = getattr(self, name)
-            if value is not None and not least <= value <= 1:
-                raise ValueError(f"{name} is {value}; it is {what}, so give a number from {least} to 1")
-        if not self.languages:
-            raise ValueError("languages is empty, so nothing would be translated; give at least one, such as fr")
-        twice = sorted({one for one in self.all_languages if self.all_languages.count(one) > 1})
-        if twice:
-            raise ValueError(
-                f"languages has {', '.join(twice)} twice (source_language, with include_source, is one of them); once"
-            )
-        if self.source_language in self.languages:
-            raise ValueError(
-                f"languages has {self.source_language}, which the sources speak, so nothing would be translated; "
-                "leave it out, and give include_source to have the sources in the corpus"
-            )
+            self._require(name, value is None or low <= value <= 1, f"pass a number from {low} to 1")
+        ratio = self.duration_ratio
+        self._require(
+            "duration_ratio",
+            ratio is None or (len(ratio) == 2 and 0 <= ratio[0] <= ratio[1]),
+            "pass the minimum and the maximum",
+        )
+        self._require("languages", bool(self.languages), "pass at least one, such as fr")
         for language in self.all_languages:
-            if not (language.isascii() and language.isalpha()):
-                raise ValueError(f"languages has {language!r}; give ISO 639-1 codes, such as fr")
-        if not self.devices:
-            raise ValueError("devices is empty; give cpu, or cuda:0 and so on")
-        if self.duration_ratio is not None and (
-            len(self.duration_ratio) != 2 or not 0 <= self.duration_ratio[0] <= self.duration_ratio[1]
-        ):
-            raise ValueError(f"duration_ratio is {self.duration_ratio}; give the least and the greatest")
+            fix = "pass ISO 639-1 codes, such as fr"
+            self._require("languages", language.isascii() and language.isalpha(), fix, language)
+        if self.source_language in self.languages:
+            raise InputError(
+                f"languages {self.source_language}",
+                "the sources speak it already",
+                "leave it out, and pass include_source to add the sources to the corpus",
+            )
+        duplicates = sorted({one for one in self.languages if self.languages.count(one) > 1})
+        if duplicates:
+            raise InputError(f"languages {' '.join(duplicates)}", "listed more than once", "list each language once")
+        self._require("devices", bool(self.devices), "pass cpu, or cuda:0 and so on")
         self.kilobytes()
-        if isinstance(self.labels, str) or not self.labels:
-            raise ValueError(f"labels is {self.labels!r}; give a list of label sets, such as seven four")
+        fix = "pass a list of label sets, such as seven four"
+        self._require("labels", bool(self.labels) and not isinstance(self.labels, str), fix)
         self.counted_emotions()
+
+    def _require(self, name: str, valid: bool, fix: str, value: Any = None) -> None:
+        if not valid:
+            raise InputError(f"{name} {getattr(self, name) if value is None else value}", "invalid value", fix)
 
     @property
     def all_languages(self) -> list[str]:
-        """The configurations of the corpus, in the order in which they are built."""
+        """The configurations of the corpus, in build order."""
         return [*([self.source_language] if self.include_source else []), *self.languages]
 
     def kilobytes(self) -> dict[str, float]:
-        """`min_kilobytes` by corpus name, `default` for the others.
+        """Return `min_kilobytes` by corpus name, with `default` for all others.
 
         Raises:
-            ValueError: not CORPUS=KB, no corpus of that name, one twice, or no default.
+            InputError: not CORPUS=KB, an unknown corpus, a duplicate, or no default.
         """
-        from mser_llm.data.read_corpus import (
-            resolve_corpus_name,  # brings datasets along, for which a look at the help need not wait
-        )
+        # Imports datasets, which `--help` does not need.
+        from mser_llm.data.read_corpus import resolve_corpus_name
 
         bounds: dict[str, float] = {}
         for entry in self.min_kilobytes:
@@ -153,16 +146,16 @@ class BuildConfig:
             if equals and corpus and corpus != _DEFAULT:
                 corpus = resolve_corpus_name(corpus)
             if not equals or not corpus or not bound >= 0 or corpus in bounds:
-                raise ValueError(f"min_kilobytes has {entry!r}; write CORPUS=KB, each corpus once, as in meld=20")
+                raise InputError(f"min_kilobytes {entry}", "invalid value", "write CORPUS=KB, each corpus once")
             bounds[corpus] = bound
         if _DEFAULT not in bounds:
-            raise ValueError("min_kilobytes has no bound for other corpora; add default=50, or default=0")
+            raise InputError("min_kilobytes", "no bound for other corpora", "add default=50, or default=0")
         return bounds
 
     def counted_emotions(self) -> dict[str, str]:
-        """
-        Each source emotion that is translated, and the word that it counts as when a sample is balanced: that of the
-        first label set that has one (excited counts as happy by `four`).
+        """Map each source emotion to translate to the label that it counts as when a sample is balanced.
+
+        The first label set that has the emotion decides (excited counts as happy in `four`).
 
         Raises:
             ValueError: an unknown label set.
@@ -174,14 +167,14 @@ class BuildConfig:
         return counted
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration as a recipe that builds the same again."""
+        """Return the configuration as a recipe for the same build."""
         return {name: value for name, value in asdict(self).items() if name != "config"}
 
     def identity(self, sources: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-        """What decides the shards, and nothing else: no path, no machine, no number of workers.
+        """Return everything that determines the shards: no path, no machine, no number of workers.
 
         Args:
-            sources: what the source rows are; see [`mser_llm.m5ser.sources.describe_sources`].
+            sources: see [`mser_llm.m5ser.sources.describe_sources`].
             fingerprint: of the translator.
         """
         return {
@@ -209,7 +202,7 @@ class BuildConfig:
 
 
 def differences(old: Any, new: Any, name: str = "") -> list[str]:
-    """What differs between two identities, as `key: old -> new`."""
+    """List the differences of two identities, as `key: old -> new`."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         found: list[str] = []
         for key in dict.fromkeys([*old, *new]):

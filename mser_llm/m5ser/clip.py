@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What flows through the pipeline: a source clip on its way to a row of the corpus, or to one of the rejects."""
+"""The item of the pipeline: a source clip that becomes a row of the corpus or a reject."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from processing_mser.audio_mser import SAMPLING_RATE
 
 
 CLIP = "clip"
-"""The key of a document's metadata under which its [`Clip`] is."""
+"""Key of the [`Clip`] in a document's metadata."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Rejection:
     """`read`, `translate`, `filter` or `quality`."""
     reason: str
     value: float | None = None
-    """What was measured, where something was."""
+    """The measured value, if any."""
 
 
 @dataclass
@@ -30,12 +30,12 @@ class Clip:
     """One source row in one target language."""
 
     row: dict[str, Any]
-    """The source's, of `ROW_SCHEMA`."""
+    """Of the source, in `ROW_SCHEMA`."""
     language: str
     source: np.ndarray | None = None
-    """float32 (samples,) at 16 kHz, as the recording is."""
+    """The recording: float32 (samples,) at 16 kHz."""
     speech: np.ndarray | None = None
-    """float32 (samples,) at 16 kHz, as the row will have it."""
+    """What the row will contain: float32 (samples,) at 16 kHz."""
     transcript: str | None = None
     """Of `speech`."""
     translator: str | None = None
@@ -48,21 +48,21 @@ class Clip:
 
     @property
     def seconds(self) -> float:
-        """Of `speech`."""
+        """Duration of `speech`."""
         assert self.speech is not None
         return len(self.speech) / SAMPLING_RATE
 
     def reject(self, stage: str, reason: str, value: float | None = None) -> None:
-        """Take the clip out; its sound is let go."""
+        """Mark the clip as rejected and free its samples."""
         self.rejection = Rejection(stage, reason, value)
         self.source = self.speech = None
 
 
 def audible(samples: np.ndarray) -> bool:
-    """Whether anything is left of a sound (samples,) in the 16 bits in which a row keeps it."""
+    """Whether any sample (samples,) is nonzero after rounding to 16 bits."""
     return bool((np.abs(samples) > 0.5 / 32768).any())
 
 
 def clip_of(document: Document) -> Clip:
-    """The clip that a document carries."""
+    """Return the clip of a document."""
     return document.metadata[CLIP]

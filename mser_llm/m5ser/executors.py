@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which executor runs a build, with the options that the configuration's section of that name gives it."""
+"""Create the executor of a build, with the options of its section of the recipe."""
 
 import difflib
 import inspect
@@ -11,6 +11,7 @@ from datatrove.executor.base import PipelineExecutor
 from datatrove.executor.slurm import SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
+from mser_llm.io.errors import InputError
 from mser_llm.m5ser.build_config import BuildConfig
 from mser_llm.m5ser.local_executor import BuildExecutor
 from mser_llm.m5ser.ray_executor import RayExecutor, require_ray
@@ -18,39 +19,44 @@ from mser_llm.m5ser.shards import Shard
 from mser_llm.m5ser.slurm_executor import SlurmExecutor, require_slurm
 
 
-# What the build decides itself.
-_OURS = ("self", "pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id")
+# Arguments that the build sets.
+_RESERVED = ("pipeline", "tasks", "workers", "logging_dir", "skip_completed", "depends", "depends_job_id")
 
 
 def executor_options(config: BuildConfig) -> dict[str, Any]:
-    """The section of the configuration's executor, checked against what its class takes.
+    """Return the recipe's section of the chosen executor, checked against the arguments of its class.
 
     Raises:
-        ValueError: an option that it does not have, or none for one that it needs.
+        InputError: an unknown option, or a required one is missing.
     """
     if config.executor == "local":
         return {}
-    stock, options = {"slurm": (SlurmPipelineExecutor, config.slurm), "ray": (RayExecutor, config.ray)}[
-        config.executor
-    ]
-    parameters = {key: one for key, one in inspect.signature(stock.__init__).parameters.items() if key not in _OURS}
+    if config.executor == "slurm":
+        stock, options = SlurmPipelineExecutor, config.slurm
+    else:
+        stock, options = RayExecutor, config.ray
+    parameters = {key: one for key, one in inspect.signature(stock).parameters.items() if key not in _RESERVED}
     for key in options:
         if key not in parameters:
-            near = difflib.get_close_matches(key, list(parameters), n=1, cutoff=0.0)
-            raise ValueError(f"{config.executor}: {stock.__name__} has no option {key!r}; the nearest is {near[0]!r}")
+            nearest = difflib.get_close_matches(key, list(parameters), n=1, cutoff=0.0)
+            raise InputError(
+                f"{config.executor}.{key}", f"{stock.__name__} has no such option", f"the closest is {nearest[0]!r}"
+            )
     for key, one in parameters.items():
         if one.default is inspect.Parameter.empty and key not in options:
-            raise ValueError(f"{config.executor}: {stock.__name__} needs {key}; add it to that section of the recipe")
+            raise InputError(
+                f"{config.executor}.{key}", f"{stock.__name__} needs it", "add it to that section of the recipe"
+            )
     return dict(options)
 
 
 def require_executor(config: BuildConfig) -> None:
-    """Check that the executor can start, and its options, before anything else is done.
+    """Check that the executor and its options can be used, before anything else runs.
 
     Raises:
         ImportError: Ray is not installed.
         FileNotFoundError: `sbatch` is not on PATH.
-        ValueError: as for [`executor_options`].
+        InputError: as for [`executor_options`].
     """
     executor_options(config)
     if config.executor == "slurm":
@@ -59,8 +65,8 @@ def require_executor(config: BuildConfig) -> None:
         require_ray()
 
 
-def make_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: int, logs: Path) -> PipelineExecutor:
-    """The executor of a build; it runs the ranks that have no marker in `logs/completions`."""
+def create_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: int, logs: Path) -> PipelineExecutor:
+    """Create the executor of a build. It runs the ranks without a marker in `logs/completions`."""
     options: dict[str, Any] = {
         **executor_options(config),
         "pipeline": list(pipeline),
@@ -75,17 +81,17 @@ def make_executor(config: BuildConfig, pipeline: Sequence[PipelineStep], tasks: 
     return BuildExecutor(devices=config.devices, log_folder=logs / "workers", **options)
 
 
-def mark_whole_shards(shards: Sequence[Shard], build: str, logs: Path) -> list[int]:
-    """Makes datatrove's markers say what the shards say, and returns the ranks whose shards are not whole.
+def mark_complete_shards(shards: Sequence[Shard], build: str, logs: Path) -> list[int]:
+    """Make datatrove's completion markers agree with the shards, and return the ranks of incomplete shards.
 
-    A marker alone proves nothing: it may outlive its shard, and a worker may have been killed between the two.
+    A marker alone proves nothing: it may outlive its shard, or its worker may have been killed before writing it.
     """
     completions = logs / "completions"
     completions.mkdir(parents=True, exist_ok=True)
     missing = []
     for rank, shard in enumerate(shards):
         marker = completions / f"{rank:05d}"
-        if shard.is_whole(build):
+        if shard.is_complete(build):
             marker.touch()
         else:
             marker.unlink(missing_ok=True)

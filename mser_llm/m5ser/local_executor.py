@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""datatrove's local executor with workers that die with their parent, and whose death is noticed.
+"""Build on this machine, by workers that die with their parent and whose death is noticed.
 
-datatrove runs its ranks in a pool whose workers write on after their parent was killed, and which waits for ever for a
-rank whose worker was killed. Here each worker is a process that asks to be killed with its parent, stays up from rank
-to rank (a translator takes its time to start), keeps to its share of the processors, and is watched.
+The workers of datatrove's own pool outlive a killed parent, and the pool waits forever for a killed worker. Here each
+worker is a process that keeps its translator from shard to shard, uses its share of the CPUs, and is watched.
 """
 
 import multiprocessing
@@ -12,22 +11,24 @@ import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any
 
 from datatrove.executor.local import LocalPipelineExecutor
 
-from mser_llm.m5ser.ranks import WorkerDiedError, close_translators, run_rank
+from mser_llm.m5ser.compat import run_rank
+from mser_llm.m5ser.errors import RUN_AGAIN, WorkerDiedError
 from mser_llm.m5ser.translating import Translate
-from mser_llm.m5ser.translators.frames import die_with_parent
+from mser_llm.m5ser.translators.worker_process import die_with_parent
 
 
 class BuildExecutor(LocalPipelineExecutor):
-    """Runs ranks on this machine.
+    """Run ranks on this machine.
 
     Args:
-        devices: worker `i` translates on device `i`, counted round.
-        log_folder: of what workers and translators say.
+        devices: worker `i` translates on device `i`, modulo their number.
+        log_folder: for the output of workers and translators.
         **kwargs: as for `LocalPipelineExecutor`.
     """
 
@@ -40,16 +41,16 @@ class BuildExecutor(LocalPipelineExecutor):
 
         Raises:
             WorkerDiedError: a worker was killed.
-            OSError, ValueError, ImportError: the first error of a worker; the others are stopped with it.
+            OSError, ValueError, ImportError: the first error of a worker; the others are stopped.
         """
         ranks = self.get_incomplete_ranks()
         if not ranks:
             return
         self.save_executor_as_json()
         self.log_folder.mkdir(parents=True, exist_ok=True)
-        # A spawned process is its parent's own child, and inherits no thread of torch's.
+        # A spawned process does not inherit torch's threads and locks.
         context = multiprocessing.get_context("spawn")
-        workers: dict[Connection, Any] = {}
+        workers: dict[Connection, SpawnProcess] = {}
         running: dict[Connection, int] = {}
         try:
             count = min(self.workers, len(ranks))
@@ -83,29 +84,27 @@ class BuildExecutor(LocalPipelineExecutor):
                 connection.close()
                 process.join()
 
-    def _death(self, process: Any, rank: int) -> WorkerDiedError:
+    def _death(self, process: SpawnProcess, rank: int) -> WorkerDiedError:
         process.join(timeout=10)
         code = process.exitcode
         how = f"was killed (signal {-code})" if code is not None and code < 0 else f"ended (exit status {code})"
-        why = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+        why = ", perhaps for lack of memory" if code == -signal.SIGKILL else ""
         return WorkerDiedError(
-            f"{self.log_folder}: the worker on rank {rank} {how}{why}; see the logs there and run the same command "
-            "again: finished shards stay"
+            f"{self.log_folder}: the worker on rank {rank} {how}{why}; see the logs there and {RUN_AGAIN}"
         )
 
 
 def work(executor: BuildExecutor, number: int, workers: int, connection: Connection, parent: int) -> None:
-    """The life of a worker: a rank in, None or an error out, until the connection closes."""
+    """Run in a worker: receive ranks, send None or an error for each, until the connection closes."""
     die_with_parent(parent)
-    keep_to_share(number, workers)
-    # The terminal is the progress bar's. This takes datatrove's lines and whatever a translator's libraries print.
+    limit_cpus(number, workers)
+    # The terminal belongs to the progress bar.
     with open(executor.log_folder / f"worker_{number:05d}.log", "ab") as log:
         os.dup2(log.fileno(), sys.stdout.fileno() if sys.stdout else 1)
         os.dup2(log.fileno(), sys.stderr.fileno() if sys.stderr else 2)
-    steps = list(executor.pipeline)
-    for step in steps:
-        if isinstance(step, Translate):
-            step.device = executor.devices[number % len(executor.devices)]
+    translate_steps = [step for step in executor.pipeline if isinstance(step, Translate)]
+    for step in translate_steps:
+        step.device = executor.devices[number % len(executor.devices)]
     try:
         while True:
             try:
@@ -114,19 +113,19 @@ def work(executor: BuildExecutor, number: int, workers: int, connection: Connect
                 return
             connection.send(run_rank(executor, rank, number, executor.log_folder))
     finally:
-        close_translators(steps)
+        for step in translate_steps:
+            step.close()
 
 
-def keep_to_share(number: int, workers: int) -> None:
-    """Keep this process, and what it starts, to its share of the processors that it may use.
+def limit_cpus(number: int, workers: int) -> None:
+    """Limit this process and its children to their share of the available CPUs.
 
-    Praat and torch start a thread for every processor they may use: with several workers on one machine these would
-    crowd each other out. Nothing changes where there are more workers than processors, or where the system has no
-    such thing.
+    Praat and torch start a thread per available CPU, so several workers would slow each other down. Has no effect with
+    more workers than CPUs, or on a system without CPU affinity.
 
     Args:
-        number: of the worker, from 0.
-        workers: how many there are.
+        number: number of the worker, from 0.
+        workers: number of workers.
     """
     if not hasattr(os, "sched_setaffinity"):
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest: what a built corpus consists of, read off the shards and off nothing else."""
+"""Derive the manifest of a built corpus from its shards."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from mser_llm.data.m5ser_reader import MANIFEST
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.hashing import file_sha256
 from mser_llm.m5ser.build_config import FORMAT
-from mser_llm.m5ser.shards import Shard, canonical
+from mser_llm.m5ser.shards import Shard, canonical_json
 
 
 def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, progress: bool = True) -> dict[str, Any]:
-    """The manifest of shards that are all whole.
+    """Return the manifest of complete shards.
 
-    Equal shards give equal manifests: there are no times and no names of machines in it. `manifest_hash` is the
-    SHA-256 of everything else as canonical JSON.
+    Equal shards give equal manifests: there are no times and no host names in it. `manifest_hash` is the SHA-256 of
+    everything else as canonical JSON.
     """
     described = [_describe(shard) for shard in tqdm(shards, desc="Hashing", unit="shard", disable=not progress)]
     manifest: dict[str, Any] = {
@@ -35,13 +35,13 @@ def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, pro
 
 
 def write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
-    """Writes `manifest.json`."""
+    """Write `manifest.json`."""
     write_json(folder / MANIFEST, manifest)
 
 
 def hash_of(value: Mapping[str, Any]) -> str:
-    """SHA-256 of a value as canonical JSON."""
-    return hashlib.sha256(canonical(dict(value)).encode()).hexdigest()
+    """Return the SHA-256 of a value as canonical JSON."""
+    return hashlib.sha256(canonical_json(dict(value)).encode()).hexdigest()
 
 
 def _describe(shard: Shard) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One bar over the clips of all workers, which count into files, as they may be on other machines."""
+"""Show one progress bar for all workers, which count into files, because they may run on other machines."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -9,43 +9,42 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 
-_SECONDS = 0.5
+_REFRESH_SECONDS = 0.5
 
 
 @contextmanager
-def watched(folder: Path, sizes: Sequence[int], missing: Sequence[int], show: bool) -> Iterator[None]:
-    """Shows the bar while the block runs.
+def show_progress(folder: Path, sizes: Sequence[int], missing: Sequence[int], show: bool) -> Iterator[None]:
+    """Show the bar while the block runs.
 
     Args:
-        folder: where the file of each rank holds the clips that it has done; emptied.
+        folder: with a file per rank that contains the number of clips done; emptied first.
         sizes: clips of every rank.
-        missing: the ranks that are to be built; the clips of the others count as done.
-        show: whether there is a bar.
+        missing: ranks to build; the clips of all others count as done.
+        show: whether to show the bar.
     """
-    for left in folder.glob("*"):
-        left.unlink(missing_ok=True)
-    over = threading.Event()
+    for old in folder.glob("*"):
+        old.unlink(missing_ok=True)
+    finished = threading.Event()
     done_before = sum(size for rank, size in enumerate(sizes) if rank not in set(missing))
     bar = tqdm(total=sum(sizes), initial=done_before, desc="Building M5SER", unit="clip", disable=not show)
 
+    def refresh() -> None:
+        bar.n = done_before + sum(_count(folder / f"{rank:05d}") for rank in missing)
+        bar.refresh()
+
     def watch() -> None:
-        while not over.wait(_SECONDS):
-            _show(bar, folder, done_before, missing)
+        while not finished.wait(_REFRESH_SECONDS):
+            refresh()
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        finished.set()
         thread.join()
-        _show(bar, folder, done_before, missing)
+        refresh()
         bar.close()
-
-
-def _show(bar: tqdm, folder: Path, done_before: int, missing: Sequence[int]) -> None:
-    bar.n = done_before + sum(_count(folder / f"{rank:05d}") for rank in missing)
-    bar.refresh()
 
 
 def _count(path: Path) -> int:

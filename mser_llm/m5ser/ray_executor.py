@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Build on a Ray cluster, by actors that keep their translator and are replaced when they die.
+"""Build on a Ray cluster, with actors that keep their translator and are restarted when they die.
 
 datatrove's own Ray executor starts a process pool in a new actor for every shard. A pool waits forever for a process
 that was killed, and every shard pays for the imports and for loading the translator. Here an actor builds shards in
@@ -18,11 +18,12 @@ from typing import Any
 from datatrove.executor.base import DistributedEnvVars, PipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 
-from mser_llm.m5ser.ranks import WorkerDiedError, run_rank
+from mser_llm.m5ser.compat import run_rank
+from mser_llm.m5ser.errors import RUN_AGAIN, WorkerDiedError
 
 
 RESTARTS = 3
-"""Times that Ray restarts a worker before the build ends with an error."""
+"""How often Ray restarts a worker before the build ends with an error."""
 
 _NO_CLUSTER = (
     "check RAY_ADDRESS and that the cluster runs (`ray status`). If it was started with an authentication token, set "
@@ -32,7 +33,7 @@ _SECONDS_TO_CONNECT = 10.0
 
 
 class RayExecutor(PipelineExecutor):
-    """Runs ranks on the Ray cluster of `RAY_ADDRESS`, on a running one of this machine, or on one that it starts.
+    """Run ranks on the Ray cluster at `RAY_ADDRESS`, on one that runs on this machine, or on a new one.
 
     Args:
         pipeline: the steps of a rank.
@@ -67,7 +68,7 @@ class RayExecutor(PipelineExecutor):
         return self.tasks
 
     def get_distributed_env(self, node_rank: int = -1) -> DistributedEnvVars:
-        """What datatrove's steps may read from the environment of a rank."""
+        """Return the variables that datatrove sets in the environment of a rank."""
         return DistributedEnvVars(
             datatrove_node_ips="",
             datatrove_cpus_per_task=str(self.cpus_per_task),
@@ -80,9 +81,9 @@ class RayExecutor(PipelineExecutor):
         """Build the ranks that are not marked complete.
 
         Raises:
-            WorkerDiedError: Ray restarted a worker `RESTARTS` times, and it died again.
-            ConnectionError: there is no cluster at `RAY_ADDRESS`.
-            OSError, ValueError, ImportError: the first error of a worker; the others are stopped with it.
+            WorkerDiedError: a worker died after `RESTARTS` restarts.
+            ConnectionError: no cluster at `RAY_ADDRESS`.
+            OSError, ValueError, ImportError: the first error of a worker; the others are stopped.
         """
         ranks = self.get_incomplete_ranks()
         if not ranks:
@@ -93,7 +94,7 @@ class RayExecutor(PipelineExecutor):
 
         connected = ray.is_initialized()
         if not connected:
-            # Where it has to start a cluster, Ray would report to its makers.
+            # A cluster that Ray starts reports usage statistics by default.
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             try:
                 ray.init(log_to_driver=False, logging_level=logging.ERROR)
@@ -107,18 +108,18 @@ class RayExecutor(PipelineExecutor):
                 ray.shutdown()
 
     def _resources(self) -> dict[str, float]:
-        """Of a worker, by Ray's names."""
+        """Return the resources of a worker by Ray's names."""
         memory = int(self.mem_per_cpu_gb * self.cpus_per_task * 1024**3)
         return {"CPU": self.cpus_per_task, "GPU": self.gpus_per_task, "memory": memory}
 
     def _warn_if_no_node_fits(self, ray: Any) -> None:
-        # Not an error: a cluster that grows on demand may get such a node. Ray itself waits for it without a word.
+        # Not an error, because an autoscaling cluster may add such a node. Ray itself waits silently.
         need = self._resources()
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(node.get(name, 0) >= amount for name, amount in need.items()) for node in nodes):
             print(
                 f"Warning: no node of the Ray cluster has {need['CPU']:g} CPUs, {need['GPU']:g} GPUs and "
-                f"{need['memory'] / 1024**3:g} GB of free memory to give; the build waits until one joins. Lower "
+                f"{need['memory'] / 1024**3:g} GB of free memory; the build waits until one joins. Lower "
                 "cpus_per_task, gpus_per_task or mem_per_cpu_gb in the recipe's section ray, or add a node.",
                 file=sys.stderr,
             )
@@ -136,7 +137,7 @@ class RayExecutor(PipelineExecutor):
         actor_class = ray.remote(_Worker).options(**options)
         executor = ray.put(self)
         actors = [actor_class.remote(executor, number) for number in range(min(self.workers, len(ranks)))]
-        # An actor that waits for resources holds a rank until another actor is done and makes room for it.
+        # An actor without resources keeps its rank until another actor finishes.
         running = {}
         for actor in actors:
             rank = ranks.pop(0)
@@ -162,24 +163,23 @@ class RayExecutor(PipelineExecutor):
 
     def _death(self, rank: int) -> WorkerDiedError:
         return WorkerDiedError(
-            f"{self.log_folder}: the Ray worker on rank {rank} died and could not be restarted, perhaps for want of "
-            "memory (mem_per_cpu_gb in the recipe's section ray); see the logs there and run the same command again: "
-            "finished shards stay"
+            f"{self.log_folder}: the Ray worker on rank {rank} died and could not be restarted, perhaps for lack of "
+            f"memory (mem_per_cpu_gb in the recipe's section ray); see the logs there and {RUN_AGAIN}"
         )
 
 
 def _require_reachable(address: str) -> None:
-    """Raise a ConnectionError where nothing answers at HOST:PORT; Ray itself tries for minutes without a word."""
+    """Raise a ConnectionError if nothing listens at HOST:PORT. Ray itself retries silently for minutes."""
     host, _, port = address.rpartition(":")
     if host and "/" not in address and port.isdecimal():
         try:
             socket.create_connection((host.strip("[]"), int(port)), _SECONDS_TO_CONNECT).close()
         except (OSError, OverflowError) as error:
-            raise ConnectionError(f"nothing answers at RAY_ADDRESS={address} ({error}); {_NO_CLUSTER}") from error
+            raise ConnectionError(f"nothing listens at RAY_ADDRESS={address} ({error}); {_NO_CLUSTER}") from error
 
 
 class _Worker:
-    """A Ray actor. Its translator is a child process that the kernel ends with it."""
+    """A Ray actor. The kernel ends its translator, a child process, with it."""
 
     def __init__(self, executor: RayExecutor, number: int):
         self.executor, self.number = executor, number
@@ -189,6 +189,6 @@ class _Worker:
 
 
 def require_ray() -> None:
-    """Raise an ImportError with the fix where Ray is not installed."""
+    """Raise an ImportError with the fix if Ray is not installed."""
     if find_spec("ray") is None:
         raise ImportError("the executor 'ray' needs Ray; install the extra: pip install 'mser-llm[m5ser,ray]'")

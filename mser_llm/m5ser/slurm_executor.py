@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""datatrove's Slurm executor, with jobs that find this environment and no job that waits forever."""
+"""datatrove's Slurm executor, with jobs that find this environment and without a job that waits forever."""
 
 import os
 import shlex
@@ -14,10 +14,10 @@ from datatrove.executor.slurm import SlurmPipelineExecutor
 
 
 class SlurmExecutor(SlurmPipelineExecutor):
-    """Submits ranks as an array of jobs. Takes what `SlurmPipelineExecutor` takes.
+    """Submit ranks as a job array. Takes the arguments of `SlurmPipelineExecutor`.
 
-    Without `env_command`, `condaenv` or `venv_path`, a job runs in the environment that submitted it, whether that was
-    activated or not, and from a checkout that was not installed.
+    Without `env_command`, `condaenv` or `venv_path`, jobs run in the environment that submitted them, whether it is
+    activated or not, and from a checkout that is not installed.
     """
 
     def __init__(self, **options: Any):
@@ -29,22 +29,22 @@ class SlurmExecutor(SlurmPipelineExecutor):
         """Submit the jobs.
 
         Raises:
-            OSError: `sbatch` refused them; its own message is on standard error.
+            OSError: `sbatch` rejected them; its own message is on standard error.
         """
         try:
             super().launch_job()
         except subprocess.CalledProcessError as error:
             raise OSError(
-                f"sbatch refused the job (exit status {error.returncode}; its message is above); correct the recipe's "
-                f"section slurm. The job script is {self.logging_dir.resolve_paths('launch_script.slurm')}"
+                f"sbatch rejected the job (exit status {error.returncode}; its message is above); correct the "
+                f"recipe's section slurm. The job script is {self.logging_dir.resolve_paths('launch_script.slurm')}"
             ) from error
 
     def launch_merge_stats(self) -> None:
-        """Submit nothing: the manifest has the numbers. Such a job waits forever once a job before it failed."""
+        """Submit no such job: the manifest has the numbers, and it would wait forever if a job before it failed."""
 
 
 def this_environment() -> str:
-    """Shell commands that find the programs and the project of this interpreter."""
+    """Return shell commands that put this interpreter's programs and this project on the path."""
     programs = shlex.quote(str(Path(sys.executable).parent))
     command = f"export PATH={programs}:$PATH"
     project = str(Path(__file__).resolve().parents[2])
@@ -54,7 +54,7 @@ def this_environment() -> str:
 
 
 def require_slurm() -> None:
-    """Raise a FileNotFoundError with the fix where `sbatch` is not on PATH."""
+    """Raise a FileNotFoundError with the fix if `sbatch` is not on PATH."""
     if shutil.which("sbatch") is None:
         raise FileNotFoundError(
             "the executor 'slurm' needs sbatch, which is not on PATH; run the command on a login node of the cluster "

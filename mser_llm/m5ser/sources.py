@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rows that are translated: listed once, in an order of their own, and cut into one fixed slice for each shard.
+"""List the rows to translate, order them, and divide them into one fixed slice per shard.
 
-A rank reads its own slice, so that no worker holds more rows than its shard has. No recording is opened here.
+Each rank reads its own slice only, so that its memory does not grow with the corpus. Listing opens no recording.
 """
 
 import hashlib
@@ -9,6 +9,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from tqdm.auto import tqdm
 from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.data.schema import ROW_SCHEMA
 from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.errors import InputError
 from mser_llm.m5ser.build_config import BuildConfig
 from mser_llm.m5ser.clip import CLIP, Clip, audible
+from mser_llm.m5ser.errors import RUN_AGAIN, SourceGoneError
 from mser_llm.m5ser.shards import Shard
 from processing_mser.audio_mser import AudioError, load_audio
 
@@ -32,7 +35,7 @@ Row = Mapping[str, Any]
 
 
 def read_sources(corpora: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows of corpora given as NAME=PATH; readers' warnings are printed above the bar.
+    """Read the rows of corpora given as NAME=PATH, and print the warnings of their readers.
 
     Raises:
         CorpusError: a corpus that cannot be read.
@@ -47,28 +50,26 @@ def read_sources(corpora: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def order_sources(rows: Iterable[Row], seed: int) -> list[Row]:
-    """Rows in an order that the seed and their ids decide, wherever and however they were listed.
+    """Sort rows pseudo-randomly, by a hash of the seed and their ids, independent of how they were listed.
 
-    Corpora, emotions and lengths are mixed evenly by it, so that shards cost about the same to build and each is a
-    fair sample of the whole.
+    This mixes corpora, emotions and durations, so that shards take about the same time and each is a random sample.
 
     Raises:
-        ValueError: two rows of one corpus have the same id.
+        InputError: two rows of one corpus have the same id.
     """
     rows = sorted(rows, key=lambda row: _order(row, seed))
     counts = Counter((row["corpus"], row["id"]) for row in rows)
     for (corpus, id_), count in counts.items():
         if count > 1:
-            raise ValueError(f"{corpus} has {count} rows with the id {id_!r}; give each corpus once, each clip once")
+            raise InputError(corpus, f"{count} rows have the id {id_!r}", "pass each corpus once")
     return rows
 
 
 def draw_sources(rows: Sequence[Row], config: BuildConfig, language: str) -> list[Row]:
-    """So many of the ordered rows as `config.sample` asks for in a language, balanced over emotions and speakers.
+    """Draw `config.sample` of the ordered rows for a language, balanced over emotions and speakers.
 
-    Every language draws for itself. An emotion that a label set merges counts as the word it is merged into. Rows
-    outside the label sets, and of another language than the sources', are not
-    drawn from.
+    Each language has its own draw. A merged emotion counts as the label it is merged into. Rows outside the label sets
+    or in another language than the source language are not drawn.
     """
     if config.sample is None:
         return list(rows)
@@ -79,13 +80,13 @@ def draw_sources(rows: Sequence[Row], config: BuildConfig, language: str) -> lis
         if emotion is not None and row["language"] in (None, config.source_language):
             by_emotion[emotion][row["speaker"]].append(row)
     words = dict.fromkeys(counted.values())
-    queues = [_turns(list(by_emotion[emotion].values())) for emotion in words if emotion in by_emotion]
-    chosen = {id(row) for row in _first(_turns([list(queue) for queue in queues]), config.sample)}
+    queues = [_round_robin(list(by_emotion[emotion].values())) for emotion in words if emotion in by_emotion]
+    chosen = {id(row) for row in islice(_round_robin([list(queue) for queue in queues]), config.sample)}
     return [row for row in rows if id(row) in chosen]
 
 
 def describe_sources(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
-    """Of each corpus the number of its rows and the SHA-256 of what they say, their places on disk left out."""
+    """Return the number of rows of each corpus and the SHA-256 of their columns, file paths excluded."""
     columns = [name for name in ROW_SCHEMA.names if name not in ("audio", "duration")]
     digests: dict[str, Any] = defaultdict(hashlib.sha256)
     counts: Counter[str] = Counter()
@@ -97,39 +98,34 @@ def describe_sources(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
 
 
 def write_slices(rows: Sequence[Row], path: Path, slices: int) -> None:
-    """Writes rows as one Parquet row group for each slice."""
+    """Write one Parquet row group per slice."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(path, "wb") as file, parquet.ParquetWriter(file, ROW_SCHEMA) as writer:
         for index in range(slices):
             part = rows[len(rows) * index // slices : len(rows) * (index + 1) // slices]
-            table = pa.Table.from_pylist([_placed(row) for row in part], schema=ROW_SCHEMA)
+            table = pa.Table.from_pylist([_with_absolute_path(row) for row in part], schema=ROW_SCHEMA)
             writer.write_table(table, row_group_size=max(1, len(part)))
 
 
-def _placed(row: Row) -> dict[str, Any]:
-    """The row with its recording's place as any worker finds it; what lies inside a Parquet file comes along."""
+def _with_absolute_path(row: Row) -> dict[str, Any]:
     audio = row["audio"]
     content, path = audio["bytes"], audio["path"]
     return {**row, "audio": {"bytes": content, "path": os.path.abspath(path) if content is None else path}}
 
 
 def slice_sizes(path: Path) -> list[int]:
-    """Rows of each slice."""
+    """Return the number of rows of each slice."""
     metadata = parquet.read_metadata(path)
     return [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)]
 
 
-class SourceGoneError(OSError):
-    """A corpus cannot be reached any more; the message is one line with the file and the cure."""
-
-
 class ReadSources(PipelineStep):
-    """Each row of the rank's slice with its recording; a row that cannot be used goes on as a rejection.
+    """Read the rows of a rank's slice with their recordings; a row that cannot be used becomes a rejection.
 
     Args:
         shards: of all ranks.
-        slices: by language the file that `write_slices` wrote.
-        config: the build's.
+        slices: the file from `write_slices`, by language.
+        config: of the build.
     """
 
     name = "Read sources"
@@ -141,7 +137,7 @@ class ReadSources(PipelineStep):
         self.emotions = frozenset(config.counted_emotions())
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """One document a row; `metadata["clip"]` is its [`Clip`]."""
+        """Yield one document per row, with its [`Clip`] in `metadata["clip"]`."""
         shard = self.shards[rank]
         rows = parquet.ParquetFile(self.slices[shard.language]).read_row_group(shard.index).to_pylist()
         for row in rows:
@@ -149,10 +145,10 @@ class ReadSources(PipelineStep):
             yield Document(text=row["transcript"] or "", id=clip.id, metadata={CLIP: clip})
 
     def read(self, row: dict[str, Any], language: str) -> Clip:
-        """A row and its recording at 16 kHz, or why not.
+        """Load the recording of a row at 16 kHz, or reject the row.
 
         Raises:
-            SourceGoneError: it is not the recording's fault.
+            SourceGoneError: the corpus is unreachable.
         """
         clip = Clip(row=row, language=language)
         if row["emotion"] not in self.emotions:
@@ -164,8 +160,8 @@ class ReadSources(PipelineStep):
                 audio = row["audio"]
                 clip.source = load_audio(audio["bytes"] if audio["bytes"] is not None else audio["path"])
             except AudioError as error:
-                _require_place(audio, error)
-                # Not the path, which is this machine's business: a rejects table is published.
+                _require_corpus(audio, error)
+                # Without the path, because the rejects table is published.
                 clip.reject("read", error.problem)
             else:
                 if not audible(clip.source):
@@ -173,19 +169,19 @@ class ReadSources(PipelineStep):
         return clip
 
 
-def _require_place(audio: Mapping[str, Any], error: AudioError) -> None:
-    """Whether a recording that was listed is at fault itself, and not the disk or the share that it lies on."""
+def _require_corpus(audio: Mapping[str, Any], error: AudioError) -> None:
+    """Raise a SourceGoneError if the folder of an unreadable recording is unreadable or empty too."""
     if audio["bytes"] is not None:
         return
     try:
-        with os.scandir(os.path.dirname(audio["path"])) as around:
-            there = next(around, None) is not None
+        with os.scandir(os.path.dirname(audio["path"])) as entries:
+            reachable = next(entries, None) is not None
     except OSError:
-        there = False
-    if not there or isinstance(error.__cause__, OSError):
+        reachable = False
+    if not reachable or isinstance(error.__cause__, OSError):
+        where = "" if reachable else ", and its folder is missing or empty"
         raise SourceGoneError(
-            f"{audio['path']}: {error.problem}{'' if there else ', and nor is anything beside it'}; bring the corpus "
-            "back and run the same command again: finished shards stay"
+            f"{audio['path']}: {error.problem}{where}; make the corpus available again and {RUN_AGAIN}"
         ) from error
 
 
@@ -194,15 +190,11 @@ def _order(row: Row, *salt: Any) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
-def _turns(queues: Sequence[Sequence[Row]]) -> Iterator[Row]:
-    """One of each queue, then the next of each, until all are empty."""
+def _round_robin(queues: Sequence[Sequence[Row]]) -> Iterator[Row]:
+    """Yield the first item of each queue, then the second of each, and so on."""
     turn, left = 0, [queue for queue in queues if queue]
     while left:
         yield from (queue[turn] for queue in left)
         turn += 1
-        # Those that are empty are let go: one queue may be thousands of times as long as most.
+        # Drop exhausted queues: one queue may be thousands of times longer than the others.
         left = [queue for queue in left if turn < len(queue)]
-
-
-def _first(rows: Iterator[Row], count: int) -> Iterator[Row]:
-    return (row for row, _ in zip(rows, range(count)))

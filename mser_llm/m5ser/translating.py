@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The step that translates: batches of clips to the translator, and what comes back to 16 kHz."""
+"""Translate clips in batches and resample the translations to 16 kHz."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -25,14 +25,14 @@ from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 
 class Translate(PipelineStep):
-    """Each clip in the shard's language; clips of the source language pass as they are.
+    """Translate each clip into the shard's language; in the source language clips pass unchanged.
 
-    The translator starts with the first batch, in a process of its own, and stays for the ranks that follow.
+    The translator starts with the first batch, in its own process, and stays up for the following ranks.
 
     Args:
         shards: of all ranks.
-        config: the build's.
-        device: where the translator runs.
+        config: of the build.
+        device: of the translator.
     """
 
     name = "Translate"
@@ -44,7 +44,7 @@ class Translate(PipelineStep):
         self._translator: Translator | None = None
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Every document in its order; what cannot be translated is rejected."""
+        """Yield every document in order; clips that cannot be translated are rejected."""
         assert data is not None
         language = self.shards[rank].language
         for batch in batches(data, self.config.batch_size):
@@ -57,26 +57,26 @@ class Translate(PipelineStep):
             yield from batch
 
     def translate(self, clips: Sequence[Clip], language: str) -> None:
-        """Give each clip its translation, or reject it."""
+        """Set the translation of each clip, or reject the clip."""
         try:
             answers = self.translator().translate([source_clip(clip, self.config) for clip in clips], language)
         except (LanguageError, TranslatorStartError):
             raise
         except Exception as error:
-            # A translator that breaks costs its batch and no other row.
-            answers = [TranslationError(f"the translator broke: {type(error).__name__}: {error}")] * len(clips)
+            # A failing translator costs its batch only.
+            answers = [TranslationError(f"the translator failed: {type(error).__name__}: {error}")] * len(clips)
         for clip, answer in zip(clips, answers, strict=True):
             if isinstance(answer, Translation):
                 clip.speech = to_corpus_rate(answer)
                 clip.transcript = answer.transcript
                 clip.translator = self.config.translator
                 if not audible(clip.speech):
-                    clip.reject("translate", "its translation is silent in 16 bits")
+                    clip.reject("translate", "the translation is silent in 16 bits")
             else:
                 clip.reject("translate", " ".join(str(answer).split()))
 
     def translator(self) -> Translator:
-        """The translator, started if need be."""
+        """Return the translator, started on the first call."""
         if self._translator is None:
             self._translator = start_translator(self.config, self.device)
         return self._translator
@@ -89,7 +89,7 @@ class Translate(PipelineStep):
 
 
 def source_clip(clip: Clip, config: BuildConfig) -> SourceClip:
-    """What the translator may know of a clip."""
+    """Return the part of a clip that the translator may see."""
     assert clip.source is not None
     row = clip.row
     return SourceClip(
@@ -104,11 +104,11 @@ def source_clip(clip: Clip, config: BuildConfig) -> SourceClip:
 
 
 def start_translator(config: BuildConfig, device: str) -> Translator:
-    """The build's translator in a process of its own.
+    """Start the translator of a build in its own process.
 
     Raises:
         TranslatorStartError: it cannot start.
-        ValueError: no such translator, or an option that it does not have.
+        ValueError: unknown translator or option.
     """
     return TranslatorProcess(
         config.translator, config.translator_options, device=device, seconds_per_batch=config.seconds_per_batch
@@ -116,10 +116,10 @@ def start_translator(config: BuildConfig, device: str) -> Translator:
 
 
 def check_languages(translator: Translator, config: BuildConfig, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Translate one source into every language, so that a missing one stops the build before it begins.
+    """Translate one source into every language, so that an unsupported one stops the build at once.
 
     Raises:
-        LanguageError: the translator lacks one.
+        LanguageError: the translator does not support one of them.
     """
     for row in rows:
         clip = Clip(dict(row), config.source_language)
@@ -133,7 +133,7 @@ def check_languages(translator: Translator, config: BuildConfig, rows: Iterable[
 
 
 def to_corpus_rate(translation: Translation) -> np.ndarray:
-    """float32 (samples,) at 16 kHz, whatever rate the translator speaks at."""
+    """Resample a translation to float32 (samples,) at 16 kHz."""
     waveform = np.asarray(translation.waveform, dtype=np.float32)
     if translation.sampling_rate == SAMPLING_RATE:
         return waveform
@@ -141,14 +141,14 @@ def to_corpus_rate(translation: Translation) -> np.ndarray:
 
 
 def batches(documents: Iterator[Document], size: int) -> Iterator[list[Document]]:
-    """Documents in order, in lists of `size` clips that are still to be translated; rejected ones ride along."""
+    """Group documents in order into lists of `size` clips to translate, plus any rejected ones between them."""
     batch: list[Document] = []
-    alive = 0
+    pending = 0
     for document in documents:
         batch.append(document)
-        alive += clip_of(document).rejection is None
-        if alive == size:
+        pending += clip_of(document).rejection is None
+        if pending == size:
             yield batch
-            batch, alive = [], 0
+            batch, pending = [], 0
     if batch:
         yield batch

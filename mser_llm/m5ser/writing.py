@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The last step: clips to a shard and its rejects."""
+"""Write clips to a shard and its rejects."""
 
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,26 @@ from datatrove.data import DocumentsPipeline
 from datatrove.pipeline.base import PipelineStep
 
 from mser_llm.data.schema import M5SER_CORPUS, M5SER_SCHEMA, REJECTS_SCHEMA
-from mser_llm.io.atomic_files import DISK_FULL_ERRNOS, atomic_open
+from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.disk_errors import explain_disk_full
 from mser_llm.m5ser.clip import Clip, clip_of
+from mser_llm.m5ser.errors import RUN_AGAIN
 from mser_llm.m5ser.shards import Shard, open_writer
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
-ROWS_A_GROUP = 100
-"""Rows of a Parquet row group: what a worker holds in memory, and a streaming reader fetches at once."""
-
-
-class OutputFullError(OSError):
-    """A disk, a quota or a limit on file sizes is used up; the message is one line with the file and the cure."""
+ROWS_PER_GROUP = 100
+"""Rows per Parquet row group: as many are in a worker's memory, and as many a streaming reader fetches at once."""
 
 
 class WriteShard(PipelineStep):
-    """Pulls the rank's clips and writes its shard, unless it is there.
+    """Write the shard of a rank, unless it is complete.
 
     Args:
         shards: of all ranks.
-        build: the identity of the build, as canonical JSON.
+        build: identity of the build, as canonical JSON.
         locks: folder of the locks.
-        progress: folder in which each rank's file says how many clips it has done.
+        progress: folder with a file per rank that contains the number of clips done.
     """
 
     name = "Write shard"
@@ -48,15 +45,15 @@ class WriteShard(PipelineStep):
         self.shards, self.build, self.locks, self.progress = shards, build, locks, progress
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
-        """Writes; nothing comes out.
+        """Write and yield nothing.
 
         Raises:
-            OutputFullError: no room; finished shards stay as they are.
+            OSError: the disk is full; finished shards stay as they are.
         """
         shard = self.shards[rank]
-        with full_disk_explained(shard.data), shard.lock(self.locks):
-            # Looked at again, under the lock: whoever held it may have written the shard.
-            if not shard.is_whole(self.build):
+        with explain_disk_full(shard.data, f"make room there and {RUN_AGAIN}"), shard.lock(self.locks):
+            # Check again with the lock: another process may have written the shard.
+            if not shard.is_complete(self.build):
                 shard.remove_unfinished()
                 self.write(data, shard, self.progress / f"{rank:05d}")
         yield from ()
@@ -81,7 +78,7 @@ class WriteShard(PipelineStep):
                 else:
                     rejects.append(reject_of(clip))
                     self.stat_update(f"rejected: {clip.rejection.stage}")
-                if len(rows) == ROWS_A_GROUP:
+                if len(rows) == ROWS_PER_GROUP:
                     writer.write_table(pa.Table.from_pylist(rows, schema=M5SER_SCHEMA))
                     rows.clear()
                 os.pwrite(counter.fileno(), b"%d\n" % done, 0)
@@ -90,7 +87,7 @@ class WriteShard(PipelineStep):
             self.write_rejects(rejects, shard)
 
     def write_rejects(self, rejects: Sequence[dict[str, Any]], shard: Shard) -> None:
-        """Write the table of what has no row."""
+        """Write the table of rejected clips."""
         with (
             atomic_open(shard.rejects, "wb") as file,
             open_writer(file, REJECTS_SCHEMA, shard, self.build) as writer,
@@ -98,22 +95,8 @@ class WriteShard(PipelineStep):
             writer.write_table(pa.Table.from_pylist(list(rejects), schema=REJECTS_SCHEMA))
 
 
-@contextmanager
-def full_disk_explained(path: Path) -> Iterator[None]:
-    """Turns the error of a full disk, quota or file size limit into one line that says so."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in DISK_FULL_ERRNOS:
-            raise
-        raise OutputFullError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}); make room there and run the same command again: "
-            "finished shards stay"
-        ) from error
-
-
 def row_of(clip: Clip) -> dict[str, Any]:
-    """A row of `M5SER_SCHEMA`."""
+    """Return a row of `M5SER_SCHEMA`."""
     assert clip.speech is not None
     source = clip.row
     return {
@@ -135,7 +118,7 @@ def row_of(clip: Clip) -> dict[str, Any]:
 
 
 def reject_of(clip: Clip) -> dict[str, Any]:
-    """A row of `REJECTS_SCHEMA`."""
+    """Return a row of `REJECTS_SCHEMA`."""
     assert clip.rejection is not None
     return {
         "id": clip.id,
@@ -149,12 +132,12 @@ def reject_of(clip: Clip) -> dict[str, Any]:
 
 
 def encode(clip: np.ndarray) -> bytes:
-    """Samples (samples,) at 16 kHz to a FLAC file of 16 bits; equal samples give equal bytes.
+    """Encode samples (samples,) at 16 kHz as a 16-bit FLAC file; equal samples give equal bytes.
 
-    What goes beyond full scale is made quieter as a whole: cut off, it would be distorted.
+    A clip beyond full scale is scaled down, because clipping would distort it.
     """
     clip = clip / max(1.0, np.abs(clip).max())
-    # Rounded here: libsndfile's own conversion from float scales by 32767 or 32768 as its release pleases.
+    # Rounded here, because libsndfile scales floats by 32767 or 32768, depending on its version.
     integers = np.clip(np.rint(clip.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, integers, SAMPLING_RATE, format="FLAC", subtype="PCM_16")

@@ -14,8 +14,8 @@ from mser_llm.io.atomic_files import write_json
 from mser_llm.m5ser.analysis import analyse_corpus
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
 from mser_llm.m5ser.analysis.cell_distances import FEWEST_CLIPS
+from mser_llm.m5ser.analysis.figures import cells_figure, hours_figure
 from mser_llm.m5ser.analysis.overview import overview
-from mser_llm.m5ser.analysis.pictures import cells_figure, hours_figure
 
 
 def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:

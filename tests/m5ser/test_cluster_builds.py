@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documented commands on a real Ray and a real Slurm, one worker killed: the corpus of one undisturbed machine."""
+"""Run the documented commands on a real Ray and a real Slurm, kill a worker, and compare with a local build."""
 
 import json
 import os
@@ -26,8 +26,8 @@ PAGE = ROOT / "docs" / "m5ser.md"
 ENGLISH = Path("runs/demo/english")
 
 
-def documented_words(executor: str) -> list[str]:
-    """What follows `run-mser` in the page's command for the demonstration on an executor."""
+def documented_command(executor: str) -> list[str]:
+    """Return the arguments of `run-mser` in the page's command for the demo on an executor."""
     pattern = rf"^(?:\w+=\S+ )?run-mser (m5ser build m5ser/demo --executor {executor} .*)$"
     (command,) = re.findall(pattern, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     return shlex.split(command)
@@ -39,23 +39,23 @@ def parsed(words: list[str]):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(shared_folder) -> Path:
-    """A folder with the demonstration's English speech and what one worker on this machine builds of it."""
+def local_build(shared_folder) -> Path:
+    """A folder with the demo's English speech and the corpus that one local worker builds from it."""
 
     def fill(folder: Path) -> None:
         write_demo_speech(folder / ENGLISH, languages=["en"], clips_per_language=28, seed=0)
         words = ["--corpora", f"folder={folder / ENGLISH}", "--output_dir", str(folder / "local")]
-        config = parsed([*documented_words("ray"), "--executor", "local", "--workers", "1", *words])
+        config = parsed([*documented_command("ray"), "--executor", "local", "--workers", "1", *words])
         build(config, progress=False)
 
     return shared_folder("m5ser-on-one-machine", fill)
 
 
 @pytest.fixture
-def folder(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, in which a command finds the speech under its documented name."""
+def folder(local_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, with the speech under its documented path."""
     (tmp_path / ENGLISH).parent.mkdir(parents=True)
-    (tmp_path / ENGLISH).symlink_to(undisturbed / ENGLISH)
+    (tmp_path / ENGLISH).symlink_to(local_build / ENGLISH)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -65,7 +65,7 @@ def manifest_hash(output: Path) -> str:
 
 
 def holder_of(file: Path) -> int | None:
-    """The process that has a file open."""
+    """Return the process that has a file open."""
     for entry in Path("/proc").glob("[0-9]*/fd/*"):
         try:
             if os.readlink(entry) == str(file):
@@ -76,7 +76,7 @@ def holder_of(file: Path) -> int | None:
 
 
 def kill_a_worker(output: Path, running: Callable[[], bool], seconds: float = 200) -> bool:
-    """Kill the first worker that has translated some clips of a shard and is not done with it; whether there was."""
+    """Kill the first worker that is in the middle of a shard; return whether there was one."""
     end = time.monotonic() + seconds
     while running() and time.monotonic() < end:
         for counter in output.resolve().glob("logs/*/progress/*"):
@@ -90,8 +90,8 @@ def kill_a_worker(output: Path, running: Callable[[], bool], seconds: float = 20
     return False
 
 
-def test_ray_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, folder, warm_python):
-    words = documented_words("ray")
+def test_ray_build_recovers_from_a_killed_worker(local_build, folder, warm_python):
+    words = documented_command("ray")
     output = folder / parsed(words).output_dir
     with local_ray() as environment, ThreadPoolExecutor(1) as pool:
         running = pool.submit(warm_python.run, ROOT / "run_mser.py", *words, environment=environment, timeout=240)
@@ -99,12 +99,12 @@ def test_ray_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, folder
         done = running.result()
     assert killed, done.stderr
     assert done.returncode == 0, done.stderr
-    assert manifest_hash(output) == manifest_hash(undisturbed / "local")
+    assert manifest_hash(output) == manifest_hash(local_build / "local")
     assert manifest_hash(output) in done.stdout
 
 
-def test_slurm_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, folder, warm_python):
-    words = documented_words("slurm")
+def test_slurm_build_recovers_from_a_killed_worker(local_build, folder, warm_python):
+    words = documented_command("slurm")
     output = folder / parsed(words).output_dir
     with one_node_slurm() as environment:
 
@@ -115,7 +115,7 @@ def test_slurm_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, fold
         def wait_for_jobs() -> None:
             end = time.monotonic() + 200
             while left := jobs(environment):
-                assert not [job for job in left if "DependencyNeverSatisfied" in job], "a job that waits forever"
+                assert not [job for job in left if "DependencyNeverSatisfied" in job], "a job waits forever"
                 assert time.monotonic() < end, left
                 time.sleep(0.2)
 
@@ -127,4 +127,4 @@ def test_slurm_builds_the_same_corpus_after_a_worker_is_killed(undisturbed, fold
         wait_for_jobs()
     logs = "\n".join(path.read_text(encoding="utf-8") for path in output.glob("logs/*/finish/slurm_logs/*"))
     assert (output / "manifest.json").exists(), logs
-    assert manifest_hash(output) == manifest_hash(undisturbed / "local")
+    assert manifest_hash(output) == manifest_hash(local_build / "local")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A shard is whole or absent, one writer at a time, and equal clips give equal bytes."""
+"""Write shards: atomic, one writer at a time, and reproducible to the byte."""
 
 import io
 import subprocess
@@ -35,18 +35,18 @@ def write(folder, data, build="build"):
     return shard
 
 
-def test_flac_keeps_every_sample_and_equal_samples_give_equal_bytes():
+def test_encode_is_lossless_and_reproducible():
     clip = np.linspace(-1, 1, 5000, dtype=np.float32)
     assert encode(clip) == encode(clip.copy())
     samples, rate = soundfile.read(io.BytesIO(encode(clip)), dtype="int16")
     assert rate == 16_000
     expected = [max(-32768, min(32767, round(float(x) * 32768))) for x in clip]
     assert samples.tolist() == expected
-    # What is louder than full scale is made quieter, and not cut off.
+    # Louder than full scale is scaled down, not clipped.
     assert encode(3 * clip) == encode(clip)
 
 
-def test_rows_and_rejects(tmp_path):
+def test_write_shard_writes_rows_and_rejects(tmp_path):
     shard = write(tmp_path, documents(250, broken=(3, 240)))
     table, rejects = parquet.read_table(shard.data), parquet.read_table(shard.rejects)
     assert table.schema.equals(M5SER_SCHEMA)
@@ -63,47 +63,47 @@ def test_rows_and_rejects(tmp_path):
         "gender": None, "transcript": "oui", "duration": 0.05, "split": "train", "source_id": "c/0",
         "source_corpus": "mead", "source_split": None, "translator": "toy",
     }  # fmt: skip
-    # What a worker holds, and a streaming reader fetches, is bounded.
+    # The memory of workers and streaming readers is bounded.
     metadata = parquet.read_metadata(shard.data)
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [100, 100, 48]
 
 
-def test_a_source_row_has_no_source(tmp_path):
+def test_source_row_has_no_source_id(tmp_path):
     (document,) = documents(1)
     document.metadata[CLIP].translator = None
     row = parquet.read_table(write(tmp_path, iter([document])).data).to_pylist()[0]
     assert (row["source_id"], row["source_corpus"], row["translator"]) == (None, "mead", None)
 
 
-def test_an_empty_shard_is_written(tmp_path):
+def test_write_shard_writes_an_empty_shard(tmp_path):
     shard = write(tmp_path, documents(1, broken=(0,)))
     assert parquet.read_table(shard.data).num_rows == 0
     assert parquet.read_table(shard.data).schema.equals(M5SER_SCHEMA)
-    assert shard.is_whole("build")
+    assert shard.is_complete("build")
 
 
-def test_a_shard_that_breaks_off_is_absent_and_the_next_writer_cleans_up(tmp_path):
-    def breaks_off():
+def test_interrupted_shard_is_absent_and_the_next_writer_cleans_up(tmp_path):
+    def fails():
         yield from documents(150)
-        raise RuntimeError("pulled")
+        raise RuntimeError("interrupted")
 
-    with pytest.raises(RuntimeError, match="pulled"):
-        write(tmp_path, breaks_off())
+    with pytest.raises(RuntimeError, match="interrupted"):
+        write(tmp_path, fails())
     shard = Shard(tmp_path, "fr", 0, 2)
     assert not shard.data.exists()
     assert not shard.rejects.exists()
     left = shard.data.with_name(f".{shard.data.name}.999.unfinished")
-    left.write_bytes(b"of one that was killed")
+    left.write_bytes(b"of a killed writer")
     write(tmp_path, documents(2))
     assert [path.name for path in shard.data.parent.iterdir()] == [shard.data.name]
 
 
-def test_a_whole_shard_is_not_built_again(tmp_path):
+def test_complete_shard_is_not_built_again(tmp_path):
     shard = write(tmp_path, documents(2))
     before = shard.data.stat().st_ino
 
     def never():
-        raise AssertionError("was pulled")
+        raise AssertionError("was read")
         yield
 
     write(tmp_path, never())
@@ -111,23 +111,23 @@ def test_a_whole_shard_is_not_built_again(tmp_path):
 
 
 @pytest.mark.parametrize("harm", ["cut", "empty", "no rejects", "another build"])
-def test_a_shard_that_is_not_whole_is_built_again(tmp_path, harm):
+def test_incomplete_shard_is_built_again(tmp_path, harm):
     shard = write(tmp_path, documents(5), build="before" if harm == "another build" else "build")
-    whole = shard.data.read_bytes()
+    complete = shard.data.read_bytes()
     if harm == "cut":
-        shard.data.write_bytes(whole[:-100])
+        shard.data.write_bytes(complete[:-100])
     elif harm == "empty":
         shard.data.write_bytes(b"")
     elif harm == "no rejects":
         shard.rejects.unlink()
-    assert not shard.is_whole("build")
+    assert not shard.is_complete("build")
     write(tmp_path, documents(5))
-    assert shard.is_whole("build")
+    assert shard.is_complete("build")
     if harm != "another build":
-        assert shard.data.read_bytes() == whole
+        assert shard.data.read_bytes() == complete
 
 
-def test_the_lock_of_a_shard_is_one_processes(tmp_path):
+def test_shard_lock_excludes_other_processes(tmp_path):
     shard = Shard(tmp_path, "fr", 0, 2)
     attempt = (
         "import fcntl, sys\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Slurm cluster of one node and a Ray cluster on this machine, in temporary folders, while a test runs."""
+"""Start a one-node Slurm cluster or a local Ray cluster in a temporary folder, for the duration of a test."""
 
 import os
 import pwd
@@ -53,13 +53,13 @@ PartitionName=cpu Nodes=one Default=YES MaxTime=INFINITE State=UP
 
 @contextmanager
 def one_node_slurm() -> Iterator[dict[str, str]]:
-    """Variables of the environment in which Slurm's programs find a cluster with the partition `cpu`; or a skip."""
+    """Yield the environment variables of a cluster with the partition `cpu`; skip the test without Slurm."""
     path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/sbin"])
     programs = {name: shutil.which(name, path=path) for name in SLURM_PROGRAMS}
     missing = [name for name, program in programs.items() if program is None]
     if missing:
         pytest.skip(f"Slurm is not installed (no {missing[0]}): apt-get install slurm-wlm munge")
-    # A short path, as the names of sockets have a limit; open to look into, as munged demands of its socket's folder.
+    # A short path, because socket names are limited; readable by all, as munged requires.
     with TemporaryDirectory(prefix="slurm-", dir="/tmp") as name, ExitStack() as stack:
         folder = Path(name)
         folder.chmod(0o755)
@@ -90,23 +90,23 @@ def one_node_slurm() -> Iterator[dict[str, str]]:
 
 
 def jobs(environment: Mapping[str, str]) -> list[str]:
-    """The jobs that wait or run, with the reason why they wait."""
+    """List waiting and running jobs, with the reason why they wait."""
     return _output(["squeue", "-h", "-r", "-o", "%i %T %r"], environment).splitlines()
 
 
 @contextmanager
 def local_ray() -> Iterator[dict[str, str]]:
-    """Variables of the environment in which a command finds a Ray cluster of two processors; or a skip."""
+    """Yield the environment variables of a Ray cluster of two CPUs; skip the test without Ray."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'mser-llm[ray]'")
     program = Path(sys.executable).parent / "ray"
     with TemporaryDirectory(prefix="ray-", dir="/tmp") as name:
         folder, port = Path(name), free_port()
         address = f"127.0.0.1:{port}"
-        # What `ray start --head` does, kept to this machine and this folder, in a process that can be ended.
+        # `ray start --head`, restricted to this machine and this folder, in a process that can be terminated.
         options = ["--block", "--node-ip-address=127.0.0.1", f"--port={port}", f"--temp-dir={folder}/t"]
         options += ["--num-cpus=2", "--memory=6000000000", "--object-store-memory=80000000"]
         options += ["--include-dashboard=false", "--disable-usage-stats"]
-        # Only who knows the token can run code there, whatever interface Ray listens at.
+        # Without the token nobody can run code there, on whatever interface Ray listens.
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         with _daemon([str(program), "start", "--head", *options], folder, token):
             _wait_until(lambda: "Ray runtime started" in _logs(folder), folder)
@@ -115,7 +115,7 @@ def local_ray() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def _daemon(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen]:
-    """A process that writes a log into the folder and is ended with the block."""
+    """Run a process that logs into the folder, and terminate it at the end of the block."""
     log = folder / f"{Path(command[0]).name}.log"
     with open(log, "wb") as file:
         process = subprocess.Popen(

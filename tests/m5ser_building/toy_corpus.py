@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of generated clips, and builds over it."""
+"""Generate a folder of clips, and build a corpus from it."""
 
 import csv
 import os
@@ -21,7 +21,7 @@ TOY = "m5ser_building.toy_translators:Toy"
 
 
 def write_corpus(folder: Path, names: Sequence[str], seconds: float = 0.6) -> Path:
-    """One clip a name, each another tone; emotions and four speakers go round. Returns the folder."""
+    """Write one tone per name, cycling through the emotions and four speakers; return the folder."""
     (folder / "clips").mkdir(parents=True)
     with open(folder / "index.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -35,7 +35,7 @@ def write_corpus(folder: Path, names: Sequence[str], seconds: float = 0.6) -> Pa
 
 
 def toy_config(corpus: Path, output: Path, **changes: Any) -> BuildConfig:
-    """A small build by the toy translator."""
+    """Return the configuration of a small build with the toy translator."""
     values: dict[str, Any] = {
         "corpora": [f"folder={corpus}"],
         "output_dir": str(output),
@@ -48,25 +48,25 @@ def toy_config(corpus: Path, output: Path, **changes: Any) -> BuildConfig:
 
 
 def build_command(corpus: Path, output: Path, *flags: str) -> list[str]:
-    """The same build as words of a command."""
+    """Return the command line of the same build."""
     arguments = ["--corpora", f"folder={corpus}", "--output_dir", str(output), "--languages", "fr", "de"]
     arguments += ["--translator", TOY, "--min_kilobytes", "default=0", "--batch_size", "4", *flags]
     return [sys.executable, str(ROOT / "run_mser.py"), "m5ser", "build", *arguments]
 
 
 def environment() -> dict[str, str]:
-    """Of a command that has to find the toy translators."""
+    """Return the environment of a command that imports the toy translators."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path.rstrip(os.pathsep), "OMP_NUM_THREADS": "1"}
 
 
 def run_build(corpus: Path, output: Path, *flags: str, **kwargs: Any) -> subprocess.CompletedProcess:
-    """Run the command to its end."""
+    """Run the command and wait for it."""
     command = build_command(corpus, output, *flags)
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, **kwargs)
 
 
 def shard_bytes(output: Path) -> dict[str, bytes]:
-    """What every file that a build is responsible for holds, logs and the recipe with its paths left out."""
+    """Return the content of every file of a build, except logs and the recipe, which contains paths."""
     files = [path for path in output.rglob("*") if path.is_file() and "logs" not in path.relative_to(output).parts]
     return {str(path.relative_to(output)): path.read_bytes() for path in files if path.name != "config.yaml"}

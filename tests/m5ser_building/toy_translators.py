@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Translators of the tests, found by the builder as `m5ser_building.toy_translators:CLASS`.
+"""Translators of the tests, named `m5ser_building.toy_translators:CLASS`.
 
-A clip is stretched by its language. What goes wrong is in the clip's id: `...-dies`, `...-hangs` and so on.
+They stretch a clip by a factor of the language, and fail as the clip's id says: `...-dies`, `...-hangs` and so on.
 """
 
 import os
@@ -27,11 +27,11 @@ RATE = 22_050
 
 
 class Toy(Translator):
-    """Repeats each clip's samples by a pattern of the language, at a rate other than the corpus's.
+    """Repeat each clip's samples by a factor of the language, at another rate than the corpus.
 
     Args:
-        seconds: to wait before each clip.
-        loudness: factor of the amplitude; the seconds above decide nothing of the result, this does.
+        seconds: to wait before each clip; not part of the fingerprint.
+        loudness: factor of the amplitude; part of the fingerprint.
     """
 
     name = "toy"
@@ -42,9 +42,7 @@ class Toy(Translator):
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in SPEED:
-            raise LanguageError(
-                f"the translator 'toy' speaks {', '.join(SPEED)}, not {language!r}; choose one of these"
-            )
+            raise LanguageError(f"the translator 'toy' supports {', '.join(SPEED)}, not {language!r}")
         return [self.one(clip, language) for clip in clips]
 
     def one(self, clip: SourceClip, language: str) -> Translation | TranslationError:
@@ -70,21 +68,21 @@ class Toy(Translator):
 
 
 class Absent(Toy):
-    """Cannot start."""
+    """Fail to start."""
 
     def __init__(self, *, device: str = "cpu") -> None:
-        raise TranslatorStartError("the weights of 'absent' are not there; fetch them with the command fetch")
+        raise TranslatorStartError("the weights of 'absent' are missing; download them")
 
 
 class DiesAtOnce(Toy):
-    """Its process dies while it starts."""
+    """Crash during start-up."""
 
     def __init__(self, *, device: str = "cpu") -> None:
         os.kill(os.getpid(), signal.SIGSEGV)
 
 
-class Placed(Toy):
-    """Declines every clip with the processors that it may use."""
+class ReportCpus(Toy):
+    """Decline every clip, with the available CPUs as the reason."""
 
     def one(self, clip: SourceClip, language: str) -> TranslationError:
         return TranslationError(" ".join(map(str, sorted(os.sched_getaffinity(0)))))

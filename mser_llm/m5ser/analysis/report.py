@@ -14,7 +14,7 @@ from mser_llm.data.languages import language_name
 from mser_llm.evaluation.plots import confusion_figure
 from mser_llm.evaluation.report import page_environment, page_picture
 from mser_llm.io.atomic_files import atomic_open
-from mser_llm.m5ser.analysis.pictures import (
+from mser_llm.m5ser.analysis.figures import (
     cells_figure,
     durations_figure,
     hours_figure,

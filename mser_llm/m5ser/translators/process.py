@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A translator in a process of its own, so that its death, its hanging or its nonsense costs the guilty clip alone."""
+"""Run a translator in a child process, so that a crash, a hang or invalid output costs one clip only."""
 
-import os
+import atexit
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,35 +17,35 @@ from mser_llm.data.translator import (
     TranslationError,
     Translator,
     TranslatorStartError,
+    build_translator,
 )
-from mser_llm.m5ser.translators.worker import describe
-from mser_llm.m5ser.translators.worker_process import WorkerError, WorkerProcess
+from mser_llm.io.errors import InputError
+from mser_llm.m5ser.translators.worker_process import WorkerError, WorkerProcess, serve
 
 
 SAMPLING_RATES = (8_000, 192_000)
 SILENT_PEAK = 1e-4
-"""-80 dB of full scale: below the last bits of 16."""
+"""-80 dB of full scale."""
+_ATTRIBUTES = ("name", "sampling_rate", "license", "non_commercial", "redistribution")
 
 
 class TranslatorProcess(Translator):
-    """Runs a translator in a child process that stays up between batches and dies with its parent.
+    """Run a translator in a child process that stays up between batches and dies with its parent.
 
-    A child that dies, raises or hangs is replaced, and the new one gets each clip of its batch alone: what fails alone
-    becomes a [`TranslationError`], and the others are translated. What comes back is checked: empty clips, silence,
-    samples that are not numbers and a wrong sampling rate are errors too.
+    A child that dies, raises or hangs is replaced. The new one gets each clip of the batch alone: a clip that fails
+    alone becomes a [`TranslationError`], all others are translated. Output is validated: empty, silent or non-finite
+    clips and wrong sampling rates are errors too.
 
-    On Linux the kernel ends the child with the thread that started it: build it in a thread that lives as long.
+    On Linux the kernel ends the child with the thread that started it, so start it in a thread that lives as long.
 
     Args:
-        name: as for [`build_translator`].
-        options: likewise.
-        device: likewise.
-        seconds_per_batch: longest time for a batch, and for a clip alone.
-        seconds_to_start: longest time to load.
+        name, options, device: as for [`build_translator`].
+        seconds_per_batch: time limit for a batch, and for a clip alone.
+        seconds_to_start: time limit for loading.
 
     Raises:
-        TranslatorStartError: the translator cannot start. Later too, when a replacement cannot.
-        ValueError: no such translator or option.
+        TranslatorStartError: the translator, or later its replacement, cannot start.
+        ValueError: unknown translator or option.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class TranslatorProcess(Translator):
         seconds_per_batch: float = 300.0,
         seconds_to_start: float = 900.0,
     ) -> None:
-        self._request = {"name": name, "options": dict(options or {}), "device": device}
+        self._arguments = (name, dict(options or {}), device)
         self._seconds_per_batch = seconds_per_batch
         self._seconds_to_start = seconds_to_start
         self._worker: WorkerProcess | None = None
@@ -87,61 +89,49 @@ class TranslatorProcess(Translator):
             self._worker = None
 
     def _start(self) -> WorkerProcess:
-        # The parent's import paths, whatever put them there, without an environment variable that would reach further.
-        boot = f"import sys; sys.path[:] = {sys.path!r}; from {__package__}.worker import serve; serve({os.getpid()})"
-        worker = WorkerProcess([sys.executable, "-c", boot])
+        # The parent's import path, without an environment variable that grandchildren would inherit.
+        code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve_translator; serve_translator()"
+        worker = WorkerProcess([sys.executable, "-c", code])
         try:
-            greeting, _ = worker.ask(self._request, seconds=self._seconds_to_start)
+            greeting = worker.ask(self._arguments, seconds=self._seconds_to_start)
         except WorkerError as error:
             raise TranslatorStartError(
-                f"the translator {self.name!r} {error} while it was starting; its own messages stand above"
+                f"the translator {self.name!r} {error} during start-up; see its own messages above"
             ) from None
-        if "failure" in greeting:
+        if isinstance(greeting, ValueError):
             worker.close()
-            if greeting["users"]:
-                raise ValueError(greeting["failure"])
-            raise TranslatorStartError(f"the translator {self.name!r} did not start: {greeting['failure']}")
-        self.name = greeting["translator"] or self.name
-        self.sampling_rate = greeting["sampling_rate"]
-        self.license = greeting["license"]
-        self.non_commercial = greeting["non_commercial"]
-        self.redistribution = greeting["redistribution"]
-        self._fingerprint = greeting["fingerprint"]
+            raise greeting
+        attributes, self._fingerprint = greeting
+        for name, value in attributes.items():
+            setattr(self, name, value)
         self._worker = worker
         return worker
 
     def _attempt(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
-        """Translate by the child, or by a new one where there is none.
+        """Translate with the running child, or with a new one.
 
         Raises:
-            WorkerError: the child died, hung or raised, and is gone.
+            WorkerError: the child died, hung or raised, and has ended.
         """
         worker = self._worker or self._start()
-        request = {"clips": [describe(clip) for clip in clips], "language": language}
         try:
-            answer, waveforms = worker.ask(request, [clip.waveform for clip in clips], seconds=self._seconds_per_batch)
+            answers = worker.ask((list(clips), language), seconds=self._seconds_per_batch)
         except WorkerError:
             self._worker = None
             raise
-        if "language_error" in answer:
-            raise LanguageError(answer["language_error"])
-        if "failure" in answer:
-            self.close()
-            raise WorkerError(f"failed ({answer['failure']})")
-        return [self._checked(one, waveforms) for one in answer["answers"]]
+        if isinstance(answers, LanguageError):
+            raise answers
+        return [self._validated(answer) for answer in answers]
 
-    def _checked(self, answer: dict[str, Any], waveforms: list[np.ndarray]) -> Translation | TranslationError:
-        if "error" in answer:
-            return TranslationError(answer["error"])
-        waveform, rate = waveforms[answer["waveform"]], answer["sampling_rate"]
-        fault = _fault(waveform, rate, self.sampling_rate)
-        if fault:
-            return TranslationError(f"the translation {fault}")
-        return Translation(waveform, rate, answer["transcript"], answer["metadata"])
+    def _validated(self, answer: Translation | TranslationError) -> Translation | TranslationError:
+        if isinstance(answer, TranslationError):
+            return answer
+        problem = _find_problem(answer.waveform, answer.sampling_rate, self.sampling_rate)
+        return TranslationError(f"the translation {problem}") if problem else answer
 
 
-def _fault(waveform: np.ndarray, sampling_rate: Any, declared: int | None) -> str | None:
-    """What is wrong with a translation, or None."""
+def _find_problem(waveform: np.ndarray, sampling_rate: Any, declared: int | None) -> str | None:
+    """Return what is wrong with a translation, or None."""
     lowest, highest = SAMPLING_RATES
     if not isinstance(sampling_rate, int) or not lowest <= sampling_rate <= highest:
         return f"has a sampling rate of {sampling_rate} Hz, not {lowest} to {highest}"
@@ -151,10 +141,47 @@ def _fault(waveform: np.ndarray, sampling_rate: Any, declared: int | None) -> st
         return f"has the shape {tuple(waveform.shape)}, not (samples,)"
     if not len(waveform):
         return "is empty"
-    wrong = int(np.count_nonzero(~np.isfinite(waveform)))
-    if wrong:
-        return f"has {wrong} of {len(waveform)} samples that are no finite numbers"
+    invalid = int(np.count_nonzero(~np.isfinite(waveform)))
+    if invalid:
+        return f"has {invalid} of {len(waveform)} samples that are not finite"
     peak = float(np.abs(waveform).max())
     if peak < SILENT_PEAK:
         return f"is silent (peak {peak:g})"
     return None
+
+
+def serve_translator() -> None:
+    """Run a translator in this process for a [`TranslatorProcess`]."""
+    serve(_start_translator)
+
+
+def _start_translator(arguments: tuple[str, dict[str, Any], str]) -> tuple[Any, Callable[[Any], Any]]:
+    try:
+        translator = build_translator(*arguments)
+    except ValueError as error:
+        # A wrong name or option is the user's to fix. Other kinds of ValueError are faults of the translator.
+        if type(error) not in (ValueError, InputError):
+            raise
+        return error, lambda request: None
+    atexit.register(translator.close)
+    attributes = {name: getattr(translator, name) for name in _ATTRIBUTES if getattr(translator, name) != ""}
+    # As JSON, because it becomes part of the build's identity: NumPy numbers turn into Python's, tuples into lists.
+    fingerprint = json.loads(json.dumps(translator.fingerprint(), default=lambda number: number.item()))
+    return (attributes, fingerprint), lambda request: _translate(translator, *request)
+
+
+def _translate(
+    translator: Translator, clips: Sequence[SourceClip], language: str
+) -> list[Translation | TranslationError] | LanguageError:
+    try:
+        answers = translator.translate(clips, language)
+    except LanguageError as error:
+        return error
+    if len(answers) != len(clips):
+        raise RuntimeError(f"the translator gave {len(answers)} answers to {len(clips)} clips")
+    return [
+        replace(answer, waveform=np.ascontiguousarray(answer.waveform, dtype=np.float32))
+        if isinstance(answer, Translation)
+        else TranslationError(str(answer))
+        for answer in answers
+    ]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeamlessExpressive, the translator of the paper, in a Python environment of its own.
+"""SeamlessExpressive, the translator of the paper, in its own Python environment.
 
 Source: Seamless Communication et al., "Seamless: Multilingual Expressive and Streaming Speech Translation",
-arXiv:2312.05187, and its package seamless_communication. That package asks for versions that do not live with this
-project's (`fairseq2==0.2.*`, `datasets==2.18.0`), so a worker runs it there and stays up between batches.
+arXiv:2312.05187, and its package seamless_communication. That package requires versions that conflict with this
+project's (`fairseq2==0.2.*`, `datasets==2.18.0`), so a worker runs it in its own environment.
 """
 
 import os
@@ -11,6 +11,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from mser_llm.data.translator import (
     LanguageError,
@@ -25,11 +27,11 @@ from mser_llm.m5ser.translators.worker_process import WorkerError, WorkerProcess
 
 LANGUAGE_CODES: dict[str, str] = {"de": "deu", "en": "eng", "es": "spa", "fr": "fra", "it": "ita", "zh": "cmn"}
 DURATION_FACTORS: dict[str, float] = {"de": 1.1, "fr": 1.2}
-"""The published ones; 1 for every other language."""
+"""As published; 1 for every other language."""
 INSTRUCTIONS = (
-    "ask for the weights at https://huggingface.co/facebook/seamless-expressive, make an environment of its own with "
-    "`pip install fairseq2==0.2.* git+https://github.com/facebookresearch/seamless_communication`, and give its "
-    "interpreter and the weights' folder as the options python and model_dir (docs/translators.md)"
+    "request the weights at https://huggingface.co/facebook/seamless-expressive, create a separate environment with "
+    "`pip install fairseq2==0.2.* git+https://github.com/facebookresearch/seamless_communication`, and pass its "
+    "interpreter and the folder of the weights as the options python and model_dir (docs/translators.md)"
 )
 _WEIGHTS = "m2m_expressive_unity.pt"
 _SECONDS_TO_START = 900.0
@@ -37,24 +39,24 @@ _WORKER = Path(__file__).with_name("seamless_expressive_worker.py")
 
 
 class SeamlessExpressiveTranslator(Translator):
-    """Translates by SeamlessExpressive, one clip at a time.
+    """Translate with SeamlessExpressive, one clip at a time.
 
     Args:
-        python: interpreter of the environment that has seamless_communication.
+        python: interpreter of the environment with seamless_communication.
         model_dir: folder of the gated weights.
         model: name of the speech-to-unit model.
         vocoder: `vocoder_pretssel` (24 kHz) or `vocoder_pretssel_16khz`.
-        duration_factors: target language to factor, in place of the published ones.
-        seconds_per_clip: longest time for one clip.
-        device: where the models run.
+        duration_factors: factor by target language, instead of the published ones.
+        seconds_per_clip: time limit for one clip.
+        device: of the models.
 
     Raises:
-        TranslatorStartError: the environment or the weights are not there.
-        ValueError: a duration factor for a language that it does not speak.
+        TranslatorStartError: the environment or the weights are missing.
+        ValueError: a duration factor for an unsupported language.
     """
 
     name = "seamless_expressive"
-    # Its license covers what the model makes, asks everyone to agree to it first, and forbids commercial use.
+    # It covers the model's output, has to be accepted by every user, and forbids commercial use.
     license = "Seamless Licensing Agreement"
     non_commercial = True
     redistribution = False
@@ -88,9 +90,7 @@ class SeamlessExpressiveTranslator(Translator):
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in LANGUAGE_CODES:
-            raise LanguageError(
-                f"the translator {self.name!r} speaks {', '.join(LANGUAGE_CODES)}, not {language!r}; choose of these"
-            )
+            raise LanguageError(f"the translator {self.name!r} supports {', '.join(LANGUAGE_CODES)}, not {language!r}")
         return [self._translate(clip, language) for clip in clips]
 
     def fingerprint(self) -> dict[str, Any]:
@@ -108,34 +108,21 @@ class SeamlessExpressiveTranslator(Translator):
             self._worker = None
 
     def _start(self) -> WorkerProcess:
-        worker = WorkerProcess([self._python, str(_WORKER), str(os.getpid())])
+        worker = WorkerProcess([self._python, str(_WORKER)])
         try:
-            greeting, _ = worker.ask(self._settings, seconds=_SECONDS_TO_START)
+            self.sampling_rate = worker.ask(self._settings, seconds=_SECONDS_TO_START)
         except WorkerError as error:
-            raise TranslatorStartError(f"SeamlessExpressive {error} while it was starting; {INSTRUCTIONS}") from None
-        if "failure" in greeting:
-            worker.close()
-            raise TranslatorStartError(f"SeamlessExpressive did not start: {greeting['failure']}; {INSTRUCTIONS}")
-        self.sampling_rate = greeting["sampling_rate"]
+            raise TranslatorStartError(f"SeamlessExpressive {error} during start-up; {INSTRUCTIONS}") from None
         self._worker = worker
         return worker
 
     def _translate(self, clip: SourceClip, language: str) -> Translation:
         worker = self._worker or self._start()
         factor = self._factors.get(language, 1.0)
-        request = {"code": LANGUAGE_CODES[language], "duration_factor": factor}
+        request = (clip.waveform.astype(np.float32).tobytes(), LANGUAGE_CODES[language], factor)
         try:
-            answer, waveforms = worker.ask(request, [clip.waveform], seconds=self._seconds_per_clip)
+            samples, rate, text = worker.ask(request, seconds=self._seconds_per_clip)
         except WorkerError:
             self._worker = None
             raise
-        if "failure" in answer:
-            # Out of memory, or worse: nothing is known of the device's state, and the worker has ended.
-            self.close()
-            raise WorkerError(f"failed ({answer['failure']})")
-        return Translation(
-            waveform=waveforms[0],
-            sampling_rate=answer["sampling_rate"],
-            transcript=answer["text"],
-            metadata={"duration_factor": factor},
-        )
+        return Translation(np.frombuffer(samples, np.float32), rate, text, {"duration_factor": factor})

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeamlessExpressive in its own environment, run by path: `python seamless_expressive_worker.py PARENT_PID`.
+"""Run SeamlessExpressive in its own environment: `python seamless_expressive_worker.py DESCRIPTOR PARENT_PID`.
 
 The steps are those of the package's published `expressivity_predict`, one clip at a time, with the models loaded once.
-Nothing of this project but `frames.py` is imported, and what the other environment has is imported by name, because
-this one does not know it.
+Of this project only `worker_process.py` is imported. The packages of the other environment are imported by name,
+because this environment lacks them.
 """
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +56,14 @@ class ExpressiveModel:
         self._deviation = torch.tensor(deviation, device=self._device, dtype=dtype)
 
     def translate(self, waveform: np.ndarray, code: str, duration_factor: float) -> tuple[np.ndarray, int, str]:
-        """Samples (samples,) at 16 kHz to samples, their rate in Hz, and the translated text."""
+        """Translate samples (samples,) at 16 kHz into samples, their rate in Hz, and the text."""
         torch = self._torch
         with torch.inference_mode():
             sound = torch.tensor(waveform, device=self._device)[:, None]
             features = self._filter_bank({"waveform": sound, "sample_rate": 16_000})["fbank"]
             prosody = self._batch((features - self._mean) / self._deviation)
             deviation, mean = torch.std_mean(features, dim=0)
-            # Left to `predict`, the decoding options are those of the command line.
+            # Without decoding options `predict` uses those of the command line.
             text, units = self._translator.predict(
                 self._batch((features - mean) / deviation),
                 "s2st",
@@ -72,37 +73,28 @@ class ExpressiveModel:
             )
             spoken = self._generator.predict(units.units, tgt_lang=code, prosody_encoder_input=prosody)
         samples = spoken.audio_wavs[0][0].to(torch.float32).cpu().numpy().reshape(-1)
-        # Emphasis and pauses are written into the text as * and =.
+        # The text marks emphasis with * and pauses with =.
         return samples, int(spoken.sample_rate), " ".join(str(text[0]).replace("*", "").replace("=", "").split())
 
     def _batch(self, features: Any) -> dict[str, Any]:
-        """fairseq2's `SequenceData` of one sequence (frames, bins)."""
+        """Return fairseq2's `SequenceData` for one sequence (frames, bins)."""
         lengths = self._torch.LongTensor([features.shape[0]])
         return {"seqs": features.unsqueeze(0), "seq_lens": lengths, "is_ragged": False}
 
 
-def serve(parent: int) -> None:
-    frames = importlib.import_module("frames")
-    # The neighbours of this file have names that other packages use too.
-    sys.path.remove(str(Path(__file__).resolve().parent))
-    frames.die_with_parent(parent)
-    connection = frames.Connection()
-    settings, _ = connection.receive()
-    try:
-        model = ExpressiveModel(settings)
-    except Exception as error:
-        connection.send({"failure": f"{type(error).__name__}: {error}"})
-        return
-    connection.send({"sampling_rate": model.sampling_rate})
-    while True:
-        request, (waveform,) = connection.receive()
-        try:
-            samples, rate, text = model.translate(waveform, request["code"], request["duration_factor"])
-        except Exception as error:
-            connection.send({"failure": f"{type(error).__name__}: {error}"})
-            return
-        connection.send({"sampling_rate": rate, "text": text}, [samples])
+def start(settings: dict[str, Any]) -> tuple[int, Callable[[Any], Any]]:
+    model = ExpressiveModel(settings)
+
+    def translate(request: tuple[bytes, str, float]) -> tuple[bytes, int, str]:
+        # Bytes, because NumPy 1 cannot read the arrays that NumPy 2 pickles.
+        samples, rate, text = model.translate(np.frombuffer(request[0], np.float32), *request[1:])
+        return samples.astype(np.float32).tobytes(), rate, text
+
+    return model.sampling_rate, translate
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    worker_process = importlib.import_module("worker_process")
+    # The files next to this one have names that other packages use too.
+    sys.path.remove(str(Path(__file__).resolve().parent))
+    worker_process.serve(start)

@@ -1,124 +1,146 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A child process that answers frames, with a time limit on every answer."""
+"""Run code in a child process, with a time limit on every answer.
 
+`WorkerProcess` is the parent's side, `serve` the child's; they exchange pickles over a socket pair. This file imports
+the standard library only, because the child may run in another Python environment, of another version.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
 import os
-import select
+import pickle
 import signal
+import socket
 import subprocess
-import time
-from collections.abc import Sequence
-from typing import IO, Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
-import numpy as np
 
-from mser_llm.m5ser.translators.frames import HEADER_BYTES, lengths, pack, unpack
+_PROTOCOL = 4
+_PR_SET_PDEATHSIG = 1
 
 
 class WorkerError(RuntimeError):
-    """The worker is gone; the message says how, as in `died (SIGSEGV)`."""
+    """The worker has ended; the message says how, as in `died (SIGSEGV)`."""
 
 
 class WorkerProcess:
-    """A child process that speaks `frames` over its standard input and output, one answer to a request.
+    """Start a child process that answers one request at a time.
 
     Args:
-        command: the child's command line.
+        command: the child's command line. The descriptor of its socket and the process id of its parent are added as
+            the last two arguments, where `serve` reads them.
 
     Raises:
         OSError: the command cannot be started.
     """
 
     def __init__(self, command: Sequence[str]) -> None:
-        self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests: IO[bytes] = self._process.stdin
-        self._answers: IO[bytes] = self._process.stdout
-        for pipe in (self._requests, self._answers):
-            os.set_blocking(pipe.fileno(), False)
+        self._socket, theirs = socket.socketpair()
+        self._answers = self._socket.makefile("rb")
+        with theirs:
+            # What libraries print goes to standard error, not into the output of the user's command.
+            self._process = subprocess.Popen(
+                [*command, str(theirs.fileno()), str(os.getpid())],
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                pass_fds=[theirs.fileno()],
+            )
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def ask(
-        self, message: dict[str, Any], arrays: Sequence[np.ndarray] = (), *, seconds: float
-    ) -> tuple[dict[str, Any], list[np.ndarray]]:
-        """Send a request and wait for its answer.
+    def ask(self, request: Any, *, seconds: float) -> Any:
+        """Send a request and return the answer; both are pickled.
 
         Raises:
-            WorkerError: the child died, or did not answer within `seconds`; it is killed then.
+            WorkerError: the child died, raised, or was silent for `seconds`. It has ended then.
         """
-        end = time.monotonic() + seconds
+        self._socket.settimeout(seconds)
         try:
-            self._write(pack(message, arrays), end)
-            text, content = lengths(self._read(HEADER_BYTES, end))
-            return unpack(self._read(text, end), self._read(content, end))
+            self._socket.sendall(pickle.dumps(request, _PROTOCOL))
+            succeeded, answer = pickle.load(self._answers)
         except TimeoutError:
             self.kill()
             raise WorkerError(f"took longer than {seconds:g} s") from None
-        except (EOFError, BrokenPipeError):
-            # Its output ends an instant before it does; one that closed its output but stays is ended here.
-            try:
+        except (EOFError, OSError, pickle.UnpicklingError):
+            # The socket closes an instant before the process ends.
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=5.0)
-            except subprocess.TimeoutExpired:
-                pass
             self.kill()
             raise WorkerError(f"died ({_status(self._process.returncode)})") from None
+        if not succeeded:
+            self.close()
+            raise WorkerError(f"failed ({answer})")
+        return answer
 
     def close(self) -> None:
-        """End the child by ending its input; harmless when it has ended."""
-        self._requests.close()
-        try:
+        """Let the child end, and kill it if it does not. Has no effect on one that has ended."""
+        # The end of the stream, even where a grandchild keeps the socket open.
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:
-            pass
         self.kill()
 
     def kill(self) -> None:
-        """End the child at once and reap it."""
+        """Kill the child and reap it."""
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._requests.close()
         self._answers.close()
+        self._socket.close()
 
-    def _write(self, content: bytes, end: float) -> None:
-        left = memoryview(content)
-        while left:
-            _wait(self._requests, select.POLLOUT, end)
+
+def serve(start: Callable[[Any], tuple[Any, Callable[[Any], Any]]]) -> None:
+    """Answer the requests of the parent until it closes the socket.
+
+    After an exception the process ends, because the state of the device and of the libraries is unknown.
+
+    Args:
+        start: takes the first request and returns its answer, with the function that answers all others.
+    """
+    descriptor, parent = map(int, sys.argv[-2:])
+    os.set_inheritable(descriptor, False)
+    die_with_parent(parent)
+    handle: Callable[[Any], Any] | None = None
+    with socket.socket(fileno=descriptor) as connection, connection.makefile("rb") as requests:
+        while True:
             try:
-                left = left[os.write(self._requests.fileno(), left) :]
-            except BlockingIOError:
-                pass
-
-    def _read(self, count: int, end: float) -> bytes:
-        content = bytearray()
-        while len(content) < count:
-            _wait(self._answers, select.POLLIN, end)
+                request = pickle.load(requests)
+            except (EOFError, ConnectionError):
+                return
             try:
-                piece = os.read(self._answers.fileno(), min(count - len(content), 1 << 20))
-            except BlockingIOError:
-                continue
-            if not piece:
-                raise EOFError
-            content += piece
-        return bytes(content)
+                if handle is None:
+                    answer, handle = start(request)
+                else:
+                    answer = handle(request)
+                reply = pickle.dumps((True, answer), _PROTOCOL)
+            except Exception as error:
+                connection.sendall(pickle.dumps((False, f"{type(error).__name__}: {error}"), _PROTOCOL))
+                return
+            connection.sendall(reply)
 
 
-def _wait(pipe: IO[bytes], event: int, end: float) -> None:
-    if pipe.closed:
-        raise EOFError
-    poll = select.poll()
-    poll.register(pipe, event)
-    if not poll.poll(max(end - time.monotonic(), 0) * 1000):
-        raise TimeoutError
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, in whatever way, and leave Ctrl-C to the parent.
+
+    This works on Linux. Elsewhere the end of the socket ends the process, after the current batch.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # The parent ended before the line above took effect.
+        os._exit(1)
 
 
 def _status(code: int | None) -> str:
     if code is not None and code < 0:
-        try:
+        with contextlib.suppress(ValueError):
             return signal.Signals(-code).name
-        except ValueError:
-            return f"signal {-code}"
     return f"status {code}"

@@ -53,7 +53,7 @@ def test_the_numbers_are_written_and_a_rerun_gives_the_same(kept, tmp_path):
     assert results["measured"]["clips"] == 72 and results["overview"]["rows"] == 72
 
 
-def test_the_page_is_whole_and_asks_for_nothing(kept):
+def test_the_page_is_complete_and_asks_for_nothing(kept):
     results, out = kept
     html = (out / "report.html").read_text(encoding="utf-8")
     page = Page(html)

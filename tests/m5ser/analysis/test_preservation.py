@@ -6,8 +6,8 @@ import pytest
 from scipy.stats import kstest, pearsonr, spearmanr
 
 from mser_llm.m5ser.analysis.clip_measures import CONTOUR_POINTS, MEL_BANDS, SCALARS
+from mser_llm.m5ser.analysis.figures import preservation_figure
 from mser_llm.m5ser.analysis.measured_clips import MeasuredClips
-from mser_llm.m5ser.analysis.pictures import preservation_figure
 from mser_llm.m5ser.analysis.preservation import (
     compare_with_source,
     correlation,

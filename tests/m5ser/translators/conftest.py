@@ -9,14 +9,14 @@ from mser_llm.data.translator import SourceClip
 
 @pytest.fixture
 def misbehaving(monkeypatch) -> str:
-    """The name under which the misbehaving translator can be built."""
+    """Make the misbehaving translator importable, and return its name."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     return "misbehaving_translator:Misbehaving"
 
 
 @pytest.fixture
 def make_clips():
-    """Clips that differ, with the ids given."""
+    """Return a function that generates different clips with given ids."""
 
     def make(*ids: str, **fields) -> list[SourceClip]:
         fields = {"language": "en", "transcript": "hello", "source_corpus": "test"} | fields

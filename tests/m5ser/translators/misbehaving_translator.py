@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A translator of one's own, as a user would write it; it does whatever a clip's id asks for."""
+"""A translator in a user's own module that fails as the clip's id says."""
 
 import os
 import signal
@@ -29,33 +29,33 @@ class Misbehaving(Translator):
 
     def translate(self, clips, language):
         if language == "xx":
-            raise LanguageError("it does not speak 'xx'")
+            raise LanguageError("'xx' is not supported")
         if self.log:
             with open(self.log, "a") as file:
                 print(os.getpid(), *(clip.id for clip in clips), file=file)
-        # Chatter on standard output must not land between two frames.
+        # Output of libraries and of grandchildren must not disturb the protocol.
         print("translating", len(clips))
         sys.stdout.flush()
-        os.system("echo chatter of a child")
+        os.system("echo output of a grandchild")
         return [self.one(clip, len(clips), language) for clip in clips]
 
     def fingerprint(self):
         return {"name": self.name, "gain": self.gain}
 
-    def one(self, clip, company, language):
+    def one(self, clip, batch_size, language):
         action = clip.id.split("-")[0]
         waveform, rate = clip.waveform * self.gain, 16_000
         if action == "die":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif action == "exit":
             os._exit(3)
-        elif action == "crowd" and company > 1:
+        elif action == "crowd" and batch_size > 1:
             os.kill(os.getpid(), signal.SIGKILL)
         elif action == "hang":
             time.sleep(60)
         elif action == "raise":
             raise RuntimeError("out of memory")
-        elif action == "refuse":
+        elif action == "decline":
             return TranslationError("no speech in it")
         elif action == "silent":
             waveform = np.zeros(1600, np.float32)
@@ -70,5 +70,5 @@ class Misbehaving(Translator):
             rate = 4_000
         elif action == "rate":
             rate = 22_050
-        said = f"{language}:{clip.transcript}:{clip.speaker}:{clip.gender}:{clip.source_corpus}:{clip.language}"
-        return Translation(waveform, rate, said, {"seconds": np.float32(len(waveform)), "voice": "m1"})
+        transcript = f"{language}:{clip.transcript}:{clip.speaker}:{clip.gender}:{clip.source_corpus}:{clip.language}"
+        return Translation(waveform, rate, transcript, {"seconds": np.float32(len(waveform)), "voice": "m1"})

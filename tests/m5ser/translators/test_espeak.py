@@ -50,7 +50,7 @@ def clips():
     return demo_clips(7)[1]
 
 
-def test_it_says_the_parallel_sentence_at_16_khz_in_the_speakers_voice(translator, clips):
+def test_espeak_speaks_the_parallel_sentence_in_the_speakers_voice(translator, clips):
     for language in ("fr", "zh"):
         for clip, answer in zip(clips, translator.translate(clips, language)):
             place = DEMO_SENTENCES["en"].index(clip.transcript)
@@ -62,7 +62,7 @@ def test_it_says_the_parallel_sentence_at_16_khz_in_the_speakers_voice(translato
             assert f"demo-speech-{answer.metadata['voice']}" == clip.speaker
 
 
-def test_equal_bytes_in_any_order_and_any_process(translator, clips, tmp_path):
+def test_espeak_is_reproducible_in_any_order_and_process(translator, clips, tmp_path):
     forward = [answer.waveform for answer in translator.translate(clips[:3], "de")]
     backward = [translator.translate([clip], "de")[0].waveform for clip in clips[2::-1]]
     for one, other in zip(forward, backward[::-1]):
@@ -81,20 +81,20 @@ def test_equal_bytes_in_any_order_and_any_process(translator, clips, tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "answer.npy"), forward[1])
 
 
-def test_what_cannot_be_translated_costs_its_clip_alone(translator, clips):
+def test_espeak_error_costs_one_clip(translator, clips):
     unknown = SourceClip("u", clips[0].waveform, "en", "It is no sentence of the bank.")
     silent = SourceClip("s", np.zeros(16_000, np.float32), "en", clips[0].transcript)
     answers = translator.translate([unknown, clips[0], silent], "it")
     assert isinstance(answers[0], TranslationError)
-    assert "'It is no sentence of the bank.' in 'en' is not in the sentence bank" in str(answers[0])
+    assert "It is no sentence of the bank." in str(answers[0])
     assert len(answers[1].waveform)
     assert isinstance(answers[2], TranslationError)
-    assert "its prosody cannot be measured: only 0.00 s of the clip are voiced" in str(answers[2])
-    with pytest.raises(LanguageError, match="speaks en, fr, de, it, zh, es, el, ru, fa, not 'ja'"):
+    assert "0.00 s" in str(answers[2])
+    with pytest.raises(LanguageError, match="'ja'"):
         translator.translate(clips, "ja")
 
 
-def test_other_speakers_have_a_voice_of_their_gender_that_stays_theirs():
+def test_voice_of_is_stable_and_of_the_speakers_gender():
     assert voice_of("demo-speech-linda", None).variant == "linda"
     assert voice_of("folder-demo-speech-linda", None).variant == "linda"
     for gender in ("female", "male"):
@@ -107,7 +107,7 @@ def test_other_speakers_have_a_voice_of_their_gender_that_stays_theirs():
 
 
 def praat(waveform):
-    """Median F0 in semitones, seconds from first to last voiced frame, dB of the loudest half second; Praat's own."""
+    """Measure with Praat: median F0 in semitones, seconds of the voiced stretch, dB of the loudest half second."""
     sound = parselmouth.Sound(waveform.astype(np.float64), 16_000)
     track = sound.to_pitch(pitch_floor=60.0, pitch_ceiling=600.0)
     hertz = track.selected_array["frequency"]
@@ -117,17 +117,17 @@ def praat(waveform):
     return pitch, track.xs()[voiced[-1]] - track.xs()[voiced[0]], 10 * np.log10(power)
 
 
-def test_a_raised_louder_faster_clip_stays_so_in_the_other_language(translator, clips):
+def test_espeak_transfers_pitch_rate_and_level(translator, clips):
     neutral = clips[0]
 
-    def made(waveform):
+    def translated(waveform):
         clip = SourceClip("x", waveform, "en", neutral.transcript, neutral.speaker)
         return praat(translator.translate([clip], "es")[0].waveform)
 
-    plain = made(neutral.waveform)
+    plain = translated(neutral.waveform)
     # Played 1.2 times as fast: up by 3.16 semitones, shorter by 1.2.
-    fast = made(soxr.resample(neutral.waveform, 19_200, 16_000))
-    soft = made(neutral.waveform * np.float32(0.5))
+    fast = translated(soxr.resample(neutral.waveform, 19_200, 16_000))
+    soft = translated(neutral.waveform * np.float32(0.5))
     assert fast[0] - plain[0] == pytest.approx(12 * np.log2(1.2), abs=0.4)
     assert plain[1] / fast[1] == pytest.approx(1.2, abs=0.07)
     assert soft[2] - plain[2] == pytest.approx(-6.02, abs=0.2)
@@ -135,19 +135,19 @@ def test_a_raised_louder_faster_clip_stays_so_in_the_other_language(translator, 
 
 
 @pytest.mark.slow
-def test_prosody_is_kept_far_better_than_by_chance(translator):
+def test_espeak_prosody_correlates_with_the_source(translator):
     rows, sources = demo_clips(56)
     translations = translator.translate(sources, "de")
     before = np.array([praat(clip.waveform) for clip in sources])
     after = np.array([praat(answer.waveform) for answer in translations])
-    # Within speakers, so that the voices themselves do not correlate.
+    # Relative to the speaker, so that the voices themselves do not correlate.
     speakers = np.array([row["speaker"] for row in rows])
     for table in (before, after):
         for speaker in set(speakers):
             table[speakers == speaker] -= table[speakers == speaker].mean(0)
     shuffled = np.random.default_rng(0).permutation(len(rows))
-    for column, least in enumerate((0.8, 0.6, 0.9)):
+    for column, minimum in enumerate((0.8, 0.6, 0.9)):
         kept = np.corrcoef(before[:, column], after[:, column])[0, 1]
         chance = np.corrcoef(before[shuffled, column], after[:, column])[0, 1]
-        assert kept > least, (column, kept)
+        assert kept > minimum, (column, kept)
         assert abs(chance) < 0.35, (column, chance)

@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeamlessExpressive's weights are gated and its package does not live with this project's, so a stand-in package with
-the same names takes their place here: what is tested is the worker, its protocol and the order of its steps."""
+"""Test the worker, its protocol and the order of its steps with a fake package of the same names.
 
-import os
-import signal
+SeamlessExpressive's weights are gated, and its package conflicts with this project's dependencies.
+"""
+
 import sys
 import textwrap
-import time
-from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mser_llm.data.translator import LanguageError, TranslatorStartError, build_translator
 from mser_llm.m5ser.translators.process import TranslatorProcess
 
 
-STAND_IN = {
+FAKE_PACKAGE = {
     "seamless_communication/__init__.py": "",
     "seamless_communication/store.py": """
         def add_gated_assets(folder):
@@ -81,8 +80,8 @@ STAND_IN = {
 
 @pytest.fixture
 def environment(tmp_path, monkeypatch):
-    """An environment with the stand-in package, and a folder with a file in the weights' place."""
-    for name, text in STAND_IN.items():
+    """The options of an environment with the fake package and a file of fake weights."""
+    for name, text in FAKE_PACKAGE.items():
         path = tmp_path / "packages" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
@@ -104,7 +103,7 @@ def start(environment):
         translator.close()
 
 
-def test_clips_pass_through_the_steps_of_expressivity_predict(start, make_clips):
+def test_seamless_follows_the_steps_of_expressivity_predict(start, make_clips):
     translator = start()
     assert translator.sampling_rate == 24_000
     worker = translator._worker.pid
@@ -115,20 +114,20 @@ def test_clips_pass_through_the_steps_of_expressivity_predict(start, make_clips)
             np.testing.assert_allclose(answer.waveform, np.tile([level, factor, 3.0], 10), atol=1e-4)
             assert (answer.sampling_rate, answer.transcript) == (24_000, f"{code} hello")
             assert answer.metadata == {"duration_factor": factor}
-    assert translator._worker.pid == worker, "it stays up between batches"
+    assert translator._worker.pid == worker, "one worker for all batches"
 
 
-def test_the_duration_factors_are_an_argument_and_decide_the_output(start, make_clips):
+def test_seamless_duration_factors_change_output_and_fingerprint(start, make_clips):
     translator = start(duration_factors={"it": 1.5})
     assert translator.translate(make_clips("a"), "it")[0].metadata == {"duration_factor": 1.5}
     assert translator.fingerprint()["duration_factors"]["fr"] == 1.0
-    with pytest.raises(ValueError, match="duration_factors has ru; the languages are de, en, es, fr, it, zh"):
+    with pytest.raises(ValueError, match=r"duration_factors.*ru"):
         start(duration_factors={"ru": 1.0})
-    with pytest.raises(LanguageError, match="speaks de, en, es, fr, it, zh, not 'ru'"):
+    with pytest.raises(LanguageError, match="'ru'"):
         translator.translate(make_clips("a"), "ru")
 
 
-def test_in_a_process_a_death_of_the_worker_costs_the_guilty_clip_alone(environment, make_clips):
+def test_seamless_worker_crash_costs_one_clip(environment, make_clips):
     process = TranslatorProcess("seamless_expressive", environment)
     good, bad, worse = make_clips("good", "bad", "worse")
     bad, worse = (
@@ -139,40 +138,33 @@ def test_in_a_process_a_death_of_the_worker_costs_the_guilty_clip_alone(environm
         answers = process.translate([good, bad, worse, good], "es")
         assert answers[0].waveform.tolist() == answers[3].waveform.tolist()
         assert "RuntimeError: CUDA out of memory" in str(answers[1])
-        assert "died (SIGSEGV)" in str(answers[2])
+        assert "SIGSEGV" in str(answers[2])
         assert process.non_commercial
         assert not process.redistribution
     finally:
         process.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel, and looks in /proc")
-def test_the_worker_dies_with_the_process_between(environment, make_clips):
+@pytest.mark.skipif(sys.platform != "linux", reason="relies on Linux's parent-death signal")
+def test_seamless_worker_dies_with_its_parent(environment, make_clips):
     process = TranslatorProcess("seamless_expressive", environment)
     process.translate(make_clips("a"), "es")
-    between = process._worker.pid
-    (worker,) = (int(pid) for pid in Path(f"/proc/{between}/task/{between}/children").read_text().split())
-    os.kill(between, signal.SIGKILL)
+    parent = psutil.Process(process._worker.pid)
+    workers = parent.children()
+    parent.kill()
     process.close()
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
-                break
-        except FileNotFoundError:
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("the worker lives")
+    assert len(workers) == 1 and psutil.wait_procs(workers, timeout=20)[1] == []
 
 
-def test_what_is_not_there_is_told_with_the_way_to_it(environment, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({}, "seamless_communication"),
+        ({"python": "/no/python"}, "/no/python"),
+        ({"model_dir": "/no/dir"}, "/no/dir"),
+    ],
+)
+def test_seamless_start_errors_name_the_missing_part(environment, monkeypatch, options, value):
     monkeypatch.setenv("PYTHONPATH", "")
-    with pytest.raises(TranslatorStartError, match=r"No module named 'seamless_communication'.*pip install fairseq2"):
-        build_translator("seamless_expressive", environment)
-    with pytest.raises(TranslatorStartError, match=r"no Python interpreter '/no/python'.*huggingface.co/facebook"):
-        build_translator("seamless_expressive", {**environment, "python": "/no/python"})
-    with pytest.raises(
-        TranslatorStartError, match=r"no m2m_expressive_unity.pt in '/no/weights'.*ask for the weights"
-    ):
-        build_translator("seamless_expressive", {**environment, "model_dir": "/no/weights"})
+    with pytest.raises(TranslatorStartError, match=rf"{value}.*https://huggingface.co/facebook/seamless-expressive"):
+        build_translator("seamless_expressive", {**environment, **options})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tiny SeamlessM4T v2 of random weights, saved to a folder and loaded by the code that loads the real one."""
+"""A tiny SeamlessM4T v2 with random weights, saved to a folder and loaded like the real one."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def translator(tiny_folder):
     return build_translator("seamless_m4t_v2", {"model": str(tiny_folder), **OPTIONS})
 
 
-def test_a_batch_is_what_the_model_makes_of_each_clip(translator, tiny_folder, make_clips):
+def test_m4t_batch_equals_the_models_own_output_per_clip(translator, tiny_folder, make_clips):
     model = SeamlessM4Tv2ForSpeechToSpeech.from_pretrained(tiny_folder).eval()
     extractor = SeamlessM4TFeatureExtractor.from_pretrained(tiny_folder)
     clips = make_clips("a", "b")
@@ -95,13 +95,13 @@ def test_a_batch_is_what_the_model_makes_of_each_clip(translator, tiny_folder, m
     alone = [translator.translate([clip], "de")[0] for clip in clips]
     for clip, answer in zip(clips, alone):
         features = extractor(clip.waveform, sampling_rate=16_000, return_tensors="pt")
-        made = model.generate(
+        generated = model.generate(
             **features, tgt_lang="deu", num_beams=2, text_max_new_tokens=12, return_intermediate_token_ids=True
         )
-        length = int(made.waveform_lengths)
+        length = int(generated.waveform_lengths)
         assert length > 0
-        np.testing.assert_allclose(answer.waveform, made.waveform.reshape(-1)[:length].numpy(), atol=1e-6)
-        words = [LETTERS[t - 4] * 2 for t in made.sequences[0].tolist() if 4 <= t < 4 + len(LETTERS)]
+        np.testing.assert_allclose(answer.waveform, generated.waveform.reshape(-1)[:length].numpy(), atol=1e-6)
+        words = [LETTERS[t - 4] * 2 for t in generated.sequences[0].tolist() if 4 <= t < 4 + len(LETTERS)]
         assert answer.transcript == " ".join(words)
         assert answer.sampling_rate == 16_000
     together = translator.translate(clips, "de")
@@ -111,7 +111,7 @@ def test_a_batch_is_what_the_model_makes_of_each_clip(translator, tiny_folder, m
         np.testing.assert_array_equal(one.waveform, other.waveform)
 
 
-def test_the_voice_and_the_language_are_heard(translator, tiny_folder, make_clips):
+def test_m4t_speaker_changes_the_output_and_the_fingerprint(translator, tiny_folder, make_clips):
     clips = make_clips("a")
     other = build_translator("seamless_m4t_v2", {"model": str(tiny_folder), "speaker_id": 2, **OPTIONS})
     first, second = (one.translate(clips, "de")[0].waveform for one in (translator, other))
@@ -120,21 +120,21 @@ def test_the_voice_and_the_language_are_heard(translator, tiny_folder, make_clip
     assert other.fingerprint() != translator.fingerprint()
 
 
-def test_five_languages_and_no_other(translator, make_clips):
+def test_m4t_translates_into_the_five_languages_only(translator, make_clips):
     for language in ("fr", "de", "it", "zh", "es"):
         assert len(translator.translate(make_clips("a"), language)) == 1
-    with pytest.raises(LanguageError, match="speaks de, en, es, fr, it, zh, not 'ru'"):
+    with pytest.raises(LanguageError, match="'ru'"):
         translator.translate(make_clips("a"), "ru")
 
 
-def test_what_cannot_start_says_how_to_get_it(tiny_folder, tmp_path):
-    with pytest.raises(TranslatorStartError, match="hf download facebook/seamless-m4t-v2-large --local-dir DIR"):
+def test_m4t_start_errors_name_the_fix(tiny_folder, tmp_path):
+    with pytest.raises(TranslatorStartError, match="hf download"):
         build_translator("seamless_m4t_v2", {"model": str(tmp_path)})
-    with pytest.raises(ValueError, match="speaker_id 3 is not below 3"):
+    with pytest.raises(ValueError, match="speaker_id 3"):
         build_translator("seamless_m4t_v2", {"model": str(tiny_folder), "speaker_id": 3})
 
 
-def test_weights_that_are_not_whole_are_refused(tiny_folder, tmp_path):
+def test_m4t_rejects_incomplete_weights(tiny_folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
     for path in tiny_folder.iterdir():
@@ -142,18 +142,18 @@ def test_weights_that_are_not_whole_are_refused(tiny_folder, tmp_path):
     weights = load_file(tmp_path / "model.safetensors")
     lost = [name for name in weights if name.startswith("vocoder.")]
     save_file({n: w for n, w in weights.items() if n not in lost}, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TranslatorStartError, match=f"lack {len(lost)} tensors, the first of them vocoder"):
+    with pytest.raises(TranslatorStartError, match=rf"{len(lost)} tensors.*vocoder"):
         build_translator("seamless_m4t_v2", {"model": str(tmp_path)})
 
 
 @pytest.mark.slow
-def test_it_runs_in_a_process_of_its_own(translator, tiny_folder, make_clips):
+def test_m4t_runs_in_a_translator_process(translator, tiny_folder, make_clips):
     clips = make_clips("a")
     process = TranslatorProcess("seamless_m4t_v2", {"model": str(tiny_folder), **OPTIONS})
     try:
-        (theirs,) = process.translate(clips, "it")
-        (ours,) = translator.translate(clips, "it")
-        np.testing.assert_allclose(theirs.waveform, ours.waveform, atol=1e-5)
+        (in_child,) = process.translate(clips, "it")
+        (in_parent,) = translator.translate(clips, "it")
+        np.testing.assert_allclose(in_child.waveform, in_parent.waveform, atol=1e-5)
         assert process.license == "CC-BY-NC-4.0"
         assert process.fingerprint() == translator.fingerprint()
     finally:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
 
-from mser_llm.m5ser.analysis.pictures import speakers_figure
+from mser_llm.m5ser.analysis.figures import speakers_figure
 
 
 @pytest.mark.parametrize(("least", "most"), [(1, 2), (10, 29), (10, 40), (4, 70), (1, 1000)])

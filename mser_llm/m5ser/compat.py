@@ -1,28 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run one rank of a build in a worker process, whichever executor started the worker."""
+"""The private API of datatrove that a build uses; `tests/m5ser/test_compat.py` reports when a version changes it."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from datatrove.executor.base import PipelineExecutor
 from datatrove.utils.stats import Stats
 
-from mser_llm.m5ser.translating import Translate
-from mser_llm.m5ser.writing import full_disk_explained
-
-
-class WorkerDiedError(OSError):
-    """A worker was killed from outside; the message is one line with the fix."""
+from mser_llm.io.disk_errors import explain_disk_full
+from mser_llm.m5ser.errors import RUN_AGAIN
 
 
 def run_rank(executor: PipelineExecutor, rank: int, number: int, log_folder: Path) -> Exception | None:
-    """Build one shard.
+    """Build one shard in this process.
+
+    `_run_for_rank` is private. datatrove's public `run` copies the pipeline for every rank, which would start the
+    translator again for every shard.
 
     Args:
-        executor: its pipeline is run.
-        rank: of the shard.
-        number: of the worker, for the log.
+        executor: whose pipeline runs.
+        rank: number of the shard.
+        number: number of the worker, for the log.
         log_folder: named in the message of an unexpected error.
 
     Returns:
@@ -31,18 +28,11 @@ def run_rank(executor: PipelineExecutor, rank: int, number: int, log_folder: Pat
     for step in executor.pipeline:
         step.stats = Stats(str(step))
     try:
-        with full_disk_explained(log_folder):
+        with explain_disk_full(log_folder, f"make room there and {RUN_AGAIN}"):
             executor._run_for_rank(rank, number)
         return None
     except (OSError, ValueError, ImportError) as error:
         return error
     except Exception as error:
-        # The stack is in the rank's log.
+        # The stack trace is in the log of the rank.
         return RuntimeError(f"rank {rank}: {type(error).__name__}: {error}; see {log_folder}")
-
-
-def close_translators(steps: Iterable[Any]) -> None:
-    """End the translators that a worker kept between its ranks."""
-    for step in steps:
-        if isinstance(step, Translate):
-            step.close()
