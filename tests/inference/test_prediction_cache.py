@@ -165,34 +165,19 @@ def test_other_libraries_or_other_code_are_another_model(place, monkeypatch):
     assert DeferredModel(str(place), "cpu").fingerprint == before
 
 
-def test_a_torn_line_is_passed_over_and_swallows_nothing(place, clips, tmp_path):
-    first, _ = answers(tmp_path / "cache", place, clips)
-    (file,) = (tmp_path / "cache").iterdir()
-    file.write_bytes(file.read_bytes()[:-30])
-    again, given = answers(tmp_path / "cache", place, clips)
-    assert given == 1
-    assert [answer.label for answer in again] == [answer.label for answer in first]
-    assert answers(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
-
-
-@pytest.mark.parametrize("room", [0, 40])
-def test_a_full_disk_keeps_nobody_from_an_answer_and_is_told_once(room, place, clips, tmp_path, monkeypatch, capsys):
+def test_full_disk_is_reported_once_and_costs_no_prediction(place, clips, tmp_path, monkeypatch, capsys):
     whole, _ = answers(tmp_path / "other cache", place, clips)
-    write = os.write
 
-    def full(descriptor, line):
-        if not room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, line[:room])
+    def full(file, content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("mser_llm.inference.prediction_cache.os.write", full)
+    monkeypatch.setattr("mser_llm.io.store._write_all", full)
     cache, processor = PredictionCache(tmp_path / "cache"), load_processor(str(place))
     for _ in range(2):  # as an evaluation asks for corpus after corpus
         made = list(cache.recognize(DeferredModel(str(place), "cpu"), processor, clips, WORDS, ScoringOptions()))
         assert [answer.scores for answer in made] == [answer.scores for answer in whole]
-    told = [line for line in capsys.readouterr().err.splitlines() if "answers are not kept" in line]
-    assert len(told) == 1
-    assert str(tmp_path / "cache") in told[0] and "No space left on device" in told[0] and "--cache_dir" in told[0]
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "--cache_dir" in line]
+    assert str(tmp_path / "cache") in warning and os.strerror(errno.ENOSPC) in warning
     monkeypatch.undo()
     assert answers(tmp_path / "cache", place, clips)[1] == len(clips)
     assert answers(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
