@@ -52,7 +52,8 @@ def run(args: ProtocolsArguments) -> int:
 
 def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
     """What `run-mser evaluate` says of a protocol: its clips, the means over folds, and the published numbers."""
-    from mser_llm.evaluation.protocols.published import COLUMNS, format_published
+    from mser_llm.evaluation.protocols.published import format_published
+    from mser_llm.evaluation.tables import METRIC_NAMES
 
     told = results["protocol"]
     counts = [f"{corpus} {told['found'].get(corpus, 0)} of {clips}" for corpus, clips in told["expected"].items()]
@@ -60,7 +61,7 @@ def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
     fold = f", {told['fold']}" if told["fold"] else ""
     lines = ["", f"{protocol.name}{fold}: {protocol.title}; clips found: {', '.join(counts)}"]
     if "over_folds" in told:
-        means = [f"{COLUMNS[name]} {of['mean']:.3f} ± {of['std']:.3f}" for name, of in told["over_folds"].items()]
+        means = [f"{METRIC_NAMES[name]} {of['mean']:.3f} ± {of['std']:.3f}" for name, of in told["over_folds"].items()]
         lines.append(f"mean over the folds: {', '.join(means)}")
     figures = results.get("pooled") or next(iter(results["corpora"].values()))
     lines += [

@@ -29,7 +29,13 @@ from mser_llm.evaluation.plots import (
     score_keys,
 )
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.report_findings import group_tables, leak_warnings, published_table, speaker_ranges, top_gaps
+from mser_llm.evaluation.report_findings import (
+    group_tables,
+    leak_warnings,
+    published_comparison,
+    speaker_ranges,
+    top_gaps,
+)
 from mser_llm.evaluation.worst_errors import worst_errors
 from mser_llm.io.atomic_files import atomic_open
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
@@ -103,7 +109,7 @@ def write_report(
         title=title,
         introduction=introduction,
         headline=headline,
-        published=published_table(results, headline),
+        published=published_comparison(results, headline),
         columns=columns,
         matrices=_matrices(columns, results["labels"]),
         leak_warnings=leak_warnings(results),

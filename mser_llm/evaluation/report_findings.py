@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mser_llm.evaluation.protocols import find_protocol
-from mser_llm.evaluation.protocols.published import COLUMNS, MEASURED, published_rows
+from mser_llm.evaluation.protocols.published import published_table
 
 
 # More than these would push the model and its figures off the first screen.
@@ -100,39 +100,20 @@ def speaker_ranges(columns: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield corpus, figures["groups"]["speaker"]
 
 
-def published_table(results: Results, figures: Mapping[str, Any]) -> dict[str, Any] | None:
+def published_comparison(results: Results, metrics: Mapping[str, Any]) -> dict[str, Any] | None:
     """
-    The published numbers of the protocol by which was measured, one's own under them.
+    Return the published results of the protocol that was used, with one's own below.
 
     Args:
         results: of an evaluation.
-        figures: its headline.
+        metrics: its headline.
 
     Returns:
-        `title`, `source`, `notes`, the `columns` in which something was published, and `rows` of `name`, `where`,
-        `own` and `cells`, one text a column. None without a protocol.
+        `title`, `source` and `notes` of the protocol, and `headers` and `rows` as in `published_table`. None without a
+        protocol.
     """
     if "protocol" not in results:
         return None
-    told = results["protocol"]
-    rows = published_rows(find_protocol(told["name"]), figures)
-    columns = [metric for metric in COLUMNS if any(metric in row for row in rows[:-1])] or list(COLUMNS)
-
-    def cell(row: Mapping[str, Any], metric: str) -> str:
-        if metric not in row:
-            return "–"
-        return f"{row[metric]:.3f}" + (f" ± {row[metric + '_std']:.3f}" if f"{metric}_std" in row else "")
-
-    return {
-        **{name: told[name] for name in ("title", "source", "notes")},
-        "columns": [COLUMNS[metric] for metric in columns],
-        "rows": [
-            {
-                "name": row["system"] + (f", {row['group']} only" if row["group"] else ""),
-                "where": row["where"],
-                "own": row["system"] == MEASURED,
-                "cells": [cell(row, metric) for metric in columns],
-            }
-            for row in rows
-        ],
-    }
+    protocol = results["protocol"]
+    headers, rows = published_table(find_protocol(protocol["name"]), metrics)
+    return {**{name: protocol[name] for name in ("title", "source", "notes")}, "headers": headers, "rows": rows}

@@ -19,7 +19,7 @@ from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, check_mo
 from mser_llm.evaluation.protocols.low_resource_paper import LOW_RESOURCE_PAPER
 from mser_llm.evaluation.protocols.mser_paper import MSER_PAPER
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
-from mser_llm.evaluation.protocols.published import format_published, published_rows
+from mser_llm.evaluation.protocols.published import format_published, published_table
 from mser_llm.evaluation.protocols.training_record import (
     TrainingRecord,
     UnlabeledTraining,
@@ -69,7 +69,7 @@ __all__ = [
     "format_published",
     "parse_setting",
     "plan_evaluation",
-    "published_rows",
+    "published_table",
     "read_training_record",
     "record_from_rows",
     "remove_leaks",

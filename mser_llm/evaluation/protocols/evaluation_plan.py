@@ -9,7 +9,7 @@ from typing import Any
 
 from mser_llm.evaluation.protocols.folds import resolve_fold
 from mser_llm.evaluation.protocols.protocol import Protocol
-from mser_llm.evaluation.protocols.published import COLUMNS
+from mser_llm.evaluation.tables import METRIC_NAMES
 
 
 Row = Mapping[str, Any]
@@ -65,7 +65,7 @@ class EvaluationPlan:
                 "mean": statistics.mean(own[metric] for own in figures.values()),
                 "std": statistics.stdev(own[metric] for own in figures.values()),
             }
-            for metric in COLUMNS
+            for metric in METRIC_NAMES
         }
 
 

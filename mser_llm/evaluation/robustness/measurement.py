@@ -24,7 +24,7 @@ from mser_llm.evaluation.predictions import (
 from mser_llm.evaluation.robustness.conditions import Condition
 from mser_llm.evaluation.robustness.perturbation import ClipPerturber
 from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, intervals, paired_difference
-from mser_llm.evaluation.statistics.significance import holm_correction
+from mser_llm.evaluation.statistics.significance import add_holm
 from mser_llm.inference.recognition import Recognition, recognize
 from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.atomic_files import write_json
@@ -170,9 +170,7 @@ def robustness_metrics(
             levels.append({"level": level, "corpora": corpora})
         facts = {"title": condition.title, "axis": condition.axis, "clean": condition.clean, "levels": levels}
         results["conditions"][condition.name] = facts
-    tested = [against for against in differences if against["p"] is not None]
-    for against, adjusted in zip(tested, holm_correction([against["p"] for against in tested]), strict=True):
-        against["p_holm"] = float(adjusted)
+    add_holm(differences)
     return results
 
 

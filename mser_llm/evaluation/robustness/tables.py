@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures under all conditions as files: JSON, CSV, Markdown and a picture."""
+"""Write the metrics under all conditions as JSON, CSV, Markdown and a picture."""
 
-import csv
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -10,31 +9,37 @@ from typing import Any
 from mser_llm.evaluation.metrics.emotion_metrics import METRICS
 from mser_llm.evaluation.plots import write_png
 from mser_llm.evaluation.robustness.plots import robustness_figure
+from mser_llm.evaluation.tables import (
+    DIFFERENCE_COLUMNS,
+    difference_cells,
+    format_table,
+    metric_values,
+    metric_with_interval,
+    write_csv,
+)
 from mser_llm.io.atomic_files import atomic_open, write_json
 
 
 def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> Path:
-    """Writes `robustness.json`, `.csv`, `.png` and `.md`, each whole or not at all; returns the last.
+    """Write `robustness.json`, `.csv`, `.png` and `.md` as atomic files and return the path of the last.
 
     Args:
-        results: of `robustness_metrics`, `leak` and, for what --others lends, `lent_leak` as `LeakReport.as_dict` has
-            them, and whatever else is to stand in the JSON.
-        output_dir: an existing folder.
+        results: the result of `robustness_metrics`, `leak` and, for the clips of --others, `lent_leak` as in
+            `LeakReport.as_dict`, and any further keys for the JSON file.
+        output_dir: an existing directory.
     """
     output = Path(output_dir)
     write_json(output / "robustness.json", results)
-    with atomic_open(output / "robustness.csv") as file:
-        bounds = [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
-        against = ["UA_difference", "UA_difference_low", "UA_difference_high", "p", "p_holm"]
-        columns = ["corpus", "condition", "level", "n", "touched", "unanswered", *METRICS, *bounds, *against]
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        for corpus, figures in results["clean"].items():
-            writer.writerow(_cells(corpus, "clean", "", figures))
-        for name, condition in results["conditions"].items():
-            for level in condition["levels"]:
-                for corpus, figures in level["corpora"].items():
-                    writer.writerow(_cells(corpus, name, level["level"], figures))
+    bounds = [f"{metric}_{end}" for metric in METRICS for end in ("low", "high")]
+    columns = ["corpus", "condition", "level", "n", "touched", "unanswered", *METRICS, *bounds, *DIFFERENCE_COLUMNS]
+    rows = [_csv_row(corpus, "clean", "", entry) for corpus, entry in results["clean"].items()]
+    rows += [
+        _csv_row(corpus, name, level["level"], entry)
+        for name, condition in results["conditions"].items()
+        for level in condition["levels"]
+        for corpus, entry in level["corpora"].items()
+    ]
+    write_csv(output / "robustness.csv", columns, rows)
     write_png(robustness_figure(results), output / "robustness.png")
     with atomic_open(output / "robustness.md") as file:
         file.write(markdown(results))
@@ -42,57 +47,55 @@ def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> 
 
 
 def markdown(results: Mapping[str, Any]) -> str:
-    """A table for each corpus, and above all what was heard in training."""
-    leak, lines = results.get("leak", {}), []
+    """Format leaks and the table of each corpus."""
+    leak, lent = results.get("leak", {}), results.get("lent_leak", {})
+    parts = []
     if leak.get("found"):
-        lines = [f"Leak: training heard speakers or recordings of {leak['clips']} of {leak['tested']} clips.", ""]
+        parts.append(
+            f"Leak: the model was trained on speakers or recordings of {leak['clips']} of {leak['tested']} clips."
+        )
     if leak.get("mark"):
-        lines += [f"{leak['mark'][0].upper()}{leak['mark'][1:]}.", ""]
+        parts.append(f"{leak['mark'][0].upper()}{leak['mark'][1:]}.")
     for corpus, clean in results["clean"].items():
-        unanswered = False
-        lines += [f"## {corpus}, {clean['n']} clips", "", f"As they are: UA {_with_interval(clean)}", ""]
-        lines += ["| condition | level | UA | less that as they are | p (Holm) |", "|---|---:|---:|---:|---:|"]
-        for condition in results["conditions"].values():
+        entries = [
+            (condition, level, level["corpora"][corpus])
+            for condition in results["conditions"].values()
+            for level in condition["levels"]
+        ]
+        cells = []
+        for condition, level, entry in entries:
             title = condition["title"] + (f", {condition['axis']}" if condition["axis"] else "")
-            for level in condition["levels"]:
-                figures = level["corpora"][corpus]
-                against = figures["against_clean"]
-                difference, adjusted = f"{against['difference']:+.3f}", ""
-                if against["p"] is not None:
-                    difference += f" [{against['low']:+.3f}, {against['high']:+.3f}]"
-                    adjusted = f"{against['p_holm']:.3f}"
-                strength = f"{level['level']:g}" if condition["axis"] else ""
-                if figures["touched"] < figures["n"]:
-                    strength += f" ({figures['touched']} clips changed)"
-                if figures["unanswered"]:
-                    strength += f" ({figures['unanswered']} clips unanswered)"
-                    unanswered = True
-                lines.append(f"| {title} | {strength} | {_with_interval(figures)} | {difference} | {adjusted} |")
-        lines += ["", "Brackets: 95 % intervals. p: two-sided, paired bootstrap over speakers."]
-        if unanswered:
-            lines[-1] += " Unanswered: could not be read under the condition; the UA is that of the other clips."
-        lines.append("")
-    lent = results.get("lent_leak", {})
+            difference, _, adjusted = difference_cells(entry["against_clean"])
+            cells.append(
+                [title, _level(condition, level, entry), metric_with_interval(entry, "UA"), difference, adjusted]
+            )
+        note = "Brackets: 95 % intervals. p: two-sided, paired bootstrap over speakers."
+        if any(entry["unanswered"] for *_, entry in entries):
+            note += " Unreadable: the clip could not be read under the condition; UA is that of the other clips."
+        parts += [
+            f"## {corpus}, {clean['n']} clips",
+            f"Unchanged clips: UA {metric_with_interval(clean, 'UA')}",
+            format_table(["condition", "level", "UA", "difference to unchanged clips", "p (Holm)"], cells),
+            note,
+        ]
     if lent.get("found"):
-        heard = f"{lent['clips']} of {lent['tested']} clips that --others lends"
-        lines += [f"Leak: training heard speakers or recordings of {heard}; a join with them is easier for that.", ""]
-    return "\n".join(lines)
+        parts.append(
+            f"Leak: the model was trained on speakers or recordings of {lent['clips']} of {lent['tested']} clips from "
+            "--others, which makes clips joined with them easier."
+        )
+    return "\n\n".join(parts) + "\n"
 
 
-def _cells(corpus: str, condition: str, level: float | str, figures: Mapping[str, Any]) -> dict[str, Any]:
-    cells = {"corpus": corpus, "condition": condition, "level": level, "n": figures["n"]}
-    cells |= {name: figures.get(name) for name in ("touched", "unanswered", *METRICS)}
-    for metric, (low, high) in (figures["intervals"] or {}).items():
-        cells |= {f"{metric}_low": low, f"{metric}_high": high}
-    if "against_clean" in figures:
-        against = figures["against_clean"]
-        cells |= {"UA_difference": against["difference"], "p": against["p"], "p_holm": against.get("p_holm")}
-        cells |= {"UA_difference_low": against["low"], "UA_difference_high": against["high"]}
-    return cells
+def _level(condition: Mapping[str, Any], level: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    text = f"{level['level']:g}" if condition["axis"] else ""
+    if entry["touched"] < entry["n"]:
+        text += f" ({entry['touched']} clips changed)"
+    if entry["unanswered"]:
+        text += f" ({entry['unanswered']} clips unreadable)"
+    return text.strip()
 
 
-def _with_interval(figures: Mapping[str, Any]) -> str:
-    if not figures["intervals"]:
-        return f"{figures['UA']:.3f}"
-    low, high = figures["intervals"]["UA"]
-    return f"{figures['UA']:.3f} [{low:.3f}, {high:.3f}]"
+def _csv_row(corpus: str, condition: str, level: float | str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {key: entry.get(key) for key in ("n", "touched", "unanswered")}
+    row = {"corpus": corpus, "condition": condition, "level": level, **counts}
+    return row | metric_values(entry, entry.get("against_clean"))

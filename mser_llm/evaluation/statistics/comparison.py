@@ -6,7 +6,7 @@ from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions, PredictionsError
 from mser_llm.evaluation.statistics.bootstrap import RESAMPLES, paired_difference, seed_statistics
-from mser_llm.evaluation.statistics.significance import holm_correction, mcnemar
+from mser_llm.evaluation.statistics.significance import add_holm, mcnemar
 
 
 def compare(
@@ -53,9 +53,7 @@ def compare(
         name: of([run.subset([corpus == name for corpus in run.corpora]) for run in runs])
         for name in dict.fromkeys(runs[0].corpora)
     }
-    tested = [name for name, made in corpora.items() if made["p"] is not None]
-    for name, p in zip(tested, holm_correction([corpora[name]["p"] for name in tested]), strict=True):
-        corpora[name]["p_holm"] = p
+    add_holm(list(corpora.values()))
     clips = {clip for run in [*first, *second] for clip in zip(run.corpora, run.ids)}
     results = {"metric": metric, "corpora": corpora, "left_out": len(clips) - len(runs[0])}
     return results | ({"pooled": of(runs)} if len(corpora) > 1 else {})

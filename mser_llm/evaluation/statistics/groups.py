@@ -10,7 +10,7 @@ from mser_llm.evaluation.metrics.emotion_metrics import metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.statistics.bootstrap import GROUPINGS, group_gap, intervals
 from mser_llm.evaluation.statistics.resampling import speaker_counts
-from mser_llm.evaluation.statistics.significance import holm_correction
+from mser_llm.evaluation.statistics.significance import add_holm
 
 
 # Between whom a gap is a finding about the system; corpora differ in how hard they are.
@@ -85,7 +85,6 @@ def sorted_gaps(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     Returns:
         the same with `p_holm`, their p corrected for their number; None where a gap has no p.
     """
-    tested = [index for index, gap in enumerate(found) if gap["p"] is not None]
-    adjusted = dict(zip(tested, holm_correction([found[index]["p"] for index in tested]), strict=True))
-    made = [{**gap, "p_holm": adjusted.get(index)} for index, gap in enumerate(found)]
-    return sorted(made, key=lambda gap: (not gap["flagged"], -gap["gap"]))
+    gaps = [{**gap, "p_holm": None} for gap in found]
+    add_holm(gaps)
+    return sorted(gaps, key=lambda gap: (not gap["flagged"], -gap["gap"]))

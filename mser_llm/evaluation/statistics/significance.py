@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Test two systems with McNemar's test and correct p-values for multiple comparisons."""
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,3 +54,10 @@ def holm_correction(p_values: Sequence[float]) -> list[float]:
     from statsmodels.stats.multitest import multipletests
 
     return multipletests(p_values, method="holm")[1].tolist() if len(p_values) else []
+
+
+def add_holm(differences: Sequence[MutableMapping[str, Any]]) -> None:
+    """Add `p_holm` to each result that has a `p` other than None."""
+    tested = [one for one in differences if one["p"] is not None]
+    for one, p in zip(tested, holm_correction([one["p"] for one in tested]), strict=True):
+        one["p_holm"] = p

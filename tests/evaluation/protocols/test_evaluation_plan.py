@@ -15,7 +15,7 @@ from mser_llm.evaluation.protocols import (
     check_model_leak,
     format_published,
     plan_evaluation,
-    published_rows,
+    published_table,
 )
 from mser_llm.evaluation.protocols.published import MEASURED
 
@@ -87,18 +87,15 @@ def test_a_model_is_refused_by_what_its_protocol_takes_for_never_heard(tmp_path)
         assert check_model_leak(tmp_path, test, PROTOCOLS[name], allow=True).clips == 1
 
 
-def test_the_published_numbers_stand_beside_ones_own():
-    rows = published_rows(PROTOCOLS["aesdd"], METRICS)
-    assert [one["system"] for one in rows] == ["Zou et al., zero-shot", "SOTA (PreTrain+Train)", MEASURED]
-    assert (rows[0]["WA"], rows[0]["UA"], rows[0]["WF1"]) == (0.426, 0.426, 0.365)
-    assert rows[-1]["UA"] == pytest.approx(0.5) and rows[-1]["WA"] == pytest.approx(2 / 3)
-    lines = format_published(PROTOCOLS["aesdd"], METRICS).splitlines()
-    assert lines[0].split() == ["system", "WA", "UA", "WF1", "where"]
-    assert lines[1].split()[-6:] == ["0.426", "0.426", "0.365", "Table", "I", "b"]
-    assert lines[-1].split() == ["measured", "here", "0.667", "0.500", "0.533"]
+def test_published_table_ends_with_own_row():
+    headers, rows = published_table(PROTOCOLS["aesdd"], METRICS)
+    assert headers == ["system", "WA", "UA", "WF1", "where"]
+    assert rows[0] == ["Zou et al., zero-shot", "0.426", "0.426", "0.365", "Table I b"]
+    assert rows[-1] == [MEASURED, "0.667", "0.500", "0.533", ""] and len(rows) == 3
+    assert [line.split()[0] for line in format_published(PROTOCOLS["aesdd"]).splitlines()] == ["system", "Zou", "SOTA"]
 
 
-def test_where_nothing_was_published_ones_own_figures_stand_alone():
-    lines = format_published(PROTOCOLS["cross-lingual-de"], METRICS).splitlines()
-    assert lines[0].split() == ["system", "WA", "UA", "WF1", "macro-F1", "precision", "where"]
-    assert len(lines) == 2
+def test_published_table_without_publication_has_all_metrics():
+    headers, rows = published_table(PROTOCOLS["cross-lingual-de"], METRICS)
+    assert headers == ["system", "WA", "UA", "WF1", "macro-F1", "precision", "where"]
+    assert [row[0] for row in rows] == [MEASURED]
