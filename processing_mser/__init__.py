@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from .audio_checks_mser import MIN_SECONDS
 from .audio_mser import (
     AUDIO_EXTENSIONS,
     MAX_SECONDS,
@@ -23,7 +24,6 @@ from .emotions_mser import (
     label_set,
     parse_emotion,
 )
-from .sample_check_mser import MIN_SECONDS
 
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading speech: any form of audio to a mono float32 waveform, or one line that names the file and the cure.
+"""Reading speech: any form of audio to a mono float32 waveform, or one line that names the file and the fix.
 
 Nothing is ever cut off in silence: a recording that is longer than the caller's bound raises, a file that holds less
 than its header promises raises, and `cut_windows` divides a long waveform into windows that cover all of it.
@@ -28,9 +28,8 @@ try:
 except ImportError:
     soxr = None
 
-from .audio_errors_mser import AudioError, AudioTooLongError
-from .sample_check_mser import FlacDigest, SampleCheck
-from .sound_length_mser import Inspection, find_damage
+from .audio_checks_mser import AudioError, AudioTooLongError, FlacDigest, SampleCheck
+from .container_checks_mser import Inspection, find_damage
 
 
 SAMPLING_RATE = 16_000
@@ -44,7 +43,7 @@ AUDIO_EXTENSIONS: tuple[str, ...] = (
     ".w64", ".rf64", ".voc", ".sph", ".nist",
 )  # fmt: skip
 """What soundfile opens, as file name extensions."""
-# Recordings all the same: `find_audio` lists them so that the reader names them and their cure, not skips them unseen.
+# Recordings all the same: `find_audio` lists them so that the reader names them and their fix, not skips them unseen.
 _FOREIGN_EXTENSIONS = (".m4a", ".aac", ".wma", ".amr", ".webm")
 
 _BLOCK_SAMPLES = 1 << 20
@@ -221,8 +220,8 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
         yield _opened_array("<array>", _checked_rate("<array>", sampling_rate), source, max_seconds)
     else:
         problem = f"is no form of audio ({type(source).__name__})"
-        cure = "give a path, bytes, a file object, an array or a dict"
-        raise AudioError(f"<{type(source).__name__}>", problem, cure)
+        fix = "give a path, bytes, a file object, an array or a dict"
+        raise AudioError(f"<{type(source).__name__}>", problem, fix)
 
 
 def _opened_array(name: str, rate: int, array: Any, max_seconds: float | None) -> Sound:
@@ -251,8 +250,8 @@ def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator
     except FileNotFoundError:
         raise AudioError(name, "is missing (no such file)", f"check the path {path.absolute()}") from None
     except PermissionError:
-        cure = f"allow it: chmod u+rX {_quoted(name)}"
-        raise AudioError(name, "may not be read (permission denied)", cure) from None
+        fix = f"allow it: chmod u+rX {_quoted(name)}"
+        raise AudioError(name, "may not be read (permission denied)", fix) from None
     except OSError as error:
         raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
 
@@ -276,8 +275,8 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
     with sound:
         rate = _checked_rate(name, sound.samplerate)
         if inspection.damage is not None:
-            problem, cure = inspection.damage
-            raise AudioError(name, problem, cure.format(file=_quoted(name)))
+            problem, fix = inspection.damage
+            raise AudioError(name, problem, fix.format(file=_quoted(name)))
         if sound.frames >= _UNKNOWN_FRAMES:
             raise _no_length(name)
         # Before hours are decoded for nothing. A short limit costs little, and decoding tells whether the header lies.
@@ -359,8 +358,8 @@ def _mono_array(name: str, array: Any) -> np.ndarray:
         half = 2.0 ** (bits - 1)
         samples = (array / half - (kind == "u")).astype(np.float32)
     else:
-        cure = "give float samples in [-1, 1] or int16"
-        raise AudioError(name, f"holds samples of a type without a known scale ({array.dtype})", cure)
+        fix = "give float samples in [-1, 1] or int16"
+        raise AudioError(name, f"holds samples of a type without a known scale ({array.dtype})", fix)
     if samples.ndim == 2:
         samples = samples.mean(axis=int(np.argmin(samples.shape)))
     return samples

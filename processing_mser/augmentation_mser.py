@@ -11,8 +11,8 @@ import numpy as np
 import soxr
 import torch
 
+from .audio_checks_mser import MIN_SECONDS
 from .audio_mser import MAX_SECONDS, SAMPLING_RATE
-from .sample_check_mser import MIN_SECONDS
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class EmotionClassifierProcessor(SpeechProcessor):
             `(batch_size,)`.
 
         Raises:
-            AudioError: a clip cannot be used; the message names it, the value and the cure.
+            AudioError: a clip cannot be used; the message names it, the value and the fix.
             ValueError: an emotion that the model does not know.
         """
         waveforms = self._read(audio, sampling_rate, return_tensors, kwargs)
@@ -116,7 +116,7 @@ class EmotionClassifierProcessor(SpeechProcessor):
             "labels": torch.tensor([IGNORED if one is None else self.candidate_ids([one])[0][0] for one in emotion])
         }
 
-    def question(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    def prompt_inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
         """What of a training batch stands before the answer: nothing."""
         return {}
 

@@ -227,7 +227,7 @@ def _fault_of_single(spec: str) -> str:
     return f"needs at least two labels, separated by commas; pass for example {example}, or {' or '.join(LABEL_SETS)}"
 
 
-def near_emotion(word: str) -> str | None:
+def suggest_emotion(word: str) -> str | None:
     """The known emotion word of which this may be a misspelling; None for a known word and where none is near.
 
     Near are words of four letters or more that differ by one letter: added, left out, replaced, or swapped with the
@@ -250,7 +250,7 @@ def _one_letter_apart(first: str, second: str) -> bool:
     return swapped or short[start + 1 :] == long[start + 1 :]
 
 
-def words_of_model(emotion_words: Sequence[str] | None) -> tuple[str, ...]:
+def default_labels(emotion_words: Sequence[str] | None) -> tuple[str, ...]:
     """The words to ask a model for by default: those of its last training stage, else those of `seven`."""
     return tuple(emotion_words) if emotion_words else LABEL_SETS["seven"].words
 

@@ -29,7 +29,7 @@ class MpegCount(NamedTuple):
     What the frames of a file say.
 
     Attributes:
-        damage: the problem and its cure, or `None`.
+        damage: the problem and its fix, or `None`.
         counted: whether a Xing, Info or VBRI header gives the number of frames, so that the decoder knows the length.
         samples: of one channel, in all frames; the decoder's delay and padding included.
     """

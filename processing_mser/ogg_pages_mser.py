@@ -17,7 +17,7 @@ _ALL_ONES = 0xFFFFFFFF
 
 
 def find_ogg_damage(file: BinaryIO, start: int) -> tuple[str, str] | None:
-    """Return the problem and its cure, or `None` for an undamaged file.
+    """Return the problem and its fix, or `None` for an undamaged file.
 
     Args:
         file: a seekable binary file; its position is not kept.

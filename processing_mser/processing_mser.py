@@ -2,6 +2,7 @@
 """`MSERProcessor`: sound and words in, the tensors `[bos, audio x K, prompt, (emotion, eos)]` out."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,7 @@ class MSERProcessor(SpeechProcessor):
         audio_token: str | None = None,
         pad_to: str = "longest",
     ):
-        if prompt_version not in PROMPTS:
-            raise ValueError(f"prompt_version is {prompt_version!r}; known are {', '.join(PROMPTS)}")
+        _check_prompt_version(prompt_version)
         if pad_to not in ("longest", "30s"):
             raise ValueError(f'pad_to is {pad_to!r}; give "longest" or "30s"')
         super().__init__(feature_extractor, tokenizer)
@@ -75,6 +75,18 @@ class MSERProcessor(SpeechProcessor):
     def prompt(self) -> str:
         """The prompt's wording."""
         return PROMPTS[self.prompt_version]
+
+    def with_prompt(self, version: str) -> "MSERProcessor":
+        """
+        Return a processor with another prompt template; it shares the feature extractor and the tokenizer.
+
+        Args:
+            version: one of `PROMPTS`.
+        """
+        _check_prompt_version(version)
+        other = copy(self)
+        other.prompt_version = version
+        return other
 
     @property
     def model_input_names(self) -> list[str]:
@@ -107,7 +119,7 @@ class MSERProcessor(SpeechProcessor):
             `(batch_size, length)`, -100 but for the emotion and eos.
 
         Raises:
-            AudioError: a clip cannot be used; the message names it, the value and the cure.
+            AudioError: a clip cannot be used; the message names it, the value and the fix.
         """
         waveforms = self._read(audio, sampling_rate, return_tensors, kwargs)
         emotions = [emotion] if isinstance(emotion, str) else emotion
@@ -171,7 +183,7 @@ class MSERProcessor(SpeechProcessor):
         encoded = {"input_ids": input_ids, "attention_mask": attention_mask}
         return encoded if emotion is None else encoded | {"labels": labels}
 
-    def question(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    def prompt_inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
         """
         What of a training batch stands before the answer, all rows sharing one prompt.
 
@@ -230,6 +242,11 @@ class MSERProcessor(SpeechProcessor):
         """As `batch_decode`, for one sequence."""
         kwargs.setdefault("skip_special_tokens", True)
         return self.tokenizer.decode(sequence, **kwargs).strip()
+
+
+def _check_prompt_version(version: str) -> None:
+    if version not in PROMPTS:
+        raise ValueError(f"prompt_version is {version!r}; known are {', '.join(PROMPTS)}")
 
 
 def _check_words(words: Sequence[str]) -> None:

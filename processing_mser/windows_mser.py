@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from .audio_checks_mser import SampleCheck
 from .audio_mser import MAX_SECONDS, SAMPLING_RATE, AudioError, cut_windows, open_audio, resampled
-from .sample_check_mser import SampleCheck
 
 
 try:

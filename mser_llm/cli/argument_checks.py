@@ -75,10 +75,10 @@ def warn_of_misspelled_labels(labels: Any) -> None:
     """Warn on standard error of each label that looks like a misspelled emotion. Any word can be a label."""
     if not isinstance(labels, str) or "," not in labels:
         return
-    from processing_mser.emotions_mser import near_emotion
+    from processing_mser.emotions_mser import suggest_emotion
 
     for word in dict.fromkeys(word.strip() for word in labels.split(",")):
-        near = near_emotion(word)
+        near = suggest_emotion(word)
         if near is not None:
             print(f"warning: label {word!r} is used as written; did you mean {near}?", file=sys.stderr)
 

@@ -24,7 +24,7 @@ from mser_llm.data.loaded_corpus import (
 from mser_llm.data.schema import new_row
 from mser_llm.data.table_columns import TableColumns, table_columns
 from mser_llm.io.spreadsheets import read_table_text
-from processing_mser.emotions_mser import EMOTION_SYNONYMS, canonical_emotion, near_emotion
+from processing_mser.emotions_mser import EMOTION_SYNONYMS, canonical_emotion, suggest_emotion
 
 
 TABLE_EXTENSIONS = (".csv", ".tsv")
@@ -230,7 +230,7 @@ def _loaded_corpus(
     path: Path, rows: list[dict], unmatched: list[Path], missing: list[Path], warnings: list[str]
 ) -> LoadedCorpus:
     found = Counter(row["emotion"] or UNLABELLED for row in rows)
-    near = {emotion: near_emotion(emotion) for emotion in found}
+    near = {emotion: suggest_emotion(emotion) for emotion in found}
     misspelt = [f"{emotion} (did you mean {word}?)" for emotion, word in near.items() if word is not None]
     if misspelt:
         warnings.append(f"{join_some(misspelt)} counts as a separate emotion; correct it if it is misspelt")

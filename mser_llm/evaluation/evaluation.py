@@ -208,7 +208,11 @@ class _Answerer:
         self.bar: Any = None
 
     def predictions(
-        self, name: str, rows: Sequence[tuple[Row, str]], table: PredictionTable | None = None
+        self,
+        name: str,
+        rows: Sequence[tuple[Row, str]],
+        table: PredictionTable | None = None,
+        prompt: str | None = None,
     ) -> tuple[Predictions, list[dict[str, str]], int]:
         """The answers for the clips of a corpus that could be read, the errors of the others, and the number of clips
         without sound above 4 kHz.
@@ -217,6 +221,7 @@ class _Answerer:
             name: of the corpus.
             rows: with their truths.
             table: gets a line for each clip.
+            prompt: version of the prompt template; by default the processor's own.
 
         Raises:
             EvaluationError: no clip could be read.
@@ -227,7 +232,7 @@ class _Answerer:
         errors: list[dict[str, str]] = []
         narrow_band = 0
         words = self.labels.words
-        for (row, truth), answer in zip(rows, self._answers([row["audio"] for row, _ in rows]), strict=True):
+        for (row, truth), answer in zip(rows, self._answers([row["audio"] for row, _ in rows], prompt), strict=True):
             clip = {
                 "corpus": name,
                 "id": row["id"],
@@ -254,8 +259,9 @@ class _Answerer:
             )
         return Predictions.from_clips(words, clips, scores or None), errors, narrow_band
 
-    def _answers(self, sources: Sequence[Any]) -> Iterator[Recognition]:
-        asked = (self.processor, sources, self.labels.words, self.options)
+    def _answers(self, sources: Sequence[Any], prompt: str | None) -> Iterator[Recognition]:
+        processor = self.processor if prompt is None else self.processor.with_prompt(prompt)
+        asked = (processor, sources, self.labels.words, self.options)
         if self.cache is not None:
             return self.cache.recognize(self.model, *asked, progress=self.progress)
         model = self.model.load() if isinstance(self.model, DeferredModel) else self.model
@@ -269,14 +275,9 @@ def _over_prompts(
     others: Sequence[str],
 ) -> dict[str, Any]:
     """`prompts` and `prompt_spread` of `evaluate_corpora`: what was answered, and the answers to other templates."""
-    own = answerer.processor.prompt_version
-    answers = {own: dict(answered)}
-    try:
-        for version in others:
-            answerer.processor.prompt_version = version
-            answers[version] = {name: answerer.predictions(name, rows)[0] for name, rows in kept.items()}
-    finally:
-        answerer.processor.prompt_version = own
+    answers = {answerer.processor.prompt_version: dict(answered)}
+    for version in others:
+        answers[version] = {name: answerer.predictions(name, rows, prompt=version)[0] for name, rows in kept.items()}
     pooled = {
         version: _prompt_figures(Predictions.concatenate(list(parts.values()))) for version, parts in answers.items()
     }

@@ -92,7 +92,7 @@ def load_processor(model: str, prompt: str | None = None) -> Any:
     if prompt is not None and processor.prompt_version is None:
         raise ValueError(f"{place}: is a classifier, which is asked nothing; leave the prompt out")
     if prompt is not None:
-        processor.prompt_version = prompt
+        processor = processor.with_prompt(prompt)
     return processor
 
 

@@ -8,7 +8,7 @@ from mser_llm.inference.compilation import check_compiler
 from mser_llm.inference.loading import load_model, pick_device
 from mser_llm.inference.recognition import Recognition, recognize
 from mser_llm.inference.scoring_options import ScoringOptions
-from processing_mser.emotions_mser import LabelSet, label_set, words_of_model
+from processing_mser.emotions_mser import LabelSet, default_labels, label_set
 
 
 Labels = str | Sequence[str] | LabelSet
@@ -37,7 +37,7 @@ class EmotionRecognizer:
     ):
         self.model, self.processor, self.options = model, processor, options
         self.labels: tuple[str, ...] = (
-            words_of_model(model.config.emotion_words) if labels is None else label_set(labels).words
+            default_labels(model.config.emotion_words) if labels is None else label_set(labels).words
         )
 
     def __call__(self, audio: Any, *, labels: Labels | None = None) -> Any:

@@ -271,7 +271,7 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
         audio = {name: inputs[name] for name in inputs if name.startswith(("input_features", "encoder_"))}
         with self.compute_loss_context_manager():
             scores = self.accelerator.unwrap_model(model).score_emotions(
-                **self.processing_class.question(inputs), candidate_ids=self.candidate_ids, **audio
+                **self.processing_class.prompt_inputs(inputs), candidate_ids=self.candidate_ids, **audio
             )
         loss = torch.nn.functional.cross_entropy(scores, targets)
         return (loss, None, None) if prediction_loss_only else (loss, scores, targets)

@@ -143,8 +143,9 @@ def test_other_wordings_of_the_prompt_are_measured_beside_it(tiny, corpora):
     assert list(results["prompts"]) == ["v1", "v3", "v2"]
     assert (results["prompt"], processor.prompt_version) == ("v1", "v1")
     for version, figures in results["prompts"].items():
-        processor.prompt_version = version
-        alone = evaluate_corpora(*tiny, one, FOUR, progress=False)["corpora"]["emodb"]
+        alone = evaluate_corpora(tiny[0], processor.with_prompt(version), one, FOUR, progress=False)["corpora"][
+            "emodb"
+        ]
         assert figures["UA"] == figures["corpora"]["emodb"]["UA"] == alone["UA"]
         assert "prompts" not in alone
     values = [figures["WA"] for figures in results["prompts"].values()]

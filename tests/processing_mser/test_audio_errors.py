@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong with a recording is said in one line that names it, the value and the cure; so says docs/audio.md."""
+"""What is wrong with a recording is said in one line that names it, the value and the fix; so says docs/audio.md."""
 
 import io
 import os
@@ -336,7 +336,7 @@ def test_errors_survive_a_worker_process():
         error = pickle.loads(pickle.dumps(kind("a.wav", "is empty (0 bytes)", "copy it again")))
         assert type(error) is kind
         assert str(error) == "a.wav: is empty (0 bytes); copy it again"
-        assert (error.source, error.problem, error.cure) == ("a.wav", "is empty (0 bytes)", "copy it again")
+        assert (error.source, error.problem, error.fix) == ("a.wav", "is empty (0 bytes)", "copy it again")
 
 
 def test_a_library_that_is_needed_and_absent_is_named(monkeypatch):

@@ -14,8 +14,8 @@ from processing_mser.emotions_mser import (
     LabelSet,
     canonical_emotion,
     label_set,
-    near_emotion,
     parse_emotion,
+    suggest_emotion,
 )
 
 
@@ -248,5 +248,5 @@ def test_label_set_of_one_word_suggests_what_to_pass(spec, suggested):
     ("word", "near"),
     [("Hapy", "happy"), ("happpy", "happy"), ("clam", "calm"), ("fesr", "fear"), ("happy", None), ("mad", None)],
 )
-def test_near_emotion_is_one_letter_apart(word, near):
-    assert near_emotion(word) == near
+def test_suggest_emotion_finds_words_one_letter_apart(word, near):
+    assert suggest_emotion(word) == near

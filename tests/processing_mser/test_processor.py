@@ -125,6 +125,11 @@ def test_a_template_is_asked_for_by_its_version(version: str):
     processor = make(prompt_version=version)
     assert processor.prompt == PROMPTS[version]
     assert processor.decode(processor(audio=noise(8000))["input_ids"][0]) == PROMPTS[version]
+    original = make()
+    other = original.with_prompt(version)
+    assert other.prompt == PROMPTS[version]
+    assert other.tokenizer is original.tokenizer
+    assert original.prompt_version == "v1"
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ _AIFF_BYTES = (
 
 
 class Problem(NamedTuple):
-    """What is wrong with a file, and what to do; `{file}` in the cure stands for its quoted name."""
+    """What is wrong with a file, and what to do; `{file}` in the fix stands for its quoted name."""
 
     problem: str
-    cure: str
+    fix: str
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,35 @@ import hashlib
 
 import numpy as np
 
-from .audio_errors_mser import AudioError
-
 
 MIN_SECONDS = 0.1
 MAX_AMPLITUDE = 256.0
 """48 dB over full scale: no recording in [-1, 1] gets there, and integers that were not divided by their range do."""
+
+
+class AudioError(ValueError):
+    """Audio that cannot be used. `str()` is one line, `FILE: problem (value); fix`.
+
+    Args:
+        source: the file, or what stands for it, such as `<bytes>`.
+        problem: what is wrong, with the value.
+        fix: what to do.
+    """
+
+    def __init__(self, source: str, problem: str, fix: str) -> None:
+        super().__init__(source, problem, fix)  # all three in `args`: the error must survive a worker process
+        self.source = source
+        self.problem = problem
+        self.fix = fix
+
+    def __str__(self) -> str:
+        # A file name may hold a line break, or bytes that no terminal can print.
+        text = f"{self.source}: {self.problem}; {self.fix}"
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+class AudioTooLongError(AudioError):
+    """Audio over the caller's `max_seconds`, or too long to be held in memory."""
 
 
 class SampleCheck:
@@ -49,8 +72,8 @@ class SampleCheck:
             raise AudioError(self.name, problem, "leave it out or give a longer recording")
         self.check_values()
         if self._peak == 0:
-            cure = "record it again; if two channels cancel, keep one"
-            raise AudioError(self.name, "is silent (every sample is 0)", cure)
+            fix = "record it again; if two channels cancel, keep one"
+            raise AudioError(self.name, "is silent (every sample is 0)", fix)
 
     def check_values(self) -> None:
         """
@@ -85,4 +108,4 @@ class FlacDigest:
         return self._digest.digest()
 
 
-__all__ = ["MAX_AMPLITUDE", "MIN_SECONDS", "FlacDigest", "SampleCheck"]
+__all__ = ["MAX_AMPLITUDE", "MIN_SECONDS", "AudioError", "AudioTooLongError", "FlacDigest", "SampleCheck"]
