@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every command in README.md and docs/ is one that the real parser takes, and the marked ones run.
+"""Every command in README.md and docs/ is accepted by the real parser, and marked blocks run.
 
-A block that follows `<!-- test: run -->` is executed, together with the other marked blocks of its page, in order and
-in one empty folder.
+A block after `<!-- test: run -->` is executed, with the other marked blocks of its page, in order and in one folder.
 """
 
 import importlib
@@ -43,7 +42,7 @@ def blocks():
 
 
 def commands():
-    """(page, words) of every command in a bash block, without variable assignments before it."""
+    """(page, words) of every command in a bash block, without leading variable assignments."""
     for block in blocks():
         if block.language == "bash":
             for line in block.text.replace("\\\n", " ").splitlines():
@@ -56,7 +55,7 @@ def commands():
 
 
 def mser_arguments(words):
-    """What follows `run-mser` or `run_mser.py` in a command; None where it is another program's."""
+    """The words after `run-mser` or `run_mser.py` in a command; None for another program."""
     for index, word in enumerate(words):
         if Path(word).name in ("run-mser", "run_mser.py") and (index == 0 or Path(words[0]).name in RUNNERS):
             return words[index + 1 :]
@@ -76,13 +75,13 @@ def identify(value):
     return value.name if isinstance(value, Path) else " ".join(value)[:80]
 
 
-def test_the_pages_show_commands():
+def test_pages_contain_commands():
     assert MSER_COMMANDS
     assert MAKE_COMMANDS
 
 
 @pytest.mark.parametrize(("page", "words"), MSER_COMMANDS, ids=identify)
-def test_a_documented_command_is_one_the_parser_takes(page, words, monkeypatch):
+def test_command_is_accepted_by_the_parser(page, words, monkeypatch):
     monkeypatch.chdir(ROOT)
     arguments = mser_arguments(words)
     if arguments[:1] in (["--help"], ["--version"]):
@@ -98,7 +97,7 @@ def test_a_documented_command_is_one_the_parser_takes(page, words, monkeypatch):
 
 
 @pytest.mark.parametrize(("page", "words"), SCRIPT_COMMANDS, ids=identify)
-def test_a_documented_script_exists(page, words):
+def test_script_exists(page, words):
     if "-m" in words:
         module = words[words.index("-m") + 1]
         assert importlib.util.find_spec(module) is not None, f"{page.name}: no module {module}"
@@ -108,7 +107,7 @@ def test_a_documented_script_exists(page, words):
 
 
 @pytest.mark.parametrize(("page", "words"), MAKE_COMMANDS, ids=identify)
-def test_a_documented_target_exists(page, words):
+def test_make_target_exists(page, words):
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for word in words[1:]:
         assert "=" in word or word in targets, f"{page.name}: make {word}"
@@ -117,35 +116,35 @@ def test_a_documented_target_exists(page, words):
 @pytest.mark.parametrize(
     "block", [block for block in blocks() if block.language == "python"], ids=lambda b: b.page.name
 )
-def test_documented_python_compiles(block):
+def test_python_block_compiles(block):
     compile(block.text, str(block.page), "exec")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
-def test_links_between_pages_lead_somewhere(page):
+def test_links_between_pages_exist(page):
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists(), f"{page.name}: no {target}"
 
 
 def run_block(block, script):
-    """Run a block as a reader does, by a shell or a Python of its own."""
+    """Run a block like a reader: in a new shell or Python."""
     script.write_text(block.text, encoding="utf-8")
     runner = ["bash", "-euo", "pipefail"] if block.language == "bash" else [sys.executable]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where `run-mser` is
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # contains run-mser
     return subprocess.run(
         [*runner, str(script)], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
     )
 
 
 def run_block_warm(block, script, warm_python):
-    """Run a block of Python, or of `run-mser` commands alone, without a new start of Python for each."""
+    """Run a Python block, or `run-mser` commands, in a Python that has its imports done."""
     if block.language == "python":
         script.write_text(block.text, encoding="utf-8")
         return warm_python.run(script)
     for line in block.text.replace("\\\n", " ").strip().splitlines():
         program, *words = shlex.split(line, comments=True)
-        assert program == "run-mser", f"{block.page.name}: a marked block outside README has another program: {line}"
+        assert program == "run-mser", f"{block.page.name}: only run-mser may be used outside README: {line}"
         done = warm_python.run(ROOT / "run_mser.py", *words)
         if done.returncode:
             break
@@ -161,7 +160,7 @@ def test_marked_blocks_run(page, tmp_path, request, monkeypatch):
     first_page = page == PAGES[0]
     if any(DEMO in block.text for block in marked):
         shutil.copytree(request.getfixturevalue("finished_demo"), tmp_path, dirs_exist_ok=True)
-        if not first_page:  # that it finds its work done is seen on the first page
+        if not first_page:  # README tests that a repeated demo finds its work done
             marked = [block for block in marked if block.text.strip() != DEMO]
     monkeypatch.chdir(tmp_path)
     for number, block in enumerate(marked):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line over real recordings and a real Whisper-base encoder: probe, train, evaluate, predict.
+"""Train, evaluate and predict on human recordings with a real Whisper-base encoder.
 
-Short of what `configs/base/joint.yaml` does, so as to take a minute: English speech of twelve people, six epochs.
+A short form of `configs/base/joint.yaml`: English speech of twelve speakers, six epochs.
 """
 
 import json
@@ -27,16 +27,21 @@ def trained(corpora_dir: Path, backbones_dir: Path, tmp_path_factory: pytest.Tem
     return folder / "model"
 
 
-def test_german_is_recognised_by_a_model_that_heard_english_alone(trained: Path, corpora_dir: Path, tmp_path: Path):
-    corpora = ["--corpora", f"emodb={corpora_dir / 'emodb'}", "--labels", "four"]
-    assert main(["evaluate", "--model", str(trained), *corpora, "--output_dir", str(tmp_path)]) == 0
-    figures = json.loads((tmp_path / "results.json").read_text())["corpora"]["emodb"]
-    assert figures["n"] == 339 and figures["dropped"] == 0 and figures["supported_labels"] == 4
-    assert figures["UA"] >= 0.4, "chance is 0.25, with a standard error of 0.02"
-    assert (tmp_path / "report.html").stat().st_size > 10_000
+def test_model_trained_on_english_recognizes_german(trained: Path, corpora_dir: Path, tmp_path: Path):
+    # Five of the ten speakers, to halve the time.
+    for clip in (corpora_dir.resolve() / "emodb" / "wav").iterdir():
+        if clip.name[:2] in ("03", "08", "09", "10", "11"):
+            (tmp_path / "emodb" / "wav").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "emodb" / "wav" / clip.name).symlink_to(clip)
+    corpora = ["--corpora", f"emodb={tmp_path / 'emodb'}", "--labels", "four"]
+    assert main(["evaluate", "--model", str(trained), *corpora, "--output_dir", str(tmp_path / "out")]) == 0
+    metrics = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["emodb"]
+    assert metrics["n"] > 150 and metrics["dropped"] == 0 and metrics["supported_labels"] == 4
+    assert metrics["UA"] >= 0.4, "chance is 0.25, with a standard error of 0.03"
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
 
 
-def test_the_checkpoint_leaves_the_encoder_where_it_is(trained: Path):
+def test_checkpoint_leaves_out_the_frozen_encoder(trained: Path):
     config = json.loads((trained / "config.json").read_text())
     assert config["audio_backbone"].endswith("whisper-base-encoder")
     results = json.loads((trained / "train_results.json").read_text())
@@ -44,9 +49,9 @@ def test_the_checkpoint_leaves_the_encoder_where_it_is(trained: Path):
     assert size < 1.2 * 4 * results["parameters"]["total"]["trained"]
 
 
-def test_one_recording_is_answered_with_probabilities(trained: Path, corpora_dir: Path, capsys: pytest.CaptureFixture):
+def test_predict_prints_probabilities(trained: Path, corpora_dir: Path, capsys: pytest.CaptureFixture):
     clip = next((corpora_dir / "emodb" / "wav").glob("03a01W*"))
     assert main(["predict", str(clip), "--model", str(trained), "--json"]) == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert set(answer["scores"]) == {"neutral", "happy", "sad", "angry"}
-    assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+    prediction = json.loads(capsys.readouterr().out)
+    assert set(prediction["scores"]) == {"neutral", "happy", "sad", "angry"}
+    assert sum(prediction["scores"].values()) == pytest.approx(1, abs=1e-5)
