@@ -72,6 +72,6 @@ def test_an_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, 
     pushed = loopback_hub.repos["model", "owner/ordinary"].files
     assert {"model.safetensors", "config.json", "README.md"} <= set(pushed)
     assert {path.stat().st_uid for path in folder.rglob("*")} == {owner}
-    assert list((ordinary_user.home / ".cache" / "mser-llm").rglob("*.safetensors")), "features are kept at home"
+    assert list((ordinary_user.home / ".cache" / "mser-llm").rglob("*.store")), "features are kept at home"
     assert not [path for path in folder.rglob("*") if "unfinished" in path.name or path.name.startswith("partial")]
     assert not list(ordinary_user.temporary.iterdir())

@@ -17,7 +17,6 @@ from processing_mser.augmentation_mser import WaveformAugmenter
 
 
 ENCODING_BATCH = 16
-BATCHES_PER_SHARD = 32
 
 
 class WaveformEncoder(Protocol):
@@ -86,8 +85,7 @@ class ClipFeatures:
                 f"({total:.2f} GB of at most {self.budget / 1e9:g})"
             )
         rejections = []
-        shard: dict[str, torch.Tensor] = {}
-        for number, batch in enumerate(tqdm(mine, desc="Encoding", unit="batch", disable=not mine), start=1):
+        for batch in tqdm(mine, desc="Encoding", unit="batch", disable=not mine):
             readable, waveforms = [], []
             for clip, view in batch:
                 try:
@@ -96,12 +94,9 @@ class ClipFeatures:
                 except AudioError as error:
                     rejections.append(Rejection(clip.row, str(error)))
             encoded = self.encoder(waveforms) if waveforms else []
-            for job, features in zip(readable, encoded, strict=True):
-                if self.name(*job) not in self.cache:
-                    shard[self.name(*job)] = features
-            if number % BATCHES_PER_SHARD == 0 or number == len(mine):
-                self.cache.write(shard)
-                shard = {}
+            names = [self.name(*job) for job in readable]
+            new = {name: value for name, value in zip(names, encoded, strict=True) if name not in self.cache}
+            self.cache.write(new)
         for clip in tqdm(beyond[rank::world_size], desc="Checking", unit="clip", disable=not beyond):
             try:
                 self._waveform(clip, 0)
@@ -110,10 +105,8 @@ class ClipFeatures:
         return rejections
 
     def __call__(self, clip: Clip, view: int) -> torch.Tensor:
-        name = self.name(clip, view)
-        if name in self.cache:
-            return self.cache[name]
-        return self.encoder([self._waveform(clip, view)])[0]
+        cached = self.cache.get(self.name(clip, view))
+        return self.encoder([self._waveform(clip, view)])[0] if cached is None else cached
 
     def name(self, clip: Clip, view: int) -> str:
         """A view's name in the cache; that of a clip itself does not depend on the augmentation."""

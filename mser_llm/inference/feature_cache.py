@@ -1,35 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each clip encoded once: features on disk, under the clip's content and all that decides what comes of it."""
+"""Encode each clip once: features on disk, by the content of the clip and everything else that they depend on."""
 
-import hashlib
 import inspect
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from modeling_mser import EmotionClassifier, MSERForEmotionGeneration
+from mser_llm.io.disk_errors import explain_disk_full
+from mser_llm.io.hashing import digest
+from mser_llm.io.store import Store
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 
 class FeatureEncoder:
     """
-    Waveforms to the features that training reads, in half precision.
+    Compute the features that training reads from waveforms, in half precision.
 
-    Over a frozen encoder, or one whose lower layers are, these are the states that `encode_audio` gives,
-    `(num_layers, num_frames, hidden_size)` at 50 frames a second; over one that is being trained, whose output
-    changes, the log-mel spectrogram `(num_mel_bins, num_frames)` at 100.
+    If the encoder or its lower layers are frozen, the features are the states of `encode_audio`,
+    `(num_layers, num_frames, hidden_size)` at 50 frames/s. If it is trained, its output changes, and the features are
+    the log-mel spectrogram `(num_mel_bins, num_frames)` at 100 frames/s.
 
     Args:
-        model: whose encoder is used.
-        processor: whose feature extractor is used.
+        model: provides the encoder.
+        processor: provides the feature extractor.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class FeatureEncoder:
 
     @torch.inference_mode()
     def __call__(self, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
-        """Features of mono waveforms `(num_samples,)` at the processor's rate, in their order."""
+        """Return the features of mono waveforms `(num_samples,)` at the processor's rate."""
         inputs = self.processor.extract_features(waveforms)
         features, mask = inputs["input_features"], inputs["input_features_mask"]
         if self.encodes:
@@ -57,33 +56,31 @@ class FeatureEncoder:
 
     @property
     def bytes_per_second(self) -> float:
-        """Of one clip's features."""
+        """Size of the features per second of audio."""
         encoder: Any = self.model.config.audio_config
         if self.encodes:
             return 50 * len(self.model.config.used_encoder_layers) * encoder.hidden_size * 2
         return 100 * encoder.num_mel_bins * 2
 
     def fingerprint(self) -> str:
-        """Of everything but the clip that decides its features: weights, layers, feature extraction, padding."""
-        digest = hashlib.sha256()
+        """Return a digest of what the features depend on but the clip: weights, layers, extraction, padding."""
         frozen = self.model.frozen_encoder()
         settings = {
             "extractor": _extraction_settings(self.processor.feature_extractor),
             "pad_to": self.processor.pad_to,
             "layers": None if frozen is None else frozen[0],
+            "crop_seconds": getattr(self.processor, "crop_seconds", None),
         }
-        crop = getattr(self.processor, "crop_seconds", None)
-        settings |= {} if crop is None else {"crop_seconds": crop}
-        digest.update(json.dumps(settings, sort_keys=True, default=str).encode())
-        if frozen is not None:
-            for name, weight in sorted(frozen[1].items()):
-                digest.update(name.encode())
-                digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
-        return digest.hexdigest()[:32]
+        weights = {} if frozen is None else frozen[1]
+        weight_digests = {
+            name: digest(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+            for name, weight in weights.items()
+        }
+        return digest(json.dumps(settings, sort_keys=True, default=str), weight_digests)[:32]
 
 
 def _extraction_settings(extractor: Any) -> dict[str, Any]:
-    """The class of a feature extractor and what it is constructed with: `to_dict` also records where it was loaded."""
+    """Return the class and constructor arguments of a feature extractor; `to_dict` also contains its path."""
     names = [*inspect.signature(type(extractor)).parameters, "padding_side"]
     return {"class": type(extractor).__name__} | {
         name: getattr(extractor, name) for name in names if hasattr(extractor, name)
@@ -92,61 +89,38 @@ def _extraction_settings(extractor: Any) -> dict[str, Any]:
 
 class FeatureCache:
     """
-    Features by name, in safetensors shards. A shard is whole or absent: it is written under another name and renamed.
+    Features by name, in a [`Store`].
 
     Args:
-        directory: made if need be; several processes may read and write it at once.
+        directory: created by the first `write`. Several processes may read and write it at once.
     """
 
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._shard_of: dict[str, Path] = {}
-        self._known: set[Path] = set()
-        self._open: dict[Path, safe_open] = {}
-        self.refresh()
+        self._store = Store(directory)
 
     def refresh(self) -> None:
-        """Takes in the shards that other processes wrote since."""
-        for shard in sorted(self.directory.glob("*.safetensors")):
-            if shard in self._known:
-                continue
-            try:
-                with safe_open(shard, framework="pt") as file:
-                    self._shard_of.update(dict.fromkeys(file.keys(), shard))
-            except SafetensorError as error:
-                raise ValueError(f"{shard}: damaged ({error}); delete it, and its clips are encoded again") from error
-            self._known.add(shard)
+        """Find the features that other processes wrote since."""
+        self._store.refresh()
 
     def __contains__(self, name: str) -> bool:
-        return name in self._shard_of
+        return digest(name) in self._store
 
-    def __getitem__(self, name: str) -> torch.Tensor:
-        shard = self._shard_of[name]
-        if shard not in self._open:
-            self._open[shard] = safe_open(shard, framework="pt")
-        return self._open[shard].get_tensor(name)
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def get(self, name: str) -> torch.Tensor | None:
+        """Return the features of a name; None if there are none, or if they are damaged."""
+        value = self._store.get(digest(name))
+        return None if value is None else safetensors.torch.load(value)["features"]
 
     def write(self, features: Mapping[str, torch.Tensor]) -> None:
-        """One shard of these features."""
-        if not features:
-            return
-        # Named by its content, so that the same clips encoded twice are one shard and not two.
-        name = hashlib.sha256("\n".join(sorted(features)).encode()).hexdigest()[:16]
-        shard = self.directory / f"{name}.safetensors"
-        with tempfile.NamedTemporaryFile(dir=self.directory, suffix=".partial", delete=False) as file:
-            partial = Path(file.name)
-        try:
-            try:
-                save_file(dict(features), partial)
-            except SafetensorError as error:  # a full disk is none of Python's errors there
-                raise OSError(
-                    f"{shard}: cannot be written ({error}); make room, or give another --cache_dir or a "
-                    "smaller --cache_gb"
-                ) from error
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
-            partial.replace(shard)
-        finally:
-            partial.unlink(missing_ok=True)
-        self.refresh()
+        """
+        Add features.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        values = {digest(name): safetensors.torch.save({"features": value}) for name, value in features.items()}
+        with explain_disk_full(self.directory, "free space, or pass another --cache_dir or a smaller --cache_gb"):
+            self._store.write(values)

@@ -160,7 +160,7 @@ def test_speakers_that_the_rows_lack_are_told_before_anything_is_encoded(tones: 
     rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
     with pytest.raises(ObjectiveError, match="speaker_adversarial needs speakers"):
         train(rows, *combined())
-    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    assert not list((tmp_path / "cache").rglob("*.store"))
 
 
 def section_of(arguments: tuple) -> dict:
