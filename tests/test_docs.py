@@ -170,3 +170,9 @@ def test_marked_blocks_run(page, tmp_path, request, monkeypatch):
         else:
             done = run_block_warm(block, script, request.getfixturevalue("warm_python"))
         assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=identify)
+def test_files_named_in_a_page_exist(page):
+    named = re.findall(r"`((?:[\w.]+/)*\w+\.py)`", page.read_text(encoding="utf-8"))
+    assert not [name for name in named if "/" in name and not (ROOT / name).exists()]
