@@ -14,8 +14,7 @@ CORPUS = CorpusSpec(
     clip_language=Rule("{language}{cantonese}"),
     speaker=Rule("{client_id}"),
     gender=Rule(
-        "{gender}",
-        {"male": "male", "female": "female", "male_masculine": "male", "female_feminine": "female"},
+        "{gender}", {"male": "male", "female": "female", "male_masculine": "male", "female_feminine": "female"}
     ),
     transcript=Rule("{sentence}"),
     split=Rule("{split}"),

@@ -10,15 +10,7 @@ CORPUS = CorpusSpec(
     language="de",
     pattern=r"(?P<speaker>03|08|09|1[0-6])(?P<text>[ab]\d{2})(?P<emotion>[WLEAFTN])(?P<version>[a-z])?",
     example="03a01Fa",
-    labels={
-        "W": "angry",
-        "L": "boredom",
-        "E": "disgust",
-        "A": "fear",
-        "F": "happy",
-        "T": "sad",
-        "N": "neutral",
-    },
+    labels={"W": "angry", "L": "boredom", "E": "disgust", "A": "fear", "F": "happy", "T": "sad", "N": "neutral"},
     gender=Rule(
         "{speaker}",
         dict.fromkeys(("03", "10", "11", "12", "15"), "male")
@@ -39,15 +31,7 @@ CORPUS = CorpusSpec(
             "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
         },
     ),
-    expected={
-        "angry": 127,
-        "boredom": 81,
-        "disgust": 46,
-        "fear": 69,
-        "happy": 71,
-        "sad": 62,
-        "neutral": 79,
-    },
+    expected={"angry": 127, "boredom": 81, "disgust": 46, "fear": 69, "happy": 71, "sad": 62, "neutral": 79},
     speakers=10,
     license="free for research",
     redistribution=False,

@@ -11,15 +11,7 @@ CORPUS = CorpusSpec(
     # DC_a01 in the common copy, the folder DC with a01 in it as published.
     pattern=r"(?P<speaker>[A-Z]{2})[_/](?P<emotion>sa|su|[adfhn])(?P<number>\d{2})",
     example="DC_a01",
-    labels={
-        "a": "angry",
-        "d": "disgust",
-        "f": "fear",
-        "h": "happy",
-        "n": "neutral",
-        "sa": "sad",
-        "su": "surprise",
-    },
+    labels={"a": "angry", "d": "disgust", "f": "fear", "h": "happy", "n": "neutral", "sa": "sad", "su": "surprise"},
     id=Rule("{speaker}_{emotion}{number}"),
     gender=Rule("male"),
     expected=dict.fromkeys(("happy", "sad", "angry", "surprise", "disgust", "fear"), 60) | {"neutral": 120},

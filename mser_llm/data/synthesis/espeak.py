@@ -7,13 +7,13 @@ project.
 """
 
 import hashlib
-import json
+import multiprocessing
 import os
-import struct
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -85,31 +85,26 @@ class Espeak:
             EspeakError: no such voice, or the result is silent.
         """
         request = {"text": text, "voice": voice, "seed": seed, "rate": rate, "pitch": pitch}
-        content = json.dumps(request | {"pitch_range": pitch_range, "volume": volume}).encode()
-        frame = struct.pack(">I", len(content)) + content
+        request |= {"pitch_range": pitch_range, "volume": volume}
         source = f"text {text!r} with voice {voice!r}"
         try:
-            answer = self._exchange(frame)
-        except (EOFError, BrokenPipeError):
+            response = self._exchange(request)
+        except (EOFError, ConnectionError):
             self.close()
             self._start()
             try:
-                answer = self._exchange(frame)
-            except (EOFError, BrokenPipeError) as error:
+                response = self._exchange(request)
+            except (EOFError, ConnectionError) as error:
                 raise EspeakError(source, "espeak-ng died twice", "try another text or voice") from error
-        samples = np.frombuffer(answer, dtype=np.int16)
+        samples = np.frombuffer(response, dtype=np.int16)
         if not samples.any():
             raise EspeakError(source, "espeak-ng returned silence", "check text and voice")
         return samples
 
     def close(self) -> None:
         """End the process. Calling it twice is safe."""
-        for pipe in (self._requests, self._answers):
-            try:
-                pipe.close()
-            except BrokenPipeError:
-                pass
-        # An idle process ends with its input; one that is still speaking is killed.
+        self._connection.close()
+        # An idle process ends with the connection; one that is still speaking is killed.
         try:
             self._process.wait(timeout=2.0)
         except subprocess.TimeoutExpired:
@@ -125,34 +120,26 @@ class Espeak:
     def _start(self) -> None:
         # -I -S: a clean interpreter, so that nothing starts threads before the forks.
         server = Path(__file__).with_name("espeak_server.py")
+        self._connection, theirs = multiprocessing.Pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(server), *self._paths, str(os.getpid())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            [sys.executable, "-I", "-S", str(server), *self._paths, str(os.getpid()), str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=[theirs.fileno()],
         )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._requests, self._answers = self._process.stdin, self._process.stdout
+        theirs.close()
         try:
-            self.sampling_rate = int(self._read_answer())
+            self.sampling_rate = self._receive()
         except EOFError as error:
             self.close()
             raise EspeakError(self._paths[0], "espeak-ng did not start", "reinstall espeakng-loader") from error
 
-    def _exchange(self, frame: bytes) -> bytes:
-        self._requests.write(frame)
-        self._requests.flush()
-        return self._read_answer()
+    def _exchange(self, request: dict[str, Any]) -> bytes:
+        self._connection.send(request)
+        return self._receive()
 
-    def _read_answer(self) -> bytes:
-        (length,) = struct.unpack(">I", self._read_exactly(4))
-        answer = self._read_exactly(length)
-        if answer[:1] == b"-":
-            raise EspeakError("espeak-ng", answer[1:].decode(), "check text and voice")
-        return answer[1:]
-
-    def _read_exactly(self, count: int) -> bytes:
-        content = self._answers.read(count)
-        if len(content) < count:
-            raise EOFError
-        return content
+    def _receive(self) -> Any:
+        worked, response = self._connection.recv()
+        if not worked:
+            raise EspeakError("espeak-ng", response, "check text and voice")
+        return response

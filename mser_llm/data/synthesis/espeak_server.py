@@ -6,18 +6,18 @@ between utterances. This process therefore only initializes the library, in sync
 after a fork). Every utterance is spoken by a fork of this state with the seed of the utterance, so equal requests give
 equal bytes in any order.
 
-Run it by path: `python -I -S espeak_server.py LIBRARY DATA PARENT_PID`. It imports only the standard library, so that
-no thread starts before the forks. Both directions of the pipe carry frames: four bytes of length (big-endian), then
-the content. A request is JSON; a response is one status byte, `+` and 16-bit samples or `-` and a message.
+Run it by path: `python -I -S espeak_server.py LIBRARY DATA PARENT_PID FD`. It imports only the standard library, so
+that no thread starts before the forks. `FD` is a `multiprocessing` connection: requests are dicts, responses are pairs
+of whether it worked and the 16-bit samples, or the error.
 """
 
 import ctypes
-import json
 import os
-import select
 import signal
-import struct
 import sys
+from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any
 
 
@@ -76,69 +76,56 @@ def speak(library: ctypes.CDLL, request: dict) -> bytes:
     return b"".join(pieces)
 
 
-def speak_in_fork(library: ctypes.CDLL, request: dict) -> tuple[bytes, bool]:
-    """Speak in a fork of this process; return the response and whether the fork completed."""
-    read_end, write_end = os.pipe()
+def speak_in_fork(library: ctypes.CDLL, request: dict) -> tuple[bool, bytes | str] | None:
+    """Speak in a fork of this process; return the response, or None if the fork was killed."""
+    receiver, sender = Pipe(duplex=False)
     child = os.fork()
     if child == 0:
         try:
-            os.close(read_end)
-            try:
-                answer = b"+" + speak(library, request)
-            except Exception as error:
-                answer = b"-" + str(error).encode()
-            with os.fdopen(write_end, "wb") as pipe:
-                pipe.write(answer)
+            sender.send(attempt(speak, library, request))
         finally:
             # Not sys.exit: the buffers of standard output belong to the parent.
             os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        answer = pipe.read()
-    _, status = os.waitpid(child, 0)
-    return answer, status == 0 and answer[:1] in (b"+", b"-")
+    sender.close()
+    try:
+        return receiver.recv()
+    except (EOFError, OSError):
+        return None
+    finally:
+        receiver.close()
+        os.waitpid(child, 0)
 
 
-def read_exactly(count: int, parent: int) -> bytes:
-    """Read `count` bytes of standard input; end the process if the parent has ended."""
-    content = b""
-    while len(content) < count:
-        # Other children of a killed parent may keep the pipe open, so the end of the pipe is not sufficient.
-        while not select.select([0], [], [], 1.0)[0]:
-            if os.getppid() != parent:
-                os._exit(0)
-        piece = os.read(0, count - len(content))
-        if not piece:
-            os._exit(0)
-        content += piece
-    return content
+def attempt(function: Callable, *arguments: Any) -> tuple[bool, Any]:
+    """Call a function; return whether it worked, and its result or error message."""
+    try:
+        return True, function(*arguments)
+    except Exception as error:
+        return False, str(error)
 
 
-def write_frame(content: bytes) -> None:
-    sys.stdout.buffer.write(struct.pack(">I", len(content)) + content)
-    sys.stdout.buffer.flush()
-
-
-def serve(library_path: str, data_path: str, parent: int) -> None:
+def serve(library_path: str, data_path: str, parent: int, connection: Connection) -> None:
     # Ctrl-C reaches the complete process group; the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        library, sampling_rate = load_library(library_path, data_path)
-    except Exception as error:
-        write_frame(b"-" + str(error).encode())
+    loaded, result = attempt(load_library, library_path, data_path)
+    if not loaded:
+        connection.send((False, result))
         return
-    write_frame(b"+" + str(sampling_rate).encode())
+    library, sampling_rate = result
+    connection.send((True, sampling_rate))
     while True:
-        (length,) = struct.unpack(">I", read_exactly(4, parent))
-        request = json.loads(read_exactly(length, parent))
-        for _ in range(ATTEMPTS):
-            answer, complete = speak_in_fork(library, request)
-            if complete:
-                break
-        else:
-            answer = b"-the speaking process was killed %d times" % ATTEMPTS
-        write_frame(answer)
+        # Other children of a killed parent may keep the connection open, so its end is not sufficient.
+        while not connection.poll(1.0):
+            if os.getppid() != parent:
+                return
+        try:
+            request = connection.recv()
+        except EOFError:
+            return
+        responses = (speak_in_fork(library, request) for _ in range(ATTEMPTS))
+        killed = (False, f"the speaking process was killed {ATTEMPTS} times")
+        connection.send(next((response for response in responses if response is not None), killed))
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), Connection(int(sys.argv[4])))
