@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser bench`: speed and memory beside what a user would otherwise run.
+"""`run-mser bench`: measure speed and memory next to what a user would otherwise run. Needs a checkout.
 
 run-mser bench --output_dir runs/bench
 run-mser bench --quick
@@ -7,28 +7,33 @@ run-mser bench --parts limit words
 run-mser bench --device cuda --output_dir runs/bench-cuda
 """
 
+import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+import mser_llm
+from mser_llm.cli.train import parse_training
+from mser_llm.io.errors import InputError
+
 
 EPOCH_RECIPE, PAPER_RECIPE = "base/joint", "paper/stage1"
-HELP = "Measure speed and memory beside Qwen2-Audio, Granite Speech and the naive path, in alternating rounds."
+HELP = "Measure speed and memory next to Qwen2-Audio, Granite Speech and a naive implementation, in alternating rounds."
 
 
 @dataclass
 class BenchArguments:
-    output_dir: str = field(default="runs/bench", metadata={"help": "folder for the figures, table and picture"})
+    output_dir: str = field(default="runs/bench", metadata={"help": "folder for numbers, table and picture"})
     quick: bool = field(
-        default=False, metadata={"help": "models of a few thousand weights: whether it runs, not how fast anything is"}
+        default=False, metadata={"help": "use tiny models: shows that it runs, not how fast anything is"}
     )
     parts: list[str] = field(default_factory=list, metadata={"help": "parts to run; by default all"})
     device: Literal["cpu", "cuda"] = field(
-        default="cpu", metadata={"help": "cuda measures the paper-size model in bfloat16 in the place of all this"}
+        default="cpu", metadata={"help": "cuda measures the paper-size model in bfloat16 instead of all this"}
     )
     page: str | None = field(
-        default=None, metadata={"help": "page in Markdown whose table is replaced, between its two markers"}
+        default=None, metadata={"help": "page in Markdown whose table, between its two markers, is replaced"}
     )
 
 
@@ -36,7 +41,8 @@ ARGUMENTS = BenchArguments
 
 
 def run(args: BenchArguments) -> int:
-    """Prints each line as it is measured, writes the report; returns 0."""
+    """Print each comparison as it is measured and write the report; return 0."""
+    add_benchmarks_to_path(Path(mser_llm.__file__).parents[1])
     import torch
 
     from benchmarks.suite.picture import draw
@@ -45,10 +51,10 @@ def run(args: BenchArguments) -> int:
     from benchmarks.suite.suite import PARTS, Findings, measure_paper_size, run_suite
 
     if args.device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, and torch finds none; leave --device out to measure on the CPU")
+        raise InputError("--device cuda", "torch finds no CUDA device", "leave it out to measure on the CPU")
     if args.page is not None:
         if not Path(args.page).is_file():
-            raise ValueError(f"{args.page}: no such page; give one with the markers of the table")
+            raise InputError(args.page, "no such file", "pass a page with the markers of the table as --page")
         around_table(Path(args.page))
     sizes = QUICK if args.quick else FULL
     about, found, output = machine(args.device), Findings(), Path(args.output_dir)
@@ -59,19 +65,36 @@ def run(args: BenchArguments) -> int:
             measured = run_suite(sizes, _recipe(EPOCH_RECIPE, folder), found, args.parts or PARTS)
         for comparison in measured:
             print(f"{comparison.name}: {comparison.summary['ratio']:.3g}", flush=True)
-            write_report(output, found.comparisons, about, asdict(sizes))  # so that a killed run leaves what it has
+            write_report(output, found.comparisons, about, asdict(sizes))  # so that an interrupted run has a report
     draw(output / "bench.png", found.comparisons, found.curves)
-    print(f"\n{table(found.comparisons)}\n\nThe figures are in {output}")
+    print(f"\n{table(found.comparisons)}\n\nThe results are in {output}")
     if args.page is not None:
         write_into_page(Path(args.page), markdown(found.comparisons, about))
     return 0
 
 
-def _recipe(name: str, folder: str) -> tuple[Any, Any]:
-    """The model and the training section of a recipe, for one epoch that saves and judges nothing."""
-    from mser_llm.cli.parser import MSERArgumentParser
-    from mser_llm.cli.train import ARGUMENTS as TRAINING
+def add_benchmarks_to_path(root: Path) -> None:
+    """
+    Make `benchmarks` importable, which is part of a checkout and not installed.
 
+    Args:
+        root: the folder of the package `mser_llm`.
+
+    Raises:
+        InputError: it is not a checkout.
+    """
+    if not (root / "benchmarks" / "suite").is_dir():
+        raise InputError(
+            "run-mser bench",
+            "the benchmarks are not installed with the package",
+            "clone the repository and call `python run_mser.py bench` in it",
+        )
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+
+
+def _recipe(name: str, folder: str) -> tuple[Any, Any]:
+    """The model and training sections of a recipe, for one epoch without saving and evaluation."""
     changes = {
         "output_dir": folder,
         "num_train_epochs": "1",
@@ -83,5 +106,5 @@ def _recipe(name: str, folder: str) -> tuple[Any, Any]:
         "use_cpu": "true",
     }
     flags = [word for flag, value in changes.items() for word in (f"--{flag}", value)]
-    _, model, _, training = MSERArgumentParser(TRAINING).parse_args_into_dataclasses([name, *flags])
+    model, _, training = parse_training([name, *flags], prog="run-mser bench")
     return model, training

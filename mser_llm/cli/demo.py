@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from mser_llm.cli import m5ser_build as m5ser_build_command
 from mser_llm.cli.parser import MSERArgumentParser
+from mser_llm.cli.train import parse_training
 
 
 @dataclass
@@ -121,11 +122,9 @@ def translate(sources: Sequence[Mapping[str, Any]], output_dir: Path, sample: in
 
 def train_stage(recipe: str, rows: Sequence[Mapping[str, Any]], output_dir: Path, flags: Sequence[str]) -> dict:
     """One recipe over rows that are already at hand; returns what `train_results.json` holds."""
-    from mser_llm.cli import train as train_command
     from mser_llm.training.run_training import train
 
-    parser = MSERArgumentParser(train_command.ARGUMENTS, prog="run-mser demo")
-    _, *arguments = parser.parse_args_into_dataclasses([recipe, "--output_dir", str(output_dir), *flags])
+    arguments = parse_training([recipe, "--output_dir", str(output_dir), *flags], prog="run-mser demo")
     return train(rows, *arguments)
 
 
