@@ -92,6 +92,7 @@ def check_init_from(init_from: str | None) -> None:
 
     Raises:
         ModelNotFoundError: there is no such folder, or no model in it.
+        InputError: the same, of a folder that a recipe of the project writes.
     """
     from mser_llm.inference.loading import ModelNotFoundError, find_model
     from mser_llm.training.model_building import expanded
@@ -104,8 +105,8 @@ def check_init_from(init_from: str | None) -> None:
         recipes = find_recipes_by_output(init_from)
         if not recipes:
             raise
-        problem = str(error).split("; ")[0]
-        raise ModelNotFoundError(
-            f"{problem}; train that stage first with `run-mser train {recipes[0]} --corpora NAME=PATH`, or "
-            "pass another model as --init_from FOLDER"
-        ) from error
+        fix = (
+            f"train that stage first with `run-mser train {recipes[0]} --corpora NAME=PATH`, or pass another model as "
+            "--init_from FOLDER"
+        )
+        raise InputError(f"init_from {init_from}", "no model in this folder", fix) from error

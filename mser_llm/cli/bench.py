@@ -19,7 +19,9 @@ from mser_llm.io.errors import InputError
 
 
 EPOCH_RECIPE, PAPER_RECIPE = "base/joint", "paper/stage1"
-HELP = "Measure speed and memory next to Qwen2-Audio, Granite Speech and a naive implementation, in alternating rounds."
+HELP = (
+    "Measure speed and memory next to Qwen2-Audio, Granite Speech and a naive implementation, in alternating rounds."
+)
 
 
 @dataclass

@@ -51,9 +51,7 @@ class ReproduceArguments:
     fold: str | None = field(default=None, metadata={"help": "of the protocol, by name or number, such as session5"})
     seeds: list[int] = field(
         default_factory=list,
-        metadata={
-            "help": "every system is trained with each; by default 0 1 2, and 0 1 2 3 4 for lowresource-table1"
-        },
+        metadata={"help": "every system is trained with each; by default 0 1 2, and 0 1 2 3 4 for lowresource-table1"},
     )
     systems: list[str] = field(
         default_factory=list, metadata={"help": "for peers and lowresource-table1; by default all"}
@@ -77,7 +75,9 @@ class ReproduceArguments:
         default="tsne", metadata={"help": "of the picture of figure4; umap needs the extra umap"}
     )
     output_dir: str | None = field(default=None, metadata={"help": "output folder; by default runs/WHAT"})
-    cache_dir: str | None = field(default=None, metadata={"help": "folder of cached features; by default the recipe's"})
+    cache_dir: str | None = field(
+        default=None, metadata={"help": "folder of cached features; by default the recipe's"}
+    )
     allow_leak: bool = field(
         default=False, metadata={"help": "evaluate although the model was trained on the test, and mark the result"}
     )
@@ -103,7 +103,9 @@ ARGUMENTS = ReproduceArguments
 def run(args: ReproduceArguments) -> int:
     """Run a reproduction, or resume it where an earlier call was interrupted."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError("reproduce", "runs in one process", "train with `run-mser train` on several and pass --models")
+        raise InputError(
+            "reproduce", "runs in one process", "train with `run-mser train` on several and pass --models"
+        )
     if args.what not in WHAT:
         raise InputError(args.what, "is not a known table or figure", f"choose from {', '.join(WHAT)}")
     WHAT[args.what](args)
@@ -128,7 +130,7 @@ def table1a(args: ReproduceArguments) -> None:
 def table1b(args: ReproduceArguments) -> None:
     """Table I b: zero-shot on ShEMO, AESDD, RAVDESS and RESD, with given models or newly trained ones."""
     from mser_llm.reproduction import table1
-    from mser_llm.reproduction.evaluated import model_folders
+    from mser_llm.reproduction.evaluation_cache import model_folders
 
     models = model_folders(args.models)
     if models:
@@ -193,7 +195,7 @@ def m5ser_folder(args: ReproduceArguments) -> Path:
 def figure4(args: ReproduceArguments) -> None:
     """Figure 4: embeddings of a test corpus without and with the contrast, of given models or newly trained ones."""
     from mser_llm.reproduction import figure4
-    from mser_llm.reproduction.evaluated import model_folders
+    from mser_llm.reproduction.evaluation_cache import model_folders
     from processing_mser import label_set
 
     if args.models:
@@ -229,17 +231,17 @@ def lowresource_table1(args: ReproduceArguments) -> None:
 def lowresource_table2(args: ReproduceArguments) -> None:
     """Table 2 of the low-resource paper: the difference of two confusion matrices, by gender."""
     from mser_llm.reproduction import confusion_difference
-    from mser_llm.reproduction.evaluated import TestSet, evaluated, model_folders, model_leaks
+    from mser_llm.reproduction.evaluation_cache import EvaluationSet, evaluate_once, model_folders, model_leaks
     from processing_mser import label_set
 
     if len(args.models) < 2 or len(args.models) % 2:
         problem = f"{len(args.models)} models"
         raise InputError("--models", problem, "pass as many of both systems, the baseline's first, seed by seed")
     models = model_folders(args.models)
-    tests = TestSet(read_rows(args.test), label_set(args.labels))
+    tests = EvaluationSet(read_rows(args.test), label_set(args.labels))
     leaks = model_leaks(models, tests, args.allow_leak)
     runs = [
-        evaluated(model, tests, args.folder / f"model{number}", args.device) for number, model in enumerate(models)
+        evaluate_once(model, tests, args.folder / f"model{number}", args.device) for number, model in enumerate(models)
     ]
     half = len(runs) // 2
     found = confusion_difference.confusion_differences(runs[:half], runs[half:])
@@ -249,7 +251,7 @@ def lowresource_table2(args: ReproduceArguments) -> None:
 def lowresource_figure3(args: ReproduceArguments) -> None:
     """Figure 3 of the low-resource paper: embeddings of several models, corpus by corpus."""
     from mser_llm.reproduction import lowresource_figure3
-    from mser_llm.reproduction.evaluated import model_folders
+    from mser_llm.reproduction.evaluation_cache import model_folders
     from mser_llm.reproduction.formatting import format_interval
     from processing_mser import label_set
 
@@ -260,7 +262,9 @@ def lowresource_figure3(args: ReproduceArguments) -> None:
         models, tests, label_set(args.labels), args.folder, args.projection, args.allow_leak, args.device
     )
     for one in results:
-        metrics = "  ".join(f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity", "purity_chance"))
+        metrics = "  ".join(
+            f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity", "purity_chance")
+        )
         print(f"{one['corpus']}, {one['model']}: {metrics}; {one['leak']}")
     print(f"written to {args.folder / 'lowresource-figure3.png'} and .json")
 

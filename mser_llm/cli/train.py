@@ -5,11 +5,10 @@ run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemoc
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.training_section import TrainingSection
 from mser_llm.training.arguments import DataArguments, ModelArguments
 

@@ -14,7 +14,7 @@ from mser_llm.evaluation.statistics.resampling import interval, p_value
 NEIGHBOURS = 5
 # Of the difference of two silhouettes, the widest of what is measured here.
 _BOUNDS = (-2.0, 2.0)
-FIGURES = ("silhouette", "purity", "purity_chance")
+CLUSTER_METRICS = ("silhouette", "purity", "purity_chance")
 Names = Sequence[str] | np.ndarray
 
 
@@ -27,7 +27,9 @@ def cosine_distances(embeddings: np.ndarray) -> np.ndarray:
     return distances
 
 
-def clip_figures(embeddings: np.ndarray, emotions: Names, languages: Names, speakers: Names) -> dict[str, np.ndarray]:
+def cluster_metrics(
+    embeddings: np.ndarray, emotions: Names, languages: Names, speakers: Names
+) -> dict[str, np.ndarray]:
     """
     For each clip, `(num_clips,)`:
 
@@ -60,7 +62,7 @@ def clip_figures(embeddings: np.ndarray, emotions: Names, languages: Names, spea
     return {"silhouette": silhouette, "purity": purity, "purity_chance": chance}
 
 
-def over_speakers(runs: Sequence[np.ndarray], speakers: Names, seed: int = 0) -> dict[str, Any]:
+def summarize_over_speakers(runs: Sequence[np.ndarray], speakers: Names, seed: int = 0) -> dict[str, Any]:
     """
     The mean of a figure over clips and runs, with its interval for other speakers.
 

@@ -15,13 +15,13 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport
 from mser_llm.evaluation.statistics.bootstrap import paired_difference
 from mser_llm.io.atomic_files import write_json
+from mser_llm.reproduction.formatting import format_points, with_minus_sign
 from mser_llm.reproduction.published import (
     CONFUSION_DIFFERENCE,
     CONFUSION_DIFFERENCE_CLIPS,
     CONFUSION_DIFFERENCE_PLACE,
     CONFUSION_DIFFERENCE_WORDS,
 )
-from mser_llm.reproduction.table import points, with_minus
 
 
 ALL = "all"
@@ -120,13 +120,13 @@ def _heard(leaks: Mapping[str, LeakReport]) -> list[str]:
 
 
 def _told(ua: Mapping[str, Any]) -> str:
-    sure = "" if ua["low"] is None else f" [{points(ua['low'])}, {points(ua['high'])}], p {ua['p']:.3f}"
-    return f"UA {points(ua['difference'])}{sure}"
+    sure = "" if ua["low"] is None else f" [{format_points(ua['low'])}, {format_points(ua['high'])}], p {ua['p']:.3f}"
+    return f"UA {format_points(ua['difference'])}{sure}"
 
 
 def _matrix(title: str, words: Sequence[str], cells: np.ndarray) -> str:
     rows = [["truth \\ answer", *words], ["---", *["---:"] * len(words)]]
-    said = [["–" if np.isnan(cell) else with_minus(f"{cell:+.0f}") for cell in row] for row in cells]
+    said = [["–" if np.isnan(cell) else with_minus_sign(f"{cell:+.0f}") for cell in row] for row in cells]
     rows += [[word, *row] for word, row in zip(words, said)]
     return "\n".join([f"{title}:", "", *(f"| {' | '.join(row)} |" for row in rows), ""])
 

@@ -16,10 +16,10 @@ from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.plots import INK, MARKERS, MUTED, emotion_hues, style_axes, write_png
 from mser_llm.evaluation.protocols import check_leak, read_training_record
 from mser_llm.io.atomic_files import write_json
-from mser_llm.reproduction.clusters import FIGURES, NEIGHBOURS, clip_figures, over_speakers
+from mser_llm.reproduction.clusters import CLUSTER_METRICS, NEIGHBOURS, cluster_metrics, summarize_over_speakers
 from mser_llm.reproduction.embeddings import Embeddings, model_embeddings
+from mser_llm.reproduction.formatting import format_interval
 from mser_llm.reproduction.published import FIGURE_4_NOTE
-from mser_llm.reproduction.table import with_minus
 from processing_mser import LabelSet
 
 
@@ -48,7 +48,7 @@ def figure4(
         device: as `load_model` takes it.
 
     Returns:
-        the content of `figure4.json`: of each of `WITHOUT` and `WITH` the figures of `clip_figures` as `over_speakers`
+        the content of `figure4.json`: of each of `WITHOUT` and `WITH` the figures of `cluster_metrics` as `summarize_over_speakers`
         gives them, their `difference` (with less without) and the `points` of the picture.
 
     Raises:
@@ -70,7 +70,7 @@ def figure4(
     heard = found[WITHOUT][0].clips
     speakers = heard.speakers
     each = {
-        name: [clip_figures(one.values, one.emotions, one.languages, speakers) for one in own]
+        name: [cluster_metrics(one.values, one.emotions, one.languages, speakers) for one in own]
         for name, own in found.items()
     }
     results: dict[str, Any] = {
@@ -85,9 +85,11 @@ def figure4(
         "models": {name: [str(folder) for folder in folders] for name, folders in models.items()},
     }
     for name, own in each.items():
-        results[name] = {figure: over_speakers([one[figure] for one in own], speakers) for figure in FIGURES}
+        results[name] = {
+            figure: summarize_over_speakers([one[figure] for one in own], speakers) for figure in CLUSTER_METRICS
+        }
     results["difference"] = {
-        figure: over_speakers(
+        figure: summarize_over_speakers(
             [one[figure] - other[figure] for one, other in zip(each[WITH], each[WITHOUT], strict=True)], speakers
         )
         for figure in ("silhouette", "purity")
@@ -138,7 +140,9 @@ def picture(
     marks = dict(zip(sorted(set(shown.languages)), MARKERS * len(shown.languages)))
     for axes, (name, places) in zip(panels, points.items(), strict=True):
         draw_panel(axes, places, shown, hues, marks)
-        told = [f"{figure_name} {in_brackets(results[name][figure_name])}" for figure_name in ("silhouette", "purity")]
+        told = [
+            f"{figure_name} {format_interval(results[name][figure_name])}" for figure_name in ("silhouette", "purity")
+        ]
         axes.set_title(f"{name}\n{', '.join(told)}", loc="left", fontsize=10, color=INK)
     first = panels[0]
     handles = [first.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
@@ -164,22 +168,14 @@ def draw_panel(
     axes.set_yticks([])
 
 
-def told(results: Mapping[str, Any]) -> str:
+def summary(results: Mapping[str, Any]) -> str:
     """The figures as lines of text."""
     lines = [
         f"{results['n']} clips of {', '.join(results['corpora'])}; neighbours among {results['neighbours_among']}"
     ]
-    for figure in FIGURES:
-        parts = [f"{name} {in_brackets(results[name][figure])}" for name in (WITHOUT, WITH)]
+    for figure in CLUSTER_METRICS:
+        parts = [f"{name} {format_interval(results[name][figure])}" for name in (WITHOUT, WITH)]
         if figure in results["difference"]:
-            parts.append(f"difference {in_brackets(results['difference'][figure])}")
+            parts.append(f"difference {format_interval(results['difference'][figure])}")
         lines.append(f"{figure:<14} {'   '.join(parts)}")
     return "\n".join([*lines, *results["leaks"], results["note"]])
-
-
-def in_brackets(figure: Mapping[str, Any]) -> str:
-    """A figure of `over_speakers` with its interval."""
-    if figure["mean"] is None:
-        return "–"
-    sure = "" if figure["low"] is None else f" [{figure['low']:.2f}, {figure['high']:.2f}]"
-    return with_minus(f"{figure['mean']:.2f}{sure}")

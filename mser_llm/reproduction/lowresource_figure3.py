@@ -11,9 +11,10 @@ from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.plots import INK, emotion_hues, write_png
 from mser_llm.evaluation.protocols import check_leak, read_training_record
 from mser_llm.io.atomic_files import write_json
-from mser_llm.reproduction.clusters import FIGURES, clip_figures, over_speakers
+from mser_llm.reproduction.clusters import CLUSTER_METRICS, cluster_metrics, summarize_over_speakers
 from mser_llm.reproduction.embeddings import model_embeddings
-from mser_llm.reproduction.figure4 import Projection, draw_panel, in_brackets, projector
+from mser_llm.reproduction.figure4 import Projection, draw_panel, projector
+from mser_llm.reproduction.formatting import format_interval
 from processing_mser import LabelSet
 
 
@@ -33,7 +34,7 @@ def lowresource_figure3(
         tests, labels, output_dir, projection, allow_leak, device: as in `figure4`.
 
     Returns:
-        for each corpus and model `corpus`, `model`, `n`, the figures of `clip_figures` as `over_speakers` gives them,
+        for each corpus and model `corpus`, `model`, `n`, the figures of `cluster_metrics` as `summarize_over_speakers` gives them,
         and `difference`, of silhouette and purity, less the baseline's.
 
     Raises:
@@ -54,18 +55,19 @@ def lowresource_figure3(
             kept = output_dir / "embeddings" / f"{corpus.replace('/', '-').replace(':', '-')}-{column}.npz"
             found = model_embeddings(model, clips, kept, device)
             speakers = found.clips.speakers
-            figures = clip_figures(found.values, found.emotions, found.languages, speakers)
+            figures = cluster_metrics(found.values, found.emotions, found.languages, speakers)
             baseline = baseline or figures
             one: dict[str, Any] = {"corpus": corpus, "model": str(model), "n": len(found.clips)}
             one |= {"leak": "no training record" if leak is None else str(leak)}
-            one |= {name: over_speakers([figures[name]], speakers) for name in FIGURES}
+            one |= {name: summarize_over_speakers([figures[name]], speakers) for name in CLUSTER_METRICS}
             one["difference"] = {
-                name: over_speakers([figures[name] - baseline[name]], speakers) for name in ("silhouette", "purity")
+                name: summarize_over_speakers([figures[name] - baseline[name]], speakers)
+                for name in ("silhouette", "purity")
             }
             results.append(one)
             marks = dict.fromkeys(sorted(set(found.languages)), "o")
             draw_panel(panels[row][column], project(found.values), found, hues, marks)
-            told = "\n".join(f"{name} {in_brackets(one[name])}" for name in ("silhouette", "purity"))
+            told = "\n".join(f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity"))
             panels[row][column].set_title(f"{corpus}, {model.name}\n{told}", loc="left", fontsize=9, color=INK)
     handles = [panels[0][0].scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
     style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.2}

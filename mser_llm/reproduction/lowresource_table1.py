@@ -13,7 +13,7 @@ from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import PROTOCOLS, Fold
-from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
+from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.peer_systems import RecipeStep
 from mser_llm.reproduction.published import (
     LOW_RESOURCE,
@@ -25,7 +25,7 @@ from mser_llm.reproduction.published import (
 )
 from mser_llm.reproduction.runs import Experiment, Recipe, Run, Settings
 from mser_llm.reproduction.systems import Effect, System
-from mser_llm.reproduction.table import Line, Table, differences, in_a_sentence, measured_line, published_line
+from mser_llm.reproduction.table import Line, Table, differences, measured_line, published_line, summarize_effect
 from mser_llm.reproduction.writers import write_table
 from processing_mser import LABEL_SETS
 
@@ -227,7 +227,7 @@ class LowResourceTable:
             metrics=METRICS,
             differences=found,
             notes=[
-                *(in_a_sentence(choice, "UA", found) for choice in choices),
+                *(summarize_effect(choice, "UA", found) for choice in choices),
                 *self._caveats(leaks),
                 *LOW_RESOURCE_TABLE_1_NOTES,
             ],
@@ -254,9 +254,9 @@ class LowResourceTable:
         line = measured_line(
             f"{name}, {corpus}",
             predictions,
-            told_backbones(first.folder),
-            f"{told_training(first.training)} (of fold1)",
-            told_test(predictions[0]),
+            format_backbones(first.folder),
+            f"{format_training(first.training)} (of fold1)",
+            format_test(predictions[0]),
             METRICS,
             leak,
             {UNLABELLED: SYSTEMS[name]},

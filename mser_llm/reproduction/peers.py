@@ -9,8 +9,8 @@ from typing import Any
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import PROTOCOLS
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
-from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
-from mser_llm.reproduction.measuring import read_json
+from mser_llm.reproduction.evaluation_cache import read_json
+from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.peer_systems import (
     ALL,
     BASELINE,
@@ -24,7 +24,7 @@ from mser_llm.reproduction.peer_systems import (
 from mser_llm.reproduction.published import LOW_RESOURCE, LOW_RESOURCE_BACKBONE, LOW_RESOURCE_TABLE_1_SPEECH
 from mser_llm.reproduction.runs import Experiment, Recipe, Run
 from mser_llm.reproduction.systems import Effect, System
-from mser_llm.reproduction.table import Line, Table, differences, in_a_sentence, measured_line, published_line
+from mser_llm.reproduction.table import Line, Table, differences, measured_line, published_line, summarize_effect
 from mser_llm.reproduction.writers import write_table
 from processing_mser import LABEL_SETS
 
@@ -84,7 +84,7 @@ class PeerExperiment:
             lines=lines,
             metrics=METRICS,
             differences=found,
-            notes=[*(in_a_sentence(choice, "UA", found) for choice in choices), *self._caveats(best, compared)],
+            notes=[*(summarize_effect(choice, "UA", found) for choice in choices), *self._caveats(best, compared)],
             configuration={
                 "labels": list(self.experiment.labels.words),
                 "seeds": list(self.seeds),
@@ -122,9 +122,9 @@ class PeerExperiment:
         return measured_line(
             system.name,
             [run.predictions for run in own],
-            told_backbones(own[0].folder),
-            told_training(own[0].training),
-            told_test(own[0].predictions),
+            format_backbones(own[0].folder),
+            format_training(own[0].training),
+            format_test(own[0].predictions),
             METRICS,
             str(leak) if leak.found else "",
             further,
@@ -155,9 +155,9 @@ class PeerExperiment:
                 measured_line(
                     f"upper bound: {FROZEN} trained on {corpus}",
                     predictions,
-                    told_backbones(runs[0].folder),
-                    f"{told_training(runs[0].training)} (of {fold.name})",
-                    told_test(predictions[0]),
+                    format_backbones(runs[0].folder),
+                    f"{format_training(runs[0].training)} (of {fold.name})",
+                    format_test(predictions[0]),
                     METRICS,
                     further={LABELS_OF: f"{corpus}, other speakers", CLIPS: str(self.budget)},
                 )

@@ -17,7 +17,7 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport, check_leak
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.io.atomic_files import write_json
-from mser_llm.reproduction.measuring import WEIGHTS, SpeechUnderTest, measured, read_json
+from mser_llm.reproduction.evaluation_cache import WEIGHTS, EvaluationSet, evaluate_once, read_json
 from mser_llm.reproduction.systems import System, TrainingStep, steps_of
 from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.checkpointing import last_checkpoint
@@ -170,11 +170,11 @@ class Experiment:
 
     def _predict(self, step: TrainingStep, seed: int) -> Predictions:
         folder = self._folder(step, seed)
-        return measured(folder, self._tests, folder / "test", self.device)
+        return evaluate_once(folder, self._tests, folder / "test", self.device)
 
     @cached_property
-    def _tests(self) -> SpeechUnderTest:
-        return SpeechUnderTest(self.tests, self.labels)
+    def _tests(self) -> EvaluationSet:
+        return EvaluationSet(self.tests, self.labels)
 
     def _finished(self, step: TrainingStep, seed: int) -> Run:
         results = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table of the paper with ours in it: the lines, what differs between them, and how sure a difference is."""
+"""The content of a table: our lines and the published ones, and the differences between systems."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,6 +9,7 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import Published
 from mser_llm.evaluation.statistics.bootstrap import paired_difference, summarize_seeds
 from mser_llm.evaluation.statistics.significance import holm_correction
+from mser_llm.reproduction.formatting import format_points
 from mser_llm.reproduction.published import BACKBONES, METRICS, MSER
 from mser_llm.reproduction.systems import Effect
 
@@ -18,13 +19,14 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A figure from 0 to 1.
+class MetricValue:
+    """
+    A metric, from 0 to 1.
 
     Attributes:
-        mean: over seeds; a published figure as printed.
-        std: standard deviation over seeds; None for one run, or where none was published.
-        low, high: 95 % interval of the mean for other speakers and other seeds; None where there is none.
+        mean: over seeds; a published value as printed.
+        std: standard deviation over seeds; None for one run, or if none was published.
+        low, high: 95 % interval of the mean over speakers and seeds; None if there is none.
     """
 
     mean: float
@@ -35,18 +37,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Line:
-    """A system, measured by us or published.
+    """
+    A system, evaluated by us or published.
 
     Attributes:
-        system: as the paper calls it.
+        system: its name in the paper.
         by: `OURS`, `PAPER`, or `CITED` by the paper.
-        backbones, trained_on, tested_on: in words, so that what differs between two lines is read in the table.
-        classes: number of candidate words.
-        runs: seeds, or None where the publication does not say.
-        figures: by metric; what was not published is missing.
-        place: paper and table of what is published.
-        leak: what training and test share, where a leak was allowed.
-        further: what else a table says of its lines, by the head of its column.
+        backbones, trained_on, tested_on: as text, so that the table shows what differs between two lines.
+        classes: number of candidate labels.
+        runs: number of seeds; None if the publication does not state it.
+        figures: by metric; metrics that were not published are missing.
+        place: paper and table of published values.
+        leak: what training and test share, if a leak was allowed.
+        further: text of additional columns, by column heading.
     """
 
     system: str
@@ -56,7 +59,7 @@ class Line:
     tested_on: str
     classes: int
     runs: int | None
-    figures: Mapping[str, Figure]
+    figures: Mapping[str, MetricValue]
     place: str = ""
     leak: str = ""
     further: Mapping[str, str] = field(default_factory=dict)
@@ -64,15 +67,16 @@ class Line:
 
 @dataclass(frozen=True)
 class Difference:
-    """A system with a choice less the same without it, on the same clips.
+    """
+    The metric of a system with a choice minus that of the same system without it, on the same clips.
 
     Attributes:
         choice, without, having: the comparison.
-        metric: what is compared.
-        difference, low, high, p: of the means over seeds, 95 % interval and two-sided p for other speakers and seeds;
-            the last three None for fewer than two speakers.
+        metric: its name.
+        difference, low, high, p: of the means over seeds, with the 95 % interval and the two-sided p over speakers and
+            seeds; the last three are None for fewer than two speakers.
         p_holm: p corrected for all differences of the metric in this table.
-        published: the difference of the paper's two rows; None where it has none.
+        published: the difference of the paper's two rows; None if it has none.
     """
 
     choice: str
@@ -89,7 +93,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Table:
-    """All that is written: `as_dict` is the JSON."""
+    """A table with its notes; `as_dict` is its JSON."""
 
     title: str
     lines: Sequence[Line]
@@ -100,11 +104,11 @@ class Table:
 
     @property
     def further(self) -> list[str]:
-        """The columns of `Line.further`, in the order in which the lines bring them."""
+        """The headings of `Line.further`, in the order of the lines."""
         return list(dict.fromkeys(name for line in self.lines for name in line.further))
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready."""
+        """Return the table as JSON-ready values."""
         return asdict(self)
 
 
@@ -118,11 +122,11 @@ def measured_line(
     leak: str = "",
     further: Mapping[str, str] | None = None,
 ) -> Line:
-    """A line of ours from the predictions of each seed."""
+    """Build a line from our predictions, one per seed."""
     figures = {}
     for metric, found in summarize_seeds(runs, metrics).items():
         low, high = found["interval"] or (None, None)
-        figures[metric] = Figure(found["mean"], found["std"], low, high)
+        figures[metric] = MetricValue(found["mean"], found["std"], low, high)
     return Line(
         system,
         OURS,
@@ -146,8 +150,8 @@ def published_line(
     backbones: str = BACKBONES,
     paper: str = MSER,
 ) -> Line:
-    """A line that the paper prints: its own, or one that it cites."""
-    figures = {number.metric: Figure(number.value, number.std) for number in numbers}
+    """Build a line from published numbers: the paper's own, or cited ones."""
+    figures = {number.metric: MetricValue(number.value, number.std) for number in numbers}
     place = f"{paper}, {numbers[0].where}"
     return Line(numbers[0].system, by, backbones, trained_on, tested_on, classes, None, figures, place)
 
@@ -158,15 +162,16 @@ def differences(
     published: Mapping[str, Mapping[str, float]],
     metrics: Sequence[str] = ("UA", "WA"),
 ) -> list[Difference]:
-    """Every effect in every metric; Holm's correction is over the effects of one metric.
+    """
+    Compare the systems of each effect in each metric; Holm's correction is over the effects of one metric.
 
     Args:
         effects: pairs of systems.
-        runs: the predictions of each system, one for each seed.
-        published: the paper's figures of each system, by metric.
+        runs: the predictions of each system, one per seed.
+        published: the paper's numbers of each system, by metric.
         metrics: names of `emotion_metrics`.
     """
-    made = []
+    results = []
     for metric in metrics:
         found = [
             paired_difference(runs[effect.having], runs[effect.without], metric, matched=True) for effect in effects
@@ -175,7 +180,7 @@ def differences(
         corrected = iter(holm_correction(tested))
         for effect, one in zip(effects, found, strict=True):
             paper = [published.get(name, {}).get(metric) for name in (effect.having, effect.without)]
-            made.append(
+            results.append(
                 Difference(
                     effect.choice,
                     effect.without,
@@ -189,27 +194,17 @@ def differences(
                     None if paper[0] is None or paper[1] is None else round(paper[0] - paper[1], 4),
                 )
             )
-    return made
+    return results
 
 
-def in_a_sentence(choice: str, metric: str, found: Sequence[Difference]) -> str:
-    """What a choice did, in points of one metric: its smallest and largest difference, and whether any is certain."""
+def summarize_effect(choice: str, metric: str, found: Sequence[Difference]) -> str:
+    """Summarize the effect of a choice: its smallest and largest difference, and which of them are significant."""
     own = [one for one in found if (one.choice, one.metric) == (choice, metric)]
     low, high = min(one.difference for one in own), max(one.difference for one in own)
-    sure = [one for one in own if one.p_holm is not None and one.p_holm < LEVEL]
-    said = f"{points(low)}" if len(own) == 1 else f"{points(low)} to {points(high)}"
-    text = f"{choice[0].upper()}{choice[1:]}: {said} points of {metric} over {len(own)} comparisons; "
-    if not sure:
-        return f"{text}none stands out after Holm's correction (p < {LEVEL:g})."
-    named = ", ".join(f"{one.having} over {one.without} ({points(one.difference)})" for one in sure)
-    return f"{text}{len(sure)} of them stand out after Holm's correction (p < {LEVEL:g}): {named}."
-
-
-def points(value: float) -> str:
-    """A difference in percentage points, signed."""
-    return with_minus(f"{100 * value:+.1f}")
-
-
-def with_minus(number: str) -> str:
-    """A number as it stands in all that `reproduce` prints: below 0 with the sign for minus, not with a hyphen."""
-    return number.replace("-", "−")
+    significant = [one for one in own if one.p_holm is not None and one.p_holm < LEVEL]
+    span = f"{format_points(low)}" if len(own) == 1 else f"{format_points(low)} to {format_points(high)}"
+    text = f"{choice[0].upper()}{choice[1:]}: {span} points of {metric} over {len(own)} comparisons; "
+    if not significant:
+        return f"{text}none is significant after Holm's correction (p < {LEVEL:g})."
+    named = ", ".join(f"{one.having} over {one.without} ({format_points(one.difference)})" for one in significant)
+    return f"{text}{len(significant)} significant after Holm's correction (p < {LEVEL:g}): {named}."

@@ -16,8 +16,8 @@ from mser_llm.evaluation.protocols import (
     find_protocol,
 )
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS, read_training_record
-from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
-from mser_llm.reproduction.measuring import SpeechUnderTest, measured, read_json
+from mser_llm.reproduction.evaluation_cache import EvaluationSet, evaluate_once, read_json
+from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
 from mser_llm.reproduction.runs import Experiment, Recipe, Settings
 from mser_llm.reproduction.systems import FULL, SYSTEMS, System
@@ -87,16 +87,16 @@ def table1a(
             for part, run in zip(parts, runs, strict=True):
                 part.append(run.predictions)
             leak = str(experiment.leak) if experiment.leak.found else leak
-        heard = f"{told_training(runs[0].training)} (of {folds[-1].name})"
+        heard = f"{format_training(runs[0].training)} (of {folds[-1].name})"
         predictions = [Predictions.concatenate(part) for part in parts]
-        backbones = told_backbones(runs[0].folder)
+        backbones = format_backbones(runs[0].folder)
         lines.append(
             measured_line(
                 f"{system.name}, {protocol.name}",
                 predictions,
                 backbones,
                 heard,
-                told_test(predictions[0]),
+                format_test(predictions[0]),
                 METRICS,
                 leak,
             )
@@ -198,9 +198,9 @@ def table1b(
     lines: list[Line] = []
     notes: list[str] = []
     for protocol in protocols:
-        test = SpeechUnderTest({protocol.corpora[0]: chosen[protocol.name]}, protocol.labels)
+        test = EvaluationSet({protocol.corpora[0]: chosen[protocol.name]}, protocol.labels)
         predictions = [
-            measured(model, test, folder / protocol.name / f"model{number}", device)
+            evaluate_once(model, test, folder / protocol.name / f"model{number}", device)
             for number, model in enumerate(models)
         ]
         found = [leak for leak in leaks[protocol.name] if leak is not None]
@@ -209,9 +209,9 @@ def table1b(
             measured_line(
                 f"zero-shot, {protocol.name}",
                 predictions,
-                told_backbones(models[0]),
-                told_training([results]) if results and "data" in results else "not recorded",
-                told_test(predictions[0]),
+                format_backbones(models[0]),
+                format_training([results]) if results and "data" in results else "not recorded",
+                format_test(predictions[0]),
                 METRICS,
                 "; ".join(dict.fromkeys(str(leak) for leak in found if leak.found)),
             )

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mser_llm.evaluation.protocols import PROTOCOLS
-from mser_llm.reproduction.formatting import told_backbones, told_test, told_training
+from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.published import METRICS, TABLE_2_NOTES, TABLE_2_PROTOCOL, published_rows
 from mser_llm.reproduction.runs import Experiment, Run
 from mser_llm.reproduction.systems import EFFECTS, SYSTEMS
-from mser_llm.reproduction.table import Line, Table, differences, in_a_sentence, measured_line, published_line
+from mser_llm.reproduction.table import Line, Table, differences, measured_line, published_line, summarize_effect
 from mser_llm.reproduction.writers import write_table
 
 
@@ -39,9 +39,9 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
             measured_line(
                 name,
                 predictions[name],
-                told_backbones(first.folder),
-                told_training(first.training),
-                told_test(first.predictions),
+                format_backbones(first.folder),
+                format_training(first.training),
+                format_test(first.predictions),
                 leak=str(experiment.leak) if experiment.leak.found else "",
             )
         )
@@ -56,7 +56,7 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
         metrics=METRICS,
         differences=found,
         notes=[
-            *(in_a_sentence(choice, metric, found) for metric in ("UA", "WA") for choice in choices),
+            *(summarize_effect(choice, metric, found) for metric in ("UA", "WA") for choice in choices),
             *caveats(experiment, runs),
             *TABLE_2_NOTES,
         ],

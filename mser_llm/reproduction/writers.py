@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mser_llm.io.atomic_files import atomic_open
-from mser_llm.reproduction.table import Difference, Figure, Line, Table, points
+from mser_llm.reproduction.formatting import format_points
+from mser_llm.reproduction.table import Difference, Line, MetricValue, Table
 
 
 _WORDS = ("system", "by", "backbones", "trained on", "tested on", "classes", "runs")
@@ -91,7 +92,7 @@ def _cells(line: Line, further: Sequence[str], metrics: Sequence[str]) -> list[s
     return [*words, *(_figure(line.figures.get(metric)) for metric in metrics)]
 
 
-def _figure(figure: Figure | None) -> str:
+def _figure(figure: MetricValue | None) -> str:
     if figure is None:
         return "–"
     text = f"{100 * figure.mean:.1f}"
@@ -103,10 +104,10 @@ def _figure(figure: Figure | None) -> str:
 
 
 def _compared(one: Difference) -> list[str]:
-    sure = "–" if one.low is None or one.high is None else f"[{points(one.low)}, {points(one.high)}]"
+    sure = "–" if one.low is None or one.high is None else f"[{format_points(one.low)}, {format_points(one.high)}]"
     numbers = [f"{value:.3f}" if value is not None else "–" for value in (one.p, one.p_holm)]
-    paper = "–" if one.published is None else points(one.published)
-    return [one.choice, one.without, one.having, one.metric, points(one.difference), sure, *numbers, paper]
+    paper = "–" if one.published is None else format_points(one.published)
+    return [one.choice, one.without, one.having, one.metric, format_points(one.difference), sure, *numbers, paper]
 
 
 def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:

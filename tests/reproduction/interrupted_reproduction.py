@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from mser_llm.evaluation import evaluation
-from mser_llm.reproduction import measuring, runs
+from mser_llm.reproduction import evaluation_cache, runs
 from mser_llm.training.trainer import MSERTrainer
 from run_mser import main
 
@@ -48,7 +48,7 @@ def arm(moment: str) -> None:
 
         MSERTrainer.training_step = training_step
     elif kind == "record":
-        for place in (runs, measuring):
+        for place in (runs, evaluation_cache):
             at_call(place, "write_json", int(numbers[0]))
     elif kind == "predictions":
         at_call(evaluation, "write_results", int(numbers[0]))

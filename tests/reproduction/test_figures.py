@@ -12,9 +12,10 @@ from tone_corpus import write_tones
 
 from mser_llm.data.folder_reader import read_folder
 from mser_llm.evaluation.labeled_clips import LabeledClips
-from mser_llm.reproduction.clusters import NEIGHBOURS, clip_figures, over_speakers
+from mser_llm.reproduction.clusters import NEIGHBOURS, cluster_metrics, summarize_over_speakers
 from mser_llm.reproduction.embeddings import model_embeddings
-from mser_llm.reproduction.figure4 import WITH, WITHOUT, figure4, in_brackets, projector
+from mser_llm.reproduction.figure4 import WITH, WITHOUT, figure4, projector
+from mser_llm.reproduction.formatting import format_interval
 from processing_mser import label_set
 from run_mser import main
 
@@ -35,7 +36,7 @@ def planted(spread: float, by_language: float, rng: np.random.Generator, clips: 
 def test_figures_of_a_clip_are_those_of_plain_loops():
     rng = np.random.default_rng(0)
     values, emotions, languages, speakers = planted(0.6, 0.5, rng, clips=40)
-    found = clip_figures(values, emotions, languages, speakers)
+    found = cluster_metrics(values, emotions, languages, speakers)
 
     def distance(one: int, other: int) -> float:
         a, b = values[one], values[other]
@@ -58,20 +59,20 @@ def test_figures_of_a_clip_are_those_of_plain_loops():
 def test_in_one_language_neighbours_are_other_speakers():
     values, emotions, _, _ = planted(0.5, 0, np.random.default_rng(1), clips=30)
     speakers = ["a"] * 27 + ["b"] * 3
-    purity = clip_figures(values, emotions, ["el"] * 30, speakers)["purity"]
+    purity = cluster_metrics(values, emotions, ["el"] * 30, speakers)["purity"]
     # Three clips of the other speaker are too few for the first; the second has 27.
     assert np.isnan(purity[:27]).all() and np.isfinite(purity[27:]).all()
     with pytest.raises(ValueError, match="two emotions"):
-        clip_figures(values, ["sad"] * 30, ["el"] * 30, speakers)
+        cluster_metrics(values, ["sad"] * 30, ["el"] * 30, speakers)
     with pytest.raises(ValueError, match=r"2 emotion\(s\) in 2 clips: .* of one of them several"):
-        clip_figures(values[:2], ["sad", "happy"], ["el"] * 2, ["a", "b"])
+        cluster_metrics(values[:2], ["sad", "happy"], ["el"] * 2, ["a", "b"])
 
 
 def test_emotions_that_part_and_languages_that_part_are_told_from_each_other():
     rng = np.random.default_rng(2)
     means = {}
     for name, settings in {"emotions": (0.15, 0.0), "noise": (5.0, 0.0), "languages": (0.15, 6.0)}.items():
-        found = clip_figures(*planted(*settings, rng))
+        found = cluster_metrics(*planted(*settings, rng))
         means[name] = {figure: np.nanmean(values) for figure, values in found.items()}
     assert means["emotions"]["silhouette"] > 0.7 and means["emotions"]["purity"] > 0.95
     assert abs(means["noise"]["purity"] - means["noise"]["purity_chance"]) < 0.12
@@ -83,19 +84,19 @@ def test_a_mean_has_the_interval_of_its_speakers():
     speakers = np.repeat([f"s{number}" for number in range(12)], 20)
     offsets = np.repeat(rng.normal(0.5, 0.2, 12), 20)
     runs = [offsets + rng.normal(0, 0.01, 240) for _ in range(2)]
-    made = over_speakers(runs, speakers)
+    made = summarize_over_speakers(runs, speakers)
     assert made["mean"] == pytest.approx(np.mean(runs)) and made["clusters"] == 12
     assert made["values"] == pytest.approx([run.mean() for run in runs])
     means = [np.mean(runs, axis=0)[speakers == name].mean() for name in dict.fromkeys(speakers)]
     half = 2.201 * np.std(means, ddof=1) / np.sqrt(12)
     assert (made["high"] - made["low"]) / 2 == pytest.approx(half, rel=0.15)
-    assert over_speakers([np.ones(5)], ["a"] * 5) | {"values": None} == {
+    assert summarize_over_speakers([np.ones(5)], ["a"] * 5) | {"values": None} == {
         "mean": 1.0, "low": None, "high": None, "p": None, "values": None, "clusters": 1,
     }  # fmt: skip
 
 
 def test_a_figure_below_0_has_the_sign_for_minus():
-    assert in_brackets({"mean": -0.034, "low": -0.1, "high": 0.02}) == "−0.03 [−0.10, 0.02]"
+    assert format_interval({"mean": -0.034, "low": -0.1, "high": 0.02}) == "−0.03 [−0.10, 0.02]"
 
 
 def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):

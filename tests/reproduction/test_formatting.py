@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mser_llm.reproduction.formatting import told_backbones
+from mser_llm.reproduction.formatting import format_backbones
 
 
 MSER = {
@@ -45,10 +45,10 @@ WHISPER = {"model_type": "whisper_classifier", "max_seconds": 4.0, "audio_backbo
 )
 def test_without_a_record_the_configuration_is_told(config: dict[str, Any], said: str, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    assert told_backbones(tmp_path) == said
+    assert format_backbones(tmp_path) == said
     # The first records held speakers and no sizes.
     (tmp_path / "train_results.json").write_text('{"speakers": []}', encoding="utf-8")
-    assert told_backbones(tmp_path) == said
+    assert format_backbones(tmp_path) == said
 
 
 def test_a_record_tells_sizes_and_what_was_trained(tmp_path: Path):
@@ -56,4 +56,6 @@ def test_a_record_tells_sizes_and_what_was_trained(tmp_path: Path):
     counts = {"audio_tower": (20_600_000, 0), "language_model": (400_000, 400_000)}
     parameters = {part: {"parameters": count, "trained": trained} for part, (count, trained) in counts.items()}
     (tmp_path / "train_results.json").write_text(json.dumps({"parameters": parameters}), encoding="utf-8")
-    assert told_backbones(tmp_path) == ("whisper-base (20.6 M, frozen), layers weighted; LLaMA of 0.4 M from scratch")
+    assert format_backbones(tmp_path) == (
+        "whisper-base (20.6 M, frozen), layers weighted; LLaMA of 0.4 M from scratch"
+    )

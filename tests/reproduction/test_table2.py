@@ -17,7 +17,7 @@ from written_answers import answers
 from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
 from mser_llm.cli.reproduce import ReproduceArguments, family_recipe
 from mser_llm.data.schema import new_row
-from mser_llm.reproduction.measuring import SpeechUnderTest
+from mser_llm.reproduction.evaluation_cache import EvaluationSet
 from mser_llm.reproduction.systems import Step
 from processing_mser import label_set
 from run_mser import main
@@ -189,10 +189,10 @@ def test_other_words_or_clips_are_measured_anew(finished_table2: Path, tmp_path:
     """Nothing is taken from an earlier call that was about other clips or words."""
     rows = [row(f"clip{number}", "happy", tmp_path) for number in range(2)]
     asked = ((rows, "four"), (rows[:1], "four"), (rows, "seven"), (rows[::-1], "four"))
-    found = [SpeechUnderTest({"folder": tested}, label_set(words)).identity for tested, words in asked]
-    assert SpeechUnderTest({"folder": rows}, label_set("four")).identity == found[0]
+    found = [EvaluationSet({"folder": tested}, label_set(words)).identity for tested, words in asked]
+    assert EvaluationSet({"folder": rows}, label_set("four")).identity == found[0]
     (tmp_path / "clip1.wav").write_bytes((tmp_path / "clip0.wav").read_bytes())
-    found.append(SpeechUnderTest({"folder": rows}, label_set("four")).identity)
+    found.append(EvaluationSet({"folder": rows}, label_set("four")).identity)
     assert len(set(found)) == 5
 
 

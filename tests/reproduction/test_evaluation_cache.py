@@ -12,7 +12,7 @@ from tone_corpus import write_tones
 from mser_llm.data.folder_reader import read_folder
 from mser_llm.evaluation.predictions import Predictions, write_predictions
 from mser_llm.io.atomic_files import write_json
-from mser_llm.reproduction.measuring import SpeechUnderTest, measured, model_folders
+from mser_llm.reproduction.evaluation_cache import EvaluationSet, evaluate_once, model_folders
 from processing_mser import label_set
 from run_mser import main
 
@@ -47,7 +47,7 @@ def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
     model.mkdir()
     with open(model / "model.safetensors", "wb") as file:
         file.truncate(size)
-    tests = SpeechUnderTest({}, label_set("four"))
+    tests = EvaluationSet({}, label_set("four"))
     digest = hashlib.sha256()
     for _ in range(200):
         digest.update(bytes(size // 200))
@@ -58,7 +58,7 @@ def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
     write_json(tmp_path / "out" / "measured.json", record)
     tracemalloc.start()
     try:
-        assert measured(model, tests, tmp_path / "out").predicted == ["happy"]
+        assert evaluate_once(model, tests, tmp_path / "out").predicted == ["happy"]
         assert tracemalloc.get_traced_memory()[1] < size / 10
     finally:
         tracemalloc.stop()
@@ -67,10 +67,10 @@ def test_weights_are_known_again_without_being_held_in_memory(tmp_path: Path):
 def test_a_table_that_says_more_of_the_speakers_than_before_is_heard(tiny_model_dir: Path, tmp_path: Path):
     rows = read_folder(write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)).rows
     tests = [
-        SpeechUnderTest({"folder": [{**row, **told} for row in rows]}, label_set("four"))
+        EvaluationSet({"folder": [{**row, **told} for row in rows]}, label_set("four"))
         for told in ({"gender": None}, {"gender": "female"}, {"speaker": "folder-s9"}, {"language": "hi"})
     ]
-    first, *others = (measured(tiny_model_dir, test, tmp_path / "out") for test in tests)
+    first, *others = (evaluate_once(tiny_model_dir, test, tmp_path / "out") for test in tests)
     assert set(first.genders) == {None}
     assert [set(others[0].genders), set(others[1].speakers), set(others[2].languages)] == [
         {"female"}, {"folder-s9"}, {"hi"}
@@ -80,13 +80,13 @@ def test_a_table_that_says_more_of_the_speakers_than_before_is_heard(tiny_model_
 @pytest.mark.parametrize("kept", [None, 0, 0.5, 0.9], ids=["gone", "empty", "half a line", "a clip less"])
 def test_damaged_predictions_are_made_again(kept: float | None, tiny_model_dir: Path, tmp_path: Path):
     speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)
-    tests = SpeechUnderTest({"folder": read_folder(speech).rows}, label_set("four"))
-    whole, file = measured(tiny_model_dir, tests, tmp_path / "out"), tmp_path / "out" / "predictions.csv"
+    tests = EvaluationSet({"folder": read_folder(speech).rows}, label_set("four"))
+    whole, file = evaluate_once(tiny_model_dir, tests, tmp_path / "out"), tmp_path / "out" / "predictions.csv"
     content = file.read_bytes()
     file.unlink()
     if kept is not None:
         # At the end of a line nothing else tells that a clip is missing.
         cut = content.rindex(b"\n", 0, -1) + 1 if kept == 0.9 else int(kept * len(content))
         file.write_bytes(content[:cut])
-    assert measured(tiny_model_dir, tests, tmp_path / "out").ids == whole.ids
+    assert evaluate_once(tiny_model_dir, tests, tmp_path / "out").ids == whole.ids
     assert file.read_bytes() == content
