@@ -5,10 +5,11 @@ run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemoc
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.training_section import TrainingSection
 from mser_llm.training.arguments import DataArguments, ModelArguments
 
@@ -37,6 +38,14 @@ class TrainArguments:
 
 ARGUMENTS = (TrainArguments, ModelArguments, DataArguments, TrainingSection())
 HELP = "train a model from a recipe, one stage per call"
+
+
+def parse_training(
+    words: Sequence[str], prog: str = "run-mser train"
+) -> tuple[ModelArguments, DataArguments, "MSERTrainingArguments"]:
+    """Parse the words after `run-mser train` into the sections of a training."""
+    _, model, data, training = MSERArgumentParser(ARGUMENTS, prog=prog).parse_args_into_dataclasses(words)
+    return model, data, training
 
 
 def run(command: TrainArguments, model: ModelArguments, data: DataArguments, training: "MSERTrainingArguments") -> int:

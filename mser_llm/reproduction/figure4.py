@@ -48,8 +48,8 @@ def figure4(
         device: as `load_model` takes it.
 
     Returns:
-        the content of `figure4.json`: of each of `WITHOUT` and `WITH` the figures of `cluster_metrics` as `summarize_over_speakers`
-        gives them, their `difference` (with less without) and the `points` of the picture.
+        The content of `figure4.json`: for `WITHOUT` and `WITH` each of `CLUSTER_METRICS` as `summarize_over_speakers`
+        returns it, their `difference` (with minus without) and the `points` of the picture.
 
     Raises:
         ImportError: UMAP is asked for and not installed.

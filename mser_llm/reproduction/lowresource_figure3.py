@@ -34,8 +34,8 @@ def lowresource_figure3(
         tests, labels, output_dir, projection, allow_leak, device: as in `figure4`.
 
     Returns:
-        for each corpus and model `corpus`, `model`, `n`, the figures of `cluster_metrics` as `summarize_over_speakers` gives them,
-        and `difference`, of silhouette and purity, less the baseline's.
+        For each corpus and model `corpus`, `model`, `n`, each of `CLUSTER_METRICS` as `summarize_over_speakers`
+        returns it, and `difference` from the baseline of silhouette and purity.
 
     Raises:
         ImportError: UMAP is asked for and not installed.

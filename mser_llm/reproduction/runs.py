@@ -21,7 +21,7 @@ from mser_llm.reproduction.evaluation_cache import WEIGHTS, EvaluationSet, evalu
 from mser_llm.reproduction.systems import System, TrainingStep, steps_of
 from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.checkpointing import last_checkpoint
-from mser_llm.training.run_record import as_known_to, describe_run
+from mser_llm.training.run_record import describe_run
 from mser_llm.training.run_training import train
 from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import LabelSet
@@ -151,13 +151,12 @@ class Experiment:
         folder = self._folder(step, seed)
         found = read_json(folder / TRAINED)
         description = self._description(step, seed)
-        known = as_known_to(found, description)
-        if found == known:
+        if found == description:
             # A record that was damaged since, and weights that went, are written anew, by a training that goes on from
             # its last checkpoint.
             if read_json(folder / TRAIN_RESULTS) is not None and (folder / WEIGHTS).is_file():
                 return
-        elif found is not None and (found | {"after": None}) == (known | {"after": None}):
+        elif found is not None and (found | {"after": None}) == (description | {"after": None}):
             raise ValueError(
                 f"{folder} goes on from an earlier step that was trained otherwise; delete it, or give another "
                 "--output_dir"

@@ -15,7 +15,7 @@ from tone_corpus import PITCHES, write_tones
 from warm_python import WarmPython
 from written_answers import answers
 
-from mser_llm.cli.reproduce import ReproduceArguments, lowresource_recipe
+from mser_llm.cli.reproduce import ReproduceArguments
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import PROTOCOLS
 from mser_llm.reproduction.lowresource_table1 import (
@@ -173,7 +173,7 @@ def test_speech_that_a_system_needs_is_asked_for_and_leaks_are_refused(base_enco
     from mser_llm.data.read_corpus import read_corpus
 
     monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
-    recipe = lowresource_recipe(ReproduceArguments("lowresource-table1", recipe="base"))
+    recipe = ReproduceArguments("lowresource-table1", recipe="base").family.of_low_resource()
     speech = read_corpus("folder", voices).rows
     english = [one for one in speech if one["language"] == "en"]
     target = write_tones(tmp_path / "german", {f"g{number}": "de" for number in range(5)}, takes=1, seed=3)
@@ -192,7 +192,7 @@ def test_five_seeds_and_the_papers_recipes_are_the_default():
     arguments = ReproduceArguments("lowresource-table1")
     assert (arguments.seeds, arguments.recipe) == ([0, 1, 2, 3, 4], "lowresource")
     assert (ReproduceArguments("table2").seeds, ReproduceArguments("table2").recipe) == ([0, 1, 2], "tiny")
-    recipe = lowresource_recipe(arguments)
+    recipe = arguments.family.of_low_resource()
     for corpus in LOW_RESOURCE_TABLE_1:
         published = Counter(one.system for one in PROTOCOLS[f"{corpus}-4"].published if one.where == "Table 1")
         assert published == {"Baseline": 3, "Contrastive": 3, "BYOL": 3}

@@ -11,7 +11,7 @@ import soundfile
 from tone_corpus import PITCHES
 
 from mser_llm.cli import reproduce
-from mser_llm.cli.reproduce import ReproduceArguments, family_recipe
+from mser_llm.cli.reproduce import ReproduceArguments
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import PROTOCOLS
 from mser_llm.reproduction.table1 import check_zero_shot, table1a, table1b
@@ -56,7 +56,7 @@ def m5ser(iemocap, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, A
 @pytest.fixture
 def recipes(tiny_recipes: Path, tmp_path: Path):
     arguments = ReproduceArguments("table1a", recipe=str(tiny_recipes), cache_dir=str(tmp_path / "cache"))
-    return lambda labels: family_recipe(arguments, labels)
+    return arguments.family.of_systems
 
 
 def test_a_fold_hears_no_translation_of_what_it_tests(iemocap, m5ser, recipes, tmp_path: Path, monkeypatch):
@@ -78,7 +78,7 @@ def test_a_fold_hears_no_translation_of_what_it_tests(iemocap, m5ser, recipes, t
 
 def test_table2_can_be_measured_on_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_path: Path, monkeypatch):
     """Table II of the paper is on IEMOCAP, which it trains on too."""
-    monkeypatch.setattr(reproduce, "read_all", lambda corpora: {"iemocap": iemocap, "m5ser": m5ser})
+    monkeypatch.setattr(reproduce, "read_rows", lambda corpora: {"iemocap": iemocap, "m5ser": m5ser})
     words = {"recipe": str(tiny_recipes), "output_dir": str(tmp_path), "protocol": "iemocap-4", "fold": "2"}
     made = reproduce.experiment(ReproduceArguments("table2", **words))
     assert made.labels.name == "four" and list(made.tests) == ["iemocap"]
