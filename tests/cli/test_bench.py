@@ -51,7 +51,7 @@ def test_bench_runs_one_part_alone(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("words", "value"), [(["--parts", "speed"], "'speed'"), (["--page", "nowhere.md"], "nowhere.md"),
+    ("words", "value"), [(["--parts", "speed"], "speed"), (["--page", "nowhere.md"], "nowhere.md"),
                          (["--page", "plain.md"], BEGIN)],
 )  # fmt: skip
 def test_bench_rejects_unknown_part_or_page(tmp_path: Path, capsys, monkeypatch, words: list[str], value: str):
