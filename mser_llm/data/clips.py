@@ -68,7 +68,7 @@ def index_clips(
         seconds = info.frames / info.samplerate
         if seconds > max_seconds:
             problem = f"longer than {max_seconds:g} s ({seconds:.1f} s)"
-            return Rejection(row, str(AudioError(audio["path"], problem, "cut it into labelled pieces")))
+            return Rejection(row, str(AudioError(audio["path"], problem, "cut it into labeled pieces")))
         if seconds < min_seconds:
             problem = f"shorter than {min_seconds:g} s ({seconds:.2f} s)"
             return Rejection(row, str(AudioError(audio["path"], problem, "lower min_clip_seconds to train on it")))

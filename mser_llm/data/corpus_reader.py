@@ -12,7 +12,7 @@ from typing import Any
 from mser_llm.data.corpora.spec import ClipTable, CorpusSpec
 from mser_llm.data.listing import Listing, format_rank, list_files, without_extension
 from mser_llm.data.loaded_corpus import (
-    UNLABELLED,
+    UNLABELED,
     CorpusError,
     LoadedCorpus,
     duplicate_error,
@@ -125,7 +125,7 @@ class _Clips:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
     """Files whose name does not match, or with an unknown label."""
-    unlabelled: list[str] = field(default_factory=list)
+    unlabeled: list[str] = field(default_factory=list)
     """Files whose name matches and that have no record in a required table."""
     skipped: Counter[str] = field(default_factory=Counter)
     other_formats: int = 0
@@ -194,12 +194,12 @@ class _Clips:
     def _rejects(self, fields: Mapping[str, str]) -> list[str] | None:
         """The list of rejected files to which a file with these fields belongs; None for a clip."""
         if any(table.find(fields) is None for table in self._required):
-            return self.unlabelled
+            return self.unlabeled
         if not self.spec.labels:
             return None
         label = self.spec.emotion(fields)
         if label is None:
-            return self.unlabelled if self._required else self.unmatched
+            return self.unlabeled if self._required else self.unmatched
         return self.unmatched if self.spec.canonical_emotion(label) is None else None
 
     def _row(self, fields: Mapping[str, str], audio: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,9 +234,9 @@ def _loaded_corpus(
             f"{len(clips.unmatched)} audio files were not read: their names are not like {spec.example}, or their "
             "label is unknown"
         )
-    if clips.unlabelled:
+    if clips.unlabeled:
         warnings.append(
-            f"{len(clips.unlabelled)} audio files were not read: {_required(clips)} has no record of them, or no label"
+            f"{len(clips.unlabeled)} audio files were not read: {_required(clips)} has no record of them, or no label"
         )
     warnings += listing_warnings(listing)
     if unopened:
@@ -249,7 +249,7 @@ def _loaded_corpus(
     warnings += _resolve_genders(rows)
     if spec.release and release is None:
         warnings.append("no folder name contains the release; note it down, because releases have different clips")
-    found = Counter(row["emotion"] or UNLABELLED for row in rows)
+    found = Counter(row["emotion"] or UNLABELED for row in rows)
     return LoadedCorpus(
         name=spec.name,
         path=path,
@@ -258,7 +258,7 @@ def _loaded_corpus(
         found={
             emotion: found[emotion] for emotion in dict.fromkeys([*spec.expected, *sorted(found)]) if found[emotion]
         },
-        unmatched=[Path(file) for file in clips.unmatched + clips.unlabelled]
+        unmatched=[Path(file) for file in clips.unmatched + clips.unlabeled]
         + [path / file for file in [*listing.unreadable, *unopened]],
         warnings=warnings,
         skipped=dict(clips.skipped) | ({OTHER_FORMAT: clips.other_formats} if clips.other_formats else {}),
@@ -284,10 +284,10 @@ def _no_rows_error(
 ) -> CorpusError:
     if unopened:
         return CorpusError(path, *unsupported_formats(path, unopened))
-    if clips.unlabelled and not clips.unmatched:
+    if clips.unlabeled and not clips.unmatched:
         return CorpusError(
             path,
-            f"{_required(clips)} has none of the {len(clips.unlabelled)} clips, such as {clips.unlabelled[0]}",
+            f"{_required(clips)} has none of the {len(clips.unlabeled)} clips, such as {clips.unlabeled[0]}",
             "use recordings and tables of one release, in the folders as published",
         )
     files = listing.audio or listing.media

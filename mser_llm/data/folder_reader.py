@@ -14,7 +14,7 @@ from mser_llm.data.corpora import FOLDER
 from mser_llm.data.languages import LANGUAGES
 from mser_llm.data.listing import list_files, without_extension
 from mser_llm.data.loaded_corpus import (
-    UNLABELLED,
+    UNLABELED,
     CorpusError,
     LoadedCorpus,
     join_some,
@@ -47,7 +47,7 @@ def read_folder(path: Path) -> LoadedCorpus:
     - a `.csv` or `.tsv` file, or a folder with exactly one whose header has `path` and `emotion`. Each line is a clip;
       paths are absolute or relative to the file's folder. Optional columns: speaker, language, gender, transcript,
       split. Aliases such as `file_name` and `label` (`table_columns.ALIASES`) are accepted; unused columns are
-      reported. An empty emotion is an unlabelled clip. Of a language tag (`en-US`) the first part is used. Listed
+      reported. An empty emotion is an unlabeled clip. Of a language tag (`en-US`) the first part is used. Listed
       files that do not exist are counted and reported.
     - a folder of class folders, at any depth. The level whose names are most often emotion words (`EMOTION_SYNONYMS`)
       gives the class. If no level has any, the first one does, and its names are used as they are. Speaker, language
@@ -229,11 +229,11 @@ def _find_file(folder: Path, written: str) -> tuple[str, Path | None]:
 def _loaded_corpus(
     path: Path, rows: list[dict], unmatched: list[Path], missing: list[Path], warnings: list[str]
 ) -> LoadedCorpus:
-    found = Counter(row["emotion"] or UNLABELLED for row in rows)
+    found = Counter(row["emotion"] or UNLABELED for row in rows)
     near = {emotion: suggest_emotion(emotion) for emotion in found}
-    misspelt = [f"{emotion} (did you mean {word}?)" for emotion, word in near.items() if word is not None]
-    if misspelt:
-        warnings.append(f"{join_some(misspelt)} counts as a separate emotion; correct it if it is misspelt")
+    misspelled = [f"{emotion} (did you mean {word}?)" for emotion, word in near.items() if word is not None]
+    if misspelled:
+        warnings.append(f"{join_some(misspelled)} counts as a separate emotion; correct it if it is misspelled")
     return LoadedCorpus(
         name=FOLDER,
         path=path,

@@ -13,7 +13,7 @@ from mser_llm.data.listing import Listing, extension_of
 from mser_llm.io.errors import InputError
 
 
-UNLABELLED = "(no emotion)"
+UNLABELED = "(no emotion)"
 _LISTED = 5
 
 

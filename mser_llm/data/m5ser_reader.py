@@ -11,7 +11,7 @@ from typing import Any
 from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
-from mser_llm.data.loaded_corpus import UNLABELLED, CorpusError, LoadedCorpus
+from mser_llm.data.loaded_corpus import UNLABELED, CorpusError, LoadedCorpus
 from mser_llm.data.parquet_audio import ParquetAudio
 from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import speaker_split
@@ -73,7 +73,7 @@ def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> LoadedC
         path=path,
         rows=rows,
         expected={},
-        found=dict(Counter(row["emotion"] or UNLABELLED for row in rows).most_common()),
+        found=dict(Counter(row["emotion"] or UNLABELED for row in rows).most_common()),
         unmatched=[],
         warnings=[f"{unknown} of {len(rows)} clips have a source whose speaker is unknown"] if unknown else [],
     )

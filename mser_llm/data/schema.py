@@ -92,7 +92,7 @@ def new_row(
         id: unique within the corpus, and independent of where the corpus is stored.
         path: of the audio file, which is not opened.
         corpus: name of the corpus.
-        emotion: a canonical word; None for unlabelled speech.
+        emotion: a canonical word; None for unlabeled speech.
         language: ISO 639-1 (`zh` for Mandarin).
         speaker: unique across corpora.
         gender: `female` or `male`.

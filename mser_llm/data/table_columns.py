@@ -54,7 +54,7 @@ class TableColumns:
     absent: tuple[str, ...]
 
     def warning(self) -> str | None:
-        """Return a warning with the unused columns and the near match of each one that may be misspelt."""
+        """Return a warning with the unused columns and the near match of each one that may be misspelled."""
         if not self.unused:
             return None
         free = {key: column for key, column in _KNOWN.items() if column not in self.names}

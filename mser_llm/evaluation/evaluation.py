@@ -13,7 +13,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
-from mser_llm.data.loaded_corpus import UNLABELLED
+from mser_llm.data.loaded_corpus import UNLABELED
 from mser_llm.evaluation.predictions import Predictions, PredictionTable
 from mser_llm.evaluation.summary import gaps, summary
 from mser_llm.inference.deferred_model import DeferredModel
@@ -118,7 +118,7 @@ def evaluate_corpora(
         for name, rows in kept.items():
             answered[name], errors, narrow_band = answerer.predictions(name, rows, table)
             outside = [row["emotion"] for row in corpora[name] if chosen.map(row["emotion"]) is None]
-            dropped = Counter(emotion or UNLABELLED for emotion in outside)
+            dropped = Counter(emotion or UNLABELED for emotion in outside)
             results["corpora"][name] = {
                 **summary(answered[name]),
                 "dropped": sum(dropped.values()),
@@ -183,7 +183,7 @@ def rows_in_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[
     """
     kept = [(row, word) for row in rows if (word := labels.map(row["emotion"])) is not None]
     if not kept:
-        seen = ", ".join(sorted({row["emotion"] or UNLABELLED for row in rows})) or "none, for it has no clips"
+        seen = ", ".join(sorted({row["emotion"] or UNLABELED for row in rows})) or "none, for it has no clips"
         raise EvaluationError(
             f"{name}: no clip has an emotion of the label set {', '.join(labels.words)}; its emotions are {seen}; "
             "choose other labels or another corpus"

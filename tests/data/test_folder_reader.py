@@ -68,7 +68,7 @@ def test_unsupported_formats_are_reported(tmp_path):
     assert ".mp4" in corpus.warnings[0]
 
 
-def test_misspelt_emotions_are_reported_with_the_near_word(tmp_path):
+def test_misspelled_emotions_are_reported_with_the_near_word(tmp_path):
     touch(tmp_path, "hapy/1.wav", "sad/2.wav", "müde/3.wav")
     (warning,) = read_corpus("folder", tmp_path).warnings
     assert "hapy (did you mean happy?)" in warning

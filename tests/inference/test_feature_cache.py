@@ -142,7 +142,7 @@ def test_broken_clips_are_rejected_with_their_reason_and_cost_no_other(make_tiny
     ]
     indexed, rejected = index_clips(rows, label_set("four"))
     assert [item.row["id"] for item in rejected] == ["long.wav", "text.wav", "missing.wav"]
-    assert "longer than 30 s (31.0 s); cut it into labelled pieces" in rejected[0].reason
+    assert "longer than 30 s (31.0 s); cut it into labeled pieces" in rejected[0].reason
     assert all(str(tmp_path) in item.reason for item in rejected)
     model, processor = make_tiny(freeze_audio=True)
     features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)

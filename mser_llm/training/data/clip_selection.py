@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mser_llm.data.clips import Clip, Rejection, index_clips
-from mser_llm.data.loaded_corpus import UNLABELLED
+from mser_llm.data.loaded_corpus import UNLABELED
 from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import published_part, recording_names, speaker_split
 from mser_llm.training.arguments import DataArguments
@@ -83,7 +83,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
         used &= row["corpus"] not in arguments.unlabelled_corpora
         if used and not arguments.unlabelled and labels.map(row["emotion"]) is None:
-            dropped[row["emotion"] or UNLABELLED] += 1
+            dropped[row["emotion"] or UNLABELED] += 1
         else:
             kept.append(row if used else {**row, "emotion": None})
     if not kept:

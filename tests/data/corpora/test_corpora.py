@@ -12,7 +12,7 @@ from corpus_trees import TREES, resd_parquet, touch
 
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.corpus_reader import read_known_corpus
-from mser_llm.data.loaded_corpus import UNLABELLED
+from mser_llm.data.loaded_corpus import UNLABELED
 from mser_llm.data.read_corpus import read_corpus
 from processing_mser.audio_mser import find_audio
 from processing_mser.emotions_mser import EMOTIONS
@@ -112,7 +112,7 @@ def test_small_copy_gives_its_rows_in_any_place(name, tmp_path):
     clips = TREES[name](tmp_path / "x" / "the corpus")
     corpus = read_corpus(name, tmp_path / "x")
     assert columns(corpus) == with_prefix(name, clips)
-    assert corpus.found == Counter(emotion or UNLABELLED for emotion, *_ in clips.values())
+    assert corpus.found == Counter(emotion or UNLABELED for emotion, *_ in clips.values())
     assert {row["corpus"] for row in corpus.rows} == {name}
     if name in LANGUAGES:
         assert {row["language"] for row in corpus.rows} == {LANGUAGES[name]}
