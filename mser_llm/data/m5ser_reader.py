@@ -15,6 +15,7 @@ from mser_llm.data.loaded_corpus import UNLABELED, CorpusError, LoadedCorpus
 from mser_llm.data.parquet_audio import ParquetAudio
 from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import speaker_split
+from mser_llm.io.errors import InputError
 
 
 MANIFEST = "manifest.json"
@@ -116,14 +117,12 @@ def train_test_split(dataset: Dataset, test_size: float, seed: int) -> DatasetDi
         `train` and `test`, each in the given order.
 
     Raises:
-        ValueError: a size outside (0, 1), fewer than two speakers, or data that are not one split of M5SER.
+        InputError: a size outside (0, 1), fewer than two speakers, or data that are not one split of M5SER.
     """
     needed = ["id", "speaker", "source_corpus", "language", "emotion"]
     if not isinstance(dataset, Dataset) or not set(needed) <= set(dataset.column_names or ()):
-        raise ValueError(
-            "train_test_split takes one split of M5SER, not streamed; pass load_dataset(DIR, CONFIG, split='train') "
-            "with all of its columns"
-        )
+        fix = "pass load_dataset(DIR, CONFIG, split='train') with all of its columns"
+        raise InputError("train_test_split", "takes one split of M5SER, not streamed", fix)
     columns = dataset.select_columns(needed).with_format(None)[:]
     rows = [
         {**dict(zip(needed, values)), "corpus": values[needed.index("source_corpus")], "index": index}

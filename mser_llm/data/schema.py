@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from datasets import Audio, Dataset, Features
 
+from mser_llm.io.errors import InputError
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
@@ -119,18 +120,16 @@ def rows_to_dataset(rows: Iterable[Mapping[str, Any]]) -> Dataset:
     Convert rows to a data set with `ROW_SCHEMA`. Its audio column is `Audio(decode=False)`: `{"bytes", "path"}`.
 
     Raises:
-        ValueError: a row has an unknown column, or no id or corpus.
+        InputError: a row has an unknown column, or no id or corpus.
     """
     rows = list(rows)
     for row in rows:
         unknown = sorted(set(row) - set(ROW_SCHEMA.names))
         if unknown:
-            raise ValueError(
-                f"row {row.get('id')!r} has the unknown columns {', '.join(unknown)}; "
-                f"the columns are {', '.join(ROW_SCHEMA.names)}"
-            )
+            problem = f"has the unknown columns {', '.join(unknown)}"
+            raise InputError(f"row {row.get('id')!r}", problem, f"use the columns {', '.join(ROW_SCHEMA.names)}")
         if not row.get("id") or not row.get("corpus"):
-            raise ValueError(f"row {dict(row)} has no id or no corpus; set both")
+            raise InputError(f"row {dict(row)}", "has no id or no corpus", "set both")
     table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
     # Cast afterwards: declaring the feature in the constructor requires torchcodec even with decode=False.
     return Dataset(table).cast_column("audio", Audio(decode=False))

@@ -10,6 +10,7 @@ import numpy as np
 
 from mser_llm.data.corpora import FOLDER
 from mser_llm.data.loaded_corpus import join_some
+from mser_llm.io.errors import InputError
 
 
 Row = Mapping[str, Any]
@@ -39,10 +40,10 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
         (training rows, validation rows), each in the given order.
 
     Raises:
-        ValueError: a fraction outside (0, 1), or fewer than two speakers.
+        InputError: a fraction outside (0, 1), or fewer than two speakers.
     """
     if not 0 < fraction < 1:
-        raise ValueError(f"the validation fraction is {fraction}; pass a number between 0 and 1, such as 0.1")
+        raise InputError("validation fraction", f"is {fraction}", "pass a number between 0 and 1, such as 0.1")
     null = sum(row["speaker"] is None for row in rows)
     if null:
         warnings.warn(
@@ -53,9 +54,10 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
     names = [row["speaker"] if row["speaker"] is not None else _clip(row, i) for i, row in enumerate(rows)]
     speakers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     if len(speakers) < 2:
-        raise ValueError(
-            f"{len(rows)} clips of {len(speakers)} speaker(s) cannot be split by speaker; add clips of another "
-            "speaker, or pass separate validation clips"
+        raise InputError(
+            "validation split",
+            f"{len(rows)} clips of {len(speakers)} speaker(s) cannot be split by speaker",
+            "add clips of another speaker, or pass separate validation clips",
         )
     counts = _counts(rows, [speakers[name] for name in names], len(speakers))
     chosen = _choose(*counts, fraction, np.random.default_rng(seed))
