@@ -17,8 +17,7 @@ from benchmarks.suite.sizes import BenchmarkSizes
 from benchmarks.suite.systems import noise
 from modeling_mser import MSERForEmotionGeneration
 from mser_llm.data.clips import Clip, index_clips
-from mser_llm.inference.clip_features import ClipFeatures
-from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset

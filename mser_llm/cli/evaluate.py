@@ -161,7 +161,7 @@ def run(args: EvaluateArguments) -> int:
     for sentence in [leak.mark] * bool(leak.mark) + [f"not checked: {said}" for said in leak.unchecked]:
         print(sentence)
     if cache is not None and cache.found:
-        print(f"{cache.found} of {cache.found + cache.given} answers were kept from before (--no_cache asks anew)")
+        print(f"{cache.found} of {cache.found + cache.computed} answers were kept from before (--no_cache asks anew)")
     print(f"written to {report}")
     for name, figures in results["corpora"].items():
         if figures["narrow_band"]:

@@ -47,7 +47,7 @@ def run(args: ProbeArguments) -> int:
     from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
     from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.protocols.leaks import check_leak
-    from mser_llm.inference.clip_features import ClipFeatures
+    from mser_llm.inference.feature_cache import ClipFeatures
     from mser_llm.inference.tokenizer import build_tokenizer
     from mser_llm.io.atomic_files import write_json
     from processing_mser import MSERProcessor, label_set

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.inference.clip_digests import content_of
+from mser_llm.inference.clip_digests import clip_sha256
 from processing_mser import LabelSet
 
 
@@ -68,7 +68,7 @@ class LabeledClips:
         """A hash of which clips these are, what their files hold, what their truths are and who says them."""
         with ThreadPoolExecutor() as pool:
             # A file that was exchanged keeps its name.
-            contents = list(pool.map(lambda row: content_of(row["audio"]), self.rows))
+            contents = list(pool.map(lambda row: clip_sha256(row["audio"]), self.rows))
         ids = [row["id"] for row in self.rows]
         # Whose intervals are drawn, and which clips may be mixed.
         people = [(row["speaker"], row["gender"], row["language"]) for row in self.rows]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A clip named by what its file holds, whatever the file and the corpus are called."""
+"""Identify clips by the content of their files, whatever the file and the corpus are called."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,33 +7,35 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from mser_llm.io.hashing import file_sha256
 
-def content_of(source: Any) -> str | None:
-    """SHA-256 of a clip's file, in hexadecimal digits; as the key of a training clip.
+
+def clip_sha256(source: Any) -> str | None:
+    """Return the SHA-256 of a clip's file in hexadecimal, equal to the key of a training clip.
 
     Args:
         source: a path, bytes or `{"bytes", "path"}`.
 
     Returns:
-        None for other forms of sound, and for a file that cannot be read.
+        None for other forms of audio, and for a file that cannot be read.
     """
     source = _file(source)
     if isinstance(source, (str, PathLike)):
         try:
-            source = Path(source).read_bytes()
+            return file_sha256(source)
         except OSError:
             return None
     return hashlib.sha256(source).hexdigest() if isinstance(source, (bytes, bytearray)) else None
 
 
-def size_of(source: Any) -> int | None:
-    """Bytes in a clip's file, without reading it: files of different sizes differ in content.
+def clip_bytes(source: Any) -> int | None:
+    """Return the size of a clip's file in bytes without reading it: files of different sizes have different content.
 
     Args:
-        source: as `content_of` takes it.
+        source: as in `clip_sha256`.
 
     Returns:
-        None for other forms of sound, and for a file that is not there.
+        None for other forms of audio, and for a missing file.
     """
     source = _file(source)
     if isinstance(source, (str, PathLike)):
@@ -45,7 +47,7 @@ def size_of(source: Any) -> int | None:
 
 
 def _file(source: Any) -> Any:
-    """The content or the path of a clip; None of a waveform."""
+    """Return the content or the path of a clip; None for a waveform."""
     if not isinstance(source, Mapping):
         return source
     if "array" in source:

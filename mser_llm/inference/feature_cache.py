@@ -1,34 +1,55 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Encode each clip once: features on disk, by the content of the clip and everything else that they depend on."""
+"""Encode each clip once and keep its features on disk, by the content of the clip and the settings of the encoder."""
 
 import inspect
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import safetensors.torch
 import torch
+from safetensors.torch import load, save
+from tqdm.auto import tqdm
 
 from modeling_mser import EmotionClassifier, MSERForEmotionGeneration
+from mser_llm.data.clips import Clip, Rejection
 from mser_llm.io.disk_errors import explain_disk_full
 from mser_llm.io.hashing import digest
 from mser_llm.io.store import Store
-from processing_mser import EmotionClassifierProcessor, MSERProcessor
+from processing_mser import AudioError, EmotionClassifierProcessor, MSERProcessor, load_audio
+from processing_mser.augmentation_mser import WaveformAugmenter
+
+
+ENCODING_BATCH = 16
+
+
+class WaveformEncoder(Protocol):
+    """The interface of an encoder for `ClipFeatures`."""
+
+    processor: MSERProcessor | EmotionClassifierProcessor
+
+    @property
+    def bytes_per_second(self) -> float: ...
+
+    def fingerprint(self) -> str: ...
+
+    def __call__(self, waveforms: list[np.ndarray]) -> list[torch.Tensor]: ...
 
 
 class FeatureEncoder:
     """
-    Compute the features that training reads from waveforms, in half precision.
+    Encode waveforms to the features that training reads, in half precision.
 
-    If the encoder or its lower layers are frozen, the features are the states of `encode_audio`,
-    `(num_layers, num_frames, hidden_size)` at 50 frames/s. If it is trained, its output changes, and the features are
-    the log-mel spectrogram `(num_mel_bins, num_frames)` at 100 frames/s.
+    - If the encoder or its lower layers are frozen: the states of `encode_audio`,
+      `(num_layers, num_frames, hidden_size)` at 50 frames/s.
+    - If the encoder is trained, so that its output changes: the log-mel spectrogram `(num_mel_bins, num_frames)` at
+      100 frames/s.
 
     Args:
-        model: provides the encoder.
-        processor: provides the feature extractor.
+        model: the model with the encoder.
+        processor: the processor with the feature extractor.
     """
 
     def __init__(
@@ -41,7 +62,7 @@ class FeatureEncoder:
 
     @torch.inference_mode()
     def __call__(self, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
-        """Return the features of mono waveforms `(num_samples,)` at the processor's rate."""
+        """Return the features of mono waveforms `(num_samples,)` at the processor's rate, in the same order."""
         inputs = self.processor.extract_features(waveforms)
         features, mask = inputs["input_features"], inputs["input_features_mask"]
         if self.encodes:
@@ -63,7 +84,7 @@ class FeatureEncoder:
         return 100 * encoder.num_mel_bins * 2
 
     def fingerprint(self) -> str:
-        """Return a digest of what the features depend on but the clip: weights, layers, extraction, padding."""
+        """Return the hash of what features depend on apart from the clip: weights, layers, extraction, padding."""
         frozen = self.model.frozen_encoder()
         settings = {
             "extractor": _extraction_settings(self.processor.feature_extractor),
@@ -72,15 +93,15 @@ class FeatureEncoder:
             "crop_seconds": getattr(self.processor, "crop_seconds", None),
         }
         weights = {} if frozen is None else frozen[1]
-        weight_digests = {
+        hashes = {
             name: digest(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
             for name, weight in weights.items()
         }
-        return digest(json.dumps(settings, sort_keys=True, default=str), weight_digests)[:32]
+        return digest(json.dumps(settings, sort_keys=True, default=str), hashes)[:32]
 
 
 def _extraction_settings(extractor: Any) -> dict[str, Any]:
-    """Return the class and constructor arguments of a feature extractor; `to_dict` also contains its path."""
+    """Return a feature extractor's class and arguments; its `to_dict` also records where it was loaded from."""
     names = [*inspect.signature(type(extractor)).parameters, "padding_side"]
     return {"class": type(extractor).__name__} | {
         name: getattr(extractor, name) for name in names if hasattr(extractor, name)
@@ -89,38 +110,128 @@ def _extraction_settings(extractor: Any) -> dict[str, Any]:
 
 class FeatureCache:
     """
-    Features by name, in a [`Store`].
+    Tensors by name on disk, for several processes at once.
 
     Args:
-        directory: created by the first `write`. Several processes may read and write it at once.
+        directory: created when something is written.
     """
 
     def __init__(self, directory: str | Path):
-        self.directory = Path(directory)
-        self._store = Store(directory)
+        self.store = Store(directory)
+        self.directory = self.store.directory
 
     def refresh(self) -> None:
-        """Find the features that other processes wrote since."""
-        self._store.refresh()
+        """Find what other processes wrote since."""
+        self.store.refresh()
 
     def __contains__(self, name: str) -> bool:
-        return digest(name) in self._store
+        return digest(name) in self.store
 
     def __len__(self) -> int:
-        return len(self._store)
+        return len(self.store)
 
     def get(self, name: str) -> torch.Tensor | None:
-        """Return the features of a name; None if there are none, or if they are damaged."""
-        value = self._store.get(digest(name))
-        return None if value is None else safetensors.torch.load(value)["features"]
+        """Return the features of that name; None if there are none, or if they are damaged."""
+        content = self.store.get(digest(name))
+        return None if content is None else load(content)["features"]
 
     def write(self, features: Mapping[str, torch.Tensor]) -> None:
-        """
-        Add features.
+        """Add features.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: they cannot be written; names the folder.
         """
-        values = {digest(name): safetensors.torch.save({"features": value}) for name, value in features.items()}
         with explain_disk_full(self.directory, "free space, or pass another --cache_dir or a smaller --cache_gb"):
-            self._store.write(values)
+            self.store.write({digest(name): save({"features": tensor}) for name, tensor in features.items()})
+
+
+class ClipFeatures:
+    """
+    Features of clips and of their augmented views, encoded once each.
+
+    Args:
+        encoder: encodes batches of waveforms.
+        cache_dir: root of all caches on this machine; `~` is expanded.
+        cache_gb: maximum size of the features of these clips, in GB; the clips beyond it are encoded at each use.
+        augmenter: creates the views with an index above 0; needed only if there are any.
+    """
+
+    def __init__(
+        self, encoder: WaveformEncoder, cache_dir: str, cache_gb: float, augmenter: WaveformAugmenter | None = None
+    ):
+        self.encoder, self.augmenter = encoder, augmenter
+        self.budget = cache_gb * 1e9
+        self.fingerprint = encoder.fingerprint()
+        self.cache = FeatureCache(Path(cache_dir).expanduser() / self.fingerprint)
+
+    def capacity(self, jobs: Sequence[tuple[Clip, int]]) -> int:
+        """Return how many of these clips and views, from the first on, are cached."""
+        sizes = itertools.accumulate(clip.seconds * self.encoder.bytes_per_second for clip, _ in jobs)
+        return sum(size <= self.budget for size in sizes)
+
+    def prepare(self, jobs: Sequence[tuple[Clip, int]], rank: int = 0, world_size: int = 1) -> list[Rejection]:
+        """
+        Encode what is not in the cache, and check the other clips.
+
+        The batches, and which process encodes them, depend on the clips alone and not on the content of the cache: the
+        composition of a batch changes features in the last digit, a resumed run must equal an uninterrupted one, and
+        a process that starts late must not change the shares of the others.
+
+        Args:
+            jobs: clips, each with the index of a view; view 0 is the clip itself.
+            rank, world_size: this process and the number of processes.
+
+        Returns:
+            The clips that this process cannot read.
+        """
+        cached = list(jobs[: self.capacity(jobs)])
+        beyond = [clip for clip, view in jobs[len(cached) :] if view == 0]
+        cached.sort(key=lambda job: (job[0].seconds, self.name(*job)))
+        batches = [cached[start : start + ENCODING_BATCH] for start in range(0, len(cached), ENCODING_BATCH)]
+        missing = [
+            batch for batch in batches[rank::world_size] if not all(self.name(*job) in self.cache for job in batch)
+        ]
+        if rank == 0:
+            total = sum(clip.seconds for clip, _ in cached) * self.encoder.bytes_per_second / 1e9
+            print(
+                f"Features: {len(cached)} of {len(jobs)} clips and views are cached in {self.cache.directory} "
+                f"({total:.2f} GB of at most {self.budget / 1e9:g})"
+            )
+        rejections = []
+        for batch in tqdm(missing, desc="Encoding", unit="batch", disable=not missing):
+            readable, waveforms = [], []
+            for clip, view in batch:
+                try:
+                    waveforms.append(self._waveform(clip, view))
+                    readable.append((clip, view))
+                except AudioError as error:
+                    rejections.append(Rejection(clip.row, str(error)))
+            encoded = self.encoder(waveforms) if waveforms else []
+            named = {self.name(*job): features for job, features in zip(readable, encoded, strict=True)}
+            self.cache.write({name: features for name, features in named.items() if name not in self.cache})
+        for clip in tqdm(beyond[rank::world_size], desc="Checking", unit="clip", disable=not beyond):
+            try:
+                self._waveform(clip, 0)
+            except AudioError as error:
+                rejections.append(Rejection(clip.row, str(error)))
+        return rejections
+
+    def __call__(self, clip: Clip, view: int) -> torch.Tensor:
+        features = self.cache.get(self.name(clip, view))
+        return self.encoder([self._waveform(clip, view)])[0] if features is None else features
+
+    def name(self, clip: Clip, view: int) -> str:
+        """Return the name of a view in the cache; that of view 0 does not depend on the augmentation."""
+        return clip.key if view == 0 else f"{clip.key}-{self._views.name}-{view}"
+
+    def _waveform(self, clip: Clip, view: int) -> np.ndarray:
+        processor = self.encoder.processor
+        audio = clip.row["audio"]
+        source = audio["path"] if audio["bytes"] is None else audio
+        waveform = load_audio(source, processor.sampling_rate, max_seconds=processor.max_seconds)
+        return waveform if view == 0 else self._views.view(waveform, clip.key, view, processor.sampling_rate)
+
+    @property
+    def _views(self) -> WaveformAugmenter:
+        assert self.augmenter is not None, "views need an augmenter"
+        return self.augmenter

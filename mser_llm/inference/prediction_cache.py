@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cache the predictions of a model, so that repeating an unchanged evaluation neither runs nor loads it."""
+"""Keep predictions on disk, so that an unchanged evaluation neither runs the model again nor loads it."""
 
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
-from mser_llm.inference.clip_digests import content_of
+from mser_llm.inference.clip_digests import clip_sha256
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.prefetch import load_clip
 from mser_llm.inference.recognition import Recognition, recognize
@@ -23,87 +23,91 @@ from mser_llm.io.store import Store
 
 class PredictionCache:
     """
-    Predictions by the content of the clip, in one [`Store`] per model and settings.
+    Predictions by everything that they depend on.
 
-    A prediction is reused only if everything that it depends on is the same: the bytes of the clip; the weights,
-    configuration, backbones, libraries and kind of device of the model (`DeferredModel.fingerprint`); the candidate
-    labels in their order, the text of the prompt, `decode`, `pad_to`, `length_normalize` and `prior_correction`. On a
-    full disk, one warning is printed, and nothing more is cached.
+    That is: the content of the clip's file; the model (`DeferredModel.fingerprint`); the labels in their order, the
+    text of the prompt, `pad_to` and `ScoringOptions.settings`. If predictions cannot be written, as on a full disk,
+    one warning is printed and the rest is computed all the same.
 
     Args:
-        directory: created when the first prediction is cached. Several processes may use it at once.
+        directory: created when there is something to keep; several processes may use it at once.
 
     Attributes:
-        found: number of cached predictions that were used.
-        given: number of predictions that the model made.
+        found: number of predictions that were found here.
+        computed: number of predictions that the model computed.
     """
 
     def __init__(self, directory: str | PathLike):
-        self.directory = Path(directory).expanduser()
-        self.found = self.given = 0
-        self._full = False
+        self.store = Store(directory)
+        self.found = self.computed = 0
+        self._writable = True
 
     def recognize(
         self,
         model: DeferredModel,
         processor: Any,
         sources: Sequence[Any],
-        words: Sequence[str],
-        options: ScoringOptions,
+        labels: Sequence[str],
+        options: ScoringOptions = ScoringOptions(),
         progress: bool = False,
     ) -> Iterator[Recognition]:
         """
-        Yield what `mser_llm.inference.recognition.recognize` does; the model runs only on clips that are not cached.
+        Predict clips as `mser_llm.inference.recognition.recognize` does, computing only what is not in the cache.
 
         Args:
-            model: loaded only if a clip is not cached.
-            processor, words, options: as for `recognize`.
-            sources: as for `recognize`, but a sequence. Only paths, bytes and `{"bytes", "path"}` are cached.
-            progress: show a bar while the clips are hashed.
+            model: loaded if a prediction is missing.
+            processor, labels, options: as there.
+            sources: as there, but a sequence. Forms other than a path, bytes and `{"bytes", "path"}` are not cached.
+            progress: show a bar while the files are hashed.
         """
-        unlearned = check_labels(model.config, words, options.allow_unlearned_labels)  # also for cached predictions
-        settings = {"words": list(words), "prompt": processor.prompt, "pad_to": processor.pad_to, **options.settings}
-        with Store(self.directory / digest(model.fingerprint, settings)) as store:
-            bar = tqdm(sources, "comparing", unit="clip", leave=False, disable=not progress, dynamic_ncols=True)
-            contents = [content_of(source) for source in bar]
-            cached = [
-                _cached(store, content, source, words) or _missing_file(content, source)
-                for content, source in zip(contents, sources, strict=True)
-            ]
-            new = [source for source, prediction in zip(sources, cached, strict=True) if prediction is None]
-            self.found += len(sources) - len(new)
-            predictions = recognize(model.load(), processor, new, words, options) if new else iter(())
-            for content, prediction in zip(contents, cached, strict=True):
-                if prediction is None:
-                    prediction = next(predictions)
-                    self.given += 1
-                    if content is not None and not self._full:
-                        self._write(store, content, prediction, words)
-                yield replace(prediction, unlearned_labels=unlearned) if unlearned else prediction
+        unlearned = check_labels(model.config, labels, options.allow_unlearned_labels)  # for cached predictions, too
+        settings = {"labels": list(labels), "prompt": processor.prompt, "pad_to": processor.pad_to, **options.settings}
+        question = digest(model.fingerprint, settings)
+        self.store.refresh()
+        bar = tqdm(sources, "comparing", unit="clip", leave=False, disable=not progress, dynamic_ncols=True)
+        hashes = [clip_sha256(source) for source in bar]
+        results = [
+            self._find(question, clip, source, labels) or _missing_file(clip, source)
+            for clip, source in zip(hashes, sources, strict=True)
+        ]
+        pending = [source for source, result in zip(sources, results, strict=True) if result is None]
+        self.found += len(sources) - len(pending)
+        computed = recognize(model.load(), processor, pending, labels, options) if pending else iter(())
+        with closing(self.store):
+            for clip, result in zip(hashes, results, strict=True):
+                if result is None:
+                    result = next(computed)
+                    self.computed += 1
+                    self._keep(question, clip, result, labels)
+                yield replace(result, unlearned_labels=unlearned) if unlearned else result
 
-    def _write(self, store: Store, content: str, prediction: Recognition, words: Sequence[str]) -> None:
-        """Cache a prediction; after the first that cannot be written no other is tried."""
-        scores = None if prediction.scores is None else [prediction.scores[word] for word in words]
-        fields = {name: getattr(prediction, name) for name in ("label", "text", "seconds", "bandwidth_hz", "error")}
-        # An error names the file, so it does not apply to another file with the same content.
-        path = None if prediction.error is None else _path(prediction.source)
+    def _find(self, question: str, clip: str | None, source: Any, labels: Sequence[str]) -> Recognition | None:
+        if clip is None:
+            return None
+        # An error names the file, so its key has the path.
+        content = self.store.get(digest(question, clip)) or self.store.get(digest(question, clip, _path(source)))
+        if content is None:
+            return None
+        entry = json.loads(content)
+        scores = None if entry["scores"] is None else dict(zip(labels, entry["scores"], strict=True))
+        return Recognition(source, **entry | {"scores": scores})
+
+    def _keep(self, question: str, clip: str | None, result: Recognition, labels: Sequence[str]) -> None:
+        """Write a prediction; after the first failure no other is tried."""
+        if clip is None or not self._writable:
+            return
+        entry = {name: getattr(result, name) for name in ("label", "error", "text", "seconds", "bandwidth_hz")}
+        entry["scores"] = None if result.scores is None else [result.scores[label] for label in labels]
+        key = digest(question, clip) if result.error is None else digest(question, clip, _path(result.source))
         try:
-            store.write({digest(content, path): json.dumps(fields | {"scores": scores}).encode()})
+            self.store.write({key: json.dumps(entry).encode()})
         except OSError as error:
-            self._full = True
-            problem = f"{error.filename}: cannot be written ({error.strerror}), so predictions are not cached"
-            tqdm.write(f"{problem}; free space, or pass another --cache_dir", file=sys.stderr)
-
-
-def _cached(store: Store, content: str | None, source: Any, words: Sequence[str]) -> Recognition | None:
-    if content is None:
-        return None
-    value = store.get(digest(content, None)) or store.get(digest(content, _path(source)))
-    if value is None:
-        return None
-    fields = json.loads(value)
-    scores = fields.pop("scores")
-    return Recognition(source, scores=None if scores is None else dict(zip(words, scores, strict=True)), **fields)
+            self._writable = False
+            tqdm.write(
+                f"warning: {error.filename or self.store.directory}: predictions cannot be cached ({error.strerror}); "
+                "free space, or pass another --cache_dir",
+                file=sys.stderr,
+            )
 
 
 def _path(source: Any) -> str:
@@ -111,9 +115,9 @@ def _path(source: Any) -> str:
     return str(path) if isinstance(path, (str, PathLike)) else ""
 
 
-def _missing_file(content: str | None, source: Any) -> Recognition | None:
-    """Return the error of a file that cannot be read; it needs no model."""
-    if content is not None or not _path(source):
+def _missing_file(clip: str | None, source: Any) -> Recognition | None:
+    """Return the error of a file that cannot be read; the model is not needed for it."""
+    if clip is not None or not _path(source):
         return None
     error = load_clip(source).error
     return None if error is None else Recognition(source, None, error=error)

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
 
 from modeling_mser import MSERForEmotionGeneration
 from modeling_mser.backbones_mser import offline_options
-from mser_llm.inference.clip_features import ENCODING_BATCH
+from mser_llm.inference.feature_cache import ENCODING_BATCH
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.inference.tokenizer import build_tokenizer
 from mser_llm.io.errors import InputError

@@ -20,8 +20,7 @@ from mser_llm.data.splits import SpeakerLeakError, published_part
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS, read_training_record
 from mser_llm.hub.data_record import trained_files
 from mser_llm.hub.model_card import write_model_card
-from mser_llm.inference.clip_features import ClipFeatures
-from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.io.atomic_files import write_json
 from mser_llm.training.arguments import DataArguments, ModelArguments

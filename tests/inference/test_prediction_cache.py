@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kept answers: served where nothing changed, without the model; never where anything did."""
+"""Cached predictions equal computed ones, and are used only if everything they depend on is the same."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ from mser_llm.inference.scoring_options import ScoringOptions
 from processing_mser import SAMPLING_RATE
 
 
-WORDS = ("happy", "sad", "angry")
+LABELS = ("happy", "sad", "angry")
 
 
 class UnloadableModel(DeferredModel):
@@ -42,46 +42,49 @@ def clips(tmp_path):
     return paths
 
 
-def answers(cache_dir, place, sources, words=WORDS, kind=DeferredModel, prompt=None, pad_to="longest", **settings):
-    """The answers, and how many of them the model was asked for."""
+def predict(cache_dir, place, sources, labels=LABELS, kind=DeferredModel, prompt=None, pad_to="longest", **options):
+    """Return the results and how many of them the model computed."""
     processor = load_processor(str(place), prompt)
     processor.pad_to = pad_to
     cache = PredictionCache(cache_dir)
-    made = list(cache.recognize(kind(str(place), "cpu"), processor, sources, words, ScoringOptions(**settings)))
-    assert cache.found + cache.given == len(made) == len(sources)
-    return made, cache.given
+    results = list(cache.recognize(kind(str(place), "cpu"), processor, sources, labels, ScoringOptions(**options)))
+    assert cache.found + cache.computed == len(results) == len(sources)
+    return results, cache.computed
 
 
-@pytest.mark.parametrize("settings", [{}, {"decode": "generate"}])
-def test_the_same_question_is_answered_without_the_network(settings, place, clips, tmp_path):
+@pytest.mark.parametrize("options", [{}, {"decode": "generate"}])
+def test_repeated_predictions_do_not_load_the_network(options, place, clips, tmp_path):
     soundfile.write(clips[0], 0.3 * np.random.default_rng(0).standard_normal(4000), 8000)
-    first, given = answers(tmp_path / "cache", place, clips, **settings)
-    assert given == len(clips)
-    assert [answer.bandwidth_hz is not None for answer in first] == [True, *[False] * 4]
-    again, given = answers(tmp_path / "cache", place, clips, kind=UnloadableModel, **settings)
-    assert given == 0
-    assert again == first
-    assert all((answer.scores is None) == bool(settings) for answer in again)
+    first, computed = predict(tmp_path / "cache", place, clips, **options)
+    assert computed == len(clips)
+    assert [result.bandwidth_hz is not None for result in first] == [True, *[False] * 4]
+    copy = shutil.copytree(place, tmp_path / "copy")
+    assert predict(tmp_path / "cache", copy, clips, kind=UnloadableModel, **options) == (first, 0)
+    assert all((result.scores is None) == bool(options) for result in first)
+    assert predict(tmp_path / "empty", place, []) == ([], 0)
+    assert not (tmp_path / "empty").exists()
 
 
-def test_sound_is_known_by_its_content(place, clips, tmp_path):
-    first, _ = answers(tmp_path / "cache", place, clips)
+def test_clips_are_found_by_content_in_every_form(place, clips, tmp_path):
+    first, _ = predict(tmp_path / "cache", place, clips)
     moved = [shutil.copyfile(clip, tmp_path / f"moved {clip.name}") for clip in clips]
     forms = [str(moved[0]), moved[1].read_bytes(), {"bytes": None, "path": str(moved[2])}]
     forms.append({"bytes": moved[3].read_bytes(), "path": "nowhere.wav"})
-    again, given = answers(tmp_path / "cache", place, forms, kind=UnloadableModel)
-    assert given == 0
-    assert [answer.scores for answer in again] == [answer.scores for answer in first[:4]]
-    assert [answer.source for answer in again] == forms
+    again, _ = predict(tmp_path / "cache", place, forms, kind=UnloadableModel)
+    assert [result.scores for result in again] == [result.scores for result in first[:4]]
+    assert [result.source for result in again] == forms
+    shutil.copyfile(clips[4], clips[0])
+    soundfile.write(clips[1], np.random.default_rng(1).standard_normal(4000) * 0.3, 16000)
+    assert predict(tmp_path / "cache", place, clips[:2])[1] == 1
 
 
-def test_only_what_is_new_is_asked_and_the_order_is_kept(place, clips, tmp_path):
-    whole, _ = answers(tmp_path / "other cache", place, clips)
-    answers(tmp_path / "cache", place, [clips[1], clips[3]])
-    mixed, given = answers(tmp_path / "cache", place, clips)
-    assert given == 3
-    assert [answer.source for answer in mixed] == clips
-    for one, other in zip(mixed, whole, strict=True):
+def test_only_missing_predictions_are_computed_in_order(place, clips, tmp_path):
+    expected, _ = predict(tmp_path / "other cache", place, clips)
+    predict(tmp_path / "cache", place, [clips[1], clips[3]])
+    mixed, computed = predict(tmp_path / "cache", place, clips)
+    assert computed == 3
+    assert [result.source for result in mixed] == clips
+    for one, other in zip(mixed, expected, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
 
 
@@ -89,9 +92,9 @@ def test_only_what_is_new_is_asked_and_the_order_is_kept(place, clips, tmp_path)
     "change",
     [
         {"prompt": "v2"},
-        {"words": ("happy", "sad")},
-        {"words": ("sad", "happy", "angry")},
-        {"words": ("happy", "sad", "fear")},
+        {"labels": ("happy", "sad")},
+        {"labels": ("sad", "happy", "angry")},
+        {"labels": ("happy", "sad", "fear")},
         {"decode": "generate"},
         {"pad_to": "30s"},
         {"length_normalize": True},
@@ -99,18 +102,11 @@ def test_only_what_is_new_is_asked_and_the_order_is_kept(place, clips, tmp_path)
     ],
     ids=str,
 )
-def test_another_question_is_asked_anew(change, place, clips, tmp_path):
-    answers(tmp_path / "cache", place, clips[:2])
-    again, given = answers(tmp_path / "cache", place, clips[:2], **change)
-    assert given == 2
-    fresh, _ = answers(tmp_path / "empty", place, clips[:2], **change)
-    assert again == fresh
-
-
-def test_another_clip_under_the_same_name_is_asked_anew(place, clips, tmp_path):
-    answers(tmp_path / "cache", place, clips[:2])
-    shutil.copyfile(clips[4], clips[0])
-    assert answers(tmp_path / "cache", place, clips[:2])[1] == 1
+def test_other_settings_are_computed_anew(change, place, clips, tmp_path):
+    predict(tmp_path / "cache", place, clips[:2])
+    again, computed = predict(tmp_path / "cache", place, clips[:2], **change)
+    assert computed == 2
+    assert again == predict(tmp_path / "empty", place, clips[:2], **change)[0]
 
 
 def change_a_weight(place):
@@ -120,7 +116,7 @@ def change_a_weight(place):
     save_file(weights, place / "model.safetensors", metadata={"format": "pt"})
 
 
-def change_a_setting(place):
+def change_the_configuration(place):
     config = json.loads((place / "config.json").read_text())
     (place / "config.json").write_text(json.dumps(config | {"emotion_words": ["sad"]}))
 
@@ -129,99 +125,91 @@ def change_the_tokenizer(place):
     (place / "tokenizer.json").write_text((place / "tokenizer.json").read_text() + " ")
 
 
-@pytest.mark.parametrize("change", [change_a_weight, change_a_setting, change_the_tokenizer])
-def test_another_model_in_the_same_place_is_asked_anew(change, place, clips, tmp_path):
-    answers(tmp_path / "cache", place, clips[:2])
+@pytest.mark.parametrize("change", [change_a_weight, change_the_configuration, change_the_tokenizer])
+def test_changed_model_in_the_same_folder_is_another_model(change, place, clips, tmp_path):
+    predict(tmp_path / "cache", place, clips[:2])
     change(place)
     write_digests(place, MODEL_DIGESTS)
     write_digests(place, PROCESSOR_DIGESTS)
-    assert answers(tmp_path / "cache", place, clips[:2])[1] == 2
+    assert predict(tmp_path / "cache", place, clips[:2])[1] == 2
 
 
-def test_a_copy_of_a_model_is_the_same_model(place, clips, tmp_path):
-    answers(tmp_path / "cache", place, clips[:2])
-    copy = shutil.copytree(place, tmp_path / "copy")
-    assert answers(tmp_path / "cache", copy, clips[:2], kind=UnloadableModel)[1] == 0
+def test_fingerprint_covers_backbones_libraries_and_version(place, tmp_path, monkeypatch):
+    def fingerprint():
+        return DeferredModel(str(place), "cpu").fingerprint
 
-
-def test_a_backbone_without_a_recorded_fingerprint_is_known_by_its_files(place, tmp_path):
+    before = fingerprint()
+    for name, value in (("versions", lambda: {"torch": "0.1"}), ("PREDICTIONS_VERSION", 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"mser_llm.inference.deferred_model.{name}", value)
+            assert fingerprint() != before
+    assert fingerprint() == before
     config = json.loads((place / "config.json").read_text())
     backbone = shutil.copytree(place, tmp_path / "backbone")
     (place / "config.json").write_text(json.dumps(config | {"audio_backbone": str(backbone)}))
-    before = DeferredModel(str(place), "cpu").fingerprint
-    assert DeferredModel(str(place), "cpu").fingerprint == before
+    before = fingerprint()
     change_a_weight(backbone)
-    assert DeferredModel(str(place), "cpu").fingerprint != before
+    assert fingerprint() != before
 
 
-def test_other_libraries_or_other_code_are_another_model(place, monkeypatch):
-    before = DeferredModel(str(place), "cpu").fingerprint
-    with monkeypatch.context() as patch:
-        patch.setattr("mser_llm.inference.deferred_model.versions", lambda: {"torch": "0.1"})
-        assert DeferredModel(str(place), "cpu").fingerprint != before
-    with monkeypatch.context() as patch:
-        patch.setattr("mser_llm.inference.deferred_model.PREDICTIONS_VERSION", 0)
-        assert DeferredModel(str(place), "cpu").fingerprint != before
-    assert DeferredModel(str(place), "cpu").fingerprint == before
+def test_incomplete_prediction_is_computed_anew(place, clips, tmp_path):
+    first, _ = predict(tmp_path / "cache", place, clips)
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(file.read_bytes()[:-30])
+    again, computed = predict(tmp_path / "cache", place, clips)
+    assert computed == 1
+    assert [result.label for result in again] == [result.label for result in first]
+    assert predict(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
 
 
-def test_full_disk_is_reported_once_and_costs_no_prediction(place, clips, tmp_path, monkeypatch, capsys):
-    whole, _ = answers(tmp_path / "other cache", place, clips)
+def test_full_disk_stops_caching_with_one_warning(place, clips, tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "cache"))
 
-    def full(file, content):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("mser_llm.io.store._write_all", full)
+    expected, _ = predict(tmp_path / "other cache", place, clips)
+    monkeypatch.setattr("mser_llm.io.store.Store.write", full)
     cache, processor = PredictionCache(tmp_path / "cache"), load_processor(str(place))
-    for _ in range(2):  # as an evaluation asks for corpus after corpus
-        made = list(cache.recognize(DeferredModel(str(place), "cpu"), processor, clips, WORDS, ScoringOptions()))
-        assert [answer.scores for answer in made] == [answer.scores for answer in whole]
-    (warning,) = [line for line in capsys.readouterr().err.splitlines() if "--cache_dir" in line]
-    assert str(tmp_path / "cache") in warning and os.strerror(errno.ENOSPC) in warning
+    for _ in range(2):  # as an evaluation of several corpora does
+        results = list(cache.recognize(DeferredModel(str(place), "cpu"), processor, clips, LABELS))
+        assert [result.scores for result in results] == [result.scores for result in expected]
+    (warning,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert str(tmp_path / "cache") in warning and "--cache_dir" in warning
     monkeypatch.undo()
-    assert answers(tmp_path / "cache", place, clips)[1] == len(clips)
-    assert answers(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
+    assert predict(tmp_path / "cache", place, clips)[1] == len(clips)
 
 
-def test_what_cannot_be_read_is_told_again_under_its_own_name(place, clips, tmp_path):
+def test_errors_are_cached_under_the_name_of_their_file(place, clips, tmp_path):
     empty, copy, missing = tmp_path / "empty.wav", tmp_path / "copy.wav", tmp_path / "missing.wav"
     empty.write_bytes(b"")
-    first, given = answers(tmp_path / "cache", place, [empty, clips[0], missing])
-    assert given == 2
+    first, computed = predict(tmp_path / "cache", place, [empty, clips[0], missing])
+    assert computed == 2
     assert first[0].error.startswith(str(empty))
     assert first[2].error.startswith(str(missing))
-    again, given = answers(tmp_path / "cache", place, [empty, clips[0], missing], kind=UnloadableModel)
-    assert (again, given) == (first, 0)
+    assert predict(tmp_path / "cache", place, [empty, clips[0], missing], kind=UnloadableModel) == (first, 0)
     shutil.copyfile(empty, copy)
-    (told, *_), given = answers(tmp_path / "cache", place, [copy, empty])
-    assert given == 1
-    assert told.error.startswith(str(copy))
+    (result, *_), computed = predict(tmp_path / "cache", place, [copy, empty])
+    assert computed == 1
+    assert result.error.startswith(str(copy))
 
 
-def test_nothing_is_written_where_nothing_was_given(place, tmp_path):
-    assert answers(tmp_path / "cache", place, []) == ([], 0)
-    assert not (tmp_path / "cache").exists()
-
-
-def test_no_model_is_told_at_once(tmp_path):
-    with pytest.raises(ModelNotFoundError, match="holds no model"):
+def test_deferred_model_rejects_a_folder_without_model(tmp_path):
+    with pytest.raises(ModelNotFoundError, match=tmp_path.name):
         DeferredModel(str(tmp_path))
 
 
-def test_an_evaluation_repeats_itself_without_the_network(place, clips, tmp_path):
+def test_repeated_evaluation_writes_the_same_files_without_the_network(place, clips, tmp_path):
     rows = [
-        {"id": clip.stem, "audio": {"bytes": None, "path": str(clip)}, "emotion": WORDS[index % 3]}
+        {"id": clip.stem, "audio": {"bytes": None, "path": str(clip)}, "emotion": LABELS[index % 3]}
         for index, clip in enumerate(clips)
     ]
-    made = []
+    written = []
     for kind in (DeferredModel, UnloadableModel):
         cache = PredictionCache(tmp_path / "cache")
         processor = load_processor(str(place))
         output = tmp_path / kind.__name__
         settings = {"prompts": ["v1", "v2"], "cache": cache, "output_dir": output, "progress": False}
-        evaluate_corpora(kind(str(place), "cpu"), processor, {"one": rows}, WORDS, **settings)
-        made.append([(output / name).read_bytes() for name in ("results.json", "predictions.csv")])
+        evaluate_corpora(kind(str(place), "cpu"), processor, {"one": rows}, LABELS, **settings)
+        written.append([(output / name).read_bytes() for name in ("results.json", "predictions.csv")])
         assert processor.prompt_version == "v1"
-    assert cache.given == 0
-    assert cache.found == 2 * len(clips)
-    assert made[0] == made[1]
+    assert (cache.computed, cache.found) == (0, 2 * len(clips))
+    assert written[0] == written[1]

@@ -85,7 +85,7 @@ def test_kept_answers_are_checked_too(tiny_model_dir, tmp_path):
         model = DeferredModel(str(tiny_model_dir), "cpu")
         (answer,) = cache.recognize(model, processor, [clip], LABELS, allowed)
         assert answer.unlearned_labels == ("calm", "tired")
-    assert (cache.found, cache.given) == (1, 1)
+    assert (cache.found, cache.computed) == (1, 1)
     with pytest.raises(UnlearnedLabelError):
         list(cache.recognize(model, processor, [clip], LABELS, ScoringOptions()))
 

@@ -15,8 +15,7 @@ from warm_python import WarmPython
 
 from mser_llm.data.clips import index_clips
 from mser_llm.data.read_corpus import read_corpus
-from mser_llm.inference.clip_features import ClipFeatures
-from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from processing_mser import label_set

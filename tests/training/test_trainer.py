@@ -11,8 +11,7 @@ from huggingface_hub import ModelCard
 from mser_llm.data.clips import index_clips
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
-from mser_llm.inference.clip_features import ClipFeatures
-from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.training.arguments import DataArguments
 from mser_llm.training.data.clip_selection import prepare_data
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset

@@ -16,8 +16,7 @@ from warm_python import WarmPython
 
 from mser_llm.data.clips import Clip, index_clips
 from mser_llm.data.read_corpus import read_corpus
-from mser_llm.inference.clip_features import ClipFeatures
-from mser_llm.inference.feature_cache import FeatureEncoder
+from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.inference.loading import load_model
 from mser_llm.io.hashing import digest, file_sha256
 from mser_llm.training.data.clip_selection import prepare_data

@@ -12,7 +12,7 @@ from mser_llm.evaluation.baselines.egemaps import EgemapsEncoder, fit_egemaps_sv
 from mser_llm.evaluation.baselines.linear_probe import LayerProbe, probe_layers, probe_weighted_layers
 from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
 from mser_llm.evaluation.labeled_clips import LabeledClips
-from mser_llm.inference.clip_features import ClipFeatures
+from mser_llm.inference.feature_cache import ClipFeatures
 from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import LabelSet, MSERProcessor
 

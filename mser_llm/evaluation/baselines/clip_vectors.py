@@ -7,7 +7,7 @@ import numpy as np
 
 from mser_llm.data.clips import index_clips
 from mser_llm.evaluation.labeled_clips import LabeledClips
-from mser_llm.inference.clip_features import ClipFeatures
+from mser_llm.inference.feature_cache import ClipFeatures
 from processing_mser import LabelSet
 
 

@@ -25,7 +25,7 @@ from mser_llm.evaluation.protocols.training_record import (
     record_from_rows,
     short_digest,
 )
-from mser_llm.inference.clip_digests import content_of, size_of
+from mser_llm.inference.clip_digests import clip_bytes, clip_sha256
 
 
 if TYPE_CHECKING:
@@ -229,7 +229,7 @@ def _files_of_equal_size(training: Sequence[Row], test: Sequence[Row]) -> tuple[
     are all equal and no clips.
     """
     sizes = [
-        [None if row.get("source_corpus") is not None else size_of(row["audio"]) for row in rows]
+        [None if row.get("source_corpus") is not None else clip_bytes(row["audio"]) for row in rows]
         for rows in (training, test)
     ]
     equal = set(sizes[0]) & set(sizes[1]) - {None, 0}
@@ -243,7 +243,7 @@ def _files_of_equal_size(training: Sequence[Row], test: Sequence[Row]) -> tuple[
 def _named(rows: Sequence[Row | None]) -> list[str | None]:
     """The name by content of each row's file; None for no row, and for a file that cannot be read."""
     with ThreadPoolExecutor() as pool:
-        contents = pool.map(lambda row: None if row is None else content_of(row["audio"]), rows)
+        contents = pool.map(lambda row: None if row is None else clip_sha256(row["audio"]), rows)
         return [None if content is None else short_digest(content) for content in contents]
 
 

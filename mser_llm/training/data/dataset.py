@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from mser_llm.data.clips import Clip
-from mser_llm.inference.clip_features import ClipFeatures
+from mser_llm.inference.feature_cache import ClipFeatures
 from mser_llm.training.objectives import UNKNOWN, TrainingFacts
 from processing_mser import EmotionClassifierProcessor, LabelSet, MSERProcessor
 

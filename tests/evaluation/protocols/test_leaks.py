@@ -6,7 +6,7 @@ from protocol_rows import row, translated
 
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import check_leak, record_from_rows, remove_leaks
-from mser_llm.inference.clip_digests import content_of
+from mser_llm.inference.clip_digests import clip_sha256
 
 
 TEST = [
@@ -125,9 +125,9 @@ def test_files_of_rows_are_compared_by_content_where_it_is_asked_for(tmp_path, m
 
     def content(source):
         read.append(source["path"].rpartition("/")[2])
-        return content_of(source)
+        return clip_sha256(source)
 
-    monkeypatch.setattr("mser_llm.evaluation.protocols.leaks.content_of", content)
+    monkeypatch.setattr("mser_llm.evaluation.protocols.leaks.clip_sha256", content)
     assert not check_leak(training, test).found and not read
     report = check_leak(training, test, allow=True, by_content=True)
     assert report.recordings == ("emodb/clip15", "emodb/clip9") and (report.clips, report.tested) == (2, 7)
