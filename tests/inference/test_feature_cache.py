@@ -104,9 +104,7 @@ def test_clips_beyond_the_size_limit_are_encoded_at_each_use(make_tiny, clips, t
         torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
 
 
-def test_dataloader_workers_that_would_run_the_encoder_are_rejected(
-    tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path
-):
+def test_workers_that_would_run_the_encoder_are_rejected(tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path):
     """Workers are forks, in which CUDA fails; spectrograms and cached features need no encoder."""
     rows = read_corpus("folder", tones).rows
     flags = ["--dataloader_num_workers", "2", "--max_steps", "1", "--eval_strategy", "no", "--save_strategy", "no"]
