@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder in M5SER's layout, written with pyarrow alone: what reads M5SER is not tested on what writes it."""
+"""Write a folder in M5SER's layout with pyarrow only, independent of the code under test."""
 
 import hashlib
 import io
@@ -64,7 +64,7 @@ def row(corpus: str, source: str, language: str, **columns: Any) -> dict[str, An
 
 
 def corpus_rows(language: str, corpus: str = "ravdess", speakers: int = 4) -> list[dict[str, Any]]:
-    """One clip an emotion for each speaker."""
+    """Generate one clip per emotion and speaker."""
     return [
         row(corpus, f"{speaker:02d}-{emotion}", language, emotion=emotion, duration=0.5 + 0.25 * (index % 2))
         for speaker in range(speakers)
@@ -79,7 +79,7 @@ def write_m5ser(
     shards: int = 2,
     **config: Any,
 ) -> Path:
-    """`rows` by language, dealt out to `shards` shards a language; `config` goes into the manifest."""
+    """Write `rows` by language into `shards` shards each; `config` goes into the manifest."""
     entries = []
     for language, kept in rows.items():
         for number in range(shards):
@@ -92,7 +92,7 @@ def write_m5ser(
             ):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 schema = schema.with_metadata({**(schema.metadata or {}), **number_of})
-                # An empty shard has no row group: `datasets` cannot read one of no rows.
+                # An empty shard has no row group, because `datasets` cannot read one without rows.
                 with parquet.ParquetWriter(path, schema) as writer:
                     if content:
                         writer.write_table(pa.Table.from_pylist(content, schema=schema))

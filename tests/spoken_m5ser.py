@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small corpus in M5SER's layout whose clips are buzzes: each emotion has a pitch, each language a timbre."""
+"""Write a small synthetic corpus in M5SER's layout: each emotion has a pitch, each language a timbre."""
 
 import io
 from pathlib import Path
@@ -26,7 +26,7 @@ def buzz(semitones: float, decibels: float, seconds: float, darkness: float, see
 
 
 def spoken_rows(languages=("en", "fr"), speakers=4, clips=3, kept=1.0):
-    """Clips of each language; a translation takes over the share `kept` of pitch and loudness."""
+    """Generate clips of each language; translations keep a fraction of pitch and loudness."""
     rows = {language: [] for language in languages}
     for speaker in range(speakers):
         for emotion in EMOTIONS:
@@ -41,8 +41,8 @@ def spoken_rows(languages=("en", "fr"), speakers=4, clips=3, kept=1.0):
                     seed = hash((speaker, EMOTIONS.index(emotion), clip, number)) % 2**32
                     sound = buzz(semitones, decibels, seconds, 1.0 + 0.2 * number, seed)
                     columns = {"emotion": emotion, "speaker": f"ravdess-{speaker}", "duration": seconds}
-                    made = row("ravdess", name, language) | columns
-                    rows[language].append(made | {"audio": {"bytes": sound, "path": f"{name}.flac"}})
+                    clip_row = row("ravdess", name, language) | columns
+                    rows[language].append(clip_row | {"audio": {"bytes": sound, "path": f"{name}.flac"}})
     return rows
 
 

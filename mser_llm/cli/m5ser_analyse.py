@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser m5ser analyse`: what a built M5SER holds, and whether its translations kept the emotion.
+"""`run-mser m5ser analyse`: count a built M5SER and test whether its translations kept the emotion.
 
 run-mser m5ser analyse runs/m5ser-demo --output_dir runs/m5ser-analysis
 """
@@ -10,42 +10,42 @@ from pathlib import Path
 from typing import Any
 
 
-HELP = "Analyse a built M5SER: emotions, languages, distances, prosody kept, label noise; analysis.json, report.html."
+HELP = "Analyze a built M5SER: emotions, languages, distances, prosody, label noise. Writes a report."
 
 
 @dataclass
 class AnalyseArguments:
-    folder: str = field(metadata={"positional": True, "metavar": "DIR", "help": "folder that m5ser build wrote"})
+    folder: str = field(metadata={"positional": True, "metavar": "DIR", "help": "folder from m5ser build"})
     output_dir: str = field(
-        default="runs/m5ser-analysis", metadata={"help": "where the report, its numbers and the measurements go"}
+        default="runs/m5ser-analysis", metadata={"help": "folder for the report, its numbers and the cached measures"}
     )
     model: str | None = field(
         default=None,
-        metadata={"help": "emotion classifier that judges the labels: a trained model's folder, or its id on the Hub"},
+        metadata={"help": "classifier to compare the labels with: folder of a trained model, or id on the Hub"},
     )
     sources_per_cell: int = field(
         default=300,
         metadata={
-            "help": "source clips of each corpus and emotion that are measured, with all their translations; 0 is all"
+            "help": "source clips to measure per corpus and emotion, with all their translations; 0 measures all"
         },
     )
-    permutations: int = field(default=999, metadata={"help": "shufflings of each test"})
-    seed: int = field(default=0, metadata={"help": "seed of the shufflings"})
-    workers: int = field(default=1, metadata={"help": "processes that measure"})
+    permutations: int = field(default=999, metadata={"help": "permutations per test"})
+    seed: int = field(default=0, metadata={"help": "seed of the permutations"})
+    workers: int = field(default=1, metadata={"help": "number of processes that measure"})
     batch_size: int = field(default=16, metadata={"help": "clips per forward pass of the classifier"})
-    device: str = field(default="auto", metadata={"help": "of the classifier: auto, cpu, cuda or cuda:N"})
+    device: str = field(default="auto", metadata={"help": "device of the classifier: auto, cpu, cuda or cuda:N"})
 
 
 ARGUMENTS = AnalyseArguments
 
 
 def run(args: AnalyseArguments) -> int:
-    """Analyses, writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
+    """Analyze the folder and write everything into `args.output_dir`; return 1 if a clip is unreadable, else 0."""
     from mser_llm.inference.loading import load_model
     from mser_llm.m5ser.analysis import analyse_corpus
     from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus
 
-    # Before a model of gigabytes is loaded for nothing.
+    # Check the folder before loading a large model.
     BuiltCorpus(args.folder)
     model, processor = load_model(args.model, args.device) if args.model else (None, None)
     results = analyse_corpus(
@@ -62,15 +62,15 @@ def run(args: AnalyseArguments) -> int:
         progress=sys.stderr.isatty(),
     )
     print(summary(results))
-    print(f"written to {Path(args.output_dir) / 'report.html'}")
+    print(f"report: {Path(args.output_dir) / 'report.html'}")
     unreadable = results["measured"]["unreadable"]
     if unreadable:
-        print(f"{len(unreadable)} clips could not be read; the first: {unreadable[0]['error']}", file=sys.stderr)
+        print(f"{len(unreadable)} clips are unreadable, the first: {unreadable[0]['error']}", file=sys.stderr)
     return 1 if unreadable else 0
 
 
 def summary(results: dict[str, Any]) -> str:
-    """The figures that a reader looks for first."""
+    """Format the most important results."""
     from mser_llm.m5ser.analysis.report import FEATURES, QUANTITIES
 
     counted, measured = results["overview"], results["measured"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser m5ser build`: emotional speech in five more languages from corpora that are at hand.
+"""`run-mser m5ser build`: translate emotional speech corpora into other languages.
 
 run-mser m5ser build m5ser/demo
 run-mser m5ser build m5ser/paper --executor local --workers 2
@@ -16,24 +16,24 @@ HELP = "Translate emotional speech into other languages, filter it and write it 
 
 
 def run(config: BuildConfig) -> int:
-    """Builds what is missing and prints what there is."""
+    """Build the missing shards and print a summary."""
     from mser_llm.m5ser.build import build
 
     manifest = build(config)
     if manifest is None:
-        print(f"The work is with Slurm; its last job writes {config.output_dir}/manifest.json.")
-        print("Should jobs fail, run the same command again when none is running: whole shards are kept.")
+        print(f"Submitted to Slurm; the last job writes {config.output_dir}/manifest.json.")
+        print("If jobs fail, run the same command again when none is running: finished shards are kept.")
         return 0
     print(summary(manifest))
-    print(f"The corpus is in {config.output_dir}; its manifest hash is {manifest['manifest_hash']}")
+    print(f"corpus: {config.output_dir}, manifest hash {manifest['manifest_hash']}")
     if any(shard["rows"] for shard in manifest["shards"]):
         return 0
-    print(f"It holds no clip: every one was rejected; {config.output_dir}/README.md counts the reasons")
+    print(f"The corpus is empty: every clip was rejected; see the reasons in {config.output_dir}/README.md")
     return 1
 
 
 def summary(manifest: Mapping[str, Any]) -> str:
-    """Rows, hours and rejects of each language, and of all."""
+    """Format rows, hours and rejects by language and in total."""
     lines = [f"{'language':<10}{'rows':>8}{'hours':>9}{'rejected':>10}"]
     languages = list(dict.fromkeys(shard["language"] for shard in manifest["shards"]))
     for language in [*languages, "all"]:

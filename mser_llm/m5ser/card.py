@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data set card of a built folder: every figure on it is counted in the shards or read in the manifest."""
+"""Write the data set card of a built folder, with numbers from the shards and the manifest."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,23 +21,23 @@ from mser_llm.io.packaged_folders import packaged_folder
 CARD = "README.md"
 ANY = "(any)"
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
-# A translator's own errors are sentences; a card that listed thousands of them would tell nothing.
-_SHOWN_REJECTS = 20
+# Errors of a translator may be thousands of different sentences.
+_MAX_REJECTS = 20
 
 
 def write_card(out_dir: str | Path) -> None:
-    """Writes `README.md` of a built folder, whole or not at all; needs its `manifest.json` and shards."""
+    """Write `README.md` of a built folder atomically, from its `manifest.json` and shards."""
     with atomic_open(Path(out_dir) / CARD) as file:
         file.write(render_card(out_dir))
 
 
 def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bool = False) -> str:
-    """The card as text.
+    """Render the card.
 
     Args:
         out_dir: a built folder.
-        repo_id: where the data set is going to be, for the example of its use; by default the folder's name.
-        recipe_only: the card of a repository without audio.
+        repo_id: name of the data set in the example; by default the name of the folder.
+        recipe_only: whether the repository has no audio.
     """
     root = Path(out_dir)
     manifest = read_manifest(root)
@@ -106,11 +106,11 @@ class ClipCounts:
     """By stage and reason."""
 
     def of(self, language: str = ANY, emotion: str | None = ANY, source: str = ANY) -> tuple[int, float]:
-        """Clips, and their seconds, of one language, emotion and source, or of any."""
+        """Return the clips and seconds of a language, emotion and source, each of them or any."""
         chosen = [
             cell
-            for (spoken, felt, corpus), cell in self.cells.items()
-            if language in (ANY, spoken) and emotion in (ANY, felt) and source in (ANY, corpus)
+            for (cell_language, cell_emotion, cell_source), cell in self.cells.items()
+            if language in (ANY, cell_language) and emotion in (ANY, cell_emotion) and source in (ANY, cell_source)
         ]
         return sum(clips for clips, _ in chosen), sum(seconds for _, seconds in chosen)
 
@@ -120,7 +120,7 @@ class ClipCounts:
 
     @property
     def languages(self) -> list[str]:
-        """Those that have a clip, in the order of the shards."""
+        """Languages with a clip, in the order of the shards."""
         return list(dict.fromkeys(language for language, _, _ in self.cells))
 
     @property
@@ -132,7 +132,7 @@ class ClipCounts:
 
 
 def count_clips(root: Path, manifest: Mapping[str, Any]) -> ClipCounts:
-    """Counts what is in the shards of a manifest, without touching their audio, and in the tables of rejects."""
+    """Count the clips in the shards of a manifest, without reading audio, and the rejects."""
     counts = ClipCounts()
     for shard in manifest["shards"]:
         table = parquet.ParquetFile(root / shard["path"]).read(["emotion", "source_corpus", "speaker", "duration"])
@@ -162,13 +162,13 @@ def _configs(languages: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def _conditions(terms: Iterable[Terms]) -> str | None:
-    """What someone has to agree to where the repository is gated."""
+    """Return the conditions of a gated repository."""
     bound = [f"{one.title}: {one.license}" for one in terms if one.non_commercial or not one.redistribution]
-    return f"The terms of what this was made of bind you too. {'; '.join(bound)}." if bound else None
+    return f"The terms of its sources and translator apply to you too. {'; '.join(bound)}." if bound else None
 
 
 def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What decided the result besides the sources, as the card shows it."""
+    """Return the settings that determine the result, as shown on the card."""
     shown = {
         "labels": identity.get("labels"),
         "sample": identity.get("sample"),
@@ -177,7 +177,7 @@ def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
         **identity.get("gates", {}),
         **{f"translator: {key}": value for key, value in identity.get("translator_fingerprint", {}).items()},
     }
-    return {name: _written(value) for name, value in shown.items() if value is not None}
+    return {name: _format_value(value) for name, value in shown.items() if value is not None}
 
 
 def _cell(clips: int, seconds: float) -> str:
@@ -190,28 +190,28 @@ def _length(seconds: float) -> str:
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"
 
 
-def _written(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_written(item)}" for key, item in value.items())
+        return ", ".join(f"{key} {_format_value(item)}" for key, item in value.items())
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(_written, value))
-    # A bar would end the cell of the table.
+        return ", ".join(map(_format_value, value))
+    # A bar would end the table cell.
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def _rejects(rejects: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
     ordered = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
-    shown = [{"stage": stage, "reason": _written(reason), "clips": n} for (stage, reason), n in ordered]
-    rest = [n for _, n in ordered[_SHOWN_REJECTS:]]
+    shown = [{"stage": stage, "reason": _format_value(reason), "clips": n} for (stage, reason), n in ordered]
+    rest = [n for _, n in ordered[_MAX_REJECTS:]]
     if rest:
         others = {"stage": "any", "reason": f"{len(rest)} other reasons", "clips": sum(rest)}
-        return [*shown[:_SHOWN_REJECTS], others]
+        return [*shown[:_MAX_REJECTS], others]
     return shown
 
 
 def _ordered(emotions: set[str | None], labels: Iterable[str]) -> list[str | None]:
-    """As the label set has them, then the others by name."""
-    order = {word: place for place, word in enumerate(labels)}
+    """Sort emotions in the order of the label set, then others by name."""
+    order = {word: index for index, word in enumerate(labels)}
     return sorted(emotions, key=lambda emotion: (order.get(emotion or "", len(order)), emotion or ""))
 
 

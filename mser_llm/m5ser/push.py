@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A built folder onto the Hub: checked before anything is sent, and gone on with where it broke off.
+"""Publish a built folder on the Hub: validate first, resume after a failure.
 
-The first commit holds the manifest and the recipe, and so says what the repository is going to be; the shards follow
-in commits of their own; the card comes last. A file that lies there already, by its hash, is not sent again; of an
-unfinished commit the Hub keeps what has arrived whole. (`upload_large_folder` is gone from huggingface_hub 2, and
-without Xet `upload_folder` makes one commit of everything.)
+The first commit contains the manifest and the recipe, which identify the repository; the shards follow in several
+commits; the card comes last. Files with the same hash on the Hub are not sent again, and after an interrupted commit
+the Hub keeps the complete files. (huggingface_hub 2 has no `upload_large_folder`, and without Xet `upload_folder`
+creates one commit for everything.)
 """
 
 import hashlib
@@ -26,16 +26,16 @@ from mser_llm.m5ser.card import CARD, count_clips, render_card
 from mser_llm.m5ser.manifest import MANIFEST, hash_of
 
 
-# An absolute path, or one below a home, anywhere in a text such as a command, up to its end.
-_PLACE = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
+# An absolute path, or one in a home directory, anywhere in a text such as a command.
+_PATH = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
 RECIPE = "config.yaml"
-# A commit of more takes longer than a connection can be counted on; of fewer files, the Hub sees too many commits.
+# Larger commits take longer than a connection may last, smaller ones are too many for the Hub.
 _COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file of the repository: where it is to lie, its content, and its two hashes."""
+    """A file to upload: its path in the repository, its content and its hashes."""
 
     path: str
     content: Path | bytes
@@ -47,43 +47,43 @@ class Upload:
         data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
         return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
-    def is_there(self, remote: Any) -> bool:
-        """Whether a file of the Hub's tree is this one."""
+    def matches(self, remote: Any) -> bool:
+        """Whether a file of the repository is equal to this one."""
         if remote is None or remote.size != self.size:
             return False
         return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git_oid
 
 
 def of_path(root: Path, name: str) -> Upload:
-    """The file `name` of a folder, under the same name."""
+    """Return the file `name` of a folder."""
     path = root / name
     return Upload(name, path, path.stat().st_size, file_sha256(path))
 
 
 def of_bytes(name: str, content: bytes) -> Upload:
-    """A file that is in memory."""
+    """Return a file from memory."""
     return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
 
 
 def push(
     folder: str | Path, repo_id: str, *, private: bool = False, gated: bool = False, recipe_only: bool = False
 ) -> str:
-    """Publish a built folder as a data set; called again after a failure it goes on, and after a success does nothing.
+    """Publish a built folder as a data set. Called again, it sends only what is missing.
 
     Args:
         folder: of a finished build.
         repo_id: `NAMESPACE/NAME`.
-        private: make the repository private.
-        gated: let only those read it who have agreed to the conditions on the card.
-        recipe_only: send the manifest, the configuration and the card, and no audio.
+        private: whether to make the repository private.
+        gated: whether users have to accept the conditions on the card.
+        recipe_only: whether to send the manifest, the configuration and the card only, without audio.
 
     Returns:
-        the address of the data set.
+        The URL of the data set.
 
     Raises:
-        PushError: a file is not what the manifest says; there is no clip; a source may not be published; the
-            repository holds something else, or is public and was to be private; the token is unknown or may not
-            write; no connection.
+        PushError: a file differs from the manifest; there is no clip; the license of a source forbids it; the
+            repository contains something else, or is public instead of private; the token is unknown or has no write
+            access; no connection.
     """
     if private and gated:
         raise PushError("--private, --gated", "exclude each other", "pass one")
@@ -93,12 +93,12 @@ def push(
     if not (manifest["rows"] or recipe_only):
         raise PushError(root, f"contains no clip ({CARD} counts why)", "build it with other filters")
     if not private and not recipe_only:
-        refuse_forbidden(root, manifest)
+        reject_forbidden(root, manifest)
     uploads = _uploads(root, manifest, repo_id, recipe_only)
     api = HfApi()
     with hub_errors(repo_id, api.endpoint):
         remote = _prepare(api, repo_id, uploads[0], private=private, gated=gated, recipe_only=recipe_only)
-        missing = [upload for upload in uploads if not upload.is_there(remote.get(upload.path))]
+        missing = [upload for upload in uploads if not upload.matches(remote.get(upload.path))]
         for number, batch in enumerate(batches := list(_commits(missing)), start=1):
             api.create_commit(
                 repo_id,
@@ -110,10 +110,10 @@ def push(
 
 
 def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
-    """Compares every shard with its hash in the manifest, and the manifest with its own.
+    """Compare every shard and its rejects with their hashes in the manifest, and the manifest with its own.
 
     Raises:
-        PushError: names the file that differs.
+        PushError: a file differs.
     """
     if hash_of({key: value for key, value in manifest.items() if key != "manifest_hash"}) != manifest["manifest_hash"]:
         raise PushError(root / MANIFEST, "was changed after the build", "run the build again, which rewrites it")
@@ -124,17 +124,14 @@ def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
             if not path.is_file():
                 raise PushError(path, "is missing, although the manifest lists it", "run the build again")
             if file_sha256(path, bar) != shard["sha256"]:
-                raise PushError(path, "is not the file of the manifest", "delete it and run the build again")
-            if "rejects_path" in shard:  # a manifest of format 1 counts the rejects alone
-                rejects = root / shard["rejects_path"]
-                if not rejects.is_file() or file_sha256(rejects) != shard["rejects_sha256"]:
-                    raise PushError(
-                        rejects, "is not the file of the manifest", f"delete {path} and run the build again"
-                    )
+                raise PushError(path, "differs from the manifest", "delete it and run the build again")
+            rejects = root / shard["rejects_path"]
+            if not rejects.is_file() or file_sha256(rejects) != shard["rejects_sha256"]:
+                raise PushError(rejects, "differs from the manifest", f"delete {path} and run the build again")
 
 
-def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
-    """Raises PushError where a source, or the translator, does not let others publish what is made of it."""
+def reject_forbidden(root: Path, manifest: dict[str, Any]) -> None:
+    """Raise a PushError if the license of a source, or of the translator, forbids redistribution."""
     counts = count_clips(root, manifest)
     terms = [*map(source_terms, sorted(counts.sources)), translator_terms(manifest["config"]["translator"])]
     names = [f"{one.name} ({one.license})" for one in without_redistribution(terms)]
@@ -147,10 +144,10 @@ def refuse_forbidden(root: Path, manifest: dict[str, Any]) -> None:
 
 
 def public_recipe(root: Path) -> bytes:
-    """`config.yaml` without the places where things lie on this machine: each path becomes PATH.
+    """Return `config.yaml` with every path of this machine replaced by PATH.
 
     Raises:
-        PushError: the file is not there, or damaged.
+        PushError: the file is missing or damaged.
     """
 
     def public(value: Any) -> Any:
@@ -158,7 +155,7 @@ def public_recipe(root: Path) -> bytes:
             return {key: public(item) for key, item in value.items()}
         if isinstance(value, list):
             return [public(item) for item in value]
-        return _PLACE.sub("PATH", value) if isinstance(value, str) else value
+        return _PATH.sub("PATH", value) if isinstance(value, str) else value
 
     try:
         recipe = yaml.safe_load((root / RECIPE).read_text(encoding="utf-8"))
@@ -166,16 +163,16 @@ def public_recipe(root: Path) -> bytes:
         recipe["output_dir"] = "PATH"
         recipe = public(recipe)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        reason = "is not there" if isinstance(error, FileNotFoundError) else "is damaged"
+        reason = "is missing" if isinstance(error, FileNotFoundError) else "is damaged"
         raise PushError(root / RECIPE, reason, "run the build again, which rewrites it") from error
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode()
 
 
 def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bool) -> list[Upload]:
-    """In the order of sending: the manifest first, the card last."""
+    """List the uploads in order: the manifest first, the card last."""
     card = (root / CARD).read_text(encoding="utf-8") if (root / CARD).is_file() else render_card(root)
     if recipe_only or card == render_card(root):
-        # As it was built, and not what somebody made of it since: here the example can name the repository.
+        # Not edited by the user, so its example can name the repository.
         card = render_card(root, repo_id, recipe_only)
     uploads = [of_path(root, MANIFEST), of_bytes(RECIPE, public_recipe(root))]
     if not recipe_only:
@@ -189,9 +186,9 @@ def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bo
 def _prepare(
     api: HfApi, repo_id: str, manifest: Upload, *, private: bool, gated: bool, recipe_only: bool
 ) -> dict[str, Any]:
-    """Makes the repository, or looks whether the one that exists may be written to; returns its files by path."""
+    """Create the repository or check the existing one; return its files by path."""
     found, files = open_repository(
-        api, repo_id, "dataset", private=private, is_ours=lambda files: manifest.is_there(files.get(MANIFEST))
+        api, repo_id, "dataset", private=private, is_ours=lambda files: manifest.matches(files.get(MANIFEST))
     )
     if recipe_only and any(path.startswith("data/") for path in files):
         raise PushError(
@@ -205,12 +202,12 @@ def _prepare(
 
 
 def _commits(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
-    """Divides what is missing: the manifest and the recipe, then the shards, then the card."""
+    """Divide the uploads into commits: the manifest and the recipe, then the shards, then the card."""
     batch: list[Upload] = []
     for upload in uploads:
-        apart = upload.path == CARD or (batch and batch[-1].path in (MANIFEST, RECIPE) and upload.path != RECIPE)
+        new_commit = upload.path == CARD or (batch and batch[-1].path in (MANIFEST, RECIPE) and upload.path != RECIPE)
         full = len(batch) == _COMMIT_FILES or sum(one.size for one in batch) + upload.size > _COMMIT_BYTES
-        if batch and (apart or full):
+        if batch and (new_commit or full):
             yield batch
             batch = []
         batch.append(upload)

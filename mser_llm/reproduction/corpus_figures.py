@@ -13,7 +13,7 @@ from mser_llm.evaluation.plots import write_png
 from mser_llm.io.atomic_files import write_json
 from mser_llm.m5ser.analysis import analyse_corpus
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
-from mser_llm.m5ser.analysis.cell_distances import FEWEST_CLIPS
+from mser_llm.m5ser.analysis.cell_distances import MIN_CLIPS
 from mser_llm.m5ser.analysis.figures import cells_figure, hours_figure
 from mser_llm.m5ser.analysis.overview import overview
 
@@ -76,8 +76,9 @@ def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
     spectra = analysis["distances"]["spectrum"]
     if spectra["picture"] is None:
         raise BuiltCorpusError(
-            f"{folder}: too small for a picture, which needs three emotions or languages of {FEWEST_CLIPS} clips "
-            "each; build it from more"
+            folder,
+            f"too small for a figure, which needs three emotions or languages of {MIN_CLIPS} clips each",
+            "build it from more clips",
         )
     results = {**spectra["picture"], "test": spectra["test"]}
     emotions, codes = analysis["overview"]["emotions"], analysis["overview"]["languages"]

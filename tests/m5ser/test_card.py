@@ -26,13 +26,13 @@ def folder(tmp_path):
 
 
 def table(card, head):
-    """The rows of the table whose first cell is `head`, by their first cell."""
+    """Return the rows of the table whose first header is `head`, by their first cell."""
     lines = card.split(f"\n| {head} |")[1].split("\n\n")[0].splitlines()[2:]
     cells = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
     return {first: rest for first, *rest in cells}
 
 
-def test_its_metadata_name_every_language_that_has_a_clip(folder):
+def test_card_metadata_lists_languages_with_clips(folder):
     write_card(folder)
     metadata = front_matter((folder / "README.md").read_text(encoding="utf-8"))
     assert metadata_errors(metadata) == []
@@ -47,10 +47,10 @@ def test_its_metadata_name_every_language_that_has_a_clip(folder):
     assert metadata["size_categories"] == ["n<1K"]
 
 
-def test_its_figures_are_counted(folder):
+def test_card_counts_clips_and_rejects(folder):
     card = render_card(folder)
     emotions = table(card, "emotion")
-    # Four English and two French clips of each; the odd ones of the seven last 0.75 s, the others 0.5 s.
+    # Four English and two French clips of each emotion; every second emotion lasts 0.75 s, the others 0.5 s.
     assert emotions["neutral"] == ["4 (2.0 s)", "2 (1.0 s)", "6 (3.0 s)"]
     assert emotions["happy"] == ["4 (3.0 s)", "2 (1.5 s)", "6 (4.5 s)"]
     assert emotions["boredom"] == ["0", "1 (1.0 h)", "1 (1.0 h)"]
@@ -65,7 +65,7 @@ def test_its_figures_are_counted(folder):
     assert "CC BY-NC-SA 4.0" in card and "2503.21806" in card and "Livingstone" in card
 
 
-def test_the_same_folder_gives_the_same_card_wherever_it_lies(folder, tmp_path):
+def test_card_does_not_depend_on_the_path(folder, tmp_path):
     elsewhere = tmp_path / "elsewhere" / folder.name
     elsewhere.parent.mkdir()
     card = render_card(folder)
@@ -87,7 +87,7 @@ def terms(license, non_commercial=False):
         ([terms("CC BY 4.0"), terms("CC BY-NC 4.0", True)], "cc-by-nc-4.0", None),
         ([terms("Apache-2.0"), translator_terms("seamless_m4t_v2")], "cc-by-nc-4.0", None),
         ([terms("CC0-1.0"), terms("CC0 1.0")], "cc0-1.0", None),
-        # Share-alike under two licenses: no one license of the Hub's covers both.
+        # Share-alike under two licenses: no license of the Hub covers both.
         ([terms("CC BY-SA 4.0"), terms("CC BY-NC-SA 4.0", True)], "other", "non-commercial-by-source"),
         ([terms("free for research", True), terms("Apache-2.0")], "other", "non-commercial-by-source"),
         ([terms("CC BY 4.0"), terms("an agreement of its own", True)], "other", "non-commercial-by-source"),
@@ -95,7 +95,7 @@ def terms(license, non_commercial=False):
         ([terms("an agreement of its own")], "other", "by-source"),
     ],
 )
-def test_a_non_commercial_source_makes_a_non_commercial_card(parts, license, name):
+def test_card_license_combines_the_terms_of_its_parts(parts, license, name):
     found = card_license(parts)
     assert (found["license"], found.get("license_name")) == (license, name)
     assert metadata_errors(yaml.safe_load(yaml.safe_dump(found))) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is built loads as any data set does: from its folder and from the Hub, streaming or not, without torchcodec."""
+"""Load a built corpus from its folder and from the Hub, streaming or not, without torchcodec."""
 
 import json
 import os
@@ -15,8 +15,7 @@ from mser_llm.m5ser.card import write_card
 
 ROOT = Path(__file__).resolve().parents[2]
 LANGUAGES = ("en", "fr", "de", "it", "zh", "es")
-# In a process of its own, for the clients read HF_ENDPOINT when they are imported, and in a folder where nothing of
-# this project lies.
+# In another process, because the clients read HF_ENDPOINT on import, and in a folder without this project.
 CLIENT = """
 import hashlib, io, json, sys
 sys.modules["torchcodec"] = None
@@ -47,7 +46,7 @@ def run(code, *arguments, environment, cwd):
 @pytest.fixture(scope="module")
 def rows():
     rows = {language: corpus_rows(language, "folder", speakers=1) for language in LANGUAGES}
-    # A shard whose speakers are all null beside one whose are not, and an empty shard.
+    # A shard whose speakers are all null next to one with speakers, and an empty shard.
     for clip in rows["fr"][::2]:
         clip["speaker"] = None
     rows["it"] = rows["it"][:1]
@@ -76,14 +75,14 @@ def test_every_configuration_loads_from_the_folder(folder, rows, tmp_path):
 
 
 @pytest.mark.slow
-def test_it_loads_from_the_hub_for_those_who_may_see_it(folder, rows, loopback_hub, tmp_path):
+def test_private_data_set_loads_from_the_hub_for_its_owner(folder, rows, loopback_hub, tmp_path):
     owner = {**os.environ, **loopback_hub.environment(tmp_path / "owner", token="hf_owner"), "PYTHONPATH": str(ROOT)}
     run(PUSH, folder, "org/m5ser", environment=owner, cwd=tmp_path)
     owner.pop("PYTHONPATH")
     found = loaded("org/m5ser", ["fr", "it", "default"], owner, tmp_path)
     assert found == {"fr": 7, "it": 1, "default": sum(map(len, rows.values()))}
-    # Of one language, streaming fetches that language alone, and in pieces.
+    # Streaming one language fetches only its files, in parts.
     assert loopback_hub.asked("GET", r"/datasets/org/m5ser/resolve/.*/data/fr/") > 0
     stranger = {**os.environ, **loopback_hub.environment(tmp_path / "stranger", token="hf_stranger")}
-    with pytest.raises(AssertionError, match="doesn't exist on the Hub or cannot be accessed"):
+    with pytest.raises(AssertionError, match="org/m5ser"):
         loaded("org/m5ser", ["fr"], stranger, tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a built M5SER holds, and whether its translations kept the emotion: figures, tests, one page."""
+"""Analyze a built M5SER: count it, test whether its translations kept the emotion, write a report."""
 
 from mser_llm.m5ser.analysis.analysis import analyse_corpus
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole analysis of a built M5SER folder: `analysis.json` and `report.html`."""
+"""Analyze a built M5SER folder and write `analysis.json` and `report.html`."""
 
 import json
 from os import PathLike
@@ -11,15 +11,17 @@ import numpy as np
 from modeling_mser.labels_mser import check_labels
 from mser_llm.evaluation.evaluation import versions
 from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.disk_errors import explain_disk_full
+from mser_llm.io.errors import InputError
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
 from mser_llm.m5ser.analysis.cell_distances import (
     Design,
     compare_cells,
-    in_standard_deviations,
     independent_units,
     relative_to_speaker,
+    standardize,
 )
-from mser_llm.m5ser.analysis.label_noise import counted_for, judge_labels
+from mser_llm.m5ser.analysis.label_noise import check_with_classifier, labels_for
 from mser_llm.m5ser.analysis.measured_clips import MeasuredClips, choose_sources, measure_corpus
 from mser_llm.m5ser.analysis.overview import UNLABELLED, overview
 from mser_llm.m5ser.analysis.preservation import compare_with_source
@@ -44,58 +46,60 @@ def analyse_corpus(
     batch_size: int = 16,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Analyses a built folder and writes `analysis.json`, `report.html` and `measures.sqlite` (the cache).
+    """Analyze a built folder and write `analysis.json`, `report.html` and `measures/` (the cache).
 
     Args:
-        folder: as `run-mser m5ser build` writes it.
-        output_dir: made if need be. Measurements that lie there are taken over.
-        model, processor, model_name: an emotion classifier as `load_model` returns it, and what it is called; without
-            one the labels are not judged.
-        sources_per_cell: about so many source clips of each corpus and emotion are measured, with all their
-            translations; 0 measures all. Counts and hours are always over all rows.
-        permutations: shufflings of each test; p cannot be below 1 / (permutations + 1).
-        seed: of the shufflings.
-        workers: processes that measure.
+        folder: from `run-mser m5ser build`.
+        output_dir: created if missing. Cached measures in it are reused.
+        model, processor, model_name: an emotion classifier from `load_model`, and its name; without one the labels are
+            not checked.
+        sources_per_cell: approximate number of source clips per corpus and emotion to measure, with all their
+            translations; 0 measures all. Counts and hours always include all rows.
+        permutations: number of permutations per test; p cannot be below 1 / (permutations + 1).
+        seed: of the permutations.
+        workers: number of processes that measure.
         batch_size: of the classifier.
-        progress: shows bars.
+        progress: whether to show progress bars.
 
     Returns:
-        What is in `analysis.json`.
+        The content of `analysis.json`.
 
     Raises:
-        BuiltCorpusError: the folder is no built corpus, or none of its clips could be measured.
-        ValueError: a number below its least, or a classifier that lacks a word of the corpus.
-        MeasureCacheError: `measures.sqlite` is something else, or there is no room for it.
+        BuiltCorpusError: the folder is not a built corpus, or none of its clips could be measured.
+        InputError: a number below its minimum.
+        ValueError: the classifier lacks a label of the corpus.
+        OSError: the disk is full.
     """
-    for name, value, least in (
+    for name, value, minimum in (
         ("permutations", permutations, 1),
         ("workers", workers, 1),
         ("sources_per_cell", sources_per_cell, 0),
         ("seed", seed, 0),
     ):
-        if value < least:
-            raise ValueError(f"{name} is {value}; it must be at least {least}")
+        if value < minimum:
+            raise InputError(f"{name} {value}", "too small", f"pass at least {minimum}")
     corpus = BuiltCorpus(folder)
     output_dir = Path(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
     counted = overview(corpus, progress)
     words = [word for word in counted["emotions"] if word != UNLABELLED]
     if model is not None:
-        # Rejected here, and not when all else is done.
-        candidates = list(dict.fromkeys(counted_for(model, words).values()))
+        # Check before measuring.
+        candidates = list(dict.fromkeys(labels_for(model, words).values()))
         processor.candidate_ids(candidates)
         check_labels(model.config, candidates)
-    clips = measure_corpus(
-        corpus,
-        counted,
-        output_dir / "measures.sqlite",
-        sources_per_cell=sources_per_cell,
-        workers=workers,
-        progress=progress,
-    )
+    with explain_disk_full(output_dir):
+        clips = measure_corpus(
+            corpus,
+            counted,
+            output_dir / "measures",
+            sources_per_cell=sources_per_cell,
+            workers=workers,
+            progress=progress,
+        )
     if not clips.num_clips:
         reason = clips.errors[0]["error"] if clips.errors else "no row has an emotion"
-        raise BuiltCorpusError(f"{corpus.folder}: no clip could be measured; {reason}")
+        raise BuiltCorpusError(corpus.folder, f"no clip could be measured: {reason}")
     settings = {"sources_per_cell": sources_per_cell, "permutations": permutations, "seed": seed}
     results: dict[str, Any] = {
         "format": 1,
@@ -116,8 +120,10 @@ def analyse_corpus(
     }
     if model is not None:
         chosen = choose_sources(counted, sources_per_cell)
-        judged = judge_labels(corpus, chosen, model, processor, words, batch_size=batch_size, progress=progress)
-        results["label_noise"] = {"model": model_name, **judged}
+        checked = check_with_classifier(
+            corpus, chosen, model, processor, words, batch_size=batch_size, progress=progress
+        )
+        results["label_noise"] = {"model": model_name, **checked}
     with atomic_open(output_dir / "analysis.json") as file:
         json.dump(results, file, indent=2, ensure_ascii=False, allow_nan=False)
         file.write("\n")
@@ -126,7 +132,7 @@ def analyse_corpus(
 
 
 def _distances(clips: MeasuredClips, permutations: int, seed: int, progress: bool) -> dict[str, Any]:
-    """Spectra and prosody, each as measured and relative to the speaker: picture and test."""
+    """Project and test spectra and prosody, each as measured and relative to the speaker."""
     unit = independent_units(clips.corpus, clips.speaker, clips.speaker_known)
     design = Design(clips.emotion, clips.corpus, clips.speaker, unit, len(clips.emotions), len(clips.corpora))
     spectra = clips.spectra.astype(np.float64)
@@ -134,8 +140,8 @@ def _distances(clips: MeasuredClips, permutations: int, seed: int, progress: boo
     kinds = {
         "spectrum": spectra,
         "spectrum_relative": relative_to_speaker(spectra, design),
-        "prosody": in_standard_deviations(prosody),
-        "prosody_relative": in_standard_deviations(relative_to_speaker(prosody, design)),
+        "prosody": standardize(prosody),
+        "prosody_relative": standardize(relative_to_speaker(prosody, design)),
     }
     return {
         name: {

@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does an emotion sound alike in all languages? Distances between cells, tested against shuffled emotion names.
+"""Test whether an emotion sounds alike in all languages, by distances between cells and permuted emotion labels.
 
-A cell is one emotion in one language and one source corpus; it stands for the mean of its clips. Pairs of cells of
-different languages are compared: those of one emotion should lie nearer together than those of different emotions.
+A cell is one emotion in one language and one source corpus, represented by the mean of its clips. The statistic
+compares pairs of cells of different languages: those of equal emotion should be closer than those of different ones.
 
-The translations of a clip share its speaker, its room and its accidents, so that cells of one emotion, which hold
-translations of the same clips, would lie near each other even if emotion did nothing. Therefore only clips of
-different speakers are compared: from the squared distance of two means, |a|^2 + |b|^2 - 2 a.b, the products of a
-speaker with himself are left out of a.b. Squares, because then emotions that are strong in each language, but in
-another way in each, come out even.
+The translations of a clip share its speaker, room and noise. Cells of the same emotion contain translations of equal
+clips, so they would be close even if emotion had no effect. Therefore only clips of different speakers are compared:
+in the squared distance of two means, |a|^2 + |b|^2 - 2 a.b, the term a.b leaves out products of a speaker with itself.
+With squared distances, emotions that are strong in every language but expressed differently give a ratio of 1.
 
-Two tests, and `p` is the larger of the two:
+`p` is the larger p value of two tests:
 
-- `p_clips`: the emotions of the SOURCE clips are shuffled among the clips of one speaker, and every translation takes
-  the emotion of its source. If emotion left no trace in the sound, each such arrangement would have been as likely as
-  the true one: exact, whatever translations share. Shuffling cells would not be, because cells of several languages
-  hold the same accidents. But a trace in one language alone widens the true statistic and not the shuffled ones.
-- `p_speakers`: Student's t of the logarithm of the ratio, its error from leaving out groups of speakers in turn. That
-  holds for emotions which every language expresses in a way of its own, and needs a good handful of speakers.
+- `p_clips`: permute the emotions of the SOURCE clips within each speaker; every translation takes the emotion of its
+  source. This is exact under the hypothesis that emotion has no effect on the sound, whatever translations share.
+  Permuting cells would not be, because the cells of several languages share noise. But an effect in one language only
+  widens the observed statistic and not the permuted ones.
+- `p_speakers`: Student's t test of the log ratio, with the standard error from a jackknife over groups of speakers.
+  This holds for emotions that each language expresses differently, and needs about five speakers or more.
 """
 
 from collections.abc import Sequence
@@ -26,25 +25,26 @@ from typing import Any
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import t as student
+from scipy.stats import mannwhitneyu
+from scipy.stats import t as student_t
 from tqdm.auto import tqdm
 
 
-# A mean over fewer clips is left out.
-FEWEST_CLIPS = 3
-_MOST_GROUPS = 20
-_UNITS_AT_ONCE = 64
+# Cells with fewer clips are ignored.
+MIN_CLIPS = 3
+_MAX_GROUPS = 20
+_UNITS_PER_CHUNK = 64
 
 
 @dataclass(frozen=True)
 class Design:
-    """Which source clip is of which kind.
+    """Factors of the source clips.
 
     Attributes:
-        emotion, corpus: int arrays `(num_sources,)`, each numbered from 0.
-        speaker: likewise; clips of one corpus with one number have their mean taken away together.
-        unit: likewise; clips with one number are not compared with each other.
-        num_emotions, num_corpora: how many numbers there are.
+        emotion, corpus: int arrays `(num_sources,)`, from 0.
+        speaker: likewise; the clips of one speaker of a corpus are centered together.
+        unit: likewise; clips of the same unit are not compared with each other.
+        num_emotions, num_corpora: numbers of levels.
     """
 
     emotion: np.ndarray
@@ -54,8 +54,8 @@ class Design:
     num_emotions: int
     num_corpora: int
 
-    def shuffled(self, rng: np.random.Generator) -> "Design":
-        """Emotions dealt out anew among the clips of each speaker of a corpus."""
+    def permuted(self, rng: np.random.Generator) -> "Design":
+        """Return the design with the emotions permuted within each speaker of a corpus."""
         places = np.lexsort((self.speaker, self.corpus))
         drawn = np.lexsort((rng.random(len(self.emotion)), self.speaker, self.corpus))
         emotion = np.empty_like(self.emotion)
@@ -63,13 +63,13 @@ class Design:
         return replace(self, emotion=emotion)
 
     def take(self, chosen: np.ndarray) -> "Design":
-        """The design of some of the sources."""
+        """Return the design of a subset of the sources."""
         kept = (self.emotion[chosen], self.corpus[chosen], self.speaker[chosen], self.unit[chosen])
         return Design(*kept, self.num_emotions, self.num_corpora)
 
 
 def independent_units(corpus: np.ndarray, speaker: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Numbers of what is independent, `(num_sources,)`: the speaker where several are known, else the clip itself.
+    """Return the independent units `(num_sources,)`: speakers if a corpus has several known ones, clips otherwise.
 
     Args:
         corpus, speaker: as in `Design`.
@@ -85,7 +85,7 @@ def independent_units(corpus: np.ndarray, speaker: np.ndarray, known: np.ndarray
 
 
 def relative_to_speaker(features: np.ndarray, design: Design) -> np.ndarray:
-    """Features less the mean of the same speaker in the same language, which takes the language's own mean with it.
+    """Subtract the mean of the same speaker in the same language, which removes the mean of the language too.
 
     Args:
         features: `(num_languages, num_sources, size)`, NaN where a clip is missing.
@@ -95,17 +95,17 @@ def relative_to_speaker(features: np.ndarray, design: Design) -> np.ndarray:
     return features - (sums / np.maximum(counts, 1)[..., None])[:, group]
 
 
-def in_standard_deviations(features: np.ndarray) -> np.ndarray:
-    """Each feature divided by its standard deviation over all clips, so that semitones and decibels can be added."""
+def standardize(features: np.ndarray) -> np.ndarray:
+    """Divide each feature by its standard deviation over all clips, so that semitones and decibels can be added."""
     deviation = np.nanstd(features, axis=(0, 1))
     return features / np.where(deviation > 0, deviation, 1)
 
 
 def cell_means(features: np.ndarray, design: Design) -> tuple[np.ndarray, np.ndarray]:
-    """Means and numbers of clips of all cells.
+    """Return the mean and the number of clips of every cell.
 
     Args:
-        features: `(num_languages, num_sources, size)`; a clip with any NaN is left out.
+        features: `(num_languages, num_sources, size)`; clips with a NaN are ignored.
 
     Returns:
         `(num_languages, num_corpora, num_emotions, size)`, NaN for a cell without clips, and the counts without the
@@ -121,12 +121,12 @@ def cell_means(features: np.ndarray, design: Design) -> tuple[np.ndarray, np.nda
 
 @dataclass(frozen=True)
 class CellSums:
-    """What the distances are made of; those of two disjoint sets of units add up.
+    """Sums from which distances follow. They are additive over disjoint sets of units.
 
     Attributes:
         sums, counts: of the clips of each cell, `(num_cells, size)` and `(num_cells,)`, in the order of `cell_means`.
-        own_products: for each two cells the sum of the products of clips of one unit, `(num_cells, num_cells)`.
-        own_pairs: how many such products there are.
+        own_products: for each pair of cells the sum of products of clips of the same unit, `(num_cells, num_cells)`.
+        own_pairs: the number of such products.
     """
 
     sums: np.ndarray
@@ -134,8 +134,8 @@ class CellSums:
     own_products: np.ndarray
     own_pairs: np.ndarray
 
-    def less(self, other: "CellSums") -> "CellSums":
-        """Without the units of another."""
+    def minus(self, other: "CellSums") -> "CellSums":
+        """Return the sums without the units of another."""
         return CellSums(
             self.sums - other.sums,
             self.counts - other.counts,
@@ -144,58 +144,58 @@ class CellSums:
         )
 
     def distances(self) -> np.ndarray:
-        """Mean squared differences between the cells, over clips of different units only.
+        """Return the mean squared differences between cells, over clips of different units only.
 
         Returns:
-            `(num_cells, num_cells)`, the mean over the features; NaN where a cell has fewer than `FEWEST_CLIPS` clips
-            or two have no clips of different units. Without the products of a unit with itself it is an estimate that
-            may fall below 0 where two cells are alike.
+            `(num_cells, num_cells)`, the mean over the features; NaN for cells with fewer than `MIN_CLIPS` clips and
+            for pairs without clips of different units. Leaving out products within a unit, this is an estimate that
+            may be below 0 for similar cells.
         """
         means = self.sums / np.maximum(self.counts, 1)[:, None]
         pairs = np.outer(self.counts, self.counts) - self.own_pairs
-        full = self.counts >= FEWEST_CLIPS
-        usable = (pairs > 0.5) & full[:, None] & full
+        enough = self.counts >= MIN_CLIPS
+        usable = (pairs > 0.5) & enough[:, None] & enough
         squares = (means**2).sum(axis=1)
         products = (self.sums @ self.sums.T - self.own_products) / np.where(usable, pairs, 1)
         return np.where(usable, (squares[:, None] + squares - 2 * products) / means.shape[1], np.nan)
 
 
 def cell_sums(features: np.ndarray, design: Design) -> CellSums:
-    """What the distances between cells are made of; `features` as for `cell_means`."""
+    """Compute the sums for the distances between cells; `features` as for `cell_means`."""
     languages, _, size = features.shape
     shape = (languages, design.num_corpora, design.num_emotions)
     cells = int(np.prod(shape))
-    places = np.arange(cells).reshape(shape)
-    made = CellSums(np.zeros((cells, size)), np.zeros(cells), np.zeros((cells, cells)), np.zeros((cells, cells)))
+    index = np.arange(cells).reshape(shape)
+    total = CellSums(np.zeros((cells, size)), np.zeros(cells), np.zeros((cells, cells)), np.zeros((cells, cells)))
     for corpus in np.unique(design.corpus):
-        here = places[:, corpus].ravel()
+        here = index[:, corpus].ravel()
         all_units = np.unique(design.unit[design.corpus == corpus])
-        for units in np.array_split(all_units, len(all_units) // _UNITS_AT_ONCE + 1):
+        for units in np.array_split(all_units, len(all_units) // _UNITS_PER_CHUNK + 1):
             chosen = (design.corpus == corpus) & np.isin(design.unit, units)
             group = np.searchsorted(units, design.unit[chosen]) * design.num_emotions + design.emotion[chosen]
             sums, counts = _grouped(features[:, chosen], group, len(units) * design.num_emotions)
-            # `(num_units, num_languages * num_emotions, size)`: what each unit has in each cell.
+            # `(num_units, num_languages * num_emotions, size)`: the sums of each unit in each cell.
             sums = sums.reshape(languages, len(units), -1, size).transpose(1, 0, 2, 3).reshape(len(units), -1, size)
             counts = counts.reshape(languages, len(units), -1).transpose(1, 0, 2).reshape(len(units), -1)
-            made.sums[here] += sums.sum(axis=0)
-            made.counts[here] += counts.sum(axis=0)
-            made.own_products[np.ix_(here, here)] += (sums @ sums.transpose(0, 2, 1)).sum(axis=0)
-            made.own_pairs[np.ix_(here, here)] += counts.T @ counts
-    return made
+            total.sums[here] += sums.sum(axis=0)
+            total.counts[here] += counts.sum(axis=0)
+            total.own_products[np.ix_(here, here)] += (sums @ sums.transpose(0, 2, 1)).sum(axis=0)
+            total.own_pairs[np.ix_(here, here)] += counts.T @ counts
+    return total
 
 
 def _grouped(features: np.ndarray, group: np.ndarray, num_groups: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sums `(num_languages, num_groups, size)` and counts of the whole clips of each group."""
+    """Return sums `(num_languages, num_groups, size)` and counts of the clips without NaN in each group."""
     languages, sources, size = features.shape
-    whole = np.isfinite(features).all(axis=2)
-    flat = np.where(whole[..., None], features, 0).transpose(1, 0, 2).reshape(sources, -1)
+    valid = np.isfinite(features).all(axis=2)
+    flat = np.where(valid[..., None], features, 0).transpose(1, 0, 2).reshape(sources, -1)
     member = csr_array((np.ones(sources), (group, np.arange(sources))), shape=(num_groups, sources))
     sums = (member @ flat).reshape(num_groups, languages, size).transpose(1, 0, 2)
-    return sums, (member @ whole.T.astype(float)).T
+    return sums, (member @ valid.T.astype(float)).T
 
 
 class _Pairs:
-    """The pairs of cells of different languages, and what is the mean over which of them."""
+    """The pairs of cells of different languages, and the subsets over which distances are averaged."""
 
     def __init__(self, design: Design, languages: Sequence[str], emotions: Sequence[str]) -> None:
         shape = (len(languages), design.num_corpora, design.num_emotions)
@@ -205,20 +205,20 @@ class _Pairs:
         self.first, self.second = first[apart], second[apart]
         same = emotion[self.first] == emotion[self.second]
         self.names: list[tuple[str, str]] = [("all", "")]
-        among = [np.ones(len(same), dtype=bool)]
+        subsets = [np.ones(len(same), dtype=bool)]
         for kind, words, of in (("languages", languages, language), ("emotions", emotions, emotion)):
             for index, word in enumerate(words):
                 self.names.append((kind, word))
-                among.append((of[self.first] == index) | (of[self.second] == index))
-        self.same = np.array([mask & same for mask in among], dtype=float)
-        self.different = np.array([mask & ~same for mask in among], dtype=float)
+                subsets.append((of[self.first] == index) | (of[self.second] == index))
+        self.same = np.array([mask & same for mask in subsets], dtype=float)
+        self.different = np.array([mask & ~same for mask in subsets], dtype=float)
 
     def between(self, sums: CellSums) -> np.ndarray:
-        """Squared distances of the pairs."""
+        """Return the squared distances of the pairs."""
         return sums.distances()[self.first, self.second]
 
     def averages(self, squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean squared distance of the same-emotion pairs and of the others, one each for `names`."""
+        """Return the mean squared distance of same-emotion and of different-emotion pairs, for each of `names`."""
         known = np.isfinite(squared)
         filled = np.where(known, squared, 0)
         with np.errstate(invalid="ignore"):
@@ -237,23 +237,23 @@ def compare_cells(
     progress: bool = False,
     name: str = "",
 ) -> dict[str, Any] | None:
-    """Distances between cells of different languages, same emotion against different emotions, and the test.
+    """Compare same-emotion with different-emotion distances between cells of different languages, and test the ratio.
 
     Args:
-        features: `(num_languages, num_sources, size)`; a clip with any NaN is left out.
+        features: `(num_languages, num_sources, size)`; clips with a NaN are ignored.
         design: of the sources.
         languages, emotions: their names.
-        permutations: shufflings of the emotions.
-        seed: of the shufflings.
-        progress, name: a bar, and what it is called.
+        permutations: number of permutations of the emotions.
+        seed: of the permutations.
+        progress, name: whether to show a progress bar, and its label.
 
     Returns:
-        `same` and `different`: root mean square distances; `ratio` of the first to the second, below 1 where emotion
-        is kept, with `interval` (95 %, over speakers; None where too few are left without some of them);
-        `shuffled`, its `mean` and 95 % `interval` under shuffled emotions; `nearer`, the share of times that a
-        same-emotion pair is nearer than a different-emotion pair, both drawn blindly; `p`, the larger of `p_clips` and
-        `p_speakers`; `pairs_same`, `pairs_different`. The same for each of `languages` and `emotions` over the pairs
-        that it is part of. None where there are no pairs of both kinds, or none under shuffled emotions.
+        `same` and `different`: root mean square distances; `ratio` of the first to the second, below 1 if emotion is
+        kept, with `interval` (95 %, over speakers; None with too few speakers); `shuffled`: `mean` and 95 % `interval`
+        of the ratio under permuted emotions; `nearer`: the probability that a random same-emotion pair is closer than
+        a random different-emotion pair; `p`: the larger of `p_clips` and `p_speakers`; `pairs_same`,
+        `pairs_different`. The same for each of `languages` and `emotions`, over the pairs that include it. None
+        without pairs of both kinds, or if no permutation has them.
     """
     pairs = _Pairs(design, languages, emotions)
     sums = cell_sums(features, design)
@@ -263,9 +263,9 @@ def compare_cells(
         return None
     rng = np.random.default_rng(seed)
     shuffled = np.empty((permutations, 2, len(pairs.names)))
-    for turn in tqdm(range(permutations), name, unit="shuffle", disable=not progress, dynamic_ncols=True):
-        shuffled[turn] = pairs.averages(pairs.between(cell_sums(features, design.shuffled(rng))))
-    # An arrangement may leave no pair to measure; where each did, there is nothing to compare with.
+    for turn in tqdm(range(permutations), name, unit="permutation", disable=not progress, dynamic_ncols=True):
+        shuffled[turn] = pairs.averages(pairs.between(cell_sums(features, design.permuted(rng))))
+    # A permutation may leave no valid pair; the subsets in which all do cannot be tested.
     measured = np.array(np.isfinite(shuffled).all(axis=1).any(axis=0))
     if not measured[0]:
         return None
@@ -274,30 +274,30 @@ def compare_cells(
     for index, (kind, word) in enumerate(pairs.names):
         if not (measured[index] and np.isfinite([same[index], different[index]]).all()):
             continue
-        figures = _figures(same[index], different[index], shuffled[:, :, index], errors[index], groups)
+        result = _compare(same[index], different[index], shuffled[:, :, index], errors[index], groups)
         own = [between[(of[index] > 0) & np.isfinite(between)] for of in (pairs.same, pairs.different)]
-        figures |= {"nearer": _share_nearer(*own), "pairs_same": len(own[0]), "pairs_different": len(own[1])}
+        result |= {"nearer": _probability_nearer(*own), "pairs_same": len(own[0]), "pairs_different": len(own[1])}
         if kind == "all":
-            found |= figures
+            found |= result
         else:
-            found[kind][word] = figures
+            found[kind][word] = result
     return found
 
 
 def _ratio(same: np.ndarray, different: np.ndarray) -> np.ndarray:
-    """Of root mean squares. An estimate at or below 0 stands for the least that is told from 0."""
-    least = 1e-6 * (np.abs(same) + np.abs(different)) + 1e-12
-    return np.sqrt(np.maximum(same, least) / np.maximum(different, least))
+    """Return the ratio of root mean squares; estimates at or below 0 are replaced by a tiny positive number."""
+    tiny = 1e-6 * (np.abs(same) + np.abs(different)) + 1e-12
+    return np.sqrt(np.maximum(same, tiny) / np.maximum(different, tiny))
 
 
-def _figures(same: float, different: float, shuffled: np.ndarray, error: float, groups: int) -> dict[str, Any]:
-    # Rounding may part what is equal, where a speaker has too few clips for another arrangement; and an arrangement
-    # that leaves no pair to measure (NaN) speaks against the effect.
+def _compare(same: float, different: float, shuffled: np.ndarray, error: float, groups: int) -> dict[str, Any]:
+    # With the tolerance, equal permutations count as reached despite rounding. Those without a valid pair (NaN) count
+    # against the effect.
     reached = int((~(shuffled[:, 1] - shuffled[:, 0] < different - same - 1e-9 * different)).sum())
     p_clips = (1 + reached) / (1 + len(shuffled))
     ratios = _ratio(shuffled[:, 0], shuffled[:, 1])
     ratio = float(_ratio(np.array(same), np.array(different)))
-    figures: dict[str, Any] = {
+    result: dict[str, Any] = {
         "same": float(np.sqrt(max(same, 0))),
         "different": float(np.sqrt(max(different, 0))),
         "ratio": ratio,
@@ -311,31 +311,29 @@ def _figures(same: float, different: float, shuffled: np.ndarray, error: float, 
         "p_speakers": None,
     }
     if np.isfinite(error) and error > 0:
-        reach = student.ppf(0.975, groups - 1) * error
-        figures["interval"] = [float(bound) for bound in ratio * np.exp([-reach, reach])]
-        figures["p_speakers"] = float(student.cdf(np.log(ratio) / error, groups - 1))
-        figures["p"] = max(p_clips, figures["p_speakers"])
-    return figures
+        half_width = student_t.ppf(0.975, groups - 1) * error
+        result["interval"] = [float(bound) for bound in ratio * np.exp([-half_width, half_width])]
+        result["p_speakers"] = float(student_t.cdf(np.log(ratio) / error, groups - 1))
+        result["p"] = max(p_clips, result["p_speakers"])
+    return result
 
 
-def _share_nearer(same: np.ndarray, different: np.ndarray) -> float:
-    """Probability that the same-emotion pair is the nearer of two, ties by halves (Mann and Whitney's U)."""
-    ordered = np.sort(different)
-    further = len(ordered) - np.searchsorted(ordered, same, side="right")
-    level = np.searchsorted(ordered, same, side="right") - np.searchsorted(ordered, same, side="left")
-    return float((further + level / 2).mean() / len(ordered))
+def _probability_nearer(same: np.ndarray, different: np.ndarray) -> float:
+    """Return the probability that a same-emotion pair is closer than a different-emotion pair, ties counted half."""
+    statistic = mannwhitneyu(different, same, method="asymptotic").statistic
+    return float(statistic / (len(same) * len(different)))
 
 
 def _jackknife(features: np.ndarray, design: Design, pairs: _Pairs, sums: CellSums) -> tuple[np.ndarray, int]:
-    """Standard errors of the logarithms of the ratios, from leaving out groups of units in turn; how many groups.
+    """Return the jackknife standard errors of the log ratios over groups of units, and the number of groups.
 
-    Units and not clips, because the clips of a speaker are not independent. NaN where a rest has no pairs.
+    Units instead of clips, because the clips of a speaker are not independent. NaN if a subset has no pairs.
     """
-    groups = min(_MOST_GROUPS, int(design.unit.max()) + 1)
+    groups = min(_MAX_GROUPS, int(design.unit.max()) + 1)
     logs = []
     for left_out in range(groups):
         chosen = design.unit % groups == left_out
-        rest = sums.less(cell_sums(features[:, chosen], design.take(chosen)))
+        rest = sums.minus(cell_sums(features[:, chosen], design.take(chosen)))
         with np.errstate(invalid="ignore"):
             logs.append(np.log(_ratio(*pairs.averages(pairs.between(rest)))))
     return np.sqrt((groups - 1) / groups * ((np.array(logs) - np.mean(logs, axis=0)) ** 2).sum(axis=0)), groups

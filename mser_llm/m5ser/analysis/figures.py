@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of the corpus analysis, drawn from what `analysis.json` holds."""
+"""Draw the figures of the corpus analysis from `analysis.json`."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from mser_llm.evaluation.plots import ACCENT, HUES, INK, MARKERS, MUTED, RULE, emotion_hues, style_axes
 
 
-# Inches; a telephone shows so much without shrinking the letters.
+# Inches; a phone shows this width without shrinking the text.
 _WIDTH = 4.3
 _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.3}
 
@@ -21,12 +21,12 @@ _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK,
 def hours_figure(
     hours: Mapping[str, Mapping[str, float]], emotions: Sequence[str], names: Mapping[str, str], label: str
 ) -> Figure:
-    """Fig. 1: one bar a language, divided by emotion.
+    """Draw Fig. 1: one bar per language, divided by emotion.
 
     Args:
-        hours: of each language, of each emotion.
-        emotions: the order of the parts.
-        names: what each language is called.
+        hours: by language, then emotion.
+        emotions: in the order of the parts.
+        names: of the languages.
         label: of the axis.
     """
     figure = Figure(figsize=(_WIDTH, 0.9 + 0.34 * len(hours)), layout="constrained")
@@ -55,11 +55,11 @@ def cells_figure(
     emotions: Sequence[str],
     names: Mapping[str, str],
 ) -> Figure:
-    """Fig. 2: a mark for each cell, its colour the emotion, its shape the language, tied to its emotion's middle."""
+    """Draw Fig. 2: a mark per cell, colored by emotion, shaped by language, with a line to the mean of its emotion."""
     width, height = np.ptp([[point["x"], point["y"]] for point in points], axis=0)
-    # One scale for both directions, and no higher than the marks need.
-    room = float(np.clip(_WIDTH * height / max(width, 1e-9), 1.4, 3.6))
-    figure = Figure(figsize=(_WIDTH, room + 1.3), layout="constrained")
+    # The same scale on both axes, and no higher than needed.
+    plot_height = float(np.clip(_WIDTH * height / max(width, 1e-9), 1.4, 3.6))
+    figure = Figure(figsize=(_WIDTH, plot_height + 1.3), layout="constrained")
     axes = figure.add_subplot()
     hues = emotion_hues(emotions)
     marks = dict(zip(names, MARKERS * len(names)))
@@ -79,8 +79,8 @@ def cells_figure(
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")
     axes.margins(0.08)
-    axes.set_xlabel(f"first direction, {100 * explained[0]:.0f} % of the variance", color=MUTED, fontsize=9)
-    axes.set_ylabel(f"second direction, {100 * explained[1]:.0f} %", color=MUTED, fontsize=9)
+    axes.set_xlabel(f"first component, {100 * explained[0]:.0f} % of the variance", color=MUTED, fontsize=9)
+    axes.set_ylabel(f"second component, {100 * explained[1]:.0f} %", color=MUTED, fontsize=9)
     present = {point["language"] for point in points}
     handles = [axes.scatter([], [], s=34, color=hue, label=emotion) for emotion, hue in hues.items()]
     handles += [
@@ -93,7 +93,7 @@ def cells_figure(
 
 
 def ratios_figure(tests: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """The ratio of same-emotion to different-emotion distances, above where shuffled labels would put it."""
+    """Draw the ratio of same-emotion to different-emotion distances on the band of shuffled emotions."""
     figure = Figure(figsize=(_WIDTH, 0.85 + 0.42 * len(tests)), layout="constrained")
     axes = figure.add_subplot()
     for row, test in enumerate(tests.values()):
@@ -114,20 +114,20 @@ def ratios_figure(tests: Mapping[str, Mapping[str, Any]]) -> Figure:
 def preservation_figure(
     by_language: Mapping[str, Mapping[str, Any]], quantities: Mapping[str, str], names: Mapping[str, str]
 ) -> Figure:
-    """Correlations with the source: a row for each quantity, in it a mark for each language above the shuffled band.
+    """Draw correlations with the source: a row per quantity, with a mark per language on the band of shuffled pairs.
 
     Args:
-        by_language: what `compare_with_source` returned.
-        quantities: each key that it may hold, and what it is called.
-        names: what each language is called.
+        by_language: from `compare_with_source`.
+        quantities: names of its keys.
+        names: of the languages.
     """
     shown = {key: name for key, name in quantities.items() if any(key in of for of in by_language.values())}
     figure = Figure(figsize=(_WIDTH, 1.1 + 0.62 * len(shown)), layout="constrained")
     axes = figure.add_subplot()
     hues = dict(zip(by_language, HUES[1:] * len(by_language)))
-    places = np.linspace(-0.28, 0.28, len(by_language)) if len(by_language) > 1 else np.zeros(1)
+    offsets = np.linspace(-0.28, 0.28, len(by_language)) if len(by_language) > 1 else np.zeros(1)
     for row, key in enumerate(shown):
-        for offset, (code, figures) in zip(places, by_language.items(), strict=True):
+        for offset, (code, figures) in zip(offsets, by_language.items(), strict=True):
             if key in figures:
                 found = figures[key].get("pearson") or figures[key]["mean"]
                 _band(axes, row + offset, found["shuffled"]["interval"], 0.5 / len(by_language))
@@ -146,7 +146,7 @@ def preservation_figure(
 
 
 def durations_figure(durations: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> Figure:
-    """The share of each language's clips in each half second."""
+    """Draw the histogram of durations per language, in half seconds."""
     figure = Figure(figsize=(_WIDTH, 2.8), layout="constrained")
     axes = figure.add_subplot()
     known = {code: of for code, of in durations.items() if of["histogram"]}
@@ -160,18 +160,18 @@ def durations_figure(durations: Mapping[str, Mapping[str, Any]], names: Mapping[
     style_axes(axes)
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("length of a clip, seconds", color=MUTED, fontsize=9)
+    axes.set_xlabel("duration, seconds", color=MUTED, fontsize=9)
     axes.set_ylabel("% of the language's clips", color=MUTED, fontsize=9)
     figure.legend(loc="outside lower center", ncols=4, columnspacing=1.0, **_LEGEND)
     return figure
 
 
 def speakers_figure(histogram: Sequence[Sequence[int]]) -> Figure:
-    """How many speakers have how many clips: pairs of (clips, speakers)."""
+    """Draw the histogram of clips per speaker, from pairs (clips, speakers)."""
     figure = Figure(figsize=(_WIDTH, 2.4), layout="constrained")
     axes = figure.add_subplot()
     clips, speakers = np.array(histogram).T
-    # Each over as many whole numbers, or a bar over two would stand twice as high beside one over one.
+    # Bars over equally many integers, or one over two would be twice as high as one over one.
     width = -(-(clips.max() - clips.min() + 1) // 20)
     bins = np.arange(clips.min() - 0.5, clips.max() + width, width).tolist()
     axes.hist(clips, bins=bins, weights=speakers, color=ACCENT, alpha=0.85, rwidth=0.9)
@@ -179,14 +179,14 @@ def speakers_figure(histogram: Sequence[Sequence[int]]) -> Figure:
     axes.grid(False, axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_xlabel("clips of a speaker in one language", color=MUTED, fontsize=9)
+    axes.set_xlabel("clips per speaker in one language", color=MUTED, fontsize=9)
     axes.set_ylabel("speakers", color=MUTED, fontsize=9)
     return figure
 
 
-def _percentile(histogram: Sequence[Sequence[float]], share: float) -> float:
+def _percentile(histogram: Sequence[Sequence[float]], fraction: float) -> float:
     starts, clips = np.array(histogram).T
-    return float(starts[np.searchsorted(np.cumsum(clips), share * clips.sum())])
+    return float(starts[np.searchsorted(np.cumsum(clips), fraction * clips.sum())])
 
 
 def _band(axes: Axes, row: float, interval: Sequence[float] | None, height: float = 0.5) -> None:
@@ -194,10 +194,10 @@ def _band(axes: Axes, row: float, interval: Sequence[float] | None, height: floa
         axes.barh(row, interval[1] - interval[0], left=interval[0], height=height, color=RULE, zorder=1)
 
 
-def _dot(axes: Axes, row: float, value: float, interval: Sequence[float] | None, colour: str) -> None:
+def _dot(axes: Axes, row: float, value: float, interval: Sequence[float] | None, color: str) -> None:
     if interval is not None:
-        axes.plot(interval, [row, row], color=colour, linewidth=1.4, zorder=2)
-    axes.plot([value], [row], "o", color=colour, markersize=4.5, zorder=3)
+        axes.plot(interval, [row, row], color=color, linewidth=1.4, zorder=2)
+    axes.plot([value], [row], "o", color=color, markersize=4.5, zorder=3)
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

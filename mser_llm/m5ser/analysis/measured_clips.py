@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The acoustics of a built corpus: a fixed choice of source clips with their translations, measured in a stream."""
+"""Measure the acoustics of a built corpus: a fixed sample of source clips with all their translations."""
 
 import hashlib
 import multiprocessing
@@ -12,33 +12,34 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
+from mser_llm.io.hashing import digest
+from mser_llm.io.store import Store
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, Row
 from mser_llm.m5ser.analysis.clip_measures import (
     CONTOUR_POINTS,
+    MEASURES_VERSION,
     MEL_BANDS,
     SCALARS,
     ClipMeasures,
     measure_clip,
 )
-from mser_llm.m5ser.analysis.measure_cache import MeasureCache
 from mser_llm.m5ser.analysis.overview import UNLABELLED
 from processing_mser.audio_mser import AudioError, load_audio
 
 
 @dataclass(frozen=True)
 class MeasuredClips:
-    """What was measured, one place for each language and source clip; NaN where a language lacks the clip.
+    """Measures of each source clip in each language; NaN if a language lacks the clip.
 
     Attributes:
-        languages, emotions, corpora: the words that `emotion` and `corpus` number, and the order of the first axis.
-        emotion, corpus, speaker: int arrays `(num_sources,)`. Clips whose speaker is unknown share one for their
-            corpus.
+        languages, emotions, corpora: names of the first axis, and of the indices in `emotion` and `corpus`.
+        emotion, corpus, speaker: int arrays `(num_sources,)`. All unknown speakers of a corpus share one index.
         speaker_known: bool array `(num_sources,)`.
         scalars: `(num_languages, num_sources, len(SCALARS))` float32.
         spectra: `(num_languages, num_sources, MEL_BANDS)` float32.
         contours: `(num_languages, num_sources, CONTOUR_POINTS)` float32.
-        errors: `{"id", "error"}` of each clip that could not be read.
-        source_language: from which the others were translated.
+        errors: `{"id", "error"}` of each unreadable clip.
+        source_language: of the sources.
     """
 
     languages: Sequence[str]
@@ -55,7 +56,7 @@ class MeasuredClips:
     source_language: str
 
     def scalar(self, name: str) -> np.ndarray:
-        """One of `SCALARS`, `(num_languages, num_sources)` in float64."""
+        """Return one of `SCALARS`: float64 `(num_languages, num_sources)`."""
         return self.scalars[:, :, SCALARS.index(name)].astype(np.float64)
 
     @property
@@ -64,16 +65,16 @@ class MeasuredClips:
 
 
 def choose_sources(counted: Mapping[str, Any], sources_per_cell: int) -> Callable[[Row], bool]:
-    """Says of a row whether its source clip is among those to be measured.
+    """Return a function that selects the rows to measure.
 
-    A source is taken with all its translations or not at all, by the hash of its name, so that the choice is the same
-    in every run and in every language. Rows without an emotion are left out.
+    A source is selected with all its translations, by the hash of its name, so the sample is the same in every run and
+    language. Rows without an emotion are never selected.
 
     Args:
-        counted: what `overview` returned.
-        sources_per_cell: about so many of each source corpus and emotion; 0 takes all.
+        counted: from `overview`.
+        sources_per_cell: approximate number per source corpus and emotion; 0 selects all.
     """
-    # A language lacks what was rejected; the one that has most is nearest to the number of sources.
+    # Languages lack their rejects, so the largest count is closest to the number of sources.
     sources: dict[tuple[str, str], int] = {}
     for cell in counted["cells"]:
         name = (cell["source_corpus"], cell["emotion"])
@@ -84,9 +85,9 @@ def choose_sources(counted: Mapping[str, Any], sources_per_cell: int) -> Callabl
             return False
         if not sources_per_cell:
             return True
-        digest = hashlib.blake2b(row["source"].encode(), digest_size=8).digest()
-        share = sources_per_cell / sources[row["source_corpus"], row["emotion"]]
-        return int.from_bytes(digest, "big") < share * 2**64
+        key = hashlib.blake2b(row["source"].encode(), digest_size=8).digest()
+        fraction = sources_per_cell / sources[row["source_corpus"], row["emotion"]]
+        return int.from_bytes(key, "big") < fraction * 2**64
 
     return chosen
 
@@ -94,42 +95,42 @@ def choose_sources(counted: Mapping[str, Any], sources_per_cell: int) -> Callabl
 def measure_corpus(
     corpus: BuiltCorpus,
     counted: Mapping[str, Any],
-    cache_path: str | PathLike,
+    cache_dir: str | PathLike,
     *,
     sources_per_cell: int = 0,
     workers: int = 1,
     progress: bool = True,
 ) -> MeasuredClips:
-    """Measures a built corpus, or those of its clips that the cache does not know.
+    """Measure the selected clips of a built corpus that are not in the cache.
 
-    At most a few dozen clips are in memory as sound; of each measured clip half a kilobyte stays.
+    Memory: the samples of a few dozen clips at a time, and half a kilobyte per measured clip.
 
     Args:
         corpus: the built folder.
-        counted: what `overview` returned for it.
-        cache_path: the file of a `MeasureCache`; made if it is not there.
+        counted: from `overview`.
+        cache_dir: directory of a [`mser_llm.io.store.Store`].
         sources_per_cell: see `choose_sources`.
-        workers: processes that measure; with 1 it is this one.
-        progress: shows a bar.
+        workers: number of processes; 1 measures in this process.
+        progress: whether to show a progress bar.
     """
     chosen = choose_sources(counted, sources_per_cell)
     languages, corpora = counted["languages"], counted["source_corpora"]
     emotions = [word for word in counted["emotions"] if word != UNLABELLED]
     total, sources = _list_sources(corpus, chosen)
-    place = {source: index for index, source in enumerate(sources)}
+    index_of = {source: index for index, source in enumerate(sources)}
     shape = (len(languages), len(sources))
     scalars, spectra, contours = (
         np.full((*shape, size), np.nan, dtype=np.float32) for size in (len(SCALARS), MEL_BANDS, CONTOUR_POINTS)
     )
     errors: list[dict[str, str]] = []
-    with MeasureCache(cache_path) as cache, _measurer(workers) as measure:
+    with Store(cache_dir) as cache, _measurer(workers) as measure:
         bar = tqdm(desc="measured", total=total, unit="clip", disable=not progress, dynamic_ncols=True)
         for batch in corpus.rows_with_audio(chosen):
             for row, found in zip(batch, _measures(batch, cache, measure), strict=True):
                 if isinstance(found, str):
                     errors.append({"id": row["id"], "error": found})
                     continue
-                cell = languages.index(row["language"]), place[row["source"]]
+                cell = languages.index(row["language"]), index_of[row["source"]]
                 scalars[cell], spectra[cell], contours[cell] = found.scalars, found.spectrum, found.contour
             bar.update(len(batch))
         bar.close()
@@ -157,7 +158,7 @@ class _Labels(NamedTuple):
 
 
 def _list_sources(corpus: BuiltCorpus, chosen: Callable[[Row], bool]) -> tuple[int, dict[str, _Labels]]:
-    """How many rows are to be measured, and the labels of their sources in the order of their names."""
+    """Return the number of selected rows, and the labels of their sources, sorted by name."""
     total, sources = 0, {}
     for row in corpus.rows():
         if chosen(row):
@@ -168,30 +169,51 @@ def _list_sources(corpus: BuiltCorpus, chosen: Callable[[Row], bool]) -> tuple[i
 
 def _measures(
     batch: Sequence[Row],
-    cache: MeasureCache,
+    cache: Store,
     measure: Callable[[Sequence[Any]], Iterable[ClipMeasures | str]],
 ) -> list[ClipMeasures | str]:
-    """From the cache, and what it lacks measured and put there."""
-    keys = [cache.key(row["audio"]) for row in batch]
-    found = {key: cache.get(key) for key in keys}
-    new = {key: row["audio"] for key, row in zip(keys, batch, strict=True) if found[key] is None}
-    made = dict(zip(new, measure(list(new.values())), strict=True))
-    cache.add(made.items())
-    return [made[key] if key in made else found[key] for key in keys]  # type: ignore[misc]
+    """Return the measures of a batch, or why a clip is unreadable, and add what is new to the cache."""
+    keys = [cache_key(row["audio"]) for row in batch]
+    packed = {key: cache.get(key) for key in keys}
+    new = {key: row["audio"] for key, row in zip(keys, batch, strict=True) if packed[key] is None}
+    measured = {key: pack(found) for key, found in zip(new, measure(list(new.values())), strict=True)}
+    cache.write(measured)
+    return [unpack(measured.get(key) or packed[key] or b"") for key in keys]
+
+
+def cache_key(audio: Mapping[str, Any]) -> str:
+    """Return the key of a recording: equal for equal bytes, different for another version of the measures."""
+    content = audio["bytes"] if audio["bytes"] is not None else str(audio["path"]).encode()
+    return digest("clip measures", MEASURES_VERSION, content)
+
+
+def pack(found: ClipMeasures | str) -> bytes:
+    """Encode measures, or the message of an error, for the cache."""
+    if isinstance(found, str):
+        return b"error:" + found.encode()
+    return np.concatenate((found.scalars, found.spectrum, found.contour), dtype="<f4").tobytes()
+
+
+def unpack(packed: bytes) -> ClipMeasures | str:
+    """Decode `pack`."""
+    if packed.startswith(b"error:"):
+        return packed.removeprefix(b"error:").decode()
+    numbers = np.frombuffer(packed, "<f4")
+    return ClipMeasures(*np.split(numbers, [len(SCALARS), len(SCALARS) + MEL_BANDS]))
 
 
 @contextmanager
 def _measurer(workers: int) -> Iterator[Callable[[Sequence[Any]], Iterable[ClipMeasures | str]]]:
     if workers == 1:
-        yield lambda sounds: map(_measure, sounds)
+        yield lambda recordings: map(_measure, recordings)
         return
-    # Not forked: threads of torch or arrow in this process may hold a lock that a fork would copy.
+    # Not forked, because a fork would copy locks that threads of torch or arrow hold.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield lambda sounds: pool.map(_measure, sounds, chunksize=2)
+        yield lambda recordings: pool.map(_measure, recordings, chunksize=2)
 
 
-def _measure(sound: Any) -> ClipMeasures | str:
+def _measure(recording: Any) -> ClipMeasures | str:
     try:
-        return measure_clip(load_audio(sound))
+        return measure_clip(load_audio(recording))
     except AudioError as error:
         return str(error)

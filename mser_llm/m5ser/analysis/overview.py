@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in a built corpus, counted without opening a clip: emotions, languages, hours, speakers (Fig. 1).
+"""Count a built corpus without reading its audio: emotions, languages, hours, speakers (Fig. 1).
 
-Memory does not grow with the rows, only with the number of speakers and of distinct reasons.
+Memory grows with the number of speakers and of distinct reject reasons, not with the rows.
 """
 
 import re
@@ -16,30 +16,30 @@ from processing_mser.emotions_mser import label_set
 
 
 UNLABELLED = "no emotion"
-# Clips of the same quarter of a second are counted together.
+# Width of the histogram of durations.
 _BIN_SECONDS = 0.25
-_LONGEST_BIN = 30.0
+_MAX_SECONDS = 30.0
 
 
 def emotion_order(emotions: set[str]) -> list[str]:
-    """The seven emotions in the paper's order, others after them by the alphabet."""
+    """Sort emotions: the seven in the paper's order, then others alphabetically."""
     seven = label_set("seven").words
     return [word for word in seven if word in emotions] + sorted(emotions - set(seven))
 
 
 def language_order(languages: set[str], source: str) -> list[str]:
-    """The one from which the others were translated, then by the alphabet."""
+    """Sort languages: the source language, then others alphabetically."""
     return sorted(languages, key=lambda code: (code != source, code))
 
 
 def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
-    """Counts every row of a built corpus.
+    """Count the rows of a built corpus.
 
     Returns:
-        JSON-ready values: `rows`, `hours`, `rows_without_duration`; `source_language`, which need not be among the
-        languages; `languages`, `emotions`, `source_corpora` as lists in the order of display; `cells`, one for each
-        corpus, language and emotion with `clips` and `hours`; `speakers` and `durations` as `_speakers` and
-        `_durations` give them; `rejects`: `total` and `reasons`, each with `stage`, `reason`, `clips` and `languages`.
+        JSON values: `rows`, `hours`, `rows_without_duration`; `source_language`, which may be missing in the
+        languages; `languages`, `emotions`, `source_corpora` in display order; `cells`: `clips` and `hours` for each
+        corpus, language and emotion; `speakers` and `durations`, see `_speakers` and `_durations`; `rejects`: `total`
+        and `reasons`, each with `stage`, `reason`, `clips` and `languages`.
     """
     clips: Counter[tuple[str, str, str]] = Counter()
     seconds: defaultdict[tuple[str, str, str], float] = defaultdict(float)
@@ -54,7 +54,7 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
             unknown_duration += 1
         else:
             seconds[cell] += row["duration"]
-            bins[row["language"]][int(min(row["duration"], _LONGEST_BIN) / _BIN_SECONDS)] += 1
+            bins[row["language"]][int(min(row["duration"], _MAX_SECONDS) / _BIN_SECONDS)] += 1
         if row["speaker"] is None:
             unknown_speaker += 1
         else:
@@ -84,7 +84,7 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
 
 
 def _speakers(by_speaker: dict[tuple[str, str], Counter[str]], genders: dict[tuple[str, str], str]) -> dict[str, Any]:
-    """By source corpus: `speakers`, `genders` (speakers), `clips_per_speaker` (in the language that has most)."""
+    """Return by source corpus: `speakers`, `genders` (of speakers), `clips_per_speaker` (maximum over languages)."""
     found: dict[str, Any] = {}
     for name in sorted({name for name, _ in by_speaker}):
         own = [speaker for speaker in by_speaker if speaker[0] == name]
@@ -103,7 +103,7 @@ def _speakers(by_speaker: dict[tuple[str, str], Counter[str]], genders: dict[tup
 
 
 def _durations(bins: Counter[int]) -> dict[str, Any]:
-    """`histogram`: [start in seconds, clips] of each bin that has any; `median` to the middle of its bin."""
+    """Return `histogram`: [start in seconds, clips] of each nonempty bin, and `median`: the middle of its bin."""
     if not bins:
         return {"median": None, "bin_seconds": _BIN_SECONDS, "histogram": []}
     starts = sorted(bins)
@@ -120,7 +120,7 @@ def _rejects(corpus: BuiltCorpus, progress: bool) -> dict[str, Any]:
     clips: Counter[tuple[str, str]] = Counter()
     languages: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for row in tqdm(corpus.rejects(), "rejects", unit="row", disable=not progress, dynamic_ncols=True):
-        # A reason may name the clip's own value, which would make each clip a reason of its own.
+        # Group reasons that differ only in the clip's value.
         reason = re.sub(r"\d+(\.\d+)?", "…", row["reason"] or "no reason given")
         clips[row["stage"], reason] += 1
         languages[row["stage"], reason][row["language"]] += 1

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Does a translation speak as its source did? Correlations of pitch, energy, pace and contour, clip by clip.
+"""Test whether translations keep the prosody of their sources: correlations of pitch, energy, rate and contour.
 
-Each figure stands beside that of shuffled pairings: the source with another translation of the same speaker, so that
-no voice is told from another; and, harder, of the same speaker and the same emotion, which tells whether the clip's
-own manner came over or only that of its emotion.
+Each correlation is compared with shuffled pairs: the source with another translation of the same speaker, which cannot
+be explained by speaker differences; and, stricter, of the same speaker and emotion, which shows whether the prosody of
+the clip itself was kept or only that of its emotion.
 """
 
 from collections.abc import Mapping
@@ -17,30 +17,29 @@ from mser_llm.m5ser.analysis.measured_clips import MeasuredClips
 
 
 COMPARED = ("f0_median", "f0_range", "energy", "rate", "tilt", "duration")
-"""As in `SCALARS`; `duration` is the logarithm of `seconds`, so that a factor that is the same for all makes none."""
-# A correlation over fewer says nothing.
-FEWEST_PAIRS = 10
+"""As in `SCALARS`; `duration` is the logarithm of `seconds`, so that a constant factor has no effect."""
+# Correlations over fewer pairs are omitted.
+MIN_PAIRS = 10
 
 
 def compare_with_source(
     clips: MeasuredClips, *, permutations: int = 999, seed: int = 0, progress: bool = False
 ) -> dict[str, Any]:
-    """Correlations between source and translation, for each language but the source's.
+    """Correlate source and translation, for each language except the source language.
 
     Args:
-        clips: the measurements.
-        permutations: shuffled pairings.
-        seed: of the shufflings.
-        progress: shows a bar.
+        clips: the measures.
+        permutations: number of shuffled pairings.
+        seed: of the shuffled pairings.
+        progress: whether to show a progress bar.
 
     Returns:
-        By language: `pairs`; `duration_ratio` (`mean`, geometric, of translation to source, and `spread`: two thirds
-        of the clips lie within this factor of the mean); for each of `COMPARED`, after each side's speaker mean is
-        taken away, `pearson` and `spearman`, each with `value`, `interval` (95 %, Fisher's; None where the speakers
-        have too few pairs), `shuffled` and `shuffled_same_emotion` (each `mean`, `interval`, `p`; the interval None
-        where nobody has two pairs), and `pairs`; `f0_contour` likewise under `mean`, the mean over pairs of the
-        correlation of the two courses of F0. A figure over fewer than `FEWEST_PAIRS` pairs is left out. Empty where
-        there are no source clips.
+        By language: `pairs`; `duration_ratio`: geometric `mean` of translation to source, and `spread`, the factor
+        around it that covers two thirds of the clips; for each of `COMPARED`, after subtracting the speaker means on
+        both sides, `pairs`, `pearson` and `spearman`, each with `value`, `interval` (95 %, Fisher's; None with too few
+        pairs per speaker), `shuffled` and `shuffled_same_emotion` (each `mean`, `interval`, `p`; no interval if no
+        speaker has two pairs); `f0_contour` likewise under `mean`: the mean over pairs of the correlation of the two
+        F0 contours. Values over fewer than `MIN_PAIRS` pairs are omitted. Empty without source clips.
     """
     if clips.source_language not in clips.languages:
         return {}
@@ -50,32 +49,32 @@ def compare_with_source(
     for code in tqdm(others, "pairings", unit="language", disable=not progress, dynamic_ncols=True):
         target = clips.languages.index(code)
         paired = np.isfinite(clips.spectra[[source, target], :, 0]).all(axis=0)
-        figures: dict[str, Any] = {"pairs": int(paired.sum())}
-        if figures["pairs"] < FEWEST_PAIRS:
+        result: dict[str, Any] = {"pairs": int(paired.sum())}
+        if result["pairs"] < MIN_PAIRS:
             continue
         ratio = np.log(clips.scalar("seconds")[target] / clips.scalar("seconds")[source])[paired]
-        figures["duration_ratio"] = {"mean": float(np.exp(ratio.mean())), "spread": float(np.exp(ratio.std()))}
+        result["duration_ratio"] = {"mean": float(np.exp(ratio.mean())), "spread": float(np.exp(ratio.std()))}
         for number, name in enumerate(COMPARED):
             values = np.log(clips.scalar("seconds")) if name == "duration" else clips.scalar(name)
             rng = np.random.default_rng([seed, target, number])
             compared = _correlations(values[source], values[target], clips, permutations, rng)
             if compared:
-                figures[name] = compared
+                result[name] = compared
         rng = np.random.default_rng([seed, target, len(COMPARED)])
         contours = _contours(clips.contours[source], clips.contours[target], clips, permutations, rng)
         if contours:
-            figures["f0_contour"] = contours
-        found[code] = figures
+            result["f0_contour"] = contours
+        found[code] = result
     return found
 
 
-def less_group_mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """`(n,)` values less the mean of their group, which is numbered from 0 and occurs at least once."""
+def subtract_group_mean(values: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Subtract from values `(n,)` the mean of their group; groups are numbered from 0, none of them empty."""
     return values - (np.bincount(group, values) / np.bincount(group))[group]
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Pearson's correlation along the last axis; NaN where one side does not vary."""
+    """Return Pearson's correlation along the last axis; NaN if one side is constant."""
     first = first - first.mean(axis=-1, keepdims=True)
     second = second - second.mean(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -83,31 +82,31 @@ def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def fisher_interval(value: float, pairs: int, means_removed: int, rank: bool = False) -> list[float] | None:
-    """95 % interval of a correlation; None where the means that were taken away leave too few pairs for one.
+    """Return the 95 % interval of a correlation; None with too few degrees of freedom.
 
     Args:
         value: the correlation.
-        pairs: it is over so many.
-        means_removed: group means that were taken away before; each but the first costs a pair.
-        rank: of ranks, whose variance is 1.06 times as large (Fieller, Hartley and Pearson 1957).
+        pairs: number of pairs.
+        means_removed: number of group means subtracted before; each but the first costs a degree of freedom.
+        rank: whether of ranks, whose variance is 1.06 times as large (Fieller, Hartley and Pearson 1957).
     """
-    free = pairs - means_removed - 2
-    if free < 1:
+    freedom = pairs - means_removed - 2
+    if freedom < 1:
         return None
-    reach = norm.ppf(0.975) * np.sqrt((1.06 if rank else 1.0) / free)
+    half_width = norm.ppf(0.975) * np.sqrt((1.06 if rank else 1.0) / freedom)
     middle = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
-    return [float(bound) for bound in np.tanh([middle - reach, middle + reach])]
+    return [float(bound) for bound in np.tanh([middle - half_width, middle + half_width])]
 
 
-def shuffled_within(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random order `(n,)` that leaves every member in its group."""
+def shuffle_within(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a random permutation `(n,)` within groups."""
     order = np.empty(len(group), dtype=int)
     order[np.argsort(group, kind="stable")] = np.lexsort((rng.random(len(group)), group))
     return order
 
 
 def _groups(clips: MeasuredClips, known: np.ndarray) -> dict[str, np.ndarray]:
-    """Who may be shuffled with whom, numbered from 0."""
+    """Return the groups to shuffle within, numbered from 0."""
     speaker = clips.corpus * (clips.speaker.max() + 1) + clips.speaker
     both = speaker * len(clips.emotions) + clips.emotion
     keys = {"shuffled": speaker, "shuffled_same_emotion": both}
@@ -118,50 +117,52 @@ def _correlations(
     source: np.ndarray, target: np.ndarray, clips: MeasuredClips, permutations: int, rng: np.random.Generator
 ) -> dict[str, Any]:
     known = np.isfinite(source) & np.isfinite(target)
-    if known.sum() < FEWEST_PAIRS:
+    if known.sum() < MIN_PAIRS:
         return {}
     groups = _groups(clips, known)
     speakers = groups["shuffled"]
-    sides = [less_group_mean(side[known], speakers) for side in (source, target)]
+    sides = [subtract_group_mean(side[known], speakers) for side in (source, target)]
     if min(side.std() for side in sides) < 1e-9:
         return {}
-    figures: dict[str, Any] = {"pairs": int(known.sum())}
+    result: dict[str, Any] = {"pairs": int(known.sum())}
     for name, (first, second) in {"pearson": sides, "spearman": [rankdata(side) for side in sides]}.items():
         value = float(correlation(first, second))
         interval = fisher_interval(value, len(first), int(speakers.max()) + 1, rank=name == "spearman")
-        figures[name] = {"value": value, "interval": interval}
+        result[name] = {"value": value, "interval": interval}
         for kind, group in groups.items():
-            orders = (shuffled_within(group, rng) for _ in range(permutations))
+            orders = (shuffle_within(group, rng) for _ in range(permutations))
             shuffled = [float(correlation(first, second[order])) for order in orders]
-            figures[name][kind] = _beside(value, shuffled, group)
-    return figures
+            result[name][kind] = _compare_shuffled(value, shuffled, group)
+    return result
 
 
 def _contours(
     source: np.ndarray, target: np.ndarray, clips: MeasuredClips, permutations: int, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """The mean correlation of the two courses; flat ones are left out."""
+    """Return the mean correlation of the F0 contours, ignoring constant ones."""
     known = (np.nanstd(np.nan_to_num(np.stack([source, target])), axis=2) > 1e-6).all(axis=0)
-    if known.sum() < FEWEST_PAIRS:
+    if known.sum() < MIN_PAIRS:
         return {}
     groups = _groups(clips, known)
     first, second = (side[known].astype(np.float64) for side in (source, target))
     each = correlation(first, second)
-    reach = norm.ppf(0.975) * each.std(ddof=1) / np.sqrt(len(each))
+    half_width = norm.ppf(0.975) * each.std(ddof=1) / np.sqrt(len(each))
     value = float(each.mean())
-    figures: dict[str, Any] = {"value": value, "interval": [value - float(reach), value + float(reach)]}
+    result: dict[str, Any] = {"value": value, "interval": [value - float(half_width), value + float(half_width)]}
     for kind, group in groups.items():
-        orders = (shuffled_within(group, rng) for _ in range(permutations))
-        figures[kind] = _beside(value, [float(correlation(first, second[order]).mean()) for order in orders], group)
-    return {"pairs": len(each), "mean": figures}
+        orders = (shuffle_within(group, rng) for _ in range(permutations))
+        result[kind] = _compare_shuffled(
+            value, [float(correlation(first, second[order]).mean()) for order in orders], group
+        )
+    return {"pairs": len(each), "mean": result}
 
 
-def _beside(value: float, shuffled: list[float], group: np.ndarray) -> Mapping[str, Any]:
+def _compare_shuffled(value: float, shuffled: list[float], group: np.ndarray) -> Mapping[str, Any]:
     reached = sum(other >= value - 1e-12 for other in shuffled)
-    # Where everybody is alone in his group, each order is the true one.
-    alone = len(np.unique(group)) == len(group)
+    # In groups of one, every permutation is the true pairing.
+    fixed = len(np.unique(group)) == len(group)
     return {
         "mean": float(np.mean(shuffled)),
-        "interval": None if alone else [float(bound) for bound in np.percentile(shuffled, [2.5, 97.5])],
+        "interval": None if fixed else [float(bound) for bound in np.percentile(shuffled, [2.5, 97.5])],
         "p": (1 + reached) / (1 + len(shuffled)),
     }

@@ -1,43 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two-dimensional picture of the cells: principal components of their means."""
+"""Project the cells onto the first two principal components of their means."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from mser_llm.m5ser.analysis.cell_distances import FEWEST_CLIPS, Design, cell_means
+from mser_llm.m5ser.analysis.cell_distances import MIN_CLIPS, Design, cell_means
 
 
 def project_cells(
     features: np.ndarray, design: Design, languages: Sequence[str], corpora: Sequence[str], emotions: Sequence[str]
 ) -> dict[str, Any] | None:
-    """The mean of each cell, and where it lies on the two directions in which the means differ most.
+    """Project the mean of each cell onto the first two principal components of the means.
 
-    Principal components have no free setting and no chance in them; of the two signs that each may have, the one is
-    taken whose largest coefficient is positive.
+    There is no random state and no parameter. The sign of a component makes its largest coefficient positive.
 
     Args:
-        features: `(num_languages, num_sources, size)`; a clip with any NaN is left out.
+        features: `(num_languages, num_sources, size)`; clips with a NaN are ignored.
         design: of the sources.
         languages, corpora, emotions: their names.
 
     Returns:
-        `points`: for each cell of at least `FEWEST_CLIPS` clips `language`, `source_corpus`, `emotion`, `clips`, `x`
-        and `y`; `explained`: the shares of the variance of the means along the two. None for fewer than three cells.
+        `points`: `language`, `source_corpus`, `emotion`, `clips`, `x` and `y` of each cell of at least `MIN_CLIPS`
+        clips; `explained`: the fractions of explained variance. None for fewer than three cells.
     """
     means, counts = cell_means(features, design)
-    where = np.argwhere(counts >= FEWEST_CLIPS)
+    where = np.argwhere(counts >= MIN_CLIPS)
     if len(where) < 3:
         return None
-    points = means[tuple(where.T)]
-    centred = points - points.mean(axis=0)
-    _, spread, directions = np.linalg.svd(centred, full_matrices=False)
-    largest = directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)]
-    placed = centred @ (directions * np.sign(largest)[:, None])[:2].T
+    centers = means[tuple(where.T)]
+    centered = centers - centers.mean(axis=0)
+    _, spread, components = np.linalg.svd(centered, full_matrices=False)
+    largest = components[np.arange(len(components)), np.abs(components).argmax(axis=1)]
+    placed = centered @ (components * np.sign(largest)[:, None])[:2].T
     return {
-        # Means that are all equal differ in no direction.
-        "explained": [float(share) for share in (spread**2 / max((spread**2).sum(), np.finfo(float).tiny))[:2]],
+        # Equal means have no variance.
+        "explained": [float(fraction) for fraction in (spread**2 / max((spread**2).sum(), np.finfo(float).tiny))[:2]],
         "points": [
             {
                 "language": languages[language],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a corpus analysis: one file, its pictures inside, made from the numbers of `analysis.json` alone."""
+"""Write the report of a corpus analysis: one HTML file with its figures, from `analysis.json` only."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ from mser_llm.m5ser.analysis.figures import (
 
 
 FEATURES = {
-    "spectrum": "spectrum, as it is",
-    "spectrum_relative": "spectrum, less the speaker's mean",
-    "prosody": "prosody, as it is",
-    "prosody_relative": "prosody, less the speaker's mean",
+    "spectrum": "spectrum, as measured",
+    "spectrum_relative": "spectrum, relative to speaker",
+    "prosody": "prosody, as measured",
+    "prosody_relative": "prosody, relative to speaker",
 }
 QUANTITIES = {
     "f0_median": "pitch",
@@ -36,18 +36,18 @@ QUANTITIES = {
     "energy": "loudness",
     "rate": "syllable rate",
     "tilt": "spectral tilt",
-    "duration": "length",
+    "duration": "duration",
     "f0_contour": "pitch contour",
 }
 HEADLINE = "prosody_relative"
 
 
 def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike) -> Path:
-    """Writes the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
-        results: as `analyse_corpus` returns them, or `analysis.json` read back.
-        output_path: the page.
+        results: from `analyse_corpus`, or `analysis.json`.
+        output_path: of the page.
     """
     counted = results["overview"]
     tests = {name: results["distances"][name]["test"] for name in FEATURES if results["distances"][name]["test"]}
@@ -64,7 +64,7 @@ def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike)
         headline=tests.get(HEADLINE),
         clips_table=_table(counted["cells"], "emotion", "language"),
         corpora_table=_table(counted["cells"], "source_corpus", "language"),
-        pictures=_pictures(results, tests, names),
+        figures=_figures(results, tests, names),
         maps=_maps(results, names),
         today=date.today().isoformat(),
     )
@@ -75,7 +75,7 @@ def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike)
 
 
 def _table(cells: Sequence[Mapping[str, Any]], row: str, column: str) -> dict[str, dict[str, tuple[int, float]]]:
-    """Clips and hours by two of a cell's keys."""
+    """Sum clips and hours by two of a cell's keys."""
     found: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)
     for cell in cells:
         clips, hours = found[cell[row]].get(cell[column], (0, 0.0))
@@ -83,7 +83,7 @@ def _table(cells: Sequence[Mapping[str, Any]], row: str, column: str) -> dict[st
     return found
 
 
-def _pictures(results: Mapping[str, Any], tests: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Markup]:
+def _figures(results: Mapping[str, Any], tests: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Markup]:
     counted = results["overview"]
     by_language = _table(counted["cells"], "language", "emotion")
     timed = counted["rows_without_duration"] < counted["rows"]
@@ -94,7 +94,7 @@ def _pictures(results: Mapping[str, Any], tests: Mapping[str, Any], names: Mappi
     drawn = {
         "hours": (
             hours_figure(amounts, counted["emotions"], names, "hours" if timed else "clips"),
-            "Hours of each language, divided by emotion",
+            "Hours per language, divided by emotion",
         )
     }
     if tests:
@@ -106,7 +106,7 @@ def _pictures(results: Mapping[str, Any], tests: Mapping[str, Any], names: Mappi
             "Correlations between source and translation",
         )
     if timed:
-        drawn["durations"] = durations_figure(counted["durations"], names), "Lengths of clips"
+        drawn["durations"] = durations_figure(counted["durations"], names), "Durations of clips"
     per_speaker: defaultdict[int, int] = defaultdict(int)
     for of in counted["speakers"]["source_corpora"].values():
         for clips, speakers in of["clips_per_speaker"]["histogram"]:
@@ -117,13 +117,13 @@ def _pictures(results: Mapping[str, Any], tests: Mapping[str, Any], names: Mappi
     if noise and noise["pooled"]:
         drawn["confusion"] = (
             confusion_figure(noise["pooled"]["confusion"], noise["words"]),
-            "What the classifier hears for each label",
+            "Predictions of the classifier by label",
         )
     return {name: page_picture(figure, description) for name, (figure, description) in drawn.items()}
 
 
 def _maps(results: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, dict[str, Markup]]:
-    """For each kind of features that has one, the map of each source corpus; one projection serves all its corpora."""
+    """Draw the map of each kind of features and source corpus; all corpora share one projection."""
     maps: dict[str, dict[str, Markup]] = {}
     for name, title in FEATURES.items():
         picture = results["distances"][name]["picture"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speech in one language to speech in another, its emotion kept."""
+"""Translators: speech in one language to speech in another, keeping its emotion."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The embedded translator: a parallel sentence bank, espeak-ng's voices, and the source's measured prosody.
+"""Translator of the demo: parallel sentences, espeak-ng's voices, and the measured prosody of the source.
 
-It translates what the demo's sentence bank knows. The voice of the clip's speaker speaks the target sentence with what
-the clip adds to a neutral rendering of its own sentence by that voice (see `prosody_transfer`).
+It translates the demo's sentences only. The voice of the clip's speaker speaks the target sentence with the prosody by
+which the clip differs from a neutral rendering of its own sentence by that voice (see `prosody_transfer`).
 """
 
 import hashlib
@@ -36,19 +36,19 @@ from mser_llm.m5ser.translators.prosody_transfer import PITCH_HERTZ, Manner, imp
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
-# Raised whenever the same clip gives other samples than before.
+# Incremented whenever the same clip gives other samples.
 _RECIPE = 1
 _NEUTRAL_PITCH_HERTZ = (60.0, 500.0)
-# espeak-ng's scale from 0 to 99 around 50 moves F0 by this much a step.
+# Change of F0 per step of espeak-ng's pitch scale (0 to 99, neutral 50).
 _SEMITONES_PER_STEP = 0.175
 
 
 class EspeakTranslator(Translator):
-    """Speaks the parallel sentence with the clip's prosody.
+    """Speak the parallel sentence with the clip's prosody.
 
     Args:
         seed: of espeak-ng's breathy voices and of the background noise.
-        device: not used; espeak-ng and Praat run on the processor.
+        device: ignored; espeak-ng and Praat run on the CPU.
 
     Raises:
         TranslatorStartError: the extra `demo` is not installed.
@@ -71,9 +71,7 @@ class EspeakTranslator(Translator):
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in DEMO_SENTENCES:
-            raise LanguageError(
-                f"the translator 'espeak' speaks {', '.join(DEMO_SENTENCES)}, not {language!r}; choose one of these"
-            )
+            raise LanguageError(f"the translator 'espeak' supports {', '.join(DEMO_SENTENCES)}, not {language!r}")
         answers: list[Translation | TranslationError] = []
         for clip in clips:
             try:
@@ -111,7 +109,7 @@ class EspeakTranslator(Translator):
         spoken = measure(speech, rate, **_pitch_limits(neutral.pitch + manner.pitch))
         rng = np.random.default_rng(seed)
         speech = impose(speech, rate, manner, spoken=spoken, neutral=neutral, rng=rng)
-        waveform = _place(soxr.resample(speech, rate, SAMPLING_RATE), clip, source, rng)
+        waveform = _add_surroundings(soxr.resample(speech, rate, SAMPLING_RATE), clip, source, rng)
         return Translation(
             waveform=waveform,
             sampling_rate=SAMPLING_RATE,
@@ -125,7 +123,7 @@ class EspeakTranslator(Translator):
         )
 
     def _neutral_of(self, voice: Voice, language: str, sentence: int) -> Prosody:
-        """How this voice speaks this sentence without any emotion; measured once."""
+        """Measure, once, how this voice speaks this sentence without emotion."""
         key = (voice.variant, language, sentence)
         if key not in self._neutral:
             seed = utterance_seed(voice.variant, language, sentence)
@@ -135,7 +133,7 @@ class EspeakTranslator(Translator):
         return self._neutral[key]
 
     def _speak(self, voice: Voice, language: str, text: str, seed: int, manner: Manner | None = None) -> np.ndarray:
-        """Speech without silence around it, as near to the manner as the synthesiser itself comes."""
+        """Synthesize speech as close to the manner as espeak-ng's own parameters allow, without silence around it."""
         rate, pitch, accents = (manner.rate, manner.pitch, manner.accents) if manner else (0.0, 0.0, 1.0)
         samples = self._espeak.speak(
             text,
@@ -151,9 +149,9 @@ class EspeakTranslator(Translator):
 
 
 def voice_of(speaker: str | None, gender: str | None) -> Voice:
-    """The demo speaker's own voice; for anyone else one of that gender, always the same for the same speaker."""
+    """Return the demo speaker's own voice; for others one of their gender, chosen by a hash of the speaker."""
     for voice in VOICES + HELD_OUT_VOICES:
-        # The reader of folders puts its own name before a speaker's.
+        # The folder reader adds this prefix.
         if speaker is not None and speaker.removeprefix("folder-") == voice.speaker:
             return voice
     voices = [voice for voice in VOICES if gender in (None, voice.gender)] or VOICES
@@ -171,7 +169,7 @@ def _sentence(clip: SourceClip) -> int:
 
 
 def _pitch_limits(semitones: float) -> dict[str, float]:
-    """An octave below and two above a median F0, which takes in a voice raised by fear or surprise."""
+    """Return limits an octave below and two above a median F0, to include a voice raised by fear or surprise."""
     floor, ceiling = PITCH_HERTZ
     return {
         "pitch_floor": max(floor, 2 ** ((semitones - 12) / 12)),
@@ -179,13 +177,13 @@ def _pitch_limits(semitones: float) -> dict[str, float]:
     }
 
 
-def _place(speech: np.ndarray, clip: SourceClip, source: Prosody, rng: np.random.Generator) -> np.ndarray:
-    """Put speech where the source's was: into its silence, its background noise and its peak."""
+def _add_surroundings(speech: np.ndarray, clip: SourceClip, source: Prosody, rng: np.random.Generator) -> np.ndarray:
+    """Add the silence and background noise around the source's speech, and limit the peak."""
     before = int(max(source.start - 0.03, 0) * SAMPLING_RATE)
     after = int(max(len(clip.waveform) / SAMPLING_RATE - source.end - 0.03, 0) * SAMPLING_RATE)
     placed = np.pad(speech, (before, after))
     size = 1 << (len(placed) - 1).bit_length()
-    # A spectrum's sum is the mean square; so is that of white noise of unit power.
+    # The sum of the spectrum is the mean square, as for white noise of unit power.
     density = np.interp(
         np.linspace(0, 1, size // 2 + 1), np.linspace(0, 1, len(source.background)), source.background
     ) * len(source.background)

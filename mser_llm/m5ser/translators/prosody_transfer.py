@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a clip adds to its neutral rendering, and how another sentence is spoken with it.
+"""Transfer prosody: measure how a clip differs from a neutral rendering, and apply the difference to other speech.
 
-F0 and duration are imposed by Praat's overlap-add (Moulines and Charpentier, "Pitch-synchronous waveform processing
+F0 and duration are changed with Praat's overlap-add (Moulines and Charpentier, "Pitch-synchronous waveform processing
 techniques for text-to-speech synthesis using diphones", Speech Communication 9, 1990).
 
-What is carried over is a difference: the clip's measurements less those of the same sentence, spoken neutrally by the
-same voice. What belongs to the words, the language or the speaker falls out of it, and the manner is left.
+The difference is between the clip and the same sentence, spoken neutrally by the same voice. It removes the effects of
+words, language and speaker, and leaves the manner of speaking.
 """
 
 from dataclasses import dataclass
@@ -25,50 +25,50 @@ from mser_llm.m5ser.translators.prosody import (
 
 
 PITCH_HERTZ = (50.0, 800.0)
-"""No F0 is looked for or made outside."""
-# What a measurement that went wrong may do at most.
+"""Limits of F0."""
+# Limits on the effect of a wrong measurement.
 _MAX_STRETCH = 2.0
 _MAX_ACCENTS = 2.5
 _MAX_ENERGY_STEP = 6.0
 _MAX_TILT = 6.0
 _MAX_BEAT_DEPTH = 0.95
 _MAX_BREATH = 0.3
-# The voice's own slope is read below 5 kHz; what lies above in excess of it is breath.
+# The slope of the voice is measured below 5 kHz; energy above the slope beyond 5 kHz is breath.
 _OCTAVES = np.log2(BAND_HERTZ / BAND_HERTZ[0])
 _BREATHY = BAND_HERTZ > 5000
 
 
 @dataclass(frozen=True)
 class Manner:
-    """A clip's departure from its neutral rendering; the contour alone is the clip's own."""
+    """Difference of a clip from its neutral rendering; only the contour is the clip's own."""
 
     rate: float
     """Octaves: 1 is twice as fast."""
     pitch: float
     """Semitones of the median F0."""
     accents: float
-    """Factor on the movement of F0 from syllable to syllable."""
+    """Factor on the syllables' F0 movement."""
     contour: np.ndarray
     """(POINTS,) slow part of F0, in semitones from the clip's median."""
     level: float
     """dB."""
     energy: np.ndarray
-    """(POINTS,) slow part of the energy's departure, in dB."""
+    """(POINTS,) slow part of the difference in energy, in dB."""
     tilt: float
     """Slope of the long-term spectrum, in dB per octave."""
     breath: float
     """Power of aspiration noise per Hz, as a fraction of the voice's power."""
     roughness: float
-    """Beating of the envelope beyond the neutral's, root mean square, as a fraction of the envelope."""
+    """Modulation of the envelope beyond the neutral rendering, root mean square, as a fraction of the envelope."""
     beat: float
-    """Its frequency, in Hz."""
+    """Frequency of the modulation, in Hz."""
 
 
 def manner_of(clip: Prosody, neutral: Prosody) -> Manner:
-    """What the clip adds to its neutral rendering."""
+    """Return the difference of a clip from its neutral rendering."""
     energy = slow(clip.energy - neutral.energy)
     tilt = tilt_between(clip.spectrum, neutral.spectrum)
-    # What the voice itself has above 5 kHz lies on the line through the bands below; noise on top of it is breath.
+    # Above 5 kHz the voice follows the line through the bands below; the excess is breath.
     known = np.isfinite(clip.spectrum - neutral.spectrum)
     offset = np.median((clip.spectrum - neutral.spectrum - tilt * _OCTAVES)[known & ~_BREATHY]) if known.any() else 0.0
     expected = 10 ** ((neutral.spectrum + tilt * _OCTAVES + offset)[known & _BREATHY] / 10)
@@ -88,7 +88,7 @@ def manner_of(clip: Prosody, neutral: Prosody) -> Manner:
 
 
 def tilt_between(spectrum: np.ndarray, other: np.ndarray) -> float:
-    """How much steeper upwards one long-term spectrum (bands,) is than another, in dB per octave below 5 kHz."""
+    """Return the difference in slope of two long-term spectra (bands,), in dB per octave below 5 kHz."""
     difference = spectrum - other
     known = np.isfinite(difference) & ~_BREATHY
     if known.sum() < 3:
@@ -105,16 +105,16 @@ def impose(
     neutral: Prosody,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Give speech a manner.
+    """Apply a manner to speech.
 
     Args:
         speech: float array (samples,), mono, free of noise.
         sampling_rate: in Hz.
-        manner: what is to be heard.
-        spoken: the measurements of `speech`. It may have come nearer to the manner than `neutral` already, as by a
-            synthesiser told to speak higher or faster; only the rest is then imposed.
+        manner: to apply.
+        spoken: the measures of `speech`. If it is closer to the manner than `neutral` already, because the synthesizer
+            spoke higher or faster, only the remaining difference is applied.
         neutral: the same sentence, spoken neutrally by the same voice.
-        rng: draws the aspiration noise.
+        rng: for the aspiration noise.
 
     Returns:
         float array (samples,) at the same rate.
@@ -125,9 +125,9 @@ def impose(
     start, end = spoken.start * stretch, spoken.end * stretch
     voice = slice(int(start * sampling_rate), int(end * sampling_rate))
 
-    places = start + (end - start) * (np.arange(POINTS) + 0.5) / POINTS
+    positions = start + (end - start) * (np.arange(POINTS) + 0.5) / POINTS
     times = np.arange(len(speech)) / sampling_rate
-    speech = speech * 10 ** (np.interp(times, places, manner.energy) / 20)
+    speech = speech * 10 ** (np.interp(times, positions, manner.energy) / 20)
     have = spectrum_of(speech[voice], sampling_rate)
     speech = tilted(speech, sampling_rate, manner.tilt - tilt_between(have, neutral.spectrum))
     if manner.breath > 0:
@@ -138,7 +138,7 @@ def impose(
 
 
 def tilted(speech: np.ndarray, sampling_rate: int, decibels_per_octave: float) -> np.ndarray:
-    """Tilt a spectrum about 1 kHz, held below 100 Hz so that nothing there grows without bound."""
+    """Tilt a spectrum around 1 kHz, with constant gain below 100 Hz."""
     size = 1 << len(speech).bit_length()
     frequencies = np.maximum(np.fft.rfftfreq(size, 1 / sampling_rate), 100.0)
     gains = 10 ** (decibels_per_octave * np.log2(frequencies / 1000) / 20)
@@ -148,7 +148,7 @@ def tilted(speech: np.ndarray, sampling_rate: int, decibels_per_octave: float) -
 def _intone(
     speech: np.ndarray, sampling_rate: int, manner: Manner, stretch: float, spoken: Prosody, neutral: Prosody
 ) -> np.ndarray:
-    """Move F0 and time by overlap-add."""
+    """Change F0 and duration by overlap-add."""
     import parselmouth
     from parselmouth.praat import call, run
 
@@ -156,11 +156,11 @@ def _intone(
     ceiling = min(PITCH_HERTZ[1], 2 ** ((spoken.pitch + 24) / 12))
     times, hertz = track_pitch(speech, sampling_rate, pitch_floor=floor, pitch_ceiling=ceiling)
     times, hertz = times[hertz > 0], hertz[hertz > 0]
-    places = (times - spoken.start) / spoken.seconds * POINTS - 0.5
+    positions = (times - spoken.start) / spoken.seconds * POINTS - 0.5
     numbers = np.arange(POINTS)
-    accents = 12 * np.log2(hertz) - spoken.pitch - np.interp(places, numbers, slow(spoken.contour))
+    accents = 12 * np.log2(hertz) - spoken.pitch - np.interp(positions, numbers, slow(spoken.contour))
     gain = manner.accents * spread(neutral.contour) / max(spread(spoken.contour), 0.1)
-    semitones = np.interp(places, numbers, manner.contour) + min(gain, _MAX_ACCENTS) * accents
+    semitones = np.interp(positions, numbers, manner.contour) + min(gain, _MAX_ACCENTS) * accents
     semitones += neutral.pitch + manner.pitch - np.median(semitones)
 
     sound = parselmouth.Sound(np.asarray(speech, dtype=np.float64), sampling_rate)
@@ -172,13 +172,13 @@ def _intone(
     call(duration_tier, "Add point", 0.0, stretch)
     call([pitch_tier, manipulation], "Replace pitch tier")
     call([duration_tier, manipulation], "Replace duration tier")
-    # Praat draws random numbers where nothing is voiced; started anew, they are equal for equal speech.
+    # Praat uses random numbers in unvoiced parts; the seed makes the result reproducible.
     run("random_initializeWithSeedUnsafelyButPredictably (1)")
     return call(manipulation, "Get resynthesis (overlap-add)").values[0]
 
 
 def _breathe(speech: np.ndarray, sampling_rate: int, breath: float, rng: np.random.Generator) -> np.ndarray:
-    """Add white noise under the voice's own envelope."""
+    """Add white noise with the envelope of the voice."""
     width = sampling_rate // 50
     power = np.convolve(speech**2, np.full(width, 1 / width), mode="same")
     density = min(breath, _MAX_BREATH * 2 / sampling_rate)
@@ -186,14 +186,14 @@ def _breathe(speech: np.ndarray, sampling_rate: int, breath: float, rng: np.rand
 
 
 def _roughen(speech: np.ndarray, sampling_rate: int, voice: slice, manner: Manner, neutral: float) -> np.ndarray:
-    """Let the envelope beat, as deep as brings the roughness to the neutral's and the manner's together."""
+    """Modulate the envelope, so that the roughness is that of the neutral rendering plus that of the manner."""
     have = roughness_of(speech[voice], sampling_rate)[0]
     missing = np.sqrt(max(neutral**2 + manner.roughness**2 - have**2, 0.0))
     if missing == 0:
         return speech
     beat = np.sin(2 * np.pi * manner.beat * np.arange(len(speech)) / sampling_rate)
     depth = min(np.sqrt(2) * missing, _MAX_BEAT_DEPTH)
-    # A first try shows what this depth makes of this envelope.
-    made = roughness_of((speech * (1 + depth * beat))[voice], sampling_rate)[0]
-    depth *= missing / max(np.sqrt(max(made**2 - have**2, 0.0)), missing / 2)
+    # A first try shows the roughness at this depth.
+    reached = roughness_of((speech * (1 + depth * beat))[voice], sampling_rate)[0]
+    depth *= missing / max(np.sqrt(max(reached**2 - have**2, 0.0)), missing / 2)
     return speech * (1 + min(depth, _MAX_BEAT_DEPTH) * beat)

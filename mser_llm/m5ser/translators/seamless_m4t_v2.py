@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SeamlessM4T v2 by transformers: translates what is said, in a voice of its own, so it keeps little of the emotion.
+"""SeamlessM4T v2 with transformers: translates the words, in the vocoder's voice, so it keeps little of the emotion.
 
 Source: Seamless Communication et al., "Seamless: Multilingual Expressive and Streaming Speech Translation",
 arXiv:2312.05187. The weights, facebook/seamless-m4t-v2-large, are under CC BY-NC 4.0.
@@ -48,24 +48,24 @@ LANGUAGE_CODES: dict[str, str] = {
     "vi": "vie",
     "zh": "cmn",
 }
-"""ISO 639-1 to the model's own codes; the loaded model decides which of them it speaks."""
+"""ISO 639-1 to the model's own codes. The loaded model may support fewer of them."""
 
 
 class SeamlessM4Tv2Translator(Translator):
-    """Translates by `SeamlessM4Tv2ForSpeechToSpeech`, in batches.
+    """Translate with `SeamlessM4Tv2ForSpeechToSpeech`, in batches.
 
     Args:
-        model: a model id on the Hub or a folder.
+        model: a model id on the Hub, or a folder.
         revision: of the model id.
         speaker_id: the vocoder's voice, below `config.vocoder_num_spkrs` (200).
         num_beams: of the text decoder; 1 is greedy.
-        max_new_tokens: most tokens of translated text.
+        max_new_tokens: maximum tokens of translated text.
         dtype: `float32`, `float16` or `bfloat16`.
-        device: where the model runs.
+        device: of the model.
 
     Raises:
-        TranslatorStartError: the weights are not there or not whole.
-        ValueError: no such speaker.
+        TranslatorStartError: the weights are missing or incomplete.
+        ValueError: unknown speaker.
     """
 
     name = "seamless_m4t_v2"
@@ -85,8 +85,8 @@ class SeamlessM4Tv2Translator(Translator):
     ) -> None:
         from transformers import SeamlessM4TFeatureExtractor, SeamlessM4Tv2ForSpeechToSpeech
 
-        class WholeModel(SeamlessM4Tv2ForSpeechToSpeech):
-            """Its parts each excuse one another's weights from being there; random ones would be taken in silence."""
+        class StrictModel(SeamlessM4Tv2ForSpeechToSpeech):
+            """Report missing weights. The parts of the model ignore each other's, which would stay random silently."""
 
             def post_init(self) -> None:
                 super().post_init()
@@ -94,13 +94,13 @@ class SeamlessM4Tv2Translator(Translator):
 
         try:
             self._features = SeamlessM4TFeatureExtractor.from_pretrained(model, revision=revision)
-            loaded, report = WholeModel.from_pretrained(
+            loaded, report = StrictModel.from_pretrained(
                 model, revision=revision, dtype=dtype, output_loading_info=True
             )
         except OSError as error:
             raise TranslatorStartError(
-                f"SeamlessM4T v2 is not at {model!r} ({' '.join(str(error).split())[:200]}); download it with "
-                f"`hf download facebook/seamless-m4t-v2-large --local-dir DIR` (9 GB) and give the option model: DIR"
+                f"no SeamlessM4T v2 at {model!r} ({' '.join(str(error).split())[:200]}); download it with "
+                f"`hf download facebook/seamless-m4t-v2-large --local-dir DIR` (9 GB) and set the option model: DIR"
             ) from error
         if report["missing_keys"]:
             raise TranslatorStartError(
@@ -121,12 +121,12 @@ class SeamlessM4Tv2Translator(Translator):
         spoken = self._model.generation_config.vocoder_lang_code_to_id
         if code not in spoken:
             known = sorted(short for short, code in LANGUAGE_CODES.items() if code in spoken)
-            raise LanguageError(f"the translator {self.name!r} speaks {', '.join(known)}, not {language!r}")
+            raise LanguageError(f"the translator {self.name!r} supports {', '.join(known)}, not {language!r}")
         inputs = self._features(
             [clip.waveform for clip in clips], sampling_rate=16_000, return_tensors="pt", padding=True
         ).to(self._model.device)
         with torch.inference_mode():
-            made = self._model.generate(
+            generated = self._model.generate(
                 inputs["input_features"].to(self._model.dtype),
                 attention_mask=inputs["attention_mask"],
                 tgt_lang=code,
@@ -135,15 +135,15 @@ class SeamlessM4Tv2Translator(Translator):
                 text_max_new_tokens=self._options["max_new_tokens"],
                 return_intermediate_token_ids=True,
             )
-        waveforms = made.waveform.float().cpu().numpy().reshape(len(clips), -1)
-        lengths = made.waveform_lengths.reshape(-1).tolist()
+        waveforms = generated.waveform.float().cpu().numpy().reshape(len(clips), -1)
+        lengths = generated.waveform_lengths.reshape(-1).tolist()
         return [
             Translation(
                 waveform=np.ascontiguousarray(waveform[: int(length)]),
                 sampling_rate=int(self.sampling_rate or 0),
                 transcript=self._text(tokens),
             )
-            for waveform, length, tokens in zip(waveforms, lengths, made.sequences.tolist())
+            for waveform, length, tokens in zip(waveforms, lengths, generated.sequences.tolist())
         ]
 
     def fingerprint(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class SeamlessM4Tv2Translator(Translator):
         }
 
     def _text(self, tokens: list[int]) -> str:
-        """The translated text, from the subwords that the generation configuration carries for the unit model."""
+        """Decode the translated text with the subwords of the generation configuration."""
         settings = self._model.generation_config
         special = {settings.pad_token_id, settings.bos_token_id, settings.eos_token_id}
         special |= set(settings.text_decoder_lang_to_code_id.values())

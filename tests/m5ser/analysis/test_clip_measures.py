@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures of sounds that were made to measure."""
+"""Measure synthetic sounds of known properties."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ RATE = 16_000
 
 
 def voice(semitones, seconds=1.2, level=0.1):
-    """A buzz whose pitch follows `semitones` above 100 Hz, evenly from start to end."""
+    """Synthesize a buzz whose pitch follows `semitones` above 100 Hz, at even steps."""
     course = np.interp(np.linspace(0, 1, int(seconds * RATE)), np.linspace(0, 1, len(semitones)), semitones)
     phase = 2 * np.pi * np.cumsum(100 * 2 ** (course / 12)) / RATE
     wave = sum(np.sin(number * phase) / number for number in range(1, 12))
@@ -28,7 +28,7 @@ def noise(seconds, seed=0):
 
 
 @pytest.mark.parametrize("semitones", [0.0, 7.0, 15.0])
-def test_pitch_of_a_steady_voice(semitones):
+def test_pitch_of_a_constant_voice(semitones):
     scalars, found = measures(voice([semitones, semitones]))
     assert scalars["f0_median"] == pytest.approx(semitones, abs=0.1)
     assert scalars["f0_range"] == pytest.approx(0, abs=0.2)
@@ -38,19 +38,19 @@ def test_pitch_of_a_steady_voice(semitones):
 def test_range_and_contour_of_a_glide():
     scalars, found = measures(voice([3, 13]))
     assert scalars["f0_median"] == pytest.approx(8, abs=0.3)
-    # From the 5th to the 95th percentile of an even course are nine tenths of it.
+    # The span from the 5th to the 95th percentile of a linear glide is 90 % of it.
     assert scalars["f0_range"] == pytest.approx(9, abs=0.5)
     assert np.allclose(found.contour, np.linspace(3, 13, CONTOUR_POINTS), atol=0.6)
 
 
-def test_noise_has_no_pitch_but_all_else():
+def test_noise_has_all_measures_except_pitch():
     scalars, found = measures(0.1 * noise(1.0))
     assert np.isnan(scalars["f0_median"]) and np.isnan(scalars["f0_range"]) and np.isnan(found.contour).all()
     assert np.isfinite([scalars[name] for name in ("seconds", "energy", "rate", "tilt")]).all()
     assert found.spectrum.shape == (MEL_BANDS,) and np.isfinite(found.spectrum).all()
 
 
-def test_level_moves_energy_and_spectrum_and_nothing_else():
+def test_level_changes_only_energy_and_spectrum():
     wave = voice([2, 6]) + 0.005 * noise(1.2)
     loud, found = measures(wave)
     quiet, found_quiet = measures(0.25 * wave)
@@ -62,7 +62,7 @@ def test_level_moves_energy_and_spectrum_and_nothing_else():
         assert quiet[name] == pytest.approx(loud[name], abs=0.02)
 
 
-def test_silence_around_and_within_leaves_the_spectrum_and_the_energy_alone():
+def test_silence_changes_neither_spectrum_nor_energy():
     wave, pause = voice([5, 5]) + 0.01 * noise(1.2), np.zeros(RATE // 2)
     bare, found = measures(wave)
     padded, found_padded = measures(np.concatenate([pause, wave, pause]))
@@ -89,6 +89,6 @@ def test_rate_counts_syllables(per_second):
     assert measures(0.1 * beats * noise(2.0))[0]["rate"] == pytest.approx(per_second, rel=0.15)
 
 
-def test_the_shortest_clip_that_can_be_read_is_measured():
+def test_shortest_readable_clip_is_measured():
     scalars, _ = measures(voice([5, 5], seconds=0.1))
     assert np.isfinite([scalars[name] for name in ("seconds", "energy", "rate", "tilt")]).all()

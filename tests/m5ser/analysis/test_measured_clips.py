@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which clips are measured, that none is measured twice, and that a broken one costs only itself."""
+"""Select and measure the clips of a corpus, each of them once."""
 
-import sqlite3
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,120 +9,109 @@ import pytest
 from m5ser_folder import corpus_rows, write_m5ser
 from spoken_m5ser import EMOTIONS, spoken_rows
 
+from mser_llm.io.store import Store
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus
 from mser_llm.m5ser.analysis.clip_measures import measure_clip
-from mser_llm.m5ser.analysis.measure_cache import MeasureCache, MeasureCacheError
-from mser_llm.m5ser.analysis.measured_clips import choose_sources, measure_corpus
+from mser_llm.m5ser.analysis.measured_clips import cache_key, choose_sources, measure_corpus, pack, unpack
 from mser_llm.m5ser.analysis.overview import overview
 from processing_mser import load_audio
 
 
 @pytest.fixture(scope="module")
 def rows():
-    return spoken_rows(speakers=2, clips=2)
+    """Six sources of two speakers; one has no translation."""
+    rows = spoken_rows(speakers=2, clips=1)
+    del rows["fr"][4]
+    return rows
 
 
-def measured(folder, cache, **settings):
+def measure(folder, cache, **settings):
     corpus = BuiltCorpus(folder)
     return measure_corpus(corpus, overview(corpus, False), cache, progress=False, **settings)
 
 
-def test_each_place_holds_the_measures_of_its_clip(tmp_path, rows):
-    missing = rows["fr"].pop(4)
-    folder = write_m5ser(tmp_path / "m5ser", rows)
-    clips = measured(folder, tmp_path / "cache")
+@pytest.fixture(scope="module")
+def measured(rows, tmp_path_factory):
+    """(folder, cache, measures) of a corpus measured once."""
+    root = tmp_path_factory.mktemp("measured")
+    folder = write_m5ser(root / "m5ser", rows)
+    return folder, root / "cache", measure(folder, root / "cache")
+
+
+def test_measures_are_those_of_each_clip(measured, rows):
+    clips = measured[2]
     sources = sorted(clip["id"].removesuffix("/en") for clip in rows["en"])
     assert clips.languages == ["en", "fr"] and clips.emotions == list(EMOTIONS)
     assert clips.num_clips == 2 * len(sources) - 1
-    for place, source in enumerate(sources):
+    by_id = {clip["id"]: clip for language in rows.values() for clip in language}
+    for index, source in enumerate(sources):
         for number, language in enumerate(clips.languages):
-            (own,) = [clip for clip in rows[language] if clip["id"] == f"{source}/{language}"] or [missing]
-            assert clips.emotions[clips.emotion[place]] == own["emotion"]
-            if own is missing:
-                assert np.isnan(clips.scalars[number, place]).all()
-            else:
-                expected = measure_clip(load_audio(own["audio"]))
-                assert np.array_equal(clips.scalars[number, place], expected.scalars, equal_nan=True)
-                assert np.array_equal(clips.spectra[number, place], expected.spectrum)
-                assert np.array_equal(clips.contours[number, place], expected.contour, equal_nan=True)
+            own = by_id.get(f"{source}/{language}")
+            if own is None:
+                assert np.isnan(clips.scalars[number, index]).all()
+                continue
+            expected = measure_clip(load_audio(own["audio"]))
+            assert clips.emotions[clips.emotion[index]] == own["emotion"]
+            assert np.array_equal(clips.scalars[number, index], expected.scalars, equal_nan=True)
+            assert np.array_equal(clips.spectra[number, index], expected.spectrum)
+            assert np.array_equal(clips.contours[number, index], expected.contour, equal_nan=True)
     same = clips.speaker[:, None] == clips.speaker
-    assert (same == (np.arange(12)[:, None] // 6 == np.arange(12) // 6)).all()
-    rows["fr"].insert(4, missing)
+    assert (same == (np.arange(6)[:, None] // 3 == np.arange(6) // 3)).all()
 
 
-def test_what_the_cache_holds_is_not_measured_again(tmp_path, rows):
-    folder = write_m5ser(tmp_path / "m5ser", rows)
-    first = measured(folder, tmp_path / "cache")
-    # A mark on one entry comes out again; half the entries are lost and come back, as after a kill.
-    key = MeasureCache.key(rows["fr"][0]["audio"])
-    with MeasureCache(tmp_path / "cache") as cache:
-        marked = np.where(np.arange(6) == 3, 12.5, cache.get(key).scalars)
-        cache.add([(key, replace(cache.get(key), scalars=marked))])
-    with sqlite3.connect(tmp_path / "cache") as file:
-        file.execute("DELETE FROM clips WHERE rowid % 2 = 0 AND key != ?", (key,))
-    again = measured(folder, tmp_path / "cache")
+def test_cached_clips_are_not_measured_again(measured, rows, tmp_path, monkeypatch):
+    folder, cache, first = measured
+    keys = [cache_key(row["audio"]) for language in rows.values() for row in language]
+    with Store(cache) as store, Store(tmp_path / "cache") as copy:
+        one = unpack(store.get(keys[0]))
+        marked = replace(one, scalars=np.where(np.arange(6) == 3, 12.5, one.scalars))
+        copy.write({**{key: store.get(key) for key in keys}, keys[0]: pack(marked)})
+    monkeypatch.setattr("mser_llm.m5ser.analysis.measured_clips.measure_clip", None)
+    again = measure(folder, tmp_path / "cache")
     differs = ~np.isclose(again.scalars, first.scalars, equal_nan=True)
     assert differs.sum() == 1 and again.scalars[differs] == [12.5]
-    assert np.array_equal(again.spectra, first.spectra)
+    assert np.array_equal(again.spectra, first.spectra, equal_nan=True)
 
 
-def test_another_sound_under_an_old_name_is_measured(tmp_path, rows):
-    measured(write_m5ser(tmp_path / "m5ser", rows), tmp_path / "cache")
-    swapped = {**rows, "fr": [{**rows["fr"][0], "audio": rows["en"][5]["audio"]}, *rows["fr"][1:]]}
-    clips = measured(write_m5ser(tmp_path / "other", swapped), tmp_path / "cache")
-    expected = measure_clip(load_audio(rows["en"][5]["audio"]))
-    place = sorted(clip["id"] for clip in rows["fr"]).index(rows["fr"][0]["id"])
-    assert np.array_equal(clips.spectra[1, place], expected.spectrum)
-
-
-def test_a_clip_that_cannot_be_read_costs_only_itself(tmp_path, rows):
+def test_changed_and_unreadable_audio_under_an_old_id_is_measured(measured, rows, tmp_path):
+    _, cache, _ = measured
+    shutil.copytree(cache, tmp_path / "cache")
     broken = rows["en"][2] | {"audio": {"bytes": rows["en"][2]["audio"]["bytes"][:300], "path": "cut.flac"}}
-    folder = write_m5ser(tmp_path / "m5ser", {**rows, "en": [*rows["en"][:2], broken, *rows["en"][3:]]})
+    changed = {
+        "en": [*rows["en"][:2], broken, *rows["en"][3:]],
+        "fr": [rows["fr"][0] | {"audio": rows["en"][5]["audio"]}, *rows["fr"][1:]],
+    }
+    folder = write_m5ser(tmp_path / "other", changed)
     for _ in range(2):
-        clips = measured(folder, tmp_path / "cache")
+        clips = measure(folder, tmp_path / "cache")
         assert [error["id"] for error in clips.errors] == [broken["id"]]
         assert "cut.flac" in clips.errors[0]["error"]
-        assert clips.num_clips == 23
+        assert clips.num_clips == 10
+    index = sorted(clip["id"].removesuffix("/en") for clip in rows["en"]).index(
+        rows["fr"][0]["id"].removesuffix("/fr")
+    )
+    assert np.array_equal(clips.spectra[1, index], measure_clip(load_audio(rows["en"][5]["audio"])).spectrum)
 
 
 @pytest.mark.slow
-def test_two_processes_measure_what_one_does(tmp_path, rows):
-    folder = write_m5ser(tmp_path / "m5ser", rows)
-    one, two = (measured(folder, tmp_path / f"cache-{workers}", workers=workers) for workers in (1, 2))
+def test_two_processes_give_the_same_measures(measured, tmp_path):
+    folder, _, one = measured
+    two = measure(folder, tmp_path / "cache", workers=2)
     assert np.array_equal(one.scalars, two.scalars, equal_nan=True)
-    assert np.array_equal(one.spectra, two.spectra)
+    assert np.array_equal(one.spectra, two.spectra, equal_nan=True)
 
 
-def test_sources_are_chosen_with_all_their_translations(tmp_path):
+def test_choose_sources_selects_all_translations_of_a_source(tmp_path):
     rows = {language: corpus_rows(language, speakers=30) for language in ("en", "fr", "de")}
     rows["fr"] = rows["fr"][10:]
     corpus = BuiltCorpus(write_m5ser(tmp_path / "m5ser", rows))
-    chosen = choose_sources(overview(corpus, False), sources_per_cell=10)
+    counted = overview(corpus, False)
+    chosen = choose_sources(counted, sources_per_cell=10)
     by_language = {language: set() for language in rows}
     for row in corpus.rows():
         if chosen(row):
             by_language[row["language"]].add(row["source"])
     assert by_language["en"] == by_language["de"]
-    there = {clip["id"].removesuffix("/fr") for clip in rows["fr"]}
-    assert by_language["fr"] == by_language["en"] & there
+    assert by_language["fr"] == by_language["en"] & {clip["id"].removesuffix("/fr") for clip in rows["fr"]}
     assert 50 < len(by_language["en"]) < 90
-    assert sum(map(choose_sources(overview(corpus, False), 0), corpus.rows())) == corpus.num_rows
-
-
-def test_a_file_that_is_no_cache_is_told_with_the_cure(tmp_path):
-    (tmp_path / "cache").write_text("something else that is long enough to be looked at" * 3)
-    with pytest.raises(MeasureCacheError, match="delete it"):
-        MeasureCache(tmp_path / "cache")
-
-
-def test_a_cache_that_cannot_be_written_for_now_is_not_to_be_deleted(tmp_path):
-    with MeasureCache(tmp_path / "held.sqlite") as cache:
-        other = sqlite3.connect(tmp_path / "held.sqlite")
-        other.execute("BEGIN EXCLUSIVE")
-        cache._file.execute("PRAGMA busy_timeout = 1")
-        with pytest.raises(MeasureCacheError, match=r"held.sqlite: cannot be read or written .* locked.; make room"):
-            cache.add([(b"key", "unreadable")])
-        other.rollback()
-        other.close()
-        cache.add([(b"key", "unreadable")])
-        assert cache.get(b"key") == "unreadable"
+    assert sum(map(choose_sources(counted, 0), corpus.rows())) == corpus.num_rows

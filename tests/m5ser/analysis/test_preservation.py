@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Correlations against scipy and numpy's own, shufflings against simulations in which the truth is known."""
+"""Compare correlations with scipy and numpy, and p values with simulations of a known effect."""
 
 import numpy as np
 import pytest
@@ -12,13 +12,13 @@ from mser_llm.m5ser.analysis.preservation import (
     compare_with_source,
     correlation,
     fisher_interval,
-    less_group_mean,
-    shuffled_within,
+    shuffle_within,
+    subtract_group_mean,
 )
 
 
 def clips_of(rng, kept, sources=60, speakers=4, missing=0.0, languages=("en", "fr")):
-    """Translations that take over a share `kept` of how their source departs from its speaker's mean."""
+    """Simulate translations that keep a fraction of their source's deviation from its speaker's mean."""
     emotion, speaker = rng.integers(3, size=sources), rng.integers(speakers, size=sources)
     source = rng.standard_normal((sources, len(SCALARS)))
     contour = np.cumsum(rng.standard_normal((sources, CONTOUR_POINTS)), axis=1)
@@ -50,27 +50,27 @@ def clips_of(rng, kept, sources=60, speakers=4, missing=0.0, languages=("en", "f
     )
 
 
-def departures(clips, language, name, known):
-    """Less the speaker's mean, by a loop."""
+def deviations(clips, language, name, known):
+    """Subtract the speaker's mean, in a loop."""
     values = clips.scalar(name)[language]
     return np.array(
         [values[i] - np.mean([values[j] for j in known if clips.speaker[j] == clips.speaker[i]]) for i in known]
     )
 
 
-def test_figures_are_scipys_on_departures_from_the_speakers_mean():
+def test_correlations_are_scipys_after_subtracting_speaker_means():
     clips = clips_of(np.random.default_rng(0), kept=0.6, missing=0.1)
     found = compare_with_source(clips, permutations=19)["fr"]
     for name in ("f0_median", "f0_range", "energy", "rate", "tilt"):
         both = clips.scalar(name)
         known = [i for i in range(60) if not np.isnan(both[:, i]).any()]
-        first, second = departures(clips, 0, name, known), departures(clips, 1, name, known)
+        first, second = deviations(clips, 0, name, known), deviations(clips, 1, name, known)
         assert found[name]["pairs"] == len(known) < 60
         assert found[name]["pearson"]["value"] == pytest.approx(pearsonr(first, second).statistic)
         assert found[name]["spearman"]["value"] == pytest.approx(spearmanr(first, second).statistic)
 
 
-def test_length_is_compared_as_a_ratio():
+def test_duration_is_compared_as_a_ratio():
     clips = clips_of(np.random.default_rng(1), kept=0.6)
     seconds = clips.scalar("seconds")
     clips.scalars[1, :, 0] = (1.3 * seconds[0]).astype(np.float32)
@@ -80,7 +80,7 @@ def test_length_is_compared_as_a_ratio():
     assert found["duration_ratio"]["spread"] == pytest.approx(1.0, abs=1e-5)
 
 
-def test_the_contours_figure_is_the_mean_over_pairs():
+def test_contour_correlation_is_the_mean_over_pairs():
     clips = clips_of(np.random.default_rng(2), kept=0.7)
     clips.contours[1, 0] = 3.0
     clips.contours[0, 1] = np.nan
@@ -91,7 +91,7 @@ def test_the_contours_figure_is_the_mean_over_pairs():
     assert found["mean"]["shuffled"]["p"] == 0.05
 
 
-def test_fishers_interval_is_scipys_and_pays_for_the_means_taken_away():
+def test_fisher_interval_accounts_for_subtracted_means():
     rng = np.random.default_rng(3)
     first = rng.standard_normal(50)
     second = first + rng.standard_normal(50)
@@ -103,23 +103,23 @@ def test_fishers_interval_is_scipys_and_pays_for_the_means_taken_away():
         group = np.repeat(np.arange(10), 4)
         one = rng.standard_normal(40)
         two = 0.6 * one + 0.8 * rng.standard_normal(40) + 5 * rng.standard_normal(10)[group]
-        value = correlation(less_group_mean(one, group), less_group_mean(two, group))
+        value = correlation(subtract_group_mean(one, group), subtract_group_mean(two, group))
         low, high = fisher_interval(value, 40, means_removed=10)
         covered.append(low <= 0.6 <= high)
     assert 0.92 <= np.mean(covered) <= 0.98
 
 
-def test_a_shuffled_pairing_stays_within_its_group():
+def test_shuffle_within_keeps_groups():
     group = np.array([0, 1, 0, 1, 1, 2])
     rng = np.random.default_rng(0)
-    orders = np.array([shuffled_within(group, rng) for _ in range(2400)])
+    orders = np.array([shuffle_within(group, rng) for _ in range(2400)])
     assert (group[orders] == group).all()
     assert (np.sort(orders, axis=1) == np.arange(6)).all()
     found, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(found) == 2 * 6 and counts.min() > 140 and counts.max() < 260
 
 
-def test_shuffled_pairings_are_even_where_nothing_is_kept_and_beaten_where_something_is():
+def test_p_is_uniform_without_and_small_with_an_effect():
     nothing, something = [], []
     for seed in range(24):
         for kept, into in ((0.0, nothing), (0.7, something)):
@@ -131,7 +131,7 @@ def test_shuffled_pairings_are_even_where_nothing_is_kept_and_beaten_where_somet
     assert np.mean(np.array(something) <= 0.05) > 0.9
 
 
-def test_what_only_the_emotion_brought_over_is_not_taken_for_the_clips_own():
+def test_shuffling_within_emotions_removes_the_effect_of_emotion():
     rng = np.random.default_rng(5)
     clips = clips_of(rng, kept=0.0, sources=200)
     clips.scalars[:, :, 1] += 4 * clips.emotion
@@ -141,14 +141,14 @@ def test_what_only_the_emotion_brought_over_is_not_taken_for_the_clips_own():
     assert low <= found["value"] <= high
 
 
-def test_without_english_or_with_few_pairs_nothing_is_said():
+def test_comparison_is_empty_without_sources_or_with_few_pairs():
     clips = clips_of(np.random.default_rng(6), kept=0.5, languages=("de", "fr"))
     assert compare_with_source(clips, permutations=3) == {}
     assert compare_with_source(clips_of(np.random.default_rng(6), kept=0.5, sources=9), permutations=3) == {}
 
 
-def test_of_speakers_with_hardly_a_pair_each_no_interval_is_told():
-    """Twelve pairs of ten speakers, less a mean each, are two."""
+def test_no_interval_with_too_few_pairs_per_speaker():
+    """Twelve pairs minus the means of ten speakers leave two degrees of freedom."""
     clips = clips_of(np.random.default_rng(7), kept=0.5, sources=12)
     clips.emotion[:] = 0
     clips.speaker[:] = [0, 0, 1, 1, *range(2, 10)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The picture's coordinates against scikit-learn's principal components."""
+"""Compare the projection with scikit-learn's principal components."""
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ from mser_llm.m5ser.analysis.projection import project_cells
 WORDS = {"languages": ["en", "fr"], "corpora": ["one", "two"], "emotions": ["happy", "sad", "fear"]}
 
 
-def test_cells_lie_where_the_principal_components_of_their_means_are():
+def test_projection_equals_pca_of_the_cell_means():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((2, 90, 7)) * np.arange(1, 8)
     emotion, corpus = rng.integers(3, size=90), rng.integers(2, size=90)
-    # Two clips of one cell are too few for a mark.
+    # A cell of two clips is omitted.
     features[1, np.flatnonzero((emotion == 0) & (corpus == 1))[2:]] = np.nan
     design = Design(emotion, corpus, corpus, corpus, 3, 2)
     found = project_cells(features, design, **WORDS)
@@ -37,13 +37,13 @@ def test_cells_lie_where_the_principal_components_of_their_means_are():
     assert found["points"][0]["clips"] == ((emotion == 0) & (corpus == 0)).sum()
 
 
-def test_cells_that_are_all_alike_differ_in_no_direction():
+def test_projection_of_equal_cells_explains_nothing():
     design = Design(np.arange(12) % 3, *[np.zeros(12, dtype=int)] * 3, 3, 1)
     found = project_cells(np.ones((2, 12, 4)), design, **WORDS)
     assert found["explained"] == [0, 0] and {(point["x"], point["y"]) for point in found["points"]} == {(0, 0)}
 
 
-def test_two_cells_make_no_picture():
+def test_projection_needs_three_cells():
     zeros = np.zeros(6, dtype=int)
     design = Design(np.array([0, 0, 0, 1, 1, 1]), zeros, zeros, zeros, 2, 1)
     names = {"languages": ["en"], "corpora": ["one"], "emotions": ["happy", "sad"]}
