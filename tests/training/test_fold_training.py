@@ -9,7 +9,6 @@ import pytest
 from protocol_rows import row, rows_for, translated
 from tone_corpus import write_tones
 
-from mser_llm.cli import train as train_command
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import PROTOCOLS, ProtocolError
@@ -34,8 +33,9 @@ def trained(monkeypatch: pytest.MonkeyPatch):
         seen = []
         by_corpus = {name: [one for one in rows if one["corpus"] == name] for name in {one["corpus"] for one in rows}}
         reading = lambda name, path: SimpleNamespace(rows=by_corpus[name], warnings=[])  # noqa: E731
-        monkeypatch.setattr(train_command, "read_corpus", reading)
-        monkeypatch.setattr(train_command, "train", lambda *given: seen.append(given) or {"validation": None})
+        monkeypatch.setattr("mser_llm.data.read_corpus.read_corpus", reading)
+        result = {"validation": None}
+        monkeypatch.setattr("mser_llm.training.run_training.train", lambda *given: seen.append(given) or result)
         corpora = [f"{name}=/data/{name}" for name in by_corpus]
         assert main(["train", str(Path(__file__).parents[1] / "recipe.yaml"), "--corpora", *corpora, *flags]) == 0
         return seen[0][0], seen[0][2]
