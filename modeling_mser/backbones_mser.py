@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading the frozen parts by path or id, with proof that every weight came from the checkpoint."""
+"""Load frozen backbones by path or Hub id, and check that every weight came from the backbone's own files."""
 
-import contextlib
-import logging
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,37 +13,48 @@ from huggingface_hub.errors import HTTPError
 from safetensors import SafetensorError
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, WhisperConfig
 from transformers.utils import cached_file
-from transformers.utils.hub import extract_commit_hash
 
+from .compat_mser import quiet_load_report
 from .fingerprint_mser import backbone_fingerprint, fingerprint_difference, is_unchanged, weight_files
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
-SECONDS_TO_ANSWER = 5.0
+HUB_TIMEOUT_SECONDS = 5.0
 HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "token")
 
 
 class BackboneError(ValueError):
-    """A backbone is missing, unreachable, incomplete, of another shape, or not the one that was trained with."""
+    """
+    Weights that are missing, unreachable, incomplete, of another shape, or not those the model was trained with.
+
+    Args:
+        source: path or Hub id.
+        problem: what is wrong, with the value.
+        fix: what to do.
+    """
+
+    def __init__(self, source: str, problem: str, fix: str) -> None:
+        super().__init__(source, problem, fix)  # all in `args`, so that the error can be pickled
+        self.source, self.problem, self.fix = source, problem, fix
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.problem}; {self.fix}"
 
 
 def offline_options(path_or_id: str, given: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """
-    How `from_pretrained` should look for a folder or a repository.
+    Return `{"local_files_only": True}` if the Hub is unreachable, so that a loader uses the cache or fails at once.
+
+    The libraries would ask for one file after another, for minutes.
 
     Args:
-        path_or_id: folder or Hub id.
-        given: arguments of `from_pretrained`.
-
-    Returns:
-        `{"local_files_only": True}` where it is no folder and the Hub does not answer: what lies in the cache serves,
-        and what does not is told at once. Else nothing.
+        path_or_id: folder or Hub id. A folder needs no Hub.
+        given: arguments of `from_pretrained`. `local_files_only` among them is respected.
     """
     if os.path.exists(path_or_id) or (given or {}).get("local_files_only") is not None:
         return {}
     try:
-        # Any answer will do.
-        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)
+        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
     except (HTTPError, OSError):
         return {"local_files_only": True}
     return {}
@@ -51,27 +62,27 @@ def offline_options(path_or_id: str, given: Mapping[str, Any] | None = None) -> 
 
 def load_audio_backbone(path_or_id: str, config: WhisperConfig | None = None, **kwargs: Any) -> MaskedWhisperEncoder:
     """
-    The encoder of a Whisper checkpoint, be it a whole Whisper or an encoder alone.
+    Load the encoder of a Whisper checkpoint, which may be a complete Whisper or an encoder alone.
 
     Args:
         path_or_id: folder or Hub id.
-        config: the shape it must have; `None` takes the checkpoint's own.
-        kwargs: passed on to `from_pretrained` (`revision`, `dtype`, `attn_implementation`, `token`, …).
+        config: required shape; `None` takes the checkpoint's own.
+        kwargs: passed to `from_pretrained` (`revision`, `dtype`, `attn_implementation`, `token`, …).
 
     Raises:
         BackboneError: it cannot be read, its shape differs, or a weight is missing.
     """
-    whole_or_encoder = {r"^(model\.)?encoder\.": ""}
-    return _load(MaskedWhisperEncoder, path_or_id, config, "audio", key_mapping=whole_or_encoder, **kwargs)
+    renames = {r"^(model\.)?encoder\.": ""}
+    return _load(MaskedWhisperEncoder, path_or_id, config, "audio", key_mapping=renames, **kwargs)
 
 
 def load_text_backbone(path_or_id: str, config: PreTrainedConfig | None = None, **kwargs: Any) -> PreTrainedModel:
-    """A causal language model by folder or Hub id; arguments and errors as in `load_audio_backbone`."""
+    """Load a causal language model by folder or Hub id. Arguments and errors as in `load_audio_backbone`."""
     return _load(AutoModelForCausalLM, path_or_id, config, "text", **kwargs)
 
 
 def load_speech_backbone(path_or_id: str, config: PreTrainedConfig | None = None, **kwargs: Any) -> PreTrainedModel:
-    """A speech encoder of `AutoModel` by folder or Hub id; arguments and errors as in `load_audio_backbone`."""
+    """Load any speech encoder of `AutoModel`. Arguments and errors as in `load_audio_backbone`."""
     return _load(AutoModel, path_or_id, config, "audio", **kwargs)
 
 
@@ -79,39 +90,33 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
     kwargs.setdefault("dtype", torch.float32)
     if config is not None:
         kwargs["config"] = config
-    cure = _cure(part)
-    try:
-        # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
-        cached_file(path_or_id, "config.json", **_hub_options(kwargs))
-        with quiet_load_report():
-            model, info = loader.from_pretrained(
-                path_or_id, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
-            )
-    except ImportError as error:
-        if "quantization_config" not in kwargs:
-            raise
-        reason = " ".join(str(error).split())
-        raise ImportError(f'{reason}; for 4 and 8 bits: pip install "mser-llm[quantization]"') from error
-    except (OSError, ValueError, RuntimeError, SafetensorError, TypeError, KeyError, AttributeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {cure}") from error
-    # A whole Whisper has a decoder too, which is not needed here, so unexpected keys are no fault.
+    with _explain_load_errors(path_or_id, part, (RuntimeError, SafetensorError, TypeError, KeyError, AttributeError)):
+        _check_access(path_or_id, kwargs)
+        try:
+            with quiet_load_report():
+                model, info = loader.from_pretrained(
+                    path_or_id, output_loading_info=True, ignore_mismatched_sizes=True, **kwargs
+                )
+        except ImportError as error:
+            if "quantization_config" not in kwargs:
+                raise
+            reason = " ".join(str(error).split())
+            raise ImportError(f'{reason}; for 4 and 8 bits: pip install "mser-llm[quantization]"') from error
+    # Unexpected keys are fine: a complete Whisper has a decoder too.
     if (difference := shape_difference(info["mismatched_keys"])) is not None:
-        raise BackboneError(f"the {part} backbone {path_or_id!r} has other shapes: {difference}; {cure}")
-    if absent := sorted(info["missing_keys"]):
-        raise BackboneError(
-            f"the {part} backbone {path_or_id!r} lacks {len(absent)} of the weights that its shape asks for, "
-            f"{absent[0]} among them; {cure}"
-        )
+        raise BackboneError(path_or_id, f"the {part} backbone has another shape: {difference}", _fix(part))
+    if missing := sorted(info["missing_keys"]):
+        problem = f"the {part} backbone lacks {len(missing)} weights, such as {missing[0]}"
+        raise BackboneError(path_or_id, problem, _fix(part))
     return model
 
 
 def shape_difference(mismatched: Iterable[Any]) -> str | None:
     """
-    Describe the first tensor whose shape is not the model's.
+    Describe the first tensor whose shape in the file is not the model's.
 
     Args:
-        mismatched: `mismatched_keys` of transformers' loading report: name, shape in the file, shape in the model.
+        mismatched: `mismatched_keys` of transformers' loading info: name, shape in the file, shape in the model.
     """
     for name, stored, wanted in sorted(mismatched, key=lambda one: one[0]):
         return f"{name} is {tuple(stored)} in the file and {tuple(wanted)} in the model"
@@ -127,85 +132,82 @@ def verify_fingerprint(
     **kwargs: Any,
 ) -> tuple[dict[str, Any], str | None]:
     """
-    The fingerprint of a backbone's files, which is the recorded one where there is one.
+    Compare a backbone's files with the recorded fingerprint.
 
     Args:
         path_or_id: folder or Hub id.
         part: `"audio"` or `"text"`.
-        config: its configuration.
-        recorded: the fingerprint of the backbone that the model was trained over, if it is known.
-        accept_other: whether another one will do.
-        kwargs: `HUB_OPTIONS`; others are left aside.
+        config: configuration of the backbone.
+        recorded: fingerprint of the backbone that the model was trained with, if known.
+        accept_other: accept other weights.
+        kwargs: `HUB_OPTIONS`; others are ignored.
 
     Returns:
-        The fingerprint, and the Hub commit that the files are of; `None` for a folder.
+        The fingerprint of the files, and their Hub commit (`None` for a folder).
 
     Raises:
-        BackboneError: the files are not those that the fingerprint was taken of.
+        BackboneError: the files differ from the recorded fingerprint, or cannot be read.
     """
     if os.path.isfile(adapter := os.path.join(path_or_id, "adapter_config.json")):
         raise BackboneError(
-            f"the {part} backbone {path_or_id!r} contains adapters, which transformers would load with it: merge them "
-            f"into its weights first, or remove {adapter}"
+            path_or_id,
+            f"the {part} backbone contains adapters, which transformers would load with it",
+            f"merge them into its weights, or remove {adapter}",
         )
     ignored = ("lm_head.weight",) if getattr(config, "tie_word_embeddings", False) else ()
-    try:
-        # The first to notice that the Hub cannot be reached: a loader asks for one file after another, and waits.
-        cached_file(path_or_id, "config.json", **_hub_options(kwargs))
+    with _explain_load_errors(path_or_id, part):
+        _check_access(path_or_id, kwargs)
         files = weight_files(path_or_id, **_hub_options(kwargs))
         if recorded is not None and is_unchanged(recorded, files, ignored):
             found = recorded
         else:
             found = backbone_fingerprint(files, ignored)
-    except (OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise BackboneError(f"the {part} backbone {path_or_id!r} cannot be loaded: {reason}; {_cure(part)}") from error
     if recorded is not None and not accept_other:
         difference = fingerprint_difference(recorded, files, ignored, found)
         if difference is not None:
             raise BackboneError(
-                f"the {part} backbone {path_or_id!r} is not the one that this model was trained with: {difference}; "
-                f"{_cure(part)}, or accept this one with `accept_other_backbones=True`"
+                path_or_id,
+                f"the {part} backbone is not the one that this model was trained with: {difference}",
+                f"{_fix(part)}, or accept this one with accept_other_backbones=True",
             )
-    return found, extract_commit_hash(str(files[0]), None)
+    # The cache of huggingface_hub keeps a repository's files under snapshots/COMMIT.
+    commit = re.search(r"snapshots/([0-9a-f]{40})/", files[0].as_posix())
+    return found, None if commit is None else commit[1]
+
+
+def _check_access(path_or_id: str, kwargs: dict[str, Any]) -> None:
+    """Fail on the first file if the Hub is unreachable. A loader asks for one after another, and waits for each."""
+    cached_file(path_or_id, "config.json", **_hub_options(kwargs))
 
 
 def _hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
 
 
-def _cure(part: str) -> str:
-    return f"pass `{part}_backbone=` with the folder or Hub id of the one that this model was trained with"
+def _fix(part: str) -> str:
+    return f"pass {part}_backbone= with the folder or Hub id of the backbone that this model was trained with"
 
 
-@contextlib.contextmanager
+@contextmanager
+def _explain_load_errors(path_or_id: str, part: str, more: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, *more) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BackboneError(path_or_id, f"the {part} backbone cannot be loaded ({reason})", _fix(part)) from error
+
+
+@contextmanager
 def explain_unreadable_weights(path_or_id: str) -> Iterator[None]:
-    """Weights that are no safetensors, as a `BackboneError` that names where they lie."""
+    """Raise a `BackboneError` that names the checkpoint if its weights are not valid safetensors."""
     try:
         yield
     except SafetensorError as error:
         raise BackboneError(
-            f"{path_or_id}: its weights cannot be read ({error}); they are cut short, or git-lfs left a pointer in "
-            "their place: run `git lfs pull` there, or copy it again"
+            path_or_id,
+            f"its weights cannot be read ({error}); they are truncated, or are a pointer that git-lfs left",
+            "run `git lfs pull` there, or copy it again",
         ) from error
-
-
-@contextlib.contextmanager
-def quiet_load_report() -> Iterator[None]:
-    """Silences the library's report on missing weights where this package checks them itself, and strictly."""
-    # A filter and not a level: the library reads its logger's level and says more at a higher one.
-    loggers = [logging.getLogger(f"transformers.{name}") for name in ("modeling_utils", "utils.loading_report")]
-    for logger in loggers:
-        logger.addFilter(_refuse)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(_refuse)
-
-
-def _refuse(record: logging.LogRecord) -> bool:
-    return False
 
 
 __all__ = [

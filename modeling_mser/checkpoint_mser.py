@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints that hold what was trained, and name what was frozen so that it is found again, and no other."""
+"""Checkpoints that contain what was trained, and identify the frozen backbones to load with it."""
 
 import copy
+import os
 from collections.abc import Sequence
 from functools import reduce
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers.utils import CONFIG_NAME
 
 from .backbones_mser import (
     HUB_OPTIONS,
@@ -17,10 +19,10 @@ from .backbones_mser import (
     load_audio_backbone,
     load_text_backbone,
     offline_options,
-    quiet_load_report,
     shape_difference,
     verify_fingerprint,
 )
+from .compat_mser import exclude_from_saving, quiet_load_report
 from .configuration_mser import MSERConfig
 from .file_digests_mser import MODEL_DIGESTS, pop_push_arguments, verified_files, write_digests
 from .fingerprint_mser import weight_files
@@ -30,21 +32,21 @@ from .remote_code_mser import declare_remote_code
 
 
 PARTS = {"audio": "audio_tower", "text": "language_model"}
-# Arguments of `from_pretrained` for every part, and those that spread the language model.
+# Arguments of `from_pretrained` for every part, and those that only place the language model.
 _PASSED_ON = ("device_map", "attn_implementation")
-_SPREADING = ("max_memory", "offload_folder", "offload_buffers", "offload_state_dict")
+_PLACEMENT = ("max_memory", "offload_folder", "offload_buffers", "offload_state_dict")
 
 
 class BackboneCheckpointMixin(PreTrainedModel):
     """
-    A model with an `audio_tower` and a `language_model` that a checkpoint may leave out.
+    Model with an `audio_tower` and a `language_model` that a checkpoint may omit.
 
-    A frozen part that came from a backbone is not saved; `from_pretrained` loads it again by its id, verifies that it
-    is the one that the model was trained with, and never returns a model with random weights.
+    A frozen part that came from a backbone is not saved. `from_pretrained` loads it again by its id, verifies that it
+    is the one the model was trained with, and never returns a model with random weights.
     """
 
     config: MSERConfig
-    # None while `from_pretrained` has not put it in.
+    # None until `load_backbones` sets them.
     audio_tower: Any
     language_model: Any
     load_audio = staticmethod(load_audio_backbone)
@@ -64,15 +66,15 @@ class BackboneCheckpointMixin(PreTrainedModel):
         **config_kwargs: Any,
     ) -> "BackboneCheckpointMixin":
         """
-        A model to be trained, over a pretrained encoder and a pretrained language model.
+        Build a model for training from a pretrained encoder and a pretrained language model.
 
         Args:
             audio: path or Hub id of a Whisper checkpoint.
             text: path or Hub id of a causal language model.
-            qformer: path or Hub id of a BERT to initialise the Emotion Q-Former from; `None` for random weights.
+            qformer: path or Hub id of a BERT to initialize the Emotion Q-Former from; `None` for random weights.
             audio_revision, text_revision: Hub revisions.
-            dtype: of the backbones; the Q-Former stays in float32.
-            config_kwargs: further fields of `MSERConfig` (`qformer_config`, `num_query_tokens`, `encoder_layers`, …).
+            dtype: dtype of the backbones; the Q-Former stays in float32.
+            config_kwargs: other fields of `MSERConfig` (`qformer_config`, `num_query_tokens`, `encoder_layers`, …).
         """
         config = MSERConfig(
             audio_config=AutoConfig.from_pretrained(audio, revision=audio_revision),
@@ -83,9 +85,9 @@ class BackboneCheckpointMixin(PreTrainedModel):
             text_backbone_revision=text_revision,
             **config_kwargs,
         )
-        # What is loaded in a moment is not built at random before, at its full size and once more.
+        # Parts that are loaded next are not built at full size with random weights first.
         model = cls(config, skip_init=tuple(PARTS))
-        # The smallest first, so that an error comes before minutes of loading.
+        # The smallest part first, so that its errors come before minutes of loading.
         if qformer is not None:
             model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)
         model.load_backbones(dtype=dtype)
@@ -95,53 +97,54 @@ class BackboneCheckpointMixin(PreTrainedModel):
         self, parts: Sequence[str] = ("audio", "text"), accept_other: bool = False, **kwargs: Any
     ) -> None:
         """
-        Loads the encoder and the language model from the ids in the configuration, where it names any and they were
-        not trained since, and takes their fingerprints down there.
+        Load encoder and language model from the ids in the configuration, and record their fingerprints there.
+
+        Parts without an id, and parts that were trained since, are skipped.
 
         Args:
             parts: which of the two.
-            accept_other: whether one will do whose fingerprint is not that in the configuration.
-            kwargs: passed on to their `from_pretrained`; `quantization_config` to the language model alone.
+            accept_other: accept a backbone whose fingerprint is not the recorded one.
+            kwargs: passed to their `from_pretrained`; `quantization_config` to the language model only.
 
         Raises:
-            BackboneError: a backbone cannot be loaded, or not in full, or is not the one in the configuration.
+            BackboneError: a backbone cannot be loaded completely, or is not the one in the configuration.
         """
         config = self.config
-        text_alone = kwargs.pop("quantization_config", None)
+        quantization = kwargs.pop("quantization_config", None)
         wanted = {}
         for part in parts:
-            place = getattr(config, f"{part}_backbone")
-            if place is None or part in config.changed_backbones:
+            source = getattr(config, f"{part}_backbone")
+            if source is None or part in config.changed_backbones:
                 continue
             options = {"revision": getattr(config, f"{part}_backbone_revision"), **_for_part(kwargs, part)}
-            options |= offline_options(place, options)
-            # A copy, so that nothing of how it was loaded this time is saved.
-            shape = copy.deepcopy(getattr(config, f"{part}_config"))
-            if part == "text" and text_alone is not None:
-                options["quantization_config"] = text_alone
-            wanted[part] = (place, shape, options)
-        # All are verified before one is loaded, as loading takes minutes.
+            options |= offline_options(source, options)
+            # A copy, so that how it is loaded this time is not saved.
+            part_config = copy.deepcopy(getattr(config, f"{part}_config"))
+            if part == "text" and quantization is not None:
+                options["quantization_config"] = quantization
+            wanted[part] = (source, part_config, options)
+        # Verify all before loading any, because loading takes minutes.
         verified = {
             part: verify_fingerprint(
-                place, part, shape, getattr(config, f"{part}_backbone_fingerprint"), accept_other, **options
+                source, part, part_config, getattr(config, f"{part}_backbone_fingerprint"), accept_other, **options
             )
-            for part, (place, shape, options) in wanted.items()
+            for part, (source, part_config, options) in wanted.items()
         }
-        for part, (place, shape, options) in wanted.items():
+        for part, (source, part_config, options) in wanted.items():
             load = self.load_audio if part == "audio" else load_text_backbone
-            backbone = load(place, shape, **options)
+            backbone = load(source, part_config, **options)
             fingerprint, commit = verified[part]
             setattr(config, f"{part}_backbone_fingerprint", fingerprint)
             setattr(config, f"{part}_backbone_revision", commit or options["revision"])
-            if "device_map" not in options and text_alone is None:
+            if "device_map" not in options and quantization is None:
                 backbone = backbone.to(self.device)
             if part == "text" and config.lora is not None:
                 inject_lora(backbone, config.lora)
             setattr(self, PARTS[part], backbone)
-            placed = getattr(backbone, "hf_device_map", None)
-            if placed is not None:
-                spread = {f"{PARTS[part]}.{name}".rstrip("."): device for name, device in placed.items()}
-                self.hf_device_map = {**getattr(self, "hf_device_map", {}), **spread}
+            device_map = getattr(backbone, "hf_device_map", None)
+            if device_map is not None:
+                placed = {f"{PARTS[part]}.{name}".rstrip("."): device for name, device in device_map.items()}
+                self.hf_device_map = {**getattr(self, "hf_device_map", {}), **placed}
         self.freeze(audio=config.freeze_audio, text=config.freeze_text)
 
     @classmethod
@@ -156,88 +159,87 @@ class BackboneCheckpointMixin(PreTrainedModel):
         **kwargs: Any,
     ) -> "BackboneCheckpointMixin":
         """
-        Load a checkpoint, and by their ids the frozen backbones that it does not contain.
+        Load a checkpoint, and the frozen backbones that it does not contain by their ids.
 
         Args:
-            audio_backbone, text_backbone: where the backbones are, in place of the ids in the checkpoint.
-            accept_other_backbones: take backbones other than those that the model was trained with.
-            accept_modified_files: load a checkpoint although its files differ from what was saved, with a warning.
+            audio_backbone, text_backbone: paths or Hub ids that replace those in the checkpoint.
+            accept_other_backbones: accept backbones other than those the model was trained with.
+            accept_modified_files: load a checkpoint whose files were modified after saving, with a warning.
             args, kwargs: as in `PreTrainedModel.from_pretrained`. `dtype`, `device_map` and `attn_implementation`
-                hold for the backbones too. `dtype` may be a dictionary (`{"audio_config": …, "text_config": …}`);
-                without one each part has the precision that it was saved in. The Q-Former stays in float32.
-                `quantization_config` quantises the language model alone. A `device_map` that spreads ("auto", with
-                `max_memory` and `offload_folder`) spreads the language model and puts the small parts on the first
-                device.
+                apply to the backbones too. `dtype` may be a dictionary (`{"audio_config": …, "text_config": …}`);
+                without it each part has the dtype that it was saved in. The Q-Former stays in float32.
+                `quantization_config` quantizes the language model only. `device_map="auto"` (with `max_memory` and
+                `offload_folder`) distributes the language model and puts the small parts on the first device.
 
         Raises:
-            ModifiedFilesError: a file of the checkpoint is not as it was saved.
-            BackboneError: a backbone cannot be loaded or is not the one that the model was trained with, or a weight
-                is missing or has another shape. A model with random weights is never returned.
+            ModifiedFilesError: a file of the checkpoint was modified after saving.
+            BackboneError: a backbone cannot be loaded or is not the one the model was trained with, or a weight is
+                missing or has another shape.
         """
         path = pretrained_model_name_or_path
         kwargs |= offline_options(path, kwargs)
         with verified_files(path, MODEL_DIGESTS, accept_modified_files, **kwargs):
-            places = {"audio": audio_backbone, "text": text_backbone}
-            return cls._from_verified(path, places, accept_other_backbones, *args, **kwargs)
+            sources = {"audio": audio_backbone, "text": text_backbone}
+            return cls._from_verified(path, sources, accept_other_backbones, *args, **kwargs)
 
     @classmethod
     def _from_verified(
-        cls, path: str, places: dict[str, str | None], accept_other_backbones: bool, *args: Any, **kwargs: Any
+        cls, path: str, sources: dict[str, str | None], accept_other_backbones: bool, *args: Any, **kwargs: Any
     ) -> "BackboneCheckpointMixin":
-        """As `from_pretrained`, without verification of the checkpoint's own files."""
+        """Load as `from_pretrained` does, without verifying the checkpoint's own files."""
         with_info = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in (*HUB_OPTIONS, "subfolder") if kwargs.get(name) is not None}
         config = kwargs.get("config")
         if not isinstance(config, PreTrainedConfig):
             config = cls.config_class.from_pretrained(config or path, **hub)
-        left_out = [] if config.includes_backbones else reloadable_parts(config)
-        for part, place in places.items():
-            if place is not None and part not in left_out:
+        omitted = [] if config.includes_backbones else reloadable_parts(config)
+        for part, source in sources.items():
+            if source is not None and part not in omitted:
                 raise BackboneError(
-                    f"{path} holds its {part} part itself, as it was trained; leave {part}_backbone={place!r} out"
+                    str(path), f"contains its own trained {part} part", f"leave out {part}_backbone={source!r}"
                 )
         dtypes = _dtypes_of_parts(config, kwargs.pop("dtype", kwargs.pop("torch_dtype", None)))
-        held = {part: dtype for part, dtype in dtypes.items() if part not in left_out}
-        # The library has one precision for all that it reads; nothing is lost in the widest.
-        kwargs["dtype"] = reduce(torch.promote_types, (held or dtypes).values())
-        loading: dict[str, Any] = {name: kwargs[name] for name in (*_PASSED_ON, *_SPREADING) if name in kwargs}
+        stored = {part: dtype for part, dtype in dtypes.items() if part not in omitted}
+        # transformers reads all weights in one dtype. The widest loses nothing.
+        kwargs["dtype"] = reduce(torch.promote_types, (stored or dtypes).values())
+        loading: dict[str, Any] = {name: kwargs[name] for name in (*_PASSED_ON, *_PLACEMENT) if name in kwargs}
         loading["dtype"] = {f"{part}_config": dtype for part, dtype in dtypes.items()}
         quantization = kwargs.get("quantization_config")
-        if "text" in left_out:
+        if "text" in omitted:
             kwargs.pop("quantization_config", None)
-            kwargs["device_map"] = _of_small_parts(kwargs.get("device_map"))
-            kwargs = {name: value for name, value in kwargs.items() if name not in _SPREADING}
+            kwargs["device_map"] = _small_part_device_map(kwargs.get("device_map"))
+            kwargs = {name: value for name, value in kwargs.items() if name not in _PLACEMENT}
         elif quantization is not None:
-            kwargs["quantization_config"] = _of_language_model(quantization)
+            kwargs["quantization_config"] = _language_model_only(quantization)
         if config.lora is not None:
-            require_peft()  # now: inside, tensors are made without data, and importing it makes some that are used
-        with quiet_load_report(), explain_unreadable_weights(path):
-            kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True, "skip_init": left_out}
+            require_peft()  # here, because its import creates tensors, which below would be on the meta device
+        with quiet_load_report(), explain_unreadable_weights(str(path)):
+            kwargs |= {"use_safetensors": True, "ignore_mismatched_sizes": True, "skip_init": omitted}
             model, info = super().from_pretrained(path, *args, output_loading_info=True, **kwargs)
         if (difference := shape_difference(info["mismatched_keys"])) is not None:
-            raise BackboneError(
-                f"{path}: its weights do not fit its config.json: {difference}; copy or train the model again"
-            )
-        for part, dtype in held.items():
+            problem = f"its weights do not fit its config.json: {difference}"
+            raise BackboneError(str(path), problem, "copy or train the model again")
+        for part, dtype in stored.items():
             if dtype != kwargs["dtype"] and quantization is None and not hasattr(model, "hf_device_map"):
                 for name, parameter in getattr(model, PARTS[part]).named_parameters():
                     parameter.data = parameter.data if is_lora(name) else parameter.data.to(dtype)
-        for part in left_out:
-            if places[part] is not None and places[part] != getattr(model.config, f"{part}_backbone"):
-                setattr(model.config, f"{part}_backbone", places[part])
+        for part in omitted:
+            if sources[part] is not None and sources[part] != getattr(model.config, f"{part}_backbone"):
+                setattr(model.config, f"{part}_backbone", sources[part])
                 setattr(model.config, f"{part}_backbone_revision", None)
-        if "text" in left_out and quantization is not None:
+        if "text" in omitted and quantization is not None:
             loading["quantization_config"] = quantization
         hub_of_backbones = {name: hub[name] for name in HUB_OPTIONS if name in hub and name != "revision"}
-        model.load_backbones(left_out, accept_other_backbones, **loading, **hub_of_backbones)
+        model.load_backbones(omitted, accept_other_backbones, **loading, **hub_of_backbones)
         missing = set(info["missing_keys"])
-        if "text" in left_out and model.config.lora is not None:
+        if "text" in omitted and model.config.lora is not None:
             missing |= model._load_lora(path, hub)
             info["unexpected_keys"] = {key for key in info["unexpected_keys"] if not is_lora(key)}
         if missing:
             raise BackboneError(
-                f"{path} lacks {len(missing)} weights, {min(missing)} among them, and names no backbone to take them "
-                "from; save it with `save_pretrained(…, include_backbones=True)`, or copy or train it again"
+                str(path),
+                f"lacks {len(missing)} weights, such as {min(missing)}, and names no backbone that has them",
+                "save it with save_pretrained(…, include_backbones=True), or copy or train it again",
             )
         info["missing_keys"] = missing
         model.eval()
@@ -245,7 +247,7 @@ class BackboneCheckpointMixin(PreTrainedModel):
 
     @torch.no_grad()
     def _load_lora(self, path: str, hub: dict[str, Any]) -> set[str]:
-        """Reads the adapters of the language model out of a checkpoint and returns the names of those it lacks."""
+        """Load the adapters of the language model from a checkpoint and return the names of missing ones."""
         wanted = {name: value for name, value in self.named_parameters() if is_lora(name)}
         for file in weight_files(path, **hub):
             with safe_open(file, framework="pt") as tensors:
@@ -260,36 +262,35 @@ class BackboneCheckpointMixin(PreTrainedModel):
         Save what was trained, the code that loads it (`trust_remote_code=True`) and the digests of the files.
 
         Args:
-            include_backbones: whether to write frozen parts that came from a backbone; `None` does as the checkpoint
-                did that this model was loaded from, and leaves them out of a new one.
+            include_backbones: whether to save frozen parts that came from a backbone; `None` keeps the choice of the
+                checkpoint that this model was loaded from, and omits them for a new model.
             args, kwargs: as in `PreTrainedModel.save_pretrained`.
 
         Raises:
-            ValueError: a quantised language model was to be included, whose weights are not those of its backbone.
+            ValueError: a quantized language model would be included, whose weights are not those of its backbone.
         """
-        before = self.config.includes_backbones
-        included = before if include_backbones is None else include_backbones
-        quantised = getattr(self.language_model, "is_quantized", False)
-        if included and quantised and "text" in reloadable_parts(self.config):
-            raise ValueError("a quantised language model cannot be included; load it without quantization_config")
+        included = self.config.includes_backbones if include_backbones is None else include_backbones
+        quantized = getattr(self.language_model, "is_quantized", False)
+        if included and quantized and "text" in reloadable_parts(self.config):
+            raise ValueError("include_backbones: a quantized language model cannot be saved; load it unquantized")
         declare_remote_code(self.config)
         for part, name in PARTS.items():
             if (module := getattr(self, name)) is not None:
                 getattr(self.config, f"{part}_config").dtype = module.dtype
-        self.config.includes_backbones = included
-        self._keys_to_ignore_on_save = set() if included else self.frozen_backbone_keys()
+        exclude_from_saving(self, set() if included else self.frozen_backbone_keys())
         push = pop_push_arguments(save_directory, kwargs)
-        try:
-            super().save_pretrained(save_directory, *args, **kwargs)
-            if args[0] if args else kwargs.get("is_main_process", True):
-                write_digests(save_directory, MODEL_DIGESTS)
-                if push is not None:
-                    self.push_to_hub(**push)
-        finally:
-            self.config.includes_backbones = before
+        super().save_pretrained(save_directory, *args, **kwargs)
+        if args[0] if args else kwargs.get("is_main_process", True):
+            if included != self.config.includes_backbones:
+                saved_config = copy.deepcopy(self.config)
+                saved_config.includes_backbones = included
+                saved_config.to_json_file(os.path.join(save_directory, CONFIG_NAME))
+            write_digests(save_directory, MODEL_DIGESTS)
+            if push is not None:
+                self.push_to_hub(**push)
 
     def frozen_backbone_keys(self) -> set[str]:
-        """State-dict keys of the parts that need not be saved, being frozen and to be had by their backbone's id."""
+        """Return the state-dict keys of frozen parts that can be loaded by their backbone's id."""
         prefixes = tuple(f"{PARTS[part]}." for part in reloadable_parts(self.config))
         return {key for key in self.state_dict() if prefixes and key.startswith(prefixes) and not is_lora(key)}
 
@@ -297,42 +298,44 @@ class BackboneCheckpointMixin(PreTrainedModel):
 
     def add_lora(self, **settings: Any) -> None:
         """
-        Gives the language model adapters, to be trained in its place; at first they change nothing.
+        Add adapters to the language model, which are trained instead of it. Initially they change nothing.
 
         Args:
             settings: arguments of `peft.LoraConfig` (`r`, `lora_alpha`, `lora_dropout`, `target_modules`).
         """
         if self.config.lora is not None:
-            raise ValueError("the language model has adapters already; train on with them, or merge_lora() them first")
+            raise ValueError("the language model already has adapters; train these, or merge_lora() first")
         inject_lora(self.language_model.to(self.device), settings)
         self.config.lora = settings
         self.freeze(text=True)
 
     def merge_lora(self) -> None:
         """
-        Adds the adapters to the language model's weights. It is then no longer its backbone, and is saved in full.
+        Merge the adapters into the language model's weights, which are then saved with every checkpoint.
 
         Raises:
-            ValueError: there are none, or the language model is quantised.
+            ValueError: there are none, or the language model is quantized.
         """
         if self.config.lora is None:
-            raise ValueError("the language model has no adapters to merge")
+            raise ValueError("the language model has no adapters to merge; add_lora() first")
         if getattr(self.language_model, "is_quantized", False):
-            raise ValueError("adapters cannot be merged into a quantised language model; load it without quantization")
+            raise ValueError(
+                "a quantized language model cannot take its adapters; load it without quantization_config"
+            )
         merge_lora(self.language_model)
         self.config.lora = None
         self.mark_backbone_changed("text")
         self.freeze(text=self.config.freeze_text)
 
     def mark_backbone_changed(self, part: str) -> None:
-        """Has every checkpoint hold a part (`"audio"`, `"text"`) whose weights are no longer those of its backbone."""
+        """Save a part (`"audio"`, `"text"`) with every checkpoint, since its weights are no longer its backbone's."""
         changed = self.config.changed_backbones
         if getattr(self.config, f"{part}_backbone") is not None and part not in changed:
             self.config.changed_backbones = [*changed, part]
 
 
 def reloadable_parts(config: PreTrainedConfig) -> list[str]:
-    """The parts that a checkpoint need not hold, being frozen and to be had by their backbone's id."""
+    """Return the parts that a checkpoint may omit: frozen, unchanged, and loadable by their backbone's id."""
     return [
         part
         for part in PARTS
@@ -342,19 +345,19 @@ def reloadable_parts(config: PreTrainedConfig) -> list[str]:
     ]
 
 
-def _dtypes_of_parts(config: PreTrainedConfig, asked: Any) -> dict[str, torch.dtype]:
-    """In which precision each part is loaded: as asked, for all or in a dictionary of parts, or as it was saved."""
+def _dtypes_of_parts(config: PreTrainedConfig, requested: Any) -> dict[str, torch.dtype]:
+    """Return each part's dtype: `requested` for all or by part, or the dtype that it was saved in."""
     parts = {part: own for part in PARTS if (own := getattr(config, f"{part}_config", None)) is not None}
-    if asked in (None, "auto"):
-        asked = {f"{part}_config": own.dtype for part, own in parts.items()} | {"": config.dtype}
-    if not isinstance(asked, dict):
-        asked = {"": asked}
-    chosen = {part: asked.get(f"{part}_config") or asked.get("") or torch.float32 for part in parts}
+    if requested in (None, "auto"):
+        requested = {f"{part}_config": own.dtype for part, own in parts.items()} | {"": config.dtype}
+    if not isinstance(requested, dict):
+        requested = {"": requested}
+    chosen = {part: requested.get(f"{part}_config") or requested.get("") or torch.float32 for part in parts}
     return {part: getattr(torch, dtype) if isinstance(dtype, str) else dtype for part, dtype in chosen.items()}
 
 
 def _for_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
-    """Loading arguments of the whole model as they hold for one part of it."""
+    """Select and adapt the loading arguments that apply to one part."""
     chosen = dict(kwargs)
     for name in ("dtype", "attn_implementation"):
         if isinstance(chosen.get(name), dict):
@@ -364,21 +367,21 @@ def _for_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
         prefix = PARTS[part]
         device_map = {key[len(prefix) + 1 :]: value for key, value in device_map.items() if key.startswith(prefix)}
     if device_map is not None:
-        chosen["device_map"] = device_map if part == "text" else _of_small_parts(device_map)
-    return chosen if part == "text" else {name: value for name, value in chosen.items() if name not in _SPREADING}
+        chosen["device_map"] = device_map if part == "text" else _small_part_device_map(device_map)
+    return chosen if part == "text" else {name: value for name, value in chosen.items() if name not in _PLACEMENT}
 
 
-def _of_small_parts(device_map: Any) -> Any:
-    """Where the parts are that are never spread: the first device, where a map spreads the language model."""
+def _small_part_device_map(device_map: Any) -> Any:
+    """Put the parts that are never split on the first device if the map distributes the language model."""
     if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        # A PyTorch that was built for an accelerator names it also where there is none.
+        # PyTorch built for an accelerator reports it even if the machine has none.
         device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return {"": torch.device("cpu") if device is None else torch.device(device.type, 0)}
     return device_map
 
 
-def _of_language_model(quantization_config: Any) -> Any:
-    """A quantisation that leaves everything but the language model's layers as they are."""
+def _language_model_only(quantization_config: Any) -> Any:
+    """Restrict a quantization to the layers of the language model."""
     chosen = copy.deepcopy(quantization_config)
     kept = ["audio_tower", "emotion_qformer", "projection", "lm_head"]
     for name in ("llm_int8_skip_modules", "modules_to_not_convert"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the two classifiers share: an encoder below, a head over the words of one label set, MSER's interface."""
+"""Base of the two classifiers: an encoder, a head over one label set, and MSER's interface."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,25 +7,25 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
-from transformers.utils.generic import can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .checkpoint_mser import BackboneCheckpointMixin
 from .classifier_configuration_mser import EmotionClassifierConfig
+from .compat_mser import build_from_config
 from .outputs_mser import AudioFeatures, EmotionClassifierOutput
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
 class EmotionClassifier(BackboneCheckpointMixin):
     """
-    A model that hears as MSER does and answers with one of the words that it was trained on.
+    Emotion classifier with MSER's interface, limited to the labels that it was trained on.
 
-    It has `encode_audio`, `get_audio_features`, `score_emotions` and an output with `loss`, `logits` and
-    `emotion_embedding`, so that the trainer, its objectives, the feature cache, recognition and the pipeline serve it
-    as they serve MSER.
+    Trainer, objectives, feature cache, recognition and pipeline use its `encode_audio`, `get_audio_features`,
+    `score_emotions`, and its output with `loss`, `logits` and `emotion_embedding`, as they use MSER's.
 
     Args:
-        config: of the model.
-        skip_init: `("audio",)` leaves the encoder out, to be put in later by `load_backbones`.
+        config: configuration of the model.
+        skip_init: `("audio",)` if the encoder is not built, because `load_backbones` sets it later.
     """
 
     config: EmotionClassifierConfig
@@ -35,40 +35,39 @@ class EmotionClassifier(BackboneCheckpointMixin):
     _supports_sdpa = True
     _supports_attention_backend = True
     _no_split_modules = None
-    # The small part that is trained stays in full precision beside a half-precision encoder.
-    _keep_in_fp32_modules_strict = ["classifier"]  # noqa: RUF012 - the library reads it off the class
+    # The small trained part stays in full precision when the encoder is in half precision.
+    _keep_in_fp32_modules_strict = ["classifier"]  # noqa: RUF012 - transformers reads it from the class
     accepts_loss_kwargs = False  # the loss is a mean over this batch, which the Trainer must not rescale
-    _auto_class = "AutoModelForAudioClassification"  # wherever it is saved, its code goes along
     language_model = None
 
     def __init__(self, config: EmotionClassifierConfig, skip_init: Sequence[str] = ()):
         super().__init__(config)
-        self.register_module("audio_tower", None)  # the first part, whenever it is put in
+        self.register_module("audio_tower", None)  # the first part, whenever it is set
         if "audio" not in skip_init:
             self.audio_tower = self._encoder(config.audio_config)
         self.classifier = self._build_head()
         self.post_init()
         self.freeze()
 
-    # What a kind of classifier brings
+    # Defined by each classifier
 
     @staticmethod
     def _encoder(audio_config: PreTrainedConfig) -> PreTrainedModel:
-        """The encoder with random weights."""
-        return MaskedWhisperEncoder._from_config(audio_config)
+        """Build the encoder with random weights."""
+        return build_from_config(MaskedWhisperEncoder, audio_config)
 
     def _build_head(self) -> nn.Module:
-        """Makes the parts above the encoder, and returns the last of them, from emotion embeddings to logits."""
+        """Build the parts above the encoder; return the last, from emotion embeddings to logits."""
         raise NotImplementedError
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
-        """Freezes what the configuration says; the arguments are those of MSER and have no effect here."""
+        """Freeze what the configuration says. The arguments are MSER's and have no effect here."""
         raise NotImplementedError
 
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
         """
-        What decides the states that `encode_audio` gives, beside the clip: which they are, and the weights on the way.
-        `None` where they are nothing to keep, all layers being trained.
+        Return everything except the clip that the result of `encode_audio` depends on: the selection of layers, and
+        the weights up to them. `None` if caching it is useless because all layers are trained.
         """
         raise NotImplementedError
 
@@ -76,24 +75,24 @@ class EmotionClassifier(BackboneCheckpointMixin):
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
-        The frozen part of the encoder, outside autograd: what can be computed once for all of training.
+        Run the frozen part of the encoder, outside autograd, whose output can be cached for all of training.
 
         Args:
             input_features: log-mel spectrograms `(batch_size, num_mel_bins, num_frames)` or, for an encoder of
                 waveforms, `(batch_size, num_samples)`.
-            input_features_mask: over their last axis, true from the left.
+            input_features_mask: mask over their last axis, true from the left.
 
         Returns:
-            `(batch_size, num_layers, num_output_frames, hidden_size)`, the layers being
-            `config.used_encoder_layers`, and its mask `(batch_size, num_output_frames)`.
+            States of `config.used_encoder_layers` `(batch_size, num_layers, num_output_frames, hidden_size)`, and
+            their mask `(batch_size, num_output_frames)`.
         """
         raise NotImplementedError
 
     def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
-        """From the states of `encode_audio` to the emotion embedding `(batch_size, size)` in float32."""
+        """Compute the emotion embedding `(batch_size, size)` from the states of `encode_audio`."""
         raise NotImplementedError
 
-    # What all have
+    # Shared by all classifiers
 
     @classmethod
     def from_backbone(
@@ -105,14 +104,14 @@ class EmotionClassifier(BackboneCheckpointMixin):
         **config_kwargs: Any,
     ) -> "EmotionClassifier":
         """
-        A model to be trained, over a pretrained encoder.
+        Build a model for training from a pretrained encoder.
 
         Args:
             audio: path or Hub id of the encoder.
             emotion_words: the classes.
             audio_revision: Hub revision.
-            dtype: of the encoder.
-            config_kwargs: further fields of the configuration.
+            dtype: dtype of the encoder.
+            config_kwargs: other fields of the configuration.
         """
         config = cls.config_class(
             audio_config=AutoConfig.from_pretrained(audio, revision=audio_revision),
@@ -133,14 +132,14 @@ class EmotionClassifier(BackboneCheckpointMixin):
         encoder_mask: torch.Tensor | None = None,
     ) -> AudioFeatures:
         """
-        The emotion embedding of each clip.
+        Compute the emotion embedding of each clip.
 
         Args:
             input_features, input_features_mask: as in `encode_audio`.
-            encoder_states, encoder_mask: the result of `encode_audio`, in place of the features, when it is at hand.
+            encoder_states, encoder_mask: result of `encode_audio`, instead of the features.
         """
         if (input_features is None) == (encoder_states is None):
-            raise ValueError("give either input_features or encoder_states")
+            raise ValueError("pass either input_features or encoder_states")
         if encoder_states is None:
             encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
         return self._embed(encoder_states, encoder_mask)
@@ -157,8 +156,8 @@ class EmotionClassifier(BackboneCheckpointMixin):
         """
         Args:
             input_features, input_features_mask, encoder_states, encoder_mask: as in `get_audio_features`.
-            labels: `(batch_size,)`, classes; -100 for a clip whose emotion is not known. Over a batch without any the
-                loss is zero.
+            labels: `(batch_size,)`, classes; -100 for a clip of unknown emotion. The loss of a batch with only
+                unknown emotions is zero.
         """
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
         logits = self.classifier(audio.emotion_embedding.to(self.classifier[1].bias.dtype))
@@ -186,16 +185,16 @@ class EmotionClassifier(BackboneCheckpointMixin):
         prior_correction: bool = False,
     ) -> torch.Tensor:
         """
-        Log-probability of each candidate word for each clip.
+        Compute the log-probability of each candidate label for each clip.
 
         Args:
-            candidate_ids: the class of each word, as a list of one (`EmotionClassifierProcessor.candidate_ids`).
+            candidate_ids: the class of each label, as a list of one (`EmotionClassifierProcessor.candidate_ids`).
             input_features, input_features_mask, encoder_states, encoder_mask: as in `forward`.
-            length_normalize: without effect, a class having no length.
+            length_normalize: no effect, because a class has no length.
             prior_correction: subtract the scores for one second of silence.
 
         Returns:
-            `(batch_size, num_words)` float32. Their softmax is a distribution over the candidates.
+            `(batch_size, num_labels)` float32. Their softmax is a distribution over the candidates.
         """
         classes = torch.tensor([index for (index,) in candidate_ids], device=self.device)
         logits = self(input_features, input_features_mask, encoder_states, encoder_mask).logits
@@ -205,20 +204,20 @@ class EmotionClassifier(BackboneCheckpointMixin):
         return scores[:, classes]
 
     def generate(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Raises `ValueError`: there is no language model that could write."""
-        raise ValueError('a classifier writes no text; use decode "score" (in the pipeline mode "score")')
+        """Raise `ValueError`, because a classifier has no language model."""
+        raise ValueError('a classifier generates no text; use decode "score" (in the pipeline mode "score")')
 
     def _silence(self) -> torch.Tensor:
-        """Features of one second of silence: of zeros, Whisper's spectrogram is (log10(1e-10) + 4) / 4 throughout."""
+        """Return features of one second of silence, for Whisper (log10(1e-10) + 4) / 4 everywhere."""
         encoder = self.config.audio_config
         if encoder.model_type == "whisper":
-            frames = min(100, 2 * encoder.max_source_positions)  # of a second what it hears
+            frames = min(100, 2 * encoder.max_source_positions)  # a second, or its maximum
             return torch.full((1, encoder.num_mel_bins, frames), -1.5, device=self.device)
         return torch.zeros(1, 16000, device=self.device)
 
 
 def two_layer_head(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
-    """Two fully connected layers with dropout, from embeddings of a size to the classes."""
+    """Build two fully connected layers with dropout, from embeddings of `size` to the classes."""
     return nn.Sequential(
         nn.Dropout(config.head_dropout),
         nn.Linear(size, config.head_size),
@@ -230,11 +229,11 @@ def two_layer_head(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
 
 def masked_mean(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     """
-    The mean over a clip's own frames, in float32.
+    Average over a clip's own frames, in float32.
 
     Args:
         states: `(batch_size, num_frames, hidden_size)`.
-        mask: `(batch_size, num_frames)`; `None` stands for all true.
+        mask: `(batch_size, num_frames)`; `None` means all true.
 
     Returns:
         `(batch_size, hidden_size)`.
@@ -243,8 +242,10 @@ def masked_mean(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor
     if mask is None:
         return states.mean(1)
     kept = mask[..., None].to(states.dtype)
-    # Frames past the end are undefined, and zero times infinity would not be zero.
+    # Frames past the end are undefined. `masked_fill`, because zero times infinity is not zero.
     return states.masked_fill(kept == 0, 0.0).sum(1) / kept.sum(1)
 
+
+EmotionClassifier.register_for_auto_class("AutoModelForAudioClassification")  # saves the code with every checkpoint
 
 __all__ = ["EmotionClassifier", "masked_mean", "two_layer_head"]

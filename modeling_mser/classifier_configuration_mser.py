@@ -9,13 +9,13 @@ from huggingface_hub.dataclasses import strict
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
-from .configuration_mser import BackboneConfig, used_layers
+from .configuration_mser import BackboneConfig, label_maps, used_layers
 
 
 @strict
 class EmotionClassifierConfig(BackboneConfig):
     r"""
-    What both classifiers have: an encoder, and a head over the words of one label set.
+    Configuration shared by both classifiers: an encoder, and a head over one label set.
 
     Args:
         audio_config (`PreTrainedConfig` or `dict`, *optional*):
@@ -23,26 +23,29 @@ class EmotionClassifierConfig(BackboneConfig):
         audio_backbone, audio_backbone_revision (`str`, *optional*):
             Path or Hub id that the encoder was loaded from, and its revision; `None` for one trained from scratch.
         audio_backbone_fingerprint (`dict`, *optional*):
-            What its weight files held when the model was trained. Set on loading them.
+            Fingerprint of its weight files at training time. Set on loading them.
         includes_backbones (`bool`, *optional*, defaults to `False`):
-            Whether this checkpoint holds a frozen encoder's weights itself. Set on saving.
+            Whether this checkpoint contains the weights of a frozen encoder. Set on saving.
         changed_backbones (`list[str]`, *optional*):
-            `["audio"]` where the encoder is frozen but was trained before, so that every checkpoint holds it.
+            `["audio"]` if the encoder is frozen but was trained before, so that every checkpoint contains it.
         emotion_words (`list[str]`, *optional*):
-            The words of the last training stage: the default candidates.
+            Labels of the last training stage: the default candidates.
         learned_words (`list[str]`, *optional*, defaults to `emotion_words`):
             The classes, in the order of the logits.
         training_stages (`list[dict]`, *optional*):
-            Labels, languages and speech sources of every training stage, oldest first. Set by a training.
+            Labels, languages and speech sources of every training stage, oldest first. Set by training.
         head_size (`int`, *optional*, defaults to 256):
             Width of the hidden layer of the head.
         head_dropout (`float`, *optional*, defaults to 0.1):
-            Dropout of both its layers' inputs.
+            Dropout of the inputs of both its layers.
         initializer_range (`float`, *optional*, defaults to 0.02):
             Standard deviation of the head's initial weights.
     """
 
-    _auto_class = "AutoConfig"  # wherever it is saved, its code goes along
+    # Read by `BackboneCheckpointMixin`; a classifier has no language model.
+    freeze_text = False
+    text_backbone = None
+    lora = None
 
     audio_config: dict | PreTrainedConfig | None = None
     audio_backbone: str | None = None
@@ -60,15 +63,13 @@ class EmotionClassifierConfig(BackboneConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self.emotion_words = self.emotion_words or ["neutral", "happy", "sad", "angry"]
         self.learned_words = self.learned_words or list(self.emotion_words)
-        # What the library's own tools read the classes off.
-        kwargs["id2label"] = dict(enumerate(self.learned_words))
-        kwargs["label2id"] = {word: index for index, word in enumerate(self.learned_words)}
+        kwargs["id2label"], kwargs["label2id"] = label_maps(self.learned_words)
         super().__post_init__(**kwargs)
-        self.used_encoder_layers  # noqa: B018 - a wrong choice is refused here, not in the first forward
+        self.used_encoder_layers  # noqa: B018 - raises on a wrong selection before the first forward
 
     @property
     def used_encoder_layers(self) -> tuple[int, ...]:
-        """The encoder layers that `encode_audio` gives."""
+        """Encoder layers that `encode_audio` returns."""
         raise NotImplementedError
 
     @property
@@ -81,23 +82,9 @@ class EmotionClassifierConfig(BackboneConfig):
         """Size of the emotion embedding."""
         raise NotImplementedError
 
-    # There is no language model; these are what `BackboneCheckpointMixin` asks of one.
-
-    @property
-    def freeze_text(self) -> bool:
-        return False
-
-    @property
-    def text_backbone(self) -> None:
-        return None
-
-    @property
-    def lora(self) -> None:
-        return None
-
     @property
     def audio_depth(self) -> int:
-        """Number of the encoder's Transformer layers."""
+        """Number of Transformer layers of the encoder."""
         if self.audio_config.model_type == "whisper":
             return self.audio_config.encoder_layers
         return self.audio_config.num_hidden_layers
@@ -110,16 +97,16 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
 
     Args:
         max_seconds (`float`, *optional*, defaults to 4.0):
-            What the encoder's positions are cropped to; it hears the middle of a longer clip.
+            Length that the encoder's positions are cropped to. Of a longer clip the middle is used.
         trained_layers (`int`, *optional*):
-            How many of the encoder's top layers are trained; `None` for all (the paper's choice). The convolutions and
-            the positions are frozen in any case.
+            Number of top encoder layers that are trained; `None` for all (the paper's choice). The convolutions and
+            the positions are always frozen.
 
     The other arguments are those of [`EmotionClassifierConfig`].
     """
 
     model_type = "whisper_classifier"
-    sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
+    sub_configs_defaults = {  # noqa: RUF012 - transformers reads it from the class
         "audio_config": SubConfigSpec(config_class=WhisperConfig)
     }
 
@@ -129,8 +116,8 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if not 0 < self.max_seconds <= 30:
-            raise ValueError(f"max_seconds is {self.max_seconds:g}; give more than 0 and at most Whisper's 30")
-        # Two frames of 10 ms share a position, and so has an odd last one its own.
+            raise ValueError(f"max_seconds is {self.max_seconds:g}; pass more than 0 and at most Whisper's 30")
+        # Two frames of 10 ms share a position; an odd last frame has its own.
         self.audio_config.max_source_positions = math.ceil(int(100 * self.max_seconds + 1e-6) / 2)
 
     @property
@@ -139,7 +126,7 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
         depth = self.audio_depth
         trained = depth if self.trained_layers is None else self.trained_layers
         if not 0 <= trained <= depth:
-            raise ValueError(f"trained_layers is {trained}, but this encoder has {depth} layers")
+            raise ValueError(f"trained_layers is {trained}; this encoder has {depth} layers")
         return (depth - trained,)
 
     @property
@@ -158,10 +145,10 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
 
     Args:
         encoder_layers (`str` or `list[int]`, *optional*, defaults to `"weighted"`):
-            What the head sees: a learned softmax over all layers, the `"last"`, or a softmax over a list of them. But
-            for `"last"`, each layer is brought to zero mean and unit variance per frame first.
+            Input of the head: a learned softmax over all layers, the `"last"`, or a softmax over a list of layers.
+            Except for `"last"`, each layer is normalized to zero mean and unit variance per frame first.
         pooling (`str`, *optional*, defaults to `"mean"`):
-            `"mean"` over time, or `"mean_std"`, the standard deviation beside it.
+            `"mean"` over time, or `"mean_std"`, which appends the standard deviation.
         embedding_size (`int`, *optional*, defaults to 256):
             Width of the emotion embedding, the layer that head and objectives share.
 
@@ -169,9 +156,10 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
     """
 
     model_type = "wav2vec2_classifier"
-    sub_configs_defaults = {  # noqa: RUF012 - the library reads it off the class
+    sub_configs_defaults = {  # noqa: RUF012 - transformers reads it from the class
         "audio_config": SubConfigSpec(config_class=AutoConfig, model_type="wav2vec2")
     }
+    freeze_audio = True
 
     encoder_layers: str | list[int] = "weighted"
     pooling: str = "mean"
@@ -180,8 +168,8 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.pooling not in ("mean", "mean_std"):
-            raise ValueError(f'pooling is {self.pooling!r}; give "mean" or "mean_std"')
-        # Masking while training has no place in a frozen encoder, and its embedding is missing in some checkpoints.
+            raise ValueError(f'pooling is {self.pooling!r}; pass "mean" or "mean_std"')
+        # A frozen encoder is not masked in training, and some checkpoints lack the mask embedding.
         for name in ("mask_time_prob", "mask_feature_prob"):
             if hasattr(self.audio_config, name):
                 setattr(self.audio_config, name, 0.0)
@@ -191,12 +179,10 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
         return used_layers(self.encoder_layers, self.audio_depth)
 
     @property
-    def freeze_audio(self) -> bool:
-        return True
-
-    @property
     def emotion_embedding_size(self) -> int:
         return self.embedding_size
 
+
+EmotionClassifierConfig.register_for_auto_class()  # saves the code with every configuration
 
 __all__ = ["EmotionClassifierConfig", "Wav2Vec2ClassifierConfig", "WhisperClassifierConfig"]

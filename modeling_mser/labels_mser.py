@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which candidate labels a model may be asked for: the one rule of the pipeline, the commands and the Python API."""
+"""Candidate labels that a model accepts: the one rule of the pipeline, the commands and the Python API."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches

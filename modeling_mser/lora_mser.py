@@ -9,8 +9,9 @@ from torch import nn
 
 def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
     """
-    Puts adapters that change nothing yet into a language model; they are then all of it that is trained. They are in
-    float32 whatever it is in: half of that would lose small steps.
+    Insert adapters, which initially change nothing, into a language model. They become its only trainable part.
+
+    Adapters are always float32, because half precision would lose small steps.
 
     Args:
         language_model: changed in place.
@@ -18,7 +19,7 @@ def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
 
     Raises:
         ImportError: peft, of the extra `lora`, is not installed.
-        ValueError: no module of the language model bears a name of `target_modules`.
+        ValueError: no module of the language model matches `target_modules`.
     """
     peft = require_peft()
     peft.inject_adapter_in_model(peft.LoraConfig(**settings), language_model)
@@ -28,7 +29,7 @@ def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
 
 
 def merge_lora(language_model: nn.Module) -> None:
-    """Adds the adapters to the weights that they adapt and takes them out."""
+    """Add the adapters to the weights that they adapt, and remove them."""
     layer_with_adapter = require_peft().tuners.tuners_utils.BaseTunerLayer
     for name, module in list(language_model.named_modules()):
         if isinstance(module, layer_with_adapter):
@@ -38,13 +39,13 @@ def merge_lora(language_model: nn.Module) -> None:
 
 
 def is_lora(name: str) -> bool:
-    """Whether a parameter or module of that name belongs to an adapter."""
+    """Return whether the parameter or module of that name belongs to an adapter."""
     return any(part.startswith("lora_") for part in name.split("."))
 
 
 def require_peft() -> Any:
     """
-    The library, imported where there are adapters: it takes seconds, and most models have none.
+    Import peft, only for models with adapters: the import takes seconds.
 
     Raises:
         ImportError: it is not installed.

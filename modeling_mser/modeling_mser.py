@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MSER: a frozen Whisper encoder hears, an Emotion Q-Former condenses, a language model says the emotion word."""
+"""MSER: a frozen Whisper encoder, an Emotion Q-Former, and a language model that predicts the emotion label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM, GenerationMixin
 from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils.generic import can_return_tuple
+from transformers.utils import can_return_tuple
 
 from .checkpoint_mser import BackboneCheckpointMixin
+from .compat_mser import build_from_config
 from .configuration_mser import MSERConfig
 from .lora_mser import inject_lora, is_lora
 from .outputs_mser import AudioFeatures, MSEROutput
@@ -23,15 +24,14 @@ from .whisper_encoder_mser import MaskedWhisperEncoder
 
 class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
     """
-    The model of arXiv:2503.21806: emotion recognition as the generation of the emotion word after
-    `[bos, audio x K, prompt]`.
+    Model of arXiv:2503.21806: emotion recognition as generation of the emotion label after `[bos, audio x K, prompt]`.
 
-    `score_emotions` gives the log-probability of any candidate words, `generate` free words, `forward` the training
+    `score_emotions` returns the log-probability of any candidate labels, `generate` free text, `forward` the training
     loss. A frozen part that came from a backbone is not saved; `from_pretrained` loads it again by its id.
 
     Args:
-        config: of the model.
-        skip_init: parts (`"audio"`, `"text"`) that are not built, being put in later by `load_backbones`.
+        config: configuration of the model.
+        skip_init: parts (`"audio"`, `"text"`) that are not built, because `load_backbones` sets them later.
     """
 
     config: MSERConfig
@@ -41,22 +41,21 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
     input_modalities = ("audio", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
-    _supports_flash_attn = False  # neither `blip_2_qformer` nor the 4-D mask of the word scoring allows it
+    _supports_flash_attn = False  # neither `blip_2_qformer` nor the 4-D mask of label scoring allows it
     _supports_attention_backend = True
     _no_split_modules = None
-    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 - the library reads it off the class
-    # The small parts that are trained stay in full precision beside half-precision backbones.
+    _skip_keys_device_placement = ["past_key_values"]  # noqa: RUF012 - transformers reads it from the class
+    # The small trained parts stay in full precision when the backbones are in half precision.
     _keep_in_fp32_modules_strict = ["emotion_qformer", "projection", "lora_A", "lora_B"]  # noqa: RUF012
     # The loss is a mean over this batch's labels and ignores `num_items_in_batch`: the Trainer must not rescale it.
     accepts_loss_kwargs = False
-    _auto_class = "AutoModel"  # wherever it is saved, its code goes along
 
     def __init__(self, config: MSERConfig, skip_init: Sequence[str] = ()):
         super().__init__(config)
-        # Places of their own, so that the order of the parts does not depend on when a backbone is put in.
+        # Registered first, so that the order of the parts does not depend on when a backbone is set.
         self.register_module("audio_tower", None)
         if "audio" not in skip_init:
-            self.audio_tower = MaskedWhisperEncoder._from_config(config.audio_config)
+            self.audio_tower = build_from_config(MaskedWhisperEncoder, config.audio_config)
         self.emotion_qformer = EmotionQFormer(config)
         self.projection = nn.Linear(config.qformer_config.hidden_size, config.text_config.hidden_size)
         self.register_module("language_model", None)
@@ -74,8 +73,6 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             init.normal_(module.query_tokens, std=self.config.initializer_range)
             init.zeros_(module.layer_weights)
 
-    # Parts
-
     def get_input_embeddings(self) -> Any:
         return None if self.language_model is None else self.language_model.get_input_embeddings()
 
@@ -89,7 +86,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         self.language_model.set_output_embeddings(value)
 
     def resize_token_embeddings(self, *args: Any, **kwargs: Any) -> nn.Embedding:
-        """As in `PreTrainedModel`; the language model is then no longer its backbone, and is saved in full."""
+        """As in `PreTrainedModel`. A resized language model is saved with every checkpoint."""
         before = self.get_input_embeddings().num_embeddings
         embeddings = super().resize_token_embeddings(*args, **kwargs)
         if embeddings.num_embeddings != before:
@@ -98,13 +95,14 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
         """
-        Freezes (`True`) or releases (`False`) the encoder, the Q-Former with the projection, the language model.
-        Adapters of the language model are trained in either case. A backbone that is frozen after it was released is
-        saved from then on, as what was trained.
+        Freeze (`True`) or unfreeze (`False`) the encoder, the Q-Former with the projection, the language model.
+
+        Adapters of the language model are always trained. A backbone that is frozen after it was unfrozen is saved
+        with every checkpoint, since it may have been trained.
         """
         for part, frozen in (("audio", audio), ("text", text)):
             if frozen and not getattr(self.config, f"freeze_{part}"):
-                self.mark_backbone_changed(part)  # it may have been trained
+                self.mark_backbone_changed(part)
         if audio is not None:
             self.config.freeze_audio = audio
             if self.audio_tower is not None:
@@ -117,19 +115,19 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             self.config.freeze_text = text
             if self.language_model is not None:
                 for name, parameter in self.language_model.named_parameters():
-                    if parameter.is_floating_point():  # a quantised weight is not, and is never trained
+                    if parameter.is_floating_point():  # quantized weights are not, and are never trained
                         parameter.requires_grad_(is_lora(name) or not text)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "MSERForEmotionGeneration":
-        """Training mode for the trained parts; a frozen part stays in evaluation mode, without dropout."""
+        """Set training mode for the trained parts. Frozen parts stay in evaluation mode, without dropout."""
         super().train(mode)
         if mode and self.config.freeze_audio and self.audio_tower is not None:
             self.audio_tower.eval()
         if mode and self.config.freeze_text and self.language_model is not None:
             self.language_model.eval()
             for name, module in self.language_model.named_modules():
-                # Layers are checkpointed in training mode alone; by itself, the mode of a layer is no dropout.
+                # Layers are checkpointed in training mode only, which changes nothing else in a layer without dropout.
                 checkpointed = getattr(module, "gradient_checkpointing", False) and not getattr(module, "dropout", 0)
                 if isinstance(module, GradientCheckpointingLayer) and checkpointed:
                     module.training = True
@@ -137,13 +135,11 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
                     module.train()
         return self
 
-    # Hearing
-
     def encode_audio(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
-        The encoder layers that the Q-Former uses. A frozen encoder runs outside autograd.
+        Compute the encoder layers that the Q-Former uses. A frozen encoder runs outside autograd.
 
         Args:
             input_features: `(batch_size, num_mel_bins, num_frames)`.
@@ -164,8 +160,8 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
 
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
         """
-        What decides the states that `encode_audio` gives, beside the clip: which they are, and the encoder's weights.
-        `None` where the encoder is trained.
+        Return everything except the clip that the result of `encode_audio` depends on: the selection of layers, and
+        the encoder's weights. `None` if the encoder is trained.
         """
         return (self.config.encoder_layers, self.audio_tower.state_dict()) if self.config.freeze_audio else None
 
@@ -177,15 +173,15 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         encoder_mask: torch.Tensor | None = None,
     ) -> AudioFeatures:
         """
-        What the language model gets to hear, and the emotion embedding.
+        Compute the audio embeddings for the language model, and the emotion embedding.
 
         Args:
             input_features: `(batch_size, num_mel_bins, num_frames)`.
             input_features_mask: `(batch_size, num_frames)`.
-            encoder_states, encoder_mask: the result of `encode_audio`, in place of the features, when it is at hand.
+            encoder_states, encoder_mask: result of `encode_audio`, instead of the features.
         """
         if (input_features is None) == (encoder_states is None):
-            raise ValueError("give either input_features or encoder_states")
+            raise ValueError("pass either input_features or encoder_states")
         if encoder_states is None:
             encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
         queries = self.emotion_qformer(encoder_states, encoder_mask)
@@ -195,26 +191,24 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
 
     def merge_audio(self, input_ids: torch.Tensor | None, audio_embeds: torch.Tensor) -> torch.Tensor:
         """
-        Token embeddings `(batch_size, length, text hidden_size)` with the audio in the place of its placeholders.
+        Embed tokens `(batch_size, length, text hidden_size)` and replace the placeholders by the audio.
 
         Raises:
-            ValueError: a row does not hold exactly `num_query_tokens` placeholders.
+            ValueError: a row does not have exactly `num_query_tokens` placeholders.
         """
         if input_ids is None:
-            raise ValueError("audio takes the place of its placeholders in input_ids; give input_ids with it")
+            raise ValueError("audio replaces placeholders in input_ids; pass input_ids")
         is_audio = input_ids == self.config.audio_token_id
         counts = is_audio.sum(-1)
-        wanted = audio_embeds.shape[1]
-        if not bool((counts == wanted).all()):
+        expected = audio_embeds.shape[1]
+        if not bool((counts == expected).all()):
             raise ValueError(
-                f"input_ids hold {counts.tolist()} audio tokens (id {self.config.audio_token_id}) a row, the model "
-                f"has {wanted} queries; make the inputs with a processor of num_query_tokens={wanted}"
+                f"input_ids have {counts.tolist()} audio tokens (id {self.config.audio_token_id}) per row, the model "
+                f"has {expected} queries; use a processor with num_query_tokens={expected}"
             )
-        # The placeholder may lie outside the embedding matrix, so that no frozen language model need be resized.
+        # The placeholder may be outside the embedding matrix, so that a frozen language model need not be resized.
         inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(is_audio, 0))
         return inputs_embeds.masked_scatter(is_audio[..., None], audio_embeds.to(inputs_embeds))
-
-    # Saying
 
     @can_return_tuple
     def forward(
@@ -238,13 +232,13 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             input_ids: `(batch_size, length)`, `[bos, audio x K, prompt, (emotion, eos)]`.
             attention_mask: `(batch_size, length)`.
             input_features, input_features_mask: as in `get_audio_features`.
-            encoder_states, encoder_mask: cached encoder output in their place.
-            labels: `(batch_size, length)`, -100 but for the emotion word and eos. Logits are then computed only where
-                they predict a label, and `logits_to_keep` has no effect.
-            logits_to_keep: as in transformers: the last so many positions, or an index tensor; 0 for all.
+            encoder_states, encoder_mask: cached encoder output instead of the features.
+            labels: `(batch_size, length)`, -100 except for the emotion label and eos. Logits are then computed only
+                where they predict a label, and `logits_to_keep` has no effect.
+            logits_to_keep: as in transformers: the number of last positions, or an index tensor; 0 for all.
 
         Raises:
-            ValueError: placeholders and no audio, or audio and no placeholders.
+            ValueError: placeholders without audio, or audio without placeholders.
         """
         audio = None
         if input_features is not None or encoder_states is not None:
@@ -252,18 +246,17 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             inputs_embeds = self.merge_audio(input_ids, audio.pooler_output)
         elif inputs_embeds is None:
             if input_ids is None:
-                raise ValueError("give input_ids, or inputs_embeds in their place")
-            # A single token is the last that the model wrote, of a prompt whose audio it has heard.
+                raise ValueError("pass input_ids or inputs_embeds")
+            # A single token is a step of `generate`, after a prompt whose audio was already processed.
             if input_ids.shape[1] > 1 and bool((input_ids == self.config.audio_token_id).any()):
                 raise ValueError(
-                    "input_ids hold audio tokens and there is no audio; give input_features, or encoder_states in "
-                    "their place"
+                    "input_ids have audio tokens, but there is no audio; pass input_features or encoder_states"
                 )
             inputs_embeds = self.get_input_embeddings()(input_ids)
         if position_ids is None and attention_mask is not None and attention_mask.dim() == 2:
             position_ids = positions_from_mask(attention_mask)[:, -inputs_embeds.shape[1] :]
         if labels is not None:
-            use_cache = bool(use_cache)  # by its own default the language model would keep keys and values
+            use_cache = bool(use_cache)  # the language model's default would keep keys and values
             logits_to_keep = (labels[:, 1:] != -100).any(0).nonzero()[:, 0]
         outputs = self.language_model(
             inputs_embeds=inputs_embeds,
@@ -281,7 +274,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         return MSEROutput(
             loss=loss,
             logits=outputs.logits,
-            # A recurrent model has another cache, and no attention.
+            # Recurrent models have another cache, and no attention.
             past_key_values=getattr(outputs, "past_key_values", None),
             hidden_states=outputs.hidden_states,
             attentions=getattr(outputs, "attentions", None),
@@ -299,7 +292,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         **kwargs: Any,
     ) -> torch.Tensor:
         """
-        Free words after `[bos, audio, prompt]`.
+        Generate text after `[bos, audio, prompt]`.
 
         Args:
             input_ids, attention_mask: `(batch_size, length)`, padded on the left and without an emotion.
@@ -307,11 +300,11 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             kwargs: as in `GenerationMixin.generate`.
 
         Returns:
-            The new tokens alone `(batch_size, num_new_tokens)`.
+            The new tokens only `(batch_size, num_new_tokens)`.
         """
         audio = self.get_audio_features(input_features, input_features_mask)
         embeds = self.merge_audio(input_ids, audio.pooler_output)
-        # Handed over as embeddings, the placeholders never meet a logits processor, whose range they may leave.
+        # As embeddings, because placeholder ids may be out of range for logits processors.
         return super().generate(inputs_embeds=embeds, attention_mask=attention_mask, **kwargs)
 
     @torch.no_grad()
@@ -328,20 +321,19 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         prior_correction: bool = False,
     ) -> torch.Tensor:
         """
-        Log-probability of each candidate word for each clip, from one shared prefix `[bos, audio, prompt]`.
+        Compute the log-probability of each candidate label for each clip, after the prefix `[bos, audio, prompt]`.
 
         Args:
             input_ids, attention_mask: `(batch_size, length)`, padded on the left and without an emotion.
-            candidate_ids: token ids of each word, eos included (`MSERProcessor.candidate_ids`).
+            candidate_ids: token ids of each label, eos included (`MSERProcessor.candidate_ids`).
             input_features, input_features_mask, encoder_states, encoder_mask: as in `forward`.
-            length_normalize: divide by the number of tokens, for words that differ much in length.
-            prior_correction: subtract the scores for silence, a content-free input, so that a word which the language
-                model likes anyway gains nothing by it (Zhao et al. 2021, "Calibrate Before Use"). The silence lasts
-                one second; for a clip that fills the encoder's window, as each does with `pad_to="30s"`, it fills the
-                window too.
+            length_normalize: divide by the number of tokens, for labels of very different length.
+            prior_correction: subtract the scores for silence, a content-free input, to remove the language model's
+                prior (Zhao et al. 2021, "Calibrate Before Use"). The silence lasts one second. For a clip that fills
+                the encoder's window, as each does with `pad_to="30s"`, it fills the window too.
 
         Returns:
-            `(batch_size, num_words)` float32. Their softmax is a distribution over the candidates.
+            `(batch_size, num_labels)` float32. Their softmax is a distribution over the candidates.
         """
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
         scores, lengths = self.score_queries(input_ids, attention_mask, audio.pooler_output, candidate_ids)
@@ -359,14 +351,14 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         candidate_ids: Sequence[Sequence[int]],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        `score_emotions`, with gradient and for audio whose queries are at hand.
+        Score candidates as `score_emotions` does, with gradient and from projected queries.
 
         Args:
             audio_embeds: `(batch_size, num_query_tokens, text hidden_size)`, `pooler_output` of `get_audio_features`.
             input_ids, attention_mask, candidate_ids: as in `score_emotions`.
 
         Returns:
-            Log-probabilities `(batch_size, num_words)` in float32, and tokens of each word `(num_words,)`.
+            Log-probabilities `(batch_size, num_labels)` in float32, and tokens of each label `(num_labels,)`.
         """
         embeds = self.merge_audio(input_ids, audio_embeds)
         return score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
@@ -378,7 +370,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         encoder_states: torch.Tensor | None,
         encoder_mask: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Whether each clip takes all positions of the encoder, as bool `(batch_size,)`. Arguments as in `forward`."""
+        """Return whether each clip uses all positions of the encoder, as bool `(batch_size,)`."""
         if input_features is not None:
             batch_size, _, num_frames = input_features.shape
             positions, mask = (num_frames + 1) // 2, None
@@ -392,7 +384,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
 
     def _silence_queries(self, fills_window: torch.Tensor) -> torch.Tensor:
         """
-        Projected queries of silence `(batch_size, num_query_tokens, text hidden_size)`: of a full window where
+        Compute projected queries of silence `(batch_size, num_query_tokens, text hidden_size)`: of a full window where
         `fills_window` `(batch_size,)` is true, else of one second.
         """
         encoder = self.config.audio_config
@@ -404,5 +396,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             queries[full] = self.get_audio_features(torch.full(shape, -1.5, device=self.device))["pooler_output"][0]
         return torch.stack([queries[full] for full in fills_window.tolist()])
 
+
+MSERForEmotionGeneration.register_for_auto_class("AutoModel")  # saves the code with every checkpoint
 
 __all__ = ["MSERForEmotionGeneration"]

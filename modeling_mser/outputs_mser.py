@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the model returns."""
+"""Outputs of the models."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,13 @@ class MSEROutput(ModelOutput):
     Output of [`MSERForEmotionGeneration`].
 
     Attributes:
-        loss: language-model loss over the labels, when these are given.
+        loss: language-model loss over the labels, if labels are given.
         logits: `(batch_size, num_kept_positions, vocab_size)`; with labels, the positions that predict one.
-        past_key_values, hidden_states, attentions: the language model's.
-        audio_hidden_states: what took the audio positions `(batch_size, num_query_tokens, text hidden_size)`.
-        emotion_embedding: mean of the Q-Former's query outputs `(batch_size, qformer hidden_size)`, which every
-            contrastive objective sees.
+        past_key_values, hidden_states, attentions: those of the language model.
+        audio_hidden_states: audio embeddings in the language model's input `(batch_size, num_query_tokens, text
+            hidden_size)`.
+        emotion_embedding: mean of the Q-Former outputs `(batch_size, qformer hidden_size)`, the input of every
+            contrastive objective.
     """
 
     loss: torch.Tensor | None = None
@@ -37,7 +38,7 @@ class AudioFeatures(ModelOutput):
     Output of `get_audio_features`.
 
     Attributes:
-        last_hidden_state: query outputs `(batch_size, num_query_tokens, qformer hidden_size)`.
+        last_hidden_state: Q-Former outputs `(batch_size, num_query_tokens, qformer hidden_size)`.
         pooler_output: their projection `(batch_size, num_query_tokens, text hidden_size)`.
         emotion_embedding: their mean `(batch_size, qformer hidden_size)`.
     """
@@ -53,10 +54,10 @@ class EmotionClassifierOutput(ModelOutput):
     Output of the classifiers.
 
     Attributes:
-        loss: cross-entropy over the clips whose emotion is known, when labels are given.
-        logits: `(batch_size, num_words)`.
-        hidden_states: the frames that were pooled `(batch_size, num_output_frames, hidden_size)`.
-        emotion_embedding: `(batch_size, size)`, which every objective sees.
+        loss: cross-entropy over the clips whose emotion is known, if labels are given.
+        logits: `(batch_size, num_labels)`.
+        hidden_states: the frames before pooling `(batch_size, num_output_frames, hidden_size)`.
+        emotion_embedding: `(batch_size, size)`, the input of every objective.
     """
 
     loss: torch.Tensor | None = None

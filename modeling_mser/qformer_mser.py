@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Emotion Q-Former: learned queries that draw what matters for emotion out of the encoder's frames."""
+"""The Emotion Q-Former: learned queries that extract emotion from the encoder's frames."""
 
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, BertConfig, BertModel, PreTrainedConfig
-from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
+from transformers import AutoConfig, BertConfig, BertModel, Blip2QFormerModel, PreTrainedConfig
 
-from .backbones_mser import quiet_load_report, shape_difference
+from .backbones_mser import shape_difference
+from .compat_mser import build_from_config, quiet_load_report
 from .configuration_mser import MSERConfig
 from .whisper_encoder_mser import mix_layers
 
 
-# BERT's names on the left, the stock Q-Former's on the right. Order matters: `attention.output` keeps its name.
+# Names in BERT and in the stock Q-Former. Order matters: `attention.output` keeps its name.
 BERT_TO_QFORMER = (
     (".attention.self.", ".attention.attention."),
     (".attention.output.", ".attention.output."),
@@ -26,8 +26,8 @@ class EmotionQFormer(nn.Module):
     """
     Stock `blip_2_qformer` with learned queries over one or several encoder layers (arXiv:2503.21806, Sec. IV-A).
 
-    Several layers are mixed by a learned softmax, each brought to zero mean and unit variance per frame before, since
-    the layers of Whisper differ in scale by orders of magnitude.
+    Several layers are mixed by a learned softmax. The caller normalizes each layer per frame first, because the layers
+    of Whisper differ in scale by orders of magnitude.
     """
 
     def __init__(self, config: MSERConfig):
@@ -35,13 +35,13 @@ class EmotionQFormer(nn.Module):
         hidden_size = config.qformer_config.hidden_size
         self.query_tokens = nn.Parameter(torch.zeros(1, config.num_query_tokens, hidden_size))
         self.layer_weights = nn.Parameter(torch.zeros(len(config.used_encoder_layers)))
-        self.qformer = Blip2QFormerModel._from_config(config.qformer_config)
+        self.qformer = build_from_config(Blip2QFormerModel, config.qformer_config)
 
     def forward(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None = None) -> torch.Tensor:
         """
         Args:
             encoder_states: `(batch_size, num_layers, num_frames, d_model)`.
-            encoder_mask: `(batch_size, num_frames)`, true on real frames; `None` stands for all true.
+            encoder_mask: `(batch_size, num_frames)`, true on real frames; `None` means all true.
 
         Returns:
             Query outputs `(batch_size, num_query_tokens, hidden_size)`.
@@ -55,34 +55,35 @@ class EmotionQFormer(nn.Module):
     @classmethod
     def from_bert(cls, path_or_id: str, config: MSERConfig, **kwargs: Any) -> "EmotionQFormer":
         """
-        An Emotion Q-Former whose self-attention, feed-forward layers and norms are BERT's; the cross-attention and
-        the queries, which BERT has not, are initialised at random.
+        Build an Emotion Q-Former with the self-attention, feed-forward layers and norms of a BERT.
+
+        The cross-attention and the queries, which BERT does not have, are initialized randomly.
 
         Args:
             path_or_id: a BERT checkpoint with the hidden, feed-forward and head sizes of `config.qformer_config` and
-                at least as many layers; its first layers are taken.
-            config: configuration of the whole model.
-            kwargs: passed on to `AutoModel.from_pretrained` (`revision`, `token`, …).
+                at least as many layers; its first layers are used.
+            config: configuration of the complete model.
+            kwargs: passed to `from_pretrained` (`revision`, `token`, …).
 
         Raises:
-            ValueError: the checkpoint is no BERT, or its sizes differ.
+            ValueError: the checkpoint is not a BERT, is incomplete, or has other sizes.
         """
         wanted = config.qformer_config
         found = bert_config(path_or_id, **kwargs)
         if found.model_type != "bert":
-            raise ValueError(f"{path_or_id}: a {found.model_type} checkpoint; the Q-Former is initialised from BERT")
+            raise ValueError(f"{path_or_id}: is a {found.model_type} checkpoint; pass a BERT")
         for name in ("hidden_size", "intermediate_size", "num_attention_heads"):
             if getattr(found, name) != getattr(wanted, name):
                 raise ValueError(
-                    f"{path_or_id}: {name} is {getattr(found, name)}, the Q-Former's {getattr(wanted, name)}; "
+                    f"{path_or_id}: {name} is {getattr(found, name)}, the Q-Former's is {getattr(wanted, name)}; "
                     f"set qformer_config.{name}: {getattr(found, name)}"
                 )
         if found.num_hidden_layers < wanted.num_hidden_layers:
             raise ValueError(
-                f"{path_or_id}: {found.num_hidden_layers} layers, the Q-Former wants {wanted.num_hidden_layers}; "
+                f"{path_or_id}: has {found.num_hidden_layers} layers, the Q-Former {wanted.num_hidden_layers}; "
                 f"set qformer_config.num_hidden_layers to at most {found.num_hidden_layers}"
             )
-        with quiet_load_report():  # of the pooler, which is not wanted
+        with quiet_load_report():  # it would list the unused pooler
             bert, info = BertModel.from_pretrained(
                 path_or_id,
                 config=found,
@@ -94,21 +95,21 @@ class EmotionQFormer(nn.Module):
             )
         if (difference := shape_difference(info["mismatched_keys"])) is not None:
             raise ValueError(f"{path_or_id}: its weights do not fit its config.json: {difference}; copy it again")
-        if absent := sorted(info["missing_keys"]):
+        if missing := sorted(info["missing_keys"]):
             raise ValueError(
-                f"{path_or_id}: its weights lack {len(absent)} of BERT's, {absent[0]} among them; copy it again, or "
-                "name another"
+                f"{path_or_id}: lacks {len(missing)} of BERT's weights, such as {missing[0]}; copy it again, or pass "
+                "another"
             )
         module = cls(config)
         module.initialize_queries(config.initializer_range)
         module.qformer.init_weights()
         renamed = bert_to_qformer(bert.state_dict(), wanted.num_hidden_layers)
         result = module.qformer.load_state_dict(renamed, strict=False)
-        uninitialised = [key for key in result.missing_keys if ".crossattention." not in key]
-        if uninitialised or result.unexpected_keys:
+        uninitialized = [key for key in result.missing_keys if ".crossattention." not in key]
+        if uninitialized or result.unexpected_keys:
             raise ValueError(
-                f"{path_or_id}: not a BERT encoder as transformers writes it; "
-                f"missing {uninitialised[:3]}, unexpected {result.unexpected_keys[:3]}"
+                f"{path_or_id}: lacks {uninitialized[:3]} and has unexpected {result.unexpected_keys[:3]}; pass a "
+                "BERT that transformers saved"
             )
         return module
 
@@ -120,25 +121,25 @@ class EmotionQFormer(nn.Module):
 
 def bert_config(path_or_id: str, **kwargs: Any) -> PreTrainedConfig:
     """
-    The configuration of a BERT, also of one that does not state its type, as Google's small ones on the Hub.
+    Load the configuration of a BERT, even one without `model_type`, such as Google's small ones on the Hub.
 
     Args:
         path_or_id: folder or Hub id.
         kwargs: as in `AutoConfig.from_pretrained`.
 
     Raises:
-        OSError: there is none, or the Hub cannot be reached.
+        OSError: there is none, or the Hub is unreachable.
         ValueError: its type is unknown.
     """
-    stated, _ = PreTrainedConfig.get_config_dict(path_or_id, **kwargs)
+    values, _ = PreTrainedConfig.get_config_dict(path_or_id, **kwargs)
     sizes = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "type_vocab_size")
-    if "model_type" not in stated and all(name in stated for name in sizes):
-        return BertConfig.from_dict(stated)
+    if "model_type" not in values and all(name in values for name in sizes):
+        return BertConfig.from_dict(values)
     return AutoConfig.from_pretrained(path_or_id, **kwargs)
 
 
 def bert_to_qformer(state_dict: dict[str, torch.Tensor], num_layers: int) -> dict[str, torch.Tensor]:
-    """The first `num_layers` layers of a `BertModel`'s weights under the names of `Blip2QFormerModel`."""
+    """Rename the first `num_layers` layers of a `BertModel`'s weights to those of `Blip2QFormerModel`."""
     renamed = {}
     for key, value in state_dict.items():
         if key.startswith("embeddings.LayerNorm."):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint says about the code that travels with it, so that it loads where this project is not installed."""
+"""Declare the code that is saved with a checkpoint, so that it loads where this project is not installed."""
 
 from typing import Any
 
@@ -32,17 +32,17 @@ AUTO_MAPS = {
         "AutoProcessor": _CLASSIFIER_PROCESSOR,
     },
 }
-"""By model type: which file of the flat folder holds which class."""
+"""By model type: the file and class of each auto class, in the flat folder."""
 TASK = "audio-classification"
 
 
 def declare_remote_code(config: PreTrainedConfig) -> None:
     """
-    Writes into a configuration which file of the flat folder holds which class.
+    Set `auto_map` and `custom_pipelines` of a configuration.
 
-    `pipeline(model=…)` infers its task only where `custom_pipelines` has exactly one entry.
+    `pipeline(model=…)` infers its task only if `custom_pipelines` has exactly one entry.
     """
-    # The imports make these files travel with the model's; at the top the pipeline would cost every start a second.
+    # These imports have the files saved with the model's. Importing the pipeline takes a second, so not at the top.
     from .audio_classification_mser import MSERForAudioClassification  # noqa: F401
     from .pipeline_mser import MSERPipeline
 
@@ -54,12 +54,12 @@ def declare_remote_code(config: PreTrainedConfig) -> None:
 
 def save_for_hub(model: Any, processor: Any, directory: str, include_backbones: bool | None = None) -> None:
     """
-    Writes a folder that loads anywhere: weights in safetensors, processor, and all code, flat.
+    Save a folder that loads without this project: weights in safetensors, processor, and all code, flat.
 
     Args:
         model: an `MSERForEmotionGeneration` or a classifier.
         processor: its processor.
-        directory: made if need be.
+        directory: created if needed.
         include_backbones: as in `save_pretrained`.
     """
     model.save_pretrained(directory, include_backbones=include_backbones)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`Wav2Vec2ForEmotionClassification`: a frozen self-supervised encoder, a learned mixture of its layers, a head."""
+"""`Wav2Vec2ForEmotionClassification`: a frozen self-supervised encoder, a learned mix of its layers, a head."""
 
 from typing import Any
 
@@ -11,18 +11,21 @@ from transformers import initialization as init
 from .backbones_mser import load_audio_backbone, load_speech_backbone
 from .classification_mser import EmotionClassifier, masked_mean, two_layer_head
 from .classifier_configuration_mser import Wav2Vec2ClassifierConfig
+from .compat_mser import count_output_frames
 from .outputs_mser import AudioFeatures
 from .whisper_encoder_mser import mix_layers
 
 
 class Wav2Vec2ForEmotionClassification(EmotionClassifier):
     """
-    After Ma et al. 2026 (arXiv:2606.06200): wav2vec 2.0 as a fixed feature extractor, and above it an emotion-
-    discriminative representation. Of the paper only a summary was at hand; the shape of the part above the encoder is
-    ours: layers mixed by learned weights, pooled over time, one layer that all objectives share (the
-    `emotion_embedding`) and a head of two. Projection head and speaker classifier belong to their objectives.
+    Classifier after Ma et al. 2026 (arXiv:2606.06200): wav2vec 2.0 as a fixed feature extractor, and an
+    emotion-discriminative representation above it.
 
-    The encoder is any of `AutoModel` that takes waveforms as wav2vec 2.0 does (XLS-R, HuBERT, WavLM, …) or Whisper's.
+    Only a summary of the paper was available. The architecture above the encoder is ours: layers mixed by learned
+    weights, pooled over time, one layer that all objectives share (the `emotion_embedding`), and a head of two layers.
+    Projection head and speaker classifier belong to their objectives.
+
+    The encoder is any of `AutoModel` that takes waveforms as wav2vec 2.0 does (XLS-R, HuBERT, WavLM, …), or Whisper's.
     """
 
     config: Wav2Vec2ClassifierConfig
@@ -39,17 +42,17 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
     def load_audio(  # type: ignore[override]
         path_or_id: str, config: PreTrainedConfig, **kwargs: Any
     ) -> PreTrainedModel:
-        """The encoder by its path or Hub id."""
+        """Load the encoder by path or Hub id."""
         load = load_audio_backbone if config.model_type == "whisper" else load_speech_backbone
         return load(path_or_id, config, **kwargs)
 
     @property
     def encodes_clips_separately(self) -> bool:
         """
-        Whether the encoder is given each clip of a batch by itself, at its own length.
+        Whether the encoder processes each clip of a batch separately, at its own length.
 
-        A first convolution under group normalisation, as in wav2vec 2.0's base models, takes its statistics over all
-        of the padded time and knows no mask.
+        Group normalization after the first convolution, as in wav2vec 2.0's base models, takes its statistics over
+        the padded length and ignores the mask.
         """
         return getattr(self.config.audio_config, "feat_extract_norm", "layer") == "group"
 
@@ -74,7 +77,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "Wav2Vec2ForEmotionClassification":
-        """Training mode for the head; the encoder stays in evaluation mode."""
+        """Set training mode for the head. The encoder stays in evaluation mode."""
         super().train(mode)
         if self.audio_tower is not None:
             self.audio_tower.eval()
@@ -102,8 +105,8 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         self, waveforms: torch.Tensor, waveform_mask: torch.Tensor | None
     ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
         """
-        All layers of an encoder of waveforms, each `(batch_size, num_output_frames, hidden_size)`, and their mask
-        `(batch_size, num_output_frames)`.
+        Compute all layers of an encoder of waveforms, each `(batch_size, num_output_frames, hidden_size)`, and their
+        mask `(batch_size, num_output_frames)`.
         """
         encoder = self.audio_tower
         waveforms = waveforms.to(encoder.dtype)
@@ -120,10 +123,10 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
                 for layer in range(len(clips[0]))
             ]
         else:
-            heard = encoder(waveforms, attention_mask=waveform_mask.long(), output_hidden_states=True)
-            states = list(heard.hidden_states)
-        frames = encoder._get_feat_extract_output_lengths(lengths)
-        # As wide as what was heard: the batch may be padded beyond its longest clip.
+            output = encoder(waveforms, attention_mask=waveform_mask.long(), output_hidden_states=True)
+            states = list(output.hidden_states)
+        frames = count_output_frames(encoder, lengths)
+        # As wide as the output, because the batch may be padded beyond its longest clip.
         return states, torch.arange(states[0].shape[1], device=waveforms.device) < frames[:, None]
 
     def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
@@ -131,7 +134,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         pooled = masked_mean(frames, encoder_mask)
         if self.config.pooling == "mean_std":
             spread = masked_mean((frames - pooled[:, None]).square(), encoder_mask)
-            # Away from zero, where the root has no gradient: a clip may be one frame long.
+            # A clip of one frame has variance 0, where the root has no gradient.
             pooled = torch.cat([pooled, (spread + 1e-6).sqrt()], dim=-1)
         embedding = self.shared(pooled.to(self.shared[1].bias.dtype))
         return AudioFeatures(last_hidden_state=frames, pooler_output=pooled, emotion_embedding=embedding)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`WhisperForEmotionClassification`: Whisper's encoder over a few seconds, its mean over time, two layers."""
+"""`WhisperForEmotionClassification`: Whisper's encoder on a few seconds, mean over time, two layers."""
 
 import copy
 from typing import Any
@@ -16,17 +16,17 @@ from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
 POSITIONS = 1500
-"""Of a Whisper as it is published, for 30 s."""
+"""Positions of a published Whisper, for 30 s."""
 
 
 class WhisperForEmotionClassification(EmotionClassifier):
     """
-    The model of Gong et al. 2025, "Learning More with Less", Sec. 3.2: a Whisper encoder with cropped positions, its
+    Model of Gong et al. 2025, "Learning More with Less", Sec. 3.2: a Whisper encoder with cropped positions, its
     convolutions and positions frozen, the mean over time, two fully connected layers with dropout.
 
-    The mean over time is the `emotion_embedding`. The encoder runs under a mask; the paper does not say whether its
-    own attends to padding, as stock Whisper does. With `trained_layers` the layers below stay frozen too, and their
-    output can be computed once for all of training.
+    The mean over time is the `emotion_embedding`. The encoder masks padding; the paper does not say whether its own
+    attends to padding, as stock Whisper does. With `trained_layers` the layers below are frozen too, and their output
+    can be cached for all of training.
     """
 
     config: WhisperClassifierConfig
@@ -39,10 +39,10 @@ class WhisperForEmotionClassification(EmotionClassifier):
     def load_audio(  # type: ignore[override]
         path_or_id: str, config: WhisperConfig, **kwargs: Any
     ) -> MaskedWhisperEncoder:
-        """The encoder of a published Whisper, its positions cropped to those of `config`."""
-        whole = copy.deepcopy(config)
-        whole.max_source_positions = POSITIONS
-        encoder = load_audio_backbone(path_or_id, whole, **kwargs)
+        """Load the encoder of a published Whisper and crop its positions to those of `config`."""
+        uncropped = copy.deepcopy(config)
+        uncropped.max_source_positions = POSITIONS
+        encoder = load_audio_backbone(path_or_id, uncropped, **kwargs)
         count = config.max_source_positions
         kept = encoder.embed_positions.weight[:count].detach().clone()
         encoder.embed_positions = nn.Embedding.from_pretrained(kept, freeze=True)
@@ -57,7 +57,7 @@ class WhisperForEmotionClassification(EmotionClassifier):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "WhisperForEmotionClassification":
-        """Training mode for the trained parts; the layers below stay in evaluation mode, without dropout."""
+        """Set training mode for the trained parts. The layers below stay in evaluation mode, without dropout."""
         super().train(mode)
         if mode and self.audio_tower is not None:
             self.audio_tower.eval()
@@ -72,12 +72,12 @@ class WhisperForEmotionClassification(EmotionClassifier):
 
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
         (frozen,) = self.config.used_encoder_layers
-        if frozen == 0:  # spectrograms are smaller than what the convolutions make of them
+        if frozen == 0:  # spectrograms are smaller than the output of the convolutions
             return None
         trained = [f"layers.{index}." for index in range(frozen, self.config.audio_depth)]
-        left_out = (*trained, "layer_norm.") if trained else ()
+        excluded = (*trained, "layer_norm.") if trained else ()
         weights = self.audio_tower.state_dict()
-        return f"output of {frozen}", {name: weights[name] for name in weights if not name.startswith(left_out)}
+        return f"output of {frozen}", {name: weights[name] for name in weights if not name.startswith(excluded)}
 
     def encode_audio(
         self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None

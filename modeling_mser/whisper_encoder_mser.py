@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whisper's encoder for clips of any length: the same layers, weights and key names, without the padding to 30 s."""
+"""Whisper's encoder for clips of any length, with the same weights and key names, and the mix of encoder layers."""
 
 import torch
 from torch import nn
@@ -10,11 +10,11 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 class MaskedWhisperEncoder(WhisperEncoder):
     """
-    `WhisperEncoder` that takes a mask, so that a clip's output depends neither on padding nor on its batch-mates.
+    `WhisperEncoder` with a mask, so that a clip's output depends neither on padding nor on its batch.
 
-    The stock encoder insists on 3000 frames and attends to the padding. Here frames past a clip's length are zeroed
-    before each convolution (a convolution alone would leak the bias of the padded frames into the last real one) and
-    masked in self-attention. With an all-true mask over 3000 frames the result is bit-equal to `WhisperEncoder`.
+    The stock encoder requires 3000 frames and attends to the padding. Here frames past a clip's length are zeroed
+    before each convolution (else the bias of padded frames would leak into the last real one) and masked in
+    self-attention. With an all-true mask over 3000 frames the result is bit-equal to `WhisperEncoder`.
     """
 
     def forward(
@@ -25,21 +25,24 @@ class MaskedWhisperEncoder(WhisperEncoder):
     ) -> BaseModelOutput:
         """
         Args:
-            input_features: log-mel spectrograms `(batch_size, num_mel_bins, num_frames)`, 100 frames a second, at
+            input_features: log-mel spectrograms `(batch_size, num_mel_bins, num_frames)`, 100 frames/s, at
                 most `2 * max_source_positions` frames.
             input_features_mask: `(batch_size, num_frames)`, true on real frames; each row true from the left.
-                `None` stands for all true.
-            output_layers: layers to return; computation stops at the deepest. `None` stands for the last.
+                `None` means all true.
+            output_layers: layers to return; computation stops at the deepest. `None` means the last.
 
         Returns:
             `hidden_states`: one `(batch_size, ceil(num_frames / 2), d_model)` for each of `output_layers`;
             `last_hidden_state`: the last of them. Frames past a clip's length are undefined.
+
+        Raises:
+            ValueError: there are too many frames.
         """
         limit = 2 * self.max_source_positions
         if input_features.shape[-1] > limit:
             raise ValueError(
-                f"input_features holds {input_features.shape[-1]} frames, this encoder at most {limit} "
-                f"({limit / 100:g} s); cut longer audio into windows first"
+                f"input_features has {input_features.shape[-1]} frames, this encoder takes at most {limit} "
+                f"({limit / 100:g} s); split longer audio into windows"
             )
         features = input_features.to(self.conv1.weight.dtype)
         frame_mask = None
@@ -63,12 +66,12 @@ class MaskedWhisperEncoder(WhisperEncoder):
         output_layers: tuple[int, ...] | None = None,
     ) -> BaseModelOutput:
         """
-        The rest of the way from an intermediate layer, as `forward` gives it.
+        Run the remaining layers on the output of an intermediate layer.
 
         Args:
             hidden_states: output of a layer `(batch_size, num_output_frames, d_model)`.
-            frame_mask: `(batch_size, num_output_frames)`, as of `output_mask`.
-            after_layer: which layer's output it is; 0 is that of the convolutions.
+            frame_mask: `(batch_size, num_output_frames)`, from `output_mask`.
+            after_layer: the layer of this output; 0 is the convolutions.
             output_layers: as in `forward`, none before `after_layer`.
         """
         depth = len(self.layers)
@@ -86,13 +89,13 @@ class MaskedWhisperEncoder(WhisperEncoder):
 
     @staticmethod
     def output_mask(input_features_mask: torch.Tensor) -> torch.Tensor:
-        """Mask of the output frames `(batch_size, ceil(num_frames / 2))` for a mask of the input frames."""
+        """Convert a mask of the input frames to one of the output frames `(batch_size, ceil(num_frames / 2))`."""
         return input_features_mask[:, ::2].bool()
 
 
 def mix_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -> torch.Tensor:
     """
-    The mean over layers by a softmax of learned weights `(batch_size, num_frames, hidden_size)`.
+    Average layers by the softmax of learned weights, to `(batch_size, num_frames, hidden_size)`.
 
     Args:
         encoder_states: `(batch_size, num_layers, num_frames, hidden_size)`.
@@ -100,7 +103,7 @@ def mix_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -> tor
     """
     weights = layer_weights.softmax(0)
     states = encoder_states.to(weights.dtype)
-    # As a matrix product the sum reads each layer once. One a clip, for a single one would first copy the whole stack.
+    # As a matrix product the sum reads each layer once. One per clip, because a single one would copy all layers.
     mixed = torch.bmm(weights.expand(len(states), 1, -1), states.flatten(2))
     return mixed.view(len(states), *states.shape[2:])
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record the SHA-256 of a checkpoint's files on saving, and verify it on loading.
 
-The same file is in `modeling_mser` and in `processing_mser`, which import nothing from each other. In a saved folder
-it is one file. The model and the processor record their files separately, as either can be saved or pushed alone.
+`modeling_mser` and `processing_mser` have identical copies of this file, because neither imports the other. A saved
+folder has one. Model and processor record their files separately, as either can be saved or pushed alone.
 """
 
 import hashlib
@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers.utils import cached_file
 
 
 MODEL_DIGESTS = "model_digests.json"
 PROCESSOR_DIGESTS = "processor_digests.json"
-# What transformers reads from a folder, whether or not it was there when the folder was saved.
+# Files that transformers reads from a folder, including files added after saving.
 _READ = {
     MODEL_DIGESTS: re.compile(
         r"(config|generation_config|adapter_config)\.json|(adapter_)?model\.safetensors(\.index\.json)?|"
@@ -37,12 +38,12 @@ _HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "subfolder", "token
 
 
 class ModifiedFilesError(ValueError):
-    """A file of a checkpoint is not as it was saved, is missing, or was added."""
+    """A file of a checkpoint was modified, is missing, or was added."""
 
 
 def write_digests(directory: str | os.PathLike[str], record: str) -> None:
     """
-    Record the files of a folder that decide an answer.
+    Record size and SHA-256 of the files that affect predictions.
 
     Args:
         directory: a folder that was just saved.
@@ -55,6 +56,31 @@ def write_digests(directory: str | os.PathLike[str], record: str) -> None:
         for name, digest in zip(names, _digests([folder / name for name in names]), strict=True)
     }
     (folder / record).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+
+
+def find_file(path_or_id: str | os.PathLike[str], name: str, **options: Any) -> Path | None:
+    """
+    Find a file of a folder or a Hub repository, downloading it if needed.
+
+    Args:
+        path_or_id: folder or Hub id.
+        name: name of the file.
+        options: as for `cached_file` (`cache_dir`, `local_files_only`, `revision`, `subfolder`, `token`).
+
+    Returns:
+        Its path; `None` if there is no such file, or it is not cached and the Hub is unreachable.
+
+    Raises:
+        OSError: the repository cannot be read.
+    """
+    try:
+        file = cached_file(path_or_id, name, **options)
+    except OSError as error:
+        # `cached_file` reports an absent file without a cause and without an error number.
+        if error.errno is None and isinstance(error.__cause__, LocalEntryNotFoundError | None):
+            return None
+        raise
+    return None if file is None else Path(file)
 
 
 def modified_files(
@@ -77,24 +103,19 @@ def modified_files(
     """
     place = os.fspath(path_or_id)
     hub = {name: options[name] for name in _HUB_OPTIONS if options.get(name) is not None}
-    hub["_raise_exceptions_for_missing_entries"] = False
     shown = os.path.join(place, options.get("subfolder") or "", "")
-    found = cached_file(place, record, **hub)
+    found = find_file(place, record, **hub)
     if found is None and only is not None:
         return []
     if found is None:
-        return [f"{shown}{record} is missing, which records what the other files contain"]
-    recorded = _read_record(Path(found))
+        return [f"{shown}{record} is missing, which records the other files"]
+    recorded = _read_record(found)
     if recorded is None:
         return [f"{shown}{record} is damaged"]
     recorded = {name: facts for name, facts in recorded.items() if only in (None, name)}
-    paths: dict[str, Path] = {}
-    for name in recorded:
-        file = cached_file(place, name, **hub)
-        if file is not None:
-            paths[name] = Path(file)
+    paths = {name: file for name in recorded if (file := find_file(place, name, **hub)) is not None}
     differing = [f"{shown}{name} is missing, which {record} lists" for name in recorded if name not in paths]
-    # A size costs nothing, and a file that was cut short need not be read.
+    # Comparing sizes is free, and a truncated file need not be read.
     resized = {name for name, path in paths.items() if path.stat().st_size != recorded[name]["size"]}
     hashed = [name for name in paths if name not in resized]
     digests = dict(zip(hashed, _digests([paths[name] for name in hashed]), strict=True))
@@ -102,13 +123,13 @@ def modified_files(
         size = recorded[name]["size"]
         if name in resized:
             differing.append(
-                f"{shown}{name} has {path.stat().st_size} bytes, and {record} says {size}{_pointer(path)}"
+                f"{shown}{name} has {path.stat().st_size} bytes instead of the {size} in {record}{_pointer(path)}"
             )
         elif digests[name] != recorded[name]["sha256"]:
             differing.append(f"{shown}{name} was modified after it was saved (its SHA-256 differs from {record})")
     differing += [
         f"{shown}{path.name} was added after {record} was written"
-        for path in sorted(Path(found).parent.iterdir())
+        for path in sorted(found.parent.iterdir())
         if _READ[record].fullmatch(path.name) and path.name not in recorded and only in (None, path.name)
     ]
     return differing
@@ -122,19 +143,19 @@ def verified_files(
     **options: Any,
 ) -> Iterator[None]:
     """
-    Load from a checkpoint whose files were verified, or whose modified files are accepted.
+    Verify a checkpoint's files, then load from it in the block.
 
     Args:
         path_or_id, record, options: as in `modified_files`.
-        accept_modified: whether to load all the same, with a warning.
+        accept_modified: load modified files, with a warning.
 
     Raises:
-        ModifiedFilesError: a file differs and that is not accepted, or it cannot be loaded as it is.
+        ModifiedFilesError: a file differs and that is not accepted, or it cannot be loaded.
         OSError: as in `modified_files`.
     """
     differing = modified_files(path_or_id, record, **options)
     if record == PROCESSOR_DIGESTS:
-        # A tokenizer reads the model's configuration too, where there is one.
+        # A tokenizer also reads the model's configuration, if there is one.
         differing += modified_files(path_or_id, MODEL_DIGESTS, only="config.json", **options)
     if not differing:
         yield
@@ -142,42 +163,42 @@ def verified_files(
     summary = differing[0] + (f" (and {len(differing) - 1} more files differ)" if len(differing) > 1 else "")
     if not accept_modified:
         raise ModifiedFilesError(
-            f"{summary}; copy or train the model again, or accept a deliberate change: load it in Python with "
-            "accept_modified_files=True, and save it again"
+            f"{summary}; copy or train the model again, or, after a deliberate change, load it in Python with "
+            "accept_modified_files=True and save it again"
         )
-    warnings.warn(f"accepted: {'; '.join(differing)}", stacklevel=3)
+    warnings.warn(f"loading modified files: {'; '.join(differing)}", stacklevel=3)
     try:
         yield
     except Exception as error:
-        # Loaders do not expect such content, so that any error may come of it. Ours name the place themselves.
+        # Unexpected content can raise any error. Those that name the checkpoint are passed on.
         if isinstance(error, (OSError, ValueError)) and os.fspath(path_or_id) in str(error):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ModifiedFilesError(f"{summary}, and cannot be loaded as it is: {reason}") from error
+        raise ModifiedFilesError(f"{summary}, and cannot be loaded: {reason}") from error
 
 
 def pop_push_arguments(save_directory: str | os.PathLike[str], arguments: dict[str, Any]) -> dict[str, Any] | None:
     """
-    Take the arguments for the Hub out of those of `save_pretrained`, which would upload before the digests are there.
+    Remove the Hub arguments from those of `save_pretrained`, which would upload before the digests are written.
 
     Args:
-        save_directory: whose name is the default of `repo_id`.
+        save_directory: its name is the default of `repo_id`.
         arguments: changed in place.
 
     Returns:
-        Arguments for `push_to_hub`; `None` if nothing is to be uploaded.
+        Arguments for `push_to_hub`; `None` if nothing is uploaded.
     """
     names = ("repo_id", "commit_message", "create_pr", "private", "revision", "token")
     if not arguments.pop("push_to_hub", False):
         return None
-    taken = {name: arguments.pop(name) for name in names if name in arguments}
-    return {"repo_id": Path(save_directory).name} | taken
+    given = {name: arguments.pop(name) for name in names if name in arguments}
+    return {"repo_id": Path(save_directory).name} | given
 
 
 def _pointer(file: Path) -> str:
     with open(file, "rb") as content:
         is_pointer = content.read(40).startswith(b"version https://git-lfs")
-    return "; it is a pointer that git-lfs left, run `git lfs pull` there" if is_pointer else ""
+    return "; it is a pointer of git-lfs, run `git lfs pull` there" if is_pointer else ""
 
 
 def _read_record(file: Path) -> dict[str, dict[str, Any]] | None:
@@ -194,14 +215,15 @@ def _read_record(file: Path) -> dict[str, dict[str, Any]] | None:
 
 
 def _digests(files: Sequence[Path]) -> list[str]:
-    """The SHA-256 of each file. Python releases its lock while it hashes, so that shards are hashed side by side."""
+    """Hash files with SHA-256, large ones in parallel: Python releases its lock while it hashes."""
     if sum(file.stat().st_size for file in files) < 64 * _BLOCK:
-        return [_digest(file) for file in files]
+        return [file_digest(file) for file in files]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(_digest, files))
+        return list(pool.map(file_digest, files))
 
 
-def _digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
+    """Hash a file with SHA-256."""
     digest = hashlib.sha256()
     with open(file, "rb") as content:
         while block := content.read(_BLOCK):
@@ -213,6 +235,8 @@ __all__ = [
     "MODEL_DIGESTS",
     "PROCESSOR_DIGESTS",
     "ModifiedFilesError",
+    "file_digest",
+    "find_file",
     "modified_files",
     "pop_push_arguments",
     "verified_files",

@@ -4,7 +4,6 @@
 import json
 from collections.abc import Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from mser_llm.inference.library_versions import versions
@@ -80,15 +79,13 @@ class DeferredModel:
         return digest(*self._dependencies())
 
     def _dependencies(self) -> Iterator[Any]:
-        from transformers.utils import cached_file
-
         from modeling_mser.backbones_mser import offline_options
+        from modeling_mser.file_digests_mser import find_file
         from modeling_mser.fingerprint_mser import backbone_fingerprint, weight_files
 
         place = self.name_or_path
         options = offline_options(place)
-        files = [cached_file(place, name, _raise_exceptions_for_missing_entries=False, **options) for name in _FILES]
-        found = {name: Path(str(file)) for name, file in zip(_FILES, files, strict=True) if file is not None}
+        found = {name: file for name in _FILES if (file := find_file(place, name, **options)) is not None}
         for file in (*found.values(), *weight_files(place, **options)):
             yield [file.name, file_sha256(file)]
         config = json.loads(found["config.json"].read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a user without this project does with a folder of it: `python -I remote_session.py FOLDER CLIP OUT`.
+"""Use a saved folder as a user without this project does: `python -I remote_session.py FOLDER CLIP OUT`.
 
-Prints one JSON object. Run by the tests in a process of its own, which finds none of the project's packages.
+Prints one JSON object of label probabilities, by way of loading.
 """
 
 import importlib.util
@@ -9,15 +9,14 @@ import json
 import sys
 
 
-# An editable installation leaves a finder and a path behind; neither is there for a user.
+# Remove what an editable installation adds.
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
 for package in ("modeling_mser", "processing_mser"):
     assert importlib.util.find_spec(package) is None, f"{package} can be imported"
 for package in ("audiomentations", "peft", "datatrove"):
-    sys.modules[package] = None  # as if it were not installed
+    sys.modules[package] = None  # as if not installed
 
 from transformers import (  # noqa: E402
-    AutoConfig,
     AutoModel,
     AutoModelForAudioClassification,
     AutoModelForCausalLM,
@@ -29,26 +28,28 @@ from transformers import (  # noqa: E402
 folder, clip, out = sys.argv[1:]
 
 
-def scores(place: str) -> list[dict]:
-    return pipeline(model=place, trust_remote_code=True)(clip)
+def run_pipeline(path: str, *task: str) -> dict[str, float]:
+    return {one["label"]: one["score"] for one in pipeline(*task, model=path, trust_remote_code=True)(clip)}
 
 
-told = {"pipeline": scores(folder)}
-told["task given"] = pipeline("audio-classification", model=folder, trust_remote_code=True)(clip)
-config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
 model = AutoModel.from_pretrained(folder, trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
-words = processor.words(config.emotion_words)
-logits = model.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(words))
-told["classes"] = dict(zip(words, logits[0].softmax(-1).tolist(), strict=True))
+labels = model.config.emotion_words
+inputs = processor(audio=[clip])
+logits = model.score_emotions(**inputs, candidate_ids=processor.candidate_ids(labels))
 classifier = AutoModelForAudioClassification.from_pretrained(folder, trust_remote_code=True)
-probabilities = classifier(**processor(audio=[clip])).logits[0].softmax(-1).tolist()
-told["audio classification"] = {classifier.config.id2label[index]: one for index, one in enumerate(probabilities)}
-told["causal"] = type(AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)).__name__
-
+probabilities = classifier(**inputs).logits[0].softmax(-1).tolist()
+if model.config.model_type == "mser":
+    AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+results = {
+    "scores": dict(zip(labels, logits[0].softmax(-1).tolist(), strict=True)),
+    "audio classification": {classifier.config.id2label[index]: one for index, one in enumerate(probabilities)},
+    "pipeline": run_pipeline(folder),
+    "pipeline with task": run_pipeline(folder, "audio-classification"),
+}
 pipeline(model=folder, trust_remote_code=True).save_pretrained(f"{out}/pipeline")
-told["pipeline saved again"] = scores(f"{out}/pipeline")
+results["saved pipeline"] = run_pipeline(f"{out}/pipeline")
 model.save_pretrained(f"{out}/parts")
 processor.save_pretrained(f"{out}/parts")
-told["parts saved again"] = scores(f"{out}/parts")
-print(json.dumps(told))
+results["saved parts"] = run_pipeline(f"{out}/parts")
+print(json.dumps(results))

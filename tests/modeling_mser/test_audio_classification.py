@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MSER by `AutoModelForAudioClassification`: logits over the labels in `id2label`."""
+"""MSER as `AutoModelForAudioClassification`: logits over the labels in `id2label`."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_audio_classifier_trains_on_label_ids(classifier, processor):
     output.loss.backward()
     assert classifier.emotion_qformer.query_tokens.grad.abs().sum() > 0
     classifier.zero_grad()
-    with pytest.raises(ValueError, match="labels have the shape"):
+    with pytest.raises(ValueError, match=r"shape \(3, "):
         classifier(**processor(audio=CLIPS, emotion=["sad"] * 3, padding_side="left"))
 
 

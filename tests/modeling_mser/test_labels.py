@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Labels that a language model trained from scratch never learned: one rule for every way to ask a model."""
+"""Labels that a language model trained from scratch never learned."""
 
 import io
 import pickle
@@ -22,40 +22,40 @@ LABELS = ["happy", "calm", "tired"]
 NOISE = 0.1 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
 
 
-def ask_recognize(model, processor, **options):
-    (answer,) = recognize(model, processor, [NOISE], LABELS, ScoringOptions(**options))
-    return answer.unlearned_labels, answer.scores
+def with_recognize(model, processor, **options):
+    (result,) = recognize(model, processor, [NOISE], LABELS, ScoringOptions(**options))
+    return result.unlearned_labels, result.scores
 
 
-def ask_pipeline(model, processor, **options):
+def with_pipeline(model, processor, **options):
     ranked = MSERPipeline(model, processor=processor, device="cpu")(NOISE, candidate_labels=LABELS, **options)
     marked = {entry["label"] for entry in ranked if entry.get("unlearned")}
     return tuple(label for label in LABELS if label in marked), {entry["label"]: entry["score"] for entry in ranked}
 
 
-def ask_evaluation(model, processor, **options):
+def with_evaluation(model, processor, **options):
     row = {"id": "1", "audio": {"array": NOISE, "sampling_rate": 16000, "path": None}, "emotion": "happy"}
     results = evaluate_corpora(model, processor, {"own": [row]}, LABELS, ScoringOptions(**options), progress=False)
     return tuple(results["unlearned_labels"]), None
 
 
-ASKED = [ask_recognize, ask_pipeline, ask_evaluation]
+WAYS = [with_recognize, with_pipeline, with_evaluation]
 
 
-@pytest.mark.parametrize("ask", ASKED)
-def test_unlearned_labels_are_rejected_unless_allowed(ask, tiny):
+@pytest.mark.parametrize("query", WAYS)
+def test_unlearned_labels_are_rejected_unless_allowed(query, tiny):
     model, processor = tiny
     with pytest.raises(UnlearnedLabelError) as caught:
-        ask(model, processor)
+        query(model, processor)
     assert (caught.value.unlearned, caught.value.learned) == (("calm", "tired"), tuple(model.config.learned_words))
-    marked, scores = ask(model, processor, allow_unlearned_labels=True)
+    marked, scores = query(model, processor, allow_unlearned_labels=True)
     assert marked == ("calm", "tired")
     assert scores is None or sum(scores.values()) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("ask", ASKED)
-def test_pretrained_language_model_accepts_any_label(ask, make_tiny):
-    marked, _ = ask(*make_tiny(learned_words=None))
+@pytest.mark.parametrize("query", WAYS)
+def test_pretrained_language_model_accepts_any_label(query, make_tiny):
+    marked, _ = query(*make_tiny(learned_words=None))
     assert marked == ()
 
 
@@ -77,14 +77,14 @@ def test_pipeline_timeline_marks_unlearned_labels(tiny):
     assert entry["unlearned"] and all(one["unlearned"] for one in entry["scores"])
 
 
-def test_kept_answers_are_checked_too(tiny_model_dir, tmp_path):
+def test_cached_predictions_are_checked_too(tiny_model_dir, tmp_path):
     clip = {"bytes": _wav(), "path": None}
     cache, processor = PredictionCache(tmp_path), load_processor(str(tiny_model_dir))
     allowed = ScoringOptions(allow_unlearned_labels=True)
     for _ in range(2):
         model = DeferredModel(str(tiny_model_dir), "cpu")
-        (answer,) = cache.recognize(model, processor, [clip], LABELS, allowed)
-        assert answer.unlearned_labels == ("calm", "tired")
+        (result,) = cache.recognize(model, processor, [clip], LABELS, allowed)
+        assert result.unlearned_labels == ("calm", "tired")
     assert (cache.found, cache.computed) == (1, 1)
     with pytest.raises(UnlearnedLabelError):
         list(cache.recognize(model, processor, [clip], LABELS, ScoringOptions()))

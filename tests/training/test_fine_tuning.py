@@ -53,7 +53,7 @@ def test_predict_defaults_to_labels_of_last_stage(on_four: Path, tmp_path: Path,
 def test_pipeline_defaults_to_labels_of_last_stage(on_four: Path):
     model, processor = build_model(ModelArguments(init_from=str(on_four), freeze_audio=False), FOUR)
     pipe = MSERPipeline(model, processor=processor, device="cpu")
-    assert list(pipe.default_words) == FOUR
+    assert list(pipe.default_labels) == FOUR
     assert model.config.learned_words == SEVEN
 
 
