@@ -14,8 +14,8 @@ from datatrove.pipeline.base import PipelineStep
 from datatrove.utils.logging import logger
 
 from mser_llm.data.loaded_corpus import CorpusError
-from mser_llm.data.m5ser_reader import read_manifest
-from mser_llm.io.atomic_files import atomic_open
+from mser_llm.data.m5ser_reader import MANIFEST, read_manifest
+from mser_llm.io.atomic_files import atomic_open, write_json
 from mser_llm.io.disk_errors import explain_disk_full
 from mser_llm.io.errors import InputError
 from mser_llm.m5ser.build_config import BuildConfig, differences
@@ -23,7 +23,7 @@ from mser_llm.m5ser.card import CARD, write_card
 from mser_llm.m5ser.errors import RUN_AGAIN, AnotherBuildError
 from mser_llm.m5ser.executors import create_executor, executor_options, mark_complete_shards, require_executor
 from mser_llm.m5ser.filters import LengthFilter, QualityFilter, require_pitch
-from mser_llm.m5ser.manifest import derive_manifest, hash_of, write_manifest
+from mser_llm.m5ser.manifest import derive_manifest, hash_of
 from mser_llm.m5ser.progress import show_progress
 from mser_llm.m5ser.shards import Shard, builds_in, canonical_json, foreign_files, shards_of
 from mser_llm.m5ser.slurm_executor import SlurmExecutor
@@ -179,7 +179,7 @@ def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
         )
     manifest = derive_manifest(prepared.shards, prepared.identity, progress=progress)
     keep_card = _has_card_of(folder, manifest)
-    write_manifest(manifest, folder)
+    write_json(folder / MANIFEST, manifest)
     if not keep_card:
         write_card(folder)
     return manifest

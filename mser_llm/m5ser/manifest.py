@@ -3,14 +3,11 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pyarrow import compute, parquet
 from tqdm.auto import tqdm
 
-from mser_llm.data.m5ser_reader import MANIFEST
-from mser_llm.io.atomic_files import write_json
 from mser_llm.io.hashing import file_sha256
 from mser_llm.m5ser.build_config import FORMAT
 from mser_llm.m5ser.shards import Shard, canonical_json
@@ -32,11 +29,6 @@ def derive_manifest(shards: Sequence[Shard], identity: Mapping[str, Any], *, pro
         "hours": sum(shard["seconds"] for shard in described) / 3600,
     }
     return {**manifest, "manifest_hash": hash_of(manifest)}
-
-
-def write_manifest(manifest: Mapping[str, Any], folder: Path) -> None:
-    """Write `manifest.json`."""
-    write_json(folder / MANIFEST, manifest)
 
 
 def hash_of(value: Mapping[str, Any]) -> str:

@@ -9,21 +9,21 @@ creates one commit for everything.)
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.hf_api import RepoFile
 from tqdm.auto import tqdm
 
 from mser_llm.data.licenses import source_terms, translator_terms, without_redistribution
-from mser_llm.data.m5ser_reader import read_manifest
+from mser_llm.data.m5ser_reader import MANIFEST, read_manifest
 from mser_llm.hub.upload import PushError, hub_errors, open_repository, settings_page
 from mser_llm.io.hashing import file_sha256
 from mser_llm.m5ser.card import CARD, count_clips, render_card
-from mser_llm.m5ser.manifest import MANIFEST, hash_of
+from mser_llm.m5ser.manifest import hash_of
 
 
 # An absolute path, or one in a home directory, anywhere in a text such as a command.
@@ -31,38 +31,6 @@ _PATH = re.compile(r"(?<![\w.:/])(?:~|/)[^\s'\"]*")
 RECIPE = "config.yaml"
 # Larger commits take longer than a connection may last, smaller ones are too many for the Hub.
 _COMMIT_FILES, _COMMIT_BYTES = 50, 5_000_000_000
-
-
-@dataclass(frozen=True)
-class Upload:
-    """A file to upload: its path in the repository, its content and its hashes."""
-
-    path: str
-    content: Path | bytes
-    size: int
-    sha256: str
-
-    @property
-    def git_oid(self) -> str:
-        data = self.content if isinstance(self.content, bytes) else self.content.read_bytes()
-        return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
-
-    def matches(self, remote: Any) -> bool:
-        """Whether a file of the repository is equal to this one."""
-        if remote is None or remote.size != self.size:
-            return False
-        return remote.lfs.sha256 == self.sha256 if remote.lfs else remote.blob_id == self.git_oid
-
-
-def of_path(root: Path, name: str) -> Upload:
-    """Return the file `name` of a folder."""
-    path = root / name
-    return Upload(name, path, path.stat().st_size, file_sha256(path))
-
-
-def of_bytes(name: str, content: bytes) -> Upload:
-    """Return a file from memory."""
-    return Upload(name, content, len(content), hashlib.sha256(content).hexdigest())
 
 
 def push(
@@ -97,12 +65,12 @@ def push(
     uploads = _uploads(root, manifest, repo_id, recipe_only)
     api = HfApi()
     with hub_errors(repo_id, api.endpoint):
-        remote = _prepare(api, repo_id, uploads[0], private=private, gated=gated, recipe_only=recipe_only)
-        missing = [upload for upload in uploads if not upload.matches(remote.get(upload.path))]
-        for number, batch in enumerate(batches := list(_commits(missing)), start=1):
+        _prepare(api, repo_id, root, private=private, gated=gated, recipe_only=recipe_only)
+        for number, batch in enumerate(batches := list(_commits(uploads)), start=1):
+            # Skips equal files, and the whole commit if all are equal.
             api.create_commit(
                 repo_id,
-                [CommitOperationAdd(upload.path, upload.content) for upload in batch],
+                batch,
                 repo_type="dataset",
                 commit_message=f"M5SER {manifest['manifest_hash'][:12]}, part {number} of {len(batches)}",
             )
@@ -168,28 +136,34 @@ def public_recipe(root: Path) -> bytes:
     return yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).encode()
 
 
-def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bool) -> list[Upload]:
+def _uploads(root: Path, manifest: dict[str, Any], repo_id: str, recipe_only: bool) -> list[CommitOperationAdd]:
     """List the uploads in order: the manifest first, the card last."""
     card = (root / CARD).read_text(encoding="utf-8") if (root / CARD).is_file() else render_card(root)
     if recipe_only or card == render_card(root):
         # Not edited by the user, so its example can name the repository.
         card = render_card(root, repo_id, recipe_only)
-    uploads = [of_path(root, MANIFEST), of_bytes(RECIPE, public_recipe(root))]
+    names = [MANIFEST]
     if not recipe_only:
-        for shard in manifest["shards"]:
-            uploads.append(Upload(shard["path"], root / shard["path"], shard["bytes"], shard["sha256"]))
-        rejects = sorted((root / "rejects").glob("*.parquet"))
-        uploads += [of_path(root, file.relative_to(root).as_posix()) for file in rejects]
-    return [*uploads, of_bytes(CARD, card.encode())]
+        names += [shard["path"] for shard in manifest["shards"]]
+        names += [file.relative_to(root).as_posix() for file in sorted((root / "rejects").glob("*.parquet"))]
+    uploads = [CommitOperationAdd(name, root / name) for name in names]
+    uploads.insert(1, CommitOperationAdd(RECIPE, public_recipe(root)))
+    return [*uploads, CommitOperationAdd(CARD, card.encode())]
 
 
-def _prepare(
-    api: HfApi, repo_id: str, manifest: Upload, *, private: bool, gated: bool, recipe_only: bool
-) -> dict[str, Any]:
-    """Create the repository or check the existing one; return its files by path."""
-    found, files = open_repository(
-        api, repo_id, "dataset", private=private, is_ours=lambda files: manifest.matches(files.get(MANIFEST))
-    )
+def _prepare(api: HfApi, repo_id: str, root: Path, *, private: bool, gated: bool, recipe_only: bool) -> None:
+    """Create the repository, or check that the existing one contains this build."""
+    manifest = (root / MANIFEST).read_bytes()
+
+    def is_ours(files: Mapping[str, RepoFile]) -> bool:
+        remote = files.get(MANIFEST)
+        if remote is None:
+            return False
+        if remote.lfs:
+            return remote.lfs.sha256 == hashlib.sha256(manifest).hexdigest()
+        return remote.blob_id == hashlib.sha1(b"blob %d\0" % len(manifest) + manifest).hexdigest()
+
+    found, files = open_repository(api, repo_id, "dataset", private=private, is_ours=is_ours)
     if recipe_only and any(path.startswith("data/") for path in files):
         raise PushError(
             repo_id,
@@ -198,18 +172,18 @@ def _prepare(
         )
     if gated and not found.gated:
         api.update_repo_settings(repo_id, repo_type="dataset", gated="auto")
-    return files
 
 
-def _commits(uploads: Sequence[Upload]) -> Iterator[list[Upload]]:
+def _commits(uploads: Sequence[CommitOperationAdd]) -> Iterator[list[CommitOperationAdd]]:
     """Divide the uploads into commits: the manifest and the recipe, then the shards, then the card."""
-    batch: list[Upload] = []
+    batch: list[CommitOperationAdd] = []
+    size = 0
     for upload in uploads:
-        new_commit = upload.path == CARD or (batch and batch[-1].path in (MANIFEST, RECIPE) and upload.path != RECIPE)
-        full = len(batch) == _COMMIT_FILES or sum(one.size for one in batch) + upload.size > _COMMIT_BYTES
-        if batch and (new_commit or full):
+        name, bytes_added = upload.path_in_repo, upload.upload_info.size
+        new_part = name == CARD or (batch and batch[-1].path_in_repo in (MANIFEST, RECIPE) and name != RECIPE)
+        if batch and (new_part or len(batch) == _COMMIT_FILES or size + bytes_added > _COMMIT_BYTES):
             yield batch
-            batch = []
+            batch, size = [], 0
         batch.append(upload)
-    if batch:
-        yield batch
+        size += bytes_added
+    yield batch

@@ -43,12 +43,12 @@ def local_build(shared_folder) -> Path:
     """A folder with the demo's English speech and the corpus that one local worker builds from it."""
 
     def fill(folder: Path) -> None:
-        write_demo_speech(folder / ENGLISH, languages=["en"], clips_per_language=28, seed=0)
+        write_demo_speech(folder / ENGLISH, languages=["en"], clips_per_language=14, seed=0)
         words = ["--corpora", f"folder={folder / ENGLISH}", "--output_dir", str(folder / "local")]
         config = parsed([*documented_command("ray"), "--executor", "local", "--workers", "1", *words])
         build(config, progress=False)
 
-    return shared_folder("m5ser-on-one-machine", fill)
+    return shared_folder("m5ser-local-build", fill)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ With squared distances, emotions that are strong in every language but expressed
   Permuting cells would not be, because the cells of several languages share noise. But an effect in one language only
   widens the observed statistic and not the permuted ones.
 - `p_speakers`: Student's t test of the log ratio, with the standard error from a jackknife over groups of speakers.
-  This holds for emotions that each language expresses differently, and needs about five speakers or more.
+  This holds for emotions that each language expresses differently, and needs several speakers.
 """
 
 from collections.abc import Sequence
