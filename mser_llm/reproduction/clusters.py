@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far emotions lie apart among embeddings, and whether the languages lie together: figures for Figure 4."""
+"""Metrics of how well embeddings separate emotions across languages, for Figure 4."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +12,14 @@ from mser_llm.evaluation.statistics.resampling import interval, p_value
 
 
 NEIGHBOURS = 5
-# Of the difference of two silhouettes, the widest of what is measured here.
+# The range of the difference of two silhouettes, the widest of these metrics.
 _BOUNDS = (-2.0, 2.0)
 CLUSTER_METRICS = ("silhouette", "purity", "purity_chance")
 Names = Sequence[str] | np.ndarray
 
 
 def cosine_distances(embeddings: np.ndarray) -> np.ndarray:
-    """`(num_clips, hidden_size)` to `(num_clips, num_clips)`: 1 - the cosine, which is what the contrast trains."""
+    """Convert `(num_clips, hidden_size)` to `(num_clips, num_clips)`: 1 - cosine, which the contrast trains."""
     rows = embeddings.astype(np.float64)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     distances = np.clip(1 - rows @ rows.T, 0, 2)
@@ -31,29 +31,29 @@ def cluster_metrics(
     embeddings: np.ndarray, emotions: Names, languages: Names, speakers: Names
 ) -> dict[str, np.ndarray]:
     """
-    For each clip, `(num_clips,)`:
+    Compute the metrics of each clip, `(num_clips,)`.
 
-    - `silhouette`, of emotions over the cosine distance (Rousseeuw 1987), from -1 to 1;
-    - `purity`, the share of its `NEIGHBOURS` nearest clips that have its emotion, where neighbours are looked for in
-      the other languages alone, and where all clips are in one language, among the other speakers;
-    - `purity_chance`, the share of all those clips that have its emotion: what an embedding without emotion gives.
+    - `silhouette` of emotions over the cosine distance (Rousseeuw 1987), from -1 to 1.
+    - `purity`: the share of its `NEIGHBOURS` nearest clips that have its emotion. Only clips in other languages count;
+      if all clips are in one language, those of other speakers.
+    - `purity_chance`: the share of all those clips that have its emotion, the expectation without emotion.
 
     The last two are NaN for a clip with fewer candidates than `NEIGHBOURS`.
 
     Raises:
         ValueError: fewer than two emotions, or no two clips of one.
     """
-    labels, tongues, voices = (np.asarray(values) for values in (emotions, languages, speakers))
+    labels, language_of, speaker_of = (np.asarray(values) for values in (emotions, languages, speakers))
     if not 2 <= len(set(labels)) < len(labels):
         raise ValueError(
-            f"{len(set(labels))} emotion(s) in {len(labels)} clips: give clips of two emotions or more, and of one of "
-            "them several"
+            f"{len(set(labels))} emotion(s) in {len(labels)} clips; pass clips of at least two emotions, and several "
+            "of one"
         )
     distances = cosine_distances(embeddings)
-    apart = tongues if len(set(tongues)) > 1 else voices
+    group = language_of if len(set(language_of)) > 1 else speaker_of
     purity, chance = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
     for clip in range(len(labels)):
-        candidates = np.flatnonzero(apart != apart[clip])
+        candidates = np.flatnonzero(group != group[clip])
         if len(candidates) >= NEIGHBOURS:
             nearest = candidates[np.argsort(distances[clip, candidates], kind="stable")[:NEIGHBOURS]]
             purity[clip] = (labels[nearest] == labels[clip]).mean()
@@ -64,37 +64,37 @@ def cluster_metrics(
 
 def summarize_over_speakers(runs: Sequence[np.ndarray], speakers: Names, seed: int = 0) -> dict[str, Any]:
     """
-    The mean of a figure over clips and runs, with its interval for other speakers.
+    Average a metric over clips and runs, with its interval over speakers.
 
-    Speakers are drawn with replacement and bring the figures of their clips, which are not computed again among the
-    clips drawn; runs are averaged.
+    Speakers are drawn with replacement together with the values of their clips, which are not recomputed among the
+    drawn clips; runs are averaged.
 
     Args:
-        runs: `(num_clips,)` for each seed, over the same clips; NaN is left out.
+        runs: `(num_clips,)` for each seed, over the same clips; NaN is ignored.
         speakers: of the clips.
         seed: of the bootstrap.
 
     Returns:
-        `mean`, `values` (one a run), 95 % interval `low`, `high`, two-sided `p` of a mean of 0, and `clusters`, the
+        `mean`, `values` (one per run), 95 % interval `low`, `high`, two-sided `p` of a mean of 0, and `clusters`, the
         number of speakers. The interval and p are None for fewer than two.
     """
     values = np.mean(runs, axis=0)
     known = np.isfinite(values)
-    made: dict[str, Any] = dict.fromkeys(("mean", "low", "high", "p"))
-    made |= {"values": [_mean(run) for run in runs], "clusters": 0}
+    summary: dict[str, Any] = dict.fromkeys(("mean", "low", "high", "p"))
+    summary |= {"values": [_mean(run) for run in runs], "clusters": 0}
     if not known.any():
-        return made
+        return summary
     number = {name: index for index, name in enumerate(dict.fromkeys(np.asarray(speakers)[known]))}
     cluster = [number[name] for name in np.asarray(speakers)[known]]
     sums, counts = np.bincount(cluster, values[known]), np.bincount(cluster)
-    made |= {"mean": float(values[known].mean()), "clusters": len(number)}
+    summary |= {"mean": float(values[known].mean()), "clusters": len(number)}
     if len(number) > 1:
         rng = np.random.default_rng(seed)
         drawn = rng.multinomial(len(number), np.full(len(number), 1 / len(number)), size=RESAMPLES)
         means = (drawn @ sums) / (drawn @ counts)
-        made["low"], made["high"] = interval(means, len(number), 0.95, _BOUNDS)
-        made["p"] = p_value(means, len(number))
-    return made
+        summary["low"], summary["high"] = interval(means, len(number), 0.95, _BOUNDS)
+        summary["p"] = p_value(means, len(number))
+    return summary
 
 
 def _mean(run: np.ndarray) -> float | None:

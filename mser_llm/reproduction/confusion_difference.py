@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table 2 of the low-resource paper: where one system confuses emotions less than another, and for whom.
+"""Table 2 of the low-resource paper: the difference of two confusion matrices, for all clips and by gender.
 
-Gong et al., Sec. 4.1 and 4.2: a better average may rest on one gender alone, so each gender has a matrix of its own.
+Gong et al., Sec. 4.1 and 4.2: a better average may come from one gender only, so each gender has its own matrix.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,13 +30,13 @@ ALL = "all"
 @dataclass(frozen=True)
 class ConfusionDifference:
     """
-    One system's confusion matrix less another's.
+    One system's confusion matrix minus another's.
 
     Attributes:
         group: `ALL`, or a gender.
         n: clips.
-        difference: `(num_labels, num_labels)` of the shares of each row, other less baseline, mean over runs; NaN in
-            the row of a label without clips.
+        difference: `(num_labels, num_labels)`, the difference of the shares of each row, other minus baseline, mean over
+            runs; NaN in the row of a label without clips.
         UA: `difference` of UA with its interval `low`, `high` and `p`, as `paired_difference` gives them.
     """
 
@@ -47,7 +47,7 @@ class ConfusionDifference:
 
 
 def shares(predictions: Predictions) -> np.ndarray:
-    """The confusion matrix with rows (truth) that sum to 1, or to less where an answer was unparsed."""
+    """Normalize the confusion matrix by row (truth); a row sums to less than 1 if predictions were unparsed."""
     figures = predictions.metrics()
     counts = np.array(figures["confusion"], dtype=float)
     support = counts.sum(axis=1) + np.array(figures["confusion_unparsed"])
@@ -56,22 +56,22 @@ def shares(predictions: Predictions) -> np.ndarray:
 
 def confusion_differences(baseline: Sequence[Predictions], other: Sequence[Predictions]) -> list[ConfusionDifference]:
     """
-    Of all clips, and of each gender that is known.
+    Compare two systems over all clips and over those of each gender.
 
     Args:
-        baseline, other: one for each seed, over the same clips, as many of both.
+        baseline, other: one per seed, over the same clips, the same number of both.
 
     Raises:
-        ValueError: not as many of both.
+        ValueError: the numbers differ.
     """
     genders = sorted({gender for gender in baseline[0].genders if gender is not None})
-    made = []
+    differences = []
     for group in (ALL, *genders):
         first, second = ([_of(run, group) for run in runs] for runs in (baseline, other))
         difference = np.mean([shares(run) for run in second], axis=0) - np.mean([shares(run) for run in first], axis=0)
         ua = paired_difference(second, first, "UA", matched=True)
-        made.append(ConfusionDifference(group, len(first[0]), difference, ua))
-    return made
+        differences.append(ConfusionDifference(group, len(first[0]), difference, ua))
+    return differences
 
 
 def _of(predictions: Predictions, group: str) -> Predictions:
@@ -82,19 +82,21 @@ def write_confusion_differences(
     found: Sequence[ConfusionDifference], words: Sequence[str], folder: Path, leaks: Mapping[str, LeakReport]
 ) -> str:
     """
-    Writes `lowresource-table2.json`.
+    Write `lowresource-table2.json`.
 
     Args:
-        found: what `confusion_differences` gives.
-        words: the rows and columns of the matrices.
-        folder: is made if need be.
-        leaks: what each model heard of the tested clips, by its name.
+        found: as `confusion_differences` returns it.
+        words: the labels of rows and columns.
+        folder: created if needed.
+        leaks: the leak report of each model by name.
 
     Returns:
-        What was heard, and the matrices in Markdown, with the paper's, in percentage points.
+        The leaks, and the matrices with the paper's as Markdown, in percentage points.
     """
-    parts = _heard(leaks)
-    parts += [_matrix(f"{one.group}, {one.n} clips, {_told(one.UA)}", words, 100 * one.difference) for one in found]
+    parts = _format_leaks(leaks)
+    parts += [
+        _matrix(f"{one.group}, {one.n} clips, {_format_ua(one.UA)}", words, 100 * one.difference) for one in found
+    ]
     published = np.array(CONFUSION_DIFFERENCE) / np.array(CONFUSION_DIFFERENCE_CLIPS)[:, None]
     parts.append(_matrix(CONFUSION_DIFFERENCE_PLACE, CONFUSION_DIFFERENCE_WORDS, 100 * published))
     write_json(
@@ -110,24 +112,26 @@ def write_confusion_differences(
     return "\n".join(parts)
 
 
-def _heard(leaks: Mapping[str, LeakReport]) -> list[str]:
-    """What marks the matrices, and what could not be checked, each in a line."""
-    said = [f"LEAK: {model}: {leak}" for model, leak in leaks.items() if leak.found]
-    said += [f"{model}: {leak.mark}" for model, leak in leaks.items() if leak.mark]
-    # What the tested clips lack is the same for each model.
-    said += dict.fromkeys(f"not checked: {one}" for leak in leaks.values() for one in leak.unchecked)
-    return [f"{line}\n" for line in said]
+def _format_leaks(leaks: Mapping[str, LeakReport]) -> list[str]:
+    """Format leaks and what could not be checked, one line each."""
+    lines = [f"LEAK: {model}: {leak}" for model, leak in leaks.items() if leak.found]
+    lines += [f"{model}: {leak.mark}" for model, leak in leaks.items() if leak.mark]
+    # What the test clips lack is the same for each model.
+    lines += dict.fromkeys(f"not checked: {one}" for leak in leaks.values() for one in leak.unchecked)
+    return [f"{line}\n" for line in lines]
 
 
-def _told(ua: Mapping[str, Any]) -> str:
-    sure = "" if ua["low"] is None else f" [{format_points(ua['low'])}, {format_points(ua['high'])}], p {ua['p']:.3f}"
-    return f"UA {format_points(ua['difference'])}{sure}"
+def _format_ua(ua: Mapping[str, Any]) -> str:
+    interval = (
+        "" if ua["low"] is None else f" [{format_points(ua['low'])}, {format_points(ua['high'])}], p {ua['p']:.3f}"
+    )
+    return f"UA {format_points(ua['difference'])}{interval}"
 
 
 def _matrix(title: str, words: Sequence[str], cells: np.ndarray) -> str:
-    rows = [["truth \\ answer", *words], ["---", *["---:"] * len(words)]]
-    said = [["–" if np.isnan(cell) else with_minus_sign(f"{cell:+.0f}") for cell in row] for row in cells]
-    rows += [[word, *row] for word, row in zip(words, said)]
+    rows = [["truth \\ prediction", *words], ["---", *["---:"] * len(words)]]
+    formatted = [["–" if np.isnan(cell) else with_minus_sign(f"{cell:+.0f}") for cell in row] for row in cells]
+    rows += [[word, *row] for word, row in zip(words, formatted)]
     return "\n".join([f"{title}:", "", *(f"| {' | '.join(row)} |" for row in rows), ""])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures 1 and 2 of the paper: what a built M5SER holds, and where the mean spectra of its emotions lie.
+"""Figures 1 and 2 of the paper: the contents of a built M5SER, and the mean spectra of its emotions.
 
-Both are the corpus analysis of `run-mser m5ser analyse`; here they stand alone, as pictures and numbers.
+Both come from the corpus analysis of `run-mser m5ser analyse`, as separate pictures and numbers.
 """
 
 from collections import defaultdict
@@ -20,17 +20,17 @@ from mser_llm.m5ser.analysis.overview import overview
 
 def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
     """
-    Fig. 1: writes `figure1.png`, hours by language and emotion, and `figure1.json`.
+    Write `figure1.png`, hours by language and emotion, and `figure1.json`.
 
     Args:
         folder: as `run-mser m5ser build` writes it.
-        output_dir: made if need be.
+        output_dir: created if needed.
 
     Returns:
-        the content of `figure1.json`: hours and clips of each language and of each emotion, and of both (`cells`).
+        The content of `figure1.json`: hours and clips of each language and of each emotion, and of both (`cells`).
 
     Raises:
-        BuiltCorpusError: the folder is no built corpus.
+        BuiltCorpusError: the folder is not a built corpus.
     """
     counted = overview(BuiltCorpus(folder))
     hours: dict[str, dict[str, float]] = {code: defaultdict(float) for code in counted["languages"]}
@@ -47,7 +47,7 @@ def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
         "languages": totals["language"],
         "emotions": totals["emotion"],
         "cells": counted["cells"],
-        "paper": "arXiv 2503.21806, Sec. III-A: over 1009 hours in five languages; its Fig. 1 was not at hand.",
+        "paper": "arXiv 2503.21806, Sec. III-A: over 1009 hours in five languages; its Fig. 1 was not available.",
     }
     output_dir.mkdir(parents=True, exist_ok=True)
     names = {code: language_name(code) for code in counted["languages"]}
@@ -58,19 +58,19 @@ def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
 
 def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
     """
-    Fig. 2: for each source corpus writes `figure2_CORPUS.png`, mean spectra of emotions and languages; `figure2.json`;
-    and what the whole analysis writes.
+    Write `figure2_CORPUS.png` (mean spectra of emotions and languages) of each source corpus, `figure2.json`, and the
+    files of the whole analysis.
 
     Args:
         folder: as `run-mser m5ser build` writes it.
-        output_dir: made if need be; measurements that lie there are taken over.
+        output_dir: created if needed; measurements in it are reused.
 
     Returns:
-        the content of `figure2.json`: `points` of each picture, and the `test`, which the paper does not have, of
-        whether clips of one emotion lie closer together across languages than clips of different ones.
+        The content of `figure2.json`: `points` of each picture, and the `test` (not in the paper) whether clips of one
+        emotion are closer together across languages than clips of different emotions.
 
     Raises:
-        BuiltCorpusError: the folder is no built corpus, or too small for a picture.
+        BuiltCorpusError: the folder is not a built corpus, or too small for a picture.
     """
     analysis = analyse_corpus(folder, output_dir)
     spectra = analysis["distances"]["spectrum"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Emotion embeddings of tested clips, computed once for a model and its clips."""
+"""Emotion embeddings of test clips, computed once per model and clips."""
 
 import hashlib
 import os
@@ -27,12 +27,12 @@ BATCH_SIZE = 16
 @dataclass(frozen=True)
 class Embeddings:
     """
-    What a model heard in clips, and whose they are.
+    Emotion embeddings with their clips.
 
     Attributes:
         values: `(num_clips, hidden_size)`, the mean of the query outputs; that of a clip over 30 s is the mean of its
             windows, weighted by duration.
-        clips: those that could be read.
+        clips: the readable ones.
     """
 
     values: np.ndarray
@@ -40,41 +40,41 @@ class Embeddings:
 
     @property
     def emotions(self) -> np.ndarray:
-        """`(num_clips,)` words."""
+        """`(num_clips,)` emotions."""
         return np.array(self.clips.truths)
 
     @property
     def languages(self) -> np.ndarray:
-        """`(num_clips,)` ISO 639-1; empty where unknown."""
+        """`(num_clips,)` ISO 639-1 codes; empty if unknown."""
         return np.array([row["language"] or "" for row in self.clips.rows])
 
 
-def model_embeddings(folder: Path, clips: LabeledClips, keep_in: Path, device: str = "auto") -> Embeddings:
+def model_embeddings(folder: Path, clips: LabeledClips, cache_file: Path, device: str = "auto") -> Embeddings:
     """
-    The embeddings of a trained model, from `keep_in` where they are of the same weights and clips.
+    Compute the embeddings of a trained model, or read them from `cache_file` if weights and clips are the same.
 
     Args:
         folder: of the model.
         clips: with their audio.
-        keep_in: an `.npz` file, written whole.
-        device: as `load_model` takes it.
+        cache_file: an `.npz` file, written atomically.
+        device: as for `load_model`.
 
     Raises:
         ValueError: none of the clips can be read.
     """
     weights = file_sha256(folder / "model.safetensors")
     key = hashlib.sha256("\n".join([weights, *map(_stamp, clips.rows)]).encode()).hexdigest()
-    kept = _kept(keep_in, key)
-    if kept is None:
+    values = _read_cached(cache_file, key)
+    if values is None:
         model, processor = load_model(str(folder), device)
-        kept = _embed(model, processor, [row["audio"] for row in clips.rows], folder.name)
-        keep_in.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(keep_in, "wb") as file:
-            np.savez(file, key=np.array(key), values=kept)
-    read = np.flatnonzero(np.isfinite(kept).all(axis=1))
+        values = _embed(model, processor, [row["audio"] for row in clips.rows], folder.name)
+        cache_file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_open(cache_file, "wb") as file:
+            np.savez(file, key=np.array(key), values=values)
+    read = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(read):
         raise ValueError(f"none of {len(clips)} clips can be read; check the corpus with run-mser corpora")
-    return Embeddings(kept[read], clips.subset(read.tolist()))
+    return Embeddings(values[read], clips.subset(read.tolist()))
 
 
 def _stamp(row: Mapping[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _stamp(row: Mapping[str, Any]) -> str:
     return f"{audio['path']} {found.st_size} {found.st_mtime_ns}"
 
 
-def _kept(path: Path, key: str) -> np.ndarray | None:
+def _read_cached(path: Path, key: str) -> np.ndarray | None:
     try:
         with np.load(path) as archive:
             return archive["values"] if str(archive["key"]) == key else None
@@ -107,7 +107,7 @@ def _embed(model: Any, processor: Any, sources: Sequence[Any], name: str) -> np.
             failures: dict[int, str] = {}
             pieces = windows_of(window, failures)
             while part := list(islice(pieces, 4 * BATCH_SIZE)):
-                # Within a batch, windows of like length.
+                # Batches of windows of similar length.
                 part.sort(key=lambda pair: len(pair[1]))
                 for start in range(0, len(part), BATCH_SIZE):
                     batch = part[start : start + BATCH_SIZE]

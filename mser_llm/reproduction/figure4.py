@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figure 4 of the paper: the emotion embeddings of a test corpus without and with the contrast, and how far they part.
+"""Figure 4 of the paper: emotion embeddings of a test corpus without and with the contrast, and their separation.
 
-The paper shows a t-SNE and judges it by eye. A t-SNE makes clusters of its own, so figures stand beside it here.
+The paper shows a t-SNE and evaluates it by eye. A t-SNE creates clusters by itself, so metrics are added here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,24 +36,25 @@ def figure4(
     allow_leak: bool = False,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Writes `figure4.png` and `figure4.json`.
+    """
+    Write `figure4.png` and `figure4.json`.
 
     Args:
-        models: folders of the models `WITHOUT` and `WITH`, one a seed, as many of both.
-        tests: name and rows of each tested corpus.
-        labels: clips outside of it are left out.
-        output_dir: made if need be; embeddings are kept there, each for its model and clips.
-        projection: of the picture, which shows the first model of each; the figures are of all, before projection.
-        allow_leak: take models that heard what is tested, and mark the result.
-        device: as `load_model` takes it.
+        models: folders of the models `WITHOUT` and `WITH`, one per seed, the same number of both.
+        tests: rows of each test corpus by name.
+        labels: clips with other emotions are left out.
+        output_dir: created if needed; embeddings are cached in it.
+        projection: of the picture, which shows the first model of each; the metrics are of all, before projection.
+        allow_leak: accept models that were trained on the test, and mark the result.
+        device: as for `load_model`.
 
     Returns:
         The content of `figure4.json`: for `WITHOUT` and `WITH` each of `CLUSTER_METRICS` as `summarize_over_speakers`
         returns it, their `difference` (with minus without) and the `points` of the picture.
 
     Raises:
-        ImportError: UMAP is asked for and not installed.
-        SpeakerLeakError: a model heard what is tested.
+        ImportError: UMAP is not installed.
+        SpeakerLeakError: a model was trained on the test.
     """
     project = projector(projection)
     clips = LabeledClips.concatenate([LabeledClips.from_rows(name, rows, labels) for name, rows in tests.items()])
@@ -67,8 +68,8 @@ def figure4(
         ]
         for name, folders in models.items()
     }
-    heard = found[WITHOUT][0].clips
-    speakers = heard.speakers
+    shown = found[WITHOUT][0].clips
+    speakers = shown.speakers
     each = {
         name: [cluster_metrics(one.values, one.emotions, one.languages, speakers) for one in own]
         for name, own in found.items()
@@ -76,7 +77,7 @@ def figure4(
     results: dict[str, Any] = {
         "corpora": list(tests),
         "labels": list(labels.words),
-        "n": len(heard),
+        "n": len(shown),
         "neighbours": NEIGHBOURS,
         "neighbours_among": "other languages" if len(set(found[WITHOUT][0].languages)) > 1 else "other speakers",
         "projection": projection,
@@ -98,7 +99,7 @@ def figure4(
     results["points"] = {
         name: [
             {"id": row["id"], "emotion": emotion, "language": row["language"], "x": float(x), "y": float(y)}
-            for row, emotion, (x, y) in zip(heard.rows, heard.truths, points[name], strict=True)
+            for row, emotion, (x, y) in zip(shown.rows, shown.truths, points[name], strict=True)
         ]
         for name in found
     }
@@ -109,7 +110,8 @@ def figure4(
 
 
 def projector(projection: Projection) -> Any:
-    """A function of `(num_clips, hidden_size)` to `(num_clips, 2)` over cosine distances.
+    """
+    Return a function from `(num_clips, hidden_size)` to `(num_clips, 2)` over cosine distances.
 
     Raises:
         ImportError: UMAP is not installed.
@@ -118,7 +120,9 @@ def projector(projection: Projection) -> Any:
         try:
             from umap import UMAP
         except ImportError:
-            raise ImportError("UMAP is not installed; pip install 'mser-llm[umap]', or --projection tsne") from None
+            raise ImportError(
+                "UMAP is not installed; pip install 'mser-llm[umap]', or pass --projection tsne"
+            ) from None
         return lambda rows: UMAP(metric="cosine", random_state=0, n_jobs=1).fit_transform(rows)
     from sklearn.manifold import TSNE
 
@@ -132,7 +136,7 @@ def projector(projection: Projection) -> Any:
 def picture(
     points: Mapping[str, np.ndarray], shown: Embeddings, results: Mapping[str, Any], words: Sequence[str]
 ) -> Figure:
-    """Two panels: colour is the emotion, the mark the language."""
+    """Draw two panels; the color is the emotion, the marker the language."""
     figure = Figure(figsize=(9.0, 4.9), layout="constrained")
     panels = figure.subplots(1, 2)
     present = set(shown.emotions)
@@ -143,7 +147,7 @@ def picture(
         told = [
             f"{figure_name} {format_interval(results[name][figure_name])}" for figure_name in ("silhouette", "purity")
         ]
-        axes.set_title(f"{name}\n{', '.join(told)}", loc="left", fontsize=10, color=INK)
+        axes.set_title(f"{name}\n{', '.join(metrics)}", loc="left", fontsize=10, color=INK)
     first = panels[0]
     handles = [first.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
     if len(marks) > 1:
@@ -169,7 +173,7 @@ def draw_panel(
 
 
 def summary(results: Mapping[str, Any]) -> str:
-    """The figures as lines of text."""
+    """Format the metrics as lines of text."""
     lines = [
         f"{results['n']} clips of {', '.join(results['corpora'])}; neighbours among {results['neighbours_among']}"
     ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figure 3 of the low-resource paper (Gong et al.): embeddings of several models, corpus by corpus, measured."""
+"""Figure 3 of the low-resource paper (Gong et al.): embeddings of several models by corpus, with metrics."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +27,8 @@ def lowresource_figure3(
     allow_leak: bool = False,
     device: str = "auto",
 ) -> list[dict[str, Any]]:
-    """Writes `lowresource-figure3.png`, a row for each corpus and a column for each model, and `.json`.
+    """
+    Write `lowresource-figure3.png`, with a row per corpus and a column per model, and `.json`.
 
     Args:
         models: folders, the baseline first.
@@ -38,8 +39,8 @@ def lowresource_figure3(
         returns it, and `difference` from the baseline of silhouette and purity.
 
     Raises:
-        ImportError: UMAP is asked for and not installed.
-        SpeakerLeakError: a model heard what is tested.
+        ImportError: UMAP is not installed.
+        SpeakerLeakError: a model was trained on the test.
     """
     project = projector(projection)
     figure = Figure(figsize=(3.6 * len(models), 0.6 + 3.5 * len(tests)), layout="constrained")
@@ -67,8 +68,8 @@ def lowresource_figure3(
             results.append(one)
             marks = dict.fromkeys(sorted(set(found.languages)), "o")
             draw_panel(panels[row][column], project(found.values), found, hues, marks)
-            told = "\n".join(f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity"))
-            panels[row][column].set_title(f"{corpus}, {model.name}\n{told}", loc="left", fontsize=9, color=INK)
+            metrics = "\n".join(f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity"))
+            panels[row][column].set_title(f"{corpus}, {model.name}\n{metrics}", loc="left", fontsize=9, color=INK)
     handles = [panels[0][0].scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
     style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.2}
     figure.legend(handles=handles, loc="outside lower center", ncols=7, **style)

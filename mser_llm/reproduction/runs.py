@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains and measures what a table needs, each step once, and goes on where it was cut off."""
+"""Train and evaluate the systems of a table, each step once, and resume after an interruption."""
 
 import gc
 import json
@@ -17,6 +17,7 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport, check_leak
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.io.atomic_files import write_json
+from mser_llm.io.errors import InputError
 from mser_llm.reproduction.evaluation_cache import WEIGHTS, EvaluationSet, evaluate_once, read_json
 from mser_llm.reproduction.systems import System, TrainingStep, steps_of
 from mser_llm.training.arguments import DataArguments, ModelArguments
@@ -31,21 +32,22 @@ TRAINED = "trained.json"
 COST = "cost.json"
 Row = Mapping[str, Any]
 Settings = tuple[ModelArguments, DataArguments, MSERTrainingArguments]
-# Step, seed, the folder of the run, the folder that it goes on from.
+# Step, seed, the folder of the run, the folder of the earlier step.
 Recipe = Callable[[Any, int, Path, Path | None], Settings]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A system trained with one seed and measured.
+    """
+    A system trained with one seed and evaluated.
 
     Attributes:
         seed: of the training.
         folder: of the model.
-        predictions: over all tested clips.
-        training: what `train_results.json` of each of its steps holds, the last step's last.
-        cpu_seconds: of processor time of all steps, features that were not yet cached included; None where a step was
-            cut off and went on.
+        predictions: of all test clips.
+        training: `train_results.json` of each step, in order.
+        cpu_seconds: processor time of all steps, with the encoding of features that were not cached; None if a step was
+            resumed.
     """
 
     seed: int
@@ -57,16 +59,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Systems trained on the same speech and measured on the same speech.
+    """
+    Systems trained and evaluated on the same speech.
 
     Attributes:
-        recipe: gives the settings of a step.
+        recipe: returns the settings of a step.
         training: rows of all training corpora.
-        tests: name and rows of each tested corpus.
-        labels: the candidate words, in training and in test.
-        folder: where runs go, each into `seedN/STEP`.
-        device: as `load_model` takes it.
-        allow_leak: measure although training heard what is tested, and mark the result.
+        tests: rows of each test corpus by name.
+        labels: the candidate labels, in training and test.
+        folder: of the runs, each in `seedN/STEP`.
+        device: as for `load_model`.
+        allow_leak: evaluate although training and test overlap, and mark the result.
     """
 
     recipe: Recipe
@@ -78,15 +81,18 @@ class Experiment:
     allow_leak: bool = False
 
     def train(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Path]]:
-        """The folders of the trained systems by their names, in the order of the seeds; each is measured when trained.
+        """
+        Train the systems and evaluate each.
 
-        What an earlier call finished is taken from the folder: trainings of the same settings, clips and earlier
-        steps, and predictions of the same weights for the same clips and words. A training that was cut off goes on
-        from its last checkpoint.
+        Finished trainings with the same settings, clips and earlier steps are reused, and so are predictions of the
+        same weights for the same clips and labels. An interrupted training is resumed from its last checkpoint.
+
+        Returns:
+            The folders of each system by name, in the order of the seeds.
 
         Raises:
-            ValueError: a folder holds a run with other settings.
-            SpeakerLeakError: training heard what is tested.
+            ValueError: a folder has a run with other settings.
+            SpeakerLeakError: training and test overlap.
         """
         systems = list(systems)
         self.check(systems, seeds)
@@ -100,11 +106,11 @@ class Experiment:
 
     def check(self, systems: Iterable[System], seeds: Sequence[int]) -> None:
         """
-        Check the settings of every training, and that none trains on what is tested, before hours of training.
+        Check the settings of every training, and for leaks, before hours of training.
 
         Raises:
-            ValueError: a recipe that cannot be used.
-            SpeakerLeakError: training heard what is tested.
+            ValueError: a recipe cannot be used.
+            SpeakerLeakError: training and test overlap.
         """
         for step in steps_of(systems):
             for seed in seeds:
@@ -112,7 +118,7 @@ class Experiment:
         self.leak  # noqa: B018 - raises
 
     def run(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Run]]:
-        """The runs of each system by its name, in the order of the seeds: `train`, and its predictions."""
+        """Train the systems and return the runs of each by name, in the order of the seeds."""
         systems = list(systems)
         self.train(systems, seeds)
         return {system.name: [self._finished(system.last, seed) for seed in seeds] for system in systems}
@@ -126,10 +132,11 @@ class Experiment:
 
     @cached_property
     def leak(self) -> LeakReport:
-        """What training and test share.
+        """
+        What training and test share.
 
         Raises:
-            SpeakerLeakError: something, and it is not allowed.
+            SpeakerLeakError: they overlap, and it is not allowed.
         """
         known = [
             [row for row in rows if self.labels.map(row["emotion"]) is not None]
@@ -139,7 +146,7 @@ class Experiment:
 
     @cached_property
     def _training_clips(self) -> list[Clip]:
-        # Also those without one of the words: contrast and BYOL train on them.
+        # With the clips of other emotions: contrast and BYOL train on them.
         return index_clips(self.training, self.labels, max_seconds=float("inf"))[0]
 
     def _description(self, step: TrainingStep, seed: int) -> dict[str, Any]:
@@ -152,18 +159,14 @@ class Experiment:
         found = read_json(folder / TRAINED)
         description = self._description(step, seed)
         if found == description:
-            # A record that was damaged since, and weights that went, are written anew, by a training that goes on from
-            # its last checkpoint.
+            # A damaged record and missing weights are written again, by a training from the last checkpoint.
             if read_json(folder / TRAIN_RESULTS) is not None and (folder / WEIGHTS).is_file():
                 return
         elif found is not None and (found | {"after": None}) == (description | {"after": None}):
-            raise ValueError(
-                f"{folder} goes on from an earlier step that was trained otherwise; delete it, or give another "
-                "--output_dir"
-            )
-        unbroken, start = last_checkpoint(folder) is None, time.process_time()
+            raise InputError(folder, "its earlier step was trained again", "delete it, or pass another --output_dir")
+        resumed, start = last_checkpoint(folder) is not None, time.process_time()
         train(self.training, *self._settings(step, seed))
-        write_json(folder / COST, {"cpu_seconds": time.process_time() - start if unbroken else None})
+        write_json(folder / COST, {"cpu_seconds": None if resumed else time.process_time() - start})
         _release()
         write_json(folder / TRAINED, description)
 
@@ -186,7 +189,7 @@ class Experiment:
 
 
 def _release() -> None:
-    """A trainer holds its model in cycles, which would still fill an accelerator when the next one is built."""
+    """Free the GPU memory of the last trainer, which reference cycles keep alive."""
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()

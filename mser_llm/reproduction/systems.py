@@ -9,30 +9,31 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class TrainingStep(ABC):
-    """One training, and the step whose model it goes on from.
+    """
+    A training, and the earlier step whose model it starts from.
 
-    Two systems that begin alike have equal first steps, which are then trained once.
+    Equal steps of two systems are trained once.
     """
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """By its content, for folders."""
+        """The name of its folder."""
 
     @property
     @abstractmethod
     def after(self) -> "TrainingStep | None":
-        """The step before."""
+        """The earlier step."""
 
     @property
     def chain(self) -> "tuple[TrainingStep, ...]":
-        """The steps that lead here, this one last."""
+        """All steps in order, this one last."""
         return (self,) if self.after is None else (*self.after.chain, self)
 
 
 @dataclass(frozen=True)
 class Step(TrainingStep):
-    """A training of the ablation: its data, and whether the contrast takes part."""
+    """A training of the ablation: its data, with or without the contrast."""
 
     stage: Literal["1", "2", "joint"]
     contrast: bool
@@ -40,19 +41,20 @@ class Step(TrainingStep):
 
     @property
     def name(self) -> str:
-        """`joint`, `stage1-contrast_stage2-contrast`."""
+        """Such as `joint` or `stage1-contrast_stage2-contrast`."""
         own = ("joint" if self.stage == "joint" else f"stage{self.stage}") + ("-contrast" if self.contrast else "")
         return own if self.after is None else f"{self.after.name}_{own}"
 
 
 @dataclass(frozen=True)
 class System:
-    """A line of the table.
+    """
+    A system of the table.
 
     Attributes:
-        name: as the paper has it; `L_lec` is the contrast, `(S2)` the second stage.
-        last: the step whose model is measured.
-        data: which languages it hears.
+        name: as in the paper; `L_lec` is the contrast, `(S2)` the second stage.
+        last: the step whose model is evaluated.
+        data: the languages it is trained on.
     """
 
     name: str
@@ -62,7 +64,7 @@ class System:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one choice does: a system with it against the system that is the same but for it."""
+    """The effect of a choice: a system with it compared with the same system without it."""
 
     choice: str
     without: str
@@ -92,5 +94,5 @@ EFFECTS = (
 
 
 def steps_of(systems: Iterable[System]) -> list[TrainingStep]:
-    """Every step of the systems once, each after the one that it goes on from."""
+    """List every step of the systems once, each after its earlier step."""
     return list(dict.fromkeys(step for system in systems for step in system.last.chain))

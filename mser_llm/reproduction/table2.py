@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table II of the paper: what the other languages, the contrast and the second stage add."""
+"""Table II of the paper: the effect of other languages, of the contrast and of the second stage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,21 +14,22 @@ from mser_llm.reproduction.writers import write_table
 
 
 def write_table2(experiment: Experiment, seeds: Sequence[int]) -> str:
-    """Trains and measures the six systems, and writes `table2.md`, `.tex`, `.csv` and `.json`.
+    """
+    Train and evaluate the six systems, and write `table2.md`, `.tex`, `.csv` and `.json`.
 
     Args:
-        experiment: what is trained and measured on.
+        experiment: training and test speech.
         seeds: of the trainings, at least one.
 
     Returns:
-        the Markdown.
+        The Markdown.
     """
     runs = experiment.run(SYSTEMS.values(), seeds)
     return write_table(table2(experiment, runs), experiment.folder, "table2")
 
 
 def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
-    """The table of runs that are finished: each system as we have it and as the paper has it."""
+    """Build the table of finished runs: our line and the paper's for each system."""
     paper = published_rows(TABLE_2_PROTOCOL, "Table II")
     protocol = PROTOCOLS[TABLE_2_PROTOCOL]
     predictions = {name: [run.predictions for run in own] for name, own in runs.items()}
@@ -45,10 +46,10 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
                 leak=str(experiment.leak) if experiment.leak.found else "",
             )
         )
-        heard = "English corpora" if system.data == "English" else f"{system.data} (M5SER)"
+        trained_on = "English corpora" if system.data == "English" else f"{system.data} (M5SER)"
         lines.append(published_line(paper[name], "IEMOCAP", len(protocol.labels), heard))
-    figures = {name: {number.metric: number.value for number in rows} for name, rows in paper.items()}
-    found = differences(EFFECTS, predictions, figures)
+    values = {name: {number.metric: number.value for number in rows} for name, rows in paper.items()}
+    found = differences(EFFECTS, predictions, values)
     choices = list(dict.fromkeys(effect.choice for effect in EFFECTS))
     return Table(
         title="Table II: English or multilingual, with and without contrast, in one stage or two",
@@ -66,20 +67,20 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
 
 
 def caveats(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> list[str]:
-    """What of our own set-up decides how the lines may be read."""
+    """Describe what of our own setup limits the comparison."""
     steps = {name: sum(_steps(results) for results in own[0].training) for name, own in runs.items()}
-    told = ", ".join(f"{name} {count}" for name, count in steps.items())
-    said = [f"Steps of training: {told}. The systems differ in them too, as the recipes count epochs."]
+    listed = ", ".join(f"{name} {count}" for name, count in steps.items())
+    notes = [f"Training steps: {listed}. The systems differ in them too, because the recipes count epochs."]
     predictions = runs["SER"][0].predictions
     speakers = len(set(predictions.speakers) - {None})
-    said.append(
-        f"The intervals are for other speakers and other seeds; they rest on {speakers} speakers and "
+    notes.append(
+        f"The intervals are over speakers and seeds; they are based on {speakers} speakers and "
         f"{len(runs['SER'])} seed(s)."
     )
     if experiment.leak.found:
-        said.append(f"LEAK, allowed by --allow_leak: {experiment.leak}.")
-    said += experiment.leak.unchecked
-    return said
+        notes.append(f"LEAK, allowed by --allow_leak: {experiment.leak}.")
+    notes += experiment.leak.unchecked
+    return notes
 
 
 def _steps(results: Mapping[str, Any]) -> int:
