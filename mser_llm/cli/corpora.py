@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser corpora`: what the readers find in corpora on disk, beside what their publishers state.
+"""`run-mser corpora`: compare corpora on disk with what their publishers state.
 
 run-mser corpora
 run-mser corpora ravdess=/data/ravdess folder=my_recordings
@@ -10,7 +10,7 @@ import textwrap
 from dataclasses import dataclass, field
 
 
-HELP = "Show what a reader finds in a corpus beside what was expected; without arguments, the corpora that are known."
+HELP = "Compare the contents of corpora with what is expected; without arguments, list the known corpora."
 _WIDTH = 100
 
 
@@ -26,7 +26,7 @@ ARGUMENTS = CorporaArguments
 
 
 def run(args: CorporaArguments) -> int:
-    """Prints one table a corpus; of several, those that cannot be read are told and the others are read."""
+    """Print one table per corpus; return 1 if some of several cannot be read."""
     if not args.corpora:
         print(known_corpora())
         return 0
@@ -48,7 +48,7 @@ def run(args: CorporaArguments) -> int:
 
 
 def known_corpora() -> str:
-    """All corpora, at most 100 columns wide: language, clips, speakers, emotions; license, source, what to know."""
+    """List all corpora with their counts, license, source and note, at most 100 columns wide."""
     from mser_llm.data.corpora import CORPORA
     from processing_mser.emotions_mser import EMOTIONS
 
@@ -84,6 +84,6 @@ def _wrapped(title: str, text: str) -> list[str]:
         _WIDTH,
         initial_indent=title,
         subsequent_indent=" " * len(title),
-        break_long_words=False,  # an address stays whole
+        break_long_words=False,  # URLs
         break_on_hyphens=False,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser demo`: the whole path on speech that this machine makes itself, with no download and no GPU."""
+"""`run-mser demo`: all steps on synthetic speech, without downloads and without a GPU."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from mser_llm.cli.train import parse_training
 @dataclass
 class DemoArguments:
     size: Literal["small", "full"] = field(
-        default="full", metadata={"help": "small only shows that all parts work; full is worth looking at"}
+        default="full", metadata={"help": "small only shows that all parts work; full has useful results"}
     )
-    output_dir: str = field(default="runs/demo", metadata={"help": "where speech, models and report go"})
+    output_dir: str = field(default="runs/demo", metadata={"help": "folder of speech, models and report"})
     seed: int = field(default=0, metadata={"help": "of the speech and of the training"})
 
 
@@ -25,14 +25,14 @@ ARGUMENTS = DemoArguments
 HELP = "Build synthetic speech, train both stages, evaluate on languages never trained on, predict."
 ENGLISH = "en"
 
-# Clips in English, translated into each other training language, in each held-out language; further flags of both
+# Clips in English, translated into each other training language, and in each test language; further flags of both
 # stages.
 SIZES = {
     "full": (560, 100, 105, []),
     "small": (70, 28, 14, ["--num_train_epochs", "2"]),
 }
 INTRODUCTION = (
-    "Synthetic speech: espeak-ng voices, the emotion put in by published prosody rules. Trained on English (stage 1) "
+    "Synthetic speech: espeak-ng voices with emotion added by published prosody rules. Trained on English (stage 1) "
     "and on English with its translations into French, German, Italian, Mandarin and Spanish (stage 2), which take "
     "the prosody over from the English sound, not from its label; all from random weights. Tested on Greek, Russian "
     "and Persian, spoken by voices that were not trained on. It shows that the parts work together. It says nothing "
@@ -41,8 +41,7 @@ INTRODUCTION = (
 
 
 def run(args: DemoArguments) -> int:
-    """Speech, two stages of training, evaluation with its report, one prediction."""
-    # Imported here, as `--help` need not wait for torch, which datasets 4.4 imports too.
+    """Create speech, train two stages, evaluate with a report, and predict one clip."""
     from mser_llm.data.synthesis.demo_speech import HELD_OUT_LANGUAGES
     from mser_llm.evaluation.evaluation import evaluate_corpora
     from mser_llm.evaluation.predictions import read_predictions
@@ -62,7 +61,7 @@ def run(args: DemoArguments) -> int:
     print("3/5 Stage 2: five more languages")
     second = train_stage("tiny/stage2", training, folder / "stage2", [*flags, "--init_from", str(folder / "stage1")])
 
-    print("4/5 Evaluation on Greek, Russian and Persian, which it never heard")
+    print("4/5 Evaluation on Greek, Russian and Persian, which were not trained on")
     model, processor = load_model(str(folder / "stage2"))
     with explain_disk_full(folder / "model"):
         model.save_pretrained(folder / "model")
@@ -71,9 +70,9 @@ def run(args: DemoArguments) -> int:
     write_model_card(folder / "model", second)
     corpora = {f"demo-{code}": [row for row in rows if row["language"] == code] for code in HELD_OUT_LANGUAGES}
     results = evaluate_corpora(model, processor, corpora, "seven", output_dir=folder, model_name=str(folder / "model"))
-    for name, figures in [*results["corpora"].items(), ("all three", results["pooled"])]:
-        chance = f"chance {figures['chance']:.3f}, n {figures['n']}"
-        print(f"    {name:<10} UA {figures['UA']:.3f}  WA {figures['WA']:.3f}  ({chance})")
+    for name, metrics in [*results["corpora"].items(), ("all three", results["pooled"])]:
+        chance = f"chance {metrics['chance']:.3f}, n {metrics['n']}"
+        print(f"    {name:<10} UA {metrics['UA']:.3f}  WA {metrics['WA']:.3f}  ({chance})")
 
     print("5/5 One prediction")
     tested = [row for rows_of_one in corpora.values() for row in rows_of_one]
@@ -95,7 +94,7 @@ def run(args: DemoArguments) -> int:
 
 
 def demonstration_speech(folder: Path, size: str, seed: int) -> tuple[list[dict], list[dict]]:
-    """Makes the speech of a size of `SIZES`, or takes what is there; rows to train on, and of held-out languages."""
+    """Create the speech of a size of `SIZES`, or reuse it; return the training rows and those of the test languages."""
     from mser_llm.data.synthesis.demo_speech import HELD_OUT_LANGUAGES, write_demo_speech
 
     english, other, held_out, _ = SIZES[size]
@@ -107,7 +106,7 @@ def demonstration_speech(folder: Path, size: str, seed: int) -> tuple[list[dict]
 
 
 def translate(sources: Sequence[Mapping[str, Any]], output_dir: Path, sample: int, seed: int) -> list[dict]:
-    """The recipe `m5ser/demo` over clips that are already at hand; returns the rows of all its languages."""
+    """Build M5SER from clips with the recipe `m5ser/demo`; return the rows of all its languages."""
     from mser_llm.data.m5ser_reader import read_m5ser
     from mser_llm.m5ser.build import build
 
@@ -121,7 +120,7 @@ def translate(sources: Sequence[Mapping[str, Any]], output_dir: Path, sample: in
 
 
 def train_stage(recipe: str, rows: Sequence[Mapping[str, Any]], output_dir: Path, flags: Sequence[str]) -> dict:
-    """One recipe over rows that are already at hand; returns what `train_results.json` holds."""
+    """Train a recipe on rows; return the content of `train_results.json`."""
     from mser_llm.training.run_training import train
 
     arguments = parse_training([recipe, "--output_dir", str(output_dir), *flags], prog="run-mser demo")
@@ -129,28 +128,28 @@ def train_stage(recipe: str, rows: Sequence[Mapping[str, Any]], output_dir: Path
 
 
 def predict_one(model: Any, processor: Any, row: Mapping[str, Any], words: Sequence[str]) -> Any:
-    """Recognises one clip, prints it as bars, and returns it for the report."""
+    """Recognize one clip, print its scores as bars, and return it for the report."""
     from mser_llm.evaluation.report import ExamplePrediction
     from mser_llm.inference.recognition import recognize
 
     path = row["audio"]["path"]
-    (answer,) = recognize(model, processor, [path], words)
-    assert answer.scores is not None and answer.label is not None, "the demo's own clips can be read"
+    (prediction,) = recognize(model, processor, [path], words)
+    assert prediction.scores is not None and prediction.label is not None, "the demo's own clips can be read"
     print(f"    {path} ({row['language']}): {row['transcript']}")
-    for word, probability in sorted(answer.scores.items(), key=lambda item: -item[1]):
+    for word, probability in sorted(prediction.scores.items(), key=lambda item: -item[1]):
         print(f"    {word:<9}{probability:6.3f} {'█' * round(40 * probability)}")
-    print(f"    heard {answer.label}, meant {row['emotion']}")
+    print(f"    predicted {prediction.label}, true {row['emotion']}")
     return ExamplePrediction(
         audio=path,
-        label=answer.label,
-        scores=answer.scores,
+        label=prediction.label,
+        scores=prediction.scores,
         truth=row["emotion"],
         caption=f"{row['transcript']} ({row['language']}, {row['speaker']})",
     )
 
 
 def embedding_map(model: Any, processor: Any, rows: Sequence[Mapping[str, Any]], batch_size: int = 32) -> Any:
-    """Emotion embeddings of the clips, for the report's map."""
+    """Compute the emotion embeddings of the clips, for the report's map."""
     import torch
 
     from mser_llm.evaluation.report import EmbeddingMap

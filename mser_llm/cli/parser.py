@@ -131,13 +131,13 @@ class MSERArgumentParser(argparse.ArgumentParser):
         for key, value in read_recipe(path).items():
             if key not in known:
                 (near,) = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-                raise RecipeError(f"{path}: unknown key {key!r}; the nearest known key is {near!r}")
+                raise RecipeError(path, f"unknown key {key!r}", f"the nearest known key is {near!r}")
             try:
                 values[key] = convert(value, known[key])
             except UnfitValue as unfit:
                 found = "nothing" if value is None else repr(value)
                 found = found if len(found) <= 100 else f"{found[:97]}..."
-                raise RecipeError(f"{path}: {key}: expected {unfit}, got {found}") from None
+                raise RecipeError(path, f"{key}: expected {unfit}, got {found}") from None
         return values
 
     def _explain_missing(self, missing: Sequence[Argument]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes: YAML files found by path or by name, and read so that a slip is told rather than swallowed."""
+"""Find recipes by path or name, and read their YAML strictly."""
 
 import difflib
 import math
@@ -10,31 +10,33 @@ from typing import Any
 
 import yaml
 
+from mser_llm.io.errors import InputError
 from mser_llm.io.packaged_folders import packaged_folder
 
 
-class RecipeError(ValueError):
-    """A recipe that is missing, is not YAML, or says something that the command cannot use."""
+class RecipeError(InputError):
+    """A recipe is missing, is not YAML, or has a value that the command cannot use."""
 
 
 def recipe_folder() -> Path:
-    """The folder of the project's own recipes."""
+    """Return the folder of the project's own recipes."""
     return packaged_folder("configs")
 
 
 def find_recipe(name: str) -> Path:
-    """The recipe at the path `name`, or else the one of that name among the project's own.
+    """
+    Find the recipe at the path `name`, or the project's own recipe of that name.
 
     `configs/tiny/stage1.yaml`, `tiny/stage1.yaml` and `tiny/stage1` name the same recipe from any folder.
 
     Raises:
-        RecipeError: neither is there; the message lists the project's recipes.
+        RecipeError: there is neither; the message lists the project's recipes.
     """
     path = Path(name)
     if path.is_file():
         return path
     if path.is_dir():
-        raise RecipeError(f"{name}: is a folder; give one YAML file in it")
+        raise RecipeError(name, "is a folder", "pass one YAML file in it")
     folder = recipe_folder()
     if not path.is_absolute():
         relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
@@ -42,13 +44,12 @@ def find_recipe(name: str) -> Path:
             if candidate.is_file():
                 return candidate
     names = [found.relative_to(folder) for found in folder.rglob("*.yaml")]
-    # What `accelerate launch` reads lies beside the recipes and is none.
+    # Configurations of `accelerate launch` are not recipes.
     known = sorted(found.as_posix() for found in names if found.parts[0] != "accelerate")
     near = difflib.get_close_matches(path.with_suffix(".yaml").as_posix().removeprefix("configs/"), known, n=1)
-    raise RecipeError(
-        f"{name}: no such file, and no recipe of that name; {f'did you mean {near[0]}? ' if near else ''}"
-        f"the project's recipes: {', '.join(known) or 'none'}"
-    )
+    suggestion = f"did you mean {near[0]}? " if near else ""
+    fix = f"{suggestion}the project's recipes: {', '.join(known) or 'none'}"
+    raise RecipeError(name, "no such file, and no recipe of that name", fix)
 
 
 def find_recipes_by_output(output_dir: str) -> list[str]:
@@ -62,13 +63,16 @@ _MAX_VALUES = 10_000
 
 
 class _RecipeLoader(yaml.SafeLoader):
-    """YAML in which `1e-4` is a number, as YAML 1.2 has it and PyYAML does not. A key twice is an error, and so are
-    aliases that expand to more than `_MAX_VALUES` values: nine lines can stand for a billion."""
+    """
+    Read `1e-4` as a number, as in YAML 1.2.
+
+    A duplicate key is an error, and so are aliases that expand to more than `_MAX_VALUES` values.
+    """
 
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node is not None and _expanded_size(node, {}) > _MAX_VALUES:
-            problem = f"with its aliases expanded it has more than {_MAX_VALUES} values; write the values out"
+            problem = f"its aliases expand to more than {_MAX_VALUES} values"
             raise yaml.composer.ComposerError(None, None, problem, node.start_mark)
         return node
 
@@ -78,16 +82,16 @@ class _RecipeLoader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value!r} is there twice", key.start_mark
+                        None, None, f"the key {key.value!r} is duplicate", key.start_mark
                     )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 def _expanded_size(node: yaml.Node, sizes: dict[yaml.Node, float]) -> float:
-    """The number of values with aliases written out; infinite where a value contains itself."""
+    """Count the values with aliases expanded; infinite if a value contains itself."""
     if node not in sizes:
-        sizes[node] = math.inf  # until it is counted: whoever asks meanwhile lies inside it
+        sizes[node] = math.inf  # until counted: only its own children can ask meanwhile
         parts = node.value if isinstance(node, yaml.CollectionNode) else ()
         children = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
         sizes[node] = 1 + sum(_expanded_size(child, sizes) for child in children)
@@ -100,7 +104,8 @@ _RecipeLoader.add_implicit_resolver(
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """The content of a recipe: a mapping of argument names to values, sections as nested mappings.
+    """
+    Read a recipe: a mapping of argument names to values, sections as nested mappings.
 
     Raises:
         RecipeError: the file is not YAML, is not a mapping, has a key twice, or too many or too deeply nested values.
@@ -109,18 +114,17 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeLoader)
     except UnicodeDecodeError as error:
-        raise RecipeError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
+        problem = f"not UTF-8 text ({error.reason} at byte {error.start})"
+        raise RecipeError(path, problem, "save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise RecipeError(f"{path}{where}: not valid YAML: {error.problem}") from error
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RecipeError(f"{path}{line}", f"not valid YAML: {error.problem}", "correct it") from error
     except RecursionError as error:
-        raise RecipeError(f"{path}: its values are nested too deeply; write fewer levels") from error
+        raise RecipeError(path, "its values are nested too deeply", "write fewer levels") from error
     except yaml.YAMLError as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(path, f"not valid YAML: {' '.join(str(error).split())}", "correct it") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise RecipeError(f"{path}: a recipe is a mapping `argument: value`; found {type(content).__name__}")
+        raise RecipeError(path, f"contains a {type(content).__name__}", "write a mapping of `argument: value` lines")
     return content

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The papers' tables and figures as commands: what is run for each, and the published numbers beside ours."""
+"""The papers' tables and figures as commands, with the published numbers next to ours."""

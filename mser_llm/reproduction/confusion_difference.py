@@ -14,6 +14,7 @@ import numpy as np
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport
 from mser_llm.evaluation.statistics.bootstrap import paired_difference
+from mser_llm.evaluation.tables import format_table
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.formatting import format_points, with_minus_sign
 from mser_llm.reproduction.published import (
@@ -35,8 +36,8 @@ class ConfusionDifference:
     Attributes:
         group: `ALL`, or a gender.
         n: clips.
-        difference: `(num_labels, num_labels)`, the difference of the shares of each row, other minus baseline, mean over
-            runs; NaN in the row of a label without clips.
+        difference: `(num_labels, num_labels)`, shares of each row, other minus baseline, mean over runs; NaN in the
+            row of a label without clips.
         UA: `difference` of UA with its interval `low`, `high` and `p`, as `paired_difference` gives them.
     """
 
@@ -129,10 +130,11 @@ def _format_ua(ua: Mapping[str, Any]) -> str:
 
 
 def _matrix(title: str, words: Sequence[str], cells: np.ndarray) -> str:
-    rows = [["truth \\ prediction", *words], ["---", *["---:"] * len(words)]]
-    formatted = [["–" if np.isnan(cell) else with_minus_sign(f"{cell:+.0f}") for cell in row] for row in cells]
-    rows += [[word, *row] for word, row in zip(words, formatted)]
-    return "\n".join([f"{title}:", "", *(f"| {' | '.join(row)} |" for row in rows), ""])
+    rows = [
+        [word, *("–" if np.isnan(cell) else with_minus_sign(f"{cell:+.0f}") for cell in row)]
+        for word, row in zip(words, cells)
+    ]
+    return f"{title}:\n\n" + format_table(["truth \\ prediction", *words], rows) + "\n"
 
 
 def _nested(difference: np.ndarray) -> list[list[float | None]]:

@@ -144,9 +144,7 @@ def picture(
     marks = dict(zip(sorted(set(shown.languages)), MARKERS * len(shown.languages)))
     for axes, (name, places) in zip(panels, points.items(), strict=True):
         draw_panel(axes, places, shown, hues, marks)
-        told = [
-            f"{figure_name} {format_interval(results[name][figure_name])}" for figure_name in ("silhouette", "purity")
-        ]
+        metrics = [f"{metric} {format_interval(results[name][metric])}" for metric in ("silhouette", "purity")]
         axes.set_title(f"{name}\n{', '.join(metrics)}", loc="left", fontsize=10, color=INK)
     first = panels[0]
     handles = [first.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Table 1 of the low-resource paper (Gong et al.): baseline, contrastive and BYOL, and the source data of Sec. 4.3.
 
-Each of five folds leaves out a part of the English speech, which chooses the checkpoint, and a part of every tested
-corpus, which is tested. So a clip is tested once a seed, by systems that have learned from the same English.
+Each of five folds holds out a part of the English speech, to select the checkpoint, and a part of every test corpus,
+to test. So each clip is tested once per seed, by systems that were trained on the same English.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import PROTOCOLS, Fold
+from mser_llm.io.errors import InputError
 from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.peer_systems import RecipeStep
 from mser_llm.reproduction.published import (
@@ -37,30 +38,31 @@ ENGLISH = "en"
 UNLABELLED = "unlabelled speech"
 
 BASELINE, CONTRASTIVE, BYOL = "Baseline", "Contrastive", "BYOL"
-CONTRASTIVE_TARGET, BYOL_VOICES = "Contrastive, target speech", "BYOL, other speech"
+CONTRASTIVE_TARGET, BYOL_OTHER = "Contrastive, target speech", "BYOL, other speech"
 SYSTEMS = {
     BASELINE: "none",
     CONTRASTIVE: "other languages",
     BYOL: "the tested corpus, other speakers",
     CONTRASTIVE_TARGET: "the tested corpus, other speakers",
-    BYOL_VOICES: "other languages",
+    BYOL_OTHER: "other languages",
 }
-"""The systems, and the speech that each trains on without emotions."""
+"""The systems, and the speech that each trains on without emotion labels."""
 
 EFFECTS = (
     Effect("speaker contrast", BASELINE, CONTRASTIVE),
     Effect("BYOL", BASELINE, BYOL),
     Effect("contrast: the target in place of other languages", CONTRASTIVE, CONTRASTIVE_TARGET),
-    Effect("BYOL: the target in place of other languages", BYOL_VOICES, BYOL),
+    Effect("BYOL: the target in place of other languages", BYOL_OTHER, BYOL),
 )
 
 
 @dataclass(frozen=True)
 class Job:
-    """Trainings of one fold that share their speech, and the systems that they give.
+    """
+    Trainings of one fold on the same speech, and their systems.
 
     Attributes:
-        experiment: its tests are the left-out fold of each corpus that is tested.
+        experiment: its tests are the held-out fold of each test corpus.
         systems: the last step of each system by name.
     """
 
@@ -73,12 +75,12 @@ class LowResourceTable:
     """
     Attributes:
         training: English speech with emotions, and speech in other languages, whose emotions are not used.
-        tests: rows of each tested corpus by its name, one of `LOW_RESOURCE_TABLE_1`.
-        recipe: settings of a step of a family such as `lowresource`.
+        tests: rows of each test corpus by its name, one of `LOW_RESOURCE_TABLE_1`.
+        recipe: returns the settings of a step, from a family such as `lowresource`.
         seeds: of the trainings, at least one.
-        folder: runs go to `foldK/seedN/STEP` and `CORPUS/foldK/seedN/STEP` in it.
-        allow_leak: measure although training heard what is tested, and mark the result.
-        device: as `load_model` takes it.
+        folder: of the runs, in `foldK/seedN/STEP` and `CORPUS/foldK/seedN/STEP`.
+        allow_leak: evaluate although training and test overlap, and mark the result.
+        device: as for `load_model`.
     """
 
     training: Sequence[Row]
@@ -91,25 +93,25 @@ class LowResourceTable:
 
     def write(self, names: Sequence[str] = ()) -> str:
         """
-        Trains and measures, and writes `lowresource-table1.md`, `.tex`, `.csv` and `.json`.
+        Train and evaluate, and write `lowresource-table1.md`, `.tex`, `.csv` and `.json`.
 
         Args:
-            names: of the systems; without, all.
+            names: of the systems; by default all.
 
         Returns:
-            the Markdown.
+            The Markdown.
 
         Raises:
-            ValueError: an unknown system or corpus, or speech that a system needs is missing.
-            SpeakerLeakError: training heard what is tested.
+            InputError: an unknown system or corpus, or speech that a system needs is missing.
+            SpeakerLeakError: training and test overlap.
         """
         chosen = self._chosen(names)
-        voices = self._voices_job(chosen)
+        first_stage = self._first_stage_job(chosen)
         jobs = [job for number in range(FOLDS) for job in self._jobs(number, chosen)]
-        for job in ([voices] if voices else []) + jobs:
+        for job in ([first_stage] if first_stage else []) + jobs:
             job.experiment.check(job.systems.values(), self.seeds)
-        if voices:
-            voices.experiment.train(voices.systems.values(), self.seeds)
+        if first_stage:
+            first_stage.experiment.train(first_stage.systems.values(), self.seeds)
         runs: dict[str, dict[str, list[list[Run]]]] = {name: {corpus: [] for corpus in self.tests} for name in chosen}
         leaks: dict[str, str] = {}
         for number, job in enumerate(jobs, 1):
@@ -123,21 +125,17 @@ class LowResourceTable:
 
     def _chosen(self, names: Sequence[str]) -> list[str]:
         if unknown := [name for name in names if name not in SYSTEMS]:
-            raise ValueError(f"--systems: there is no {unknown[0]!r}; there are {', '.join(map(repr, SYSTEMS))}")
+            raise InputError("--systems", f"unknown {unknown[0]!r}", f"choose from {', '.join(map(repr, SYSTEMS))}")
         chosen = [name for name in SYSTEMS if name in names or not names]
         other = [corpus for corpus in self.tests if corpus not in LOW_RESOURCE_TABLE_1]
         if other or not self.tests:
-            raise ValueError(
-                f"lowresource-table1 tests {', '.join(LOW_RESOURCE_TABLE_1)}, not {', '.join(other) or 'nothing'}; "
-                "pass --test emodb=PATH"
-            )
+            problem = f"tests {', '.join(LOW_RESOURCE_TABLE_1)}, not {', '.join(other) or 'nothing'}"
+            raise InputError("lowresource-table1", problem, "pass --test emodb=PATH")
         if not self._english:
-            raise ValueError("--corpora has no English speech with emotions; pass msp-podcast=PATH iemocap=PATH")
-        if not self._voices and {CONTRASTIVE, BYOL_VOICES} & {*chosen}:
-            raise ValueError(
-                f"--corpora has no speech in other languages, which {CONTRASTIVE} and {BYOL_VOICES} train on; add "
-                f"commonvoice=PATH, or pass --systems {BASELINE} {BYOL}"
-            )
+            raise InputError("--corpora", "no English speech with emotions", "pass msp-podcast=PATH iemocap=PATH")
+        if not self._other_languages and {CONTRASTIVE, BYOL_OTHER} & {*chosen}:
+            problem = f"no speech in other languages, which {CONTRASTIVE} and {BYOL_OTHER} train on"
+            raise InputError("--corpora", problem, f"add commonvoice=PATH, or pass --systems {BASELINE} {BYOL}")
         return chosen
 
     @cached_property
@@ -145,7 +143,7 @@ class LowResourceTable:
         return [row for row in self.training if row["language"] == ENGLISH]
 
     @cached_property
-    def _voices(self) -> list[Row]:
+    def _other_languages(self) -> list[Row]:
         return [row for row in self.training if row["language"] != ENGLISH]
 
     @cached_property
@@ -155,12 +153,14 @@ class LowResourceTable:
             for corpus, rows in self.tests.items()
         }
 
-    def _voices_job(self, chosen: Sequence[str]) -> Job | None:
-        """The first stage of the contrast, which no fold has a part in."""
+    def _first_stage_job(self, chosen: Sequence[str]) -> Job | None:
+        """The first stage of the contrast, which is the same in all folds."""
         if CONTRASTIVE not in chosen:
             return None
         step = RecipeStep("voices", "speaker_contrast_stage1")
-        return Job(self._experiment(self._voices, {}, self.folder), {CONTRASTIVE: System(CONTRASTIVE, step, "")})
+        return Job(
+            self._experiment(self._other_languages, {}, self.folder), {CONTRASTIVE: System(CONTRASTIVE, step, "")}
+        )
 
     def _jobs(self, number: int, chosen: Sequence[str]) -> Iterator[Job]:
         folder, flags = self.folder / f"fold{number + 1}", held_out_english(self._english, number)
@@ -175,13 +175,13 @@ class LowResourceTable:
         if english:
             started = _starting_from(self.recipe, lambda seed: self.folder / f"seed{seed}" / "voices")
             yield Job(self._experiment(self._english, tests, folder, started), english)
-        if both := system(BYOL_VOICES, RecipeStep("byol-voices", "byol", flags)):
-            yield Job(self._experiment([*self._english, *self._voices], tests, folder), both)
+        if both := system(BYOL_OTHER, RecipeStep("byol-voices", "byol", flags)):
+            yield Job(self._experiment([*self._english, *self._other_languages], tests, folder), both)
         for corpus, folds in self._folds.items():
             target = folds[number].train
             unlabelled = (*flags, "--unlabelled_corpora", corpus)
             own = system(BYOL, RecipeStep("byol", "byol", unlabelled))
-            # The contrast leaves English out, and RAVDESS is no low-resource corpus.
+            # Not for English: RAVDESS is not a low-resource corpus.
             if any(row["language"] != ENGLISH for row in target):
                 first = RecipeStep("voices", "speaker_contrast_stage1")
                 own |= system(CONTRASTIVE_TARGET, replace(second, after=first))
@@ -200,29 +200,31 @@ class LowResourceTable:
         self, chosen: Sequence[str], runs: Mapping[str, Mapping[str, list[list[Run]]]], leaks: Mapping[str, str]
     ) -> Table:
         lines: list[Line] = []
-        answers: dict[str, list[Predictions]] = {}
+        by_system: dict[str, list[Predictions]] = {}
         published: dict[str, dict[str, float]] = {}
         for corpus in self.tests:
             for name in chosen:
                 if runs[name][corpus]:
                     line, predictions = self._line(name, corpus, runs[name][corpus], leaks.get(name, ""))
                     lines.append(line)
-                    answers[line.system] = predictions
+                    by_system[line.system] = predictions
             for system, numbers in published_rows(f"{corpus}-4", "Table 1").items():
-                heard = LOW_RESOURCE_TABLE_1_SPEECH[system]
-                line = published_line(numbers, corpus, 4, heard, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE)
+                trained_on = LOW_RESOURCE_TABLE_1_SPEECH[system]
+                line = published_line(
+                    numbers, corpus, 4, trained_on, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE
+                )
                 lines.append(replace(line, system=f"{system}, {corpus}", runs=FOLDS))
                 published[f"{system}, {corpus}"] = {number.metric: number.value for number in numbers}
         effects = [
             Effect(one.choice, f"{one.without}, {corpus}", f"{one.having}, {corpus}")
             for one in EFFECTS
             for corpus in self.tests
-            if f"{one.without}, {corpus}" in answers and f"{one.having}, {corpus}" in answers
+            if f"{one.without}, {corpus}" in by_system and f"{one.having}, {corpus}" in by_system
         ]
-        found = differences(effects, answers, published, ("UA", "macro_F1"))
+        found = differences(effects, by_system, published, ("UA", "macro_F1"))
         choices = list(dict.fromkeys(effect.choice for effect in effects))
         return Table(
-            title="Low-resource Table 1: baseline, contrastive and BYOL on corpora that none has emotions of",
+            title="Low-resource Table 1: baseline, contrastive and BYOL on corpora without emotion labels in training",
             lines=lines,
             metrics=METRICS,
             differences=found,
@@ -244,7 +246,7 @@ class LowResourceTable:
         )
 
     def _line(self, name: str, corpus: str, parts: list[list[Run]], leak: str) -> tuple[Line, list[Predictions]]:
-        """A system on a corpus: for each seed the clips of all folds together."""
+        """Build the line of a system on a corpus, over the clips of all folds, and its predictions by seed."""
 
         def of_corpus(run: Run) -> Predictions:
             return run.predictions.subset([own == corpus for own in run.predictions.corpora])
@@ -264,21 +266,21 @@ class LowResourceTable:
         return line, predictions
 
     def _caveats(self, leaks: Mapping[str, str]) -> list[str]:
-        said = []
+        notes = []
         for corpus, rows in self.tests.items():
             protocol = PROTOCOLS[f"{corpus}-4-5fold"]
             found, expected = sum(protocol.found(rows).values()), sum(protocol.expected.values())
             if found != expected:
-                said.append(f"{corpus}: {found} clips of the words where the protocol has {expected}.")
-        return [*said, *(f"{name}: LEAK, allowed by --allow_leak: {leak}." for name, leak in leaks.items())]
+                notes.append(f"{corpus}: {found} clips of the labels; the protocol has {expected}.")
+        return [*notes, *(f"{name}: LEAK, allowed by --allow_leak: {leak}." for name, leak in leaks.items())]
 
 
 def held_out_english(rows: Sequence[Row], number: int) -> tuple[str, ...]:
     """
-    Flags that leave the English part of a fold out of training, to choose the checkpoint by.
+    Return the flags that hold out the English part of a fold, to select the checkpoint.
 
-    A session of IEMOCAP, and the development part of corpora that have one. English corpora without such parts hold
-    out speakers, other ones in each fold.
+    This is a session of IEMOCAP, and the development part of corpora that have one. Of other English corpora speakers
+    are held out, different ones in each fold.
 
     Args:
         rows: English.
@@ -287,15 +289,15 @@ def held_out_english(rows: Sequence[Row], number: int) -> tuple[str, ...]:
     parts = {row["split"] for row in rows} - {None}
     sessions = sorted(part for part in parts if part.startswith("session"))
     held = sessions[number % len(sessions) : number % len(sessions) + 1] if sessions else []
-    judges = [*held, *sorted(parts & {"dev", "development"})]
-    if not judges:
+    validation = [*held, *sorted(parts & {"dev", "development"})]
+    if not validation:
         return ("--split_seed", str(number))
     train = [*sorted(parts & {"train"}), *(session for session in sessions if session not in held)]
-    return ("--validation_splits", *judges, *(("--train_splits", *train) if train else ()))
+    return ("--validation_splits", *validation, *(("--train_splits", *train) if train else ()))
 
 
 def _starting_from(recipe: Recipe, first_stage: Callable[[int], Path]) -> Recipe:
-    """A recipe whose second stages go on from a folder of another experiment, by the seed."""
+    """Let second stages start from the folder of another experiment, by seed."""
 
     def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
         if step.recipe == "speaker_contrast_stage2" and earlier is None:
@@ -306,7 +308,7 @@ def _starting_from(recipe: Recipe, first_stage: Callable[[int], Path]) -> Recipe
 
 
 def _fitting_speakers(recipe: Recipe, target: Sequence[Row]) -> Recipe:
-    """A recipe whose batches of speakers have no more than there are: EMO-DB has eight in four of its folds."""
+    """Limit batches of speakers to those there are: EMO-DB has eight in four of its folds."""
     clips: dict[str, int] = {}
     for row in target:
         clips[row["speaker"]] = clips.get(row["speaker"], 0) + 1
@@ -314,8 +316,8 @@ def _fitting_speakers(recipe: Recipe, target: Sequence[Row]) -> Recipe:
     def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
         model, data, training = recipe(step, seed, folder, earlier)
         if training.balance == "speaker":
-            there = sum(count >= training.clips_per_speaker for count in clips.values())
-            training.speakers_per_batch = min(training.speakers_per_batch, there)
+            available = sum(count >= training.clips_per_speaker for count in clips.values())
+            training.speakers_per_batch = min(training.speakers_per_batch, available)
             drawn = training.speakers_per_batch * training.clips_per_speaker
             training.per_device_train_batch_size = drawn * min(data.views, 2)
         return model, data, training

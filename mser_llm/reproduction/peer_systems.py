@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MSER, the methods that it is compared with, and their parts put together, as steps of training.
+"""MSER, the methods that it is compared with, and combinations of their parts, as training steps.
 
-Each step is a recipe of one family (`configs/base`), with flags for what is left out of it.
+Each step is a recipe of one family (`configs/base`), with flags for the parts that are left out.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ ENGLISH, ALL = "English", "all languages"
 @dataclass(frozen=True)
 class RecipeStep(TrainingStep):
     """
-    A training by a recipe.
+    A training with a recipe.
 
     Attributes:
-        folder: its name among the folders of runs, after that of the step before.
+        folder: its part of the name of the run's folder, after that of the earlier step.
         recipe: a file of the family, without `.yaml`.
-        flags: of `run-mser train`, over the recipe.
+        flags: of `run-mser train`, which override the recipe.
         share: of the system's budget.
     """
 
@@ -37,7 +37,7 @@ class RecipeStep(TrainingStep):
 
 _JOINT = ("--stage", "joint")
 _WITHOUT_BOTH = ("--without", "supervised_contrast", "speaker_adversarial")
-_VOICES = RecipeStep("voices", "speaker_contrast_stage1", share=0.5)
+_SPEAKERS_STAGE = RecipeStep("voices", "speaker_contrast_stage1", share=0.5)
 
 BASELINE, SPEAKER_CONTRAST, BYOL = "baseline", "speaker-contrastive", "BYOL"
 MSER_ENGLISH, BASELINE_ALL = "MSER, English labels", "baseline, all labels"
@@ -51,7 +51,7 @@ PEERS = {
         System(BASELINE, RecipeStep("baseline", "lowresource_baseline"), ENGLISH),
         System(
             SPEAKER_CONTRAST,
-            RecipeStep("emotions", "speaker_contrast_stage2", after=_VOICES, share=0.5),
+            RecipeStep("emotions", "speaker_contrast_stage2", after=_SPEAKERS_STAGE, share=0.5),
             ENGLISH,
         ),
         System(BYOL, RecipeStep("byol", "byol"), ENGLISH),
@@ -76,7 +76,7 @@ PEERS = {
         System(MSER, RecipeStep("mser", "joint"), ALL),
     )
 }
-"""The methods, with whose emotions they learn from."""
+"""The methods, with the languages whose emotion labels they train on."""
 
 COMBINATIONS = {
     system.name: system
@@ -97,11 +97,11 @@ COMBINATIONS = {
         ),
     )
 }
-"""What is put together; the best of them on held-out speakers of the training corpora stands for all."""
+"""Combinations; the one that is best on held-out speakers of the training corpora is compared."""
 
 
 def effects(best: str) -> list[Effect]:
-    """What each part does, beside the same system without it; `best` is the combination that was chosen."""
+    """List the effect of each part; `best` is the combination that was selected."""
     return [
         Effect("speaker contrast", BASELINE, SPEAKER_CONTRAST),
         Effect("BYOL", BASELINE, BYOL),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MSER, two neighbouring methods and combinations of their parts, on the same speech and the same budget."""
+"""Compare MSER, two neighbouring methods and combinations of their parts, on the same speech and budget."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -40,10 +40,10 @@ PUBLISHED = {"Baseline": BASELINE, "Contrastive": SPEAKER_CONTRAST, "BYOL": BYOL
 class PeerExperiment:
     """
     Attributes:
-        experiment: what is trained and measured on; its recipe is not used.
-        recipe: settings under a budget and a share of held-out speakers (0: none are held out).
-        budget: clips drawn in the training of a system, all its steps together. Each view of a clip that a method
-            makes for itself counts as that clip; what the views cost stands beside it.
+        experiment: training and test speech; its recipe is not used.
+        recipe: returns the settings for a share of held-out speakers (0: none are held out).
+        budget: clips drawn in the training of a system, over all its steps. Views of a clip count as that clip; their
+            cost is in another column.
         seeds: of the trainings, at least one.
     """
 
@@ -54,10 +54,10 @@ class PeerExperiment:
 
     def write(self, names: Sequence[str] = ()) -> str:
         """
-        Trains and measures, and writes `peers.md`, `.tex`, `.csv` and `.json`.
+        Train and evaluate, and write `peers.md`, `.tex`, `.csv` and `.json`.
 
         Args:
-            names: of the systems; without, all.
+            names: of the systems; by default all.
 
         Returns:
             the Markdown.
@@ -97,7 +97,7 @@ class PeerExperiment:
         return write_table(table, self.experiment.folder, "peers")
 
     def _held_out(self, combinations: Mapping[str, System]) -> dict[str, float]:
-        """Mean UA of each combination on speakers of the training corpora that it was not trained on."""
+        """Compute the mean UA of each combination on held-out speakers of the training corpora."""
         if not combinations:
             return {}
         folder = self.experiment.folder / "held-out"
@@ -131,7 +131,7 @@ class PeerExperiment:
         )
 
     def _upper_bounds(self) -> list[Line]:
-        """The frozen encoder trained on other speakers of each tested corpus: the target's own labels."""
+        """Train the frozen encoder on other speakers of each test corpus, with its labels."""
         lines = []
         for corpus, rows in self.experiment.tests.items():
             protocol = PROTOCOLS.get(f"{corpus}-4-5fold")
@@ -165,33 +165,35 @@ class PeerExperiment:
         return lines
 
     def _published(self) -> list[Line]:
-        """The second paper's rows for the tested corpora."""
+        """Build the second paper's lines for the test corpora."""
         lines = []
         for corpus in self.experiment.tests:
             for system, numbers in _published(corpus).items():
-                heard = LOW_RESOURCE_TABLE_1_SPEECH[system]
-                line = published_line(numbers, corpus, 4, heard, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE)
+                trained_on = LOW_RESOURCE_TABLE_1_SPEECH[system]
+                line = published_line(
+                    numbers, corpus, 4, trained_on, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE
+                )
                 lines.append(replace(line, system=PUBLISHED[system], further={LABELS_OF: "English"}))
         return lines
 
     def _caveats(self, best: str, compared: Sequence[Effect]) -> list[str]:
         speakers = {row["speaker"] for rows in self.experiment.tests.values() for row in rows} - {None}
-        said = [
+        notes = [
             f"Budget: {self.budget} clips drawn in the training of a system, shared by its stages.",
-            f"Intervals are for other speakers and other seeds; they rest on {len(speakers)} speakers and "
+            f"Intervals are over speakers and seeds; they are based on {len(speakers)} speakers and "
             f"{len(self.seeds)} seed(s). CPU minutes are the median over seeds, of training alone where features were "
             "cached.",
-            f"{LABELS_OF}: whose emotions are learned from. {SPEAKER_CONTRAST} and {BYOL} hear the other language "
-            f"without its emotions; what learns from {ALL} knows more, whatever its method.",
+            f"{LABELS_OF}: the languages whose emotion labels are used. {SPEAKER_CONTRAST} and {BYOL} train on the "
+            f"other language without its labels; systems with {ALL} have more information, whatever their method.",
         ]
         if best:
-            said.append(
-                f"The best combination, {best}, was chosen by UA on {100 * HELD_OUT_SHARE:.0f} % of the speakers of "
-                "the training corpora, held out for that, in trainings of their own."
+            notes.append(
+                f"The best combination, {best}, was selected by UA on {100 * HELD_OUT_SHARE:.0f} % of the speakers of "
+                "the training corpora, held out in separate trainings."
             )
         if self.experiment.leak.found:
-            said.append(f"LEAK, allowed by --allow_leak: {self.experiment.leak}.")
-        return [*said, *self.experiment.leak.unchecked]
+            notes.append(f"LEAK, allowed by --allow_leak: {self.experiment.leak}.")
+        return [*notes, *self.experiment.leak.unchecked]
 
 
 def _published(corpus: str) -> dict[str, list[Any]]:
@@ -204,7 +206,7 @@ def _published(corpus: str) -> dict[str, list[Any]]:
 
 
 def _published_figures(tests: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Of the one tested corpus, by our system and metric; none for several."""
+    """Return the published numbers by our system and metric; empty for several test corpora."""
     if len(tests) != 1:
         return {}
     return {

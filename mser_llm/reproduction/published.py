@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers that the papers print, by table, and what is to be known when they are read."""
+"""The numbers that the papers print, by table, and notes on how to read them."""
 
 from mser_llm.evaluation.protocols import PROTOCOLS, Published
 
 
 MSER = "arXiv 2503.21806"
 LOW_RESOURCE = "Gong et al., Learning More with Less"
-# What the paper's tables have, under the names of `emotion_metrics`.
+# The metrics of the paper's tables, by their names in `emotion_metrics`.
 METRICS = ("WA", "UA", "WF1", "precision")
 # The paper names families and no sizes (docs/paper.md).
 BACKBONES = "Whisper, LLaMA 3, sizes not stated"
@@ -18,12 +18,12 @@ TABLE_2_NOTES = (
     "Table II of the paper is on IEMOCAP with seven classes. It states neither the division of the corpus nor the "
     "number of runs, so its rows have no interval.",
     "Sec. VI-A of the paper gives its full system WA 68.5 on seven classes; Tables I and II have WA 69.0 and WF1 "
-    "68.5, and Sec. VI-B repeats 69.0. The text seems to quote WF1; the tables stand here.",
+    "68.5, and Sec. VI-B repeats 69.0. The text seems to quote WF1; the numbers here are those of the tables.",
     "The paper trains on M5SER, translated from IEMOCAP and MELD, and tests on both; it does not say whether "
     "translations of tested clips were left out.",
 )
-# The second paper's Table 1: its numbers are those of the protocols of these corpora. What each system trains on is in
-# Secs. 3.1, 3.2 and 4.3; for which of two kinds of speech BYOL's row stands, the paper does not say outright.
+# The second paper's Table 1: its numbers are in the protocols of these corpora. What each system trains on is in
+# Secs. 3.1, 3.2 and 4.3; the paper does not state which of two kinds of speech BYOL's row is about.
 LOW_RESOURCE_TABLE_1 = ("urdu", "emodb", "subesco", "ravdess")
 LOW_RESOURCE_BACKBONE = "Whisper small.en"
 LOW_RESOURCE_TABLE_1_SPEECH = {
@@ -42,8 +42,8 @@ LOW_RESOURCE_TABLE_1_NOTES = (
     "with Common Voice, BYOL with the target corpus.",
 )
 FIGURE_4_NOTE = (
-    "Figure 4 of the paper is a t-SNE of AESDD (its text says AEDSS) without and with the contrast, judged by eye: it "
-    "gives no figure."
+    "Figure 4 of the paper is a t-SNE of AESDD (its text says AEDSS) without and with the contrast, evaluated by eye: "
+    "it gives no number."
 )
 # The second paper's Table 2 as printed, rows the truth. It names no unit: read as clips of EMO-DB it gives the
 # differences of accuracy and UAR that its Table 1 has (0.130 and 0.138), read as percentage points it does not (0.118
@@ -62,7 +62,7 @@ CONFUSION_DIFFERENCE_PLACE = (
 
 
 def published_rows(protocol: str, where: str) -> dict[str, list[Published]]:
-    """The numbers of a protocol that stand in one table of its paper, by system, in the paper's order."""
+    """Return the numbers of a protocol in one table of its paper, by system, in the paper's order."""
     rows: dict[str, list[Published]] = {}
     for number in PROTOCOLS[protocol].published:
         if number.where == where and number.group is None:
@@ -71,5 +71,5 @@ def published_rows(protocol: str, where: str) -> dict[str, list[Published]]:
 
 
 def is_own(system: str) -> bool:
-    """Whether a system of Table I is the paper's own, and not one that it cites."""
+    """Return whether a system of Table I is the paper's own and not cited."""
     return system.startswith("Zou et al.")

@@ -46,7 +46,7 @@ class Run:
         folder: of the model.
         predictions: of all test clips.
         training: `train_results.json` of each step, in order.
-        cpu_seconds: processor time of all steps, with the encoding of features that were not cached; None if a step was
+        cpu_seconds: processor time of all steps, including the encoding of uncached features; None if a step was
             resumed.
     """
 

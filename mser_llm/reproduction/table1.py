@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table I of the paper: a) trained and tested on IEMOCAP and on MELD, b) zero-shot on four other corpora."""
+"""Table I of the paper: a) trained and tested on IEMOCAP and MELD, b) zero-shot on four other corpora."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +16,7 @@ from mser_llm.evaluation.protocols import (
     find_protocol,
 )
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS, read_training_record
+from mser_llm.io.errors import InputError
 from mser_llm.reproduction.evaluation_cache import EvaluationSet, evaluate_once, read_json
 from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
@@ -40,28 +41,28 @@ def table1a(
     device: str = "auto",
 ) -> str:
     """
-    Trains and measures every fold of the protocols whose corpora are given; writes `table1a.md`, `.tex`, `.csv` and
+    Train and evaluate every fold of the protocols whose corpora are given; write `table1a.md`, `.tex`, `.csv` and
     `.json`.
 
     Args:
-        corpora: rows by the name of their corpus. Each protocol divides its own; what the others hold is trained on in
-            every fold, M5SER less the translations of what the fold tests.
-        recipe_for: the recipe for a label set, by its name.
+        corpora: rows by corpus. Each protocol divides its own corpus; the others are trained on in every fold, M5SER
+            without the translations of the fold's test clips.
+        recipe_for: returns the recipe of a label set, by its name.
         seeds: of the trainings.
-        folder: runs go to `PROTOCOL/FOLD/seedN/STEP` in it.
-        allow_leak: measure although training heard what is tested, and mark the result; MELD's own split needs it.
-        device: as `load_model` takes it.
+        folder: of the runs, each in `PROTOCOL/FOLD/seedN/STEP`.
+        allow_leak: evaluate although training and test overlap, and mark the result; MELD's own split needs it.
+        device: as for `load_model`.
 
     Returns:
-        the Markdown.
+        The Markdown.
 
     Raises:
-        ValueError: no protocol's corpus is given.
-        SpeakerLeakError: training heard what is tested.
+        InputError: no protocol's corpus is given.
+        SpeakerLeakError: training and test overlap.
     """
     protocols = [PROTOCOLS[name] for name in TABLE_1A if PROTOCOLS[name].corpora[0] in corpora]
     if not protocols:
-        raise ValueError(f"table1a is about IEMOCAP and MELD, not {', '.join(corpora)}; give --corpora iemocap=PATH")
+        raise InputError("table1a", f"needs IEMOCAP or MELD, not {', '.join(corpora)}", "pass --corpora iemocap=PATH")
     lines: list[Line] = []
     notes: list[str] = []
     for protocol in protocols:
@@ -87,7 +88,7 @@ def table1a(
             for part, run in zip(parts, runs, strict=True):
                 part.append(run.predictions)
             leak = str(experiment.leak) if experiment.leak.found else leak
-        heard = f"{format_training(runs[0].training)} (of {folds[-1].name})"
+        trained_on = f"{format_training(runs[0].training)} (of {folds[-1].name})"
         predictions = [Predictions.concatenate(part) for part in parts]
         backbones = format_backbones(runs[0].folder)
         lines.append(
@@ -95,7 +96,7 @@ def table1a(
                 f"{system.name}, {protocol.name}",
                 predictions,
                 backbones,
-                heard,
+                trained_on,
                 format_test(predictions[0]),
                 METRICS,
                 leak,
@@ -110,7 +111,7 @@ def table1a(
                 else "is neither trained on nor tested"
             )
             notes.append(f"{protocol.name}: the published validation part {use}.")
-        notes.append(f"{protocol.name}: figures are over the clips of all {len(folds)} fold(s) together.")
+        notes.append(f"{protocol.name}: metrics are over the clips of all {len(folds)} fold(s) together.")
     return write_table(
         Table("Table I a: IEMOCAP and MELD", lines, METRICS, notes=list(dict.fromkeys(notes))), folder, "table1a"
     )
@@ -126,17 +127,17 @@ def fold_experiment(
     device: str = "auto",
 ) -> Experiment:
     """
-    What trains on one fold of a protocol and is tested on it.
+    Build the experiment of one fold of a protocol.
 
     Args:
         name: of the protocol.
-        fold: name or number; not needed where there is one.
-        rows: of all corpora given.
+        fold: name or number; not needed if there is only one.
+        rows: of all given corpora.
         recipe_for, folder, allow_leak, device: as in `table1a`.
 
     Raises:
         ProtocolError: no such protocol or fold.
-        SpeakerLeakError: training heard what is tested.
+        SpeakerLeakError: training and test overlap.
     """
     protocol = find_protocol(name)
     chosen = training_fold(protocol, rows, DataArguments(), fold, allow_leak=allow_leak)
@@ -154,7 +155,7 @@ def fold_experiment(
 
 
 def for_fold(recipe: Recipe, fold: Fold, protocol: Protocol) -> Recipe:
-    """A recipe with the words of a protocol and the parts of the corpora that one of its folds trains on."""
+    """Limit a recipe to the labels of a protocol and the training part of a fold."""
 
     def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> Settings:
         model, data, training = recipe(step, seed, folder, earlier)
@@ -164,7 +165,7 @@ def for_fold(recipe: Recipe, fold: Fold, protocol: Protocol) -> Recipe:
 
 
 def system_for(rows: Sequence[Row]) -> System:
-    """The paper's full system where there is speech in other languages for its second stage, else its English part."""
+    """Choose the paper's full system, or its English part if there is no speech in other languages."""
     return FULL if any(row["language"] != "en" for row in rows) else SYSTEMS["SER + L_lec"]
 
 
@@ -176,21 +177,21 @@ def table1b(
     device: str = "auto",
 ) -> str:
     """
-    Measures trained models on whole corpora, each with its own words; writes `table1b.md`, `.tex`, `.csv`, `.json`.
+    Evaluate trained models on complete corpora, each with its own labels; write `table1b.md`, `.tex`, `.csv`, `.json`.
 
     Args:
-        models: folders of one system, one for each seed.
-        tests: rows by the name of their corpus.
-        folder: predictions go to `PROTOCOL/MODEL` in it.
-        allow_leak: measure although training heard what is tested, and mark the result.
-        device: as `load_model` takes it.
+        models: folders of one system, one per seed.
+        tests: rows by corpus.
+        folder: of the predictions, each in `PROTOCOL/MODEL`.
+        allow_leak: evaluate although training and test overlap, and mark the result.
+        device: as for `load_model`.
 
     Returns:
-        the Markdown.
+        The Markdown.
 
     Raises:
-        ValueError: no protocol's corpus is given.
-        SpeakerLeakError: training heard what is tested.
+        InputError: no protocol's corpus is given.
+        SpeakerLeakError: training and test overlap.
     """
     protocols = zero_shot_protocols(tests)
     chosen = {one.name: one.rows_with_labels(tests[one.corpora[0]]) for one in protocols}
@@ -220,34 +221,36 @@ def table1b(
         notes += notes_of(protocol, len(predictions[0]))
         if len(found) < len(models):
             notes.append(
-                f"{protocol.name}: a model without train_results.json: whether it heard the test is unchecked."
+                f"{protocol.name}: a model has no train_results.json: whether it was trained on the test is unchecked."
             )
-        notes += [f"{protocol.name}: {said}." for leak in found for said in leak.unchecked]
+        notes += [f"{protocol.name}: {one}." for leak in found for one in leak.unchecked]
     return write_table(
-        Table("Table I b: zero-shot on whole corpora", lines, METRICS, notes=list(dict.fromkeys(notes))),
+        Table("Table I b: zero-shot on complete corpora", lines, METRICS, notes=list(dict.fromkeys(notes))),
         folder,
         "table1b",
     )
 
 
 def zero_shot_protocols(tests: Mapping[str, Sequence[Row]]) -> list[Protocol]:
-    """Those of Table I b whose corpora are given.
+    """
+    List the protocols of Table I b whose corpora are given.
 
     Raises:
-        ValueError: none is.
+        InputError: there is none.
     """
     protocols = [PROTOCOLS[name] for name in TABLE_1B if PROTOCOLS[name].corpora[0] in tests]
     if not protocols:
         given = ", ".join(tests) or "no corpus"
-        raise ValueError(f"table1b is about ShEMO, AESDD, RAVDESS and RESD, not {given}; give --test aesdd=PATH")
+        raise InputError("table1b", f"needs ShEMO, AESDD, RAVDESS or RESD, not {given}", "pass --test aesdd=PATH")
     return protocols
 
 
 def check_zero_shot(training: Sequence[Row], tests: Mapping[str, Sequence[Row]], allow_leak: bool) -> None:
-    """Refuses, before anything is trained, to train on what a zero-shot test takes for unheard.
+    """
+    Check, before anything is trained, that training and zero-shot tests do not overlap.
 
     Raises:
-        SpeakerLeakError: names it.
+        SpeakerLeakError: they do.
     """
     for protocol in zero_shot_protocols(tests):
         protocol.check(training, protocol.rows_with_labels(tests[protocol.corpora[0]]), allow=allow_leak)
@@ -264,24 +267,24 @@ def _check(protocol: Protocol, model: Path, test: Sequence[Row], allow_leak: boo
 
 
 def published_lines(protocol: Protocol, where: str) -> list[Line]:
-    """What the paper prints for a protocol, its own first."""
+    """Build the published lines of a protocol, the paper's own first."""
     rows = published_rows(protocol.name, where)
-    made = []
+    lines = []
     for system in sorted(rows, key=lambda name: not is_own(name)):
         own = is_own(system)
-        heard = "English corpora, then M5SER" if own else "see the paper"
+        trained_on = "English corpora, then M5SER" if own else "see the paper"
         by, backbones = (PAPER, BACKBONES) if own else (CITED, "see the paper")
-        line = published_line(rows[system], protocol.title, len(protocol.labels), heard, by, backbones)
-        made.append(line)
-    return made
+        line = published_line(rows[system], protocol.title, len(protocol.labels), trained_on, by, backbones)
+        lines.append(line)
+    return lines
 
 
 def notes_of(protocol: Protocol, scored: int) -> list[str]:
-    """What a reader of the protocol's figures must know, and whether all its clips were there."""
+    """List the notes of a protocol, and whether all its clips were scored."""
     expected = sum(protocol.expected.values())
-    said = [*protocol.notes, *([f"Our choice: {protocol.assumption}."] if protocol.assumption else [])]
+    notes = [*protocol.notes, *([f"Our choice: {protocol.assumption}."] if protocol.assumption else [])]
     if scored != expected:
-        said.insert(
+        notes.insert(
             0, f"{scored} clips were scored where the protocol has {expected}: not comparable with the paper's."
         )
-    return [f"{protocol.name}: {one}" for one in said]
+    return [f"{protocol.name}: {one}" for one in notes]

@@ -47,7 +47,7 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
             )
         )
         trained_on = "English corpora" if system.data == "English" else f"{system.data} (M5SER)"
-        lines.append(published_line(paper[name], "IEMOCAP", len(protocol.labels), heard))
+        lines.append(published_line(paper[name], "IEMOCAP", len(protocol.labels), trained_on))
     values = {name: {number.metric: number.value for number in rows} for name, rows in paper.items()}
     found = differences(EFFECTS, predictions, values)
     choices = list(dict.fromkeys(effect.choice for effect in EFFECTS))

@@ -1,129 +1,110 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A table as Markdown, LaTeX, CSV and JSON; figures in per cent, as the papers print them, and in JSON from 0 to 1."""
+"""Write a table as Markdown, LaTeX, CSV and JSON; percentages as in the papers, and 0 to 1 in CSV and JSON."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from mser_llm.evaluation.tables import escape_latex, format_table, write_csv
 from mser_llm.io.atomic_files import atomic_open
 from mser_llm.reproduction.formatting import format_points
 from mser_llm.reproduction.table import Difference, Line, MetricValue, Table
 
 
-_WORDS = ("system", "by", "backbones", "trained on", "tested on", "classes", "runs")
-_COMPARED = ("choice", "without", "with", "metric", "difference", "95 %", "p", "p (Holm)", "paper")
-_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": r"$-$", "–": "--"}
-_SPECIAL |= {"±": r"$\pm$"} | {character: f"\\{character}" for character in "&%$#_{}"}
+_TEXT_COLUMNS = ("system", "by", "backbones", "trained on", "tested on", "classes", "runs")
+_DIFFERENCE_COLUMNS = ("choice", "without", "with", "metric", "difference", "95 %", "p", "p (Holm)", "paper")
+_PARTS = ("mean", "std", "low", "high")
 
 
 def write_table(table: Table, folder: Path, name: str) -> str:
-    """Writes `NAME.md`, `.tex`, `.csv` and `.json`, each whole or not at all; returns the Markdown."""
+    """Write `NAME.md`, `.tex`, `.csv` and `.json`, each atomically; return the Markdown."""
     folder.mkdir(parents=True, exist_ok=True)
     text = markdown(table)
-    contents = {"md": text, "tex": latex(table), "csv": comma_separated(table), "json": as_json(table)}
+    contents = {
+        "md": text,
+        "tex": latex(table),
+        "json": json.dumps(table.as_dict(), indent=2, ensure_ascii=False) + "\n",
+    }
     for suffix, content in contents.items():
         with atomic_open(folder / f"{name}.{suffix}") as file:
             file.write(content)
+    columns = [f"{metric}_{part}" for metric in table.metrics for part in _PARTS]
+    rows = [_csv_row(line, table) for line in table.lines]
+    write_csv(folder / f"{name}.csv", [*_TEXT_COLUMNS, "place", "leak", *table.further, *columns], rows)
     return text
 
 
 def markdown(table: Table) -> str:
-    """The lines, the differences and the notes."""
-    parts = [f"# {table.title}", "", "In per cent: mean ± standard deviation over runs [95 % interval].", ""]
-    parts += _pipes(_header(table), _rows(table), len(_WORDS))
+    """Format the lines, the differences and the notes as Markdown."""
+    text = range(len(_TEXT_COLUMNS))
+    parts = [f"# {table.title}", "", "In percent: mean ± standard deviation over runs [95 % interval].", ""]
+    parts.append(format_table(_headers(table), _rows(table), text_columns=text))
     if table.differences:
-        parts += ["", "In percentage points, with the choice less without it, on the same clips:", ""]
-        parts += _pipes(_COMPARED, [_compared(one) for one in table.differences], 4)
-    parts += ["", *(f"- {note}" for note in table.notes)]
-    return "\n".join(parts) + "\n"
+        cells = [_difference_cells(one) for one in table.differences]
+        parts += ["", "In percentage points, with the choice minus without it, on the same clips:", ""]
+        parts.append(format_table(_DIFFERENCE_COLUMNS, cells, text_columns=range(4)))
+    return "\n".join([*parts, "", *(f"- {note}" for note in table.notes)]) + "\n"
 
 
 def latex(table: Table) -> str:
-    """Two `tabular`s and the notes as an `itemize`; they need no package."""
-    parts = [f"% {table.title}", *_tabular(_header(table), _rows(table))]
+    """Format the lines and the differences as two `tabular`s, and the notes as an `itemize`."""
+    text = range(len(_TEXT_COLUMNS))
+    parts = [f"% {table.title}", format_table(_headers(table), _rows(table), "latex", text_columns=text)]
     if table.differences:
-        parts += ["", *_tabular(_COMPARED, [_compared(one) for one in table.differences])]
+        cells = [_difference_cells(one) for one in table.differences]
+        parts += ["", format_table(_DIFFERENCE_COLUMNS, cells, "latex", text_columns=range(4))]
     if table.notes:
-        parts += ["", r"\begin{itemize}", *(rf"\item {_escaped(note)}" for note in table.notes), r"\end{itemize}"]
+        items = [rf"\item {escape_latex(note)}" for note in table.notes]
+        parts += ["", r"\begin{itemize}", *items, r"\end{itemize}"]
     return "\n".join(parts) + "\n"
 
 
-def comma_separated(table: Table) -> str:
-    """One line a system, every part of a figure in a column of its own, from 0 to 1."""
-    parts = ("mean", "std", "low", "high")
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow(
-        [*_WORDS, "place", "leak", *table.further, *(f"{metric}_{part}" for metric in table.metrics for part in parts)]
-    )
-    for line in table.lines:
-        figures = [line.figures.get(metric) for metric in table.metrics]
-        numbers = [None if figure is None else getattr(figure, part) for figure in figures for part in parts]
-        told = [line.further.get(name, "") for name in table.further]
-        writer.writerow([*_words(line), line.place, line.leak, *told, *(_plain(number) for number in numbers)])
-    return file.getvalue()
-
-
-def as_json(table: Table) -> str:
-    """Everything, unrounded."""
-    return json.dumps(table.as_dict(), indent=2, ensure_ascii=False) + "\n"
-
-
-def _header(table: Table) -> list[str]:
-    return [*_WORDS, *table.further, *table.metrics]
+def _headers(table: Table) -> list[str]:
+    return [*_TEXT_COLUMNS, *table.further, *table.metrics]
 
 
 def _rows(table: Table) -> list[list[str]]:
     return [_cells(line, table.further, table.metrics) for line in table.lines]
 
 
-def _words(line: Line) -> list[str]:
+def _text_cells(line: Line) -> list[str]:
     runs = "not stated" if line.runs is None else str(line.runs)
     return [line.system, line.by, line.backbones, line.trained_on, line.tested_on, str(line.classes), runs]
 
 
 def _cells(line: Line, further: Sequence[str], metrics: Sequence[str]) -> list[str]:
-    words = _words(line)
+    texts = _text_cells(line)
     if line.leak:
-        words[0] += " (LEAK)"
-    words += [line.further.get(name, "–") for name in further]
-    return [*words, *(_figure(line.figures.get(metric)) for metric in metrics)]
+        texts[0] += " (LEAK)"
+    texts += [line.further.get(name, "–") for name in further]
+    return [*texts, *(_format_value(line.figures.get(metric)) for metric in metrics)]
 
 
-def _figure(figure: MetricValue | None) -> str:
-    if figure is None:
+def _csv_row(line: Line, table: Table) -> dict[str, Any]:
+    row: dict[str, Any] = dict(zip(_TEXT_COLUMNS, _text_cells(line)), place=line.place, leak=line.leak)
+    row |= {name: line.further.get(name, "") for name in table.further}
+    for metric in table.metrics:
+        value = line.figures.get(metric)
+        for part in _PARTS:
+            number = None if value is None else getattr(value, part)
+            row[f"{metric}_{part}"] = "" if number is None else f"{number:.6f}"
+    return row
+
+
+def _format_value(value: MetricValue | None) -> str:
+    if value is None:
         return "–"
-    text = f"{100 * figure.mean:.1f}"
-    if figure.std is not None:
-        text += f" ± {100 * figure.std:.1f}"
-    if figure.low is not None and figure.high is not None:
-        text += f" [{100 * figure.low:.1f}, {100 * figure.high:.1f}]"
+    text = f"{100 * value.mean:.1f}"
+    if value.std is not None:
+        text += f" ± {100 * value.std:.1f}"
+    if value.low is not None and value.high is not None:
+        text += f" [{100 * value.low:.1f}, {100 * value.high:.1f}]"
     return text
 
 
-def _compared(one: Difference) -> list[str]:
-    sure = "–" if one.low is None or one.high is None else f"[{format_points(one.low)}, {format_points(one.high)}]"
+def _difference_cells(one: Difference) -> list[str]:
+    interval = "–" if one.low is None or one.high is None else f"[{format_points(one.low)}, {format_points(one.high)}]"
     numbers = [f"{value:.3f}" if value is not None else "–" for value in (one.p, one.p_holm)]
     paper = "–" if one.published is None else format_points(one.published)
-    return [one.choice, one.without, one.having, one.metric, format_points(one.difference), sure, *numbers, paper]
-
-
-def _pipes(header: Sequence[str], rows: Sequence[Sequence[str]], text_columns: int) -> list[str]:
-    rule = ["---"] * text_columns + ["---:"] * (len(header) - text_columns)
-    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in (header, rule, *rows)]
-
-
-def _tabular(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in (header, *rows)]
-    begin = rf"\begin{{tabular}}{{{'l' * len(header)}}}"
-    return [begin, r"\hline", lines[0], r"\hline", *lines[1:], r"\hline", r"\end{tabular}"]
-
-
-def _escaped(text: str) -> str:
-    return "".join(_SPECIAL.get(character, character) for character in text)
-
-
-def _plain(number: float | None) -> str:
-    return "" if number is None else f"{number:.6f}"
+    return [one.choice, one.without, one.having, one.metric, format_points(one.difference), interval, *numbers, paper]

@@ -62,9 +62,9 @@ def test_in_one_language_neighbours_are_other_speakers():
     purity = cluster_metrics(values, emotions, ["el"] * 30, speakers)["purity"]
     # Three clips of the other speaker are too few for the first; the second has 27.
     assert np.isnan(purity[:27]).all() and np.isfinite(purity[27:]).all()
-    with pytest.raises(ValueError, match="two emotions"):
+    with pytest.raises(ValueError, match="30 clips"):
         cluster_metrics(values, ["sad"] * 30, ["el"] * 30, speakers)
-    with pytest.raises(ValueError, match=r"2 emotion\(s\) in 2 clips: .* of one of them several"):
+    with pytest.raises(ValueError, match="2 clips"):
         cluster_metrics(values[:2], ["sad", "happy"], ["el"] * 2, ["a", "b"])
 
 

@@ -21,7 +21,7 @@ from mser_llm.evaluation.protocols import PROTOCOLS
 from mser_llm.reproduction.lowresource_table1 import (
     BASELINE,
     BYOL,
-    BYOL_VOICES,
+    BYOL_OTHER,
     CONTRASTIVE,
     CONTRASTIVE_TARGET,
     SYSTEMS,
@@ -40,7 +40,7 @@ FOLDERS = {
     CONTRASTIVE: "fold{}/seed0/contrastive",
     BYOL: "emodb/fold{}/seed0/byol",
     CONTRASTIVE_TARGET: "emodb/fold{}/seed0/voices_contrastive",
-    BYOL_VOICES: "fold{}/seed0/byol-voices",
+    BYOL_OTHER: "fold{}/seed0/byol-voices",
 }
 
 
@@ -113,7 +113,7 @@ def test_each_system_trains_on_the_speech_that_the_table_names(finished: Path):
     """BYOL on the target's training folds, without their emotions; the contrast on other languages or the target."""
     languages = {name: results(finished / folder.format(2))["data"]["languages"] for name, folder in FOLDERS.items()}
     assert languages[BASELINE] == languages[CONTRASTIVE] == languages[CONTRASTIVE_TARGET] == {"en": 16}
-    assert languages[BYOL] == {"de": 16, "en": 16} and languages[BYOL_VOICES] == {"en": 16, "pl": 40}
+    assert languages[BYOL] == {"de": 16, "en": 16} and languages[BYOL_OTHER] == {"en": 16, "pl": 40}
     assert results(finished / "seed0" / "voices")["data"]["languages"] == {"pl": 40}
     assert results(finished / "emodb/fold2/seed0/voices")["data"]["languages"] == {"de": 16}
     for number in range(1, 6):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table and its writers: every number of a line is found in every format, and a difference is told as it is."""
+"""The lines and differences of a table, and its files."""
 
 import csv
 import io
@@ -13,14 +13,14 @@ from mser_llm.evaluation.protocols import Published
 from mser_llm.reproduction.published import METRICS, TABLE_2_PROTOCOL, published_rows
 from mser_llm.reproduction.systems import EFFECTS, FULL, SYSTEMS, Effect, steps_of
 from mser_llm.reproduction.table import Table, differences, measured_line, published_line, summarize_effect
-from mser_llm.reproduction.writers import comma_separated, latex, markdown, write_table
+from mser_llm.reproduction.writers import latex, write_table
 
 
 WORDS = ("happy", "sad")
 
 
-def answers(right: float, seed: int, speakers: int = 12, clips: int = 30) -> Predictions:
-    """A system that is right on a share of the clips."""
+def predict(right: float, seed: int, speakers: int = 12, clips: int = 30) -> Predictions:
+    """Predictions that are right for a share of the clips."""
     rng = np.random.default_rng(seed)
     truths = [WORDS[number % 2] for number in range(speakers * clips)]
     hits = rng.random(len(truths)) < right
@@ -35,7 +35,7 @@ def answers(right: float, seed: int, speakers: int = 12, clips: int = 30) -> Pre
     )
 
 
-def test_the_six_systems_need_six_steps_and_the_paper_has_each():
+def test_six_systems_take_six_steps():
     assert list(SYSTEMS) == list(published_rows(TABLE_2_PROTOCOL, "Table II"))
     steps = steps_of(SYSTEMS.values())
     assert len({step.name for step in steps}) == len(steps) == 6
@@ -45,7 +45,7 @@ def test_the_six_systems_need_six_steps_and_the_paper_has_each():
     assert {name for effect in EFFECTS for name in (effect.without, effect.having)} == set(SYSTEMS)
 
 
-def test_an_effect_changes_nothing_but_its_choice():
+def test_effects_change_only_their_choice():
     for effect in EFFECTS:
         without, having = (SYSTEMS[name].last for name in (effect.without, effect.having))
         contrast = [step.contrast for step in (without, having)]
@@ -57,11 +57,11 @@ def test_an_effect_changes_nothing_but_its_choice():
             assert stages == [["joint"], ["1", "2"]] if effect.choice == "second stage" else [["1"], ["joint"]]
 
 
-def test_a_planted_difference_is_found_and_a_missing_one_is_not():
+def test_differences_find_a_planted_effect_only():
     runs = {
-        "A": [answers(0.6, 0), answers(0.6, 1)],
-        "B": [answers(0.9, 2), answers(0.9, 3)],
-        "C": [answers(0.6, 4), answers(0.6, 5)],
+        "A": [predict(0.6, 0), predict(0.6, 1)],
+        "B": [predict(0.9, 2), predict(0.9, 3)],
+        "C": [predict(0.6, 4), predict(0.6, 5)],
     }
     effects = (Effect("contrast", "A", "B"), Effect("contrast", "A", "C"))
     found = differences(effects, runs, {"A": {"UA": 0.5}, "B": {"UA": 0.519}}, metrics=("UA",))
@@ -77,8 +77,8 @@ def test_a_planted_difference_is_found_and_a_missing_one_is_not():
     assert "B over A" in summary and "C over A" not in summary
 
 
-def test_one_speaker_gives_no_interval_and_no_claim():
-    runs = {"A": [answers(0.1, 0, speakers=1)], "B": [answers(0.9, 1, speakers=1)]}
+def test_differences_of_one_speaker_have_no_interval():
+    runs = {"A": [predict(0.1, 0, speakers=1)], "B": [predict(0.9, 1, speakers=1)]}
     (one,) = differences((Effect("contrast", "A", "B"),), runs, {}, metrics=("UA",))
     assert (one.low, one.high, one.p, one.p_holm) == (None, None, None, None)
     assert "B over A" not in summarize_effect("contrast", "UA", [one])
@@ -86,7 +86,7 @@ def test_one_speaker_gives_no_interval_and_no_claim():
 
 @pytest.fixture
 def table() -> Table:
-    runs = {"A_1": [answers(0.6, 0), answers(0.7, 1)], "B": [answers(0.8, 2), answers(0.9, 3)]}
+    runs = {"A_1": [predict(0.6, 0), predict(0.7, 1)], "B": [predict(0.8, 2), predict(0.9, 3)]}
     ours = measured_line("A_1", runs["A_1"], "base | tiny", "ravdess 672", "emodb 360", leak="2 speaker(s) & more")
     numbers = [Published("A_1", "UA", 0.488, "Table II"), Published("A_1", "WA", 0.597, "Table II")]
     paper = published_line(numbers, "IEMOCAP", 7, "English")
@@ -94,39 +94,29 @@ def table() -> Table:
     return Table("A title", [ours, paper], METRICS, found, ["100 % of it_all"])
 
 
-def test_every_format_has_the_same_numbers(table: Table):
+def test_write_table_writes_the_same_numbers_in_every_format(table: Table, tmp_path):
+    text = write_table(table, tmp_path / "new", "table9")
+    files = {path.suffix: path.read_text(encoding="utf-8") for path in (tmp_path / "new").iterdir()}
+    assert sorted(files) == [".csv", ".json", ".md", ".tex"] and files[".md"] == text
     ours = table.lines[0].figures["UA"]
     shown = f"{100 * ours.mean:.1f} ± {100 * ours.std:.1f} [{100 * ours.low:.1f}, {100 * ours.high:.1f}]"
-    assert shown in markdown(table)
-    assert shown.replace("±", r"$\pm$") in latex(table)
-    (first, second) = csv.DictReader(io.StringIO(comma_separated(table)))
+    assert shown in text and "A_1 (LEAK)" in text
+    assert shown.replace("±", r"$\pm$") in files[".tex"]
+    (first, second) = csv.DictReader(io.StringIO(files[".csv"]))
     for part in ("mean", "std", "low", "high"):
         assert float(first[f"UA_{part}"]) == pytest.approx(getattr(ours, part), abs=1e-6)
     assert (second["UA_mean"], second["UA_low"], second["WF1_mean"]) == ("0.488000", "", "")
-    assert first["leak"] == "2 speaker(s) & more" and "A_1 (LEAK)" in markdown(table)
+    assert first["leak"] == "2 speaker(s) & more"
+    content = json.loads(files[".json"])
+    assert content["lines"][1]["place"] == "arXiv 2503.21806, Table II"
+    assert content["lines"][0]["figures"]["UA"]["mean"] == ours.mean
 
 
-def test_markdown_columns_are_whole_whatever_a_cell_holds(table: Table):
-    for header in ("| system", "| choice"):
-        text = markdown(table)
-        rows = text[text.index(header) :].split("\n\n")[0].splitlines()
-        assert len({row.count("|") for row in rows}) == 1 and len(rows) > 2
-
-
-def test_latex_escapes_what_latex_would_read(table: Table):
+def test_latex_is_escaped_and_complete(table: Table):
     text = latex(table)
     assert r"A\_1" in text and r"100 \% of it\_all" in text
-    for begun in ("tabular", "itemize"):
-        assert text.count(rf"\begin{{{begun}}}") == text.count(rf"\end{{{begun}}}") >= 1
+    for environment in ("tabular", "itemize"):
+        assert text.count(rf"\begin{{{environment}}}") == text.count(rf"\end{{{environment}}}") >= 1
     rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-    counts = {line.count("&") - line.count(r"\&") for line in rows}
-    assert counts == {len(METRICS) + 6, 8}
+    assert {line.count("&") - line.count(r"\&") for line in rows} == {len(METRICS) + 6, 8}
     assert not any(ord(character) > 127 for character in text)
-
-
-def test_all_formats_are_written(table: Table, tmp_path):
-    text = write_table(table, tmp_path / "new", "table9")
-    assert (tmp_path / "new" / "table9.md").read_text(encoding="utf-8") == text
-    content = json.loads((tmp_path / "new" / "table9.json").read_text(encoding="utf-8"))
-    assert content["lines"][1]["place"] == "arXiv 2503.21806, Table II"
-    assert sorted(path.suffix for path in (tmp_path / "new").iterdir()) == [".csv", ".json", ".md", ".tex"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table I on tones in the rows of IEMOCAP, MELD, M5SER and AESDD: what each fold trains on, and what is refused."""
+"""Table I on tones in the rows of IEMOCAP, MELD, M5SER and AESDD: what each fold trains on, and leaks."""
 
 import json
 from pathlib import Path
@@ -59,7 +59,7 @@ def recipes(tiny_recipes: Path, tmp_path: Path):
     return arguments.family.of_systems
 
 
-def test_a_fold_hears_no_translation_of_what_it_tests(iemocap, m5ser, recipes, tmp_path: Path, monkeypatch):
+def test_fold_trains_on_no_translation_of_its_test(iemocap, m5ser, recipes, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("mser_llm.reproduction.table1.TABLE_1A", ("iemocap-4",))
     text = table1a({"iemocap": iemocap, "m5ser": m5ser}, recipes, [0], tmp_path / "table1a")
     for tested in ("Session1", "Session2"):
@@ -76,7 +76,7 @@ def test_a_fold_hears_no_translation_of_what_it_tests(iemocap, m5ser, recipes, t
     assert "16 clips were scored where the protocol has 5531" in text
 
 
-def test_table2_can_be_measured_on_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_path: Path, monkeypatch):
+def test_table2_takes_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_path: Path, monkeypatch):
     """Table II of the paper is on IEMOCAP, which it trains on too."""
     monkeypatch.setattr(reproduce, "read_rows", lambda corpora: {"iemocap": iemocap, "m5ser": m5ser})
     words = {"recipe": str(tiny_recipes), "output_dir": str(tmp_path), "protocol": "iemocap-4", "fold": "2"}
@@ -91,14 +91,14 @@ def test_table2_can_be_measured_on_a_fold_of_a_protocol(iemocap, m5ser, tiny_rec
 
 
 @pytest.mark.slow
-def test_without_other_languages_there_is_one_stage(iemocap, recipes, tmp_path: Path, monkeypatch):
+def test_english_alone_is_one_stage(iemocap, recipes, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("mser_llm.reproduction.table1.TABLE_1A", ("iemocap-4",))
     table1a({"iemocap": iemocap}, recipes, [0], tmp_path)
     made = sorted(path.parent.name for path in tmp_path.glob("iemocap-4/*/seed0/*/model.safetensors"))
     assert made == ["stage1-contrast"] * 2
 
 
-def test_melds_shared_speakers_have_to_be_allowed(recipes, tmp_path: Path, monkeypatch):
+def test_meld_needs_allow_leak(recipes, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("mser_llm.reproduction.table1.TABLE_1A", ("meld-4",))
     rows = [
         clip(tmp_path, "meld", f"{split}-{speaker}-{emotion}", emotion, f"meld-{speaker}", split=split)
@@ -113,7 +113,7 @@ def test_melds_shared_speakers_have_to_be_allowed(recipes, tmp_path: Path, monke
     assert "meld-4 (LEAK)" in text and "validation part is neither trained on nor tested" in text
 
 
-def test_zero_shot_has_the_words_of_each_corpus(tiny_model_dir: Path, tmp_path: Path):
+def test_table1b_has_the_labels_of_each_corpus(tiny_model_dir: Path, tmp_path: Path):
     greek = ("happy", "sad", "angry", "disgust", "fear")
     aesdd = [
         clip(tmp_path, "aesdd", f"{emotion}-{speaker}", emotion, f"aesdd-{speaker}", language="el")
@@ -141,17 +141,17 @@ def test_zero_shot_has_the_words_of_each_corpus(tiny_model_dir: Path, tmp_path: 
         table1b([tmp_path / "trained"], {"aesdd": aesdd}, tmp_path / "out")
     with pytest.raises(SpeakerLeakError, match="zero-shot"):
         check_zero_shot(aesdd[:1], {"aesdd": aesdd[1:]}, allow_leak=False)
-    with pytest.raises(ValueError, match="give --test"):
+    with pytest.raises(ValueError, match="--test"):
         table1b([tmp_path / "trained"], {"emodb": aesdd}, tmp_path / "out")
 
 
-def test_a_model_without_a_training_record_has_a_line_that_says_so(tiny_model_dir: Path, tmp_path: Path):
+def test_table1b_marks_model_without_training_record(tiny_model_dir: Path, tmp_path: Path):
     aesdd = [clip(tmp_path, "aesdd", emotion, emotion, "aesdd-1", language="el") for emotion in ("happy", "sad")]
     text = table1b([tiny_model_dir], {"aesdd": aesdd}, tmp_path / "out")
     ours = json.loads((tmp_path / "out" / "table1b.json").read_text(encoding="utf-8"))["lines"][0]
     assert ours["trained_on"] == "not recorded" and ours["tested_on"] == "aesdd 2" and not ours["leak"]
     assert "encoder from scratch" in ours["backbones"] and "LLaMA from scratch" in ours["backbones"]
-    assert "a model without train_results.json: whether it heard the test is unchecked" in text
+    assert "train_results.json" in text
 
 
 def test_every_protocol_of_table_1_has_the_papers_own_row():
