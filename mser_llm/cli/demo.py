@@ -94,7 +94,7 @@ def run(args: DemoArguments) -> int:
 
 
 def demonstration_speech(folder: Path, size: str, seed: int) -> tuple[list[dict], list[dict]]:
-    """Create the speech of a size of `SIZES`, or reuse it; return the training rows and those of the test languages."""
+    """Create or reuse the speech of a size of `SIZES`; return the training rows and those of the test languages."""
     from mser_llm.data.synthesis.demo_speech import HELD_OUT_LANGUAGES, write_demo_speech
 
     english, other, held_out, _ = SIZES[size]
