@@ -12,6 +12,7 @@ def labelled(
     emotions: Sequence[int] | torch.Tensor | None = None,
     languages: Sequence[int] | None = None,
     speakers: Sequence[int] | None = None,
+    progress: float = 0.0,
 ) -> ObjectiveBatch:
     """A batch; labels that are not given are unknown."""
     size = next(len(labels) for labels in (emotions, languages, speakers) if labels is not None)
@@ -19,5 +20,6 @@ def labelled(
         *(
             torch.as_tensor([UNKNOWN] * size if labels is None else labels, dtype=torch.int64)
             for labels in (emotions, languages, speakers)
-        )
+        ),
+        progress=progress,
     )

@@ -2,7 +2,6 @@
 """The largest batch that memory holds, tried before training rather than while weights change."""
 
 import gc
-import inspect
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,9 +10,9 @@ import torch
 from accelerate.utils import gather_object
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
-from mser_llm.training.compat import enable_recipe_activation_checkpointing
+from mser_llm.training.compat import enable_activation_checkpointing
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
-from mser_llm.training.objectives import BYOL
+from mser_llm.training.objectives import OBJECTIVES
 from mser_llm.training.run_record import recorded_batch_size
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
@@ -46,11 +45,18 @@ def optimizer_bytes(arguments: MSERTrainingArguments) -> int:
 
 
 def rows_of_clip(arguments: MSERTrainingArguments) -> int:
-    """Rows of a batch that one clip becomes at most: itself, or its views for `byol` if it is labelled."""
-    given = arguments.objective_section.get("byol", {"weight": 0}) or {}
-    if given.get("weight") == 0:
-        return 1
-    return 2 + given.get("supervised_views", inspect.signature(BYOL).parameters["supervised_views"].default)
+    """Return the maximum number of rows that one clip becomes in a batch: 1, or the views of an objective."""
+    used = {name: options or {} for name, options in arguments.objective_section.items()}
+    rows = [OBJECTIVES[name].rows_per_clip(options) for name, options in used.items() if options.get("weight") != 0]
+    return max(rows, default=1)
+
+
+def checkpoint_activations(model: Any, arguments: MSERTrainingArguments) -> None:
+    """Enable activation checkpointing if the recipe does, as the trainer will; leave a model alone that has it."""
+    enabled = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    if arguments.gradient_checkpointing and not enabled:
+        enable_activation_checkpointing(model, arguments.gradient_checkpointing_kwargs)
+        model.train(model.training)
 
 
 def resolve_batch_size(
@@ -81,7 +87,7 @@ def resolve_batch_size(
     if found is None:
         longest = max(range(len(dataset.clips)), key=lambda index: dataset.clips[index].seconds)
         item = dataset[longest * dataset.views]
-        enable_recipe_activation_checkpointing(model, arguments)
+        checkpoint_activations(model, arguments)
         size, failure = _largest(arguments, model, item, collator)
         found = min(gather_object([size]))
         if found == 0:

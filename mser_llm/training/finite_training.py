@@ -3,6 +3,7 @@
 
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 
 from mser_llm.io.atomic_files import write_json
+from mser_llm.io.errors import InputError
 
 
 LOSS_FILE = "train_loss.json"
@@ -18,6 +20,47 @@ LOSS_FILE = "train_loss.json"
 
 class TrainingDivergedError(ValueError):
     """A loss, a gradient or a weight is not finite; the message gives the step, the likely cause and what is kept."""
+
+
+@dataclass
+class LossSum:
+    """
+    The loss of all optimizer steps, saved with each checkpoint.
+
+    Attributes:
+        saved: whether checkpoints contain it; `save_only_model` leaves it out.
+        total, steps: sum of the losses and number of steps, those before a resume included.
+    """
+
+    saved: bool = True
+    total: float = 0.0
+    steps: int = 0
+
+    @property
+    def mean(self) -> float:
+        """Mean loss per step."""
+        return self.total / max(self.steps, 1)
+
+    def save(self, directory: str | Path) -> None:
+        """Save into a checkpoint."""
+        write_json(Path(directory) / LOSS_FILE, {"total": self.total, "steps": self.steps})
+
+    def load(self, directory: str | Path) -> None:
+        """
+        Continue the sum of a checkpoint.
+
+        Raises:
+            InputError: the file is missing or damaged.
+        """
+        if not self.saved:
+            return
+        file = Path(directory) / LOSS_FILE
+        try:
+            found = json.loads(file.read_text(encoding="utf-8"))
+            self.total, self.steps = float(found["total"]), int(found["steps"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            fix = f"delete {directory} to resume from an earlier checkpoint, or start again with --no_resume"
+            raise InputError(file, "missing or damaged", fix) from error
 
 
 class FiniteTrainingMixin(Trainer):
@@ -34,13 +77,7 @@ class FiniteTrainingMixin(Trainer):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self._step_loss: torch.Tensor | float = 0.0
-        self._total_loss = 0.0
-        self._steps_counted = 0
-
-    @property
-    def train_loss(self) -> float:
-        """Mean loss of all optimizer steps so far, those before a resume included."""
-        return self._total_loss / max(self._steps_counted, 1)
+        self.loss_sum = LossSum(saved=not self.args.save_only_model)
 
     # Checks
 
@@ -62,8 +99,8 @@ class FiniteTrainingMixin(Trainer):
             value = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
             if not math.isfinite(value):
                 self._stop(f"the gradient norm is {value}", self.state.global_step + 1)
-        self._total_loss += loss
-        self._steps_counted += 1
+        self.loss_sum.total += loss
+        self.loss_sum.steps += 1
         return norm
 
     def _maybe_log_save_evaluate(self, *args: Any, **kwargs: Any) -> None:
@@ -127,40 +164,11 @@ class FiniteTrainingMixin(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "train_loss" in logs:
-            logs["train_loss"] = self.train_loss
+            logs["train_loss"] = self.loss_sum.mean
         super().log(logs, start_time)
 
     def _finalize_training(self, *args: Any, **kwargs: Any) -> TrainOutput:
-        return super()._finalize_training(*args, **kwargs)._replace(training_loss=self.train_loss)
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.args.should_save:
-            write_json(Path(output_dir) / LOSS_FILE, {"total": self._total_loss, "steps": self._steps_counted})
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is not None:
-            self.load_loss(checkpoint)
-
-    def load_loss(self, checkpoint: str) -> None:
-        """
-        Continue the sum of a checkpoint; one saved with `save_only_model` has none.
-
-        Raises:
-            ValueError: it is missing or damaged.
-        """
-        if self.args.save_only_model:
-            return
-        file = Path(checkpoint) / LOSS_FILE
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            self._total_loss, self._steps_counted = float(found["total"]), int(found["steps"])
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{file}: missing or damaged; delete {checkpoint} to resume from an earlier one, or start again "
-                "with --no_resume"
-            ) from error
+        return super()._finalize_training(*args, **kwargs)._replace(training_loss=self.loss_sum.mean)
 
 
 def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:

@@ -27,9 +27,9 @@ from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.data.clip_selection import log_dataset_summary, prepare_data, without_rejected
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
-from mser_llm.training.fsdp import check_sharding, place, shards_weights
+from mser_llm.training.fsdp import check_sharding, move_to_device, shards_weights
 from mser_llm.training.model_building import build_model, expanded
-from mser_llm.training.objectives import ObjectiveError, TrainingFacts, build_objectives
+from mser_llm.training.objectives import OBJECTIVES, ObjectiveError, TrainingFacts, build_objectives
 from mser_llm.training.progress import TrainingProgress
 from mser_llm.training.run_lock import run_lock
 from mser_llm.training.run_record import acquire_run_dir, describe_run, finished_results
@@ -100,7 +100,7 @@ def _train(
     model, processor = build_model(model_arguments, labels.words)
     # From here on the library's bars only flicker between the lines: one for every save of a few megabytes.
     disable_progress_bar()
-    place(model, arguments)
+    move_to_device(model, arguments)
     data = prepare_data(rows, data_arguments)
     earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
     check_earlier_stages(model_arguments.init_from, data.validation, data_arguments.validation_splits)
@@ -205,11 +205,13 @@ def check_language_model(data_arguments: DataArguments, arguments: MSERTrainingA
     for name in ("unlabelled", "labelled_languages", "unlabelled_corpora"):
         if getattr(data_arguments, name):
             raise ValueError(f"{name} is of classifiers: a language model learns from words, which such clips lack")
-    if "byol" in arguments.objective_section:
-        raise ObjectiveError(
-            "objectives: byol is of classifiers, and model_type is mser: its views have no emotion, and a language "
-            "model learns from words; leave byol out, or give model_type whisper_classifier"
-        )
+    for name in arguments.objective_section:
+        if OBJECTIVES[name].classifiers_only:
+            raise ObjectiveError(
+                f"objectives: {name}",
+                "it trains classifiers, and model_type is mser",
+                "leave it out, or set model_type whisper_classifier",
+            )
 
 
 def train_without_validation(arguments: MSERTrainingArguments) -> None:

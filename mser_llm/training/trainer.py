@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`MSERTrainer`: the language-model loss with contrastive objectives beside it, judged by unweighted accuracy."""
+"""`MSERTrainer`: train with the language-model loss and further objectives, select by unweighted accuracy."""
 
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.data import Sampler
@@ -13,39 +13,41 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.protocols import TrainingRecord
-from mser_llm.training.byol import BYOLAdaptation
-from mser_llm.training.checkpointing import PickleFreeMixin
+from mser_llm.hub.data_record import data_record, trained_files
+from mser_llm.io.errors import InputError
+from mser_llm.training.checkpointing import AtomicCheckpointMixin
 from mser_llm.training.data.batch_features import BatchFeatures, Masking
 from mser_llm.training.data.dataset import EmotionDataset
 from mser_llm.training.data.samplers import build_sampler
 from mser_llm.training.finite_training import FiniteTrainingMixin
-from mser_llm.training.fsdp import FSDPMixin
+from mser_llm.training.fsdp import leave_encoder_unsharded, register_scoring
 from mser_llm.training.hub_push import HubPushMixin
-from mser_llm.training.objectives import BYOL, Objective, ObjectiveBatch, ObjectiveError
-from mser_llm.training.objectives.parameters import ObjectiveParameters
+from mser_llm.training.model_building import parameter_counts
+from mser_llm.training.objectives import Objective, ObjectiveBatch, ObjectiveError
+from mser_llm.training.objectives.callback import ObjectiveCallback
 from mser_llm.training.run_record import stopped_early
 from mser_llm.training.shadow_weights import ShadowWeights, WeightAverage
 from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import LabelSet, MSERProcessor
 
 
-class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin):
+class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
     """
-    Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in the place of the contrast: `sum of weight *
+    Eqs. (2) and (3) of arXiv:2503.21806 with any objectives in place of the contrast: `sum of weight *
     objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share` takes it from `L_ce`.
 
-    Evaluation scores the label set's words after the prompt alone, as recognition does, and never shows the model the
-    answer. Each term of the loss is logged apart as `loss_<name>`.
+    Evaluation scores the words of the label set after the prompt alone, as recognition does, and never gives the
+    answer to the model. Each term of the loss is logged as `loss_<name>`.
 
     Args:
         label_set: of the task.
-        objectives: name to (weight, objective). What they train of their own is trained along, with the model's
-            optimiser, and is no part of the model that is saved.
+        objectives: name to (weight, objective). Their parameters are trained with the model's optimizer and are not
+            part of the saved model.
         processing_class: the `MSERProcessor`, saved with each checkpoint.
         kwargs: as for `Trainer`.
 
     Raises:
-        ValueError: weights are to stand in for those of a model that `model_init` is yet to make.
+        InputError: shadow weights together with `model_init`.
     """
 
     args: MSERTrainingArguments
@@ -63,39 +65,37 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
         self.label_set = label_set
         self.objectives = dict(objectives or {})
         self.candidate_ids = processing_class.candidate_ids(label_set.words)
-        self._terms: dict[str, list[torch.Tensor]] = {}
+        self._metrics: dict[str, list[torch.Tensor]] = {}
         self.average = None if self.args.average_from is None else WeightAverage(self.model)
-        self.objective_parameters = ObjectiveParameters(
+        self.masking = Masking(
+            self.args.time_masks, self.args.time_width, self.args.channel_masks, self.args.channel_width
+        )
+        self.objective_callback = ObjectiveCallback(
             {name: objective.to(self.args.device) for name, (_, objective) in self.objectives.items()},
             self.accelerator,
             self.args.max_grad_norm,
         )
-        self.add_callback(self.objective_parameters)
-        args = self.args
-        self.masking = Masking(args.time_masks, args.time_width, args.channel_masks, args.channel_width)
-        self.byol: BYOLAdaptation | None = None
-        if "byol" in self.objectives:
-            byol = cast(BYOL, self.objectives["byol"][1])
-            self.byol = BYOLAdaptation(self.accelerator.unwrap_model(self.model), byol, self.masking)
-            self.add_callback(self.byol)
-        if self.shadow is not None and self.model_init is not None:
-            name = "byol" if self.average is None else "average_from"
-            raise ValueError(
-                f"model_init makes another model when training begins, which {name} would not follow; give model, the "
-                "model itself"
-            )
+        for _, objective in self.objectives.values():
+            objective.attach(self.accelerator.unwrap_model(self.model), self.masking)
+        self.add_callback(self.objective_callback)
+        self.checkpoint_parts += [self.loss_sum, self.objective_callback]
+        if self.shadow is not None:
+            self.checkpoint_parts.append(self.shadow)
+            if self.model_init is not None:
+                raise InputError("model_init", "shadow weights would not follow the new model", "pass model instead")
 
     @property
     def shadow(self) -> ShadowWeights | None:
-        """The weights that are judged and saved, where these are not the trained ones."""
-        return self.average if self.byol is None else self.byol.target
+        """The weights that are evaluated and saved in place of the trained ones, if any."""
+        of_objectives = (objective.shadow_weights for _, objective in self.objectives.values())
+        return self.average or next((weights for weights in of_objectives if weights is not None), None)
 
     def train_or_resume(self, checkpoint: str | None) -> None:
         """
-        Trains from the start or from a whole checkpoint, to the same end.
+        Train from the start or from a checkpoint, to the same result.
 
-        A run that had stopped early is not trained on: the stock `Trainer` would, for as long as it takes to decide to
-        stop once more, and what it finds there an unbroken run never sees.
+        A run that had stopped early is not trained further. The stock trainer would continue until it decides to stop
+        once more, and might find a better checkpoint that an uninterrupted run never sees.
 
         Raises:
             TrainingDivergedError: a loss, a gradient or a weight is not finite.
@@ -104,9 +104,10 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
             self.train(resume_from_checkpoint=checkpoint)
         else:
             self.state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
-            self.load_loss(checkpoint)
-            self.log({"train_loss": self.train_loss})
-            self.spread()
+            self.loss_sum.load(checkpoint)
+            self.log({"train_loss": self.loss_sum.mean})
+            if self.is_fsdp_enabled:
+                self._prepare_for_training(self.state.max_steps, self.get_train_dataloader(), None)
             if self.args.load_best_model_at_end:
                 self._load_best_model()
             else:
@@ -117,9 +118,22 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
             self.shadow.apply()
         self.check_weights()
 
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_fsdp_enabled:
+            leave_encoder_unsharded(self.model, self.accelerator.state.fsdp_plugin)
+        prepared = super()._prepare_for_training(*args, **kwargs)
+        if self.is_fsdp_enabled:
+            register_scoring(self.model)
+        return prepared
+
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
-        objectives = self.objective_parameters.objectives.named_parameters()
+        objectives = self.objective_callback.objectives.named_parameters()
         return super().trained_parameters() | {f"objectives.{name}": value for name, value in objectives}
+
+    def _load_best_model(self) -> None:
+        super()._load_best_model()
+        if self.shadow is not None:
+            self.shadow.load(self.state.best_model_checkpoint)
 
     # Loss
 
@@ -130,127 +144,100 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor | tuple[torch.Tensor, Any]:
-        """The weighted sum of all terms, a mean over this micro-batch; the Trainer divides it by their number."""
+        """Return the weighted sum of all terms, a mean over this micro-batch; `Trainer` averages these."""
         inputs = dict(inputs)
-        batch = ObjectiveBatch(*(inputs.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")))
+        labels = [inputs.pop(f"{kind}_labels") for kind in ("emotion", "language", "speaker")]
+        batch = ObjectiveBatch(*labels, progress=self.state.global_step / max(self.state.max_steps, 1))
         views = inputs.pop("views")
-        if self.byol is None:
-            inputs = self._masked(inputs, spared=self._clean(views))
-        else:
-            inputs, batch = self.byol.views(inputs, batch)
+        if not any(objective.augments for _, objective in self.objectives.values()):
+            inputs |= BatchFeatures.of(inputs).masked(self.masking, self._unmasked(views)).inputs()
+        for _, objective in self.objectives.values():
+            inputs, batch = objective.prepare_batch(inputs, batch)
         outputs = model(**inputs)
-        weights, values = self._weights(), {"ce": outputs.loss}
-        for name, (_, objective) in self.objectives.items():
-            values[name] = objective(outputs.emotion_embedding, batch)
-            self._note(objective.figures)
-        self._note({f"loss_{name}": value.detach() for name, value in values.items()})
-        loss = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        weights, terms = {"ce": self.args.ce_weight}, {"ce": outputs.loss}
+        for name, (weight, objective) in self.objectives.items():
+            terms[name], metrics = objective.compute(outputs.emotion_embedding, batch)
+            self._collect(metrics)
+            share = objective.share(batch.progress)
+            weights[name] = weight if share is None else weight * share
+            weights["ce"] *= 1 if share is None else 1 - share
+        self._collect({f"loss_{name}": value.detach() for name, value in terms.items()})
+        loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         return (loss, outputs) if return_outputs else loss
 
-    def _weights(self) -> dict[str, float]:
-        """Of each term at this moment; tells the objectives how far training is."""
-        weights = {"ce": self.args.ce_weight}
-        for name, (weight, objective) in self.objectives.items():
-            objective.progress = self.state.global_step / max(self.state.max_steps, 1)
-            if objective.share is not None:
-                weights["ce"] *= 1 - objective.share
-                weight *= objective.share
-            weights[name] = weight
-        return weights
+    def _unmasked(self, views: torch.Tensor) -> torch.Tensor | None:
+        """Mark the clips of a batch that stay unmasked: of a clip and its augmented view, the clip."""
+        paired = self.args.balance == "speaker" and self.train_dataset.views > 1
+        return views == 0 if paired else None
+
+    def _collect(self, metrics: Mapping[str, torch.Tensor]) -> None:
+        """Keep metrics of this step for the next log entry."""
+        for name, value in metrics.items():
+            self._metrics.setdefault(name, []).append(value)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" in logs:
+            for name, values in sorted(self._metrics.items()):
+                mean = self.accelerator.reduce(torch.stack(values).mean(), reduction="mean")
+                logs[name] = round(mean.item(), 6)
+            self._metrics.clear()
+        super().log(logs, start_time)
+
+    # Optimizer
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        # Before the step rather than after it, where the weights are the same and accumulation has no say.
-        if self.average is not None and self.accelerator.sync_gradients:
-            average_from = self.args.average_from * self.state.max_steps
-            if self.state.global_step > average_from:
-                self.average.update()
+        # The average is updated before the step: the weights are those after the last one, and gradient accumulation
+        # does not matter.
+        if (
+            self.average is not None
+            and self.accelerator.sync_gradients
+            and self.state.global_step > self.args.average_from * self.state.max_steps
+        ):
+            self.average.update()
         return super().training_step(*args, **kwargs)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """As the stock method, with a group for what the objectives train of their own."""
-        made = self.optimizer is None
+        """Create the optimizer, with a parameter group for the objectives."""
+        is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
-        if made and not self.is_fsdp_enabled:
-            self._train_objectives(optimizer)
+        if is_new and not self.is_fsdp_enabled:
+            self._add_objective_parameters(optimizer)
         return optimizer
 
     def create_scheduler(
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
-        """As the stock method; under FSDP it is here that the optimiser gets the group of the objectives."""
-        # Spreading the model, accelerate looks in it for every weight of the optimiser; from here on others may come.
+        """Create the scheduler; under FSDP, first add the parameter group for the objectives to the optimizer."""
+        # accelerate looks up every weight of the optimizer in the model while it shards it, but not after that.
         if self.is_fsdp_enabled and self.lr_scheduler is None:
-            self._train_objectives(self.optimizer)
+            self._add_objective_parameters(self.optimizer)
         return super().create_scheduler(num_training_steps, optimizer)
 
-    def _train_objectives(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.objective_parameters.parameters:
-            if self.is_deepspeed_enabled:
-                raise ObjectiveError(
-                    "an objective trains weights of its own, and DeepSpeed's optimiser takes none beside the model's; "
-                    "train with configs/accelerate/fsdp.yaml or ddp.yaml"
-                )
-            rate, decay = self.args.objective_learning_rate, self.args.weight_decay
-            own = {"params": self.objective_parameters.parameters, "weight_decay": decay}
-            optimizer.add_param_group(own | ({} if rate is None else {"lr": rate}))
-
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        if not self.args.should_save:
+    def _add_objective_parameters(self, optimizer: torch.optim.Optimizer) -> None:
+        parameters = self.objective_callback.parameters
+        if not parameters:
             return
-        self.objective_parameters.save(output_dir)
-        if self.shadow is not None:
-            self.shadow.save(output_dir)
-
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        self.objective_parameters.load(checkpoint)
-        if self.shadow is not None:
-            self.shadow.load(checkpoint)
-
-    def _load_best_model(self) -> None:
-        super()._load_best_model()
-        if self.shadow is not None:
-            self.shadow.load(self.state.best_model_checkpoint)
-
-    def _clean(self, views: torch.Tensor) -> torch.Tensor | None:
-        """Which clips of the batch are to stay as they are: of a clip and its changed view the first."""
-        paired = self.args.balance == "speaker" and self.train_dataset.views > 1
-        return views == 0 if paired else None
-
-    def _masked(self, inputs: dict[str, torch.Tensor], spared: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """SpecAugment on the features, which costs nothing and so needs no views of its own in the cache."""
-        return inputs | BatchFeatures.of(inputs).masked(self.masking, spared).inputs()
-
-    def _note(self, figures: Mapping[str, torch.Tensor]) -> None:
-        """Keeps figures of this step for the next log."""
-        for name, value in figures.items():
-            self._terms.setdefault(name, []).append(value)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        if "loss" in logs:
-            for name, values in sorted(self._terms.items()):
-                mean = self.accelerator.reduce(torch.stack(values).mean(), reduction="mean")
-                logs[name] = round(mean.item(), 6)
-            self._terms.clear()
-        super().log(logs, start_time)
-
-    def results(self, earlier: TrainingRecord | None = None) -> dict[str, Any]:
-        return super().results(earlier) | ({} if self.byol is None else {"byol": self.byol.record(self.state)})
+        if self.is_deepspeed_enabled:
+            raise ObjectiveError(
+                "objectives",
+                "DeepSpeed's optimizer does not take the parameters of an objective",
+                "train with configs/accelerate/fsdp.yaml or ddp.yaml",
+            )
+        rate = self.args.objective_learning_rate
+        group = {"params": parameters, "weight_decay": self.args.weight_decay}
+        optimizer.add_param_group(group | ({} if rate is None else {"lr": rate}))
 
     # Data
 
     def _get_train_sampler(self, train_dataset: EmotionDataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        order = build_sampler(dataset, self.args)
-        return super()._get_train_sampler(dataset) if order is None else order
+        sampler = build_sampler(dataset, self.args)
+        return super()._get_train_sampler(dataset) if sampler is None else sampler
 
     # Evaluation
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """As the stock method, of the weights that stand in for the trained ones where any do."""
+        """Evaluate, with the shadow weights if there are any."""
         with nullcontext() if self.shadow is None else self.shadow.applied():
             return super().evaluate(*args, **kwargs)
 
@@ -262,9 +249,9 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
         ignore_keys: list[str] | None = None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
         """
-        Scores of the candidate words `(batch_size, num_words)`.
+        Score the candidate words `(batch_size, num_words)`.
 
-        The batch holds question and answer; of the text, the model is shown the question alone.
+        The batch contains question and answer; the model gets the question alone.
         """
         inputs = self._prepare_inputs(inputs)
         targets = inputs["emotion_labels"]
@@ -278,9 +265,29 @@ class MSERTrainer(FiniteTrainingMixin, FSDPMixin, PickleFreeMixin, HubPushMixin)
 
     def _compute_metrics(self, prediction: EvalPrediction) -> dict[str, float]:
         words = self.label_set.words
-        figures = emotion_metrics(
+        metrics = emotion_metrics(
             [words[index] for index in prediction.label_ids],
             [words[index] for index in prediction.predictions.argmax(-1)],
             words,
         )
-        return {name: figures[name] for name in ("WA", "UA", "WF1", "macro_F1")}
+        return {name: metrics[name] for name in ("WA", "UA", "WF1", "macro_F1")}
+
+    def results(self, earlier: TrainingRecord | None = None) -> dict[str, Any]:
+        """
+        Return the contents of `train_results.json`.
+
+        Args:
+            earlier: the record of the previous stage.
+        """
+        train = self.train_dataset.clips
+        validation = self.eval_dataset.clips if self.eval_dataset is not None else []
+        return {
+            "validation": self.evaluate() if validation else None,
+            "speakers": sorted({str(clip.row["speaker"]) for clip in train if clip.row["speaker"] is not None}),
+            "files": sorted(trained_files(train)),
+            "clips": {"train": len(train), "validation": len(validation)},
+            "data": data_record(train, validation, self.label_set, earlier),
+            "parameters": parameter_counts(self.accelerator.unwrap_model(self.model)),
+            "log_history": self.state.log_history,
+            **self.objective_callback.reports(self.state),
+        }

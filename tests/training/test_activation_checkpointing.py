@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from mser_llm.training.compat import enable_recipe_activation_checkpointing
+from mser_llm.training.batch_size import checkpoint_activations
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
@@ -25,14 +25,14 @@ def test_it_is_switched_on_under_either_name(name: str, tmp_path: Path):
     model = Checkpointed(name)
     options = {"use_reentrant": False}
     asked = MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True, gradient_checkpointing_kwargs=options)
-    enable_recipe_activation_checkpointing(model, asked)
+    checkpoint_activations(model, asked)
     assert model.calls == [options]
 
 
 def test_it_stays_off_unless_asked_for_and_is_switched_on_once(tmp_path: Path):
     model = Checkpointed("activation_checkpointing_enable")
-    enable_recipe_activation_checkpointing(model, MSERTrainingArguments(str(tmp_path)))
+    checkpoint_activations(model, MSERTrainingArguments(str(tmp_path)))
     assert model.calls == []
     model.gradient_checkpointing = True
-    enable_recipe_activation_checkpointing(model, MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True))
+    checkpoint_activations(model, MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True))
     assert model.calls == []

@@ -31,14 +31,12 @@ def network() -> nn.Module:
 
 def objectives() -> dict[str, Objective]:
     torch.manual_seed(2)
-    made = {
+    return {
         "margin": MarginContrast(margin=0.2),
         "supervised": SupervisedContrast(5, cross_language_weight=2.0, projection_size=4),
         "speaker": SpeakerContrast(5, projection_size=3),
         "adversarial": SpeakerAdversarial(5, num_speakers=3, hidden_size=8),
     }
-    made["adversarial"].progress = 0.3
-    return made
 
 
 def inputs() -> torch.Tensor:
@@ -48,7 +46,7 @@ def inputs() -> torch.Tensor:
 def outcome(model: nn.Module, objective: Objective, rows: slice) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The loss, and the gradients of the model and of what the objective trains of its own."""
     model.zero_grad()
-    labels = labelled(EMOTIONS[rows], LANGUAGES[rows], SPEAKERS[rows])
+    labels = labelled(EMOTIONS[rows], LANGUAGES[rows], SPEAKERS[rows], progress=0.3)
     loss = objective(model(inputs()[rows]), labels)
     loss.backward()
     parameters = [*model.named_parameters(), *objective.named_parameters(prefix="objective")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all objectives have in common, and how a recipe names them."""
+"""Properties of all objectives, and building them from a recipe."""
 
 import pytest
 import torch
@@ -17,16 +17,15 @@ from mser_llm.training.objectives import (
 
 
 FACTS = TrainingFacts(8, emotions=("happy", "sad"), languages=("en", "pl"), speakers=("a", "b", "c"))
-BATCH = labelled([0, 0, 1, 1, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2])
+BATCH = labelled([0, 0, 1, 1, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2], progress=0.5)
 
 
-# byol compares views, which such batches have none of; its own tests ask the same of it.
+# BYOL needs batches of views; its own tests check the same properties.
 @pytest.fixture(params=sorted(set(OBJECTIVES) - {"byol"}))
 def objective(request: pytest.FixtureRequest) -> Objective:
     torch.manual_seed(0)
     (built,) = build_objectives({request.param: {}}, FACTS).values()
     _, objective = built
-    objective.progress = 0.5
     return objective
 
 
@@ -35,7 +34,7 @@ def embeddings(dtype: torch.dtype) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_single(objective: Objective, dtype: torch.dtype):
+def test_objective_computes_half_precision_in_float32(objective: Objective, dtype: torch.dtype):
     halved = embeddings(dtype)
     whole = halved.detach().float().requires_grad_()
     with torch.autocast("cpu", dtype=dtype):
@@ -57,8 +56,8 @@ def test_half_precision_is_computed_in_single(objective: Objective, dtype: torch
     ],
     ids=["all alike", "all different", "nothing known", "one of each"],
 )
-def test_no_batch_makes_it_other_than_a_number(objective: Objective, batch):
-    # Clips that are the same, and opposite, are the hardest for a cosine and for its gradient.
+def test_objective_is_finite_for_any_batch(objective: Objective, batch):
+    # Identical and opposite embeddings are the hardest for a cosine and its gradient.
     hard = embeddings(torch.float32).detach()
     hard[1], hard[2] = hard[0], -hard[0]
     hard.requires_grad_()
@@ -71,7 +70,7 @@ def test_no_batch_makes_it_other_than_a_number(objective: Objective, batch):
         assert loss.item() == 0 and not hard.grad.any()
 
 
-def test_a_batch_of_one_is_finite(objective: Objective):
+def test_objective_is_finite_for_a_batch_of_one(objective: Objective):
     alone = embeddings(torch.float32)[:1]
     loss = objective(alone, labelled([0], [0], [0]))
     loss.backward()
@@ -82,7 +81,7 @@ def built(section: str) -> dict:
     return build_objectives(yaml.safe_load(section), FACTS)
 
 
-def test_a_line_of_a_recipe_names_objectives_with_weights_and_options():
+def test_build_objectives_reads_weights_and_options():
     line = (
         "{margin_contrast: {margin: 0.2}, supervised_contrast: {weight: 0.5, temperature: 1}, speaker_adversarial: }"
     )
@@ -95,52 +94,72 @@ def test_a_line_of_a_recipe_names_objectives_with_weights_and_options():
     objectives = {name: objective for name, (_, objective) in found.items()}
     assert isinstance(objectives["margin_contrast"], MarginContrast) and objectives["margin_contrast"].margin == 0.2
     assert objectives["supervised_contrast"].temperature == 1
-    # The facts of the training fill in the sizes.
     assert objectives["supervised_contrast"].projection[0].in_features == 8
     assert objectives["speaker_adversarial"].classifier[-1].out_features == 3
     assert built("{supervised_contrast: {weight: 0}}") == {}
 
 
 @pytest.mark.parametrize(
-    ("section", "message"),
+    ("section", "source"),
     [
-        ("{contrast: {}}", "there is no 'contrast'; there are margin_contrast, supervised_contrast, speaker_adv"),
-        ("{margin_contrast: 0.5}", r"margin_contrast: expected a section such as \{weight: 0.5\}, got 0.5"),
-        ("{margin_contrast: {margn: 1}}", "no option 'margn'; did you mean margin; its options are weight, positive"),
-        ("{supervised_contrast: {embedding_size: 4}}", "no option 'embedding_size'"),
-        ("{supervised_contrast: {temperature: warm}}", "temperature: expected a number, got 'warm'"),
-        ("{supervised_contrast: {temperature: true}}", "temperature: expected a number, got True"),
-        ("{supervised_contrast: {projection_size: 1.5}}", "projection_size: expected a whole number, got 1.5"),
-        ("{speaker_contrast: {denominator: 1}}", "denominator: expected a word, got 1"),
-        ("{supervised_contrast: {temperature: 0}}", "supervised_contrast: temperature is 0; give a number above 0"),
-        ("{speaker_contrast: {weight: -1}}", "weight is -1; give 0 to leave it out"),
-        ("{speaker_contrast: {}, speaker_adversarial: {}}", "cannot be trained at once: the one hides"),
+        ("{contrast: {}}", "objectives"),
+        ("{margin_contrast: 0.5}", "objectives: margin_contrast"),
+        ("{margin_contrast: {margn: 1}}", "objectives: margin_contrast: margn"),
+        ("{supervised_contrast: {embedding_size: 4}}", "objectives: supervised_contrast: embedding_size"),
+        ("{supervised_contrast: {temperature: warm}}", "objectives: supervised_contrast: temperature"),
+        ("{supervised_contrast: {temperature: true}}", "objectives: supervised_contrast: temperature"),
+        ("{supervised_contrast: {projection_size: 1.5}}", "objectives: supervised_contrast: projection_size"),
+        ("{speaker_contrast: {denominator: 1}}", "objectives: speaker_contrast: denominator"),
+        ("{speaker_contrast: {denominator: some}}", "objectives: speaker_contrast: denominator"),
+        ("{speaker_contrast: {weight: -1}}", "objectives: speaker_contrast: weight"),
+        ("{speaker_contrast: {}, speaker_adversarial: {}}", "objectives: speaker_adversarial, speaker_contrast"),
+        ("{supervised_contrast: {temperature: 0}}", "objectives: supervised_contrast: temperature"),
+        (
+            "{supervised_contrast: {cross_language_weight: -1}}",
+            "objectives: supervised_contrast: cross_language_weight",
+        ),
+        ("{supervised_contrast: {projection_size: -1}}", "objectives: supervised_contrast: projection_size"),
+        ("{margin_contrast: {margin: 1.5}}", "objectives: margin_contrast: margin"),
+        ("{margin_contrast: {reduction: max}}", "objectives: margin_contrast: reduction"),
+        ("{speaker_adversarial: {hidden_size: -1}}", "objectives: speaker_adversarial: hidden_size"),
+        ("{speaker_adversarial: {gamma: 0}}", "objectives: speaker_adversarial: gamma"),
+        ("{byol: {momentum: 1.5}}", "objectives: byol: momentum"),
+        ("{byol: {lambda_end: -0.1}}", "objectives: byol: lambda_end"),
+        ("{byol: {supervised_views: 0}}", "objectives: byol: supervised_views"),
+        ("{byol: {mixup: 1.0}}", "objectives: byol: mixup"),
+        ("{byol: {least_crop: 1.2}}", "objectives: byol: least_crop, greatest_crop"),
     ],
 )
-def test_what_a_recipe_got_wrong_is_told_in_one_line(section: str, message: str):
-    with pytest.raises(ObjectiveError, match=message.replace("; did you mean margin;", r"; did you mean margin\?;")):
+def test_build_objectives_rejects_invalid_option(section: str, source: str):
+    with pytest.raises(ObjectiveError) as error:
         built(section)
+    assert error.value.source == source and error.value.fix
+
+
+def test_build_objectives_suggests_the_nearest_option():
+    with pytest.raises(ObjectiveError) as error:
+        built("{margin_contrast: {margn: 1}}")
+    assert "margin" in error.value.fix
 
 
 @pytest.mark.parametrize(
-    ("name", "labels", "message"),
+    ("name", "labels"),
     [
-        ("speaker_adversarial", {"speakers": ()}, "needs speakers, and no training clip has its speaker stated"),
-        ("speaker_contrast", {"speakers": ("ann",)}, "two speakers or more, and all training clips have the speaker"),
-        ("supervised_contrast", {"emotions": ("sad",)}, "two emotions or more, and all .* the emotion 'sad'"),
+        ("speaker_adversarial", {"speakers": ()}),
+        ("speaker_contrast", {"speakers": ("ann",)}),
+        ("supervised_contrast", {"emotions": ("sad",)}),
     ],
 )
-def test_labels_that_the_clips_lack_are_told_with_the_cure(name: str, labels: dict, message: str):
+def test_build_objectives_rejects_missing_labels(name: str, labels: dict):
     facts = TrainingFacts(**{**vars(FACTS), **labels})
-    with pytest.raises(ObjectiveError, match=f"{message}.*or leave {name} out"):
+    with pytest.raises(ObjectiveError) as error:
         build_objectives({name: {}}, facts)
+    assert error.value.source == f"objectives: {name}"
     assert build_objectives({name: {"weight": 0}}, facts) == {}
 
 
-@pytest.mark.parametrize(
-    ("languages", "told"), [(("en",), "all training clips are in 'en'"), ((), "no clip states one")]
-)
-def test_a_weight_across_languages_over_one_language_is_warned_of(languages: tuple, told: str):
+@pytest.mark.parametrize("languages", [("en",), ()])
+def test_build_objectives_warns_about_a_useless_language_weight(languages: tuple):
     facts = TrainingFacts(**{**vars(FACTS), "languages": languages})
-    with pytest.warns(UserWarning, match=f"cross_language_weight has no effect, for {told}"):
+    with pytest.warns(UserWarning, match="cross_language_weight"):
         build_objectives({"supervised_contrast": {"cross_language_weight": 2.0}}, facts)

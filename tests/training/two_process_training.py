@@ -32,7 +32,7 @@ def watch(folder: Path, kill_step: str) -> None:
     def load_best_model(self: MSERTrainer) -> None:
         trained = self.accelerator.unwrap_model(self.model).state_dict()
         target = {} if self.shadow is None else {f"target.{name}": own for name, own in self.shadow.weights.items()}
-        torch.save(trained | self.objective_parameters.objectives.state_dict() | target, folder / f"rank{rank}.pt")
+        torch.save(trained | self.objective_callback.objectives.state_dict() | target, folder / f"rank{rank}.pt")
         load_best(self)
 
     MSERTrainer.training_step, MSERTrainer._load_best_model = training_step, load_best_model

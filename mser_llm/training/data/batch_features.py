@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The features of a batch in one layout, whichever kind they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -54,6 +54,12 @@ class BatchFeatures:
             return {"encoder_states": self.values, "encoder_mask": self.mask}
         return {"input_features": self.values[:, 0].transpose(1, 2), "input_features_mask": self.mask}
 
+    @classmethod
+    def joined(cls, parts: Sequence["BatchFeatures"]) -> "BatchFeatures":
+        """Concatenate batches of one padded length."""
+        values, masks = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "mask"))
+        return cls(values, masks, parts[0].encoded)
+
     def masked(self, masking: Masking, spared: torch.Tensor | None = None) -> "BatchFeatures":
         """
         With random stretches of frames and of channels set to zero, in each clip apart and alike in its layers.
@@ -79,6 +85,3 @@ class BatchFeatures:
     def rows(self, chosen: torch.Tensor) -> "BatchFeatures":
         """Of some clips, by a mask `(batch_size,)` or by indices."""
         return replace(self, values=self.values[chosen], mask=self.mask[chosen])
-
-
-__all__ = ["BatchFeatures", "Masking"]

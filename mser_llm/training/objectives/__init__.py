@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training objectives beside the model's own loss, one file each."""
+"""Training objectives in addition to the model's own loss, one file each."""
 
 from mser_llm.training.objectives.building import (
     OBJECTIVES,
-    ObjectiveError,
     TrainingFacts,
     build_objectives,
     check_objectives,
 )
 from mser_llm.training.objectives.byol import BYOL, ViewedBatch
 from mser_llm.training.objectives.margin_contrast import MarginContrast
-from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch
+from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch, ObjectiveError
 from mser_llm.training.objectives.speaker_adversarial import SpeakerAdversarial
 from mser_llm.training.objectives.speaker_contrast import SpeakerContrast
 from mser_llm.training.objectives.supervised_contrast import SupervisedContrast

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a recipe's `objectives` to the objectives themselves, or to a sentence that says what stands in the way."""
+"""Build the objectives that a recipe names."""
 
 import difflib
 import inspect
@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.byol import BYOL
 from mser_llm.training.objectives.margin_contrast import MarginContrast
-from mser_llm.training.objectives.objective import Objective
+from mser_llm.training.objectives.objective import Objective, ObjectiveError
 from mser_llm.training.objectives.speaker_adversarial import SpeakerAdversarial
 from mser_llm.training.objectives.speaker_contrast import SpeakerContrast
 from mser_llm.training.objectives.supervised_contrast import SupervisedContrast
@@ -24,24 +25,20 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "speaker_contrast": SpeakerContrast,
     "byol": BYOL,
 }
-# Pairs that undo each other, and why.
+# Pairs of objectives that work against each other, and why.
 CONFLICTS = {
-    ("speaker_adversarial", "speaker_contrast"): "the one hides in the embedding who speaks, the other brings it out",
+    ("speaker_adversarial", "speaker_contrast"): "one removes the speaker from the embedding, the other adds it",
 }
-
-
-class ObjectiveError(ValueError):
-    """Objectives that do not exist, or that these data or one another rule out."""
 
 
 @dataclass(frozen=True)
 class TrainingFacts:
     """
-    What objectives have to know of a training.
+    What objectives depend on.
 
     Attributes:
-        embedding_size: of the model's emotion embeddings.
-        emotions, languages, speakers: that occur among its clips; those of a clip are known by their index here.
+        embedding_size: size of the model's emotion embeddings.
+        emotions, languages, speakers: values among the training clips; a clip's label is the index here.
     """
 
     embedding_size: int
@@ -54,10 +51,10 @@ def build_objectives(
     section: Mapping[str, Mapping[str, Any] | None], facts: TrainingFacts
 ) -> dict[str, tuple[float, Objective]]:
     """
-    The objectives that a recipe names.
+    Build the objectives that a recipe names.
 
     Args:
-        section: name to options: `weight` (1.0; 0 leaves the objective out) and the arguments of its class, but for
+        section: name to options: `weight` (1.0; 0 leaves the objective out) and the arguments of its class, except
             those that the facts fill in.
         facts: of this training.
 
@@ -65,34 +62,40 @@ def build_objectives(
         Name to weight and objective.
 
     Raises:
-        ObjectiveError: an unknown name or option, a value that makes no sense; a label that an objective needs and the
-            clips lack; objectives that rule each other out.
+        ObjectiveError: an unknown name or option, an invalid value, labels that the training clips lack, or
+            objectives that conflict.
     """
     built = {}
     for name, given in section.items():
         if name not in OBJECTIVES:
-            raise ObjectiveError(f"objectives: there is no {name!r}; there are {', '.join(OBJECTIVES)}")
+            raise ObjectiveError("objectives", f"unknown objective {name!r}", f"pass {', '.join(OBJECTIVES)}")
         options = _checked_options(name, given)
         weight = float(options.pop("weight", 1.0))
         if weight < 0:
-            raise ObjectiveError(f"objectives: {name}: weight is {weight:g}; give 0 to leave it out, or more")
+            raise ObjectiveError(
+                f"objectives: {name}: weight", f"{weight:g} is negative", "pass 0 or more; 0 leaves it out"
+            )
         if weight > 0:
             _check_labels(name, facts)
             try:
                 built[name] = (weight, OBJECTIVES[name](**options, **_filled_in(name, facts)))
-            except ValueError as error:
-                raise ObjectiveError(f"objectives: {name}: {error}") from None
+            except InputError as error:
+                source = f"objectives: {name}: {error.source}"
+                raise ObjectiveError(source, error.problem, error.fix) from None
             if options.get("cross_language_weight", 1) != 1 and len(facts.languages) < 2:
-                told = f"all training clips are in {facts.languages[0]!r}" if facts.languages else "no clip states one"
-                warnings.warn(f"{name}: cross_language_weight has no effect, for {told}", stacklevel=2)
-    for (first, second), reason in CONFLICTS.items():
-        if first in built and second in built:
-            raise ObjectiveError(f"objectives: {first} and {second} cannot be trained at once: {reason}; keep one")
+                languages = ", ".join(facts.languages) or "no known language"
+                warnings.warn(
+                    f"{name}: cross_language_weight has no effect, because all training clips are in {languages}",
+                    stacklevel=2,
+                )
+    for pair, reason in CONFLICTS.items():
+        if built.keys() >= {*pair}:
+            raise ObjectiveError(f"objectives: {', '.join(pair)}", f"they conflict: {reason}", "keep one of them")
     return built
 
 
 def check_objectives(section: Mapping[str, Mapping[str, Any] | None]) -> None:
-    """Raises what `build_objectives` would, whatever the data: before an hour is spent on reading them."""
+    """Raise what `build_objectives` raises for any data, before the data are read."""
     any_two = ("one", "another")
     build_objectives(section, TrainingFacts(1, any_two, any_two, any_two))
 
@@ -103,44 +106,39 @@ def _filled_in(name: str, facts: TrainingFacts) -> dict[str, int]:
 
 
 def _checked_options(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The options, each of a name and of a kind that the objective has."""
+    """Check the names and the types of the options."""
     if not isinstance(given, Mapping | None):
-        raise ObjectiveError(f"objectives: {name}: expected a section such as {{weight: 0.5}}, got {given!r}")
-    defaults = {
+        raise ObjectiveError(f"objectives: {name}", f"{given!r} is not a section", "pass one such as {weight: 0.5}")
+    defaults = {"weight": 1.0} | {
         parameter.name: parameter.default
         for parameter in inspect.signature(OBJECTIVES[name]).parameters.values()
         if parameter.default is not inspect.Parameter.empty
     }
-    defaults = {"weight": 1.0} | defaults
     options = dict(given or {})
     for option, value in options.items():
+        source = f"objectives: {name}: {option}"
         if option not in defaults:
             near = difflib.get_close_matches(str(option), list(defaults), n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise ObjectiveError(
-                f"objectives: {name} has no option {option!r}{hint}; its options are {', '.join(defaults)}"
-            )
-        # An int is a number too, where a fraction may stand; a bool, which Python takes for an int, is not.
+            fix = f"did you mean {near[0]}?" if near else f"pass {', '.join(defaults)}"
+            raise ObjectiveError(source, "unknown option", fix)
+        # An int is a valid float; a bool, which is an int in Python, is neither.
         kind = type(defaults[option])
         kinds = (int, float) if kind is float else kind
         if isinstance(value, bool) or not isinstance(value, kinds):
-            wanted = {float: "a number", int: "a whole number", str: "a word"}[kind]
-            raise ObjectiveError(f"objectives: {name}: {option}: expected {wanted}, got {value!r}")
+            wanted = {float: "a number", int: "an integer", str: "a word"}[kind]
+            raise ObjectiveError(source, f"{value!r} is not {wanted}", f"pass {wanted}")
         if kind is float and not math.isfinite(value):
-            raise ObjectiveError(f"objectives: {name}: {option} is {value}; pass a finite number")
+            raise ObjectiveError(source, f"{value} is not finite", "pass a finite number")
     return options
 
 
 def _check_labels(name: str, facts: TrainingFacts) -> None:
     for label in OBJECTIVES[name].needs:
         found = getattr(facts, label)
-        if not found:
+        if len(found) < 2:
+            known = f"all training clips have the {label[:-1]} {found[0]!r}" if found else "no training clip has one"
             raise ObjectiveError(
-                f"objectives: {name} needs {label}, and no training clip has its {label[:-1]} stated; "
-                f"add corpora that state it, or leave {name} out"
-            )
-        if len(found) == 1:
-            raise ObjectiveError(
-                f"objectives: {name} needs two {label} or more, and all training clips have the {label[:-1]} "
-                f"{found[0]!r}; add other corpora, or leave {name} out"
+                f"objectives: {name}",
+                f"it needs two {label} or more, and {known}",
+                f"add corpora or leave {name} out",
             )

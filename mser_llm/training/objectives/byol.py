@@ -1,63 +1,90 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bootstrap your own latent: one view's projection predicted from another's, without negative pairs."""
+"""BYOL: predict one view's projection from another's, without negative pairs."""
 
 import copy
 import math
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import nn
 
+from mser_llm.io.errors import InputError
+from mser_llm.training.data.batch_features import BatchFeatures, Masking
 from mser_llm.training.distributed import gather_with_gradient
-from mser_llm.training.objectives.objective import Objective, ObjectiveBatch
+from mser_llm.training.objectives.byol_views import ViewStrength
+from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch, ObjectiveError
+from mser_llm.training.shadow_weights import ShadowWeights
+
+
+TARGET_FILE = "byol_target.safetensors"
+HEAD = "classifier."
+IGNORED = -100
+SUPERVISED_VIEWS = 3
+MAX_MEMORY = 0.1
+"""Maximum part of the training that the target may remember: its head is that of the online network."""
+COLLAPSED = 0.1
+"""`byol_std` below which all projections count as one; 1 is that of projections spread over all directions."""
+PATIENCE = 30
+"""Number of steps below `COLLAPSED` after which BYOL counts as collapsed."""
 
 
 @dataclass(frozen=True)
 class ViewedBatch(ObjectiveBatch):
     """
-    A batch that holds several views of its clips, with their labels.
+    A batch of several views per clip.
 
     Attributes:
         views: int64 `(batch_size,)`: 0 and 1 for the two views of a pair, in the same order of clips; `UNKNOWN` for
             any other row.
-        targets: what the target network makes of the rows of pairs, in their order, `(num_paired_rows, hidden_size)`.
+        targets: embeddings of the rows of pairs by the target network, in their order,
+            `(num_paired_rows, hidden_size)`.
     """
 
     views: torch.Tensor
     targets: torch.Tensor
 
     def gathered(self) -> "ViewedBatch":
-        labels = gather_with_gradient(torch.stack([self.emotions, self.languages, self.speakers, self.views], dim=1))
-        emotions, languages, speakers, views = labels.unbind(1)
-        return ViewedBatch(emotions, languages, speakers, views, gather_with_gradient(self.targets))
+        views, targets = gather_with_gradient(self.views), gather_with_gradient(self.targets)
+        return replace(super().gathered(), views=views, targets=targets)
 
 
 class BYOL(Objective):
     """
-    Grill et al. 2020 (arXiv:2006.07733), Eq. (2), made symmetric: the mean over the clips of
+    Grill et al. 2020 (arXiv:2006.07733), Eq. (2), symmetric: the mean over the clips of
 
-        2 - 2 cos(q(g(e_1)), g'(e'_2))  +  2 - 2 cos(q(g(e_2)), g'(e'_1)),
+        2 - 2 cos(q(g(e_1)), g'(e'_2))  +  2 - 2 cos(q(g(e_2)), g'(e'_1)).
 
-    e the embedding of a view, g the projector and q the predictor of the online network; e' and g' are those of the
-    target network, whose weights follow the online ones slowly and get no gradient.
+    e is the embedding of a view, g the projector and q the predictor of the online network. e' and g' belong to the
+    target network, whose weights follow the online weights slowly and get no gradient.
 
-    As Gong et al. 2025, "Learning More with Less", Eq. (2) has it, the objective shares the loss with the model's own:
-    `(1 - lambda) L_own + lambda L_byol`, lambda changing linearly over training.
+    In a training it follows Gong et al. 2025, "Learning More with Less", Sec. 2.3:
 
-    Projector and predictor are two layers with batch normalisation between, over the clips of all processes and over
-    each view apart. The target's projector is kept here; the rest of the target network is the training's.
+    - The loss is shared with the model's own (Eq. (2)): `(1 - lambda) L_own + lambda L_byol`, lambda changes linearly.
+    - Each clip becomes two strong views without labels, for this objective. A labelled clip also becomes
+      `supervised_views` weaker views, for the model's own loss.
+    - The target network, with the online network's head, is evaluated and saved.
+
+    Projector and predictor are two layers with batch normalization between them, over the clips of all processes and
+    over each view separately.
 
     Args:
-        embedding_size: of the emotion embeddings.
-        lambda_start, lambda_end: lambda at the beginning and at the end of training.
-        momentum: tau at the beginning; it rises to 1 by a cosine.
-        hidden_size: of the layer within projector and predictor.
-        projection_size: of the projections.
-        supervised_views: views of each labelled clip for the model's own loss, apart from the pair.
-        supervised_strength: how strong these are, 0 (the clip itself) to 1 (as the pair, but without mixing).
-        mixup: the greatest part of another clip mixed into a view of the pair.
-        least_crop, greatest_crop: size of its random-resize-crop, to the clip's own.
+        embedding_size: size of the emotion embeddings.
+        lambda_start, lambda_end: lambda at the start and at the end of training.
+        momentum: tau at the start; it rises to 1 along a cosine.
+        hidden_size: hidden size of projector and predictor.
+        projection_size: size of the projections.
+        supervised_views: views of each labelled clip for the model's own loss, in addition to the pair.
+        supervised_strength: strength of these views, 0 (the clip itself) to 1 (as the pair, but without mixing).
+        mixup: maximum part of another clip mixed into a view of the pair.
+        least_crop, greatest_crop: minimum and maximum size of its random-resize-crop, relative to the clip.
     """
+
+    classifiers_only = True
+    augments = True
+    replaces_weights = True
 
     def __init__(
         self,
@@ -67,7 +94,7 @@ class BYOL(Objective):
         momentum: float = 0.99,
         hidden_size: int = 4096,
         projection_size: int = 256,
-        supervised_views: int = 3,
+        supervised_views: int = SUPERVISED_VIEWS,
         supervised_strength: float = 0.5,
         mixup: float = 0.4,
         least_crop: float = 0.6,
@@ -82,17 +109,18 @@ class BYOL(Objective):
         }
         for name, value in fractions.items():
             if not 0 <= value <= 1:
-                raise ValueError(f"{name} is {value}; give a number from 0 to 1")
-        for name, size in {"hidden_size": hidden_size, "projection_size": projection_size}.items():
+                raise InputError(name, f"{value} is out of range", "pass a number from 0 to 1")
+        counts = {"hidden_size": hidden_size, "projection_size": projection_size, "supervised_views": supervised_views}
+        for name, size in counts.items():
             if size < 1:
-                raise ValueError(f"{name} is {size}; give a layer's size")
-        if supervised_views < 1:
-            raise ValueError(f"supervised_views is {supervised_views}; give 1 or more")
+                raise InputError(name, f"{size} is too small", "pass 1 or more")
         if not 0 <= mixup < 1:
-            raise ValueError(f"mixup is {mixup}; give 0 to mix nothing, or a part below 1")
+            raise InputError("mixup", f"{mixup} is out of range", "pass a part below 1, or 0 for no mixing")
         if not 0 < least_crop <= 1 <= greatest_crop:
-            raise ValueError(
-                f"crops of {least_crop} to {greatest_crop}; give least_crop up to 1, greatest_crop from 1"
+            raise InputError(
+                "least_crop, greatest_crop",
+                f"{least_crop} and {greatest_crop} do not enclose 1",
+                "pass a least_crop above 0 and at most 1, and a greatest_crop of at least 1",
             )
         self.lambda_start, self.lambda_end, self.momentum = lambda_start, lambda_end, momentum
         self.supervised_views, self.supervised_strength = supervised_views, supervised_strength
@@ -100,39 +128,175 @@ class BYOL(Objective):
         self.projector = _two_layers(embedding_size, hidden_size, projection_size)
         self.predictor = _two_layers(projection_size, hidden_size, projection_size)
         self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
+        self.target: MomentumTarget | None = None
+        self._warned = False
 
-    @property
-    def share(self) -> float:
-        """lambda at this moment."""
-        return self.lambda_start + (self.lambda_end - self.lambda_start) * self.progress
+    def share(self, progress: float) -> float:
+        """Return lambda."""
+        return self.lambda_start + (self.lambda_end - self.lambda_start) * progress
 
     def momentum_after(self, progress: float) -> float:
-        """tau of the update after a step, `progress` the part of training that was done before it."""
+        """Return tau of the update after a step; `progress` is the part of the training completed before it."""
         return 1 - (1 - self.momentum) * (math.cos(math.pi * progress) + 1) / 2
 
-    def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:
+    def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         assert isinstance(batch, ViewedBatch), "BYOL compares views"
         paired = batch.views[batch.views >= 0]
-        if len(paired) < 4:  # the statistics of a single clip are none
-            return (embeddings * 0).sum()
+        if len(paired) < 4:  # batch statistics need two clips
+            return (embeddings * 0).sum(), {}
         projections = [self.projector(embeddings[batch.views == view]) for view in (0, 1)]
         with torch.no_grad():
             targets = [self.target_projector(batch.targets[paired == view]) for view in (0, 1)]
-        self.figures = {
+        metrics = {
             "byol_std": projection_spread(torch.cat(projections).detach()),
-            "byol_lambda": embeddings.new_tensor(self.share),
+            "byol_lambda": embeddings.new_tensor(self.share(batch.progress)),
         }
         first, second = (_distances(self.predictor(projections[view]), targets[1 - view]) for view in (0, 1))
-        return (first + second).mean()
+        return (first + second).mean(), metrics
+
+    # Hooks
+
+    @classmethod
+    def rows_per_clip(cls, options: Mapping[str, Any]) -> int:
+        return 2 + options.get("supervised_views", SUPERVISED_VIEWS)
+
+    @property
+    def shadow_weights(self) -> ShadowWeights | None:
+        return self.target
+
+    def attach(self, model: nn.Module, masking: Masking) -> None:
+        self.target = MomentumTarget(model, self)
+        self.strong = ViewStrength(masking, self.mixup, self.least_crop, self.greatest_crop)
+        self.weak = self.strong.reduced(self.supervised_strength)
+
+    def prepare_batch(
+        self, inputs: dict[str, torch.Tensor], batch: ObjectiveBatch
+    ) -> tuple[dict[str, torch.Tensor], ViewedBatch]:
+        """
+        Replace clips with views: the first view of each clip, the second of each, then the weak views of the labelled.
+
+        Args:
+            inputs: of the model, with `labels`.
+            batch: labels of the clips.
+        """
+        assert self.target is not None, "attach comes first"
+        clips = BatchFeatures.of(inputs)
+        size, device = len(clips.values), clips.values.device
+        labelled = (inputs["labels"] != IGNORED).nonzero()[:, 0]
+        pair = [self.strong.view(clips) for _ in (0, 1)]
+        targets = self.target.embeddings(BatchFeatures.joined(pair).inputs())
+        count = self.supervised_views if len(labelled) else 0
+        weak = [self.weak.view(clips.rows(labelled)) for _ in range(count)]
+        rows = torch.cat([torch.arange(size, device=device).repeat(2), labelled.repeat(count)])
+        views = torch.full_like(rows, UNKNOWN)
+        views[: 2 * size] = torch.arange(2, device=device).repeat_interleave(size)
+        labels = inputs["labels"][rows].masked_fill(views != UNKNOWN, IGNORED)
+        viewed = ViewedBatch(
+            *(labels[rows] for labels in (batch.emotions, batch.languages, batch.speakers)),
+            views,
+            targets,
+            progress=batch.progress,
+        )
+        return BatchFeatures.joined([*pair, *weak]).inputs() | {"labels": labels}, viewed
+
+    def on_train_begin(self, max_steps: int) -> None:
+        steps = max(max_steps, 1)
+        if (1 - self.momentum) * steps * MAX_MEMORY < 1 - 1e-6:
+            limit = max(0.0, 1 - 1 / (MAX_MEMORY * steps))
+            warnings.warn(
+                f"byol: momentum is {self.momentum:g}, so the target, which becomes the model, hardly moves in "
+                f"{steps} steps; pass a momentum of at most {limit:.2g}, or train for longer",
+                stacklevel=2,
+            )
+
+    def on_step_end(self, progress: float) -> None:
+        assert self.target is not None, "attach comes first"
+        self.target.update(self.momentum_after(progress))
+
+    def on_log(self, log_history: Sequence[Mapping[str, Any]]) -> None:
+        below = steps_below(log_history)
+        if below >= PATIENCE and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"byol has collapsed: byol_std has been below {COLLAPSED} for {below} steps, so the projections of "
+                "all clips are alike; pass a lower learning_rate, a momentum nearer to 1, or larger batches",
+                stacklevel=2,
+            )
+
+    def report(self, log_history: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Return the last `byol_std`, the number of steps it was below the limit, and whether BYOL has collapsed."""
+        spreads = [entry["byol_std"] for entry in log_history if "byol_std" in entry]
+        below = steps_below(log_history)
+        return {"std": spreads[-1] if spreads else None, "steps_below": below, "collapsed": below >= PATIENCE}
+
+
+class MomentumTarget(ShadowWeights):
+    """
+    BYOL's target network, `xi <- tau * xi + (1 - tau) * theta` (Grill et al. 2020, arXiv:2006.07733, Eq. (1)).
+
+    It starts as a copy of the model. Frozen weights and the head are shared with the model.
+
+    Args:
+        model: unwrapped.
+        objective: its target projector follows its projector.
+
+    Raises:
+        ObjectiveError: nothing below the head is trained.
+    """
+
+    def __init__(self, model: nn.Module, objective: BYOL):
+        trained = {
+            name: value
+            for name, value in model.named_parameters()
+            if value.requires_grad and not name.startswith(HEAD)
+        }
+        if not trained:
+            raise ObjectiveError(
+                "objectives: byol",
+                "it trains the layers below the head, and all of them are frozen",
+                "set trained_layers to 1 or more, or leave byol out",
+            )
+        super().__init__(trained, TARGET_FILE)
+        self.model, self.objective = model, objective
+
+    @torch.no_grad()
+    def embeddings(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return emotion embeddings `(batch_size, hidden_size)` in float32, computed with the target's weights."""
+        outputs = torch.func.functional_call(self.model, self.weights, kwargs=dict(inputs))
+        return outputs.emotion_embedding.float()
+
+    def update(self, momentum: float) -> None:
+        """Move towards the online network; `momentum` is tau."""
+        _follow(self.weights.values(), self.parameters.values(), momentum)
+        _follow(self.objective.target_projector.parameters(), self.objective.projector.parameters(), momentum)
+
+
+@torch.no_grad()
+def _follow(targets: Iterable[torch.Tensor], online: Iterable[torch.Tensor], momentum: float) -> None:
+    for target, value in zip(targets, online, strict=True):
+        target.lerp_(value, 1 - momentum)
+
+
+def steps_below(log_history: Sequence[Mapping[str, Any]], limit: float = COLLAPSED) -> int:
+    """Count the steps, up to the last logged one, in which every logged `byol_std` was below the limit."""
+    last = since = 0
+    for entry in log_history:
+        if "byol_std" in entry:
+            last = entry["step"]
+            if entry["byol_std"] >= limit:
+                since = last
+    return last - since
 
 
 def projection_spread(projections: torch.Tensor) -> torch.Tensor:
     """
-    The standard deviation of each coordinate of the l2-normalised projections, their mean times sqrt(projection_size):
-    near 1 for projections in all directions alike, 0 where they are all one.
+    Compute how far the l2-normalized projections spread: mean standard deviation of a coordinate times sqrt(size).
 
     Args:
         projections: `(num_rows, projection_size)`.
+
+    Returns:
+        About 1 for projections in all directions, 0 for identical ones.
     """
     normalized = nn.functional.normalize(projections, dim=-1)
     return normalized.std(0, correction=0).mean() * math.sqrt(projections.shape[1])
@@ -143,6 +307,6 @@ def _distances(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 
 
 def _two_layers(size: int, hidden_size: int, output_size: int) -> nn.Sequential:
-    # Only training runs them, so there are no running statistics to keep.
-    between = nn.BatchNorm1d(hidden_size, track_running_stats=False)
-    return nn.Sequential(nn.Linear(size, hidden_size), between, nn.ReLU(), nn.Linear(hidden_size, output_size))
+    # No running statistics: these layers only run in training.
+    norm = nn.BatchNorm1d(hidden_size, track_running_stats=False)
+    return nn.Sequential(nn.Linear(size, hidden_size), norm, nn.ReLU(), nn.Linear(hidden_size, output_size))

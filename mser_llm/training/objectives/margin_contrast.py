@@ -3,25 +3,27 @@
 
 import torch
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch
 from mser_llm.training.objectives.pairs import cosines, pairs_of
 
 
 class MarginContrast(Objective):
     """
-    `w1 * y_ij * (1 - S_ij) + w2 * (1 - y_ij) * max(0, S_ij - m)` over the ordered pairs of a batch, S the cosine of
-    two emotion embeddings and y whether they share an emotion. A pair of a clip with itself contributes zero.
+    `w1 * y_ij * (1 - S_ij) + w2 * (1 - y_ij) * max(0, S_ij - m)` over the ordered pairs of a batch.
 
-    The batch is that of all processes. Under gradient accumulation it is the micro-batch: a contrast over four
-    micro-batches of eight sees 4 x 64 pairs, not the 1024 of one batch of 32, and no rescaling makes up for the
-    missing ones. Prefer more processes or a larger batch to accumulation.
+    S is the cosine of two emotion embeddings, y is 1 for clips of the same emotion. A pair of a clip with itself
+    contributes zero.
+
+    The batch is that of all processes. Under gradient accumulation it is the micro-batch: four micro-batches of eight
+    have 4 x 64 pairs, one batch of 32 has 1024, and no rescaling makes up for the missing pairs. Prefer more
+    processes or a larger batch to accumulation.
 
     Args:
         positive_weight: w1.
         negative_weight: w2.
         margin: m; negative pairs less similar than this cost nothing.
-        reduction: `"mean"` over the b x b ordered pairs, so that the loss does not depend on the batch size, or
-            `"sum"`, the paper's form.
+        reduction: `"mean"` over the b x b ordered pairs, independent of the batch size, or `"sum"`, the paper's form.
     """
 
     def __init__(
@@ -33,9 +35,9 @@ class MarginContrast(Objective):
     ):
         super().__init__()
         if reduction not in ("mean", "sum"):
-            raise ValueError(f'reduction is {reduction!r}; give "mean" or "sum"')
+            raise InputError("reduction", f"unknown value {reduction!r}", "pass mean or sum")
         if not -1.0 <= margin <= 1.0:
-            raise ValueError(f"margin is {margin}; a cosine lies between -1 and 1")
+            raise InputError("margin", f"{margin} is no cosine", "pass a number from -1 to 1")
         self.positive_weight, self.negative_weight = positive_weight, negative_weight
         self.margin, self.reduction = margin, reduction
 

@@ -1,26 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pairs of a batch: which there are, how alike their embeddings are, and sums over some of them."""
+"""Building blocks of contrastive objectives: pairs of a batch, their similarities, and the projection head."""
 
 import torch
+from torch import nn
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.objective import UNKNOWN
 
 
 def cosines(embeddings: torch.Tensor) -> torch.Tensor:
-    """`(batch_size, batch_size)` of embeddings `(batch_size, hidden_size)`."""
+    """Return the cosine similarities `(batch_size, batch_size)` of embeddings `(batch_size, hidden_size)`."""
     normalized = torch.nn.functional.normalize(embeddings, dim=-1)
     return normalized @ normalized.T
 
 
 def pairs_of(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    The ordered pairs of two different clips whose labels are both known.
+    Find the ordered pairs of two different clips with known labels.
 
     Args:
-        labels: `(batch_size,)`, `UNKNOWN` where there is none.
+        labels: `(batch_size,)`, `UNKNOWN` for a missing label.
 
     Returns:
-        Two masks `(batch_size, batch_size)`: pairs of one label, and pairs of two.
+        Two masks `(batch_size, batch_size)`: pairs with the same label, and pairs with different labels.
     """
     known = labels != UNKNOWN
     compared = known[:, None] & known[None, :] & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -30,10 +32,45 @@ def pairs_of(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 def log_sum_exp(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
     """
-    `log sum exp` over the chosen values of each row; over all of them in a row where none is, to stay finite.
+    Compute `log sum exp` over the chosen values of each row; a row without any uses all its values, to stay finite.
 
     Args:
         values, chosen: `(batch_size, batch_size)`.
     """
     summed = chosen | ~chosen.any(-1, keepdim=True)
     return values.masked_fill(~summed, -torch.inf).logsumexp(-1)
+
+
+def projection_head(embedding_size: int, projection_size: int) -> nn.Module:
+    """
+    Build a projection head: two layers with a ReLU (Chen et al. 2020, arXiv:2002.05709, Sec. 4.2).
+
+    The contrast is computed on its output, so that the embedding may keep what the contrast discards. The head is not
+    used after training.
+
+    Args:
+        embedding_size: size of the embeddings and of the hidden layer.
+        projection_size: size of the output; 0 returns the embeddings unchanged.
+
+    Raises:
+        InputError: a negative size.
+    """
+    if projection_size < 0:
+        raise InputError("projection_size", f"{projection_size} is negative", "pass 0 for no head, or its output size")
+    if projection_size == 0:
+        return nn.Identity()
+    return nn.Sequential(
+        nn.Linear(embedding_size, embedding_size), nn.ReLU(), nn.Linear(embedding_size, projection_size)
+    )
+
+
+def check_temperature(temperature: float) -> float:
+    """
+    Return the temperature.
+
+    Raises:
+        InputError: it is not positive.
+    """
+    if temperature <= 0:
+        raise InputError("temperature", f"{temperature} is too small", "pass a number above 0")
+    return temperature

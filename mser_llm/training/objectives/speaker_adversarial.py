@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A speaker classifier that the embeddings learn to defeat."""
+"""A speaker classifier with gradient reversal: the embeddings learn to hide the speaker."""
 
 import math
 from typing import Any
@@ -7,26 +7,28 @@ from typing import Any
 import torch
 from torch import nn
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch
 
 
 class SpeakerAdversarial(Objective):
     """
-    The cross-entropy of a speaker classifier behind a gradient-reversal layer (Ganin et al. 2016, arXiv:1505.07818):
-    the classifier learns to name the speaker from the embedding, and the embedding, which gets the gradient times
-    `-lambda`, to hide who it is. As there (Sec. 5.2.2), lambda rises over training from 0 to near 1,
+    Cross-entropy of a speaker classifier behind a gradient-reversal layer (Ganin et al. 2016, arXiv:1505.07818).
+
+    The classifier learns to recognize the speaker from the embedding. The embedding gets the gradient times `-lambda`
+    and learns to hide the speaker. As in Sec. 5.2.2 of the paper, lambda rises from 0 to nearly 1 over training,
 
         lambda = 2 / (1 + exp(-gamma * progress)) - 1,
 
-    so that the embedding does not flee from a classifier that knows nothing yet. The weight of this objective
-    multiplies both, which for the classifier under Adam changes nothing.
+    so that the embedding does not react to an untrained classifier. The weight of this objective multiplies both
+    gradients; under Adam that does not change the classifier.
 
-    A clip without a speaker is left out. Where every speaker has one language, hiding the speaker hides the language.
+    Clips without a speaker are left out. If each speaker has one language, hiding the speaker hides the language.
 
     Args:
-        embedding_size: of the emotion embeddings.
-        num_speakers: of the training data.
-        hidden_size: of the classifier's layer between; 0 for a linear classifier.
+        embedding_size: size of the emotion embeddings.
+        num_speakers: number of speakers in the training data.
+        hidden_size: hidden size of the classifier; 0 for a linear classifier.
         gamma: how steeply lambda rises; at 10 it is 0.46 after a tenth of training and 0.99 after half.
     """
 
@@ -35,9 +37,9 @@ class SpeakerAdversarial(Objective):
     def __init__(self, embedding_size: int, num_speakers: int, hidden_size: int = 256, gamma: float = 10.0):
         super().__init__()
         if hidden_size < 0:
-            raise ValueError(f"hidden_size is {hidden_size}; give 0 for a linear classifier, or its layer's size")
+            raise InputError("hidden_size", f"{hidden_size} is negative", "pass 0 for a linear classifier")
         if gamma <= 0:
-            raise ValueError(f"gamma is {gamma}; give a number above 0")
+            raise InputError("gamma", f"{gamma} is too small", "pass a number above 0")
         self.gamma = gamma
         self.classifier: nn.Module
         if hidden_size == 0:
@@ -47,13 +49,12 @@ class SpeakerAdversarial(Objective):
                 nn.Linear(embedding_size, hidden_size), nn.ReLU(), nn.Linear(hidden_size, num_speakers)
             )
 
-    @property
-    def coefficient(self) -> float:
-        """lambda at this moment."""
-        return 2 / (1 + math.exp(-self.gamma * self.progress)) - 1
+    def coefficient(self, progress: float) -> float:
+        """Return lambda; `progress` is the completed part of the training, 0 to 1."""
+        return 2 / (1 + math.exp(-self.gamma * progress)) - 1
 
     def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:
-        logits = self.classifier(_Reversal.apply(embeddings, self.coefficient))
+        logits = self.classifier(_Reversal.apply(embeddings, self.coefficient(batch.progress)))
         total = nn.functional.cross_entropy(logits, batch.speakers, ignore_index=UNKNOWN, reduction="sum")
         return total / (batch.speakers != UNKNOWN).sum().clamp(min=1)
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of one speaker drawn together: NT-Xent with speakers in the place of classes."""
+"""NT-Xent over speakers: embeddings of one speaker move together."""
 
 import torch
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.objective import Objective, ObjectiveBatch
-from mser_llm.training.objectives.pairs import cosines, log_sum_exp, pairs_of
-from mser_llm.training.objectives.projection import projection_head
+from mser_llm.training.objectives.pairs import check_temperature, cosines, log_sum_exp, pairs_of, projection_head
 
 
 class SpeakerContrast(Objective):
@@ -15,16 +15,16 @@ class SpeakerContrast(Objective):
 
         -log( exp(S_ij / t) / sum_k exp(S_ik / t) ),    S the cosine, k over the clips of other speakers than i's.
 
-    The positive pair itself is not in that sum, so the loss has no lower bound at zero. The standard form of NT-Xent
-    (Chen et al. 2020, arXiv:2002.05709, Eq. (1)) sums over all clips other than i.
+    The sum does not contain the positive pair, so the loss can be negative. The standard form of NT-Xent (Chen et al.
+    2020, arXiv:2002.05709, Eq. (1)) sums over all clips other than i.
 
-    A clip without a speaker is left out, and so is a pair whose sum would be empty.
+    Clips without a speaker and pairs with an empty sum are left out.
 
     Args:
-        embedding_size: of the emotion embeddings.
+        embedding_size: size of the emotion embeddings.
         temperature: t.
-        denominator: `"negatives"`, the published form, or `"all"`, the standard one.
-        projection_size: of the space that the contrast is computed in; 0, as published, for that of the embeddings.
+        denominator: `"negatives"`, the published form, or `"all"`, the standard form.
+        projection_size: size of the projections that are compared; 0, as published, compares the embeddings.
     """
 
     needs = ("speakers",)
@@ -37,11 +37,9 @@ class SpeakerContrast(Objective):
         projection_size: int = 0,
     ):
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature is {temperature}; give a number above 0")
         if denominator not in ("negatives", "all"):
-            raise ValueError(f'denominator is {denominator!r}; give "negatives" or "all"')
-        self.temperature, self.denominator = temperature, denominator
+            raise InputError("denominator", f"unknown value {denominator!r}", "pass negatives or all")
+        self.temperature, self.denominator = check_temperature(temperature), denominator
         self.projection = projection_head(embedding_size, projection_size)
 
     def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:

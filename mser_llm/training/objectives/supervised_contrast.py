@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Supervised contrast over emotions, in which a pair that crosses languages can count for more."""
+"""Supervised contrast over emotions, with an optional weight for pairs across languages."""
 
 import torch
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.objective import Objective, ObjectiveBatch
-from mser_llm.training.objectives.pairs import cosines, log_sum_exp, pairs_of
-from mser_llm.training.objectives.projection import projection_head
+from mser_llm.training.objectives.pairs import check_temperature, cosines, log_sum_exp, pairs_of, projection_head
 
 
 class SupervisedContrast(Objective):
@@ -15,18 +15,18 @@ class SupervisedContrast(Objective):
 
         -1 / sum_p w_ip * sum_p w_ip * log( exp(S_ip / t) / sum_{a != i} exp(S_ia / t) )
 
-    with p over the other clips of i's emotion and S the cosine. There `w_ip` is 1. Here it is `cross_language_weight`
-    where the two clips are known to be in different languages, so that emotions are drawn together across languages
-    before they are within: arXiv:2606.06200 weights by language too, in a form that we have not seen, so this form is
-    ours. A weighted mean, it is Khosla's loss wherever the batch is in one language.
+    with p over the other clips of i's emotion and S the cosine. In the paper `w_ip` is 1. Here it is
+    `cross_language_weight` for two clips of different known languages, so that emotions move together across
+    languages first. arXiv:2606.06200 also weights by language, in a form that we have not seen; this form is ours. For
+    a batch of one language the weighted mean is Khosla's loss.
 
-    A clip without an emotion is left out.
+    Clips without an emotion are left out.
 
     Args:
-        embedding_size: of the emotion embeddings.
+        embedding_size: size of the emotion embeddings.
         temperature: t.
-        cross_language_weight: of a positive pair across languages, against 1 of one within.
-        projection_size: of the space that the contrast is computed in; 0 for that of the embeddings themselves.
+        cross_language_weight: weight of a positive pair across languages; within a language it is 1.
+        projection_size: size of the projections that are compared; 0 compares the embeddings.
     """
 
     needs = ("emotions",)
@@ -39,11 +39,11 @@ class SupervisedContrast(Objective):
         projection_size: int = 128,
     ):
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"temperature is {temperature}; give a number above 0")
         if cross_language_weight < 0:
-            raise ValueError(f"cross_language_weight is {cross_language_weight}; give 1 (no preference) or more")
-        self.temperature, self.cross_language_weight = temperature, cross_language_weight
+            raise InputError(
+                "cross_language_weight", f"{cross_language_weight} is negative", "pass 1 (no preference) or more"
+            )
+        self.temperature, self.cross_language_weight = check_temperature(temperature), cross_language_weight
         self.projection = projection_head(embedding_size, projection_size)
 
     def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:

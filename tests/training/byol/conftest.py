@@ -14,7 +14,7 @@ from mser_llm.cli.train import ARGUMENTS
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder of three layers with its feature extractor, as it would come from the Hub."""
+    """An encoder of three layers with its feature extractor, as from the Hub."""
     folder = tmp_path_factory.mktemp("whisper")
     torch.manual_seed(0)
     shape = WhisperConfig(
@@ -29,7 +29,7 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe_file(tmp_path: Path, tiny_whisper: Path):
-    """Writes a recipe, with further lines, and gives its path."""
+    """Writes a recipe with additional settings and returns its path."""
 
     def write(**more) -> Path:
         lines = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BYOL over two gloo processes: the loss and gradient of one on the joined batch, one target on both."""
+"""BYOL on two gloo processes: the loss and gradient of one process on the joined batch, equal targets."""
 
 import json
 from pathlib import Path
@@ -24,19 +24,19 @@ def network() -> nn.Module:
 
 
 def outcome(model: nn.Module, clips: slice) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss, the spread, and the gradients of the model and of projector and predictor; two views and one other."""
+    """Loss, spread, and gradients of model, projector and predictor, for two views and another row of each clip."""
     torch.manual_seed(1)
     objective = BYOL(4, hidden_size=7, projection_size=3)
     inputs, aims = torch.randn(3, CLIPS, 6)[:, clips], torch.randn(2, CLIPS, 4)[:, clips]
     size = inputs.shape[1]
     views = torch.tensor([0, 1, UNKNOWN]).repeat_interleave(size)
     batch = ViewedBatch(views, views, views, views, aims.flatten(0, 1))
-    loss = objective(model(inputs.flatten(0, 1)), batch)
+    loss, metrics = objective.compute(model(inputs.flatten(0, 1)), batch)
     loss.backward()
     trained = [*model.named_parameters(), *((n, p) for n, p in objective.named_parameters() if p.requires_grad)]
     return (
         loss.detach(),
-        objective.figures["byol_std"],
+        metrics["byol_std"],
         {n.removeprefix("module."): p.grad.clone() for n, p in trained},
     )
 
@@ -49,7 +49,7 @@ def worker(rank: int, folder: str) -> None:
     leave_process_group()
 
 
-def test_two_processes_give_the_loss_the_spread_and_the_gradient_of_one(tmp_path: Path):
+def test_byol_of_two_processes_equals_one_process(tmp_path: Path):
     multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
     loss, spread, gradients = outcome(network(), slice(0, CLIPS))
     for rank in (0, 1):
@@ -62,9 +62,7 @@ def test_two_processes_give_the_loss_the_spread_and_the_gradient_of_one(tmp_path
 
 
 @pytest.mark.slow
-def test_both_processes_end_with_one_model_and_one_target(
-    recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path
-):
+def test_byol_training_keeps_two_processes_equal(recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path):
     words = ["train", recipe_file(per_device_train_batch_size=4), "--corpora", f"folder={tones}"]
     finished = warm_python.run_twice(SCRIPT, tmp_path, "never", *words)
     assert finished.returncode == 0, finished.stderr

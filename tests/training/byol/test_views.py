@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from mser_llm.training.byol.views import ViewStrength, mixed_up, resized_crop
 from mser_llm.training.data.batch_features import BatchFeatures, Masking
+from mser_llm.training.objectives.byol_views import ViewStrength, mixed_up, resized_crop
 
 
 MASKING = Masking(time_masks=2, time_width=20, channel_masks=2, channel_width=8)
