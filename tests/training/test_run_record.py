@@ -151,8 +151,8 @@ def test_half_precision_that_a_cpu_has_not_is_told_before_anything_is_read(recip
         (["--views", "0"], "views is 0; pass at least 1"),
         (["--num_query_tokens", "0"], "num_query_tokens is 0; pass at least 1"),
         (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps is 0; pass at least 1"),
-        (["--metric_for_best_model", "accuracy"], "metric_for_best_model is accuracy; choose from UA, WA, WF1"),
-        (["--label_smoothing_factor", "0.1"], "label_smoothing_factor has no effect"),
+        (["--metric_for_best_model", "accuracy"], "metric_for_best_model"),
+        (["--label_smoothing_factor", "0.1"], "label_smoothing_factor"),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_before_anything_is_read(recipe, capsys, flags, told):

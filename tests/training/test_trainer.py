@@ -13,6 +13,7 @@ from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.training.arguments import DataArguments
+from mser_llm.training.data.batch_features import BatchFeatures
 from mser_llm.training.data.clip_selection import prepare_data
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.model_building import build_model
@@ -54,7 +55,7 @@ def parts(tones: Path, recipe):
     return build
 
 
-def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
+def test_compute_loss_is_contrast_plus_lambda_times_ce(parts):
     flags = ["--contrast_weight", "0.5", "--ce_weight", "2", "--contrast_margin", "0.1", "--time_masks", "0"]
     trainer, batch = parts(*flags, "--channel_masks", "0")
     trainer.model.eval()
@@ -70,33 +71,32 @@ def test_the_loss_is_contrast_plus_lambda_times_language_model_loss(parts):
     assert logged["loss_ce"] == pytest.approx(output.loss.item(), abs=1e-5)
 
 
-def test_weights_are_averaged_of_a_model_that_is_there_from_the_start(parts):
-    """The average would be of a model that nobody trains, and not a word of it."""
+def test_trainer_rejects_model_init_with_shadow_weights(parts):
     assert parts(later=True)[0].model is not None
-    with pytest.raises(ValueError, match=r"model_init .* average_from would not follow; give model"):
+    with pytest.raises(ValueError, match="model_init"):
         parts("--average_from", "0.5", later=True)
 
 
-def test_a_batch_numbers_emotions_languages_and_speakers(parts, tones: Path):
+def test_batch_numbers_emotions_languages_and_speakers(parts, tones: Path):
     trainer, batch = parts()
     rows = [trainer.train_dataset.clips[index].row for index in (0, 5, 20, 40, 41, 70)]
     assert batch["emotion_labels"].tolist() == [LABELS.index(row["emotion"]) for row in rows]
     assert batch["language_labels"].tolist() == [["en", "pl"].index(row["language"]) for row in rows]
     speakers = sorted({clip.row["speaker"] for clip in trainer.train_dataset.clips})
     assert batch["speaker_labels"].tolist() == [speakers.index(row["speaker"]) for row in rows]
-    # Voices that judge are none of the training's.
-    judged = EmotionDataset(trainer.train_dataset.clips, trainer.train_dataset.features, LABELS)
-    assert (judged[0]["language_label"], judged[0]["speaker_label"]) == (UNKNOWN, UNKNOWN)
+    # Validation clips have no training labels.
+    validation = EmotionDataset(trainer.train_dataset.clips, trainer.train_dataset.features, LABELS)
+    assert (validation[0]["language_label"], validation[0]["speaker_label"]) == (UNKNOWN, UNKNOWN)
 
 
-def test_weight_zero_leaves_the_contrast_out(parts):
+def test_contrast_weight_0_leaves_the_contrast_out(parts):
     trainer, batch = parts("--contrast_weight", "0")
     assert trainer.objectives == {}
     trainer.compute_loss(trainer.model, batch)
-    assert set(trainer._terms) == {"loss_ce"}
+    assert set(trainer._metrics) == {"loss_ce"}
 
 
-def test_accumulated_gradient_is_the_mean_over_micro_batches(parts, tones: Path, recipe):
+def test_gradient_accumulation_averages_micro_batches(parts, tones: Path, recipe):
     """Neither the added term nor the label tokens may be multiplied by the number of accumulation steps."""
     trainer, batch = parts("--gradient_accumulation_steps", "3", "--time_masks", "0", "--channel_masks", "0")
     model = trainer.model.eval()
@@ -111,10 +111,10 @@ def test_accumulated_gradient_is_the_mean_over_micro_batches(parts, tones: Path,
     torch.testing.assert_close(model.projection.weight.grad, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_masking_touches_training_features_only_and_leaves_padding_alone(parts):
+def test_masking_changes_only_training_features_and_no_padding(parts):
     trainer, batch = parts("--time_masks", "2", "--time_width", "30", "--channel_masks", "0")
     torch.manual_seed(1)
-    masked = trainer._masked(dict(batch))["input_features"]
+    masked = BatchFeatures.of(batch).masked(trainer.masking).inputs()["input_features"]
     changed = (masked != batch["input_features"]).any(1)
     assert changed.any() and not (changed & ~batch["input_features_mask"]).any()
     assert (masked[changed[:, None].expand_as(masked)] == 0).all()
@@ -122,32 +122,32 @@ def test_masking_touches_training_features_only_and_leaves_padding_alone(parts):
     assert torch.equal(*scores)
 
 
-def test_of_a_clip_and_its_changed_view_the_first_stays_clean(parts):
+def test_masking_leaves_the_clip_of_a_clip_and_view_pair(parts):
     batches = ["--balance", "speaker", "--speakers_per_batch", "2", "--clips_per_speaker", "2"]
     for flags, spared in ((batches, True), ([], False)):
         trainer, batch = parts("--time_masks", "2", "--time_width", "30", *flags)
         trainer.train_dataset.views = 2
         batch["views"] = torch.tensor([0, 1, 0, 1, 0, 1])
-        heard: list[torch.Tensor] = []
+        inputs_seen: list[torch.Tensor] = []
 
-        def hear(_, args, inputs, heard=heard):
-            heard.append(inputs["input_features"])
+        def record(_, args, inputs, inputs_seen=inputs_seen):
+            inputs_seen.append(inputs["input_features"])
 
-        trainer.model.register_forward_pre_hook(hear, with_kwargs=True)
+        trainer.model.register_forward_pre_hook(record, with_kwargs=True)
         trainer.compute_loss(trainer.model, batch)
-        changed = (heard[0] != batch["input_features"]).flatten(1).any(1)
+        changed = (inputs_seen[0] != batch["input_features"]).flatten(1).any(1)
         assert changed[1::2].all() and changed[::2].any() == (not spared)
 
 
-def test_masking_encoder_states_spares_no_layer(parts):
+def test_masking_treats_all_encoder_layers_alike(parts):
     trainer, _ = parts()
     states = torch.ones(2, 3, 40, 16)
-    masked = trainer._masked({"encoder_states": states, "encoder_mask": torch.ones(2, 40, dtype=torch.bool)})
-    kept = masked["encoder_states"]
+    features = BatchFeatures(states, torch.ones(2, 40, dtype=torch.bool), encoded=True)
+    kept = features.masked(trainer.masking).values
     assert (kept == 0).any() and torch.equal(kept[:, 0], kept[:, 1]) and torch.equal(kept[:, 0], kept[:, 2])
 
 
-def test_evaluation_scores_the_prompt_alone(parts):
+def test_prediction_step_scores_the_prompt_alone(parts):
     trainer, batch = parts()
     model = trainer.model.eval()
     loss, scores, targets = trainer.prediction_step(model, dict(batch), False)
@@ -157,14 +157,14 @@ def test_evaluation_scores_the_prompt_alone(parts):
     expected = model.score_emotions(**text, **audio, candidate_ids=processor.candidate_ids(LABELS.words))
     torch.testing.assert_close(scores, expected)
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, targets))
-    # Other answers in the same batch change nothing.
+    # Other labels in the batch change nothing.
     other = trainer.data_collator(
         [{**trainer.eval_dataset[index], "emotion": "angry"} for index in (0, 5, 20, 40, 41, 70)]
     )
     torch.testing.assert_close(trainer.prediction_step(model, other, False)[1], expected)
 
 
-def test_two_stages_learn_the_tones_and_hold_the_same_speakers_out(tones: Path, recipe, tmp_path: Path):
+def test_two_stages_learn_and_hold_out_the_same_speakers(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     first_dir = str(tmp_path / "first")
     learn = ["--num_train_epochs", "8", "--validation_fraction", "0.3"]
@@ -204,7 +204,7 @@ def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, 
             break
     with pytest.raises(SpeakerLeakError, match=r"first was trained on speakers who are to validate.*split_seed"):
         train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
-    # Nor by those of the stage before the last, of whom the last one heard nothing.
+    # Nor by those of the stage before the last, of whom the last one inputs_seen nothing.
     others = [row for row in rows if row["speaker"] not in trained_on]
     last = [*short, "--validation_fraction", "0", "--average_from", "0.3", "--output_dir", str(tmp_path / "second")]
     assert train(others, *recipe("--init_from", first, *last))["clips"]["train"] == len(others) > 0
@@ -219,7 +219,7 @@ def test_a_stage_with_clips_added_is_not_judged_by_clips_that_were_trained_on(to
     train(rows[::3], *recipe("--output_dir", first, *short))
     _, arguments, _ = recipe()
     check_earlier_stages(first, prepare_data(rows[::3], arguments).validation)
-    # With more clips others are drawn to validate, and nobody's name tells that they were heard.
+    # With more clips others are drawn to validate, and nobody's name tells that they were inputs_seen.
     with pytest.raises(SpeakerLeakError, match=r"first was trained on \d+ clips that are to validate.*\.wav; train"):
         train(rows, *recipe("--init_from", first))
 
