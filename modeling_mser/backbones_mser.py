@@ -190,9 +190,10 @@ def _fix(part: str) -> str:
 
 @contextmanager
 def _explain_load_errors(path_or_id: str, part: str, more: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    caught: tuple[type[Exception], ...] = (OSError, ValueError, *more)
     try:
         yield
-    except (OSError, ValueError, *more) as error:
+    except caught as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackboneError(path_or_id, f"the {part} backbone cannot be loaded ({reason})", _fix(part)) from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A virtual environment that holds what `pip install NAME ...` puts there, and nothing else."""
+"""Build a virtual environment with exactly what `pip install NAME ...` installs."""
 
 import subprocess
 import sys
@@ -13,8 +13,7 @@ from packaging.utils import canonicalize_name
 
 
 def requirements_of(names: Iterable[str]) -> dict[str, Distribution]:
-    """The distributions that pip would install for some names, by name: each one's declared requirements are followed,
-    with the extras they ask for and the markers that hold here."""
+    """Return the distributions, by name, that pip would install for some names, following extras and markers."""
     found: dict[str, Distribution] = {}
     wanted, seen = [Requirement(name) for name in names], set()
     while wanted:
@@ -34,19 +33,17 @@ def requirements_of(names: Iterable[str]) -> dict[str, Distribution]:
 
 def build_clean_environment(folder: Path, names: Iterable[str]) -> Path:
     """
-    Makes a virtual environment with some distributions, their requirements, and nothing besides.
+    Build a virtual environment with some distributions and their requirements only.
 
-    It is as clean as one that pip fills from an index, without the gigabytes: every single file that such an
-    installation records is linked from the environment that runs the tests, and no folder of that environment is on
-    the path of the new one, so that what no requirement names cannot be imported. Its metadata are linked too, and
-    `importlib.metadata` sees the same.
+    Every file that the distributions record, metadata included, is linked from the environment that runs the tests.
+    No folder of that environment is on the new path, so that a package that no requirement names cannot be imported.
 
     Args:
-        folder: to be made.
-        names: as given to `pip install`.
+        folder: folder to create.
+        names: arguments of `pip install`.
 
     Returns:
-        its interpreter.
+        The path of its interpreter.
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
@@ -54,15 +51,15 @@ def build_clean_environment(folder: Path, names: Iterable[str]) -> Path:
         if installed.files is None:
             raise RuntimeError(f"{name} does not record its files; install it with pip")
         for file in installed.files:
-            # Scripts lie outside of site-packages; an editable installation would lead back to a checkout.
+            # Scripts are outside site-packages; an editable installation would import a checkout.
             if ".." in file.parts or file.suffix in (".pth", ".pyc"):
                 continue
-            original, place = Path(str(file.locate())).absolute(), site / file
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.symlink_to(original)
-            # What Python made of it when it was first imported, or the new environment would make it again.
+            original, link = Path(str(file.locate())).absolute(), site / file
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(original)
+            # Link the compiled file too, so that it is not compiled again.
             compiled = Path(cache_from_source(str(original)))
             if file.suffix == ".py" and compiled.exists():
-                (place.parent / "__pycache__").mkdir(exist_ok=True)
-                (place.parent / "__pycache__" / compiled.name).symlink_to(compiled)
+                (link.parent / "__pycache__").mkdir(exist_ok=True)
+                (link.parent / "__pycache__" / compiled.name).symlink_to(compiled)
     return folder / "bin" / "python"

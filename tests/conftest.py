@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures shared by all rooms: a tiny model over random weights, and real recordings where the machine has them."""
+"""Shared fixtures: a tiny model with random weights, real recordings if available, subprocesses, a loopback Hub."""
 
 import fcntl
 import gc
@@ -28,7 +28,7 @@ _USER_NAME = "MSER_TESTS_USER"
 
 
 def pytest_configure() -> None:
-    # The processes of pytest-xdist inherit it.
+    # Processes of pytest-xdist inherit it.
     os.environ.setdefault(_USER_NAME, f"mser-tests-{os.getpid()}")
 
 
@@ -37,8 +37,8 @@ def pytest_unconfigure() -> None:
         OrdinaryUser(os.environ[_USER_NAME]).remove()
 
 
-# What the tests import stays to the end. Unless it is frozen, each training looks through all of it for cycles when it
-# is done, half a second long; and so do the imports themselves, again and again.
+# Imported modules stay in memory. Freezing them saves half a second of garbage collection after each training, and
+# disabling collection speeds up the imports.
 def pytest_collection() -> None:
     gc.disable()
 
@@ -49,7 +49,7 @@ def pytest_collection_finish() -> None:
 
 
 def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
-    """A model of a few thousand random weights, with all the parts of a large one."""
+    """Build a model with a few thousand random weights and all parts of a large one."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     processor = MSERProcessor(WhisperFeatureExtractor(feature_size=20), tokenizer, num_query_tokens=TINY_QUERIES)
@@ -95,7 +95,7 @@ def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
         "learned_words": list(label_set("seven").words),
     } | config
     model = MSERForEmotionGeneration(MSERConfig(**config))
-    # Away from the initial symmetry, where a wrong mask or a wrong order might not show.
+    # Break the symmetry of initial weights, which could hide a wrong mask or order.
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -132,41 +132,40 @@ def _folder(variable: str) -> Path:
 
 @pytest.fixture(scope="session")
 def corpora_dir() -> Path:
-    """The folder of real corpora, or a skip."""
+    """Return the folder of real corpora, or skip."""
     return _folder("MSER_CORPORA")
 
 
 @pytest.fixture(scope="session")
 def backbones_dir() -> Path:
-    """The folder of real backbones, or a skip."""
+    """Return the folder of real backbones, or skip."""
     return _folder("MSER_BACKBONES")
 
 
 @pytest.fixture(scope="session")
 def warm_python() -> Iterator[WarmPython]:
-    """Runs scripts, `run_mser.py` among them, in processes that have their imports behind them."""
+    """Run scripts, such as `run_mser.py`, without waiting for imports."""
     with WarmPython() as python:
         yield python
 
 
 @pytest.fixture(scope="module")
 def loopback_hub() -> Iterator[LoopbackHub]:
-    """A Hub on 127.0.0.1 for the tests of one file, whose repositories bear different names. Clients run in processes
-    of their own, with `loopback_hub.environment(home)`."""
+    """Run a Hub on 127.0.0.1 for one file of tests. Clients are processes with `loopback_hub.environment(home)`."""
     with LoopbackHub() as hub:
         yield hub
 
 
 @pytest.fixture(scope="module")
 def hub_python(loopback_hub: LoopbackHub, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmPython]:
-    """As `warm_python`, turned towards the loopback Hub, with its owner's token and an empty cache."""
+    """`warm_python` with the loopback Hub, its owner's token and an empty cache."""
     with WarmPython(loopback_hub.environment(tmp_path_factory.mktemp("hub-home"), token="hf_owner")) as python:
         yield python
 
 
 @pytest.fixture(scope="session")
 def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
-    """`shared_folder(name, fill)`: a folder that the first test process in need of it fills, for all others too."""
+    """Return `shared_folder(name, fill)`: a folder that the first test process fills for all."""
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
@@ -193,13 +192,13 @@ def wheel(shared_folder) -> Path:
 
 @pytest.fixture(scope="session")
 def ordinary_user() -> OrdinaryUser:
-    """Who installs the wheel and works with it; the same for all test processes."""
+    """The user who installs the wheel, the same for all test processes."""
     return OrdinaryUser(os.environ[_USER_NAME])
 
 
 @pytest.fixture(scope="session")
 def installed(wheel: Path, ordinary_user: OrdinaryUser, shared_folder) -> FreshInstallation:
-    """The project as an ordinary user who has no checkout has it, in a folder that is read-only."""
+    """Install the wheel for an ordinary user, read-only and without a checkout."""
     installation = FreshInstallation(ordinary_user)
     shared_folder("installed", lambda _: installation.install(wheel))
     return installation
@@ -207,7 +206,7 @@ def installed(wheel: Path, ordinary_user: OrdinaryUser, shared_folder) -> FreshI
 
 @pytest.fixture(scope="session")
 def finished_demo(installed: FreshInstallation, ordinary_user: OrdinaryUser, shared_folder) -> Path:
-    """The folder in which an ordinary user ran `DEMO`, without a checkout; to be copied."""
+    """Run `DEMO` as an ordinary user without a checkout; return the folder, which tests must not change."""
     folder = ordinary_user.folder(ordinary_user.work / "demo")
     shared_folder("demo", lambda _: installed.run(*shlex.split(DEMO), folder=folder))
     return folder
@@ -215,14 +214,14 @@ def finished_demo(installed: FreshInstallation, ordinary_user: OrdinaryUser, sha
 
 @pytest.fixture(scope="session")
 def tones(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 72 tones of about 0.4 s: six speakers, four emotions told apart by pitch, two languages."""
+    """Write 72 tones of about 0.4 s: six speakers, four emotions that differ in pitch, two languages."""
     languages = {f"s{speaker}": "en" if speaker < 3 else "pl" for speaker in range(6)}
     return write_tones(tmp_path_factory.mktemp("tones"), languages)
 
 
 @pytest.fixture
 def recipe(tmp_path: Path):
-    """Parses the tests' recipe with further flags."""
+    """Return a parser of the tests' recipe with more flags."""
 
     from mser_llm.cli.parser import MSERArgumentParser
     from mser_llm.cli.train import ARGUMENTS

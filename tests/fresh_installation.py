@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project's wheel, and an environment that has it from there alone."""
+"""Build the project's wheel and install it without a checkout."""
 
 import shutil
 import subprocess
@@ -14,32 +14,32 @@ from ordinary_user import OrdinaryUser
 
 ROOT = Path(__file__).resolve().parents[1]
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", "build", "dist", "*.egg-info", "__pycache__", ".*_cache")
-# The first thing that a newcomer is told to type.
+# The first command in the documentation.
 DEMO = "run-mser demo --size small --output_dir runs/demo"
 
 
 def checked(*command: Any, **options: Any) -> str:
-    """What a command that succeeds writes to standard output."""
+    """Run a command that must succeed and return its standard output."""
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
 def build_wheel(folder: Path) -> None:
-    """Built from a copy, so that nothing left over from an earlier build in the checkout can get in."""
+    """Build from a copy, so that the wheel has nothing of an earlier build in the checkout."""
     shutil.copytree(ROOT, folder / "source", ignore=LEFT_OUT)
     checked(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, folder / "source")
 
 
 class FreshInstallation:
     """
-    A new environment in the home of an ordinary user, who installs a wheel there and can then not write to it.
+    A read-only environment with the wheel, in the home of an ordinary user.
 
-    The dependencies are those of the environment that runs the tests, seen through a .pth file; the .pth files of that
-    environment are not followed, so an editable install of the checkout there stays out of sight.
+    A .pth file adds the dependencies of the environment that runs the tests. The .pth files of that environment are
+    not followed, so an editable install of the checkout there is not imported.
 
     Args:
-        user: whose home it is in.
+        user: owner of the environment.
     """
 
     def __init__(self, user: OrdinaryUser):
@@ -48,9 +48,9 @@ class FreshInstallation:
         self.bin = self.folder / "bin"
 
     def install(self, wheel: Path) -> None:
-        """Makes the environment."""
+        """Build the environment."""
         home = self.user.folder(self.user.home)
-        # The folder of the tests may be closed to others than who runs them.
+        # Other users may have no access to the folder of the tests.
         download = shutil.copy(wheel, self.user.folder(home / "Downloads"))
         self.user.run(self.user.python, "-m", "venv", "--without-pip", self.folder, folder=home)
         (site,) = self.folder.glob("lib/python*/site-packages")
@@ -61,5 +61,5 @@ class FreshInstallation:
         checked("chmod", "-R", "a-w", self.folder)
 
     def run(self, program: str, *words: str, folder: Path, variables: Mapping[str, str] | None = None) -> str:
-        """What one of its programs writes to standard output, run by the user in a folder."""
+        """Run one of its programs as the user in a folder and return its standard output."""
         return self.user.run(self.bin / program, *words, folder=folder, variables=variables)

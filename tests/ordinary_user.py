@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user without root's rights, whose home is on another file system than the folders in which it works."""
+"""A user without root privileges, whose home and working folders are on different file systems."""
 
 import os
 import shutil
@@ -14,21 +14,20 @@ from typing import Any
 
 NOBODY = 65534
 MEMORY = Path("/dev/shm")
-# Where another user's files would be looked for, or the checkout.
+# Variables that would point to the checkout or to another user's files.
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
 
 
 class OrdinaryUser:
-    """Runs commands as an ordinary user: `nobody` where the tests run as root, and whoever runs them elsewhere.
+    """Run commands as an ordinary user: `nobody` if the tests run as root, else the current user.
 
-    Where `nobody` may not read the installed dependencies, or no Python of this version, it is root after all; see
-    `unprivileged`.
+    If `nobody` cannot read the dependencies or a Python of this version, the user is root (see `unprivileged`).
 
     Args:
-        name: of its folders; unique for a run of the tests.
+        name: name of its folders, unique for a run of the tests.
 
     Attributes:
-        python: an interpreter that the user may run, of the version that runs the tests.
+        python: an interpreter that the user can run, of the version that runs the tests.
     """
 
     def __init__(self, name: str):
@@ -42,7 +41,7 @@ class OrdinaryUser:
     def _become_nobody(self) -> None:
         nobody = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
         packages = sysconfig.get_path("purelib")
-        # Root's own Python may lie in a folder that is closed to others; the distribution's does not.
+        # Others may have no access to root's own Python, but have to the distribution's.
         for python in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
             look = [python, "-c", f"import os, venv; os.listdir({packages!r})"]
             try:
@@ -62,7 +61,7 @@ class OrdinaryUser:
         return self.work / "tmp"
 
     def folder(self, path: Path) -> Path:
-        """Make a folder that belongs to the user; parents too."""
+        """Create a folder that the user owns, with its parents."""
         for one in (*reversed(path.parents), path):
             if not one.exists():
                 one.mkdir(mode=0o755)
@@ -71,7 +70,7 @@ class OrdinaryUser:
         return path
 
     def run(self, *command: Any, folder: Path, variables: Mapping[str, str] | None = None) -> str:
-        """What a command that succeeds writes to standard output."""
+        """Run a command that must succeed and return its standard output."""
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN}
         environment |= {"HOME": str(self.folder(self.home)), "TMPDIR": str(self.folder(self.temporary))}
         words = [str(word) for word in command]

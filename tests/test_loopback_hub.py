@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loopback Hub is worth what it shares with the real one: the clients' own calls, and what they refuse."""
+"""The loopback Hub behaves like the real one for calls of the client libraries, errors included."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
     EntryNotFoundError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 )
 
-def refused(error, call, *args, **options):
+def rejected(error, call, *args, **options):
     try:
         call(*args, **options)
     except error as found:
@@ -27,7 +27,7 @@ def refused(error, call, *args, **options):
 owner, stranger, found = HfApi(token="hf_owner"), HfApi(token="hf_stranger"), {}
 found["user"] = owner.whoami()["name"]
 owner.create_repo("org/model", private=True)
-found["exists"] = refused(HfHubHTTPError, owner.create_repo, "org/model")
+found["exists"] = rejected(HfHubHTTPError, owner.create_repo, "org/model")
 folder = Path(tempfile.mkdtemp())
 (folder / "sub").mkdir()
 (folder / "config.json").write_text('{"model_type": "mser"}')
@@ -47,22 +47,22 @@ with HfFileSystem(token="hf_owner").open("org/model/sub/weights.safetensors", "r
     file.seek(256 * 4096 - 3)
     found["range"] = list(file.read())
 found["listed"] = sorted(HfFileSystem(token="hf_owner").ls("org/model", detail=False))
-found["hidden"] = refused(RepositoryNotFoundError, stranger.model_info, "org/model")
-found["revision"] = refused(RevisionNotFoundError, owner.model_info, "org/model", revision="nowhere")
-found["entry"] = refused(EntryNotFoundError, hf_hub_download, "org/model", "nothing.txt", token="hf_owner")
-found["token"] = refused(HfHubHTTPError, HfApi(token="hf_nobody").whoami)
-found["foreign"] = refused(HfHubHTTPError, stranger.create_repo, "org/other")
+found["hidden"] = rejected(RepositoryNotFoundError, stranger.model_info, "org/model")
+found["revision"] = rejected(RevisionNotFoundError, owner.model_info, "org/model", revision="nowhere")
+found["entry"] = rejected(EntryNotFoundError, hf_hub_download, "org/model", "nothing.txt", token="hf_owner")
+found["token"] = rejected(HfHubHTTPError, HfApi(token="hf_nobody").whoami)
+found["foreign"] = rejected(HfHubHTTPError, stranger.create_repo, "org/other")
 owner.create_repo("org/asks", repo_type="dataset")
 owner.upload_file(repo_id="org/asks", repo_type="dataset", path_or_fileobj=b"a,b", path_in_repo="data.csv")
 owner.update_repo_settings("org/asks", repo_type="dataset", gated="auto")
 found["gate"] = stranger.dataset_info("org/asks").gated
-found["gated"] = refused(
+found["gated"] = rejected(
     GatedRepoError, hf_hub_download, "org/asks", "data.csv", repo_type="dataset", token="hf_stranger"
 )
 owner.create_repo("org/space", repo_type="space", space_sdk="gradio")
 bad = b"---\\nlicense: mine\\n---\\n# A card\\n"
 send, space = owner.upload_file, {"repo_id": "org/space", "repo_type": "space"}
-found["card"] = refused(ValueError, send, path_or_fileobj=bad, path_in_repo="README.md", **space)
+found["card"] = rejected(ValueError, send, path_or_fileobj=bad, path_in_repo="README.md", **space)
 owner.delete_file("sub/weights.safetensors", "org/model")
 found["left"] = sorted(owner.list_repo_files("org/model"))
 owner.delete_repo("org/model")
@@ -79,7 +79,7 @@ def found(loopback_hub, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_files_come_back_as_sent_at_every_revision_whole_and_in_part(found, loopback_hub):
+def test_hub_returns_uploaded_files_by_revision_and_range(found, loopback_hub):
     assert found["user"] == "owner"
     assert found["siblings"] == [".gitattributes", "config.json", "sub/weights.safetensors"]
     assert (found["old"], found["new"]) == ('{"model_type": "mser"}', "{}")
@@ -88,10 +88,10 @@ def test_files_come_back_as_sent_at_every_revision_whole_and_in_part(found, loop
     assert found["listed"] == [f"org/model/{name}" for name in (".gitattributes", "config.json", "sub")]
     assert found["left"] == [".gitattributes", "config.json"]
     assert list(loopback_hub.uploads.values()) == [1]
-    assert loopback_hub.asked("POST", "/api/models/org/model/commit/main") == 3
+    assert loopback_hub.count_requests("POST", "/api/models/org/model/commit/main") == 3
 
 
-def test_what_the_hub_refuses_is_refused_in_its_words(found, loopback_hub):
+def test_hub_rejects_requests_like_the_real_one(found, loopback_hub):
     assert found["private"] is True
     assert found["exists"] == 409
     assert found["hidden"] == "RepositoryNotFoundError"

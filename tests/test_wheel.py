@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The wheel, installed where there is no checkout, does the whole job from another folder."""
+"""The installed wheel trains, predicts and pushes without a checkout."""
 
 import json
 import zipfile
@@ -14,7 +14,7 @@ from fresh_installation import ROOT
 pytestmark = pytest.mark.slow
 
 
-def test_the_wheel_holds_the_recipes_and_templates_under_their_own_names(wheel):
+def test_wheel_contains_recipes_and_templates(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for recipe in (ROOT / "configs").rglob("*.yaml"):
         assert f"mser_llm/configs/{recipe.relative_to(ROOT / 'configs')}" in names
@@ -25,7 +25,7 @@ def test_the_wheel_holds_the_recipes_and_templates_under_their_own_names(wheel):
     assert top - metadata == {"mser_llm", "modeling_mser", "processing_mser", "run_mser.py"}
 
 
-def test_the_installed_project_trains_and_predicts_from_another_folder(installed, ordinary_user, finished_demo):
+def test_installed_project_trains_and_predicts_without_a_checkout(installed, ordinary_user, finished_demo):
     folder = ordinary_user.folder(ordinary_user.work / "predict")
     modules = "import run_mser, mser_llm.configs as configs; print(run_mser.__file__, configs.__path__)"
     where = installed.run("python", "-c", modules, folder=folder)
@@ -41,17 +41,19 @@ def test_the_installed_project_trains_and_predicts_from_another_folder(installed
 
     seconds = np.arange(2 * 16_000) / 16_000
     soundfile.write(folder / "a tone.wav", 0.3 * np.sin(2 * np.pi * 220 * seconds), 16_000)
-    said = installed.run("run-mser", "predict", "a tone.wav", "--model", str(demo / "model"), "--json", folder=folder)
-    answer = json.loads(said.splitlines()[-1])
-    assert Path(answer["file"]).name == "a tone.wav"
-    assert answer["label"] == max(answer["scores"], key=answer["scores"].get)
-    assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-3)
+    output = installed.run(
+        "run-mser", "predict", "a tone.wav", "--model", str(demo / "model"), "--json", folder=folder
+    )
+    result = json.loads(output.splitlines()[-1])
+    assert Path(result["file"]).name == "a tone.wav"
+    assert result["label"] == max(result["scores"], key=result["scores"].get)
+    assert sum(result["scores"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_an_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, finished_demo, loopback_hub):
-    """Without root's rights, with a read-only package folder and a home on another file system."""
+def test_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, finished_demo, loopback_hub):
+    """Without root privileges, with a read-only package folder and a home on another file system."""
     if not ordinary_user.unprivileged:
-        pytest.skip("another user than root may not read the Python that runs the tests")
+        pytest.skip("only root can read the Python that runs the tests")
     demo = finished_demo / "runs" / "demo"
     owner = (demo / "model" / "config.json").stat().st_uid
     assert owner != 0
@@ -72,6 +74,6 @@ def test_an_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, 
     pushed = loopback_hub.repos["model", "owner/ordinary"].files
     assert {"model.safetensors", "config.json", "README.md"} <= set(pushed)
     assert {path.stat().st_uid for path in folder.rglob("*")} == {owner}
-    assert list((ordinary_user.home / ".cache" / "mser-llm").rglob("*.store")), "features are kept at home"
+    assert list((ordinary_user.home / ".cache" / "mser-llm").rglob("*.store")), "features are cached at home"
     assert not [path for path in folder.rglob("*") if "unfinished" in path.name or path.name.startswith("partial")]
     assert not list(ordinary_user.temporary.iterdir())

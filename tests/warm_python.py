@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Python with its imports behind it: scripts are run by it again and again, each time in a process of its own.
+"""Run scripts in forks of a process that has imported the libraries already.
 
-Importing PyTorch and transformers takes longer than what most of the tests' scripts then do. One process imports them
-and computes nothing; every run is a fork of it, and as mortal as any other process.
+Importing PyTorch and transformers takes longer than most scripts of the tests. One process imports them and computes
+nothing. Every run is a fork of it and can be killed like any process.
 """
 
 import gc
@@ -36,10 +36,10 @@ IMPORTED = (
 
 
 class WarmPython:
-    """Runs of scripts; a context manager.
+    """Run scripts in forks of one process. A context manager.
 
     Args:
-        environment: variables that count when the libraries are imported, beside those of this process.
+        environment: variables for the import of the libraries, in addition to those of this process.
     """
 
     def __init__(self, environment: Mapping[str, str] | None = None):
@@ -63,42 +63,44 @@ class WarmPython:
     def run(
         self, script: Path, *words: Any, environment: Mapping[str, str] | None = None, timeout: float = 300
     ) -> subprocess.CompletedProcess:
-        """As `subprocess.run` of a script with these words and further variables, its output captured as text.
-
-        The script is run as its own `__main__`, in the folder in which this process is.
-        """
-        told = [str(script), *map(str, words)]
+        """Run a script as `__main__` in the current folder, like `subprocess.run` with its output captured as text."""
+        command = [str(script), *map(str, words)]
         with TemporaryDirectory() as folder:
             files = [os.path.join(folder, name) for name in ("stdout", "stderr", "status")]
             os.mkfifo(files[2])
             status = os.open(files[2], os.O_RDONLY | os.O_NONBLOCK)
             try:
                 variables = {**os.environ, **self.environment, **(environment or {})}
-                self.process.stdin.write(json.dumps([told, os.getcwd(), files, variables]).encode() + b"\n")
+                self.process.stdin.write(json.dumps([command, os.getcwd(), files, variables]).encode() + b"\n")
                 self.process.stdin.flush()
                 end = time.monotonic() + timeout
                 while not select.select([status], [], [], 1.0)[0]:
                     assert self.process.poll() is None, "the libraries cannot be imported"
                     if time.monotonic() > end:
                         os.killpg(self.process.pid, signal.SIGKILL)
-                        raise subprocess.TimeoutExpired(told, timeout)
+                        raise subprocess.TimeoutExpired(command, timeout)
                 ended = int(os.read(status, 100))
             finally:
                 os.close(status)
-            return subprocess.CompletedProcess(told, ended, *(Path(file).read_text() for file in files[:2]))
+            return subprocess.CompletedProcess(command, ended, *(Path(file).read_text() for file in files[:2]))
 
     def run_twice(
         self, script: Path, *words: Any, environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess:
-        """One run in two processes that meet over gloo, as torchrun starts them.
+        """Run a script in two processes that communicate over gloo, as torchrun starts them.
 
-        Its exit status is that of the first to fail, and its output that of both.
+        The exit status is the first that is not zero; the output is that of both.
         """
-        meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "OMP_NUM_THREADS": "1"}
-        meeting |= environment or {}
+        address = {
+            "WORLD_SIZE": "2",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": free_port(),
+            "OMP_NUM_THREADS": "1",
+        }
+        address |= environment or {}
 
         def of_rank(rank: str) -> subprocess.CompletedProcess:
-            return self.run(script, *words, environment={**meeting, "RANK": rank, "LOCAL_RANK": rank})
+            return self.run(script, *words, environment={**address, "RANK": rank, "LOCAL_RANK": rank})
 
         with ThreadPoolExecutor(2) as pool:
             ended = list(pool.map(of_rank, ("0", "1")))
@@ -108,18 +110,18 @@ class WarmPython:
 
 
 def _serve() -> None:
-    """Reads runs from standard input, one JSON line each; returns in the process of each, which is to do it."""
-    # In place of the folder of this file, whose folders of tests would hide the packages that they are named after.
+    """Read runs from standard input, one JSON line each. Return in the forked process of each run."""
+    # Replace the folder of this file, where folders of tests have the names of packages.
     sys.path[0] = str(ROOT)
-    # What is imported is never garbage: no run need look through it.
+    # Imported modules are never garbage: exclude them from collection.
     gc.disable()
     for module in IMPORTED:
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
-    # Whoever waits for a run reaps it; nobody waits for them.
+    # The intermediate process waits for its run; nothing waits for intermediate processes.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    # Unbuffered: no run may find the lines of the next.
+    # Unbuffered, so that no fork inherits the next lines.
     while line := sys.stdin.buffer.raw.readline():
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -135,7 +137,7 @@ def _serve() -> None:
 
 
 def _become(words: list[str], folder: str, files: list[str], variables: dict[str, str]) -> None:
-    """Makes this process what `python WORDS` would be in that folder and environment."""
+    """Set up this process like `python WORDS` in that folder and environment."""
     os.chdir(folder)
     for descriptor, file in enumerate([os.devnull, *files]):
         os.dup2(os.open(file, os.O_RDWR | os.O_CREAT), descriptor)
@@ -143,7 +145,7 @@ def _become(words: list[str], folder: str, files: list[str], variables: dict[str
     os.environ.update(variables)
     sys.path[:1] = [os.path.dirname(words[0]), *filter(None, variables.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = words
-    if "OMP_NUM_THREADS" in variables:  # PyTorch has read it long ago
+    if "OMP_NUM_THREADS" in variables:  # PyTorch has read it already
         torch.set_num_threads(int(variables["OMP_NUM_THREADS"]))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata of a card, as the Hub reads and refuses them."""
+"""Parse and validate the metadata of cards as the Hub does."""
 
 import re
 from typing import Any
@@ -16,17 +16,17 @@ SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M"
 
 
 def front_matter(card: str) -> Any:
-    """The metadata of a README; None where it has none.
+    """Parse the metadata of a README; return `None` if it has none.
 
     Raises:
-        yaml.YAMLError: it is no YAML.
+        yaml.YAMLError: it is not YAML.
     """
     front = re.match(r"---\n(.*?\n)---\s", card, re.DOTALL)
     return yaml.safe_load(front.group(1)) if front else None
 
 
 def metadata_errors(metadata: Any) -> list[str]:
-    """What the Hub refuses in a card's metadata, as far as this project's cards could get it wrong."""
+    """List errors in a card's metadata that the Hub rejects and this project's cards could have."""
 
     def listed(key: str) -> list[Any]:
         value = metadata.get(key, [])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process of its own that pushes: huggingface_hub reads the Hub's address when it is imported."""
+"""Push from a separate process, because huggingface_hub reads the Hub's address when it is imported."""
 
 import json
 import os
@@ -16,12 +16,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @contextmanager
 def push_client(program: str, hub: Any, home: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """A function `push(folder, repo_id, token=…, **options)` that answers what the program printed.
+    """Yield a function `push(folder, repo_id, token=…, **options)` that returns the program's JSON output.
 
     Args:
-        program: reads lines of JSON `[token, folder, repo_id, options]` and answers each with one.
+        program: reads lines of JSON `[token, folder, repo_id, options]` and prints one line of JSON for each.
         hub: the loopback Hub.
-        home: a folder for what the client keeps.
+        home: folder for the client's caches.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -37,9 +37,9 @@ def push_client(program: str, hub: Any, home: Path) -> Iterator[Callable[..., di
     def push(folder: Path, repo_id: str, token: str = "hf_owner", **options: Any) -> dict[str, Any]:
         process.stdin.write(json.dumps([token, str(folder), repo_id, options]) + "\n")
         process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
-        assert "\n" not in answer.get("error", "")
-        return answer
+        result = json.loads(process.stdout.readline())
+        assert "\n" not in result.get("error", "")
+        return result
 
     try:
         yield push

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the loopback Hub keeps: users, repositories, their commits and files."""
+"""State of the loopback Hub: users, repositories, commits and files."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-# What the Hub keeps as LFS whatever its size, by its default .gitattributes; other files from this size on.
+# Files that the Hub stores with LFS: those in its default .gitattributes, and others from this size.
 LFS_SUFFIXES = (".parquet", ".safetensors", ".bin", ".model", ".npz", ".tar", ".zip", ".gz", ".flac", ".wav", ".mp3")
 LFS_BYTES = 10 << 20
 DATE = "2026-01-01T00:00:00.000Z"
@@ -15,7 +15,7 @@ DATE = "2026-01-01T00:00:00.000Z"
 
 @dataclass(frozen=True)
 class Token:
-    """Who asks: a user, the namespaces whose private repositories they see, and whether they may write there."""
+    """A user, the namespaces whose private repositories they can read, and whether they can write there."""
 
     user: str
     namespaces: tuple[str, ...]
@@ -33,7 +33,7 @@ class Blob:
 
     @property
     def oid(self) -> str:
-        """That of git; for LFS, of the pointer file."""
+        """The object id of git; for LFS, that of the pointer file."""
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.sha256}\nsize {len(self.data)}\n"
         content = pointer.encode() if self.lfs else self.data
         return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
@@ -63,7 +63,7 @@ class Repo:
     private: bool = False
     gated: str | bool = False
     granted: set[str] = field(default_factory=set)
-    """Users who were let into a gated repository."""
+    """Users with access to a gated repository."""
     commits: list[Commit] = field(default_factory=list)
 
     def commit(self, title: str, files: Mapping[str, Blob]) -> Commit:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loopback Hub itself: sockets, tokens, who may see what. What it answers is in `answers.py`."""
+"""Server of the loopback Hub: sockets, tokens, access. Its routes are in `routes.py`."""
 
 import json
 import re
@@ -15,8 +15,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from .repositories import Commit, Repo, Token
 
 
-class Refusal(Exception):
-    """An answer that is an error: the status, and what the clients read from the headers."""
+class HubError(Exception):
+    """An error response: its status, and the headers that clients read."""
 
     def __init__(self, status: int, message: str, code: str | None = None):
         super().__init__(message)
@@ -24,14 +24,14 @@ class Refusal(Exception):
 
 
 class LoopbackHub:
-    """The server and all that it knows. A context manager.
+    """The server and its state. A context manager.
 
     Attributes:
-        repos: by kind (`model`, `dataset`, `space`) and name.
-        requests: how often each `(method, path)` was asked for.
-        uploads: how often the content of each SHA-256 arrived whole.
-        cut_uploads: how many further uploads lose their connection half way; set it to make the next ones do so.
-        tokens: who is known.
+        repos: repositories by kind (`model`, `dataset`, `space`) and name.
+        requests: number of requests by `(method, path)`.
+        uploads: number of complete uploads by SHA-256.
+        cut_uploads: number of next uploads whose connection is closed halfway. Set it to simulate this.
+        tokens: known tokens.
     """
 
     def __init__(self) -> None:
@@ -61,13 +61,13 @@ class LoopbackHub:
         self._thread.join()
 
     def environment(self, home: Path, token: str | None = None) -> dict[str, str]:
-        """Variables that turn a client towards this server; `home` holds its caches, and no one else's token."""
+        """Return variables that direct a client to this server; `home` is for its caches and has no token."""
         variables = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": token or ""}
         offline = dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"), "0")
         return variables | offline | {"HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1"}
 
-    def asked(self, method: str, pattern: str) -> int:
-        """How many requests had this method and a path in which the regular expression is found."""
+    def count_requests(self, method: str, pattern: str) -> int:
+        """Count requests with this method and a path that matches the regular expression."""
         return sum(n for (verb, path), n in self.requests.items() if verb == method and re.search(pattern, path))
 
 
@@ -102,15 +102,15 @@ class Handler(BaseHTTPRequestHandler):
             for verb, pattern, function in _ROUTES:
                 match = pattern.fullmatch(self.path_only)
                 if match and verb == ("GET" if method == "HEAD" else method):
-                    # Uploads come in side by side and guard what they change themselves.
+                    # Uploads are concurrent and lock what they change.
                     with self.hub.lock if verb != "PUT" else nullcontext():
                         function(self, **match.groupdict())
                     return
-            raise Refusal(404, f"no {self.path_only} here", "RepoNotFound")
-        except Refusal as refusal:
+            raise HubError(404, f"no {self.path_only} here", "RepoNotFound")
+        except HubError as error:
             self.body()
-            headers = {"X-Error-Message": refusal.message} | ({"X-Error-Code": refusal.code} if refusal.code else {})
-            self.answer({"error": refusal.message}, refusal.status, headers)
+            headers = {"X-Error-Message": error.message} | ({"X-Error-Code": error.code} if error.code else {})
+            self.respond({"error": error.message}, error.status, headers)
 
     do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
@@ -121,7 +121,7 @@ class Handler(BaseHTTPRequestHandler):
         super().handle_one_request()
 
     def body(self, half: bool = False) -> bytes:
-        """The request's content; half of it, where the connection is to be lost."""
+        """Read the request's content, or half of it to simulate a lost connection."""
         if self._body is None:
             length = int(self.headers.get("Content-Length") or 0)
             if self.headers.get("Transfer-Encoding") == "chunked":
@@ -141,7 +141,7 @@ class Handler(BaseHTTPRequestHandler):
     def json(self) -> dict[str, Any]:
         return json.loads(self.body() or b"{}")
 
-    def answer(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
+    def respond(self, content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         data = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.send_response(status)
         kind = "application/octet-stream" if isinstance(content, bytes) else "application/json"
@@ -154,23 +154,23 @@ class Handler(BaseHTTPRequestHandler):
     def token(self) -> Token | None:
         bearer = self.headers.get("Authorization", "").removeprefix("Bearer ").strip()
         if bearer and bearer not in self.hub.tokens:
-            raise Refusal(401, "Invalid credentials in Authorization header")
+            raise HubError(401, "Invalid credentials in Authorization header")
         return self.hub.tokens.get(bearer)
 
     def repo(self, kind: str, name: str, write: bool = False, content: bool = False) -> Repo:
-        """A repository that the asker may see; may write to; or, where it is gated, may read the content of."""
+        """Return a repository if the client can read it, write to it, or read the content of a gated one."""
         token, repo = self.token(), self.hub.repos.get((kind, name))
         mine = token is not None and name.split("/")[0] in token.namespaces
         if repo is None or (repo.private and not mine):
-            raise Refusal(404 if token else 401, "Repository not found", "RepoNotFound")
+            raise HubError(404 if token else 401, "Repository not found", "RepoNotFound")
         if write and not (token and mine and token.write):
-            raise Refusal(403 if token else 401, "Forbidden: pass a token with write access to this repository")
+            raise HubError(403 if token else 401, "Forbidden: pass a token with write access to this repository")
         if content and repo.gated and not mine and not (token and token.user in repo.granted):
-            raise Refusal(403 if token else 401, f"Access to {kind} {name} is restricted", "GatedRepo")
+            raise HubError(403 if token else 401, f"Access to {kind} {name} is restricted", "GatedRepo")
         return repo
 
     def at(self, repo: Repo, revision: str) -> Commit:
         found = [commit for commit in repo.commits if commit.oid == revision]
         if not found and revision != "main":
-            raise Refusal(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         return found[0] if found else repo.commits[-1]

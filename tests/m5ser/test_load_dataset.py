@@ -82,7 +82,7 @@ def test_private_data_set_loads_from_the_hub_for_its_owner(folder, rows, loopbac
     found = loaded("org/m5ser", ["fr", "it", "default"], owner, tmp_path)
     assert found == {"fr": 7, "it": 1, "default": sum(map(len, rows.values()))}
     # Streaming one language fetches only its files, in parts.
-    assert loopback_hub.asked("GET", r"/datasets/org/m5ser/resolve/.*/data/fr/") > 0
+    assert loopback_hub.count_requests("GET", r"/datasets/org/m5ser/resolve/.*/data/fr/") > 0
     stranger = {**os.environ, **loopback_hub.environment(tmp_path / "stranger", token="hf_stranger")}
     with pytest.raises(AssertionError, match="org/m5ser"):
         loaded("org/m5ser", ["fr"], stranger, tmp_path)
