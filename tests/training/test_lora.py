@@ -65,5 +65,5 @@ def test_a_second_stage_trains_in_full_precision_whatever_the_first_kept_frozen_
 
 
 def test_adapters_over_a_language_model_that_is_trained_are_refused():
-    with pytest.raises(ValueError, match="set freeze_text: true"):
+    with pytest.raises(ValueError, match="freeze_text: true"):
         ModelArguments(lora=True, freeze_text=False)

