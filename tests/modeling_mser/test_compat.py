@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private APIs of transformers that modeling_mser uses."""
 
-import importlib
+import logging
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 import transformers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Model
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedModel, Wav2Vec2Config, Wav2Vec2Model
 from transformers.pipelines import Pipeline
 
 from modeling_mser import compat_mser
 
 
+SIZES = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+
+
 def check_build_from_config():
-    config = LlamaConfig(
-        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1, vocab_size=9
-    )
+    config = LlamaConfig(**SIZES, vocab_size=9)
     config.dtype = torch.bfloat16
     model = compat_mser.build_from_config(LlamaForCausalLM, config)
     assert model.dtype == torch.bfloat16
@@ -23,14 +25,25 @@ def check_build_from_config():
 
 
 def check_count_output_frames():
-    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
-    encoder = Wav2Vec2Model(Wav2Vec2Config(**sizes, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4))
+    encoder = Wav2Vec2Model(Wav2Vec2Config(**SIZES, num_conv_pos_embeddings=16, num_conv_pos_embedding_groups=4))
     assert compat_mser.count_output_frames(encoder, torch.tensor([16000])).tolist() == [49]
 
 
 def check_quiet_load_report():
-    for name in ("transformers.modeling_utils", "transformers.utils.loading_report"):
-        assert importlib.import_module(name).logger.name == name
+    records = []
+    handler = logging.Handler()
+    handler.emit = records.append
+    logging.getLogger("transformers").addHandler(handler)
+    try:
+        with TemporaryDirectory() as folder:
+            LlamaModel(LlamaConfig(**SIZES, vocab_size=9)).save_pretrained(folder)
+            with compat_mser.quiet_load_report():
+                LlamaForCausalLM.from_pretrained(folder)
+            assert not records
+            LlamaForCausalLM.from_pretrained(folder)
+            assert any("lm_head" in record.getMessage() for record in records)
+    finally:
+        logging.getLogger("transformers").removeHandler(handler)
 
 
 def check_subclass_attributes():
