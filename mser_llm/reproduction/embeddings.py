@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emotion embeddings of test clips, computed once per model and clips."""
 
-import hashlib
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,8 +15,8 @@ from tqdm.auto import tqdm
 from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.prefetch import load_ahead, windows_of
-from mser_llm.io.atomic_files import atomic_open
-from mser_llm.io.hashing import file_sha256
+from mser_llm.io.hashing import digest
+from mser_llm.io.store import Store
 
 
 BATCH_SIZE = 16
@@ -49,51 +47,43 @@ class Embeddings:
         return np.array([row["language"] or "" for row in self.clips.rows])
 
 
-def model_embeddings(folder: Path, clips: LabeledClips, cache_file: Path, device: str = "auto") -> Embeddings:
+def model_embeddings(folder: Path, clips: LabeledClips, cache_dir: Path, device: str = "auto") -> Embeddings:
     """
-    Compute the embeddings of a trained model, or read them from `cache_file` if weights and clips are the same.
+    Compute the embeddings of a trained model, or read them from the cache if weights and clips are the same.
 
     Args:
         folder: of the model.
         clips: with their audio.
-        cache_file: an `.npz` file, written atomically.
+        cache_dir: of a [`Store`]; one for all models and clips.
         device: as for `load_model`.
 
     Raises:
         ValueError: none of the clips can be read.
     """
-    weights = file_sha256(folder / "model.safetensors")
-    key = hashlib.sha256("\n".join([weights, *map(_stamp, clips.rows)]).encode()).hexdigest()
-    values = _read_cached(cache_file, key)
-    if values is None:
-        model, processor = load_model(str(folder), device)
-        values = _embed(model, processor, [row["audio"] for row in clips.rows], folder.name)
-        cache_file.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(cache_file, "wb") as file:
-            np.savez(file, key=np.array(key), values=values)
+    key = digest(folder / "model.safetensors", [_stamp(row) for row in clips.rows])
+    with Store(cache_dir) as store:
+        cached = store.get(key)
+        if cached is None:
+            model, processor = load_model(str(folder), device)
+            values = _embed(model, processor, [row["audio"] for row in clips.rows], folder.name)
+            store.write({key: values.tobytes()})
+        else:
+            values = np.frombuffer(cached, np.float32).reshape(len(clips), -1)
     read = np.flatnonzero(np.isfinite(values).all(axis=1))
     if not len(read):
         raise ValueError(f"none of {len(clips)} clips can be read; check the corpus with run-mser corpora")
     return Embeddings(values[read], clips.subset(read.tolist()))
 
 
-def _stamp(row: Mapping[str, Any]) -> str:
+def _stamp(row: Mapping[str, Any]) -> list[Any]:
     audio = row["audio"]
     if audio["bytes"] is not None:
-        return hashlib.sha256(audio["bytes"]).hexdigest()
+        return [digest(audio["bytes"])]
     try:
         found = os.stat(audio["path"])
     except OSError:
-        return f"{audio['path']} missing"
-    return f"{audio['path']} {found.st_size} {found.st_mtime_ns}"
-
-
-def _read_cached(path: Path, key: str) -> np.ndarray | None:
-    try:
-        with np.load(path) as archive:
-            return archive["values"] if str(archive["key"]) == key else None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        return None
+        return [audio["path"], "missing"]
+    return [audio["path"], found.st_size, found.st_mtime_ns]
 
 
 @torch.inference_mode()

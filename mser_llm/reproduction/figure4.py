@@ -60,12 +60,8 @@ def figure4(
     clips = LabeledClips.concatenate([LabeledClips.from_rows(name, rows, labels) for name, rows in tests.items()])
     records = [read_training_record(folder) for folders in models.values() for folder in folders]
     leaks = [str(check_leak(record, clips.rows, allow=allow_leak)) for record in records if record is not None]
-    kept = output_dir / "embeddings"
     found = {
-        name: [
-            model_embeddings(folder, clips, kept / f"{name.replace(' ', '-')}-{number}.npz", device)
-            for number, folder in enumerate(folders)
-        ]
+        name: [model_embeddings(folder, clips, output_dir / "embeddings", device) for folder in folders]
         for name, folders in models.items()
     }
     shown = found[WITHOUT][0].clips

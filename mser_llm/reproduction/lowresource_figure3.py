@@ -53,8 +53,7 @@ def lowresource_figure3(
         for column, model in enumerate(models):
             record = read_training_record(model)
             leak = None if record is None else check_leak(record, clips.rows, allow=allow_leak)
-            kept = output_dir / "embeddings" / f"{corpus.replace('/', '-').replace(':', '-')}-{column}.npz"
-            found = model_embeddings(model, clips, kept, device)
+            found = model_embeddings(model, clips, output_dir / "embeddings", device)
             speakers = found.clips.speakers
             figures = cluster_metrics(found.values, found.emotions, found.languages, speakers)
             baseline = baseline or figures
