@@ -39,7 +39,7 @@ def metadata_errors(metadata: Any) -> list[str]:
         f'"language" must not be {code!r}' for code in listed("language") if not re.fullmatch("[a-z]{2,3}", code)
     ]
     errors += [f'"size_categories" must not be {size!r}' for size in listed("size_categories") if size not in SIZES]
-    errors += [f'"{key}" must hold strings' for key in ("tags", "datasets") if {*map(type, listed(key))} - {str}]
+    errors += [f'"{key}" must contain strings' for key in ("tags", "datasets") if {*map(type, listed(key))} - {str}]
     names = [config.get("config_name") for config in listed("configs")]
     errors += ['"configs" must each have a name of their own'] if len({*names, None}) != len(names) + 1 else []
     return errors + ['"configs" must each name data_files' for c in listed("configs") if not c.get("data_files")]

@@ -12,7 +12,7 @@ from modeling_mser import MSERForEmotionGeneration
 
 @pytest.fixture
 def backbones(tmp_path: Path) -> tuple[Path, Path]:
-    """A whole tiny Whisper, decoder and all, and a tiny LLaMA, as they would come from the Hub."""
+    """Save a complete tiny Whisper and a tiny LLaMA as the Hub has them."""
     torch.manual_seed(3)
     sizes = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "num_mel_bins": 20, "vocab_size": 60}
     heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_layers": 2, "decoder_layers": 1}
@@ -29,7 +29,7 @@ def backbones(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def small(backbones: tuple[Path, Path]) -> MSERForEmotionGeneration:
-    """A model over these two."""
+    """Build a model from these two."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
     audio, text = map(str, backbones)
     return MSERForEmotionGeneration.from_backbones(audio, text, qformer_config=sizes, num_query_tokens=4).eval()

@@ -294,8 +294,8 @@ def test_labels_match_in_any_case(whisper):
     model = WhisperForEmotionClassification.from_backbone(whisper, ["Happy", "Sad"])
     processor = processor_for(model)
     assert processor.candidate_ids(["sad", "HAPPY"]) == [[1], [0]]
-    answer = MSERPipeline(model, processor=processor, device="cpu")
-    assert {one["label"] for one in answer(clips(0.4)[0])} == {"Happy", "Sad"}
+    pipe = MSERPipeline(model, processor=processor, device="cpu")
+    assert {one["label"] for one in pipe(clips(0.4)[0])} == {"Happy", "Sad"}
 
 
 def test_half_precision_applies_to_the_encoder_only(whisper, tmp_path: Path):

@@ -162,4 +162,4 @@ def test_quantization_applies_to_the_language_model_only(small, tmp_path: Path, 
     assert "quantization_config" not in (tmp_path / "again" / "config.json").read_text()
     assert torch.equal(logits(MSERForEmotionGeneration.from_pretrained(tmp_path / "again")), logits(small))
     with pytest.raises(ValueError, match="include_backbones"):
-        loaded.save_pretrained(tmp_path / "whole", include_backbones=True)
+        loaded.save_pretrained(tmp_path / "complete", include_backbones=True)

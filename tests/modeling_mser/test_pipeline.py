@@ -52,8 +52,8 @@ def as_scores(ranked):
 
 
 def expected_scores(pipe, source, words):
-    (answer,) = recognize(pipe.model, pipe.processor, [source], words)
-    return answer.scores
+    (result,) = recognize(pipe.model, pipe.processor, [source], words)
+    return result.scores
 
 
 def test_every_form_of_audio_gives_the_same_scores(pipe, clips):
@@ -168,10 +168,10 @@ def test_lists_generators_and_batches_equal_single_calls(pipe, clips):
     sources = [*clips, clips[0], clips[2]]
     for batch_size in (2, 50):
         together = pipe(sources, batch_size=batch_size)
-        for answer, alone in zip(together, [*single, single[0], single[2]], strict=True):
-            assert [entry["label"] for entry in answer] == [entry["label"] for entry in alone]
+        for result, alone in zip(together, [*single, single[0], single[2]], strict=True):
+            assert [entry["label"] for entry in result] == [entry["label"] for entry in alone]
             np.testing.assert_allclose(
-                [entry["score"] for entry in answer], [entry["score"] for entry in alone], atol=1e-6
+                [entry["score"] for entry in result], [entry["score"] for entry in alone], atol=1e-6
             )
     streamed = list(pipe((clip for clip in sources[:2]), batch_size=2))
     assert [entry["label"] for entry in streamed[1]] == [entry["label"] for entry in single[1]]
@@ -239,9 +239,9 @@ def test_silent_windows_are_left_out(pipe, clips):
 def test_pipeline_abstains_below_min_score(pipe, clips):
     ranked = pipe(clips[0])
     best = ranked[0]["score"]
-    (answer,) = pipe(clips[0], min_score=best + 0.01)
-    assert answer["label"] == "abstained" and answer["score"] == best
-    assert ranked[0]["label"] in answer["reason"]
+    (result,) = pipe(clips[0], min_score=best + 0.01)
+    assert result["label"] == "abstained" and result["score"] == best
+    assert ranked[0]["label"] in result["reason"]
     assert pipe(clips[0], min_score=best - 0.01) == ranked
     timeline = pipe(clips[2], min_score=1.0)
     assert {entry["label"] for entry in timeline} == {"abstained"} and len(timeline[0]["scores"]) == 7
@@ -271,11 +271,11 @@ def test_timeline_scores_each_window(pipe, clips):
 
 
 def test_generate_mode_parses_the_text(pipe, clips):
-    (answer,) = pipe(clips[0], mode="generate")
+    (result,) = pipe(clips[0], mode="generate")
     (loop,) = recognize(
         pipe.model, pipe.processor, [clips[0]], pipe.model.config.emotion_words, ScoringOptions(decode="generate")
     )
-    assert (answer["label"], answer["text"]) == (loop.label, loop.text)
+    assert (result["label"], result["text"]) == (loop.label, loop.text)
     inputs = pipe.processor(audio=[clips[0]])
     tokens = pipe.model.generate(**inputs, max_new_tokens=8, do_sample=False)
     audio = pipe.model.get_audio_features(inputs["input_features"], inputs["input_features_mask"])
@@ -283,7 +283,7 @@ def test_generate_mode_parses_the_text(pipe, clips):
     embeds = torch.cat([embeds, pipe.model.get_input_embeddings()(tokens)], 1)
     logits = pipe.model(inputs_embeds=embeds).logits[0, -tokens.shape[1] - 1 : -1].double().log_softmax(-1)
     expected = logits.gather(-1, tokens[0][:, None]).sum().exp().item()
-    assert answer["score"] == pytest.approx(expected, rel=1e-3)
+    assert result["score"] == pytest.approx(expected, rel=1e-3)
     for entry in pipe(clips[2], return_embedding=True, mode="generate", batch_size=4):
         assert set(entry) == {"start", "end", "label", "score", "text", "embedding"}
         assert len(entry["embedding"]) == 32
