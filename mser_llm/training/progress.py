@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a person sees of training: one bar, and a line at each evaluation."""
+"""Show the progress of a training: one bar, and a line for each evaluation."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from transformers import ProgressCallback, TrainerControl, TrainerState, Trainin
 
 
 class TrainingProgress(ProgressCallback):
-    """The stock bar with the running loss beside it, and a readable line where the stock prints a dictionary."""
+    """The stock bar with the current loss, and a readable line where the stock callback prints a dictionary."""
 
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """No second bar: a validation split is judged in seconds."""
+        """Show no second bar: validation takes seconds."""
 
     def on_log(
         self,
@@ -28,5 +28,5 @@ class TrainingProgress(ProgressCallback):
             terms = {name.removeprefix("loss_"): f"{logs[name]:.3f}" for name in logs if name.startswith("loss")}
             self.training_bar.set_postfix(terms, refresh=False)
         if "eval_UA" in logs:
-            figures = "  ".join(f"{name} {logs[f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
-            self.training_bar.write(f"epoch {logs['epoch']:5.2f}  validation  {figures}  loss {logs['eval_loss']:.3f}")
+            metrics = "  ".join(f"{name} {logs[f'eval_{name}']:.3f}" for name in ("UA", "WA", "WF1"))
+            self.training_bar.write(f"epoch {logs['epoch']:5.2f}  validation  {metrics}  loss {logs['eval_loss']:.3f}")

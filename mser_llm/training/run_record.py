@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which run a folder belongs to: a rerun goes on with its own work and never with another's."""
+"""Record which run an output folder belongs to, so that a rerun only resumes its own work."""
 
 import dataclasses
 import hashlib
@@ -47,7 +47,7 @@ def describe_run(
     clips: Sequence[Clip],
     num_processes: int,
 ) -> dict[str, Any]:
-    """All that decides a run's result, as JSON-ready values."""
+    """Return all settings and data that determine a run's result, as JSON-ready values."""
     own = {field.name for field in dataclasses.fields(MSERTrainingOptions)}
     stock = training.to_dict()
     settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
@@ -96,7 +96,7 @@ def as_known_to(record: Any, run: Any) -> Any:
 
 
 def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
-    """The results of this very run where it has ended already; `None` where its weights have gone since."""
+    """Return the results of this run if it has finished and its weights still exist, else `None`."""
     folder = Path(output_dir)
     recorded = _recorded(folder)
     if recorded != as_known_to(recorded, run) or not any(folder.glob("*.safetensors")):
@@ -106,7 +106,7 @@ def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, A
 
 def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
     """
-    Makes a folder this run's, and says from which checkpoint it goes on.
+    Mark an output folder as this run's, and return the checkpoint to resume from.
 
     Args:
         output_dir: made if need be.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows to the clips of a run: which are kept, whose emotion is used, who trains and who is held out."""
+"""Select the clips of a run: which are kept, which labels are used, which are held out."""
 
 import warnings
 from collections import Counter
@@ -290,7 +290,7 @@ def _place(row: Row) -> tuple[str, str, str | None]:
 
 
 def log_dataset_summary(data: TrainingData, labels: LabelSet) -> None:
-    """Prints what is trained on, what was dropped and what was rejected."""
+    """Print the training and validation clips, and what was dropped or rejected."""
     for name, clips in (("training", data.train), ("validation", data.validation)):
         if not clips:
             continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From clips to batches: features out of the cache, or made on the spot where the cache's bound was reached."""
+"""Clips to padded batches, with features from the cache or computed on demand."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +55,7 @@ class EmotionCollator:
     """
     Items to a padded batch: features with their mask, `[bos, audio x K, prompt, emotion, eos]` with its labels, and
     `emotion_labels`, `language_labels`, `speaker_labels` `(batch_size,)` for the objectives; `views` `(batch_size,)`
-    tells the clips themselves (0) from their augmented views.
+    distinguishes the clips themselves (0) from their augmented views.
 
     Args:
         processor: builds the text.

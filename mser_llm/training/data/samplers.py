@@ -13,7 +13,7 @@ from mser_llm.training.training_arguments import MSERTrainingArguments
 
 class BalancedSampler(Sampler[int]):
     """
-    An epoch's order in which emotions take turns and, within an emotion, groups (languages) take turns.
+    Sampler that alternates between emotions and, within an emotion, between groups (languages).
 
     In any stretch of the order, and so in any batch cut out of it by however many processes, the counts of two
     emotions differ by at most two, and so do those of two groups within an emotion: pairs of one emotion cross
@@ -63,14 +63,14 @@ class BalancedSampler(Sampler[int]):
 
 
 def random_view(clip: int, views: int, first_view: int, generator: torch.Generator) -> int:
-    """The item of `EmotionDataset` that is a random view of a clip, from `first_view` on."""
+    """Return the item of `EmotionDataset` for a random view of a clip, from `first_view` on."""
     choice = views - first_view
     view = first_view + (int(torch.randint(choice, (), generator=generator)) if choice > 1 else 0)
     return clip * views + view
 
 
 class Turns(Iterator[Any]):
-    """Members in rounds, each round in a new random order."""
+    """Yields all members in rounds, each in a new random order."""
 
     def __init__(self, members: list[Any], generator: torch.Generator):
         self.members, self.generator = members, generator
@@ -84,11 +84,10 @@ class Turns(Iterator[Any]):
 
 class SourceBatchSampler(Sampler[int]):
     """
-    Batches that are each of one source, drawn at random: clips whose emotion is known, or clips without, so that the
-    larger source does not crowd out the other.
+    Sampler of batches that are either all labelled or all unlabelled, chosen at random.
 
-    It is one reading of Gong et al. 2025, "Learning More with Less", Sec. 2.3, "we sample randomly from each data
-    source at each training step"; the other is a batch of both.
+    The larger source does not crowd out the other. This is one reading of Gong et al. 2025, "Learning More with
+    Less", Sec. 2.3, "we sample randomly from each data source at each training step"; the other is a batch of both.
 
     Within the labelled source emotions take turns, within the other languages do.
 
@@ -149,11 +148,11 @@ class SourceBatchSampler(Sampler[int]):
 
 class SpeakerBatchSampler(Sampler[int]):
     """
-    Batches of `speakers_per_batch` random speakers with `clips_per_speaker` clips each, drawn without replacement
-    within the batch (Gong et al. 2025, "Learning More with Less", Sec. 2.2), one batch after another in one order.
+    Sampler that draws P speakers x K utterances per batch, for speaker-contrastive training.
 
-    Where clips have views, each clip comes twice: as it is, and as one of its augmented views, on which alone the
-    trainer's masks fall.
+    Speakers and clips are drawn without replacement within a batch (Gong et al. 2025, "Learning More with Less",
+    Sec. 2.2). If clips have views, each clip is drawn twice: unchanged, and as a random augmented view. The trainer
+    masks the view only.
 
     Args:
         speakers: of each clip; a clip without one is not drawn, nor is a speaker with too few clips.
