@@ -3,7 +3,7 @@
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -30,7 +30,9 @@ def show_progress(folder: Path, sizes: Sequence[int], missing: Sequence[int], sh
 
     def refresh() -> None:
         bar.n = done_before + sum(_count(folder / f"{rank:05d}") for rank in missing)
-        bar.refresh()
+        # tqdm keeps its lock if the terminal is gone; the next refresh would wait forever.
+        with suppress(OSError), bar.get_lock():
+            bar.refresh(nolock=True)
 
     def watch() -> None:
         while not finished.wait(_REFRESH_SECONDS):
@@ -44,7 +46,8 @@ def show_progress(folder: Path, sizes: Sequence[int], missing: Sequence[int], sh
         finished.set()
         thread.join()
         refresh()
-        bar.close()
+        with suppress(OSError):
+            bar.close()
 
 
 def _count(path: Path) -> int:
