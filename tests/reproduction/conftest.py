@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes and speech on which the papers' tables take seconds."""
+"""Recipes and speech with which the papers' tables take seconds."""
 
 from pathlib import Path
 
@@ -30,26 +30,28 @@ def tiny_recipes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def heard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two English and two Polish speakers."""
     languages = {"s0": "en", "s1": "en", "s2": "pl", "s3": "pl"}
-    return write_tones(tmp_path_factory.mktemp("heard"), languages, takes=1)
+    return write_tones(tmp_path_factory.mktemp("trained_speech"), languages, takes=1)
 
 
 @pytest.fixture(scope="session")
-def unheard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tested_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three German speakers."""
     languages = {"t0": "de", "t1": "de", "t2": "de"}
-    return write_tones(tmp_path_factory.mktemp("unheard"), languages, takes=1, seed=1)
+    return write_tones(tmp_path_factory.mktemp("tested_speech"), languages, takes=1, seed=1)
 
 
 @pytest.fixture(scope="session")
-def table2_command(tiny_recipes: Path, heard: Path, unheard: Path, tmp_path_factory: pytest.TempPathFactory):
+def table2_command(
+    tiny_recipes: Path, trained_speech: Path, tested_speech: Path, tmp_path_factory: pytest.TempPathFactory
+):
     """The command line of a table in a folder, with further flags."""
     cache = tmp_path_factory.mktemp("features")
 
-    def words(folder: Path, *flags: str, tested: Path = unheard) -> list[str]:
-        given = ["--corpora", f"folder={heard}", "--test", f"folder={tested}", "--recipe", str(tiny_recipes)]
+    def words(folder: Path, *flags: str, tested: Path = tested_speech) -> list[str]:
+        given = ["--corpora", f"folder={trained_speech}", "--test", f"folder={tested}", "--recipe", str(tiny_recipes)]
         given += ["--labels", "neutral,happy,sad,angry", "--output_dir", str(folder), "--seeds", "0"]
         return ["reproduce", "table2", *given, "--cache_dir", str(cache), *flags]
 
@@ -58,7 +60,7 @@ def table2_command(tiny_recipes: Path, heard: Path, unheard: Path, tmp_path_fact
 
 @pytest.fixture(scope="session")
 def finished_table2(table2_command, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished table; a test that changes it puts it right again."""
+    """The folder of a finished table; tests that change it restore it."""
     folder = tmp_path_factory.mktemp("finished") / "table2"
     assert main(table2_command(folder)) == 0
     return folder
@@ -66,7 +68,7 @@ def finished_table2(table2_command, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def base_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `MSER_BACKBONES` of the base recipes leads to, but tiny."""
+    """A tiny encoder in the place of `MSER_BACKBONES` of the base recipes."""
     folder = tmp_path_factory.mktemp("backbones")
     torch.manual_seed(0)
     sizes = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
@@ -79,7 +81,7 @@ def base_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four English speakers and ten Polish ones, with four clips each."""
     languages = {f"e{number}": "en" for number in range(4)} | {f"p{number}": "pl" for number in range(10)}
-    return write_tones(tmp_path_factory.mktemp("voices"), languages, takes=1)
+    return write_tones(tmp_path_factory.mktemp("many_speakers"), languages, takes=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `run-mser` and kills it with SIGKILL at a given moment: a script for test_table2.py, not a test.
+"""Run `run-mser` and kill it with SIGKILL at a given moment: a script for test_table2.py, not a test.
 
 interrupted_reproduction.py MOMENT reproduce …, MOMENT one of `never`, `step:N:M` (before step M of training N),
 `record:N` (before the N-th training, or the N-th measuring, is written down as finished), and `predictions:N` (before
@@ -22,7 +22,7 @@ def die(*_: Any, **__: Any) -> None:
 
 
 def at_call(place: Any, name: str, number: int) -> None:
-    """Dies when a function is called for the N-th time."""
+    """Kill the process when a function is called for the N-th time."""
     original, calls = getattr(place, name), []
 
     def counted(*args: Any, **kwargs: Any) -> Any:

@@ -25,11 +25,22 @@ BUDGET = 64
 
 
 @pytest.fixture(scope="module")
-def peers_command(base_encoder: Path, voices: Path, unheard: Path, tmp_path_factory: pytest.TempPathFactory):
+def peers_command(
+    base_encoder: Path, many_speakers: Path, tested_speech: Path, tmp_path_factory: pytest.TempPathFactory
+):
     cache = tmp_path_factory.mktemp("features")
 
     def words(folder: Path, *flags: str) -> list[str]:
-        given = ["--corpora", f"folder={voices}", "--test", f"folder={unheard}", "--recipe", "base", "--seeds", "0"]
+        given = [
+            "--corpora",
+            f"folder={many_speakers}",
+            "--test",
+            f"folder={tested_speech}",
+            "--recipe",
+            "base",
+            "--seeds",
+            "0",
+        ]
         given += ["--labels", "four", "--budget", str(BUDGET), "--output_dir", str(folder)]
         given += ["--cache_dir", str(cache), "--settings", "use_cpu=true", "logging_steps=1"]
         return ["reproduce", "peers", *given, *flags]
@@ -56,7 +67,7 @@ def results(folder: Path) -> dict:
 
 
 @pytest.mark.slow
-def test_every_method_and_combination_has_its_line(table: dict, finished: Path):
+def test_table_has_every_method_and_combination(table: dict, finished: Path):
     assert [line["system"] for line in table["lines"]] == [*PEERS, *COMBINATIONS]
     for line in table["lines"]:
         (run,) = table["configuration"]["runs"][line["system"]]
@@ -82,25 +93,25 @@ def test_each_system_draws_its_budget(table: dict, finished: Path):
 
 
 @pytest.mark.slow
-def test_emotions_are_learned_from_whom_the_table_says(table: dict, finished: Path):
+def test_labels_come_from_the_languages_of_the_table(table: dict, finished: Path):
     labels = {line["system"]: line["further"]["emotion labels"] for line in table["lines"]}
     for name in (SPEAKER_CONTRAST, BASELINE, MSER):
         last = results(finished / "seed0" / PEERS[name].last.name)["data"]["languages"]
         assert set(last) == ({"en"} if labels[name] == "English" else {"en", "pl"}), name
-    voices = results(finished / "seed0" / "voices")
-    assert set(voices["data"]["languages"]) == {"pl"}
-    assert any("loss_speaker_contrast" in entry for entry in voices["log_history"])
+    first_stage = results(finished / "seed0" / "voices")
+    assert set(first_stage["data"]["languages"]) == {"pl"}
+    assert any("loss_speaker_contrast" in entry for entry in first_stage["log_history"])
     byol = results(finished / "seed0" / "byol")
     assert set(byol["data"]["languages"]) == {"en", "pl"} and labels[BYOL] == "English"
 
 
 @pytest.mark.slow
-def test_the_best_combination_is_that_of_the_held_out_speakers(table: dict, finished: Path):
+def test_best_combination_is_selected_on_held_out_speakers(table: dict, finished: Path):
     found = {}
     for name, system in COMBINATIONS.items():
-        judged = results(finished / "held-out" / "seed0" / system.last.name)
-        assert judged["clips"]["validation"] > 0
-        found[name] = judged["validation"]["eval_UA"]
+        selected = results(finished / "held-out" / "seed0" / system.last.name)
+        assert selected["clips"]["validation"] > 0
+        found[name] = selected["validation"]["eval_UA"]
     assert table["configuration"]["held_out_UA"] == pytest.approx(found)
     best = table["configuration"]["best_combination"]
     assert found[best] == max(found.values())
@@ -111,7 +122,7 @@ def test_the_best_combination_is_that_of_the_held_out_speakers(table: dict, fini
 
 
 @pytest.mark.slow
-def test_some_systems_alone_are_taken_from_the_folder(finished: Path, peers_command, base_encoder, monkeypatch):
+def test_selected_systems_are_reused(finished: Path, peers_command, base_encoder, monkeypatch):
     monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
     weights = {path: path.stat().st_mtime_ns for path in finished.rglob("model.safetensors")}
     before = {path: path.read_text(encoding="utf-8") for path in finished.glob("peers.*")}
@@ -125,7 +136,7 @@ def test_some_systems_alone_are_taken_from_the_folder(finished: Path, peers_comm
             path.write_text(text, encoding="utf-8")
 
 
-def test_an_unknown_system_is_named(peers_command, base_encoder, monkeypatch, tmp_path: Path, capsys):
+def test_unknown_system_and_budget_are_rejected(peers_command, base_encoder, monkeypatch, tmp_path: Path, capsys):
     monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
     assert main(peers_command(tmp_path / "x", "--systems", "magic")) == 2
     assert "'magic'" in capsys.readouterr().err and not (tmp_path / "x").exists()
@@ -134,14 +145,14 @@ def test_an_unknown_system_is_named(peers_command, base_encoder, monkeypatch, tm
 
 
 @pytest.mark.slow
-def test_the_second_papers_rows_and_the_targets_upper_bound_stand_beside(voices, base_encoder, tmp_path, monkeypatch):
-    """For one of its corpora: five trainings on other speakers of the target, each clip tested once."""
+def test_table_has_published_rows_and_upper_bound(many_speakers, base_encoder, tmp_path, monkeypatch):
+    """The upper bound is five trainings on other speakers of the target; each clip is tested once."""
     monkeypatch.setenv("MSER_BACKBONES", str(base_encoder))
     german = write_tones(tmp_path / "german", {f"g{number}": "de" for number in range(5)}, takes=1, seed=3)
     for path in german.glob("*.wav"):  # the paper leaves out what is shorter than half a second
         soundfile.write(path, np.tile(soundfile.read(path)[0], 2), 16000)
     tested = [{**row, "corpus": "emodb"} for row in read_corpus("folder", german).rows]
-    training = read_corpus("folder", voices).rows
+    training = read_corpus("folder", many_speakers).rows
     folder = tmp_path / "peers"
     arguments = ReproduceArguments(
         what="peers", recipe="base", labels="four", settings=["use_cpu=true"], cache_dir=str(tmp_path / "c")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table II end to end on tones: what is trained, what is measured, and that it goes on where it was cut off."""
+"""Table II end to end on tones: what is trained and evaluated, and how an interrupted table is resumed."""
 
 import json
 import shutil
@@ -15,6 +15,7 @@ from warm_python import WarmPython
 from written_answers import answers
 
 from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
+from mser_llm.cli import reproduce
 from mser_llm.cli.reproduce import ReproduceArguments
 from mser_llm.data.schema import new_row
 from mser_llm.reproduction.evaluation_cache import EvaluationSet
@@ -41,8 +42,8 @@ def row(name: str, emotion: str, folder: Path) -> dict:
     return new_row(id=name, path=path, corpus="folder", emotion=emotion)
 
 
-def expected_figures(folder: Path, seeds: list[int]) -> dict[str, dict[str, list[float]]]:
-    """By system and metric the figure of each seed, by scikit-learn."""
+def expected_metrics(folder: Path, seeds: list[int]) -> dict[str, dict[str, list[float]]]:
+    """The metrics of each seed by system, from scikit-learn."""
     found: dict[str, dict[str, list[float]]] = {}
     for system in SYSTEMS:
         runs = [answers(folder / f"seed{seed}" / FOLDERS[system]) for seed in seeds]
@@ -53,10 +54,10 @@ def expected_figures(folder: Path, seeds: list[int]) -> dict[str, dict[str, list
     return found
 
 
-def check_figures(folder: Path, seeds: list[int]) -> None:
+def check_metrics(folder: Path, seeds: list[int]) -> None:
     table = json.loads((folder / "table2.json").read_text(encoding="utf-8"))
     ours = {line["system"]: line for line in table["lines"] if line["by"] == "ours"}
-    expected = expected_figures(folder, seeds)
+    expected = expected_metrics(folder, seeds)
     for system in SYSTEMS:
         for metric, values in expected[system].items():
             figure = ours[system]["figures"][metric]
@@ -73,12 +74,12 @@ def check_figures(folder: Path, seeds: list[int]) -> None:
         assert one["p"] <= one["p_holm"] <= 1
 
 
-def test_the_six_systems_stand_beside_the_paper(finished_table2: Path):
+def test_table_has_six_systems_with_the_published_ones(finished_table2: Path):
     table = json.loads((finished_table2 / "table2.json").read_text(encoding="utf-8"))
     assert [(line["system"], line["by"]) for line in table["lines"]] == [
         (system, by) for system in SYSTEMS for by in ("ours", "paper")
     ]
-    check_figures(finished_table2, [0])
+    check_metrics(finished_table2, [0])
     ours = {line["system"]: line for line in table["lines"] if line["by"] == "ours"}
     assert {line["tested_on"] for line in ours.values()} == {"folder 12"}
     assert ours["SER"]["trained_on"] == "folder 8" and ours["MSER"]["trained_on"] == "folder 16"
@@ -86,12 +87,12 @@ def test_the_six_systems_stand_beside_the_paper(finished_table2: Path):
     assert "68.5 on seven classes" in (finished_table2 / "table2.md").read_text(encoding="utf-8")
 
 
-def test_a_step_that_two_systems_share_is_trained_once(finished_table2: Path):
+def test_shared_step_is_trained_once(finished_table2: Path):
     trained = [path.parent.name for path in finished_table2.glob("seed*/*/model.safetensors")]
     assert sorted(trained) == sorted(FOLDERS.values())
 
 
-def test_the_contrast_and_the_stages_are_what_the_names_say(finished_table2: Path):
+def test_runs_have_the_contrast_and_stage_of_their_names(finished_table2: Path):
     for name in FOLDERS.values():
         folder = finished_table2 / "seed0" / name
         earlier, _, last = name.rpartition("_")
@@ -103,7 +104,7 @@ def test_the_contrast_and_the_stages_are_what_the_names_say(finished_table2: Pat
         assert any("loss_margin_contrast" in entry for entry in logged) == last.endswith("contrast")
 
 
-def test_a_second_call_trains_and_measures_nothing(finished_table2: Path, table2_command, capsys):
+def test_second_call_reuses_everything(finished_table2: Path, table2_command, capsys):
     def state() -> dict[Path, int]:
         files = (path for path in (finished_table2 / "seed0").rglob("*") if path.is_file())
         return {path: path.stat().st_mtime_ns for path in files}
@@ -116,8 +117,8 @@ def test_a_second_call_trains_and_measures_nothing(finished_table2: Path, table2
     assert text in printed and "[6/6]" in printed
 
 
-def test_a_training_of_other_speakers_is_not_taken_for_this_one(finished_table2: Path, table2_command, heard, capsys):
-    table = heard / "index.csv"
+def test_training_of_other_speakers_is_not_reused(finished_table2: Path, table2_command, trained_speech, capsys):
+    table = trained_speech / "index.csv"
     content = table.read_text(encoding="utf-8")
     table.write_text(content.replace(",s1,", ",s0,"), encoding="utf-8")
     try:
@@ -127,7 +128,7 @@ def test_a_training_of_other_speakers_is_not_taken_for_this_one(finished_table2:
     assert "--output_dir" in capsys.readouterr().err
 
 
-def test_a_damaged_record_of_a_training_is_written_anew(finished_table2: Path, table2_command):
+def test_damaged_training_record_is_written_again(finished_table2: Path, table2_command):
     record = next((finished_table2 / "seed0").glob("*/train_results.json"))
     content, text = record.read_text(encoding="utf-8"), (finished_table2 / "table2.md").read_text(encoding="utf-8")
     record.write_text(content[:200], encoding="utf-8")
@@ -139,8 +140,8 @@ def test_a_damaged_record_of_a_training_is_written_anew(finished_table2: Path, t
     assert (finished_table2 / "table2.md").read_text(encoding="utf-8") == text
 
 
-def test_weights_that_went_are_made_again(finished_table2: Path, table2_command):
-    """Those of a first stage, which another goes on from."""
+def test_missing_weights_are_trained_again(finished_table2: Path, table2_command):
+    """Those of a first stage, which a second one starts from."""
     weights = finished_table2 / "seed0" / "stage1" / "model.safetensors"
     content, text = weights.read_bytes(), (finished_table2 / "table2.md").read_text(encoding="utf-8")
     weights.unlink()
@@ -152,7 +153,7 @@ def test_weights_that_went_are_made_again(finished_table2: Path, table2_command)
     assert (finished_table2 / "table2.md").read_text(encoding="utf-8") == text
 
 
-def test_other_weights_are_measured_anew(finished_table2: Path, table2_command):
+def test_other_weights_are_evaluated_again(finished_table2: Path, table2_command):
     one, other = (finished_table2 / "seed0" / name for name in ("joint", "stage1"))
     weights, before = (one / "model.safetensors").read_bytes(), (one / "test" / "predictions.csv").read_bytes()
     (one / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
@@ -167,8 +168,8 @@ def test_other_weights_are_measured_anew(finished_table2: Path, table2_command):
     assert (one / "test" / "predictions.csv").read_bytes() == before
 
 
-def test_other_words_or_clips_are_measured_anew(finished_table2: Path, tmp_path: Path):
-    """Nothing is taken from an earlier call that was about other clips or words."""
+def test_identity_depends_on_labels_and_clips(finished_table2: Path, tmp_path: Path):
+    """Predictions of other clips or labels are not reused."""
     rows = [row(f"clip{number}", "happy", tmp_path) for number in range(2)]
     asked = ((rows, "four"), (rows[:1], "four"), (rows, "seven"), (rows[::-1], "four"))
     found = [EvaluationSet({"folder": tested}, label_set(words)).identity for tested, words in asked]
@@ -178,40 +179,33 @@ def test_other_words_or_clips_are_measured_anew(finished_table2: Path, tmp_path:
     assert len(set(found)) == 5
 
 
-def test_other_settings_want_another_folder(finished_table2: Path, table2_command, capsys):
+def test_other_settings_need_another_folder(finished_table2: Path, table2_command, capsys):
     assert main(table2_command(finished_table2, "--settings", "learning_rate=0.02")) == 2
-    assert "another --output_dir" in capsys.readouterr().err
+    assert "--output_dir" in capsys.readouterr().err
 
 
-def test_training_on_the_test_is_refused_before_anything_is_trained(
-    table2_command, heard: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+def test_leak_is_rejected_before_training(
+    table2_command, trained_speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
-    assert main(table2_command(tmp_path / "table2", tested=heard)) == 2
-    told = capsys.readouterr().err
-    assert "folder-s0" in told and "--allow_leak" in told
+    assert main(table2_command(tmp_path / "table2", tested=trained_speech)) == 2
+    error = capsys.readouterr().err
+    assert "folder-s0" in error and "--allow_leak" in error
     assert not (tmp_path / "table2").exists()
 
 
-def test_several_processes_are_refused(table2_command, tmp_path: Path, monkeypatch, capsys):
+def test_several_processes_are_rejected(table2_command, tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(table2_command(tmp_path)) == 2
-    assert "one process" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_an_allowed_leak_marks_every_file(table2_command, heard: Path, tmp_path: Path):
-    assert main(table2_command(tmp_path, "--allow_leak", tested=heard)) == 0
-    for suffix, mark in {"md": "(LEAK)", "tex": "(LEAK)", "csv": "4 speaker(s)", "json": '"found": true'}.items():
-        assert mark in (tmp_path / f"table2.{suffix}").read_text(encoding="utf-8"), suffix
+    assert "--models" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_two_seeds_are_averaged(table2_command, tmp_path: Path):
     assert main(table2_command(tmp_path, "--seeds", "0", "1")) == 0
-    check_figures(tmp_path, [0, 1])
+    check_metrics(tmp_path, [0, 1])
 
 
-def test_a_step_has_the_settings_of_its_recipe_whatever_was_asked_before(tiny_recipes: Path, tmp_path: Path):
+def test_settings_of_steps_are_independent(tiny_recipes: Path, tmp_path: Path):
     first, second = Step("1", False), Step("2", True, Step("1", True))
 
     def asked(*steps: Step) -> list[dict]:
@@ -227,31 +221,35 @@ def test_a_step_has_the_settings_of_its_recipe_whatever_was_asked_before(tiny_re
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "named"),
     [
         (["--settings", "epochs"], "KEY=VALUE"),
-        (["--demo"], "leave out --corpora"),
+        (["--demo"], "--demo"),
         (["--settings", "contrast_weight=0"], "contrast_weight is 0"),
         (["--recipe", "nowhere"], "nowhere/stage1.yaml"),
     ],
 )
-def test_a_slip_is_told_in_one_line(
-    flags: list[str], said: str, table2_command, tmp_path, capsys: pytest.CaptureFixture
+def test_usage_error_is_one_line(
+    flags: list[str], named: str, table2_command, tmp_path, capsys: pytest.CaptureFixture
 ):
     assert main(table2_command(tmp_path, *flags)) == 2
     err = capsys.readouterr().err
-    assert said in err and err.startswith("run-mser: error: ") and err.count("\n") == 1
+    assert named in err and err.startswith("run-mser: error: ") and err.count("\n") == 1
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", ["step:3:1", "record:2", "predictions:3"])
-def test_a_killed_call_ends_as_an_unbroken_one(
-    moment: str, warm_python: WarmPython, table2_command, finished_table2: Path, tmp_path: Path
+def test_killed_table_ends_as_an_uninterrupted_one(
+    warm_python: WarmPython, table2_command, finished_table2: Path, tmp_path: Path
 ):
-    killed = warm_python.run(KILLED, moment, *table2_command(tmp_path / "killed"))
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
-    assert not (tmp_path / "killed" / "table2.json").exists()
-    finished = warm_python.run(KILLED, "never", *table2_command(tmp_path / "killed"))
+    """Killed in a training, before a training is recorded, and before predictions are written."""
+    words, trained = table2_command(tmp_path / "killed"), {}
+    for moment in ("step:3:1", "record:2", "predictions:3"):
+        killed = warm_python.run(KILLED, moment, *words)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        assert not (tmp_path / "killed" / "table2.json").exists()
+        assert trained == {path: path.stat().st_mtime_ns for path in trained}, "finished trainings are reused"
+        trained = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("trained.json")}
+    finished = warm_python.run(KILLED, "never", *words)
     assert finished.returncode == 0, finished.stderr
     tables = [json.loads((folder / "table2.json").read_text()) for folder in (tmp_path / "killed", finished_table2)]
     for table in tables:
@@ -262,19 +260,16 @@ def test_a_killed_call_ends_as_an_unbroken_one(
 
 
 @pytest.mark.slow
-def test_the_demonstration_gives_the_table_too(finished_demo: Path, tmp_path: Path):
-    for speech in ("english", "speech", "m5ser"):  # takes a minute to make, and is taken where it lies
-        shutil.copytree(finished_demo / "runs" / "demo" / speech, tmp_path / "table2" / "demo" / speech)
-    flags = ["--demo", "--seeds", "0", "--settings", "max_steps=1", "--cache_dir", str(tmp_path / "cache")]
-    assert main(["reproduce", "table2", *flags, "--output_dir", str(tmp_path / "table2")]) == 0
-    table = json.loads((tmp_path / "table2" / "table2.json").read_text(encoding="utf-8"))
-    (line,) = [one for one in table["lines"] if (one["system"], one["by"]) == ("MSER (S2)", "ours")]
-    assert line["tested_on"] == "demo-el 14 + demo-fa 14 + demo-ru 14" and line["classes"] == 7
-    assert "translated" in line["trained_on"]
+def test_demo_speech_is_split_into_training_and_test(finished_demo: Path, tmp_path: Path):
+    for speech in ("english", "speech", "m5ser"):  # takes a minute to create, and is reused
+        shutil.copytree(finished_demo / "runs" / "demo" / speech, tmp_path / "demo" / speech)
+    training, tests = reproduce.speech(ReproduceArguments("table2", demo=True, output_dir=str(tmp_path)))
+    assert {name: len(rows) for name, rows in tests.items()} == {"demo-el": 14, "demo-fa": 14, "demo-ru": 14}
+    assert any(row.get("translator") for row in training)
 
 
-def test_a_family_without_joint_is_balanced_as_its_second_stage(tiny_recipes: Path, tmp_path: Path):
-    """One stage and two would otherwise differ in their batches too."""
+def test_joint_training_balances_as_the_second_stage(tiny_recipes: Path, tmp_path: Path):
+    """Otherwise one stage and two would differ in their batches too."""
     family = tmp_path / "family"
     shutil.copytree(tiny_recipes, family)
     for name, balance in (("stage1", "emotion"), ("stage2", "emotion_language")):
