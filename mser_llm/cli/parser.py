@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from mser_llm.cli.dataclass_arguments import Argument, UnfitValue, arguments_of, convert
 from mser_llm.cli.recipes import RecipeError, find_recipe, read_recipe
-from mser_llm.inference.nearby_models import suggest_model
+from mser_llm.inference.loading import suggest_model
 from mser_llm.training.number_bounds import check_numbers
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights of linear layers in the order in which oneDNN multiplies fastest, for recognition in float32 on a CPU.
+"""Pack the weights of linear layers for oneDNN, for recognition in float32 on a CPU.
 
-Torch hands a float32 product to MKL, which on processors of other makers than Intel may run at half of what they can
-do; oneDNN, which torch brings along too, generates its code for the processor at hand.
+Torch uses MKL for float32 products, which reaches half the speed on processors that are not from Intel. oneDNN, which
+comes with torch, generates its code for the processor at hand.
 """
 
 from collections.abc import Callable
@@ -12,18 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-
-def _pack(weight: torch.Tensor) -> torch.Tensor:
-    return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
+from mser_llm.inference.compat import can_pack, pack_weight, packed_product
 
 
-def _product(inputs: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    return torch.ops.mkldnn._linear_pointwise(inputs.contiguous(), packed, bias, "none", [], "")
-
-
-# The compiler takes oneDNN's own operation for one of those that it made itself, of weights that it knows, and fails;
-# one that it cannot look into it calls.
-_opaque_product = torch.library.custom_op("mser::packed_linear", _product, mutates_args=())
+# torch.compile takes oneDNN's operation for one that it generated itself, and fails; it calls an opaque one.
+_opaque_product = torch.library.custom_op("mser::packed_linear", packed_product, mutates_args=())
 
 
 @_opaque_product.register_fake
@@ -32,27 +25,26 @@ def _shape_of_product(inputs: torch.Tensor, packed: torch.Tensor, bias: torch.Te
 
 
 class RecognitionLinear(nn.Module):
-    """A linear layer whose weight is no parameter: in a training it would silently be left out."""
+    """A linear layer whose weight is not a parameter, so that training would silently leave it out."""
 
     def train(self, mode: bool = True) -> "RecognitionLinear":
         """
         Raises:
-            RuntimeError: training mode was asked for.
+            RuntimeError: `mode` is true.
         """
         if mode:
             raise RuntimeError(
-                "this network was loaded for recognition, with weights that cannot be trained; to train it, load it "
-                "with from_pretrained of its class"
+                "this network was loaded for recognition, and cannot be trained; load it with from_pretrained"
             )
         return super().train(mode)
 
 
 class PackedLinear(RecognitionLinear):
     """
-    A linear layer that holds its weight packed, and nothing else of it: memory stays what it was.
+    A linear layer that stores only its packed weight, so that memory does not grow.
 
-    Answers differ from `nn.Linear`'s by the order of the sums. What is saved is the weight as it was, to the bit.
-    Moved to another precision or device the layer holds its weight as `nn.Linear` does.
+    Outputs differ from those of `nn.Linear` by the order of the sums. The saved weight equals the original to the bit.
+    In another precision or on another device, the layer stores its weight as `nn.Linear` does.
 
     Args:
         linear: the layer, in float32 on the CPU.
@@ -61,62 +53,56 @@ class PackedLinear(RecognitionLinear):
     def __init__(self, linear: nn.Linear):
         super().__init__()
         self.in_features, self.out_features = linear.in_features, linear.out_features
-        self._hold(linear.weight.detach())
+        self._store(linear.weight.detach())
         self.bias = linear.bias
 
     @property
     def weight(self) -> torch.Tensor:
-        """`(out_features, in_features)`, unpacked anew at each call."""
-        return self.held.to_dense() if self.is_packed else self.held
+        """`(out_features, in_features)`, unpacked at each access."""
+        return self.stored.to_dense() if self.is_packed else self.stored
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """From `(…, in_features)` to `(…, out_features)`."""
         if not self.is_packed:
-            return functional.linear(inputs, self.held, self.bias)
+            return functional.linear(inputs, self.stored, self.bias)
         if torch.compiler.is_compiling():
-            return _opaque_product(inputs, self.held, self.bias)
-        # The packed product knows no gradient and no other precision.
+            return _opaque_product(inputs, self.stored, self.bias)
+        # The packed product has no gradient and no other precision.
         if (torch.is_grad_enabled() and inputs.requires_grad) or torch.is_autocast_enabled("cpu"):
             return functional.linear(inputs, self.weight, self.bias)
-        return _product(inputs, self.held, self.bias)
+        return packed_product(inputs, self.stored, self.bias)
 
-    def _hold(self, weight: torch.Tensor) -> None:
+    def _store(self, weight: torch.Tensor) -> None:
         self.is_packed = weight.dtype == torch.float32 and weight.device.type == "cpu"
-        self.held = _pack(weight) if self.is_packed else weight
+        self.stored = pack_weight(weight) if self.is_packed else weight
 
     def _apply(self, fn: Callable[[torch.Tensor], torch.Tensor], recurse: bool = True) -> "PackedLinear":
-        probe = fn(torch.empty(0, dtype=self.held.dtype, device=self.held.device))
-        if (probe.dtype, probe.device) != (self.held.dtype, self.held.device):
-            self._hold(fn(self.weight))
+        probe = fn(torch.empty(0, dtype=self.stored.dtype, device=self.stored.device))
+        if (probe.dtype, probe.device) != (self.stored.dtype, self.stored.device):
+            self._store(fn(self.weight))
         return super()._apply(fn, recurse)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "held": self.weight}  # what is packed can be neither copied nor pickled
+        return {**self.__dict__, "stored": self.weight}  # a packed tensor can be neither copied nor pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._hold(state["held"])
+        self._store(state["stored"])
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         destination[f"{prefix}weight"] = self.weight
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
 
-def can_pack() -> bool:
-    """Whether torch was built with oneDNN, and with its packed products."""
-    wanted = ("_reorder_linear_weight", "_linear_pointwise")
-    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in wanted)
-
-
 def pack_linear_layers(network: nn.Module) -> None:
-    """Packs the float32 linear layers of a network on the CPU, in place and one by one.
+    """Pack the float32 linear layers of a network on the CPU, in place and one by one.
 
-    A layer that shares its weight with an embedding is left as it is: packed, the weight would be held twice.
+    A layer that shares its weight with an embedding is left alone: its weight would be in memory twice.
     """
     if not can_pack():
         return
     shared = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
-    # Names alone are kept: a list of the layers would hold every weight twice until the last is packed.
+    # A list of names, because a list of layers would keep every weight in memory twice.
     for name in [name for name, module in network.named_modules() if type(module) is nn.Linear]:
         linear = network.get_submodule(name)
         if linear.weight.dtype == torch.float32 and id(linear.weight) not in shared:

@@ -202,7 +202,7 @@ def test_free_generation_shows_the_text(good_file, tiny_model_dir, capsys):
         (["FILE", "--labels", "happy"], "label set 'happy'"),
         (["FILE", "--model", "EMPTY"], "no config.json"),
         (["FILE", "--model", "no/such/folder"], "no/such/folder: no such folder"),
-        (["FILE", "--device", "warp"], "device 'warp' cannot be used"),
+        (["FILE", "--device", "warp"], "device 'warp'"),
         ([], "files"),
     ],
 )

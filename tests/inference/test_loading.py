@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from mser_llm.inference.loading import ModelNotFoundError, load_model, pick_device
+from mser_llm.io.errors import InputError
 
 
 def test_a_saved_model_comes_back_ready_to_answer(tiny_model_dir, tiny):
@@ -20,30 +21,31 @@ def test_a_saved_model_comes_back_ready_to_answer(tiny_model_dir, tiny):
     assert all(torch.equal(loaded[name], expected[name]) for name in expected)
 
 
-def test_another_prompt_can_be_chosen(tiny_model_dir):
+def test_load_model_takes_a_prompt_version(tiny_model_dir):
     assert load_model(str(tiny_model_dir), "cpu", prompt="v3")[1].prompt_version == "v3"
-    with pytest.raises(ValueError, match="prompt 'v9' is not known; choose from v1"):
+    with pytest.raises(ValueError, match="v9"):
         load_model(str(tiny_model_dir), "cpu", prompt="v9")
 
 
-def test_another_kind_of_model_is_refused(tmp_path):
+def test_load_model_rejects_other_model_types(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
-    with pytest.raises(ModelNotFoundError, match=r"config\.json: .* type 'whisper', none of mser, "):
+    with pytest.raises(ModelNotFoundError, match="whisper"):
         load_model(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", ["{", "[]", ""])
-def test_a_spoilt_configuration_is_told(tmp_path, content):
+def test_load_model_rejects_a_damaged_configuration(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(ModelNotFoundError, match="is not JSON"):
+    with pytest.raises(ModelNotFoundError) as caught:
         load_model(str(tmp_path))
+    assert caught.value.source == str(tmp_path / "config.json")
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
 
 
 @pytest.mark.parametrize(
-    ("file", "damage", "told"),
+    ("file", "damage", "problem"),
     [
         ("model.safetensors", lambda content: POINTER, "git lfs pull"),
         ("model.safetensors", lambda content: content[:-1000], "bytes"),
@@ -52,15 +54,15 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 123
         ("config.json", lambda content: content.replace(b"happy", b"sappy"), "modified"),
     ],
 )
-def test_a_damaged_file_is_told_with_its_folder(tiny_model_dir, tmp_path, file, damage, told):
+def test_load_model_names_a_damaged_file(tiny_model_dir, tmp_path, file, damage, problem):
     shutil.copytree(tiny_model_dir, tmp_path / "model")
     content = (tmp_path / "model" / file).read_bytes()
     (tmp_path / "model" / file).write_bytes(damage(content))
-    with pytest.raises(ValueError, match=f"{tmp_path / 'model' / file} .*{told}"):
+    with pytest.raises(ValueError, match=f"{tmp_path / 'model' / file}.*{problem}"):
         load_model(str(tmp_path / "model"), "cpu")
 
 
-def test_a_folder_without_weights_is_told(tiny_model_dir, tmp_path):
+def test_load_model_names_a_folder_without_weights(tiny_model_dir, tmp_path):
     for path in tiny_model_dir.iterdir():
         if path.suffix != ".safetensors":
             (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -68,10 +70,10 @@ def test_a_folder_without_weights_is_told(tiny_model_dir, tmp_path):
         load_model(str(tmp_path), "cpu")
 
 
-def test_devices():
+def test_pick_device_rejects_devices_that_torch_cannot_use():
     assert pick_device("cpu") == "cpu"
     assert pick_device("auto") in ("cpu", "cuda", "mps")
-    with pytest.raises(ValueError, match="device 'abacus' cannot be used"):
-        pick_device("abacus")
-    with pytest.raises(ValueError, match=r"'meta'.*auto, cpu"):
-        pick_device("meta")
+    for name in ("abacus", "meta"):
+        with pytest.raises(InputError) as caught:
+            pick_device(name)
+        assert caught.value.source == f"device '{name}'"

@@ -84,7 +84,7 @@ def test_what_is_loaded_for_recognition_refuses_to_be_trained(tiny_model_dir):
     for quantize in (None, "int8"):
         model, _ = load_model(str(tiny_model_dir), "cpu", quantize=quantize)
         assert not model.train(False).training
-        with pytest.raises(RuntimeError, match=r"loaded for recognition.*to train it, load it with from_pretrained"):
+        with pytest.raises(RuntimeError, match="from_pretrained"):
             model.train()
 
 
