@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser baselines`: a trained model in one table with what it has to beat.
+"""`run-mser baselines`: compare trained models with baselines in one table.
 
 run-mser baselines --train ravdess=/data/ravdess --test emodb=/data/emodb --labels four --model runs/base/joint
 """
@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mser_llm.io.errors import InputError
+
 
 if TYPE_CHECKING:
     from mser_llm.evaluation.baselines.comparison import System
@@ -19,52 +21,56 @@ if TYPE_CHECKING:
 
 @dataclass
 class BaselinesArguments:
-    train: list[str] = field(metadata={"help": "NAME=PATH of each corpus that the baselines are fitted on"})
-    test: list[str] = field(metadata={"help": "NAME=PATH of each corpus that every system answers"})
-    labels: str = field(default="four", metadata={"help": "label set: four, seven, or words separated by commas"})
+    train: list[str] = field(metadata={"help": "training corpora of the baselines as NAME=PATH"})
+    test: list[str] = field(metadata={"help": "test corpora as NAME=PATH"})
+    labels: str = field(default="four", metadata={"help": "label set: four, seven, or labels separated by commas"})
     systems: list[str] = field(
         default_factory=lambda: ["majority", "egemaps", "probe"],
         metadata={
-            "help": "baselines: majority, egemaps (needs the extra baselines) and probe; chance always stands there"
+            "help": "baselines: majority, egemaps (needs the extra baselines) and probe; chance is always included"
         },
     )
     encoder: str | None = field(
         default=None,
-        metadata={"help": "folder or Hub id of the Whisper that is probed; by default the first model's encoder"},
+        metadata={"help": "folder or Hub id of the Whisper model to probe; default: the first model's encoder"},
     )
     model: list[str] = field(
-        default_factory=list, metadata={"help": "folders or Hub ids of trained models; the last is compared with"}
+        default_factory=list,
+        metadata={"help": "folders or Hub ids of trained models; all systems are compared with the last"},
     )
     pad_to: Literal["longest", "30s"] = field(
-        default="longest", metadata={"help": "of the probe: longest under a mask, or 30s as stock Whisper"}
+        default="longest",
+        metadata={"help": "padding for the probe: longest clip with a mask, or 30s as stock Whisper"},
     )
-    cache_dir: str = field(default="~/.cache/mser-llm", metadata={"help": "where features of clips are kept"})
-    output_dir: str = field(default="runs/baselines", metadata={"help": "where tables and predictions are written"})
-    batch_size: int = field(default=16, metadata={"help": "clips per forward pass of the models"})
-    device: str = field(default="auto", metadata={"help": "of the models: auto, cpu, cuda or cuda:N"})
+    cache_dir: str = field(
+        default="~/.cache/mser-llm", metadata={"help": "directory of the feature and prediction caches"}
+    )
+    output_dir: str = field(default="runs/baselines", metadata={"help": "directory for tables and predictions"})
+    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
+    device: str = field(default="auto", metadata={"help": "device of the models: auto, cpu, cuda or cuda:N"})
     allow_leak: bool = field(
-        default=False, metadata={"help": "go on where speakers of the test were trained on, and mark the results"}
+        default=False, metadata={"help": "continue although training and test overlap, and mark the results"}
     )
     allow_unlearned_labels: bool = field(
         default=False,
         metadata={
-            "help": "accept labels that a language model trained from scratch never learned; the result is marked: "
-            "their scores mean nothing"
+            "help": "accept labels that a language model trained from scratch never learned; their scores are "
+            "meaningless, and the results are marked"
         },
     )
-    resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
-    seed: int = field(default=0, metadata={"help": "of the bootstrap and of the guesses"})
+    resamples: int = field(default=5000, metadata={"help": "bootstrap resamples over speakers"})
+    seed: int = field(default=0, metadata={"help": "of the bootstrap and of guessing"})
 
 
 ARGUMENTS = BaselinesArguments
-HELP = "Chance, majority, eGeMAPS with an SVM, linear probes and trained models over the same clips, in one table."
+HELP = "Compare chance, majority, eGeMAPS + SVM, linear probes and trained models on the same clips in one table."
 
 
 SYSTEMS = ("majority", "egemaps", "probe")
 
 
 def run(args: BaselinesArguments) -> int:
-    """Prints the tables, writes everything into `args.output_dir`; returns 0, or 1 if a test clip was not answered."""
+    """Print the tables and write everything to `args.output_dir`; return 0, or 1 if a test clip is unreadable."""
     from modeling_mser.labels_mser import check_labels
     from mser_llm.cli.corpus_arguments import read_labeled
     from mser_llm.evaluation.baselines.baseline_systems import egemaps_system, probe_systems
@@ -82,13 +88,13 @@ def run(args: BaselinesArguments) -> int:
     labels = label_set(args.labels)
     unknown = sorted(set(args.systems) - set(SYSTEMS))
     if unknown:
-        raise ValueError(f"--systems {' '.join(unknown)}: choose from {', '.join(SYSTEMS)}")
+        raise InputError("--systems", f"unknown: {' '.join(unknown)}", f"choose from {', '.join(SYSTEMS)}")
     encoder = _encoder(args) if "probe" in args.systems else ""
     training = LabeledClips.concatenate(list(read_labeled(args.train, labels).values()))
     tests = read_labeled(args.test, labels)
     tested = LabeledClips.concatenate(list(tests.values())).rows
     leaks = {"baselines": check_leak(training.rows, tested, allow=args.allow_leak, by_content=True)}
-    models = _named(args.model)
+    models = _model_names(args.model)
     unlearned = {}
     for name, place in models.items():
         unlearned[name] = check_labels(load_config(place), labels.words, args.allow_unlearned_labels)
@@ -103,8 +109,8 @@ def run(args: BaselinesArguments) -> int:
     systems: list[System] = []
     layers: list[System] = []
     if "majority" in args.systems:
-        answers = {name: majority_class(training.truths, clips, labels.words) for name, clips in tests.items()}
-        systems.append(System("majority", "", answers))
+        predictions = {name: majority_class(training.truths, clips, labels.words) for name, clips in tests.items()}
+        systems.append(System("majority", "", predictions))
     if "egemaps" in args.systems:
         systems.append(egemaps_system(training, tests, labels, args.cache_dir))
     if "probe" in args.systems:
@@ -114,12 +120,12 @@ def run(args: BaselinesArguments) -> int:
         folder = Path(args.output_dir) / "models" / stem
         systems.append(_model(args, name, place, folder, tests, labels))
     if not systems:
-        raise ValueError("nothing to compare; give --systems or --model")
+        raise InputError("--systems", "there is nothing to compare", "pass --systems or --model")
 
-    guessed = {name: chance_level(clips, labels.words, seed=args.seed) for name, clips in tests.items()}
+    chance = {name: chance_level(clips, labels.words, seed=args.seed) for name, clips in tests.items()}
     settings = {"resamples": args.resamples, "seed": args.seed}
     results = {
-        **compare_systems(systems, guessed, layers, **settings),
+        **compare_systems(systems, chance, layers, **settings),
         "labels": list(labels.words),
         "training_clips": dict(Counter(training.corpora)),
         "encoder": encoder or None,
@@ -136,35 +142,34 @@ def run(args: BaselinesArguments) -> int:
     written = write_comparison(results, output)
     print(markdown(results))
     print(f"written to {written}")
-    short = [system.name for system in systems if sum(map(len, system.predictions.values())) < len(tested)]
-    if short:
-        print(f"not every test clip could be answered by {', '.join(short)}", file=sys.stderr)
-    return 1 if short else 0
+    incomplete = [system.name for system in systems if sum(map(len, system.predictions.values())) < len(tested)]
+    if incomplete:
+        print(f"some test clips are unreadable for {', '.join(incomplete)}", file=sys.stderr)
+    return 1 if incomplete else 0
 
 
 def _encoder(args: BaselinesArguments) -> str:
-    """The encoder to probe."""
+    """Resolve the encoder to probe."""
     if args.encoder is not None:
         return args.encoder
     if not args.model:
-        raise ValueError("the probe needs an encoder: give --encoder, or --model, or leave it out of --systems")
+        raise InputError("--systems probe", "needs an encoder", "pass --encoder or --model, or leave probe out")
     from transformers import PreTrainedConfig
 
     from mser_llm.inference.loading import find_model
 
     config = PreTrainedConfig.get_config_dict(find_model(args.model[0]))[0]
     if config["audio_config"].get("model_type", "whisper") != "whisper":
-        raise ValueError(
-            f"{args.model[0]}: hears by an encoder that is no Whisper, and the probe is of one; give --encoder, or "
-            "leave probe out of --systems"
+        raise InputError(
+            args.model[0], "its encoder is not a Whisper model", "pass --encoder, or leave probe out of --systems"
         )
     if config.get("audio_backbone") is None:
-        raise ValueError(f"{args.model[0]}: was trained with an encoder of its own, not a backbone; give --encoder")
+        raise InputError(args.model[0], "its encoder is not a published backbone", "pass --encoder")
     return config["audio_backbone"]
 
 
-def _named(places: list[str]) -> dict[str, str]:
-    """Models by what the table calls them: the last part of the path, or all of it where that is not enough."""
+def _model_names(places: list[str]) -> dict[str, str]:
+    """Name models by the last part of their path, or the complete path if that is not unique."""
     last = [Path(place).name for place in places]
     return {f"model {name if last.count(name) == 1 else place}": place for name, place in zip(last, places)}
 
@@ -196,6 +201,6 @@ def _model(
         progress=sys.stderr.isatty(),
         cache=PredictionCache(Path(args.cache_dir) / "predictions"),
     )
-    answered = read_predictions(folder, labels.words)
-    answers = {key: answered.subset([corpus == key for corpus in answered.corpora]) for key in tests}
-    return System(name, "", answers, {"model": place})
+    all_predictions = read_predictions(folder, labels.words)
+    predictions = {key: all_predictions.subset([corpus == key for corpus in all_predictions.corpora]) for key in tests}
+    return System(name, "", predictions, {"model": place})

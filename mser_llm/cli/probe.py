@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser probe`: what each layer of a frozen encoder knows of emotion, the reference that training has to beat."""
+"""`run-mser probe`: fit linear probes on the layers of a frozen encoder, as a baseline for training."""
 
 import sys
 from dataclasses import dataclass, field
@@ -15,28 +15,30 @@ if TYPE_CHECKING:
 
 @dataclass
 class ProbeArguments:
-    encoder: str = field(metadata={"help": "folder or Hub id of a Whisper"})
+    encoder: str = field(metadata={"help": "folder or Hub id of a Whisper model"})
     corpora: list[str] = field(metadata={"help": "NAME=PATH of each training corpus"})
     test: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of each test corpus"})
-    labels: str = field(default="four", metadata={"help": "label set: four, seven, or words separated by commas"})
+    labels: str = field(default="four", metadata={"help": "label set: four, seven, or labels separated by commas"})
     max_clips: int = field(
-        default=1200, metadata={"help": "at most so many clips of a training corpus, drawn at random; 0 takes all"}
+        default=1200, metadata={"help": "maximum number of randomly drawn clips per training corpus; 0 takes all"}
     )
-    seed: int = field(default=0, metadata={"help": "of that draw"})
-    pad_to: str = field(default="longest", metadata={"help": '"longest" under a mask, or "30s" as stock Whisper'})
-    cache_dir: str = field(default="~/.cache/mser-llm", metadata={"help": "where pooled features are kept"})
-    output_dir: str = field(default="runs/probe", metadata={"help": "where probe.json is written"})
+    seed: int = field(default=0, metadata={"help": "of the random draw"})
+    pad_to: str = field(
+        default="longest", metadata={"help": "longest pads to the longest clip with a mask, 30s pads as stock Whisper"}
+    )
+    cache_dir: str = field(default="~/.cache/mser-llm", metadata={"help": "directory of the feature cache"})
+    output_dir: str = field(default="runs/probe", metadata={"help": "directory for probe.json"})
     allow_leak: bool = field(
-        default=False, metadata={"help": "go on where speakers of the test are fitted on, and mark the results"}
+        default=False, metadata={"help": "continue although training and test overlap, and mark the results"}
     )
 
 
 ARGUMENTS = ProbeArguments
-HELP = "Probe the layers of a frozen encoder; layer and regularisation are chosen on held-out training speakers."
+HELP = "Probe the layers of a frozen encoder; layer and C are selected on held-out training speakers."
 
 
 def run(args: ProbeArguments) -> int:
-    """Prints the table and writes `probe.json`."""
+    """Print the table and write `probe.json`; return 0."""
     import numpy as np
     from transformers import WhisperFeatureExtractor
 
@@ -47,20 +49,22 @@ def run(args: ProbeArguments) -> int:
     from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
     from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.protocols.leaks import check_leak
+    from mser_llm.evaluation.tables import format_table
     from mser_llm.inference.feature_cache import ClipFeatures
     from mser_llm.inference.tokenizer import build_tokenizer
     from mser_llm.io.atomic_files import write_json
+    from mser_llm.io.errors import InputError
     from processing_mser import MSERProcessor, label_set
 
     if args.max_clips < 0:
-        raise ValueError(f"max_clips is {args.max_clips}; give how many of each corpus, or 0 for all")
+        raise InputError("--max_clips", f"{args.max_clips} is negative", "pass a maximum per corpus, or 0 for all")
     labels = label_set(args.labels)
     random = np.random.default_rng(args.seed)
     fitted, tested = read_labeled(args.corpora, labels), read_labeled(args.test, labels)
     if args.max_clips:
-        fitted = {name: _drawn(clips, args.max_clips, random) for name, clips in fitted.items()}
-    heard, asked = (LabeledClips.concatenate([*those.values()]).rows for those in (fitted, tested))
-    leak = check_leak(heard, asked, allow=args.allow_leak, by_content=True)
+        fitted = {name: _sample(clips, args.max_clips, random) for name, clips in fitted.items()}
+    training_rows, test_rows = (LabeledClips.concatenate([*clips.values()]).rows for clips in (fitted, tested))
+    leak = check_leak(training_rows, test_rows, allow=args.allow_leak, by_content=True)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
 
@@ -83,19 +87,25 @@ def run(args: ProbeArguments) -> int:
         return {**own, "test": test}
 
     results = [result(probe) for probe in probes]
+    rows = [
+        [
+            str(found["layer"]),
+            f"{found['regularisation']:g}",
+            f"{found['validation']:.3f}",
+            *(f"{value:.3f}" for value in found["test"].values()),
+            "<- selected on training speakers" if found["layer"] == chosen.layer else "",
+        ]
+        for found in results
+    ]
     marked = ", LEAK" if leak.found else ""
     print(f"Unweighted accuracy of linear probes, {len(clips)} training clips, {len(labels.words)} classes{marked}")
-    print("layer      C  held-out training speakers" + "".join(f"  {name:>8}" for name in tests))
-    for found in results:
-        mark = "  <- chosen by the training speakers" if found["layer"] == chosen.layer else ""
-        test = "".join(f"  {found['test'][name]:8.3f}" for name in tests)
-        print(f"{found['layer']:5}  {found['regularisation']:5g}  {found['validation']:26.3f}{test}{mark}")
+    print(format_table(["layer", "C", "held-out training speakers", *tests, ""], rows, "text", text_columns=(-1,)))
     written = {"layers": results, "chosen": results[probes.index(chosen)], "leak": leak.as_dict()}
     write_json(Path(args.output_dir) / "probe.json", written)
     return 0
 
 
-def _drawn(clips: "LabeledClips", limit: int, random: "np.random.Generator") -> "LabeledClips":
+def _sample(clips: "LabeledClips", limit: int, random: "np.random.Generator") -> "LabeledClips":
     if len(clips) <= limit:
         return clips
     return clips.subset(sorted(random.choice(len(clips), limit, replace=False)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser protocols`: the tests of the papers as this project runs them, with what they published.
+"""`run-mser protocols`: list the evaluation protocols of the papers with their published results.
 
 run-mser protocols
 run-mser protocols iemocap-7 en+pl-to-de
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mser_llm.evaluation.protocols import Protocol
 
 
-HELP = "List the protocols, or show some with their published numbers and notes."
+HELP = "List the evaluation protocols, or show some with their published results and notes."
 _WIDTH = 100
 
 
@@ -23,7 +23,7 @@ _WIDTH = 100
 class ProtocolsArguments:
     names: list[str] = field(
         default_factory=list,
-        metadata={"positional": True, "metavar": "NAME", "help": "protocols to show in full; without, all are listed"},
+        metadata={"positional": True, "metavar": "NAME", "help": "protocols to show; default: list all"},
     )
 
 
@@ -31,60 +31,60 @@ ARGUMENTS = ProtocolsArguments
 
 
 def run(args: ProtocolsArguments) -> int:
-    """Prints the list, or one block for each name."""
+    """Print the list, or one block per name."""
     from mser_llm.evaluation.protocols import PROTOCOLS, find_protocol
 
     if args.names:
-        print("\n\n".join(described(find_protocol(name)) for name in args.names))
+        print("\n\n".join(format_protocol(find_protocol(name)) for name in args.names))
         return 0
     width = max(map(len, PROTOCOLS))
-    print(f"{'protocol':<{width}}  {'clips':>5}  words  test")
+    print(f"{'protocol':<{width}}  {'clips':>5}  labels  test")
     for name, protocol in PROTOCOLS.items():
         corpora = ", ".join(protocol.tested_corpora)
         print(
-            f"{name:<{width}}  {sum(protocol.expected.values()):>5}  {len(protocol.labels):>5}  "
+            f"{name:<{width}}  {sum(protocol.expected.values()):>5}  {len(protocol.labels):>6}  "
             f"{corpora}: {protocol.split}"
         )
-    print("\nfour classes, any languages to another: en+pl-to-de")
-    print("run-mser protocols NAME shows the words, the published numbers and what to know")
+    print("\nFor other cross-lingual settings with four classes, use names such as en+pl-to-de.")
+    print("Show labels, published results and notes with run-mser protocols NAME.")
     return 0
 
 
-def beside_published(protocol: "Protocol", results: Mapping[str, Any]) -> str:
-    """What `run-mser evaluate` says of a protocol: its clips, the means over folds, and the published numbers."""
+def format_protocol_results(protocol: "Protocol", results: Mapping[str, Any]) -> str:
+    """Format the clips, means over folds and published results of a protocol for `run-mser evaluate`."""
     from mser_llm.evaluation.protocols.published import format_published
     from mser_llm.evaluation.tables import METRIC_NAMES
 
-    told = results["protocol"]
-    counts = [f"{corpus} {told['found'].get(corpus, 0)} of {clips}" for corpus, clips in told["expected"].items()]
-    counts += [f"{count} {reason} left out" for reason, count in told["left_out"].items()]
-    fold = f", {told['fold']}" if told["fold"] else ""
+    plan = results["protocol"]
+    counts = [f"{corpus} {plan['found'].get(corpus, 0)} of {clips}" for corpus, clips in plan["expected"].items()]
+    counts += [f"{count} {reason} left out" for reason, count in plan["left_out"].items()]
+    fold = f", {plan['fold']}" if plan["fold"] else ""
     lines = ["", f"{protocol.name}{fold}: {protocol.title}; clips found: {', '.join(counts)}"]
-    if "over_folds" in told:
-        means = [f"{METRIC_NAMES[name]} {of['mean']:.3f} ± {of['std']:.3f}" for name, of in told["over_folds"].items()]
+    if "over_folds" in plan:
+        means = [f"{METRIC_NAMES[name]} {of['mean']:.3f} ± {of['std']:.3f}" for name, of in plan["over_folds"].items()]
         lines.append(f"mean over the folds: {', '.join(means)}")
-    figures = results.get("pooled") or next(iter(results["corpora"].values()))
+    metrics = results.get("pooled") or next(iter(results["corpora"].values()))
     lines += [
-        format_published(protocol, figures),
-        f"(run-mser protocols {protocol.name} says what to know of them)",
+        format_published(protocol, metrics),
+        f"(notes: run-mser protocols {protocol.name})",
         "",
     ]
     return "\n".join(lines)
 
 
-def described(protocol: "Protocol") -> str:
-    """Everything about a protocol, at most 100 columns wide but for its table."""
+def format_protocol(protocol: "Protocol") -> str:
+    """Format a protocol in at most 100 columns, except for its table."""
     from mser_llm.evaluation.protocols.published import format_published
 
     merged = ", ".join(f"{word} counts as {into}" for word, into in protocol.labels.merges.items())
     limits = (protocol.min_seconds, protocol.max_seconds)
     details = {
-        "from": protocol.source,
-        "words": ", ".join(protocol.labels) + (f" ({merged})" if merged else ""),
+        "source": protocol.source,
+        "labels": ", ".join(protocol.labels) + (f" ({merged})" if merged else ""),
         "test": str(protocol.split),
-        "clips": ", ".join(f"{corpus} {clips}" for corpus, clips in protocol.expected.items()) or "not known",
+        "clips": ", ".join(f"{corpus} {clips}" for corpus, clips in protocol.expected.items()) or "unknown",
         "lengths": "{:g} to {:g} s".format(*limits) if None not in limits else "all",
-        "ours": protocol.assumption or "",
+        "choice": protocol.assumption or "",
     }
     trains = [corpus for corpus in protocol.corpora if corpus not in protocol.tested_corpora]
     details["train"] = ", ".join(trains)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser robustness`: how far a model's figures hold under noise, coding, other voices and other languages.
+"""`run-mser robustness`: evaluate a model under noise, codecs, other speakers and other languages.
 
 run-mser robustness --model runs/base/joint --corpora emodb=/data/emodb --labels four --others nemo=/data/nemo
 """
@@ -16,40 +16,40 @@ if TYPE_CHECKING:
 
 @dataclass
 class RobustnessArguments:
-    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
-    corpora: list[str] = field(metadata={"help": "NAME=PATH of each corpus whose clips are disturbed"})
-    labels: str = field(default="four", metadata={"help": "label set: four, seven, or words separated by commas"})
+    model: str = field(metadata={"help": "folder or Hub id of a trained model"})
+    corpora: list[str] = field(metadata={"help": "corpora to perturb as NAME=PATH"})
+    labels: str = field(default="four", metadata={"help": "label set: four, seven, or labels separated by commas"})
     conditions: list[str] = field(
-        default_factory=list, metadata={"help": "which disturbances; by default all for which there are clips"}
+        default_factory=list, metadata={"help": "conditions to test; default: all that the clips allow"}
     )
     others: list[str] = field(
         default_factory=list,
-        metadata={"help": "NAME=PATH of corpora that only lend second halves, for code_switch in another language"},
+        metadata={"help": "further corpora as NAME=PATH that only provide second halves, e.g. for code_switch"},
     )
-    sample: int = field(default=0, metadata={"help": "at most so many clips of each corpus; 0 takes all"})
-    seed: int = field(default=0, metadata={"help": "of the sample, of noise, rooms and other voices"})
-    output_dir: str = field(default="runs/robustness", metadata={"help": "where everything is written"})
+    sample: int = field(default=0, metadata={"help": "maximum number of clips per corpus; 0 takes all"})
+    seed: int = field(default=0, metadata={"help": "of the sample, noise, reverberation and other speakers"})
+    output_dir: str = field(default="runs/robustness", metadata={"help": "directory for the results"})
     batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
     device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
     allow_leak: bool = field(
-        default=False, metadata={"help": "go on where speakers of the corpora were trained on, and mark the results"}
+        default=False, metadata={"help": "continue although training and test overlap, and mark the results"}
     )
     allow_unlearned_labels: bool = field(
         default=False,
         metadata={
-            "help": "accept labels that a language model trained from scratch never learned; the result is marked: "
-            "their scores mean nothing"
+            "help": "accept labels that a language model trained from scratch never learned; their scores are "
+            "meaningless, and the results are marked"
         },
     )
-    resamples: int = field(default=5000, metadata={"help": "of the bootstrap over speakers"})
+    resamples: int = field(default=5000, metadata={"help": "bootstrap resamples over speakers"})
 
 
 ARGUMENTS = RobustnessArguments
-HELP = "UA against noise, rooms, codecs, speed, length, other voices and languages: curves with intervals, resumable."
+HELP = "Measure UA under noise, reverberation, codecs, speed, truncation, other speakers and languages; resumable."
 
 
 def run(args: RobustnessArguments) -> int:
-    """Prints the table and writes everything into `args.output_dir`; returns 0, or 1 if a clip could not be read."""
+    """Print the table and write everything to `args.output_dir`; return 0, or 1 if a clip is unreadable."""
     from modeling_mser.labels_mser import check_labels
     from mser_llm.cli.corpus_arguments import read_labeled
     from mser_llm.evaluation.evaluation import versions
@@ -63,22 +63,23 @@ def run(args: RobustnessArguments) -> int:
     from mser_llm.inference.deferred_model import DeferredModel
     from mser_llm.inference.loading import load_processor
     from mser_llm.inference.scoring_options import ScoringOptions
+    from mser_llm.io.errors import InputError
     from processing_mser import label_set
 
     if args.sample < 0:
-        raise ValueError(f"sample is {args.sample}; give how many clips of each corpus, or 0 for all")
+        raise InputError("--sample", f"{args.sample} is negative", "pass a maximum per corpus, or 0 for all")
     check_resamples(args.resamples)
     labels = label_set(args.labels)
     conditions = select_conditions(args.conditions)
-    # Read together, so that no two have one name.
-    read = list(read_labeled([*args.corpora, *args.others], labels).values())
-    corpora, pool = LabeledClips.concatenate(read[: len(args.corpora)]), LabeledClips.concatenate(read)
+    # Read together, so that names are unique.
+    readings = list(read_labeled([*args.corpora, *args.others], labels).values())
+    corpora, pool = LabeledClips.concatenate(readings[: len(args.corpora)]), LabeledClips.concatenate(readings)
     model = DeferredModel(args.model, args.device)
     unlearned = check_labels(model.config, labels.words, args.allow_unlearned_labels)
     leak = check_model_leak(args.model, corpora.rows, allow=args.allow_leak)
     if leak.found:
         print(f"leak: {leak}", file=sys.stderr)
-    lent = LabeledClips.concatenate(read[len(args.corpora) :]).rows
+    lent = LabeledClips.concatenate(readings[len(args.corpora) :]).rows
     lent_leak = check_model_leak(args.model, lent, allow=True)
     perturber = ClipPerturber(pool, args.seed)
     clips = sample_clips(corpora, args.sample, args.seed)
@@ -99,7 +100,7 @@ def run(args: RobustnessArguments) -> int:
         "clips": clips.fingerprint(),
         "pool": pool.fingerprint(),
     }
-    answers = predict_all(
+    predictions = predict_all(
         lambda: (model.load(), load_processor(args.model)),
         clips,
         perturber,
@@ -111,7 +112,7 @@ def run(args: RobustnessArguments) -> int:
         progress=sys.stderr.isatty(),
     )
     results = {
-        **robustness_metrics(answers, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
+        **robustness_metrics(predictions, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
         "labels": list(labels.words),
         "unlearned_labels": list(unlearned),
         "model": args.model,
@@ -125,14 +126,14 @@ def run(args: RobustnessArguments) -> int:
     if unlearned:
         print(f"UNLEARNED: the model never learned {', '.join(unlearned)}")
     print(f"written to {written}")
-    unread = len(clips) - len(answers.clean)
+    unread = len(clips) - len(predictions.clean)
     if unread:
-        print(f"{unread} clips could not be read; run-mser evaluate names them", file=sys.stderr)
+        print(f"{unread} clips are unreadable; run-mser evaluate lists them", file=sys.stderr)
     return 1 if unread else 0
 
 
 def _seconds(clips: "LabeledClips") -> dict[tuple[str, str], float]:
-    """The length of each clip whose header can be read, by corpus and id."""
+    """Read durations from file headers, by corpus and id; unreadable ones are missing."""
     import soundfile
 
     found = {}

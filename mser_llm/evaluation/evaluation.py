@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model over labelled corpora: figures, every prediction, and the confusion matrices, written whole."""
+"""Evaluate a model on labeled corpora and write metrics, predictions and confusion matrices."""
 
 import re
 from collections import Counter
@@ -22,18 +22,18 @@ from mser_llm.inference.prediction_cache import PredictionCache
 from mser_llm.inference.recognition import Recognition, recognize
 from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.atomic_files import atomic_open, write_json
+from mser_llm.io.errors import InputError
 from processing_mser.emotions_mser import LabelSet
 from processing_mser.emotions_mser import label_set as as_label_set
 from processing_mser.processing_mser import PROMPTS
 
 
 Row = Mapping[str, Any]
-# Of other prompts only these are kept.
 PROMPT_METRICS = ("UA", "WA", "WF1", "macro_F1", "precision", "unparsed")
 
 
-class EvaluationError(ValueError):
-    """Nothing that could be measured."""
+class EvaluationError(InputError):
+    """A corpus has no clip that can be evaluated."""
 
 
 def evaluate_corpora(
@@ -50,45 +50,46 @@ def evaluate_corpora(
     cache: PredictionCache | None = None,
     marks: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Measures a model on corpora, each for itself.
+    """Evaluate a model on each of several corpora.
 
     Args:
         model, processor: `MSERForEmotionGeneration`, or a `DeferredModel` of it, and its `MSERProcessor`.
         corpora: the name of each corpus and its rows, as `read_corpus(...).rows`.
-        label_set: a name, words, or the set; a row whose emotion it does not hold is dropped and counted.
+        label_set: a name, labels, or the set; rows whose emotion is outside it are dropped and counted.
         options: as in `recognize`; `unlearned_labels` of the results names labels that the model never learned.
-        output_dir: where `results.json`, `predictions.csv` and a `confusion_NAME.png` for each corpus are written, all
-            of them whole or not at all; None writes nothing.
-        model_name: what `results.json` calls the model.
+        output_dir: directory for `results.json`, `predictions.csv` and one `confusion_NAME.png` per corpus, each an
+            atomic file; None writes nothing.
+        model_name: the model's name in `results.json`.
         progress: show a bar on standard error.
-        prompts: versions of the prompt template to measure beside the processor's own.
-        cache: where answers are kept and found again; it takes a `DeferredModel`.
-        marks: further keys of the results that are known beforehand, such as a `leak`: no file is ever without them.
+        prompts: versions of the prompt template to evaluate in addition to the processor's own.
+        cache: cache of predictions; it needs a `DeferredModel`.
+        marks: further keys of the results, such as `leak`, written from the start.
 
     Returns:
-        The content of `results.json`: `corpora` (for each what `summary` says of it, `dropped` rows outside the
-        label set and their `dropped_emotions`, `errors` unreadable clips and which they are in `error_clips`),
-        `gaps` between groups, those to be read first at the top, `labels`, `model`, `prompt`, `versions` and the
-        settings. With several corpora `pooled` holds what `summary` says of all their clips, with several languages
-        `languages` that of each. With `prompts`, those and the processor's own are in `prompts`, by version with the
-        figures over all clips and, in `corpora`, over each corpus; `prompt_spread` is the largest less the smallest.
+        The contents of `results.json`: `corpora` (for each its `summary`, `dropped` rows outside the label set by
+        `dropped_emotions`, `errors` unreadable clips listed in `error_clips`), `gaps` between groups, the most
+        important first, `labels`, `model`, `prompt`, `versions` and the settings. Several corpora add `pooled`, the
+        `summary` of all clips; several languages add `languages`, the `summary` of each. `prompts` adds `prompts`, by
+        version the metrics of all clips and, in `corpora`, of each corpus; and `prompt_spread`, the maximum minus the
+        minimum.
 
     Raises:
-        EvaluationError: no corpus, or a corpus of which no clip is left to score.
-        UnlearnedLabelError: the model never learned a word of the label set, and that is not allowed.
-        ValueError: a cache, and a model that is no `DeferredModel`; an unknown prompt, or one for a classifier.
+        EvaluationError: no corpus is given, or a corpus has no clip to score.
+        UnlearnedLabelError: the model never learned one of the labels, and that is not allowed.
+        InputError: a cache is given for a model that is not a `DeferredModel`, a prompt is unknown, or prompts are
+            given for a classifier.
     """
     chosen = as_label_set(label_set)
     kept = {name: rows_in_label_set(name, rows, chosen) for name, rows in corpora.items()}
     if not kept:
-        raise EvaluationError("No corpus to evaluate on; give at least one as NAME=PATH.")
+        raise EvaluationError("corpora", "there is no corpus to evaluate on", "pass at least one as NAME=PATH")
     unknown = sorted(set(prompts) - set(PROMPTS))
     if unknown:
-        raise ValueError(f"prompt {', '.join(map(repr, unknown))} is not known; choose from {', '.join(PROMPTS)}")
+        raise InputError("prompts", f"unknown: {', '.join(unknown)}", f"choose from {', '.join(PROMPTS)}")
     if prompts and processor.prompt_version is None:
-        raise ValueError("the model is a classifier, which is asked nothing; leave the prompts out")
+        raise InputError("prompts", "the model is a classifier and takes no prompt", "leave the prompts out")
     if cache is not None and not isinstance(model, DeferredModel):
-        raise ValueError("a cache needs to know what a model's files hold; pass the model as DeferredModel(place)")
+        raise InputError("cache", "needs the digests of the model's files", "pass the model as DeferredModel(path)")
     unlearned = check_labels(model.config, chosen.words, options.allow_unlearned_labels)
     results: dict[str, Any] = {
         "corpora": {},
@@ -104,9 +105,9 @@ def evaluate_corpora(
         **options.settings,
         **(marks or {}),
     }
-    answerer = _Answerer(model, processor, chosen, options, cache, progress)
+    predictor = _Predictor(model, processor, chosen, options, cache, progress)
     others = [version for version in dict.fromkeys(prompts) if version != processor.prompt_version]
-    answered: dict[str, Predictions] = {}
+    predicted: dict[str, Predictions] = {}
     with ExitStack() as stack:
         table = None
         if output_dir is not None:
@@ -114,56 +115,59 @@ def evaluate_corpora(
             file = stack.enter_context(atomic_open(Path(output_dir) / "predictions.csv"))
             table = PredictionTable(file, chosen.words, text=options.decode == "generate")
         clips = sum(map(len, kept.values())) * (1 + len(others))
-        answerer.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
+        predictor.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
         for name, rows in kept.items():
-            answered[name], errors, narrow_band = answerer.predictions(name, rows, table)
+            predicted[name], errors, narrow_band = predictor.predictions(name, rows, table)
             outside = [row["emotion"] for row in corpora[name] if chosen.map(row["emotion"]) is None]
             dropped = Counter(emotion or UNLABELED for emotion in outside)
             results["corpora"][name] = {
-                **summary(answered[name]),
+                **summary(predicted[name]),
                 "dropped": sum(dropped.values()),
                 "dropped_emotions": dict(sorted(dropped.items())),
                 "errors": len(errors),
                 "error_clips": errors,
                 "narrow_band": narrow_band,
-                "languages": _spoken(answered[name]),
+                "languages": _languages(predicted[name]),
             }
-        pooled = Predictions.concatenate(list(answered.values()))
+        pooled = Predictions.concatenate(list(predicted.values()))
         if len(kept) > 1:
             results["pooled"] = summary(pooled)
-        if len(spoken := _spoken(pooled)) > 1:
+        if len(languages := _languages(pooled)) > 1:
             results["languages"] = {
-                code: summary(pooled.subset([one == code for one in pooled.languages])) for code in spoken
+                code: summary(pooled.subset([one == code for one in pooled.languages])) for code in languages
             }
         results["gaps"] = gaps(results)
         if prompts:
-            results |= _over_prompts(answerer, kept, answered, others)
+            results |= _over_prompts(predictor, kept, predicted, others)
     if output_dir is not None:
         write_results(results, output_dir)
     return results
 
 
 def write_results(results: Mapping[str, Any], output_dir: str | PathLike) -> None:
-    """Writes `results.json` and, for each corpus, `confusion_NAME.png`."""
+    """Write `results.json` and one `confusion_NAME.png` per corpus."""
     from mser_llm.evaluation.plots import confusion_figure, write_png
 
     for name, file_name in confusion_files(results["corpora"]).items():
         corpus = results["corpora"][name]
-        apart = corpus["confusion_unparsed"]
+        unparsed = corpus["confusion_unparsed"]
         figure = confusion_figure(
-            corpus["confusion"], results["labels"], apart if any(apart) else None, title=f"{name}, n = {corpus['n']}"
+            corpus["confusion"],
+            results["labels"],
+            unparsed if any(unparsed) else None,
+            title=f"{name}, n = {corpus['n']}",
         )
         write_png(figure, Path(output_dir) / file_name)
     write_json(Path(output_dir) / "results.json", results)
 
 
 def confusion_files(names: Iterable[str]) -> dict[str, str]:
-    """The picture's file name for each corpus: what no file system minds, and never the same for two."""
+    """Return a unique and portable file name for the confusion matrix of each corpus."""
     return {name: f"confusion_{stem}.png" for name, stem in file_stems(names).items()}
 
 
 def file_stems(names: Iterable[str]) -> dict[str, str]:
-    """For each name what no file system minds, and never the same for two."""
+    """Return a unique and portable file name stem for each name."""
     stems: dict[str, str] = {}
     for name in names:
         stem = base = re.sub(r"[^\w.-]+", "_", name)
@@ -176,23 +180,24 @@ def file_stems(names: Iterable[str]) -> dict[str, str]:
 
 
 def rows_in_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
-    """The rows whose emotion the set holds, each with the word that it counts as.
+    """Return the rows whose emotion is in the label set, each with its label.
 
     Raises:
-        EvaluationError: there is none.
+        EvaluationError: there is no such row.
     """
     kept = [(row, word) for row in rows if (word := labels.map(row["emotion"])) is not None]
     if not kept:
-        seen = ", ".join(sorted({row["emotion"] or UNLABELED for row in rows})) or "none, for it has no clips"
+        seen = ", ".join(sorted({row["emotion"] or UNLABELED for row in rows})) or "none"
         raise EvaluationError(
-            f"{name}: no clip has an emotion of the label set {', '.join(labels.words)}; its emotions are {seen}; "
-            "choose other labels or another corpus"
+            name,
+            f"no clip has a label of {', '.join(labels.words)} (its emotions: {seen})",
+            "choose other labels or another corpus",
         )
     return kept
 
 
-class _Answerer:
-    """A model that is asked for corpus after corpus, with its settings."""
+class _Predictor:
+    """A model with the settings shared by all corpora."""
 
     def __init__(
         self,
@@ -214,14 +219,17 @@ class _Answerer:
         table: PredictionTable | None = None,
         prompt: str | None = None,
     ) -> tuple[Predictions, list[dict[str, str]], int]:
-        """The answers for the clips of a corpus that could be read, the errors of the others, and the number of clips
-        without sound above 4 kHz.
+        """Predict the clips of a corpus.
 
         Args:
             name: of the corpus.
-            rows: with their truths.
-            table: gets a line for each clip.
+            rows: each with its label.
+            table: receives a line per clip.
             prompt: version of the prompt template; by default the processor's own.
+
+        Returns:
+            the predictions of readable clips, the errors of the others, and the number of clips without sound above
+            4 kHz.
 
         Raises:
             EvaluationError: no clip could be read.
@@ -232,70 +240,70 @@ class _Answerer:
         errors: list[dict[str, str]] = []
         narrow_band = 0
         words = self.labels.words
-        for (row, truth), answer in zip(rows, self._answers([row["audio"] for row, _ in rows], prompt), strict=True):
+        for (row, truth), result in zip(rows, self._recognize([row["audio"] for row, _ in rows], prompt), strict=True):
             clip = {
                 "corpus": name,
                 "id": row["id"],
                 "file": _file(row) or None,
                 "emotion": truth,
-                "prediction": answer.label,
+                "prediction": result.label,
                 **{column: row.get(column) or None for column in ("speaker", "gender", "language")},
             }
-            probabilities = None if answer.scores is None else [answer.scores[word] for word in words]
+            probabilities = None if result.scores is None else [result.scores[word] for word in words]
             if table is not None:
-                text = {} if answer.text is None else {"text": answer.text}
-                table.write({**clip, **text, "error": answer.error}, probabilities)
-            if answer.error is not None:
-                errors.append({"id": row["id"], "file": _file(row), "error": answer.error})
+                text = {} if result.text is None else {"text": result.text}
+                table.write({**clip, **text, "error": result.error}, probabilities)
+            if result.error is not None:
+                errors.append({"id": row["id"], "file": _file(row), "error": result.error})
             else:
                 clips.append(clip)
-                narrow_band += answer.bandwidth_hz is not None
+                narrow_band += result.bandwidth_hz is not None
                 if probabilities is not None:
                     scores.append(probabilities)
             self.bar.update()
         if not clips:
-            raise EvaluationError(
-                f"{name}: none of its {len(rows)} clips could be read; the first: {errors[0]['error']}"
-            )
+            raise EvaluationError(name, f"none of its {len(rows)} clips could be read (first: {errors[0]['error']})")
         return Predictions.from_clips(words, clips, scores or None), errors, narrow_band
 
-    def _answers(self, sources: Sequence[Any], prompt: str | None) -> Iterator[Recognition]:
+    def _recognize(self, sources: Sequence[Any], prompt: str | None) -> Iterator[Recognition]:
         processor = self.processor if prompt is None else self.processor.with_prompt(prompt)
-        asked = (processor, sources, self.labels.words, self.options)
+        arguments = (processor, sources, self.labels.words, self.options)
         if self.cache is not None:
-            return self.cache.recognize(self.model, *asked, progress=self.progress)
+            return self.cache.recognize(self.model, *arguments, progress=self.progress)
         model = self.model.load() if isinstance(self.model, DeferredModel) else self.model
-        return recognize(model, *asked)
+        return recognize(model, *arguments)
 
 
 def _over_prompts(
-    answerer: _Answerer,
+    predictor: _Predictor,
     kept: Mapping[str, Sequence[tuple[Row, str]]],
-    answered: Mapping[str, Predictions],
+    predicted: Mapping[str, Predictions],
     others: Sequence[str],
 ) -> dict[str, Any]:
-    """`prompts` and `prompt_spread` of `evaluate_corpora`: what was answered, and the answers to other templates."""
-    answers = {answerer.processor.prompt_version: dict(answered)}
+    """Evaluate further prompts and return `prompts` and `prompt_spread` of the results."""
+    by_prompt = {predictor.processor.prompt_version: dict(predicted)}
     for version in others:
-        answers[version] = {name: answerer.predictions(name, rows, prompt=version)[0] for name, rows in kept.items()}
+        by_prompt[version] = {
+            name: predictor.predictions(name, rows, prompt=version)[0] for name, rows in kept.items()
+        }
     pooled = {
-        version: _prompt_figures(Predictions.concatenate(list(parts.values()))) for version, parts in answers.items()
+        version: _prompt_metrics(Predictions.concatenate(list(parts.values()))) for version, parts in by_prompt.items()
     }
     return {
         "prompts": {
-            version: {**pooled[version], "corpora": {name: _prompt_figures(part) for name, part in parts.items()}}
-            for version, parts in answers.items()
+            version: {**pooled[version], "corpora": {name: _prompt_metrics(part) for name, part in parts.items()}}
+            for version, parts in by_prompt.items()
         },
         "prompt_spread": {name: float(np.ptp([one[name] for one in pooled.values()])) for name in PROMPT_METRICS},
     }
 
 
-def _prompt_figures(predictions: Predictions) -> dict[str, float]:
-    figures = predictions.metrics()
-    return {name: figures[name] for name in PROMPT_METRICS}
+def _prompt_metrics(predictions: Predictions) -> dict[str, float]:
+    metrics = predictions.metrics()
+    return {name: metrics[name] for name in PROMPT_METRICS}
 
 
-def _spoken(predictions: Predictions) -> list[str]:
+def _languages(predictions: Predictions) -> list[str]:
     return sorted({language for language in predictions.languages if language is not None})
 
 

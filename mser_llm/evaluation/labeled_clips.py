@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips of one corpus or several with their truths, and the predictions that come of answering them."""
+"""Clips of one or several corpora with their labels."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,17 +11,18 @@ import numpy as np
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.inference.clip_digests import clip_sha256
+from mser_llm.io.hashing import digest
 from processing_mser import LabelSet
 
 
 @dataclass(frozen=True)
 class LabeledClips:
-    """Rows of one corpus or of several, each with the word of the label set that it counts as.
+    """Rows of one or several corpora, each with its label.
 
     Attributes:
-        corpora: the name under which each clip's corpus was given.
+        corpora: the name of each clip's corpus, as given by the user.
         rows: of the row schema.
-        truths: words of the label set.
+        truths: the label of each clip.
     """
 
     corpora: list[str]
@@ -35,13 +34,13 @@ class LabeledClips:
 
     @classmethod
     def from_rows(cls, name: str, rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> "LabeledClips":
-        """The rows of a corpus whose emotion the label set holds; the others are left out."""
+        """Keep the rows of a corpus whose emotion is in the label set."""
         kept = [(row, truth) for row in rows if (truth := labels.map(row["emotion"])) is not None]
         return cls([name] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
 
     @classmethod
     def concatenate(cls, parts: Sequence["LabeledClips"]) -> "LabeledClips":
-        """The clips of all parts, in their order."""
+        """Join the clips of all parts in their order."""
         return cls(
             [name for part in parts for name in part.corpora],
             [row for part in parts for row in part.rows],
@@ -49,41 +48,41 @@ class LabeledClips:
         )
 
     def subset(self, indices: Sequence[int]) -> "LabeledClips":
-        """The clips at these positions, in the order of the positions."""
+        """Select clips by position, in the order of the positions."""
         return LabeledClips(
             [self.corpora[i] for i in indices], [self.rows[i] for i in indices], [self.truths[i] for i in indices]
         )
 
     @property
     def speakers(self) -> np.ndarray:
-        """`(num_clips,)` names; a clip without a speaker is a speaker of its own."""
+        """Speaker names `(num_clips,)`; a clip without a speaker gets a unique one."""
         return np.array([self.speaker_at(index) for index in range(len(self))])
 
     def speaker_at(self, index: int) -> str:
-        """The name among `speakers` of one clip."""
+        """Return the name among `speakers` of one clip."""
         row = self.rows[index]
         return row["speaker"] or f"{row['corpus']} {row['id']}"
 
     def fingerprint(self) -> str:
-        """A hash of which clips these are, what their files hold, what their truths are and who says them."""
+        """Hash the clips' ids, file contents, labels and speakers."""
         with ThreadPoolExecutor() as pool:
-            # A file that was exchanged keeps its name.
+            # A file may change under the same name.
             contents = list(pool.map(lambda row: clip_sha256(row["audio"]), self.rows))
         ids = [row["id"] for row in self.rows]
-        # Whose intervals are drawn, and which clips may be mixed.
+        # Speakers decide intervals and which clips may be mixed.
         people = [(row["speaker"], row["gender"], row["language"]) for row in self.rows]
         named = list(zip(self.corpora, ids, contents, self.truths, people))
-        return hashlib.sha256(json.dumps(named).encode()).hexdigest()[:32]
+        return digest(named)[:32]
 
     def to_predictions(
         self, labels: Sequence[str], predicted: Sequence[str], scores: np.ndarray | None = None
     ) -> Predictions:
-        """A system's answers for these clips.
+        """Combine these clips with a system's predictions.
 
         Args:
-            labels: the candidate words.
+            labels: the candidate labels.
             predicted: one label per clip.
-            scores: probabilities `(num_clips, num_labels)`, for a system that has any.
+            scores: probabilities `(num_clips, num_labels)`, if the system has any.
         """
         paths = (row["audio"]["path"] for row in self.rows)
         return Predictions(

@@ -1,33 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pictures of a report: as PNG files, or as SVG that takes its colours from the page it stands in.
+"""Plots of a report, as PNG files or as SVG that takes its colors from the page.
 
-Figures are made without pyplot: no global state, no display, and safe beside a user's own plots.
+The plots avoid pyplot: they need no display and have no global state.
 """
 
 import io
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
 from typing import Any
+from unicodedata import category
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager
+from matplotlib.ft2font import FT2Font
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
-from mser_llm.evaluation.fonts import set_fallback_fonts
 from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.errors import InputError
 
 
-# Each colour here is a variable of the page in `inline_svg`, so that one picture serves the light and the dark theme.
+# `inline_svg` replaces each color by a variable of the page, so that a plot fits the light and the dark theme.
 INK, MUTED, RULE = "#1b1e24", "#666c76", "#d5d8de"
 ACCENT, WARN = "#2b62c9", "#b3541e"
-_PAGE_COLOURS = {INK: "--ink", MUTED: "--muted", RULE: "--rule", ACCENT: "--accent", WARN: "--warn"}
-# Mid-lightness hues that stand out on white and on near-black, for up to fourteen emotions.
+_PAGE_COLORS = {INK: "--ink", MUTED: "--muted", RULE: "--rule", ACCENT: "--accent", WARN: "--warn"}
+# Hues for up to fourteen emotions that are visible on white and on near-black.
 HUES = (
     "#8b909a", "#dd9a00", "#3f86e0", "#d8483f", "#ad5fcb", "#5d9e3a", "#22a39f",
     "#7fb2e5", "#e56b9d", "#a0703d", "#6b6bd6", "#97a03a", "#e07b39", "#5b6472",
@@ -37,7 +41,7 @@ _CLIP = "clip:"
 
 
 def emotion_hues(words: Sequence[str]) -> dict[str, str]:
-    """A colour for each word, by its place in the label list."""
+    """Assign a color to each label by its position."""
     return dict(zip(dict.fromkeys(words), HUES * len(words)))
 
 
@@ -47,17 +51,17 @@ def confusion_figure(
     unparsed: Sequence[int] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """A confusion matrix: each row's shares as depth of colour and in per cent, with the counts below.
+    """Draw a confusion matrix with the percentage of each row and the count.
 
     Args:
-        confusion: counts `(num_labels, num_labels)`, rows truth.
-        labels: the words, in the order of both axes.
-        unparsed: answers of each row without a word, for a column of its own; None leaves the column out.
-        title: printed above.
+        confusion: counts `(num_labels, num_labels)`, rows are true labels.
+        labels: in the order of both axes.
+        unparsed: unparsed predictions of each row, as a separate column; None omits the column.
+        title: above the matrix.
     """
     counts = np.asarray(confusion, dtype=int)
-    apart = np.zeros(len(labels), dtype=int) if unparsed is None else np.asarray(unparsed, dtype=int)
-    support = counts.sum(axis=1) + apart
+    separate = np.zeros(len(labels), dtype=int) if unparsed is None else np.asarray(unparsed, dtype=int)
+    support = counts.sum(axis=1) + separate
     size, extra = len(labels), 0.0 if unparsed is None else 1.2
     longest = max(map(len, [*labels, "unparsed"] if extra else labels)) * 0.075
     width, height = 0.52 * (size + extra) + longest + 0.45, 0.52 * size + 0.7 * longest + (0.62 if title else 0.35)
@@ -65,9 +69,9 @@ def confusion_figure(
     axes = figure.add_subplot()
     hide_frame(axes)
 
-    def cell(column: float, row: int, count: int, colour: str) -> None:
+    def cell(column: float, row: int, count: int, color: str) -> None:
         share = count / support[row] if support[row] else 0.0
-        # Within the axes, whatever it says: no layout need measure it.
+        # Always within the axes, so the layout need not measure it.
         inside: dict[str, Any] = {"in_layout": False}
         square = inside | {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96, "linewidth": 0}
         axes.add_artist(Rectangle(**square, facecolor=RULE, alpha=0.3))
@@ -75,7 +79,7 @@ def confusion_figure(
         if not count:
             axes.text(column, row, "0" if support[row] else "–", fontsize=9, color=MUTED, **centred)
             return
-        axes.add_artist(Rectangle(**square, facecolor=colour, alpha=0.08 + 0.92 * share))
+        axes.add_artist(Rectangle(**square, facecolor=color, alpha=0.08 + 0.92 * share))
         ink = "white" if share > 0.55 else INK
         weight = "bold" if column == row else "normal"
         axes.text(column, row - 0.12, f"{100 * share:.0f}", fontsize=10.5, color=ink, fontweight=weight, **centred)
@@ -85,7 +89,7 @@ def confusion_figure(
         for column in range(size):
             cell(column, row, int(counts[row, column]), ACCENT)
         if extra:
-            cell(size + extra - 1, row, int(apart[row]), WARN)
+            cell(size + extra - 1, row, int(separate[row]), WARN)
     ticks, names = [*range(size)], [*labels]
     if extra:
         ticks, names = [*ticks, size + extra - 1], [*names, "unparsed"]
@@ -95,21 +99,21 @@ def confusion_figure(
     axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), labels)
     axes.set_ylabel("true", color=MUTED, fontsize=9)
-    # Below the figure and not the axes, which are narrower than it where there are two words.
-    figure.supxlabel("recognised (% of the row, count)", color=MUTED, fontsize=9)
+    # Below the figure, because the axes are narrower for two labels.
+    figure.supxlabel("predicted (% of row, count)", color=MUTED, fontsize=9)
     if title:
         axes.set_title(title, loc="left", fontsize=10, color=INK)
     return figure
 
 
 def curve_figure(log_history: Sequence[Mapping[str, Any]], keys: Sequence[str], label: str) -> Figure:
-    """Curves of a Trainer's `log_history`: each of `keys` over epochs, or over steps where no epoch is logged."""
+    """Draw keys of a Trainer's `log_history` over epochs, or over steps if no epoch is logged."""
     time = "epoch" if all("epoch" in entry for entry in log_history) else "step"
     figure = Figure(figsize=(4.4, 2.7), layout="constrained")
     axes = figure.add_subplot()
     for position, key in enumerate(keys):
         logged = [entry for entry in log_history if key in entry]
-        # The first at each place: what is logged once more at the end is of the best checkpoint, not of that epoch.
+        # The first value per epoch: the last log entry repeats the evaluation of the best checkpoint.
         points = sorted({entry[time]: entry[key] for entry in reversed(logged)}.items())
         hue = ACCENT if position == 0 else HUES[1:][(2 * position - 2) % (len(HUES) - 1)]
         marker = "o" if len(points) <= 40 else None
@@ -129,13 +133,13 @@ def _curve_name(key: str) -> str:
 
 
 def loss_keys(log_history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What of a `log_history` is a loss, the total first; the Trainer's closing `train_loss` is no curve."""
+    """List the losses of a `log_history`, the total first, without the Trainer's final `train_loss`."""
     keys = {key for entry in log_history for key in entry if "loss" in key and not key.startswith("train_")}
     return sorted(keys, key=lambda key: (key != "loss", key))
 
 
 def score_keys(log_history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The figures of the validation split that a `log_history` holds, the ones that a reader looks for first."""
+    """List the main validation metrics of a `log_history`."""
     return [
         key
         for key in ("eval_UA", "eval_WA", "eval_WF1", "eval_macro_F1")
@@ -146,19 +150,19 @@ def score_keys(log_history: Sequence[Mapping[str, Any]]) -> list[str]:
 def embedding_figure(
     embeddings: np.ndarray, emotions: Sequence[str], languages: Sequence[str], words: Sequence[str] = ()
 ) -> Figure:
-    """A map of emotion embeddings: colour is the emotion, the mark the language.
+    """Draw a map of emotion embeddings: colors are emotions, markers are languages.
 
     Args:
-        embeddings: `(num_clips, hidden_size)`; 2-D points are drawn as they are, anything wider by its two principal
-            components.
-        emotions, languages: one a clip.
-        words: the label list, whose order gives the colours; by default the order in which emotions occur.
+        embeddings: `(num_clips, hidden_size)`; more than two dimensions are reduced to two principal components.
+        emotions, languages: one per clip.
+        words: the label list, whose order determines the colors; by default the order of occurrence.
     """
     points = np.asarray(embeddings, dtype=np.float64)
     if points.ndim != 2 or not len(points) == len(emotions) == len(languages):
-        raise ValueError(
-            f"embeddings are {points.shape} for {len(emotions)} emotions and {len(languages)} languages; "
-            "give (num_clips, hidden_size) and one of each a clip"
+        raise InputError(
+            "embeddings",
+            f"shape {points.shape} for {len(emotions)} emotions and {len(languages)} languages",
+            "pass (num_clips, hidden_size) and one of each per clip",
         )
     principal = points.shape[1] > 2
     if principal:
@@ -174,7 +178,7 @@ def embedding_figure(
             chosen = [i for i, pair in enumerate(zip(emotions, languages, strict=True)) if pair == (emotion, language)]
             across, up = points[chosen].T
             clips = axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
-            # A link is what SVG can hang on one mark of many; `inline_svg` makes it the clip's caption.
+            # SVG allows links on single markers; `inline_svg` turns them into captions.
             clips.set_urls([f"{_CLIP}{i}" for i in chosen])
     style_axes(axes)
     axes.grid(False)
@@ -192,11 +196,11 @@ def embedding_figure(
 
 
 def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, float]], label: str) -> Figure:
-    """Figures side by side on one scale from 0 to 1: a dot, its interval as a line, chance as a tick.
+    """Draw metrics on one scale from 0 to 1: the value as a dot, its interval as a line, chance as a tick.
 
     Args:
-        rows: name, figure, interval (None where there is none) and chance of each, from the top.
-        label: what the scale measures.
+        rows: name, value, interval (or None) and chance, from the top.
+        label: of the scale.
     """
     figure = Figure(figsize=(6.4, 0.75 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -219,63 +223,61 @@ def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, flo
 
 
 def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
-    """Accuracy over probability, one bar a bin, its gap to the diagonal in the colour of a warning.
+    """Draw a reliability diagram: accuracy per bin, with the gap to the diagonal in another color.
 
     Args:
-        bins: `low`, `high`, `confidence`, `accuracy` and `n` of each, as `mser_llm.evaluation.statistics.calibration`
-            gives them.
+        bins: from `mser_llm.evaluation.statistics.calibration.reliability`.
     """
     figure = Figure(figsize=(3.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
     most = max(one["n"] for one in bins)
     for one in bins:
         wide: dict[str, Any] = {"x": one["low"], "width": one["high"] - one["low"], "align": "edge", "linewidth": 0}
-        # The paler a bar, the fewer the answers behind it.
+        # Bars of few predictions are paler.
         weight = 0.25 + 0.75 * one["n"] / most
         axes.bar(height=one["accuracy"], color=ACCENT, alpha=0.75 * weight, **wide)
-        apart = one["confidence"] - one["accuracy"]
-        axes.bar(height=apart, bottom=one["accuracy"], color=WARN, alpha=0.45 * weight, **wide)
+        gap = one["confidence"] - one["accuracy"]
+        axes.bar(height=gap, bottom=one["accuracy"], color=WARN, alpha=0.45 * weight, **wide)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
     style_axes(axes)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_aspect("equal")
-    axes.set_xlabel("probability of the answer", color=MUTED, fontsize=9)
-    axes.set_ylabel("fraction that is right", color=MUTED, fontsize=9)
+    axes.set_xlabel("predicted probability", color=MUTED, fontsize=9)
+    axes.set_ylabel("accuracy", color=MUTED, fontsize=9)
     return figure
 
 
 def write_png(figure: Figure, path: str | PathLike) -> None:
-    """Writes a picture on white, whole or not at all."""
+    """Write a plot on a white background as an atomic file."""
     _draw_literally(figure)
     set_fallback_fonts(figure)
     with atomic_open(path, "wb") as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # told once already, with the cure
-        # Tight, so that a title wider than its axes is not cut off.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # `set_fallback_fonts` warned already
+        # A tight box keeps titles that are wider than the axes.
         figure.savefig(file, format="png", dpi=160, facecolor="white", bbox_inches="tight")
 
 
 def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -> str:
-    """The picture as an `<svg>` element: transparent, text as text, colours as variables of the page.
+    """Render a plot as a transparent `<svg>` element with text as text and colors as variables of the page.
 
     Args:
-        figure: the picture.
-        description: what a screen reader says; it also keeps apart the ids of several pictures on one page.
-        captions: of the clips of an `embedding_figure`, shown under the pointer.
+        figure: the plot.
+        description: for screen readers; it also makes the ids of several plots on one page unique.
+        captions: tooltips for the clips of an `embedding_figure`.
     """
     _draw_literally(figure)
     buffer = io.StringIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": description}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has its own fonts
-        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser's fonts apply
+        no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
-    for colour, variable in _PAGE_COLOURS.items():
-        svg = svg.replace(colour, f"var({variable})")
-    # Inside HTML the namespaces are known; without them the page names no address at all. The ids of groups serve
-    # nobody and are the same in every picture.
+    for color, variable in _PAGE_COLORS.items():
+        svg = svg.replace(color, f"var({variable})")
+    # HTML needs no namespaces, so the page contains no addresses. Group ids are unused and not unique.
     svg = re.sub(r' xmlns(:xlink)?="[^"]*"', "", svg)
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
     svg = re.sub(r"<svg[^>]*?viewBox", f'<svg role="img" aria-label="{_attribute(description)}" viewBox', svg, count=1)
@@ -288,7 +290,7 @@ def inline_svg(figure: Figure, description: str, captions: Sequence[str] = ()) -
 
 
 def _draw_literally(figure: Figure) -> None:
-    """Draw `$` as itself: labels, corpora and titles are users' text, which matplotlib would set as formulas."""
+    """Draw `$` literally, because labels and names are user text and not formulas."""
     for text in figure.findobj(Text):
         text.set_parse_math(False)
 
@@ -298,17 +300,46 @@ def _attribute(text: str) -> str:
 
 
 def hide_frame(axes: Axes) -> None:
-    """Axes with nothing but their labels."""
+    """Hide everything but the labels of axes."""
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0, labelsize=9, colors=INK)
 
 
 def style_axes(axes: Axes) -> None:
-    """Axes with two quiet spines and a grid behind what is drawn."""
+    """Style axes with two muted spines and a grid in the background."""
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(RULE)
     axes.tick_params(length=0, labelsize=8.5, colors=MUTED)
     axes.grid(True, color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def set_fallback_fonts(figure: Figure) -> None:
+    """Add installed fonts to texts whose characters the default font lacks; warn about characters without a font."""
+    default = FontProperties()
+    known = set(FT2Font(findfont(default)).get_charmap())
+    # Matplotlib's own font of last resort draws a box for every character.
+    names = sorted({font.name for font in fontManager.ttflist if not font.name.startswith("Last Resort")})
+    for text in figure.findobj(Text):
+        drawn = (character for character in text.get_text() if category(character) not in ("Cc", "Cf"))
+        missing = {ord(character) for character in drawn} - known
+        if not missing:
+            continue
+        others = []
+        for name in names:
+            if not missing:
+                break
+            with suppress(RuntimeError, OSError, ValueError):  # unreadable fonts
+                # A list, because a plain name is parsed as a pattern.
+                font = findfont(FontProperties(family=[name]), fallback_to_default=False)
+                found = missing & set(FT2Font(font).get_charmap())
+                others += [name] if found else []
+                missing -= found
+        text.set_fontfamily([*default.get_family(), *others])
+        if missing:
+            warnings.warn(
+                f"{text.get_text()!r}: no installed font has these characters; install a Noto font to avoid boxes",
+                stacklevel=2,
+            )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a system answered for each clip: in memory, and as `predictions.csv`."""
+"""Predictions of a system for each clip, in memory and as `predictions.csv`."""
 
 import csv
 import io
@@ -13,11 +13,12 @@ import numpy as np
 
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.io.atomic_files import atomic_open
+from mser_llm.io.errors import InputError
 from mser_llm.io.spreadsheets import escape_formula, read_table_text, unescape_formula
 from processing_mser.emotions_mser import UNPARSED
 
 
-# Columns of text before the answer, and the field of `Predictions` that each is.
+# Text columns and their fields of `Predictions`.
 _COLUMNS = {
     "corpus": "corpora",
     "id": "ids",
@@ -28,30 +29,31 @@ _COLUMNS = {
     "emotion": "truths",
     "prediction": "predicted",
 }
-_NEEDED = ("corpus", "id", "emotion", "prediction")
-# What may be unknown of a clip: an empty list stands for one that is unknown throughout.
+_REQUIRED = ("corpus", "id", "emotion", "prediction")
+# Fields that may be unknown; an empty list means unknown for all clips.
 _OPTIONAL = ("speakers", "genders", "languages", "files")
+_PASS = "pass a predictions.csv written by run-mser evaluate"
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-class PredictionsError(ValueError):
-    """A file that holds no predictions, or predictions that cannot be used together."""
+class PredictionsError(InputError):
+    """A file does not contain predictions, or predictions do not fit together."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers of one system over one corpus or several, one entry a clip that could be read.
+    """Predictions of one system for one or several corpora, one entry per readable clip.
 
     Attributes:
-        labels: the candidate words, in the order of the columns of `scores`.
-        corpora, ids: name each clip; a pair is unique.
+        labels: the candidate labels, in the order of the columns of `scores`.
+        corpora, ids: identify each clip; each pair is unique.
         truths: each one of `labels`.
-        predicted: each one of `labels`, or `UNPARSED`; None is taken for `UNPARSED`.
-        scores: probabilities `(num_clips, num_labels)`; None for a system that gives none.
-        speakers, genders, languages, files: None where unknown; left out, they are unknown throughout.
+        predicted: each one of `labels` or `UNPARSED`; None becomes `UNPARSED`.
+        scores: probabilities `(num_clips, num_labels)`; None for a system without any.
+        speakers, genders, languages, files: None if unknown; by default unknown for all clips.
 
     Raises:
-        PredictionsError: lists of unequal length, or words outside `labels`.
+        PredictionsError: lists of unequal length, or values outside `labels`.
     """
 
     labels: tuple[str, ...]
@@ -73,55 +75,57 @@ class Predictions:
         object.__setattr__(self, "predicted", [UNPARSED if answer is None else answer for answer in self.predicted])
         lengths = {name: len(getattr(self, name)) for name in _COLUMNS.values()}
         if len(set(lengths.values())) > 1:
-            raise PredictionsError(f"predictions of unequal length ({lengths}); give one entry a clip in each")
-        for name, allowed in (("truths", {*self.labels}), ("predicted", {*self.labels, UNPARSED})):
-            astray = sorted(set(getattr(self, name)) - allowed, key=str)
-            if astray:
-                raise PredictionsError(
-                    f"{name} hold {', '.join(map(repr, astray[:5]))}, not in {', '.join(self.labels)}; drop such "
-                    "clips, or give the labels of the evaluation"
-                )
-        if self.scores is not None and self.scores.shape != (len(self), len(self.labels)):
             raise PredictionsError(
-                f"scores have shape {self.scores.shape}; {len(self)} clips and {len(self.labels)} labels need "
-                f"({len(self)}, {len(self.labels)})"
+                "predictions", f"unequal lengths: {lengths}", "pass one entry per clip in each list"
             )
+        for name, allowed in (("truths", {*self.labels}), ("predicted", {*self.labels, UNPARSED})):
+            unknown = sorted(set(getattr(self, name)) - allowed, key=str)
+            if unknown:
+                raise PredictionsError(
+                    name,
+                    f"{', '.join(map(repr, unknown[:5]))} not in {', '.join(self.labels)}",
+                    "drop such clips, or pass the labels of the evaluation",
+                )
+        expected = (len(self), len(self.labels))
+        if self.scores is not None and self.scores.shape != expected:
+            raise PredictionsError("scores", f"shape {self.scores.shape} instead of (clips, labels) = {expected}")
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def subset(self, mask: Sequence[bool] | np.ndarray) -> "Predictions":
-        """The clips that a mask `(num_clips,)` chooses, or those at the given positions, in their order."""
+        """Select clips by a mask `(num_clips,)` or by position, in their order."""
         chosen = np.arange(len(self))[np.asarray(mask)].tolist()
         columns = {name: getattr(self, name) for name in _COLUMNS.values()}
         lists = {name: [values[index] for index in chosen] for name, values in columns.items()}
         return Predictions(self.labels, scores=None if self.scores is None else self.scores[chosen], **lists)
 
     def reordered(self, labels: Sequence[str]) -> "Predictions":
-        """The same answers, with the candidate words in another order, in which two programs may write them.
+        """Return the same predictions with the labels in another order.
 
         Raises:
-            PredictionsError: other words.
+            PredictionsError: `labels` are other labels.
         """
         if self.labels == tuple(labels):
             return self
         if sorted(self.labels) != sorted(labels):
             raise PredictionsError(
-                f"one system chose from {', '.join(labels)}, the other from {', '.join(self.labels)}; evaluate both "
-                "with the same labels"
+                "labels",
+                f"{', '.join(labels)} for one system, {', '.join(self.labels)} for the other",
+                "evaluate both with the same labels",
             )
         columns = [self.labels.index(word) for word in labels]
         return replace(self, labels=tuple(labels), scores=None if self.scores is None else self.scores[:, columns])
 
     @classmethod
     def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
-        """The clips of all parts, with the labels in the order of the first; scores only where every part has them.
+        """Join the clips of all parts, with the labels in the order of the first; scores only if every part has them.
 
         Raises:
             PredictionsError: no part, or parts with different labels.
         """
         if not parts:
-            raise PredictionsError("no predictions to join; give at least one")
+            raise PredictionsError("predictions", "there is nothing to join", "pass at least one")
         parts = [part.reordered(parts[0].labels) for part in parts]
         scores = [part.scores for part in parts if part.scores is not None]
         lists = {name: [value for part in parts for value in getattr(part, name)] for name in _COLUMNS.values()}
@@ -134,7 +138,7 @@ class Predictions:
         clips: Sequence[Mapping[str, Any]],
         scores: Sequence[Sequence[float]] | np.ndarray | None = None,
     ) -> "Predictions":
-        """From one mapping a clip, with the columns of `predictions.csv`; `scores` is `(num_clips, num_labels)`."""
+        """Build from one mapping per clip, with the columns of `predictions.csv`."""
         return cls(
             tuple(labels),
             scores=None if scores is None else np.asarray(scores, dtype=np.float64),
@@ -146,31 +150,33 @@ class Predictions:
         return emotion_metrics(self.truths, self.predicted, self.labels)
 
     def clusters(self) -> np.ndarray:
-        """The speaker of each clip as a number from 0, `(num_clips,)`; a clip without one is a speaker of its own."""
+        """Number the speakers from 0, `(num_clips,)`; a clip without a speaker counts as a speaker."""
         keys = [(index,) if speaker is None else speaker for index, speaker in enumerate(self.speakers)]
         number = {key: index for index, key in enumerate(dict.fromkeys(keys))}
         return np.array([number[key] for key in keys], dtype=np.int64)
 
     def align(self, other: "Predictions") -> tuple["Predictions", "Predictions"]:
-        """This and another system's answers for the clips that both have, by corpus and id, both in the order of this.
+        """Match two systems' clips by corpus and id and keep the shared clips in the order of this.
 
         Raises:
-            PredictionsError: no clip is shared, a clip is there twice, or labels or truths differ.
+            PredictionsError: no clip is shared, a clip occurs twice, or labels or truths differ.
         """
         other = other.reordered(self.labels)
         here, there = self._positions(), other._positions()
         shared = [key for key in here if key in there]
         if not shared:
             raise PredictionsError(
-                f"the two systems share no clip (the first has {_clip(here)}, the second {_clip(there)}); evaluate "
-                "both on the same corpora, given under the same names"
+                "predictions",
+                f"the two systems share no clip (the first has {_clip(here)}, the second {_clip(there)})",
+                "evaluate both on the same corpora, given under the same names",
             )
         for corpus, clip in shared:
             truth, other_truth = self.truths[here[corpus, clip]], other.truths[there[corpus, clip]]
             if truth != other_truth:
                 raise PredictionsError(
-                    f"{corpus}, clip {clip}: the truth is {truth} for one system and {other_truth} for the other; "
-                    "evaluate both on the same data"
+                    f"{corpus}, clip {clip}",
+                    f"the label is {truth} for one system and {other_truth} for the other",
+                    "evaluate both on the same data",
                 )
         return (
             self.subset(np.array([here[key] for key in shared])),
@@ -179,15 +185,15 @@ class Predictions:
 
     @classmethod
     def shared(cls, systems: Sequence["Predictions"]) -> list["Predictions"]:
-        """The answers of several systems for the clips that all of them have, in the order of the first.
+        """Keep the clips that all systems share, in the order of the first.
 
-        Who speaks in a clip is known for all of them where one of them says so.
+        A speaker that only some systems know is filled in for all.
 
         Raises:
-            PredictionsError: no system, two speakers of one clip, or as for `align`.
+            PredictionsError: no system, different speakers of one clip, or as in `align`.
         """
         if not systems:
-            raise PredictionsError("no predictions to compare; give at least one")
+            raise PredictionsError("predictions", "there is nothing to compare", "pass at least one")
         first = systems[0]
         for system in systems[1:]:
             first, _ = first.align(system)
@@ -197,8 +203,9 @@ class Predictions:
             one, *others = dict.fromkeys(name for name in named if name is not None) or [None]
             if others:
                 raise PredictionsError(
-                    f"{first.corpora[place]}, clip {first.ids[place]}: the speaker is {one} for one system and "
-                    f"{others[0]} for another; evaluate both on the same data"
+                    f"{first.corpora[place]}, clip {first.ids[place]}",
+                    f"the speaker is {one} for one system and {others[0]} for another",
+                    "evaluate both on the same data",
                 )
             speakers.append(one)
         return [replace(system, speakers=speakers) for system in kept]
@@ -207,7 +214,7 @@ class Predictions:
         positions: dict[tuple[str, str], int] = {}
         for index, key in enumerate(zip(self.corpora, self.ids, strict=True)):
             if key in positions:
-                raise PredictionsError(f"{key[0]}, clip {key[1]}: is there twice; give each clip once")
+                raise PredictionsError(f"{key[0]}, clip {key[1]}", "occurs twice", "pass each clip once")
             positions[key] = index
         return positions
 
@@ -217,25 +224,25 @@ def _clip(positions: Mapping[tuple[str, str], int]) -> str:
 
 
 class PredictionTable:
-    """`predictions.csv`: one line a clip, the probability of each word (`p_WORD`), and `error` where it was not read.
+    """Write `predictions.csv`: one line per clip with the probability of each label (`p_LABEL`) or an `error`.
 
-    Text that a spreadsheet would run as a formula gets an apostrophe, which `read_predictions` takes off again.
+    Text that a spreadsheet would run as a formula is prefixed with an apostrophe, which `read_predictions` removes.
 
     Args:
-        file: opened for writing text; the header is written at once. It names the candidate words even where a system
-            gives no probabilities, so that the file can be read by itself.
-        labels: the candidate words.
-        text: whether there is a column for the text that the model wrote.
+        file: opened for writing text; the header is written at once. It names the labels even for a system without
+            probabilities, so that the file is self-contained.
+        labels: the candidate labels.
+        text: add a column for the generated text.
     """
 
     def __init__(self, file: IO[str], labels: Sequence[str], text: bool = False):
         self.labels = tuple(labels)
-        answer = [*(f"p_{word}" for word in self.labels), *(["text"] if text else []), "error"]
-        self.writer = csv.DictWriter(file, [*_COLUMNS, *answer])
+        columns = [*(f"p_{word}" for word in self.labels), *(["text"] if text else []), "error"]
+        self.writer = csv.DictWriter(file, [*_COLUMNS, *columns])
         self.writer.writeheader()
 
     def write(self, clip: Mapping[str, Any], scores: Sequence[float] | np.ndarray | None = None) -> None:
-        """One line: the columns by name, those that are missing empty, and the probabilities in the labels' order."""
+        """Write one line from columns by name, missing ones empty, and probabilities in the order of the labels."""
         line = {column: escape_formula(cell) if isinstance(cell, str) else cell for column, cell in clip.items()}
         if scores is not None:
             line |= {f"p_{word}": f"{score:.6f}" for word, score in zip(self.labels, scores, strict=True)}
@@ -245,12 +252,12 @@ class PredictionTable:
 def write_predictions(
     path: str | PathLike, predictions: Predictions, unread: Sequence[Mapping[str, Any]] = ()
 ) -> Path:
-    """Writes `predictions.csv`, whole or not at all; its folder is made if need be.
+    """Write `predictions.csv` as an atomic file.
 
     Args:
-        path: the file.
-        predictions: of the clips that could be read.
-        unread: a line by column for each of the others, with its `error`.
+        path: the file; its directory is created if missing.
+        predictions: of the readable clips.
+        unread: one mapping of columns per unreadable clip, with its `error`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -265,48 +272,48 @@ def write_predictions(
 
 
 def read_predictions(path: str | PathLike, labels: Sequence[str] | None = None) -> Predictions:
-    """Reads `predictions.csv`, of this project or of another program; clips with an `error` are left out.
+    """Read `predictions.csv` as written by this project or another program, without the clips that have an `error`.
 
     Args:
-        path: the file, or the folder that `run-mser evaluate` wrote it into.
-        labels: the candidate words, needed only where the file has no `p_WORD` columns.
+        path: the file, or the output directory of `run-mser evaluate`.
+        labels: the candidate labels, needed only if the file has no `p_LABEL` columns.
 
     Raises:
-        PredictionsError: there is no such file, it is not one of predictions, it names no labels, it holds no answer,
-            or a clip without one or twice.
+        PredictionsError: the file does not exist, is not a table of predictions, names no labels, has no prediction,
+            or has a clip twice or without a prediction.
     """
     path = Path(path).expanduser()
     file_path = path / "predictions.csv" if path.is_dir() else path
     columns, numbered = _table(file_path)
-    answered = [(number, line) for number, line in numbered if not line.get("error")]
-    if not answered:
-        errors = f", and {len(numbered)} with an error" if numbered else ""
-        raise PredictionsError(f"{file_path}: holds no answered clip{errors}; give a file with answers")
-    _check_clips(file_path, answered)
+    predicted = [(number, line) for number, line in numbered if not line.get("error")]
+    if not predicted:
+        errors = f" ({len(numbered)} clips with an error)" if numbered else ""
+        raise PredictionsError(file_path, f"contains no prediction{errors}", "pass a file with predictions")
+    _check_clips(file_path, predicted)
     scored = [column for column in columns if column.startswith("p_")]
     words = tuple(labels if labels is not None else (column.removeprefix("p_") for column in scored))
     if not words:
-        raise PredictionsError(f"{file_path}: names no labels (no p_WORD columns); write it again, or give the labels")
-    lines = [line for _, line in answered]
+        raise PredictionsError(file_path, "has no p_LABEL columns", "add them, or pass the labels")
+    lines = [line for _, line in predicted]
     try:
         return Predictions.from_clips(words, lines, _scores(lines, words))
     except PredictionsError as error:
-        raise PredictionsError(f"{file_path}: {error}") from None
+        raise PredictionsError(file_path, f"{error.source}: {error.problem}", error.fix) from None
 
 
 def list_clips(path: str | PathLike) -> list[tuple[str | None, str | None]]:
-    """The corpus and id of every line of a `predictions.csv`, of clips that could not be read too.
+    """Return the corpus and id of every line of a `predictions.csv`, including unreadable clips.
 
     Raises:
-        PredictionsError: there is no such file, or it is not one of predictions.
+        PredictionsError: the file does not exist or is not a table of predictions.
     """
     return [(line["corpus"], line["id"]) for _, line in _table(Path(path))[1]]
 
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
-    """The columns of a `predictions.csv`, and all its lines with their numbers."""
+    """Read the columns of a `predictions.csv` and its lines with their numbers."""
     try:
-        # As a spreadsheet saves it too: in UTF-8 with a mark, or in UTF-16.
+        # Spreadsheets save UTF-8 with a byte order mark, or UTF-16.
         reader = csv.DictReader(io.StringIO(read_table_text(path), newline=""))
         columns = list(reader.fieldnames or [])
         numbered = [
@@ -317,52 +324,49 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
             for line in reader
         ]
     except OSError as error:
-        raise PredictionsError(
-            f"{path}: cannot be read ({error.strerror}); give a predictions.csv that run-mser evaluate wrote"
-        ) from None
+        raise PredictionsError(path, f"cannot be read ({error.strerror})", _PASS) from None
     except (UnicodeDecodeError, csv.Error):
-        raise PredictionsError(
-            f"{path}: is no table of text; give a predictions.csv that run-mser evaluate wrote"
-        ) from None
-    missing = [column for column in _NEEDED if column not in columns]
+        raise PredictionsError(path, "is not a CSV file", _PASS) from None
+    missing = [column for column in _REQUIRED if column not in columns]
     if missing:
         header = columns[0] if len(columns) == 1 else ""
         for mark, name in _SEPARATORS.items():
-            if mark in header and any(column.strip('" ') in _NEEDED for column in header.split(mark)):
-                raise PredictionsError(f"{path}: its columns are separated by {name}; write it with commas")
-        raise PredictionsError(
-            f"{path}: has no column {', '.join(missing)}; give a predictions.csv that run-mser evaluate wrote"
-        )
+            if mark in header and any(column.strip('" ') in _REQUIRED for column in header.split(mark)):
+                raise PredictionsError(path, f"columns are separated by {name}", "save it with commas")
+        raise PredictionsError(path, f"has no column {', '.join(missing)}", _PASS)
     return columns, numbered
 
 
-def _check_clips(path: Path, answered: Sequence[tuple[int, Mapping[str, str | None]]]) -> None:
-    """Refuses a clip without an answer, as of a file that was cut off, and one there twice; by the numbers of lines.
+def _check_clips(path: Path, predicted: Sequence[tuple[int, Mapping[str, str | None]]]) -> None:
+    """Reject clips without a prediction (an incomplete file) and clips that occur twice, with the number of the line.
 
-    What a system could not read a word out of is written as `UNPARSED`: a cell left empty is no answer to count.
+    A prediction that could not be parsed is written as `UNPARSED`, never as an empty cell.
     """
     numbers: dict[tuple[str | None, str | None], int] = {}
-    for number, line in answered:
-        empty = [column for column in _NEEDED if not (line[column] or "").strip()]
+    for number, line in predicted:
+        empty = [column for column in _REQUIRED if not (line[column] or "").strip()]
         if empty:
             raise PredictionsError(
-                f"{path}: line {number} has no {' and no '.join(empty)}; write it whole, with an error where the clip "
-                f"could not be read, and the prediction {UNPARSED!r} where the answer is none of the words"
+                f"{path}, line {number}",
+                f"has no {' and no '.join(empty)}",
+                f"write an error for an unreadable clip, and {UNPARSED!r} for a prediction outside the labels",
             )
         clip = line["corpus"], line["id"]
         if clip in numbers:
             raise PredictionsError(
-                f"{path}: line {number} is clip {clip[1]} of {clip[0]}, as is line {numbers[clip]}; give it once"
+                f"{path}, line {number}",
+                f"clip {clip[1]} of {clip[0]} is already in line {numbers[clip]}",
+                "remove one",
             )
         numbers[clip] = number
 
 
 def _scores(lines: Sequence[Mapping[str, str]], words: Sequence[str]) -> np.ndarray | None:
-    """The probabilities `(num_clips, num_labels)`; None where a clip has none."""
+    """Parse the probabilities `(num_clips, num_labels)`; None if a clip has none."""
     cells = [[line.get(f"p_{word}") for word in words] for line in lines]
     if not cells or not all(cell for row in cells for cell in row):
         return None
     try:
         return np.array(cells, dtype=np.float64)
     except ValueError as error:
-        raise PredictionsError(f"a probability is no number ({error}); write the file again") from None
+        raise PredictionsError("probabilities", str(error), "write the file again") from None

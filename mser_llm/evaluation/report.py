@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One HTML page that tells what a model can do: nothing to install, nothing to fetch, readable on a telephone."""
+"""Write a self-contained HTML report of an evaluation."""
 
 import base64
 import io
@@ -35,20 +35,20 @@ from mser_llm.evaluation.report_findings import (
     published_comparison,
     speaker_ranges,
     top_gaps,
+    worst_errors,
 )
-from mser_llm.evaluation.worst_errors import worst_errors
 from mser_llm.io.atomic_files import atomic_open
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
 
-# A minute of sound is 2 MB of page.
+# A minute of audio adds 2 MB to the page.
 _EXAMPLE_SECONDS = 20
 _ERROR_SECONDS = 6
 
 
 @dataclass(frozen=True)
 class ExamplePrediction:
-    """One clip to be heard beside its answer: `audio` in any form of `load_audio`, the rest from `Recognition`."""
+    """A playable clip with its prediction: `audio` in any form of `load_audio`, the rest from `Recognition`."""
 
     audio: Any
     label: str
@@ -60,8 +60,8 @@ class ExamplePrediction:
 @dataclass(frozen=True)
 class EmbeddingMap:
     """
-    Emotion embeddings `(num_clips, hidden_size)` or their 2-D positions, with the emotion and language of each, and
-    what each says of itself under the pointer.
+    Emotion embeddings `(num_clips, hidden_size)` or their 2-D positions, with the emotion, language and tooltip of
+    each clip.
     """
 
     embeddings: np.ndarray
@@ -82,18 +82,18 @@ def write_report(
     predictions: Predictions | None = None,
     configuration: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Writes the report of one evaluation: a single page with its style, pictures and sound inside.
+    """Write the report of one evaluation as a single page with style, plots and audio included.
 
     Args:
-        results: as `evaluate_corpora` returns them, or `results.json` read back.
-        output_path: the page, written whole or not at all.
-        title: the page's heading.
-        introduction: a sentence or two about what was measured, plain text.
-        log_history: `trainer.state.log_history`, or several by the name of their stage.
-        embeddings: drawn as a map, if given.
-        example: a clip that can be played, with the probability of each word, if given.
-        predictions: every answer; the worst errors among them can be played, where their files can still be read.
-        configuration: settings to be shown; nested mappings are flattened.
+        results: from `evaluate_corpora` or read from `results.json`.
+        output_path: the page, written as an atomic file.
+        title: heading of the page.
+        introduction: a sentence or two about the evaluation, plain text.
+        log_history: `trainer.state.log_history`, or several by name of their stage.
+        embeddings: shown as a map.
+        example: a playable clip with the probability of each label.
+        predictions: all predictions; the worst errors can be played if their files are readable.
+        configuration: settings to show; nested mappings are flattened.
 
     Returns:
         `output_path`.
@@ -132,7 +132,7 @@ def write_report(
 
 
 def page_environment(package: str) -> Environment:
-    """Templates of pages in `package`, with the filters and the style sheet that all pages share."""
+    """Load the page templates of `package` with the filters and the style sheet that all pages share."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(name, "templates") for name in (package, __package__)]),
         autoescape=select_autoescape(["html", "j2"]),
@@ -140,7 +140,7 @@ def page_environment(package: str) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = lambda value: f"{value:.3f}"
+    environment.filters["metric"] = lambda value: f"{value:.3f}"
     environment.filters["count"] = lambda value: f"{value:,}".replace(",", "\u202f")
     environment.filters["language"] = language_name
     environment.filters["range"] = lambda bounds: f"{bounds[0]:.3f}–{bounds[1]:.3f}"
@@ -149,27 +149,27 @@ def page_environment(package: str) -> Environment:
 
 
 def page_picture(figure: Figure, description: str, captions: Sequence[str] = ()) -> Markup:
-    """A picture as a template takes it; arguments as for `inline_svg`."""
-    # matplotlib escapes the text that it draws, and `inline_svg` the description and the captions.
+    """Render a plot for a template; arguments as in `inline_svg`."""
+    # matplotlib escapes its text, and `inline_svg` the description and captions.
     return Markup(inline_svg(figure, description, captions))
 
 
 def _bars(columns: Mapping[str, Mapping[str, Any]]) -> Markup | None:
-    """The UA of each corpus with its interval, where there is one to be shown."""
+    """Plot the UA of each corpus with its interval; return None if there is no interval."""
     rows = [
-        (name, figures["UA"], (figures.get("intervals") or {}).get("UA"), figures["chance"])
-        for name, figures in columns.items()
+        (name, metrics["UA"], (metrics.get("intervals") or {}).get("UA"), metrics["chance"])
+        for name, metrics in columns.items()
     ]
     if not any(bounds for _, _, bounds, _ in rows):
         return None
     return page_picture(
-        interval_figure(rows, "UA, 95 % interval over speakers; the tick is chance"), "UA of each corpus"
+        interval_figure(rows, "UA with 95 % interval over speakers (tick: chance)"), "UA of each corpus"
     )
 
 
 def _calibration(corpora: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float, Markup]]:
-    for name, figures in corpora.items():
-        found = figures.get("calibration")
+    for name, metrics in corpora.items():
+        found = metrics.get("calibration")
         if found:
             picture = page_picture(reliability_figure(found["bins"]), f"Reliability of probabilities, {name}")
             yield name, found["ece"], picture
@@ -177,8 +177,8 @@ def _calibration(corpora: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str
 
 def _errors(predictions: Predictions) -> Iterator[dict[str, Any]]:
     for index in worst_errors(predictions):
-        assert predictions.scores is not None, "worst errors have probabilities"
-        file, truth, answer = predictions.files[index], predictions.truths[index], predictions.predicted[index]
+        assert predictions.scores is not None, "worst_errors returns none without probabilities"
+        file, truth, label = predictions.files[index], predictions.truths[index], predictions.predicted[index]
         if file is None:
             continue
         try:
@@ -191,35 +191,35 @@ def _errors(predictions: Predictions) -> Iterator[dict[str, Any]]:
         scores = dict(zip(predictions.labels, predictions.scores[index], strict=True))
         yield {
             "truth": truth,
-            "answer": answer,
-            "probability": scores[str(answer)],
-            "given": scores[truth],
+            "label": label,
+            "probability": scores[str(label)],
+            "truth_probability": scores[truth],
             "sound": sound,
             "caption": ", ".join(one for one in named if one),
         }
 
 
 def _matrices(columns: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> dict[str, Markup]:
-    # One corpus with unparsed answers gives all matrices the column: side by side they are to have one scale.
-    apart = any(any(figures["confusion_unparsed"]) for figures in columns.values())
+    # If one corpus has unparsed predictions, all matrices get the column, so that they have the same scale.
+    unparsed = any(any(metrics["confusion_unparsed"]) for metrics in columns.values())
     return {
         name: page_picture(
-            confusion_figure(figures["confusion"], labels, figures["confusion_unparsed"] if apart else None),
+            confusion_figure(metrics["confusion"], labels, metrics["confusion_unparsed"] if unparsed else None),
             f"Confusion matrix, {name}",
         )
-        for name, figures in columns.items()
+        for name, metrics in columns.items()
     }
 
 
 def _curves(
     log_history: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]] | None,
 ) -> Iterator[tuple[str, list[Markup]]]:
-    """Stage by stage: the losses, and beside them the figures of the validation split."""
+    """Plot the losses and validation metrics of each stage."""
     histories = log_history if isinstance(log_history, Mapping) else {"training": log_history or []}
     for stage, history in histories.items():
         panels = [
             page_picture(curve_figure(history, keys, label), f"{label}, {stage}")
-            for keys, label in ((loss_keys(history), "loss"), (score_keys(history), "on the validation split"))
+            for keys, label in ((loss_keys(history), "loss"), (score_keys(history), "validation metrics"))
             if keys
         ]
         if panels:
@@ -244,7 +244,7 @@ def _example(example: ExamplePrediction, labels: Sequence[str]) -> dict[str, Any
 
 
 def _sound(audio: Any, seconds: float) -> str:
-    """The beginning of a clip as an address that holds it."""
+    """Encode the beginning of a clip as a data URL."""
     sound = io.BytesIO()
     waveform = load_audio(audio)[: int(seconds * SAMPLING_RATE)]
     soundfile.write(sound, waveform, SAMPLING_RATE, format="WAV", subtype="PCM_16")

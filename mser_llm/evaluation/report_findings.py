@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a reader of an evaluation must see first, and what lies behind it, as the report's template takes it."""
+"""Select what the report shows first: warnings, gaps between groups, published results and the worst errors."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
+from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import find_protocol
 from mser_llm.evaluation.protocols.published import published_table
 
 
-# More than these would push the model and its figures off the first screen.
+# More gaps would push the model and its metrics off the first screen.
 _FIRST_GAPS = 3
 HEADINGS = {"gender": "Gender", "language": "Language"}
 Results = Mapping[str, Any]
 
 
 def leak_warnings(results: Results) -> list[str]:
-    """Sentences without which the figures mislead: that training heard what is tested, with or without emotions."""
+    """Format warnings about training data that overlaps with the test, with or without emotion labels."""
     leak = results.get("leak") or {}
     marks = [f"{leak['mark'][0].upper()}{leak['mark'][1:]}."] if leak.get("mark") else []
     if not leak.get("found"):
@@ -27,23 +31,23 @@ def leak_warnings(results: Results) -> list[str]:
         *([f"{len(leak['recordings'])} of the recordings"] if leak["recordings"] else []),
     ]
     return [
-        f"Training heard what is tested here: {', '.join(names)} ({leak['clips']} of {leak['tested']} clips). These "
-        "figures do not say how the model does on speech it never heard.",
+        f"The model was trained on parts of this test: {', '.join(names)} ({leak['clips']} of {leak['tested']} "
+        "clips). These results do not show how it performs on unseen speech.",
         *marks,
     ]
 
 
 def top_gaps(results: Results, language: Callable[[str], str]) -> dict[str, Any] | None:
     """
-    The gaps between groups that stand out from chance.
+    Select the statistically significant gaps between groups.
 
     Args:
         results: of an evaluation; its `gaps` are sorted, flagged ones first.
-        language: a code to the language's name.
+        language: maps a language code to the language's name.
 
     Returns:
-        `shown`, the flagged gaps; `more`, how many further ones there are; `largest`, the largest where none is
-        flagged. None for results without gaps.
+        `shown`, the first flagged gaps; `more`, the number of further ones; `largest`, the largest gap of all. None
+        for results without gaps.
     """
     if "gaps" not in results:
         return None
@@ -74,19 +78,19 @@ def _named(gap: Mapping[str, Any], language: Callable[[str], str]) -> dict[str, 
 
 def group_tables(columns: Results, language: Callable[[str], str]) -> list[tuple[str, list[tuple[str, Any]]]]:
     """
-    The figures of each gender and language.
+    Collect the metrics of each gender and language.
 
     Args:
-        columns: name to the figures of a corpus or of all, each with its `groups`.
-        language: a code to the language's name.
+        columns: maps each corpus to its metrics, which contain `groups`.
+        language: maps a language code to the language's name.
 
     Returns:
-        `(heading, [(name of the group, its figures), …])` for each grouping of each corpus.
+        `(heading, [(name of the group, its metrics), …])` for each grouping of each corpus.
     """
     tables = []
-    for corpus, figures in columns.items():
+    for corpus, metrics in columns.items():
         for by, heading in HEADINGS.items():
-            found = (figures.get("groups") or {}).get(by)
+            found = (metrics.get("groups") or {}).get(by)
             if found:
                 name = language if by == "language" else str
                 tables.append((f"{heading}, {corpus}", [(name(key), row) for key, row in found["groups"].items()]))
@@ -94,10 +98,10 @@ def group_tables(columns: Results, language: Callable[[str], str]) -> list[tuple
 
 
 def speaker_ranges(columns: Results) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The worst and the best speaker of each corpus that has several."""
-    for corpus, figures in columns.items():
-        if "speaker" in (figures.get("groups") or {}):
-            yield corpus, figures["groups"]["speaker"]
+    """Yield the worst and the best speaker of each corpus that has several."""
+    for corpus, metrics in columns.items():
+        if "speaker" in (metrics.get("groups") or {}):
+            yield corpus, metrics["groups"]["speaker"]
 
 
 def published_comparison(results: Results, metrics: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -117,3 +121,35 @@ def published_comparison(results: Results, metrics: Mapping[str, Any]) -> dict[s
     protocol = results["protocol"]
     headers, rows = published_table(find_protocol(protocol["name"]), metrics)
     return {**{name: protocol[name] for name in ("title", "source", "notes")}, "headers": headers, "rows": rows}
+
+
+def worst_errors(predictions: Predictions, count: int = 8, of_a_pair: int = 2) -> list[int]:
+    """
+    Find the wrong predictions with the highest probability.
+
+    Args:
+        predictions: of one system.
+        count: the maximum number of errors.
+        of_a_pair: the maximum per pair of true and predicted label, so that the most frequent confusion does not fill
+            the list.
+
+    Returns:
+        their positions, the highest probability first; empty for a system without probabilities.
+    """
+    if predictions.scores is None:
+        return []
+    column = {word: index for index, word in enumerate(predictions.labels)}
+    both = zip(predictions.truths, predictions.predicted, strict=True)
+    wrong = [i for i, (truth, label) in enumerate(both) if truth != label and label in column]
+    confidence = np.array([predictions.scores[i, column[str(predictions.predicted[i])]] for i in wrong])
+    pairs: Counter[tuple[str, str | None]] = Counter()
+    chosen: list[int] = []
+    for position in np.argsort(-confidence, kind="stable"):
+        index = wrong[position]
+        pair = predictions.truths[index], predictions.predicted[index]
+        pairs[pair] += 1
+        if pairs[pair] <= of_a_pair:
+            chosen.append(index)
+        if len(chosen) == count:
+            break
+    return chosen

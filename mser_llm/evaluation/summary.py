@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `results.json` says of one list of clips, and the gaps between groups that are to be read first."""
+"""Summarize the predictions of a list of clips, and collect the gaps between groups."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,23 +12,21 @@ from mser_llm.evaluation.statistics.groups import GAPS, breakdowns, sorted_gaps
 
 def summary(predictions: Predictions) -> dict[str, Any]:
     """
-    The figures of clips, and how far they can be trusted.
+    Compute the metrics of a list of clips and their uncertainty.
 
     Args:
         predictions: of one system, at least one clip.
 
     Returns:
-        JSON-ready: the figures of `emotion_metrics`; `chance`, the UA of guessing evenly among the words: each recall
-        is then 1 / words, whichever of them occur; `intervals`, of 95 % by figure as `[low, high]`, None for fewer
-        than two speakers; `clusters`, the number of speakers on which they rest, among them each of the
-        `clips_without_speaker`; `groups` as `breakdowns` gives them; `calibration` with `ece` and the `bins` of
-        `reliability`, None for a system without probabilities.
+        JSON-ready: the metrics of `emotion_metrics`; `chance`, the UA of guessing uniformly (1 / number of labels);
+        `intervals`, the 95 % interval of each metric as `[low, high]`, None for fewer than two speakers; `clusters`,
+        the number of speakers, each of the `clips_without_speaker` counting as one; `groups` as in `breakdowns`;
+        `calibration` with `ece` and the `bins` of `reliability`, None for a system without probabilities.
     """
-    figures = predictions.metrics()
     bounds = intervals(predictions)
     bins = reliability(predictions)
     return {
-        **figures,
+        **predictions.metrics(),
         "chance": 1 / len(predictions.labels),
         "intervals": None if bounds is None else {name: list(ends) for name, ends in bounds.items()},
         "clusters": int(predictions.clusters().max()) + 1,
@@ -40,20 +38,20 @@ def summary(predictions: Predictions) -> dict[str, Any]:
 
 def gaps(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     """
-    The gaps between genders and between languages of every corpus, of every language and of all clips.
+    Collect the gaps between genders and languages within each corpus, each language and all clips.
 
     Args:
-        results: with `corpora` and, where there are, `languages` and `pooled`, each as `summary` gives it.
+        results: `corpora` and, if present, `languages` and `pooled`, each as in `summary`.
 
     Returns:
-        as `sorted_gaps` orders them, each with the `scope` in which it was found (`corpus`, `language` or `all`) and
-        its `name` (None for `all`).
+        gaps in the order of `sorted_gaps`, each with its `scope` (`corpus`, `language` or `all`) and the `name` of the
+        corpus or language (None for `all`).
     """
     scopes = [("corpus", name, part) for name, part in results["corpora"].items()]
-    whole = {(tuple(part["languages"]), part["n"]) for part in results["corpora"].values()}
+    complete = {(tuple(part["languages"]), part["n"]) for part in results["corpora"].values()}
     for language, part in results.get("languages", {}).items():
-        # A language that is one corpus was there already.
-        if ((language,), part["n"]) not in whole:
+        # A language that is one corpus is already included.
+        if ((language,), part["n"]) not in complete:
             scopes.append(("language", language, part))
     if "pooled" in results:
         scopes.append(("all", None, results["pooled"]))

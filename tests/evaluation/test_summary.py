@@ -47,7 +47,7 @@ def results(**corpora: Predictions):
     return made | {"languages": {code: summary(part) for code, part in chosen.items()}}
 
 
-def test_it_holds_the_figures_and_what_they_rest_on():
+def test_summary_has_metrics_intervals_and_groups():
     rng = np.random.default_rng(0)
     one = voices(rng, {"female": 0.6, "male": 0.7})
     made = summary(one)
@@ -66,7 +66,7 @@ def test_it_holds_the_figures_and_what_they_rest_on():
     assert scored["clips_without_speaker"] == scored["clusters"] == len(one)
 
 
-def test_chance_is_what_guessing_gives_where_words_have_no_clips():
+def test_chance_counts_labels_without_clips():
     rng = np.random.default_rng(5)
     words, truths = ("happy", "sad", "angry", "fear", "disgust"), np.array(["happy"] * 50 + ["sad"] * 30)
     drawn = []
@@ -77,13 +77,13 @@ def test_chance_is_what_guessing_gives_where_words_have_no_clips():
     assert summary(Predictions.from_clips(words, lines))["chance"] == pytest.approx(np.mean(drawn), abs=0.01)
 
 
-def test_one_speaker_has_figures_and_no_interval():
+def test_summary_of_one_speaker_has_no_interval():
     made = summary(voices(np.random.default_rng(1), {"female": 0.6}, speakers=1))
     assert made["intervals"] is None
     assert made["clusters"] == 1
 
 
-def test_a_planted_gender_bias_comes_first():
+def test_gaps_rank_planted_gender_bias_first():
     """As in Urdu in the second paper: 0.41 on women and 0.73 on men, behind a good average over corpora."""
     rng = np.random.default_rng(2)
     fair, biased = {"female": 0.8, "male": 0.8}, {"female": 0.41, "male": 0.73}
@@ -104,7 +104,7 @@ def test_a_planted_gender_bias_comes_first():
     assert not [gap for gap in made if gap["scope"] == "language"]
 
 
-def test_a_planted_language_bias_comes_first():
+def test_gaps_rank_planted_language_bias_first():
     rng = np.random.default_rng(3)
     parts = [voices(rng, {"female": right, "male": right}, "one", code) for code, right in (("de", 0.8), ("ur", 0.5))]
     made = gaps(results(one=Predictions.concatenate(parts)))

@@ -4,7 +4,7 @@
 import numpy as np
 
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.worst_errors import worst_errors
+from mser_llm.evaluation.report_findings import worst_errors
 
 
 LABELS = ("happy", "sad", "angry")
@@ -22,18 +22,18 @@ def predictions(pairs, surety):
     return Predictions(LABELS, ["c"] * len(pairs), [str(i) for i in range(len(pairs))], truths, answers, scores)
 
 
-def test_the_surest_errors_come_first_and_right_answers_never():
+def test_worst_errors_are_sorted_by_probability():
     given = predictions([("sad", "happy"), ("sad", "sad"), ("angry", "sad")], [0.6, 0.99, 0.8])
     assert worst_errors(given) == [2, 0]
 
 
-def test_one_confusion_does_not_fill_the_page():
+def test_worst_errors_limits_each_confusion():
     given = predictions([("sad", "happy")] * 5 + [("happy", "sad")], [0.9, 0.95, 0.91, 0.92, 0.93, 0.5])
     assert worst_errors(given) == [1, 4, 5]
     assert worst_errors(given, count=1) == [1]
     assert worst_errors(given, of_a_pair=4) == [1, 4, 3, 2, 5]
 
 
-def test_a_system_without_probabilities_has_none():
+def test_worst_errors_needs_probabilities():
     given = predictions([("sad", "happy")], [0.9])
     assert worst_errors(Predictions(LABELS, ["c"], ["0"], given.truths, given.predicted)) == []

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a trained model has to beat: guessing, the classical system, and a linear probe on the frozen encoder."""
+"""Baselines to compare a trained model with: guessing, eGeMAPS + SVM, and linear probes of the frozen encoder."""

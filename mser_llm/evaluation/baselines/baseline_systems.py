@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The baselines that hear something, fitted on training clips and asked about test clips, their features cached."""
+"""Fit the acoustic baselines on training clips and predict test clips, with cached features."""
 
 from collections.abc import Mapping
 
@@ -21,26 +21,26 @@ def egemaps_system(
     training: LabeledClips, tests: Mapping[str, LabeledClips], labels: LabelSet, cache_dir: str
 ) -> System:
     """
-    eGeMAPS functionals with an SVM.
+    Fit an SVM on eGeMAPS functionals and predict the test clips.
 
     Args:
         training: clips of several speakers.
         tests: by corpus.
         labels: the label set.
-        cache_dir: where functionals are kept, under the audio's content.
+        cache_dir: directory of the feature cache.
 
     Raises:
         ImportError: openSMILE is not installed.
-        ValueError: a corpus without a usable clip, or training clips of one speaker.
+        InputError: a corpus has no usable clip, or the training clips have one speaker only.
     """
     encoder = EgemapsEncoder(MSERProcessor(WhisperFeatureExtractor(), build_tokenizer()))
     features = ClipFeatures(encoder, cache_dir, cache_gb=float("inf"))
     machine = fit_egemaps_svm(*clip_vectors(features, training, labels))
-    answers = {}
+    predictions = {}
     for name, clips in tests.items():
         functionals, usable = clip_vectors(features, clips, labels)
-        answers[name] = usable.to_predictions(labels.words, machine.predict(functionals))
-    return System("eGeMAPS + SVM", machine.description, answers, {"validation_UA": machine.validation})
+        predictions[name] = usable.to_predictions(labels.words, machine.predict(functionals))
+    return System("eGeMAPS + SVM", machine.description, predictions, {"validation_UA": machine.validation})
 
 
 def probe_systems(
@@ -52,31 +52,30 @@ def probe_systems(
     pad_to: str = "longest",
 ) -> tuple[list[System], list[System]]:
     """
-    Linear probes of a frozen encoder.
+    Fit linear probes of a frozen encoder and predict the test clips.
 
     Args:
-        audio_backbone: folder or Hub id of a Whisper.
+        audio_backbone: folder or Hub id of a Whisper model.
         training, tests, labels, cache_dir: as in `egemaps_system`.
-        pad_to: as `MSERProcessor` takes it.
+        pad_to: as in `MSERProcessor`.
 
     Returns:
-        The probe of the layer that held-out training speakers choose and the probe of a learned mean of all layers;
-        and, apart, that of every layer.
+        the probes of the selected layer and of a learned mean of all layers; and the probes of every layer.
 
     Raises:
-        ValueError: a corpus without a usable clip, or training clips of one speaker.
+        InputError: a corpus has no usable clip, or the training clips have one speaker only.
     """
     extractor = WhisperFeatureExtractor.from_pretrained(audio_backbone)
     processor = MSERProcessor(extractor, build_tokenizer(), pad_to=pad_to)
     pooled = PooledLayers(load_audio_backbone(audio_backbone).eval(), processor)
     features = ClipFeatures(pooled, cache_dir, cache_gb=float("inf"))
     fitting = clip_vectors(features, training, labels)
-    measured = {name: clip_vectors(features, clips, labels) for name, clips in tests.items()}
+    vectors = {name: clip_vectors(features, clips, labels) for name, clips in tests.items()}
 
     def system(name: str, detail: str, probe: LayerProbe) -> System:
-        answers = {corpus: probe.predictions(*given, labels.words) for corpus, given in measured.items()}
+        predictions = {corpus: probe.predictions(*given, labels.words) for corpus, given in vectors.items()}
         facts = {"layer": probe.layer, "C": probe.C, "validation_UA": probe.validation}
-        return System(name, detail, answers, {**facts, "layer_weights": probe.layer_weights})
+        return System(name, detail, predictions, {**facts, "layer_weights": probe.layer_weights})
 
     each, chosen = probe_layers(*fitting)
     weighted = probe_weighted_layers(*fitting)

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The classical system: eGeMAPS functionals and a support vector machine.
+"""Classical baseline: eGeMAPS functionals and a support vector machine.
 
-eGeMAPS (Eyben et al. 2016, doi:10.1109/TAFFC.2015.2457417) is 88 numbers a clip on pitch, loudness, spectrum, voice
-quality and rhythm, here in version v02 as openSMILE measures it.
+eGeMAPS (Eyben et al. 2016, doi:10.1109/TAFFC.2015.2457417) has 88 features per clip for pitch, loudness, spectrum,
+voice quality and rhythm. This uses version v02 as computed by openSMILE.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from sklearn.svm import SVC
 
 from mser_llm.evaluation.baselines.model_selection import Selection, select_by_speakers
 from mser_llm.evaluation.labeled_clips import LabeledClips
+from mser_llm.io.hashing import digest
 from processing_mser import SAMPLING_RATE, MSERProcessor
 
 
@@ -25,18 +25,18 @@ NUM_FUNCTIONALS = 88
 CANDIDATES: tuple[tuple[str, float], ...] = (
     ("linear", 0.001), ("linear", 0.01), ("linear", 0.1), ("rbf", 0.1), ("rbf", 1.0), ("rbf", 10.0),
 )  # fmt: skip
-"""Kernels and values of C that the training speakers choose from."""
+"""Kernels and values of C to select from on training speakers."""
 
 
 class EgemapsEncoder:
     """
-    Waveforms to eGeMAPSv02 functionals.
+    Compute eGeMAPSv02 functionals of waveforms.
 
     Args:
-        processor: whose rate and longest clip count.
+        processor: determines sampling rate and maximum duration.
 
     Raises:
-        ImportError: openSMILE, of the extra `baselines`, is not installed. It is free for research and education only.
+        ImportError: openSMILE (extra `baselines`) is not installed. It is free for research and education only.
     """
 
     bytes_per_second = 4.0 * NUM_FUNCTIONALS
@@ -46,8 +46,8 @@ class EgemapsEncoder:
             import opensmile
         except ImportError:
             raise ImportError(
-                "eGeMAPS is measured by openSMILE, which is not installed; pip install 'mser-llm[baselines]' (its "
-                "license allows research and education, not commercial use), or leave egemaps out of --systems"
+                "openSMILE: is not installed; pip install 'mser-llm[baselines]' (licensed for research and education, "
+                "not for commercial use), or leave egemaps out of --systems"
             ) from None
         self.processor = processor
         self.smile = opensmile.Smile(
@@ -56,22 +56,22 @@ class EgemapsEncoder:
 
     @property
     def names(self) -> list[str]:
-        """What each number is, in openSMILE's words."""
+        """Feature names of openSMILE."""
         return list(self.smile.feature_names)
 
     def fingerprint(self) -> str:
-        """Of everything but the clip that decides its functionals."""
-        return hashlib.sha256(f"eGeMAPSv02 functionals {version('opensmile')}".encode()).hexdigest()[:32]
+        """Hash everything except the clip that determines its functionals."""
+        return digest("eGeMAPSv02 functionals", version("opensmile"))[:32]
 
     def __call__(self, waveforms: Sequence[np.ndarray]) -> list[torch.Tensor]:
-        """`(NUM_FUNCTIONALS,)` float32 for each mono waveform `(num_samples,)` at 16 kHz, each measured alone."""
-        measured = (self.smile.process_signal(waveform, SAMPLING_RATE).to_numpy()[0] for waveform in waveforms)
-        return [torch.from_numpy(vector.astype(np.float32)) for vector in measured]
+        """Return `(NUM_FUNCTIONALS,)` float32 for each mono waveform `(num_samples,)` at 16 kHz."""
+        features = (self.smile.process_signal(waveform, SAMPLING_RATE).to_numpy()[0] for waveform in waveforms)
+        return [torch.from_numpy(vector.astype(np.float32)) for vector in features]
 
 
 @dataclass(frozen=True)
 class EgemapsSVM:
-    """A fitted SVM. It gives no probabilities: those of Platt's scaling disagree with the SVM's own answers."""
+    """A fitted SVM without probabilities, because Platt scaling may contradict the SVM's predictions."""
 
     choice: Selection
 
@@ -86,12 +86,12 @@ class EgemapsSVM:
         return self.choice.validation[self.choice.name]
 
     def predict(self, features: np.ndarray) -> list[str]:
-        """One word a clip."""
+        """Predict one label per clip."""
         return [str(word) for word in self.choice.classifier.predict(features)]
 
 
 def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, progress: bool = True) -> EgemapsSVM:
-    """Standardised functionals and an SVM; kernel and C are chosen by held-out training speakers.
+    """Fit an SVM on standardized functionals; kernel and C are selected on held-out training speakers.
 
     Args:
         features: `(num_clips, NUM_FUNCTIONALS)`.
@@ -99,7 +99,7 @@ def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, progress: bool = 
         progress: show a bar.
 
     Raises:
-        ValueError: one speaker or one emotion alone.
+        InputError: the clips have one speaker or one emotion only.
     """
     candidates = {
         (kernel, cost): make_pipeline(StandardScaler(), SVC(C=cost, kernel=kernel, class_weight="balanced"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each layer of a frozen encoder knows of emotion: linear probes, chosen on held-out training speakers."""
+"""Linear probes of the layers of a frozen encoder, selected on held-out training speakers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ class LayerProbe:
     A fitted probe.
 
     Attributes:
-        layer: the layer that it sees, 0 being the convolutions' output; None for a learned mean of all.
-        choice: its C, chosen on held-out training speakers, and the classifier.
+        layer: the input layer, 0 being the output of the convolutions; None for a learned mean of all.
+        choice: the classifier and its C, selected on held-out training speakers.
     """
 
     layer: int | None
@@ -45,11 +45,11 @@ class LayerProbe:
 
     @property
     def layer_weights(self) -> list[float] | None:
-        """What each layer counts, together 1; None for a probe of one layer."""
+        """Weights of the layers, which sum to 1; None for a probe of one layer."""
         return None if self.layer is not None else self.choice.classifier.layer_weights_.tolist()
 
     def predictions(self, features: np.ndarray, clips: LabeledClips, labels: Sequence[str]) -> Predictions:
-        """Answers and probabilities for clips with features `(num_clips, num_layers, dim)`."""
+        """Predict clips from features `(num_clips, num_layers, dim)`."""
         inputs = features if self.layer is None else features[:, self.layer]
         classifier = self.choice.classifier
         return clips.to_predictions(
@@ -61,18 +61,18 @@ def probe_layers(
     features: np.ndarray, clips: LabeledClips, c_values: Sequence[float] = C_VALUES
 ) -> tuple[list[LayerProbe], LayerProbe]:
     """
-    Logistic regression on each layer, and the layer that the held-out training speakers choose.
+    Fit logistic regression on each layer and select a layer on held-out training speakers.
 
     Args:
         features: `(num_clips, num_layers, dim)` of the training clips.
         clips: the training clips.
-        c_values: values of C to choose from.
+        c_values: values of C to select from.
 
     Returns:
-        The probe of each layer, and the chosen one.
+        the probe of each layer, and the selected one.
 
     Raises:
-        ValueError: one speaker or one emotion alone.
+        InputError: the clips have one speaker or one emotion only.
     """
     candidates: dict[Any, Any] = {
         value: make_pipeline(StandardScaler(), LogisticRegression(C=value, class_weight="balanced", max_iter=500))
@@ -90,7 +90,7 @@ def probe_weighted_layers(
     features: np.ndarray, clips: LabeledClips, c_values: Sequence[float] = C_VALUES
 ) -> LayerProbe:
     """
-    One probe of a learned mean of all layers; arguments and errors as in `probe_layers`.
+    Fit one probe on a learned mean of all layers; arguments and errors as in `probe_layers`.
     """
     candidates = {value: WeightedLayersClassifier(C=value) for value in c_values}
     title = "Probing all layers"

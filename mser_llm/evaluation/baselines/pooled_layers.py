@@ -1,44 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a linear probe sees of a clip: every layer of a frozen encoder, its frames reduced to mean and deviation."""
+"""Pool every layer of a frozen encoder over time, as input of linear probes."""
 
-import hashlib
 import json
 
 import numpy as np
 import torch
 
 from modeling_mser import MaskedWhisperEncoder
+from mser_llm.io.hashing import digest
 from processing_mser import MSERProcessor
 
 
 class PooledLayers:
     """
-    Mean and standard deviation over time of every layer, one vector a layer.
+    Compute the mean and standard deviation over time of every layer, one vector per layer.
 
     Args:
         encoder: in evaluation mode.
-        processor: whose feature extractor is used.
+        processor: provides the feature extractor.
     """
 
     def __init__(self, encoder: MaskedWhisperEncoder, processor: MSERProcessor):
         self.encoder, self.processor = encoder, processor
         self.layers = tuple(range(len(encoder.layers) + 1))
 
-    # The widest estimate of what one clip takes, spread over its seconds; pooled features are small.
+    # An upper estimate: the size of one clip's features per second of audio.
     @property
     def bytes_per_second(self) -> float:
         return len(self.layers) * 2 * self.encoder.config.d_model * 2
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(b"pooled" + self.processor.pad_to.encode())
-        digest.update(json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str).encode())
-        for name, weight in sorted(self.encoder.state_dict().items()):
-            digest.update(name.encode() + weight.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()[:32]
+        """Hash everything except the clip that determines its features."""
+        extractor = json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str)
+        weights = [
+            part
+            for name, weight in sorted(self.encoder.state_dict().items())
+            for part in (name, weight.cpu().contiguous().view(torch.uint8).numpy())
+        ]
+        return digest("pooled", self.processor.pad_to, extractor, *weights)[:32]
 
     @torch.inference_mode()
     def __call__(self, waveforms: list[np.ndarray]) -> list[torch.Tensor]:
-        """`(num_layers, 2 * d_model)` for each mono waveform."""
+        """Return `(num_layers, 2 * d_model)` for each mono waveform at 16 kHz."""
         inputs = self.processor.extract_features(waveforms)
         device = self.encoder.conv1.weight.device
         mask = inputs["input_features_mask"].to(device)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A linear classifier over a learned mean of layers, as SUPERB probes frozen encoders (Yang et al. 2021, Sec. 2.2)."""
+"""Linear classifier on a learned mean of layers, as SUPERB probes frozen encoders (Yang et al. 2021, Sec. 2.2)."""
 
 import numpy as np
 import torch
@@ -9,13 +9,13 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
     """
-    Multinomial logistic regression on `sum_l softmax(a)_l * z_l / s`, `z_l` layer l standardised on the training
-    clips.
+    Multinomial logistic regression on `sum_l softmax(a)_l * z_l / s`, where `z_l` is layer l standardized on the
+    training clips.
 
-    `s` is the root of the mean square of the sum over the training clips. Without it a mean of layers is smaller than
-    any one of them, and the penalty on the regression drives all the weight into one layer, whatever it tells.
-    Layer weights and regression are fitted together by L-BFGS; the objective is that of scikit-learn's
-    `LogisticRegression(C=C, class_weight="balanced")`, to which this is equal where there is one layer.
+    `s` is the root mean square of the sum over the training clips. Without it, a mean of layers is smaller than a
+    single layer, and the regularization moves all weight to one layer regardless of its information. Layer weights and
+    regression are fitted jointly by L-BFGS. For a single layer this equals scikit-learn's
+    `LogisticRegression(C=C, class_weight="balanced")`.
 
     Args:
         C: inverse of the regularization strength.
@@ -26,7 +26,7 @@ class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
         self.C, self.max_iter = C, max_iter
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> "WeightedLayersClassifier":
-        """Fits on features `(num_clips, num_layers, dim)` and words `(num_clips,)`."""
+        """Fit on features `(num_clips, num_layers, dim)` and labels `(num_clips,)`."""
         self.classes_, targets = np.unique(y, return_inverse=True)
         inputs = torch.from_numpy(np.asarray(X, dtype=np.float32))
         self.mean_ = inputs.mean(0)
@@ -39,7 +39,7 @@ class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
         matrix = torch.zeros(inputs.shape[2], len(self.classes_), requires_grad=True)
         bias = torch.zeros(len(self.classes_), requires_grad=True)
         parameters = [mixing, matrix, bias]
-        optimiser = torch.optim.LBFGS(
+        optimizer = torch.optim.LBFGS(
             parameters,
             max_iter=self.max_iter,
             tolerance_grad=1e-6,
@@ -48,28 +48,28 @@ class WeightedLayersClassifier(ClassifierMixin, BaseEstimator):
         )
 
         def objective() -> torch.Tensor:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             mixed = torch.einsum("l,nld->nd", mixing.softmax(0), inputs)
             logits = mixed / mixed.square().mean().sqrt() @ matrix + bias
             losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-            # scikit-learn's objective over the number of clips, so that the step sizes do not depend on it.
+            # scikit-learn's objective divided by the number of clips, so that step sizes do not depend on it.
             loss = (self.C * (weights * losses).sum() + 0.5 * matrix.square().sum()) / (self.C * len(labels))
             loss.backward()
             return loss
 
-        optimiser.step(objective)
+        optimizer.step(objective)
         self.layer_weights_ = mixing.detach().softmax(0)
         self.mixed_scale_ = torch.einsum("l,nld->nd", self.layer_weights_, inputs).square().mean().sqrt()
         self.matrix_, self.bias_ = matrix.detach(), bias.detach()
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """`(num_clips, num_classes)` in the order of `classes_`."""
+        """Return probabilities `(num_clips, num_classes)` in the order of `classes_`."""
         inputs = (torch.from_numpy(np.asarray(X, dtype=np.float32)) - self.mean_) / self.scale_
         mixed = torch.einsum("l,nld->nd", self.layer_weights_, inputs) / self.mixed_scale_
         logits = mixed @ self.matrix_ + self.bias_
         return logits.double().softmax(-1).numpy()
 
     def predict(self, X: np.ndarray) -> np.ndarray:
-        """The likeliest word of each clip."""
+        """Return the most probable label of each clip."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests as data: for each the words, the division, what leaks are refused, and the published numbers."""
+"""Protocols as data: labels, splits, leak checks and published results."""
 
 import difflib
 
@@ -32,17 +32,19 @@ PROTOCOLS: dict[str, Protocol] = {one.name: one for one in (*MSER_PAPER, *LOW_RE
 
 
 def find_protocol(name: str) -> Protocol:
-    """A protocol of `PROTOCOLS`, or the setting that a name such as `en+pl-to-de` describes.
+    """Return a protocol of `PROTOCOLS`, or the cross-lingual setting of a name such as `en+pl-to-de`.
 
     Raises:
-        ProtocolError: there is none; the message names the nearest.
+        ProtocolError: there is no such protocol.
     """
     found = PROTOCOLS.get(name) or parse_setting(name)
     if found is None:
         nearest = difflib.get_close_matches(name, PROTOCOLS, n=1)
+        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
         raise ProtocolError(
-            f"there is no protocol {name!r}{f' (did you mean {nearest[0]}?)' if nearest else ''}; run-mser protocols "
-            "lists them, and languages are written as en+pl-to-de"
+            f"protocol {name}",
+            f"is unknown{hint}",
+            "see run-mser protocols, or name languages as in en+pl-to-de",
         )
     return found
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips within limits of length, which their headers tell."""
+"""Select clips by duration."""
 
 import io
 from collections import Counter
@@ -15,10 +15,10 @@ Row = Mapping[str, Any]
 
 
 def within_seconds(rows: Sequence[Row], shortest: float, longest: float) -> tuple[list[Row], dict[str, int]]:
-    """The rows whose clips last from `shortest` to `longest` seconds, and how many do not, by reason.
+    """Return the rows with clips of `shortest` to `longest` seconds, and the number of others by reason.
 
-    A row without a duration has its clip's header read. A clip whose header cannot be read stays: what reads it
-    afterwards reports it.
+    Missing durations are read from file headers. Clips with unreadable headers are kept and reported when they are
+    read.
     """
     with ThreadPoolExecutor() as pool:
         found = pool.map(_seconds, rows)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One language out: trained on some languages, tested on another, four classes (the third paper's kind of test).
+"""Cross-lingual protocols: train on some languages, test on another, four classes (the third paper's kind of test).
 
-What is at hand of that paper (arXiv 2606.06200) is a summary, which names four emotions, UAR, macro-F1 and nine
-settings, and neither the settings nor a figure. The nine here are ours: every language left out of the same nine.
+Only a summary of that paper (arXiv 2606.06200) was available. It names four emotions, UAR, macro-F1 and nine settings,
+but neither the settings nor results. The nine settings here are ours: each leaves one of the same nine languages out.
 """
 
 import re
@@ -26,33 +26,34 @@ NINE_LANGUAGES = {
     "am": "ased",
     "ru": "resd",
 }
-"""Language to its corpus: one that has all four emotions for every language that the readers know."""
+"""Language to corpus; each corpus has all four emotions."""
 _SETTING = re.compile(r"([a-z]{2}(?:\+[a-z]{2})*)-to-([a-z]{2})")
-_OURS = "the paper's nine settings are not known here; this one is ours"
-_YOURS = "the paper's nine settings are not known here; this one was named by whoever measures"
+_OURS = "the paper's nine settings are unknown; this one was chosen by this project"
+_YOURS = "the paper's nine settings are unknown; this one was chosen by the user"
 
 
 def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None) -> Protocol:
-    """The protocol of some languages to another.
+    """Build the protocol that trains on some languages and tests another.
 
     Args:
-        sources: ISO 639-1 of the languages trained on.
-        target: of the one tested.
-        name: for our nine, which take the corpora of `NINE_LANGUAGES`; any other setting takes every corpus of its
-            languages that has all four emotions.
+        sources: ISO 639-1 codes of the training languages.
+        target: code of the test language.
+        name: of one of the nine settings, which use the corpora of `NINE_LANGUAGES`; other settings use every corpus
+            of their languages that has all four emotions.
 
     Raises:
         ProtocolError: the target is among the sources, or a language has no such corpus.
     """
     sources = tuple(dict.fromkeys(sources))
     if target in sources:
-        raise ProtocolError(f"{'+'.join(sources)}-to-{target} tests a language that it trains on; leave {target} out")
+        raise ProtocolError(f"{'+'.join(sources)}-to-{target}", f"{target} is both source and target", "leave it out")
     known = _corpora_of_four()
     absent = [language for language in (*sources, target) if language not in known]
     if absent:
         raise ProtocolError(
-            f"no corpus of the language {', '.join(absent)} has all of {', '.join(_FOUR)}; choose among "
-            f"{', '.join(sorted(known))}"
+            f"language {', '.join(absent)}",
+            f"has no corpus with all of {', '.join(_FOUR)}",
+            f"choose from {', '.join(sorted(known))}",
         )
     languages = (target, *sources)
     corpora = tuple(
@@ -62,7 +63,7 @@ def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None
     return Protocol(
         name=name or f"{'+'.join(sources)}-to-{target}",
         title=f"four classes, {target} from {', '.join(sources)}",
-        source=f"{PAPER}, as its summary tells it",
+        source=f"{PAPER}, after its summary",
         corpora=corpora,
         labels=_FOUR,
         split=LeaveLanguageOut(target),
@@ -72,7 +73,7 @@ def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None
 
 
 def parse_setting(name: str) -> Protocol | None:
-    """The protocol of a name such as `en+pl-to-de`; None where the name is no such.
+    """Build the protocol of a name such as `en+pl-to-de`; return None for any other name.
 
     Raises:
         ProtocolError: as in `cross_lingual`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained model by a protocol: what is to be measured, whether training heard it, what the result says of both."""
+"""Select the test clips of a protocol and describe them for the results."""
 
 import statistics
 from collections import Counter
@@ -20,12 +20,12 @@ class EvaluationPlan:
     """The test clips of a protocol.
 
     Attributes:
-        protocol: the test.
-        fold: the one fold that was asked for; None for all.
-        rows: name to test rows: a corpus, or `CORPUS:FOLD` where there are several folds. Rows outside the words are
-            among them, for `evaluate_corpora` to count; clips outside the limits of length are not.
-        found: test clips of the words by corpus, to stand beside `protocol.expected`.
-        left_out: those of them that are outside the limits of length, by reason.
+        protocol: the protocol.
+        fold: the requested fold; None for all.
+        rows: test rows by corpus, or by `CORPUS:FOLD` for several folds. They include rows outside the labels, which
+            `evaluate_corpora` counts, but no clips outside the duration limits.
+        found: the number of labeled test clips by corpus, to compare with `protocol.expected`.
+        left_out: the number of those outside the duration limits, by reason.
     """
 
     protocol: Protocol
@@ -35,7 +35,7 @@ class EvaluationPlan:
     left_out: dict[str, int]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, for `results.json`."""
+        """Return JSON-ready values for `results.json`."""
         protocol = self.protocol
         return {
             "name": protocol.name,
@@ -52,34 +52,33 @@ class EvaluationPlan:
             "published": [asdict(one) for one in protocol.published],
         }
 
-    def fold_statistics(self, figures: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
-        """Mean and standard deviation of each figure over the folds; None where only one was measured.
+    def fold_statistics(self, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+        """Compute the mean and standard deviation of each metric over folds; None for a single fold.
 
         Args:
-            figures: of each name of `rows`, as `emotion_metrics` gives them.
+            metrics: of each name of `rows`, from `emotion_metrics`.
         """
         if len(self.rows) == 1 or not all(":" in name for name in self.rows):
             return None
         return {
             metric: {
-                "mean": statistics.mean(own[metric] for own in figures.values()),
-                "std": statistics.stdev(own[metric] for own in figures.values()),
+                "mean": statistics.mean(own[metric] for own in metrics.values()),
+                "std": statistics.stdev(own[metric] for own in metrics.values()),
             }
             for metric in METRIC_NAMES
         }
 
 
 def plan_evaluation(protocol: Protocol, rows: Sequence[Row], fold: str | None = None) -> EvaluationPlan:
-    """What a protocol tests among rows.
+    """Select the test rows of a protocol.
 
     Args:
-        protocol: the test.
-        rows: of corpora that it tests.
-        fold: the name or number of one fold, for a model that was trained on the others; None measures one model on
-            the test clips of all.
+        protocol: the protocol.
+        rows: of the corpora that it tests.
+        fold: name or number of a fold, for a model trained on the others; None selects the test clips of all folds.
 
     Raises:
-        ProtocolError: rows of another corpus or that the split cannot divide, or no such fold.
+        ProtocolError: rows of another corpus, rows that cannot be split, or an unknown fold.
     """
     folds = protocol.divide(rows)
     if fold is not None:

@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a corpus is divided: as a whole, by its publishers' split, by session, by speaker, by language."""
+"""Splits: complete corpus, official split, by session, by speaker and by language."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from mser_llm.evaluation.protocols.leaks import LeakReport
+from mser_llm.io.errors import InputError
 
 
 Row = Mapping[str, Any]
 Rows = tuple[Row, ...]
 
 
-class ProtocolError(ValueError):
-    """Rows that a protocol cannot be applied to, or a protocol that there is not."""
+class ProtocolError(InputError):
+    """A protocol is unknown or does not apply to the rows."""
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One division.
+    """Training, validation and test rows.
 
     Attributes:
         name: `whole`, `session1`, `fold3`, ….
-        train, validation, test: rows; training and validation are empty where a split has none.
-        leak: what its own training and test share, None where that was not looked at.
+        train, validation, test: rows; training and validation may be empty.
+        leak: overlap of its training and test rows; None if not checked.
     """
 
     name: str
@@ -35,25 +36,25 @@ class Fold:
 
 @dataclass(frozen=True)
 class FullCorpus:
-    """Every clip is tested and none trained on: zero-shot."""
+    """Zero-shot: every clip is tested, none is for training."""
 
     shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """One fold, `whole`, without training rows."""
+        """Return one fold, `whole`, without training rows."""
         return [Fold("whole", (), (), tuple(rows))]
 
     def __str__(self) -> str:
-        return "the whole corpus, zero-shot"
+        return "the complete corpus, zero-shot"
 
 
 @dataclass(frozen=True)
 class OfficialSplit:
-    """The publishers' own split, by the rows' column `split`.
+    """The official split, by the column `split`.
 
     Attributes:
         test, train, validation: values of the column.
-        shares_speakers: the publishers put the same people into training and test.
+        shares_speakers: the official split has the same speakers in training and test.
     """
 
     test: str
@@ -62,19 +63,17 @@ class OfficialSplit:
     shares_speakers: bool = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """One fold, named after the test.
+        """Return one fold, named after the test split.
 
         Raises:
-            ProtocolError: no row is of the test.
+            ProtocolError: the test split has no row.
         """
         train, validation, test = (
             tuple(row for row in rows if row["split"] == part) for part in (self.train, self.validation, self.test)
         )
         if not test:
             found = ", ".join(sorted({str(row["split"]) for row in rows})) or "none"
-            raise ProtocolError(
-                f"no clip is of the split {self.test!r} (found: {found}); give the folders as published"
-            )
+            raise ProtocolError(f"split {self.test}", f"no clip (found: {found})", "pass the folders as published")
         return [Fold(self.test, train, validation, test)]
 
     def __str__(self) -> str:
@@ -84,20 +83,22 @@ class OfficialSplit:
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """As many folds as there are sessions (the column `split`) or speakers; each is the test of one."""
+    """Leave one session (the column `split`) or speaker out: one fold for each."""
 
     by: Literal["session", "speaker"]
     shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """The folds in the order of their names.
+        """Return the folds in the order of their names.
 
         Raises:
             ProtocolError: a clip without session or speaker, or fewer than two of them.
         """
         names = sorted(set(_groups(rows, self.by)))
         if len(names) < 2:
-            raise ProtocolError(f"{len(names)} {self.by}(s) cannot be left out one by one; give the whole corpus")
+            raise ProtocolError(
+                f"leave one {self.by} out", f"only {len(names)} {self.by}(s)", "pass the complete corpus"
+            )
         return [_held_out(name, {name}, rows, self.by) for name in names]
 
     def __str__(self) -> str:
@@ -106,14 +107,14 @@ class LeaveOneOut:
 
 @dataclass(frozen=True)
 class KFold:
-    """Folds of whole speakers, women and men dealt out in turn; the same for the same speakers."""
+    """K folds without shared speakers, balanced by gender; deterministic."""
 
     count: int
     by: Literal["speaker"] = "speaker"
     shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """`fold1` and so on.
+        """Return `fold1` and so on.
 
         Raises:
             ProtocolError: a clip without a speaker, or fewer speakers than folds.
@@ -121,7 +122,7 @@ class KFold:
         genders = {row["speaker"]: str(row["gender"]) for row in rows}
         names = sorted(set(_groups(rows, self.by)), key=lambda name: (genders[name], name))
         if len(names) < self.count:
-            raise ProtocolError(f"{len(names)} {self.by}(s) do not make {self.count} folds; give the whole corpus")
+            raise ProtocolError(str(self), f"only {len(names)} {self.by}(s)", "pass the complete corpus")
         return [
             _held_out(f"fold{index + 1}", set(names[index :: self.count]), rows, self.by)
             for index in range(self.count)
@@ -133,35 +134,35 @@ class KFold:
 
 @dataclass(frozen=True)
 class LeaveLanguageOut:
-    """One language is tested, and only others are trained on."""
+    """Test one language and train on the others."""
 
     language: str
     """ISO 639-1."""
     shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """One fold, `to-LANGUAGE`.
+        """Return one fold, `to-LANGUAGE`.
 
         Raises:
             ProtocolError: no row is in the language.
         """
         test = tuple(row for row in rows if row["language"] == self.language)
         if not test:
-            raise ProtocolError(f"no clip is in the language {self.language!r}; give a corpus of it")
+            raise ProtocolError(f"language {self.language}", "no clip is in it", "pass a corpus of this language")
         return [Fold(f"to-{self.language}", tuple(row for row in rows if row["language"] != self.language), (), test)]
 
     def __str__(self) -> str:
-        return f"all of the language {self.language}, which is left out of training"
+        return f"all clips in {self.language}, which is left out of training"
 
 
 Split = FullCorpus | OfficialSplit | LeaveOneOut | KFold | LeaveLanguageOut
 
 
 def resolve_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
-    """The name of a fold by its name or its number, from 1; the only one where none is asked for.
+    """Resolve a fold by its name or its number from 1; None means the only fold.
 
     Raises:
-        ProtocolError: there is no such fold, or there are several.
+        ProtocolError: there is no such fold, or None is given for several folds.
     """
     if fold in names:
         return str(fold)
@@ -169,8 +170,8 @@ def resolve_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
         return names[int(fold) - 1]
     if fold is None and len(names) == 1:
         return names[0]
-    problem = "has several folds, and --fold names none" if fold is None else f"has no fold {fold!r}"
-    raise ProtocolError(f"{protocol} {problem}; its folds are {', '.join(names)}")
+    problem = "has several folds" if fold is None else f"has no fold {fold!r}"
+    raise ProtocolError(protocol, problem, f"pass --fold with one of {', '.join(names)}")
 
 
 def _groups(rows: Sequence[Row], by: str) -> list[str]:
@@ -178,7 +179,9 @@ def _groups(rows: Sequence[Row], by: str) -> list[str]:
     groups = [row[column] for row in rows]
     unknown = groups.count(None)
     if unknown:
-        raise ProtocolError(f"{unknown} of {len(rows)} clips have no {by}; a division by {by} needs it of every clip")
+        raise ProtocolError(
+            f"split by {by}", f"{unknown} of {len(rows)} clips have no {by}", f"pass clips with a {by}"
+        )
     return groups
 
 

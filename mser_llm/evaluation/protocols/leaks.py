@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether training has heard what a test measures: the same people, or the same recordings, translated or not.
+"""Detect leaks: speakers or recordings, translated or not, that are in training and in test.
 
-M5SER is translated from IEMOCAP, MELD and others, which are test sets too (arXiv 2503.21806, Secs. III-B and V-A; the
-paper does not say whether it left out the translations of its test clips). A translation therefore counts as its
-source, by `source_corpus` and the source's id, and its speaker is the source's.
+M5SER is translated from IEMOCAP, MELD and others, which are also test sets (arXiv 2503.21806, Secs. III-B and V-A; the
+paper does not say whether translations of test clips were left out). A translation therefore counts as its source, by
+`source_corpus` and the source's id, and has the source's speaker.
 
-Names alone would pass a corpus that was trained on as a user's own folder and is tested as itself, so the files are
-compared too, by what they hold: with a training record always, between rows where it is asked for. A copy in another
-format is another file.
+Names miss a corpus that was trained on as a user's own folder, so files are also compared by content: always with a
+training record, on request between rows. A copy in another format is a different file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,18 +37,18 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What is on both sides of a test.
+    """Overlap of training and test.
 
     Attributes:
-        speakers: heard in training and tested.
-        recordings: tested, and heard in training as they are, in translation, or under another name.
-        corpora: of which training heard something, where the test is meant for models that never did (zero-shot).
-        languages: likewise.
-        clips: tested clips that one of these concerns.
-        tested: all tested clips.
+        speakers: in training and in test.
+        recordings: in test and in training, unchanged, translated or under another name.
+        corpora: in training although the test is zero-shot for them.
+        languages: in training although the test leaves them out.
+        clips: the number of affected test clips.
+        tested: the number of test clips.
         unchecked: what could not be compared, one sentence each.
-        unlabelled: tested corpora of which training heard something without its emotions, which is no leak.
-        unlabelled_clips: tested clips by people, or of recordings, that it heard so.
+        unlabelled: test corpora that training used without labels, which is not a leak.
+        unlabelled_clips: the number of test clips whose speaker or recording was used without labels.
     """
 
     speakers: tuple[str, ...] = ()
@@ -64,40 +63,39 @@ class LeakReport:
 
     @property
     def mark(self) -> str:
-        """What the figures are marked with where speech of the tested corpora was heard without its emotions."""
+        """The note for results on corpora that training used without labels; empty otherwise."""
         if not self.unlabelled:
             return ""
         return (
-            f"unlabelled target seen: training heard speech of {', '.join(self.unlabelled)} without its emotions, "
-            f"with the people of {self.unlabelled_clips} of {self.tested} tested clips; this test is not zero-shot in "
-            "the strict sense"
+            f"unlabeled target seen: training used {', '.join(self.unlabelled)} without labels, with the speakers of "
+            f"{self.unlabelled_clips} of {self.tested} test clips; this test is not strictly zero-shot"
         )
 
     @property
     def found(self) -> bool:
-        """Whether anything is on both sides."""
+        """Whether training and test overlap."""
         return bool(self.speakers or self.recordings or self.corpora or self.languages)
 
     def __str__(self) -> str:
-        """One line: what is on both sides, and how many of the tested clips that concerns."""
+        """Describe the overlap and the number of affected test clips in one line."""
         if not self.found:
-            return "nothing that is tested was heard in training"
-        said = []
+            return "no overlap of training and test"
+        parts = []
         if self.corpora:
-            said.append(f"training heard the corpus {', '.join(self.corpora)}, and this test is zero-shot")
+            parts.append(f"training used the corpus {', '.join(self.corpora)}, but this test is zero-shot")
         if self.languages:
-            said.append(f"training heard the language {', '.join(self.languages)}, which this test leaves out")
+            parts.append(f"training used the language {', '.join(self.languages)}, which this test leaves out")
         if self.speakers:
-            said.append(f"{len(self.speakers)} speaker(s) are in training and in test: {_some(self.speakers)}")
+            parts.append(f"{len(self.speakers)} speaker(s) are in training and in test: {_some(self.speakers)}")
         if self.recordings:
-            said.append(
-                f"{len(self.recordings)} tested recording(s), or translations of them, are in training: "
+            parts.append(
+                f"{len(self.recordings)} test recording(s), or translations of them, are in training: "
                 f"{_some(self.recordings)}"
             )
-        return f"{'; '.join(said)}; {self.clips} of {self.tested} tested clips are concerned"
+        return f"{'; '.join(parts)}; {self.clips} of {self.tested} test clips are affected"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, with `found` and `mark`."""
+        """Return JSON-ready values, with `found` and `mark`."""
         return {
             "found": self.found,
             "mark": self.mark,
@@ -114,24 +112,24 @@ def check_leak(
     zero_shot_corpora: Iterable[str] = (),
     zero_shot_languages: Iterable[str] = (),
 ) -> LeakReport:
-    """Refuse a test of what was heard in training with its emotions.
+    """Check that no labeled training speech is in the test.
 
-    What was heard without them, as BYOL hears a target corpus, is marked and not refused (Gong et al. 2025, "Learning
-    More with Less", Sec. 4.3, trains on the target corpus so).
+    Speech used without labels, as BYOL uses a target corpus, is reported but allowed (Gong et al. 2025, "Learning More
+    with Less", Sec. 4.3, trains on the target corpus this way).
 
     Args:
-        training: rows, or what `read_training_record` gives, whose files are compared by content too.
+        training: rows, or a training record, whose files are also compared by content.
         test: rows.
-        allow: give the report of a leak back instead of refusing; whoever measures then marks the figures with it.
-        by_content: compare the files of training rows by content too, for speech that may be given under two names.
-            The folds of one corpus know their recordings by name, so there no file need be read.
-        zero_shot_corpora, zero_shot_languages: those that a zero-shot test takes for never heard.
+        allow: return the report of a leak instead of raising; the caller then marks the results with it.
+        by_content: also compare the files of training rows by content, for speech that may have two names. Folds of
+            one corpus have consistent names and do not need this.
+        zero_shot_corpora, zero_shot_languages: must not occur in training at all.
 
     Returns:
-        What is on both sides, which without `allow` is nothing, and what could not be checked.
+        the overlap, which is empty unless `allow` is set, and what could not be checked.
 
     Raises:
-        SpeakerLeakError: something is on both sides.
+        SpeakerLeakError: training and test overlap.
     """
     if isinstance(training, TrainingRecord):
         record, files = training, _files(training, test)
@@ -139,10 +137,9 @@ def check_leak(
         rows = list(training)
         known, files = _files_of_equal_size(rows, test) if by_content else (frozenset(), [None] * len(test))
         record = replace(record_from_rows(rows), files=known)
-    heard = record.recordings or frozenset()
     by_speaker = [row["speaker"] in record.speakers for row in test]
     by_recording = [
-        file in record.files or not heard.isdisjoint(recording_names(row))
+        file in record.files or not record.recordings.isdisjoint(recording_names(row))
         for row, file in zip(test, files, strict=True)
     ]
     corpora = sorted(record.corpora & set(zero_shot_corpora))
@@ -152,10 +149,9 @@ def check_leak(
         for row, *ways in zip(test, by_speaker, by_recording, strict=True)
     ]
     unlabelled = [
-        file in record.unlabelled.files or _heard_unlabelled(record, row)
-        for row, file in zip(test, files, strict=True)
+        file in record.unlabelled.files or _used_unlabeled(record, row) for row, file in zip(test, files, strict=True)
     ]
-    of_corpora = record.unlabelled.corpora - {FOLDER}  # one name for any number of users' own folders
+    of_corpora = record.unlabelled.corpora - {FOLDER}  # the same name for every folder of a user
     report = LeakReport(
         speakers=tuple(sorted({row["speaker"] for row, held in zip(test, by_speaker) if held})),
         recordings=tuple(sorted({recording(row) for row, held in zip(test, by_recording) if held})),
@@ -171,7 +167,7 @@ def check_leak(
     )
     if report.found and not allow:
         raise SpeakerLeakError(
-            f"{report}; test on other speech, train without it, or allow the leak (--allow_leak) and have it marked"
+            f"{report}; test on other speech, train without it, or pass --allow_leak to mark the results"
         )
     return report
 
@@ -179,35 +175,34 @@ def check_leak(
 def check_model_leak(
     model: str | PathLike, test: Sequence[Row], protocol: "Protocol | None" = None, *, allow: bool = False
 ) -> LeakReport:
-    """Whether a model was trained on what it is to be tested on, by the record beside it.
+    """Check by its training record that a model was not trained on the test.
 
     Args:
-        model: folder, or an id on the Hub, where no record lies: the report then says that nothing was checked.
+        model: folder, or an id on the Hub, which has no record: the report then says that nothing was checked.
         test: rows.
-        protocol: whose further conditions hold, such as a corpus or a language never heard.
+        protocol: adds its conditions, such as corpora or languages that must not occur in training.
         allow: as in `check_leak`.
 
     Raises:
-        SpeakerLeakError: it was.
+        SpeakerLeakError: training and test overlap.
         TrainingRecordError: the record is damaged.
     """
     record = read_training_record(model)
     if record is None:
-        said = f"{model} has no {TRAIN_RESULTS}, so leaks between its training and this test cannot be checked"
-        return LeakReport(tested=len(test), unchecked=(said,))
+        problem = f"{model} has no {TRAIN_RESULTS}, so leaks between its training and this test cannot be checked"
+        return LeakReport(tested=len(test), unchecked=(problem,))
     if protocol is None:
         return check_leak(record, test, allow=allow)
     return protocol.check(record, test, allow=allow)
 
 
 def remove_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bool = True) -> list[Row]:
-    """Training rows less every row and translation of the recordings held out, and less their speakers.
+    """Remove held-out recordings, their translations and their speakers from training rows.
 
     Args:
         training: rows.
         held_out: test and validation rows.
-        speakers: whether all else that these people say is left out too. A split that has the same people on both
-            sides by its design can leave out no more than recordings.
+        speakers: also remove other recordings of held-out speakers; False for official splits that share speakers.
     """
     held = [row for rows in held_out for row in rows]
     recordings = {name for row in held for name in recording_names(row)}
@@ -216,61 +211,54 @@ def remove_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bo
 
 
 def _files(record: TrainingRecord, test: Sequence[Row]) -> list[str | None]:
-    """The tested files' names by content, where the record has some to compare; None for what cannot be read."""
+    """Return digests of the test files if the record has files to compare; None for unreadable files."""
     if not (record.files or record.unlabelled.files):
         return [None] * len(test)
     return _named(test)
 
 
 def _files_of_equal_size(training: Sequence[Row], test: Sequence[Row]) -> tuple[frozenset[str], list[str | None]]:
-    """Names by content of the training files and of each tested file, of those alone whose size is on both sides.
+    """Return digests of the training files and of each test file, reading only files of sizes that both sides have.
 
-    M5SER's are left out, as in a training record: its recordings are known by their sources. So are empty files, which
-    are all equal and no clips.
+    M5SER's files are left out because its recordings are identified by their sources, and empty files because they are
+    all equal.
     """
     sizes = [
         [None if row.get("source_corpus") is not None else clip_bytes(row["audio"]) for row in rows]
         for rows in (training, test)
     ]
     equal = set(sizes[0]) & set(sizes[1]) - {None, 0}
-    heard, tested = (
+    trained, tested = (
         _named([row if size in equal else None for row, size in zip(rows, own, strict=True)])
         for rows, own in zip((training, test), sizes)
     )
-    return frozenset(name for name in heard if name is not None), tested
+    return frozenset(name for name in trained if name is not None), tested
 
 
 def _named(rows: Sequence[Row | None]) -> list[str | None]:
-    """The name by content of each row's file; None for no row, and for a file that cannot be read."""
+    """Return the digest of each row's file; None for no row and for an unreadable file."""
     with ThreadPoolExecutor() as pool:
         contents = pool.map(lambda row: None if row is None else clip_sha256(row["audio"]), rows)
         return [None if content is None else short_digest(content) for content in contents]
 
 
-def _heard_unlabelled(record: TrainingRecord, row: Row) -> bool:
-    heard = record.unlabelled
-    return row["speaker"] in heard.speakers or not heard.recordings.isdisjoint(recording_names(row))
+def _used_unlabeled(record: TrainingRecord, row: Row) -> bool:
+    used = record.unlabelled
+    return row["speaker"] in used.speakers or not used.recordings.isdisjoint(recording_names(row))
 
 
 def _unchecked(record: TrainingRecord, test: Sequence[Row]) -> tuple[str, ...]:
-    said = []
+    sentences = []
     unnamed = sum(row["speaker"] is None for row in test)
     if unnamed:
-        said.append(
-            f"{unnamed} of {len(test)} tested clips have no speaker, so whether training heard these people cannot be "
-            "checked"
+        sentences.append(
+            f"{unnamed} of {len(test)} test clips have no speaker, so they cannot be compared with training speakers"
         )
     if record.without_speaker:
-        said.append(
-            f"{record.without_speaker} training clips have no speaker, so whether their people are tested cannot be "
-            "checked"
+        sentences.append(
+            f"{record.without_speaker} training clips have no speaker, so they cannot be compared with test speakers"
         )
-    if record.recordings is None:
-        said.append(
-            "the training record is an older one and names no recording without a speaker, and nobody of the "
-            "validation or of an earlier stage; train again to have these compared"
-        )
-    return tuple(said)
+    return tuple(sentences)
 
 
 def _listed(value: Any) -> Any:

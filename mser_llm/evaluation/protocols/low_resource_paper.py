@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of the low-resource paper (Gong et al., Learning More with Less): four corpora, four classes, 0.5 to 12 s.
+"""Protocols of the low-resource paper (Gong et al., Learning More with Less): four corpora, four classes, 0.5 to 12 s.
 
-Each is here twice, as a whole and in five folds by speaker.
+Each corpus has two protocols: zero-shot and five folds by speaker.
 """
 
 from mser_llm.evaluation.protocols.folds import FullCorpus, KFold
@@ -12,8 +12,8 @@ from processing_mser.emotions_mser import LABEL_SETS
 PAPER = "Gong et al., Learning More with Less"
 _TABLE, _SECTION = "Table 1", "Sec. 4.1"
 _SYSTEMS = ("Baseline", "Contrastive", "BYOL")
-# Accuracy, macro-F1, UAR: each the three systems' value and standard deviation.
-_FIGURES = {
+# Accuracy, macro-F1 and UAR: value and standard deviation of each of the three systems.
+_RESULTS = {
     "urdu": {
         "WA": ((0.597, 0.025), (0.648, 0.031), (0.658, 0.052)),
         "macro_F1": ((0.547, 0.036), (0.629, 0.041), (0.653, 0.060)),
@@ -43,25 +43,25 @@ _GENDERS = tuple(
     for system, values in zip(_SYSTEMS, ((0.74, 0.54), (0.41, 0.73), (0.55, 0.66)), strict=True)
     for gender, value in zip(("female", "male"), values, strict=True)
 )
-_WHICH = (
+_SPLIT_NOTE = (
     "Accuracy is WA here and UAR is UA; means over five runs. Contrastive is evaluated on all data and BYOL on "
-    "left-out folds (Sec. 3.1), and Table 1 does not tell them apart: all three stand beside either division."
+    "left-out folds (Sec. 3.1), and Table 1 does not distinguish them, so all three are listed for both protocols."
 )
-_OWN = {
+_CORPUS_NOTES = {
     "urdu": (
-        "Sec. 4.1 has contrastive training at 41 % on women and 73 % on men. With the 86 % of men that it states, its "
-        "figures for the baseline and contrastive training average to 56.8 and 68.5 %, Table 1 has 59.7 and 64.8.",
+        "Sec. 4.1 has contrastive training at 41 % on women and 73 % on men. With its stated 86 % of men, its "
+        "results for the baseline and contrastive training average to 56.8 and 68.5 %; Table 1 has 59.7 and 64.8.",
     ),
-    "emodb": ("The abstract has a gain of 15.2 % in macro-F1, Table 1 one of 15.1.",),
-    "ravdess": ("Held out of the paper's training like the others, though its language is not.",),
+    "emodb": ("The abstract has a gain of 15.2 % in macro-F1, Table 1 has 15.1.",),
+    "ravdess": ("Held out of the paper's training like the others, but its language is in training.",),
 }
 
 
 def _protocol(corpus: str, folds: bool) -> Protocol:
-    divided = "five folds by speaker" if folds else "zero-shot"
+    split_title = "five folds by speaker" if folds else "zero-shot"
     return Protocol(
         name=f"{corpus}-4-5fold" if folds else f"{corpus}-4",
-        title=f"{_TITLES[corpus]}, four classes, {_LANGUAGES[corpus]}, {divided}",
+        title=f"{_TITLES[corpus]}, four classes, {_LANGUAGES[corpus]}, {split_title}",
         source=f"{PAPER}, Sec. 3.1 and {_TABLE}",
         corpora=(corpus,),
         labels=LABEL_SETS["four"],
@@ -69,14 +69,14 @@ def _protocol(corpus: str, folds: bool) -> Protocol:
         expected={corpus: _EXPECTED[corpus]},
         min_seconds=0.5,
         max_seconds=12.0,
-        assumption="which speakers make a fold: the paper says five folds over sessions, and these corpora have none"
+        assumption="folds by speaker: the paper uses five folds over sessions, which these corpora do not have"
         if folds
         else None,
-        notes=(_WHICH, *_OWN.get(corpus, ())),
+        notes=(_SPLIT_NOTE, *_CORPUS_NOTES.get(corpus, ())),
         published=(
             *(
                 Published(system, metric, value, _TABLE, std=std)
-                for metric, values in _FIGURES[corpus].items()
+                for metric, values in _RESULTS[corpus].items()
                 for system, (value, std) in zip(_SYSTEMS, values, strict=True)
             ),
             *(_GENDERS if corpus == "urdu" else ()),

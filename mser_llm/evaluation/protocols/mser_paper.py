@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tests of the MSER paper (arXiv 2503.21806): Table I a on IEMOCAP and MELD, Table I b zero-shot, Table II.
+"""Protocols of the MSER paper (arXiv 2503.21806): Table I a on IEMOCAP and MELD, Table I b zero-shot, Table II.
 
-Of the other systems in Table I those numbers stand here whose row the copy at hand leaves in no doubt.
+Results of other systems in Table I are included only if their row is unambiguous in the available copy.
 """
 
 from mser_llm.evaluation.protocols.folds import FullCorpus, LeaveOneOut, OfficialSplit
@@ -25,7 +25,7 @@ def _rows(where: str, metrics: tuple[str, ...], systems: dict[str, tuple[float, 
 _THREE = ("WA", "UA", "WF1")
 _SOTA = "SOTA (PreTrain+Train)"
 _PAPERS = "Zou et al."
-_UNSEEN = 'The paper says "unseen samples" of the corpus and not which.'
+_UNSEEN = 'The paper says "unseen samples" of the corpus, without specifying them.'
 _ABLATION = _rows(
     _II,
     ("WA", "UA", "WF1", "precision"),
@@ -38,7 +38,7 @@ _ABLATION = _rows(
         "MSER + L_lec (S2)": (0.690, 0.513, 0.685, 0.710),
     },
 )
-_SESSIONS = "leave-one-session-out, the usual division of IEMOCAP"
+_SESSIONS = "leave-one-session-out, the usual split of IEMOCAP"
 
 
 def _zero_shot(
@@ -84,13 +84,13 @@ MSER_PAPER = (
         labels=_SEVEN,
         split=LeaveOneOut("session"),
         expected={"iemocap": 4639},
-        assumption=f"{_SESSIONS}; excited is dropped, since the paper's seven words do not hold it",
+        assumption=f"{_SESSIONS}; excited is dropped because it is not among the paper's seven labels",
         notes=(
             _UNSEEN,
-            "Disgust has 2 clips and fear 40: UA and macro-F1 hang on them.",
+            "Disgust has 2 clips and fear 40: UA and macro-F1 depend on them.",
             "Sec. VI-A gives a WA of 68.5 % where Tables I and II have a WA of 69.0 and a WF1 of 68.5.",
             "Sec. VI-A compares with a WA of 70.8 % for seven classes; in Table I 70.8 is Vesper's UA for four.",
-            "SER is trained on English, MSER on M5SER too; S2 has two stages, L_lec the contrast.",
+            "SER is trained on English, MSER also on M5SER; S2 has two stages, L_lec the contrastive loss.",
         ),
         published=(*_rows(_I_A, _THREE, {_PAPERS: (0.690, 0.513, 0.685)}), *_ABLATION),
     ),
@@ -103,7 +103,7 @@ MSER_PAPER = (
         split=OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
         expected={"meld": 2211},
         assumption="the published test split",
-        notes=(_UNSEEN, "The series' main characters speak in all three splits: training on it has to be allowed."),
+        notes=(_UNSEEN, "The series' main characters speak in all three splits: training on MELD needs --allow_leak."),
         published=(
             *_rows(_I_A, _THREE, {_PAPERS: (0.614, 0.526, 0.599)}),
             Published("ASER", "UA", 0.4855, _I_A),
@@ -118,7 +118,7 @@ MSER_PAPER = (
         split=OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
         expected={"meld": 2610},
         assumption="the published test split",
-        notes=(_UNSEEN, "The series' main characters speak in all three splits: training on it has to be allowed."),
+        notes=(_UNSEEN, "The series' main characters speak in all three splits: training on MELD needs --allow_leak."),
         published=(
             *_rows(
                 _I_A,
@@ -139,7 +139,7 @@ MSER_PAPER = (
         3000,
         (0.800, 0.660, 0.796),
         (0.713, 0.574, 0.718),
-        "A common benchmark keeps 2838 of the 3000 clips; the paper does not say how many it has.",
+        "A common benchmark keeps 2838 of the 3000 clips; the paper does not state its number.",
         "Fear has 32 clips.",
     ),
     _zero_shot(
@@ -158,7 +158,7 @@ MSER_PAPER = (
         1248,
         (0.824, 0.829, 0.824),
         (0.417, 0.453, 0.348),
-        "Calm, the eighth emotion of the corpus, is dropped; the paper does not say how it comes to seven.",
+        "Calm, the eighth emotion of the corpus, is dropped; the paper does not explain its seven classes.",
     ),
     _zero_shot(
         "resd",
@@ -167,7 +167,7 @@ MSER_PAPER = (
         1396,
         (0.648, 0.650, 0.645),
         (0.392, 0.330, 0.332),
-        "Its seven are with enthusiasm and without surprise.",
-        "It names no speakers: only recordings can be compared with a training, not people.",
+        "Its seven labels include enthusiasm but not surprise.",
+        "It has no speaker labels: leaks can be checked by recording only.",
     ),
 )

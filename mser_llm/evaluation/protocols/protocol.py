@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A protocol: which speech is tested on which words, by which division, and what others published for it."""
+"""A protocol: the tested corpora and labels, the split, and published results."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +23,12 @@ class Published:
     """One published number.
 
     Attributes:
-        system: as the paper calls it.
-        metric: a figure of `emotion_metrics`.
-        value: a fraction, with the digits that were published.
-        where: its table or section.
-        std: its standard deviation over runs, where one was published.
-        group: of these clips only, such as `female`; None for all.
+        system: name in the paper.
+        metric: key of `emotion_metrics`.
+        value: a fraction with the published digits.
+        where: table or section.
+        std: published standard deviation over runs.
+        group: a subset of the clips, such as `female`; None for all.
     """
 
     system: str
@@ -41,20 +41,20 @@ class Published:
 
 @dataclass(frozen=True)
 class Protocol:
-    """One test.
+    """One protocol.
 
     Attributes:
-        name: for the command line.
-        title: in words.
+        name: on the command line.
+        title: description.
         source: paper and section.
         corpora: names as in `mser_llm.data.corpora.CORPORA`.
-        labels: the candidate labels, with what this protocol merges.
-        split: how the rows are divided.
-        expected: tested clips of the words by corpus, before clips are left out for their length.
-        min_seconds, max_seconds: shorter and longer clips are left out.
-        assumption: where the source leaves the division open, or gives none, what was chosen here; None where it says.
-        notes: what a reader of the figures must know.
-        published: numbers to stand beside one's own.
+        labels: the candidate labels, with the merges of this protocol.
+        split: the split into training and test.
+        expected: number of labeled test clips by corpus, before the duration limits.
+        min_seconds, max_seconds: duration limits.
+        assumption: our choice if the source does not specify the split; None if it does.
+        notes: what readers of the results must know.
+        published: results to compare with.
     """
 
     name: str
@@ -72,37 +72,37 @@ class Protocol:
 
     @property
     def tested_corpora(self) -> tuple[str, ...]:
-        """Those that have test clips; the others only train."""
+        """Corpora with test clips; the others are for training only."""
         if isinstance(self.split, LeaveLanguageOut):
             return tuple(name for name in self.corpora if CORPORA[name].language == self.split.language)
         return self.corpora
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """All rows by the split; neither words nor lengths nor leaks are looked at.
+        """Split all rows, ignoring labels, durations and leaks.
 
         Raises:
-            ProtocolError: rows of another corpus, or rows that the split cannot divide.
+            ProtocolError: rows of another corpus, or rows that cannot be split.
         """
-        astray = sorted({row["corpus"] for row in rows} - set(self.corpora))
-        if astray or not rows:
+        others = sorted({row["corpus"] for row in rows} - set(self.corpora))
+        if others or not rows:
             raise ProtocolError(
-                f"{self.name} is about {', '.join(self.corpora)}, not {', '.join(astray) or 'no clips'}; give it these"
+                self.name, f"does not use {', '.join(others) or 'an empty corpus'}", f"pass {', '.join(self.corpora)}"
             )
         return self.split.divide(rows)
 
     def usable(self, rows: Iterable[Row]) -> tuple[list[Row], dict[str, int]]:
-        """The rows within the limits of length, and how many are not, by reason; without limits no header is read."""
+        """Return the rows within the duration limits and the number of others by reason."""
         rows = list(rows)
         if self.min_seconds is None and self.max_seconds is None:
             return rows, {}
         return within_seconds(rows, self.min_seconds or 0.0, self.max_seconds or float("inf"))
 
     def rows_with_labels(self, rows: Iterable[Row]) -> list[Row]:
-        """The rows whose emotion the words hold."""
+        """Return the rows whose emotion is in the label set."""
         return [row for row in rows if self.labels.map(row["emotion"]) is not None]
 
     def training_rows(self, rows: Iterable[Row], *, unlabelled: bool = False) -> list[Row]:
-        """Rows of the words, or of all emotions where `unlabelled`, within the limits of length."""
+        """Return rows in the label set (all rows if `unlabelled`) within the duration limits."""
         return self.usable(rows if unlabelled else self.rows_with_labels(rows))[0]
 
     def folds(
@@ -114,22 +114,22 @@ class Protocol:
         unlabelled: bool = False,
         only: str | None = None,
     ) -> list[Fold]:
-        """What to train on and what to test, for each fold.
+        """Build the training, validation and test rows of each fold.
 
         Args:
             rows: of the protocol's corpora.
-            training: further rows to train on, such as M5SER. Each fold leaves out of them the translations of its own
-                test and validation recordings and of their speakers, and whatever M5SER holds of these itself.
-            allow_leak: keep a fold whose training still shares speakers or recordings with its test, and mark it.
-            unlabelled: keep rows of `training` whose emotion is unknown or none of the words.
-            only: the one fold that is wanted; by default all.
+            training: further training rows, such as M5SER. Each fold leaves out the recordings of its test and
+                validation speakers and their translations.
+            allow_leak: keep and mark folds whose training and test overlap.
+            unlabelled: keep rows of `training` whose emotion is unknown or outside the label set.
+            only: name of a single fold; by default all.
 
         Returns:
-            Folds with rows of the words and lengths only (but for `unlabelled`), each with its `leak`.
+            folds with labeled rows within the duration limits (see `unlabelled`), each with its `leak`.
 
         Raises:
-            ProtocolError: rows that the split cannot divide.
-            SpeakerLeakError: training and test of a fold share speakers or recordings.
+            ProtocolError: rows that cannot be split.
+            SpeakerLeakError: training and test of a fold overlap.
         """
         chosen, _ = self.usable(self.rows_with_labels(rows))
         further = self.training_rows(training, unlabelled=unlabelled)
@@ -152,16 +152,16 @@ class Protocol:
     def check(
         self, training: TrainingRecord | Iterable[Row], test: Sequence[Row], *, allow: bool = False
     ) -> LeakReport:
-        """`check_leak`; a zero-shot protocol also refuses training on its corpora, or in the language left out.
+        """Run `check_leak`; zero-shot protocols also reject training on their corpora or on the left-out language.
 
         Raises:
-            SpeakerLeakError: something is on both sides.
+            SpeakerLeakError: training and test overlap.
         """
         corpora = self.corpora if isinstance(self.split, FullCorpus) else ()
         languages = (self.split.language,) if isinstance(self.split, LeaveLanguageOut) else ()
         return check_leak(training, test, allow=allow, zero_shot_corpora=corpora, zero_shot_languages=languages)
 
     def found(self, rows: Iterable[Row]) -> dict[str, int]:
-        """Rows of the words by corpus, to stand beside `expected`."""
+        """Count labeled rows by corpus, to compare with `expected`."""
         counts = Counter(row["corpus"] for row in self.rows_with_labels(rows))
         return {name: counts[name] for name in self.tested_corpora if counts[name]}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model under disturbances: noise, rooms, telephones, codecs, other speakers, other languages."""
+"""Evaluate a model under noise, reverberation, codecs, overlapping speakers and mixed languages."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What recording and transmission do to speech: a telephone's band, lossy coding, clipping, level."""
+"""Perturbations by recording and transmission: telephone band, lossy codecs, clipping, level."""
 
 import io
 from functools import cache
@@ -15,22 +15,22 @@ from processing_mser.audio_mser import SAMPLING_RATE
 
 TELEPHONE_RATE = 8000
 TELEPHONE_BAND = (300.0, 3400.0)
-# libsndfile asks for a compression level from 0 to 1, which is linear in kbit/s between these of one channel.
+# libsndfile takes a compression level from 0 to 1, linear in kbit/s between these limits for one channel.
 _MP3_RATES, _OPUS_RATES = (160.0, 8.0), (256.0, 6.0)
-# A codec's delay is at most so long.
+# Maximum delay of a codec.
 _DELAY_SECONDS = 0.2
 
 
 def telephone(waveform: np.ndarray) -> np.ndarray:
-    """300 to 3400 Hz at 8 kHz, and back at 16 kHz."""
+    """Filter to 300 to 3400 Hz at 8 kHz and resample back to 16 kHz."""
     narrow = soxr.resample(waveform.astype(np.float64), SAMPLING_RATE, TELEPHONE_RATE)
-    # Forwards and backwards, so that nothing is delayed; the filter's slope is then that of eighth order.
+    # Filtering forwards and backwards avoids a delay and doubles the order to eight.
     narrow = sosfiltfilt(_telephone_filter(), narrow, padlen=min(60, len(narrow) - 1))
     return _fitted(soxr.resample(narrow, TELEPHONE_RATE, SAMPLING_RATE), len(waveform))
 
 
 def limit_band(waveform: np.ndarray, kilohertz: float) -> np.ndarray:
-    """A copy that was sampled at twice so many kHz, and back at 16 kHz: nothing above, and all that is below."""
+    """Remove everything above a frequency by resampling to twice that frequency and back to 16 kHz."""
     rate = round(2000 * kilohertz)
     narrow = soxr.resample(waveform.astype(np.float64), SAMPLING_RATE, rate)
     return _fitted(soxr.resample(narrow, rate, SAMPLING_RATE), len(waveform))
@@ -42,22 +42,22 @@ def _telephone_filter() -> np.ndarray:
 
 
 def mp3(waveform: np.ndarray, kilobits: float) -> np.ndarray:
-    """Through MP3 at a constant rate in kbit/s, one that MP3 has at 16 kHz (8, 16, 24, 32, 40, 48, 56, 64, ...)."""
+    """Encode and decode as MP3 at a constant rate in kbit/s, one of 8, 16, 24, 32, 40, 48, 56, 64, … at 16 kHz."""
     return _coded(waveform, kilobits, _MP3_RATES, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT")
 
 
 def opus(waveform: np.ndarray, kilobits: float) -> np.ndarray:
-    """Through Opus at a nominal rate in kbit/s, 6 to 256; the coder varies it with the sound."""
+    """Encode and decode as Opus at a nominal rate of 6 to 256 kbit/s; the codec varies the rate."""
     return _coded(waveform, kilobits, _OPUS_RATES, format="OGG", subtype="OPUS")
 
 
 def _coded(waveform: np.ndarray, kilobits: float, rates: tuple[float, float], **form: str) -> np.ndarray:
     peak = float(np.abs(waveform).max())
-    # Coders clip at full scale, which is not what is asked about here.
+    # Codecs clip at full scale, which is not the condition tested here.
     scale = max(1.0, peak / 0.95)
     level = (rates[0] - kilobits) / (rates[0] - rates[1])
     buffer = io.BytesIO()
-    # LAME refuses the very end of its scale.
+    # LAME rejects a level of exactly 1.
     soundfile.write(buffer, waveform / scale, SAMPLING_RATE, compression_level=min(level, 0.999), **form)
     buffer.seek(0)
     decoded, rate = soundfile.read(buffer, dtype="float64")
@@ -67,21 +67,21 @@ def _coded(waveform: np.ndarray, kilobits: float, rates: tuple[float, float], **
 
 
 def _delay(waveform: np.ndarray, decoded: np.ndarray) -> int:
-    """By how many samples a decoder's output is late."""
+    """Estimate the delay of a decoder's output in samples."""
     longest = min(int(_DELAY_SECONDS * SAMPLING_RATE), len(decoded))
     match = correlate(decoded, waveform, mode="full")[len(waveform) - 1 :]
     return int(match[:longest].argmax())
 
 
 def clip(waveform: np.ndarray, decibels: float) -> np.ndarray:
-    """A recording whose loudest sample lies so many dB over full scale, where it is cut off; the loudness is kept."""
+    """Clip a recording whose peak exceeds full scale by a number of dB; the RMS level is kept."""
     ceiling = float(np.abs(waveform).max()) * 10 ** (-decibels / 20)
     cut = np.clip(waveform, -ceiling, ceiling)
     return cut * (rms(waveform) / max(rms(cut), 1e-12))
 
 
 def change_level(waveform: np.ndarray, decibels: float) -> np.ndarray:
-    """Louder or softer, without clipping."""
+    """Apply a gain without clipping."""
     return waveform * 10 ** (decibels / 20)
 
 

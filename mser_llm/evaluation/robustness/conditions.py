@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The disturbances as a table: what each does, how strongly, and which other clips it needs."""
+"""The conditions of robustness tests as a table: perturbation, levels, and the other clips they need."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,28 +8,29 @@ from typing import Literal
 import numpy as np
 
 from mser_llm.evaluation.robustness import channel, noise, timing
+from mser_llm.io.errors import InputError
 
 
 Waveform = np.ndarray
 CONDITIONS_VERSION = 1
-"""Raised whenever a waveform below comes out otherwise: answers to another version are not gone on with."""
+"""Increased whenever a waveform below changes: runs of another version are not resumed."""
 
 
 @dataclass(frozen=True)
 class Condition:
     """
-    One kind of disturbance.
+    One kind of perturbation.
 
     Attributes:
         name: on the command line.
-        title: in pictures and tables.
-        axis: what a level is, with its unit; empty where there is one level alone.
-        levels: from the mildest to the hardest, or in order where there is a `clean` level between them.
-        apply: `(waveform, level, chance, partners)` to a waveform, all float at 16 kHz.
-        partners: which other clips it is given: so many of other speakers of the same corpus, or one of the same
-            emotion by another speaker, in the same language or in another.
-        clean: the level that changes nothing, where levels lie on both sides of it.
-        changes: whether a clip of so many seconds is changed at a level; None where every clip is.
+        title: in plots and tables.
+        axis: meaning and unit of the level; empty for a single level.
+        levels: from the mildest to the hardest, or in order around a `clean` level.
+        apply: maps `(waveform, level, rng, partners)` to a waveform, all float at 16 kHz.
+        partners: the other clips it takes: "voice" and "voices" are clips of other speakers of the same corpus; the
+            language values are one clip of the same emotion by another speaker in the same or another language.
+        clean: the level that changes nothing, if there are levels on both sides.
+        changes: maps a duration in seconds and a level to whether the clip is changed; None if every clip is.
     """
 
     name: str
@@ -46,27 +47,27 @@ _RATIOS = (20.0, 15.0, 10.0, 5.0, 0.0)
 _SNR = "signal-to-noise ratio (dB)"
 
 _TABLE = (
-    Condition("white", "white noise", _SNR, _RATIOS, lambda x, level, chance, _: noise.white(x, level, chance)),
+    Condition("white", "white noise", _SNR, _RATIOS, lambda x, level, rng, _: noise.white(x, level, rng)),
     Condition("babble", "babble of five other clips", _SNR, _RATIOS, noise.babble, partners="voices"),
     Condition(
         "reverberation",
         f"room, {noise.REVERBERATION_SECONDS:g} s reverberation",
         "direct-to-reverberant ratio (dB)",
         _RATIOS,
-        lambda x, level, chance, _: noise.reverberate(x, level, chance),
+        lambda x, level, rng, _: noise.reverberate(x, level, rng),
     ),
     Condition(
         "overlap",
-        "another speaker at once",
+        "overlapping speaker",
         "speaker-to-other ratio (dB)",
         _RATIOS,
-        lambda x, level, chance, others: noise.overlap(x, level, chance, others[0]),
+        lambda x, level, rng, others: noise.overlap(x, level, rng, others[0]),
         partners="voice",
     ),
     Condition("telephone", "telephone band", "", (8.0,), lambda x, *_: channel.telephone(x)),
     Condition(
         "bandwidth",
-        "no sound above",
+        "low-pass, no sound above",
         "kHz",
         (6.0, 4.0, 3.0, 2.0),
         lambda x, level, *_: channel.limit_band(x, level),
@@ -92,15 +93,15 @@ _TABLE = (
     ),
     Condition(
         "speed",
-        "speed, pitch with it",
-        "times as fast",
+        "speed (with pitch)",
+        "speed factor",
         (0.7, 0.8, 0.9, 1.1, 1.2, 1.3),
         lambda x, level, *_: timing.change_speed(x, level),
         clean=1.0,
     ),
     Condition(
         "truncation",
-        "the beginning alone",
+        "truncated to the beginning",
         "kept (s)",
         (4.0, 2.0, 1.0),
         lambda x, level, *_: timing.truncate(x, level),
@@ -111,7 +112,7 @@ _TABLE = (
         "joined, same language",
         "",
         (50.0,),
-        lambda x, _level, _chance, others: timing.join(x, others[0]),
+        lambda x, _level, _rng, others: timing.join(x, others[0]),
         partners="same language",
     ),
     Condition(
@@ -119,21 +120,21 @@ _TABLE = (
         "joined, other language",
         "",
         (50.0,),
-        lambda x, _level, _chance, others: timing.join(x, others[0]),
+        lambda x, _level, _rng, others: timing.join(x, others[0]),
         partners="other language",
     ),
 )
 CONDITIONS: dict[str, Condition] = {condition.name: condition for condition in _TABLE}
-"""By name. `joined` is what `code_switch` is to be compared with: a join of the same kind within one language."""
+"""By name. `joined` is the reference for `code_switch`: the same kind of join within one language."""
 
 
 def select_conditions(names: Sequence[str]) -> list[Condition]:
-    """The conditions of these names, in the order of the table; of no names, all.
+    """Return the named conditions in the order of the table, or all if no name is given.
 
     Raises:
-        ValueError: an unknown name.
+        InputError: an unknown name.
     """
     unknown = [name for name in names if name not in CONDITIONS]
     if unknown:
-        raise ValueError(f"there is no condition {', '.join(unknown)}; choose from {', '.join(CONDITIONS)}")
+        raise InputError("conditions", f"unknown: {', '.join(unknown)}", f"choose from {', '.join(CONDITIONS)}")
     return [condition for condition in _TABLE if not names or condition.name in names]

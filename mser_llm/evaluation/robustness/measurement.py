@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model under every condition and level: its answers, kept as they come, and figures beside those of clean clips."""
+"""Evaluate a model under every condition and level, resumably, and compare with unchanged clips."""
 
 import json
 from collections import Counter
@@ -28,24 +28,25 @@ from mser_llm.evaluation.statistics.significance import add_holm
 from mser_llm.inference.recognition import Recognition, recognize
 from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.atomic_files import write_json
+from mser_llm.io.errors import InputError
 
 
-class RobustnessError(ValueError):
-    """A run that cannot be begun, or not be gone on with."""
+class RobustnessError(InputError):
+    """A run cannot be started or resumed."""
 
 
 @dataclass(frozen=True)
 class ConditionPredictions:
-    """Predictions under each condition and level, and on the clips as they are."""
+    """Predictions of unchanged clips (`clean`) and by condition and level (`perturbed`)."""
 
     clean: Predictions
-    disturbed: dict[str, dict[float, Predictions]]
+    perturbed: dict[str, dict[float, Predictions]]
 
 
 def sample_clips(clips: LabeledClips, size: int, seed: int) -> LabeledClips:
-    """At most so many clips of each corpus, of each emotion alike as far as there are any; 0 takes all.
+    """Sample at most `size` clips of each corpus, balanced by emotion; 0 takes all.
 
-    The clips of a smaller sample are among those of a larger one.
+    A smaller sample is a subset of a larger one with the same seed.
     """
     if not size:
         return clips
@@ -56,7 +57,7 @@ def sample_clips(clips: LabeledClips, size: int, seed: int) -> LabeledClips:
         cell = (clips.corpora[index], clips.truths[index])
         ranked.append((turns.setdefault(cell, 0), index))
         turns[cell] += 1
-    ranked.sort(key=lambda item: item[0])  # stable: the n-th clips of all emotions before any emotion's next
+    ranked.sort(key=lambda item: item[0])  # stable: the n-th clip of each emotion before the next of any
     taken: list[int] = []
     for corpus in dict.fromkeys(clips.corpora):
         taken += [index for _, index in ranked if clips.corpora[index] == corpus][:size]
@@ -75,25 +76,25 @@ def predict_all(
     *,
     progress: bool = True,
 ) -> ConditionPredictions:
-    """The model's answers to every clip under every condition, each level's kept in a file of its own when it is done.
+    """Predict every clip under every condition and write one file per level.
 
-    Called again after a kill it goes on with the first level that is not there; when all are, nothing is loaded. A
-    file that lacks a clip, or has another, is not taken for a level's answers.
+    An interrupted run resumes with the first missing level; a complete run loads nothing. A file that lacks a clip or
+    has additional ones is written again.
 
     Args:
-        load: gives the model and its processor; called at most once.
-        clips: what is asked about.
-        perturber: of them.
-        conditions: of them.
-        labels: the candidate words.
-        output_dir: `predictions/` in it holds the answers, `settings.json` what they are answers to.
-        settings: JSON-ready, whatever decides an answer; answers of other settings are not gone on with.
+        load: returns the model and its processor; called at most once.
+        clips: the clips to perturb.
+        perturber: applies the conditions.
+        conditions: the conditions.
+        labels: the candidate labels.
+        output_dir: receives `predictions/` and `settings.json`.
+        settings: JSON-ready; everything that affects a prediction. Runs with other settings are not resumed.
         options: as in `recognize`.
         progress: show a bar.
 
     Raises:
-        MissingPartnerError: a condition needs other clips than there are.
-        RobustnessError: the folder holds answers of other settings, or settings that cannot be read.
+        MissingPartnerError: a condition needs other clips that are not available.
+        RobustnessError: the directory has a run with other settings, or unreadable settings.
     """
     for condition in conditions:
         perturber.check(clips, condition)
@@ -102,7 +103,7 @@ def predict_all(
     _keep_settings(Path(output_dir) / "settings.json", folder, settings)
     loaded: list[tuple[Any, Any]] = []
 
-    def answers(name: str, sources: Any) -> Predictions:
+    def predict(name: str, sources: Any) -> Predictions:
         path = folder / f"{name}.csv"
         kept = _kept(path, clips, labels)
         if kept is not None:
@@ -110,63 +111,63 @@ def predict_all(
         if not loaded:
             loaded.append(load())
         model, processor = loaded[0]
-        recognised = list(recognize(model, processor, sources, labels, options))
-        _write(path, clips, labels, recognised)
+        recognitions = list(recognize(model, processor, sources, labels, options))
+        _write(path, clips, labels, recognitions)
         return read_predictions(path, labels)
 
-    clean = answers("clean", (row["audio"] for row in clips.rows))
-    disturbed: dict[str, dict[float, Predictions]] = {condition.name: {} for condition in conditions}
+    clean = predict("clean", (row["audio"] for row in clips.rows))
+    perturbed: dict[str, dict[float, Predictions]] = {condition.name: {} for condition in conditions}
     runs = [(condition, level) for condition in conditions for level in condition.levels]
     bar = tqdm(runs, unit="level", disable=not progress, dynamic_ncols=True)
     for condition, level in bar:
         bar.set_description(f"{condition.name} {level:g}")
         sources = perturber.sources(clips, condition, level)
-        disturbed[condition.name][level] = answers(f"{condition.name}_{level:g}", sources)
-    return ConditionPredictions(clean, disturbed)
+        perturbed[condition.name][level] = predict(f"{condition.name}_{level:g}", sources)
+    return ConditionPredictions(clean, perturbed)
 
 
 def robustness_metrics(
-    answers: ConditionPredictions,
+    predictions: ConditionPredictions,
     conditions: Sequence[Condition],
     seconds: Mapping[tuple[str, str], float],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Figures of each corpus under each condition, beside those on the clips as they are.
+    """Compute metrics of each corpus under each condition and their difference to unchanged clips.
 
     Args:
-        answers: of `predict_all`.
-        conditions: those of the answers.
-        seconds: the length of each clip by corpus and id, as far as it is known.
+        predictions: from `predict_all`.
+        conditions: the conditions of the predictions.
+        seconds: known durations by corpus and id.
         resamples, seed: of the bootstrap over speakers.
 
     Returns:
-        JSON-ready: `clean` by corpus, and `conditions`: of each its `title`, `axis`, `clean` level and `levels`, each
-        with `level` and `corpora`. Of each corpus the figures of `METRICS`, `n`, `recall`, `intervals` (None for fewer
-        than two speakers), and under a condition `against_clean`: the UA less that on the same clips as they are, as
-        in `paired_difference`, `p_holm` being corrected over all conditions, levels and corpora; `unanswered`, clips
-        that were answered as they are and not here, and `touched`, how many the condition changes at all.
+        JSON-ready: `clean` by corpus, and `conditions` with the `title`, `axis`, `clean` level and `levels` of each;
+        a level has `level` and `corpora`. Each corpus has `METRICS`, `n`, `recall` and `intervals` (None for fewer
+        than two speakers). Under a condition it also has `against_clean`, the difference in UA to the same unchanged
+        clips as in `paired_difference`, with `p_holm` corrected over all conditions, levels and corpora;
+        `unanswered`, the number of clips readable only when unchanged; and `touched`, the number of changed clips.
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
-    names = list(dict.fromkeys(answers.clean.corpora))
-    clean = {name: _of_corpus(answers.clean, name) for name in names}
-    results: dict[str, Any] = {"clean": {name: _figures(of, settings) for name, of in clean.items()}, "conditions": {}}
+    names = list(dict.fromkeys(predictions.clean.corpora))
+    clean = {name: _of_corpus(predictions.clean, name) for name in names}
+    results: dict[str, Any] = {"clean": {name: _metrics(of, settings) for name, of in clean.items()}, "conditions": {}}
     differences = []
     for condition in conditions:
         levels = []
-        for level, predictions in answers.disturbed[condition.name].items():
+        for level, level_predictions in predictions.perturbed[condition.name].items():
             corpora = {}
             for name in names:
-                own = _of_corpus(predictions, name)
+                own = _of_corpus(level_predictions, name)
                 against = paired_difference(*own.align(clean[name]), "UA", **settings)
                 differences.append(against)
                 touched = len(own)
                 if condition.changes is not None:
                     lengths = (seconds.get((name, clip), np.inf) for clip in own.ids)
                     touched = sum(condition.changes(length, level) for length in lengths)
-                figures = {**_figures(own, settings), "against_clean": against, "touched": touched}
-                corpora[name] = {**figures, "unanswered": len(set(clean[name].ids) - set(own.ids))}
+                metrics = {**_metrics(own, settings), "against_clean": against, "touched": touched}
+                corpora[name] = {**metrics, "unanswered": len(set(clean[name].ids) - set(own.ids))}
             levels.append({"level": level, "corpora": corpora})
         facts = {"title": condition.title, "axis": condition.axis, "clean": condition.clean, "levels": levels}
         results["conditions"][condition.name] = facts
@@ -178,59 +179,59 @@ def _of_corpus(predictions: Predictions, name: str) -> Predictions:
     return predictions.subset(np.array([corpus == name for corpus in predictions.corpora]))
 
 
-def _figures(predictions: Predictions, settings: Mapping[str, Any]) -> dict[str, Any]:
-    figures, bounds = predictions.metrics(), intervals(predictions, **settings)
-    made = {name: figures[name] for name in (*METRICS, "n", "supported_labels", "recall")}
-    return {**made, "intervals": None if bounds is None else {name: list(of) for name, of in bounds.items()}}
+def _metrics(predictions: Predictions, settings: Mapping[str, Any]) -> dict[str, Any]:
+    metrics, bounds = predictions.metrics(), intervals(predictions, **settings)
+    chosen = {name: metrics[name] for name in (*METRICS, "n", "supported_labels", "recall")}
+    return {**chosen, "intervals": None if bounds is None else {name: list(of) for name, of in bounds.items()}}
 
 
 def _kept(path: Path, clips: LabeledClips, labels: Sequence[str]) -> Predictions | None:
-    """The answers in a file; None unless it has a whole line for each of these clips, and for no other."""
+    """Read predictions from a file; return None unless it has exactly these clips."""
     try:
-        listed, answers = list_clips(path), read_predictions(path, labels)
+        listed, predictions = list_clips(path), read_predictions(path, labels)
     except PredictionsError:
         return None
     asked = zip(clips.corpora, (row["id"] for row in clips.rows))
-    return answers if answers.scores is not None and Counter(listed) == Counter(asked) else None
+    return predictions if predictions.scores is not None and Counter(listed) == Counter(asked) else None
 
 
-def _write(path: Path, clips: LabeledClips, labels: Sequence[str], recognised: Sequence[Recognition]) -> None:
-    """The answers to clips, and a line with the error for each that could not be read."""
-    readable = [index for index, answer in enumerate(recognised) if answer.error is None]
+def _write(path: Path, clips: LabeledClips, labels: Sequence[str], recognitions: Sequence[Recognition]) -> None:
+    """Write the predictions of readable clips and the errors of the others."""
+    readable = [index for index, answer in enumerate(recognitions) if answer.error is None]
     if not readable:
-        raise RobustnessError(f"{path.stem}: no clip could be answered; the first: {recognised[0].error}")
-    scores = [[recognised[index].scores[word] for word in labels] for index in readable]  # type: ignore[index]
-    said = [str(recognised[index].label) for index in readable]
+        raise RobustnessError(path.stem, f"no clip is readable (first: {recognitions[0].error})")
+    scores = [[recognitions[index].scores[word] for word in labels] for index in readable]  # type: ignore[index]
+    predicted = [str(recognitions[index].label) for index in readable]
     unread = [
         {"corpus": corpus, "id": row["id"], "emotion": truth, "error": answer.error}
-        for corpus, row, truth, answer in zip(clips.corpora, clips.rows, clips.truths, recognised)
+        for corpus, row, truth, answer in zip(clips.corpora, clips.rows, clips.truths, recognitions)
         if answer.error is not None
     ]
-    write_predictions(path, clips.subset(readable).to_predictions(labels, said, np.array(scores)), unread)
+    write_predictions(path, clips.subset(readable).to_predictions(labels, predicted, np.array(scores)), unread)
 
 
-def _keep_settings(path: Path, answers: Path, settings: Mapping[str, Any]) -> None:
-    """Writes the settings, or refuses those that differ from what is there, and answers that are there without any."""
+def _keep_settings(path: Path, predictions: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings, or check that existing ones are equal; reject predictions without settings."""
     if path.exists():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise RobustnessError(_damaged(path, str(error))) from None
+            raise _damaged(path, str(error)) from None
         if not isinstance(there, dict):
-            raise RobustnessError(_damaged(path, "no settings by name"))
+            raise _damaged(path, "not a JSON object")
         wanted = json.loads(json.dumps(settings))
         changed = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
         if changed:
             raise RobustnessError(
-                f"{path.parent}: holds answers of another run (other {', '.join(changed)}); give another --output_dir "
-                "or delete it"
+                path.parent,
+                f"contains a run with other settings ({', '.join(changed)})",
+                "pass another --output_dir or delete it",
             )
         return
-    if any(answers.glob("*.csv")):
-        raise RobustnessError(_damaged(path, "it is not there, and answers are"))
+    if any(predictions.glob("*.csv")):
+        raise _damaged(path, "missing, but predictions exist")
     write_json(path, settings)
 
 
-def _damaged(path: Path, problem: str) -> str:
-    # Without it nobody knows what the answers beside it are answers to.
-    return f"{path}: is damaged ({problem}); give another --output_dir, or delete {path.parent}"
+def _damaged(path: Path, problem: str) -> RobustnessError:
+    return RobustnessError(path, f"is damaged ({problem})", f"pass another --output_dir or delete {path.parent}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UA along the levels of each condition, with intervals, drawn from what `robustness.json` holds."""
+"""Plot UA and its intervals over the levels of each condition."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ _CLEAN = "clean"
 
 
 def robustness_figure(results: Mapping[str, Any]) -> Figure:
-    """A panel a condition; those with one level share the last panel.
+    """Draw one panel per condition; conditions with one level share the last panel.
 
     Args:
         results: `clean` and `conditions` of `robustness_metrics`.
@@ -36,7 +36,7 @@ def robustness_figure(results: Mapping[str, Any]) -> Figure:
         _points(grid[len(curves)], results["clean"], list(points.values()), hues)
     for axes in grid[panels:]:
         axes.set_visible(False)
-    # `recall` names every word, those without clips too.
+    # `recall` has all labels, including those without clips.
     chance = 1 / len(results["clean"][corpora[0]]["recall"])
     for axes in grid[:panels]:
         style_axes(axes)
@@ -55,14 +55,14 @@ def robustness_figure(results: Mapping[str, Any]) -> Figure:
 
 
 def _curve(axes: Axes, clean: Mapping[str, Any], condition: Mapping[str, Any], hues: Mapping[str, str]) -> None:
-    """Levels at equal steps, the clips as they are in their place among them: first, or between less and more."""
+    """Draw levels at equal steps, with the unchanged clips first or at their place in the order."""
     levels = list(condition["levels"])
-    as_it_is: dict[str, Any] = {"level": condition["clean"], "corpora": clean}
+    unchanged: dict[str, Any] = {"level": condition["clean"], "corpora": clean}
     if condition["clean"] is None:
-        levels = [as_it_is, *levels]
+        levels = [unchanged, *levels]
     else:
-        levels = sorted([*levels, as_it_is], key=lambda level: level["level"])
-    names = [_CLEAN if level is as_it_is else f"{level['level']:g}" for level in levels]
+        levels = sorted([*levels, unchanged], key=lambda level: level["level"])
+    names = [_CLEAN if level is unchanged else f"{level['level']:g}" for level in levels]
     where = np.arange(len(levels))
     for corpus, hue in hues.items():
         low, middle, high = _bounds([level["corpora"][corpus] for level in levels])
@@ -76,7 +76,7 @@ def _curve(axes: Axes, clean: Mapping[str, Any], condition: Mapping[str, Any], h
 def _points(
     axes: Axes, clean: Mapping[str, Any], conditions: Sequence[Mapping[str, Any]], hues: Mapping[str, str]
 ) -> None:
-    """Conditions with one level side by side, each corpus a little beside the next."""
+    """Draw conditions with one level next to each other, with an offset per corpus."""
     where = np.arange(len(conditions) + 1)
     for number, (corpus, hue) in enumerate(hues.items()):
         entries = [clean[corpus], *(condition["levels"][0]["corpora"][corpus] for condition in conditions)]

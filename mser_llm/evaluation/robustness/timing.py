@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What changes a clip's time: speed, truncation, and joining half of it to another clip."""
+"""Perturbations of time: speed, truncation, and joining two halves of clips."""
 
 import numpy as np
 import soxr
@@ -12,17 +12,17 @@ _FADE_SECONDS = 0.01
 
 
 def change_speed(waveform: np.ndarray, factor: float) -> np.ndarray:
-    """Played `factor` times as fast, which moves tempo and pitch together (Ko et al. 2015, Sec. 2.3)."""
+    """Change tempo and pitch by a factor (Ko et al. 2015, Sec. 2.3)."""
     return soxr.resample(waveform.astype(np.float64), SAMPLING_RATE * factor, SAMPLING_RATE)
 
 
 def truncate(waveform: np.ndarray, seconds: float) -> np.ndarray:
-    """The beginning of a clip; a shorter one is left as it is."""
+    """Keep the beginning of a clip."""
     return waveform[: int(seconds * SAMPLING_RATE)]
 
 
 def join(waveform: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """The first half of a clip, and the second half of another, as loud, across a fade of 10 ms."""
+    """Join the first half of a clip to the second half of another at the same RMS level, with a 10 ms crossfade."""
     fade = min(int(_FADE_SECONDS * SAMPLING_RATE), len(waveform) // 2, len(other) // 2)
     first, second = waveform[: len(waveform) // 2 + fade].astype(np.float64), other[len(other) // 2 :]
     second = second * (rms(waveform) / max(rms(other), 1e-12))

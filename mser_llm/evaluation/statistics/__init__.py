@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a figure can be trusted: intervals over speakers, comparisons of two systems, groups, calibration."""
+"""Intervals over speakers, comparisons of two systems, groups and calibration."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals of figures, differences of systems and gaps of groups, by the bootstrap over speakers."""
+"""Bootstrap over speakers: intervals of metrics, differences of systems and gaps between groups."""
 
 import math
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from scipy import stats
 from mser_llm.evaluation.metrics.emotion_metrics import METRICS, metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.statistics.resampling import DIFFERENCE, interval, p_value, resampled, speaker_counts
+from mser_llm.io.errors import InputError
 
 
 RESAMPLES = 5000
-# What groups may be made by, and the field of `Predictions` that says it.
+# Groupings and their fields of `Predictions`.
 GROUPINGS = {"gender": "genders", "language": "languages", "corpus": "corpora"}
 
 
@@ -27,20 +28,20 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, tuple[float, float]] | None:
     """
-    The interval of each figure, for other speakers of the same kind.
+    Compute the confidence interval of each metric for other speakers of the same kind.
 
-    Speakers are drawn with replacement, a clip without a speaker being one of its own; a resample that lacks a label
-    averages over the labels it has; the ends are percentiles, widened for few speakers as in `interval`.
+    Speakers are drawn with replacement; a clip without a speaker counts as a speaker of its own. A resample that lacks
+    a label averages over the labels it has. The ends are percentiles, widened for few speakers as in `interval`.
 
     Args:
         predictions: of one system.
         metrics: of `METRICS`.
-        confidence: how often such an interval holds the figure of all speakers.
-        resamples: how many are drawn.
+        confidence: how often such an interval contains the metric of all speakers.
+        resamples: the number of resamples.
         seed: equal seeds give equal intervals.
 
     Returns:
-        `{metric: (low, high)}`; None for fewer than two speakers, from whom nothing can be told of others.
+        `{metric: (low, high)}`; None for fewer than two speakers.
     """
     counts = speaker_counts(predictions)
     if len(counts) < 2:
@@ -60,32 +61,32 @@ def paired_difference(
     seed: int = 0,
 ) -> dict[str, Any]:
     """
-    How much better the first system is than the second on the clips that both have: the paired bootstrap.
+    Compare two systems on the clips they share with a paired bootstrap.
 
-    Both are measured on the same drawn speakers, so that what makes a speaker hard does not count against either.
+    Both are evaluated on the same resampled speakers, so that the difficulty of a speaker affects both alike.
 
     Args:
-        first, second: of one system each; several for the seeds of one system, which are then drawn too.
+        first, second: the predictions of each system, or several for its seeds, which are then resampled as well.
         metric: of `METRICS`.
-        matched: the runs of both come in pairs, each of one seed, and a pair is drawn as one.
+        matched: the runs of both systems are paired by seed, and pairs are resampled.
         confidence, resamples, seed: as in `intervals`.
 
     Returns:
-        `difference` of the (mean) figures, first minus second, its interval `low` and `high`, the two-sided `p` of
-        no difference, `clusters` (speakers) and `n` clips; `low`, `high` and `p` None for fewer than two speakers.
+        `difference` of the (mean) metrics, first minus second, its interval `low` and `high`, the two-sided `p` of
+        no difference, `clusters` (speakers) and `n` clips; `low`, `high` and `p` are None for fewer than two speakers.
 
     Raises:
         PredictionsError: the systems share no clip, or cannot be compared (see `Predictions.align`).
-        ValueError: matched runs that are not as many of both.
+        InputError: matched runs of unequal number.
     """
     firsts, seconds = ([one] if isinstance(one, Predictions) else list(one) for one in (first, second))
     if matched and len(firsts) != len(seconds):
-        raise ValueError(f"{len(firsts)} and {len(seconds)} runs cannot be matched; give one of both for each seed")
+        raise InputError("matched", f"{len(firsts)} and {len(seconds)} runs", "pass one run of both systems per seed")
     systems = Predictions.shared([*firsts, *seconds])
     tables = [speaker_counts(system, systems[0].clusters()) for system in systems]
     values = np.array([metrics_from_counts(table.sum(axis=0))[metric] for table in tables])
     half, speakers = len(firsts), len(tables[0])
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "difference": float(values[:half].mean() - values[half:].mean()),
         "low": None,
         "high": None,
@@ -100,9 +101,9 @@ def paired_difference(
             differences = _resample_seeds(draws[:, :half] - draws[:, half:], rng)
         else:
             differences = _resample_seeds(draws[:, :half], rng) - _resample_seeds(draws[:, half:], rng)
-        made["low"], made["high"] = interval(differences, speakers, confidence, DIFFERENCE)
-        made["p"] = p_value(differences, speakers)
-    return made
+        result["low"], result["high"] = interval(differences, speakers, confidence, DIFFERENCE)
+        result["p"] = p_value(differences, speakers)
+    return result
 
 
 def summarize_seeds(
@@ -114,50 +115,49 @@ def summarize_seeds(
     seed: int = 0,
 ) -> dict[str, dict[str, Any]]:
     """
-    Several runs of one system that differ in their seed.
+    Summarize several runs of one system that differ in their seed.
 
     Args:
-        runs: one for each seed, over the same clips.
+        runs: one per seed, on the same clips.
         metrics, confidence, resamples, seed: as in `intervals`.
 
     Returns:
         by metric the `values` of the runs, their `mean`, their standard deviation `std` (n - 1; None for one run), and
-        `interval`, of the mean, for other speakers and other seeds: both are drawn. It is None for fewer than two
-        speakers.
+        the `interval` of the mean, for which both speakers and seeds are resampled (None for fewer than two speakers).
 
     Raises:
-        PredictionsError: no run, or runs that cannot be compared.
+        PredictionsError: there is no run, or the runs cannot be compared.
     """
     runs = Predictions.shared(runs)
     tables = [speaker_counts(run, runs[0].clusters()) for run in runs]
     draws = resampled(tables, metrics, resamples, seed) if len(tables[0]) > 1 else None
-    made: dict[str, dict[str, Any]] = {}
-    for metric, figures in seed_statistics(runs, metrics).items():
-        made[metric] = figures | {"interval": None}
+    summary: dict[str, dict[str, Any]] = {}
+    for metric, own in seed_statistics(runs, metrics).items():
+        summary[metric] = own | {"interval": None}
         if draws is not None:
             means = _resample_seeds(draws[metric], np.random.default_rng([seed, 1]))
-            made[metric]["interval"] = interval(means, len(tables[0]), confidence)
-    return made
+            summary[metric]["interval"] = interval(means, len(tables[0]), confidence)
+    return summary
 
 
 def seed_statistics(runs: Sequence[Predictions], metrics: Sequence[str] = METRICS) -> dict[str, dict[str, Any]]:
     """Compute by metric the `values`, `mean` and `std` of the runs of one system, as in `summarize_seeds`."""
-    figures = [metrics_from_counts(speaker_counts(run).sum(axis=0)) for run in runs]
-    made: dict[str, dict[str, Any]] = {}
+    by_run = [metrics_from_counts(speaker_counts(run).sum(axis=0)) for run in runs]
+    statistics: dict[str, dict[str, Any]] = {}
     for metric in metrics:
-        values = [float(one[metric]) for one in figures]
+        values = [float(one[metric]) for one in by_run]
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        made[metric] = {"mean": float(np.mean(values)), "std": std, "values": values}
-    return made
+        statistics[metric] = {"mean": float(np.mean(values)), "std": std, "values": values}
+    return statistics
 
 
 def _resample_seeds(draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Figures `(resamples, num_seeds)` to the means `(resamples,)` of as many seeds, drawn with replacement."""
+    """Average metrics `(resamples, num_seeds)` over seeds drawn with replacement, `(resamples,)`."""
     means, seeds = draws.mean(axis=1), draws.shape[1]
     if seeds == 1:
         return means
     chosen = np.take_along_axis(draws, rng.integers(seeds, size=draws.shape), axis=1).mean(axis=1)
-    # Drawing from so few seeds shows only (seeds - 1) / seeds of the variance that they have.
+    # Drawing from few seeds yields only (seeds - 1) / seeds of their variance.
     return means + np.sqrt(seeds / (seeds - 1)) * (chosen - means)
 
 
@@ -171,12 +171,12 @@ def group_gap(
     seed: int = 0,
 ) -> dict[str, Any] | None:
     """
-    How far the group with the best figure is ahead of the one with the worst.
+    Compare the groups with the best and the worst metric.
 
-    Groups are compared over the labels that all of them have: a mean over four emotions against one over two would be
-    a gap of the data. Groups of one speaker, who cannot stand for others, are left aside where two larger ones
-    remain. The interval is the gap and a multiple of its bootstrap standard error, by Student's t with the degrees of
-    freedom of Welch; among more than two groups it is as wide as the choice of the two extremes asks (Bonferroni).
+    Only labels that occur in all groups are compared, because a mean over four emotions and one over two differ by
+    the data alone. Groups of one speaker are ignored if two larger ones remain. The interval is the gap plus or minus
+    a multiple of its bootstrap standard error, from Student's t with Welch's degrees of freedom; for more than two
+    groups it is widened for the choice of the two extremes (Bonferroni).
 
     Args:
         predictions: of one system.
@@ -184,11 +184,10 @@ def group_gap(
         metric, confidence, resamples, seed: as in `paired_difference`.
 
     Returns:
-        `by`, `metric`, `gap`, its interval `low` and `high`, the two-sided `p` of no gap, `best` and `worst` group,
-        the figure of each compared group in `groups`, their clips in `n` and speakers in `clusters`, the `labels`
-        that were compared, and `flagged`, whether interval and p exclude that there is none. `low`, `high` and `p` are
-        None where there are not two groups of two speakers. None where fewer than two groups are known or they have no
-        label in common.
+        `by`, `metric`, `gap`, its interval `low` and `high`, the two-sided `p` of no gap, the `best` and `worst`
+        group, the metric of each compared group in `groups`, their clips in `n` and speakers in `clusters`, the
+        compared `labels`, and `flagged`: whether interval and p exclude zero. `low`, `high` and `p` are None unless
+        each group has two speakers. None if fewer than two groups are known or they share no label.
     """
     names = getattr(predictions, GROUPINGS[by])
     known = predictions.subset([name is not None for name in names])
@@ -205,14 +204,14 @@ def group_gap(
     if not len(known):
         return None
     members, clusters = np.array(getattr(known, GROUPINGS[by]), dtype=object), known.clusters()
-    tables = [_of_group(known, clusters, members == name) for name in compared]
+    tables = [_group_counts(known, clusters, members == name) for name in compared]
     values = {
         name: float(metrics_from_counts(table.sum(axis=0))[metric])
         for name, table in zip(compared, tables, strict=True)
     }
     worst, *_, best = sorted(compared, key=values.__getitem__)
     sizes = {name: int((table.sum(axis=(1, 2)) > 0).sum()) for name, table in zip(compared, tables, strict=True)}
-    made: dict[str, Any] = {
+    result: dict[str, Any] = {
         "by": by,
         "metric": metric,
         "gap": values[best] - values[worst],
@@ -231,13 +230,13 @@ def group_gap(
         pair = [tables[compared.index(name)] for name in (best, worst)]
         draws = resampled(pair, [metric], resamples, seed)[metric]
         pairs = len(compared) * (len(compared) - 1) // 2
-        made |= _gap_interval(made["gap"], draws, [sizes[best], sizes[worst]], pairs, confidence)
-        made["flagged"] = made["low"] > 0 and made["p"] < 1 - confidence
-    return made
+        result |= _gap_interval(result["gap"], draws, [sizes[best], sizes[worst]], pairs, confidence)
+        result["flagged"] = result["low"] > 0 and result["p"] < 1 - confidence
+    return result
 
 
-def _of_group(predictions: Predictions, clusters: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """The answers of each speaker of all, counted over the clips of one group."""
+def _group_counts(predictions: Predictions, clusters: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Count the predictions of each speaker within one group."""
     counts = np.zeros((clusters.max() + 1, len(predictions.labels), len(predictions.labels) + 1))
     own = speaker_counts(predictions.subset(members), clusters[members])
     counts[: len(own)] = own
@@ -247,15 +246,15 @@ def _of_group(predictions: Predictions, clusters: np.ndarray, members: np.ndarra
 def _gap_interval(
     gap: float, draws: np.ndarray, sizes: Sequence[int], pairs: int, confidence: float
 ) -> dict[str, float]:
-    """`low`, `high` and `p` of a gap from resampled figures `(resamples, 2)` of two groups of so many speakers."""
-    # A resample may hold no speaker of a small group.
+    """Compute `low`, `high` and `p` of a gap from resampled metrics `(resamples, 2)` of two groups of given sizes."""
+    # A resample may miss all speakers of a small group.
     draws = draws[~np.isnan(draws).any(axis=1)]
     variances = draws.var(axis=0) / (1 - 1 / np.array(sizes))
-    # Speakers who are in both groups move both figures at once.
+    # Speakers in both groups affect both metrics.
     variance = variances.sum() - 2 * np.cov(draws.T)[0, 1]
     if variance <= 0:
-        # Nobody differs from the others of a group, which of so few may be chance: as many divisions of them into
-        # two such groups are as likely.
+        # No speaker differs from the others of a group, which may be chance for few speakers: p is that of a
+        # permutation test.
         divisions = math.comb(sum(sizes), sizes[0])
         return {"low": gap, "high": gap, "p": min(1.0, 2 * pairs / divisions) if gap > 0 else 1.0}
     freedom = variances.sum() ** 2 / (variances**2 / (np.array(sizes) - 1)).sum()

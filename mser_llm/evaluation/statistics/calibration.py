@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration: of the answers given with a probability of 0.8, are eight in ten right?"""
+"""Measure calibration: whether 80 % of the predictions with probability 0.8 are correct."""
 
 from typing import Any
 
 import numpy as np
 
 from mser_llm.evaluation.predictions import Predictions
+from mser_llm.io.errors import InputError
 
 
 BINS = 15
@@ -13,24 +14,23 @@ BINS = 15
 
 def reliability(predictions: Predictions, bins: int = BINS) -> list[dict[str, Any]] | None:
     """
-    The answers by their probability, in bins of equal width.
+    Group predictions by their probability, in bins of equal width.
 
     Returns:
-        for each bin that is not empty its ends `low` and `high`, `n` answers, their mean probability `confidence`, and
-        `accuracy`, the fraction of them that is right; None for a system that gives no probabilities.
+        for each non-empty bin its ends `low` and `high`, the number `n` of predictions, their mean probability
+        `confidence` and their `accuracy`; None for a system without probabilities.
 
     Raises:
-        ValueError: fewer than one bin.
+        InputError: fewer than one bin.
     """
     if bins < 1:
-        raise ValueError(f"bins is {bins}; it must be at least 1")
+        raise InputError("bins", f"{bins} is below 1", "pass a positive number")
     if predictions.scores is None:
         return None
     confidence = predictions.scores.max(axis=1)
-    pairs = zip(predictions.predicted, predictions.truths, strict=True)
-    right = np.array([answer == truth for answer, truth in pairs], dtype=np.float64)
+    right = np.array(predictions.predicted) == np.array(predictions.truths)
     edges = np.linspace(0, 1, bins + 1)
-    # (low, high], so that an answer that is certain lies in the last.
+    # (low, high], so that a probability of 1 is in the last bin.
     member = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     return [
         {
@@ -46,12 +46,12 @@ def reliability(predictions: Predictions, bins: int = BINS) -> list[dict[str, An
 
 def ece(predictions: Predictions, bins: int = BINS) -> float | None:
     """
-    The expected calibration error: the mean distance of probability and accuracy, weighted by the answers of each bin.
+    Compute the expected calibration error: the mean distance of probability and accuracy, weighted by bin size.
 
     Guo et al. 2017 (arXiv:1706.04599, Eq. 3), with their 15 bins of equal width.
 
     Returns:
-        a fraction in [0, 1]; None for a system that gives no probabilities.
+        a fraction in [0, 1]; None for a system without probabilities.
     """
     table = reliability(predictions, bins)
     if table is None:

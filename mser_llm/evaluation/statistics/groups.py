@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of each gender, language, corpus and speaker: what a good average may hide."""
+"""Break metrics down by gender, language, corpus and speaker."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,48 +13,48 @@ from mser_llm.evaluation.statistics.resampling import speaker_counts
 from mser_llm.evaluation.statistics.significance import add_holm
 
 
-# Between whom a gap is a finding about the system; corpora differ in how hard they are.
+# Gaps between corpora are not reported because corpora differ in difficulty.
 GAPS = ("gender", "language")
-# A speaker of fewer clips has no figure worth ranking.
+# Speakers with fewer clips are not ranked.
 MIN_CLIPS_PER_SPEAKER = 10
 
 
 def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
     """
-    The figures of groups of clips.
+    Compute the metrics of groups of clips.
 
     Args:
         predictions: of one system, at least one clip.
         seed: of the bootstrap.
 
     Returns:
-        `gender`, `language` and `corpus`, where there are two of it: in `groups`, by name, `n`, `clusters` (speakers),
-        `UA`, `WA`, `supported_labels` and `interval`, of UA (None for fewer than two speakers); `unknown`, the clips
-        of no known group; and for gender and language the `gap`, as `group_gap` gives it. `speaker`, where two
-        speakers have `MIN_CLIPS_PER_SPEAKER` clips: `n` of them, `worst` and `best` with `UA` and `n`, `quartiles`
-        of their UA.
+        `gender`, `language` and `corpus`, if there are two of it: in `groups`, by name, `n`, `clusters` (speakers),
+        `UA`, `WA`, `supported_labels` and the `interval` of UA (None for fewer than two speakers); `unknown`, the
+        number of clips without a known group; and for gender and language the `gap` as in `group_gap`. `speaker`, if
+        two speakers have `MIN_CLIPS_PER_SPEAKER` clips: their number `n`, `worst` and `best` with `UA` and `n`, and
+        the `quartiles` of UA.
     """
-    made: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for by, field in GROUPINGS.items():
         names = getattr(predictions, field)
         groups = sorted({name for name in names if name is not None})
         if len(groups) < 2:
             continue
-        made[by] = {
+        result[by] = {
             "groups": {name: _group(predictions.subset([one == name for one in names]), seed) for name in groups},
             "unknown": sum(name is None for name in names),
         }
         if by in GAPS:
-            made[by]["gap"] = group_gap(predictions, by, seed=seed)
+            result[by]["gap"] = group_gap(predictions, by, seed=seed)
     speaker = _speakers(predictions)
-    return made if speaker is None else {**made, "speaker": speaker}
+    return result if speaker is None else {**result, "speaker": speaker}
 
 
 def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
-    figures = predictions.metrics()
+    metrics = predictions.metrics()
     bounds = intervals(predictions, ["UA"], seed=seed)
     return {
-        **{name: figures[name] for name in ("n", "UA", "WA", "supported_labels")},
+        **{name: metrics[name] for name in ("n", "UA", "WA", "supported_labels")},
         "clusters": int(predictions.clusters().max()) + 1,
         "interval": None if bounds is None else list(bounds["UA"]),
     }
@@ -62,7 +62,7 @@ def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
 
 def _speakers(predictions: Predictions) -> dict[str, Any] | None:
     known = predictions.subset([speaker is not None for speaker in predictions.speakers])
-    # One table for all: a pass over the clips for each of thousands of speakers would take longer than all else.
+    # One table for all speakers: a pass over the clips for each of thousands of speakers would be slow.
     counts = speaker_counts(known)
     found = zip(dict.fromkeys(known.speakers), metrics_from_counts(counts)["UA"], counts.sum(axis=(1, 2)), strict=True)
     ranked: list[dict[str, Any]] = [
@@ -77,13 +77,13 @@ def _speakers(predictions: Predictions) -> dict[str, Any] | None:
 
 def sorted_gaps(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
-    Gaps in the order in which they are to be read: flagged ones first, then by size.
+    Sort gaps, flagged ones first, then by size.
 
     Args:
-        found: gaps as `group_gap` gives them, with whatever else they carry.
+        found: gaps from `group_gap`, with any further keys.
 
     Returns:
-        the same with `p_holm`, their p corrected for their number; None where a gap has no p.
+        the same with `p_holm`, p corrected for the number of gaps; None for a gap without p.
     """
     gaps = [{**gap, "p_holm": None} for gap in found]
     add_holm(gaps)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Speakers drawn with replacement, and the figures of what was drawn: the engine of every interval here.
+"""Resample speakers with replacement, and derive intervals and p-values from the resampled metrics.
 
-Clips of one speaker resemble each other, so the speaker is what is drawn and not the clip (Field and Welsh, 2007).
+Speakers are resampled, not clips, because clips of one speaker resemble each other (Field and Welsh, 2007).
 """
 
 from collections.abc import Sequence
@@ -11,33 +11,33 @@ from scipy import stats
 
 from mser_llm.evaluation.metrics.emotion_metrics import metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
+from mser_llm.io.errors import InputError
 
 
-# Drawn speakers held at a time.
+# Speakers drawn per block, which limits memory.
 _DRAWN_AT_ONCE = 4_000_000
-# An interval of fewer says nothing of its ends.
-_LEAST = 100
-# A tail of fewer resamples is not counted but taken from their mean and standard deviation.
+_MIN_RESAMPLES = 100
+# Below this number of resamples in the tail, p follows from the mean and standard deviation instead.
 _COUNTED = 3
 MIN_SPEAKERS_FOR_PERCENTILES = 6
-FIGURE, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
-"""Between which a figure, and a difference of two, can lie."""
-# Draws that differ by rounding alone.
+METRIC, DIFFERENCE = (0.0, 1.0), (-1.0, 1.0)
+"""Bounds of a metric and of a difference of two."""
+# Resampled values that differ by less are equal up to rounding.
 _EQUAL = 1e-9
 
 
 def check_resamples(resamples: int) -> None:
-    """Refuses, before anything is measured, fewer resamples than an interval needs.
+    """Check the number of resamples before a long run.
 
     Raises:
-        ValueError: fewer than 100.
+        InputError: fewer than 100.
     """
-    if resamples < _LEAST:
-        raise ValueError(f"resamples is {resamples}; give at least {_LEAST}")
+    if resamples < _MIN_RESAMPLES:
+        raise InputError("resamples", f"{resamples} are too few", f"pass at least {_MIN_RESAMPLES}")
 
 
 def speaker_counts(predictions: Predictions, clusters: np.ndarray | None = None) -> np.ndarray:
-    """The answers of each speaker, counted.
+    """Count the predictions of each speaker.
 
     Args:
         predictions: of one system.
@@ -59,16 +59,16 @@ def speaker_counts(predictions: Predictions, clusters: np.ndarray | None = None)
 def resampled(
     counts: Sequence[np.ndarray], metrics: Sequence[str], resamples: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The figures of resamples of the same speakers, in several tables of them at once.
+    """Compute metrics of resampled speakers, in several tables at once.
 
     Args:
-        counts: tables as `speaker_counts` gives them, with the same speakers in the same order.
+        counts: tables from `speaker_counts`, with the same speakers in the same order.
         metrics: names of `metrics_from_counts`.
-        resamples: how many.
+        resamples: the number of resamples.
         seed: equal seeds draw equal speakers.
 
     Returns:
-        by metric `(resamples, len(counts))`, NaN where no clip of a table was drawn.
+        by metric `(resamples, len(counts))`, NaN if no clip of a table was drawn.
     """
     speakers = len(counts[0])
     shape = (-1, *counts[0].shape[1:])
@@ -79,30 +79,28 @@ def resampled(
         size = min(step, resamples - start)
         drawn = rng.integers(speakers, size=(size, speakers)) + speakers * np.arange(size)[:, None]
         times = np.bincount(drawn.ravel(), minlength=size * speakers).reshape(size, speakers).astype(np.float64)
-        # A resample that lacks a label averages over the labels that it has, as the figures do.
-        figures = [metrics_from_counts((times @ table).reshape(shape)) for table in flat]
+        drawn_metrics = [metrics_from_counts((times @ table).reshape(shape)) for table in flat]
         for metric in metrics:
-            parts[metric].append(np.stack([one[metric] for one in figures], axis=1))
+            parts[metric].append(np.stack([one[metric] for one in drawn_metrics], axis=1))
     return {metric: np.concatenate(part) for metric, part in parts.items()}
 
 
 def interval(
-    values: np.ndarray, speakers: int, confidence: float, bounds: tuple[float, float] = FIGURE
+    values: np.ndarray, speakers: int, confidence: float, bounds: tuple[float, float] = METRIC
 ) -> tuple[float, float]:
     """
-    The percentile interval of resampled figures `(resamples,)`, widened for a small number of speakers.
+    Compute the percentile interval of resampled metrics `(resamples,)`, widened for a small number of speakers.
 
-    The plain percentiles are too narrow for few speakers. They are moved outwards as far as Student's t and the
-    variance's n - 1 do it for a mean: the expanded percentile interval of Hesterberg (2015, "What Teachers Should Know
-    About the Bootstrap", arXiv:1411.5279). With many speakers nothing changes. Below `MIN_SPEAKERS_FOR_PERCENTILES`
-    speakers there are too few different draws for percentiles, however far outwards; it is then Student's interval
-    around the mean of the draws.
+    Plain percentiles are too narrow for few speakers. They are widened as Student's t and the variance's n - 1 widen
+    the interval of a mean: the expanded percentile interval of Hesterberg (2015, "What Teachers Should Know About the
+    Bootstrap", arXiv:1411.5279). For many speakers the result is the same. Below `MIN_SPEAKERS_FOR_PERCENTILES` there
+    are too few distinct resamples for percentiles; the result is then Student's interval around their mean.
 
     Args:
         values: of the resamples.
-        speakers: how many were drawn from, at least two.
-        confidence: how often such an interval is to hold the figure of all speakers.
-        bounds: between which the figure lies.
+        speakers: the number of speakers, at least two.
+        confidence: how often such an interval contains the metric of all speakers.
+        bounds: the range of the metric.
     """
     quantile, widening = stats.t.ppf((1 + confidence) / 2, speakers - 1), np.sqrt(speakers / (speakers - 1))
     if speakers < MIN_SPEAKERS_FOR_PERCENTILES:
@@ -116,9 +114,9 @@ def interval(
 
 def p_value(differences: np.ndarray, speakers: int) -> float:
     """
-    The two-sided p of no difference: 1 - the confidence at which `interval` of the differences would touch 0.
+    Compute the two-sided p of no difference: 1 - the confidence at which `interval` of the differences touches 0.
 
-    Where all draws are equal and not 0, it is the least that a test of signs gives for so many speakers.
+    If all resamples are equal and not 0, it is the smallest p of a sign test with that many speakers.
     """
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     if 2 * beyond >= len(differences):

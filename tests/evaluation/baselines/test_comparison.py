@@ -39,7 +39,7 @@ def table():
     return systems, compare_systems(systems, guessed, resamples=400)
 
 
-def test_figures_are_scikit_learns_and_chance_comes_first(table):
+def test_compare_systems_matches_scikit_learn(table):
     systems, results = table
     for corpus in ("german", "italian"):
         rows = results["corpora"][corpus]
@@ -52,7 +52,7 @@ def test_figures_are_scikit_learns_and_chance_comes_first(table):
             assert row["intervals"]["UA"][0] <= row["UA"] <= row["intervals"]["UA"][1]
 
 
-def test_every_system_is_compared_with_the_last_and_corrected_over_all_corpora(table):
+def test_compare_systems_corrects_over_all_corpora(table):
     _, results = table
     against = [row["against"] for rows in results["corpora"].values() for row in rows if row["against"]]
     assert len(against) == 4 and {of["system"] for of in against} == {"best"}
@@ -63,7 +63,7 @@ def test_every_system_is_compared_with_the_last_and_corrected_over_all_corpora(t
     assert bad["difference"] < good["difference"]
 
 
-def test_systems_that_read_different_clips_are_compared_on_those_that_both_read(table):
+def test_compare_systems_uses_shared_clips(table):
     systems, _ = table
     fewer = systems[0].predictions["german"].subset(range(60))
     pair = [System("few", "", {"german": fewer}), System("all", "", {"german": systems[2].predictions["german"]})]
@@ -83,7 +83,7 @@ def cells(text: str, first: str) -> list[str]:
     return next(row for row in rows if row[0] == first)
 
 
-def test_one_speaker_gives_figures_without_intervals():
+def test_compare_systems_of_one_speaker_has_no_intervals():
     given = clips("german", speakers=1)
     systems = [System(name, "", {"german": answered(given, wrong)}) for name, wrong in (("one", 0.5), ("two", 0.1))]
     results = compare_systems(systems, {"german": chance_level(given, WORDS)}, resamples=100)
@@ -92,7 +92,7 @@ def test_one_speaker_gives_figures_without_intervals():
     assert cells(markdown(results), "one")[1:3] == ["80", f"{one['UA']:.3f}"]
 
 
-def test_the_files_hold_the_table_and_name_a_leak(table, tmp_path):
+def test_write_comparison_writes_tables_and_leaks(table, tmp_path):
     _, results = table
     leak = {"found": True, "clips": 7, "tested": 160}
     written = write_comparison({**results, "leak": {"best": leak, "baselines": {**leak, "found": False}}}, tmp_path)

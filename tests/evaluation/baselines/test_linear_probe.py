@@ -30,7 +30,7 @@ def speech(count, seed):
     return features, LabeledClips(["toy"] * count, rows, truths)
 
 
-def test_the_telling_layer_is_chosen_and_answers_as_scikit_learn_would():
+def test_probe_layers_selects_informative_layer():
     features, clips = speech(120, seed=0)
     probes, chosen = probe_layers(features, clips, (0.01, 0.1))
     assert [probe.layer for probe in probes] == [0, 1, 2, 3]
@@ -47,7 +47,7 @@ def test_the_telling_layer_is_chosen_and_answers_as_scikit_learn_would():
     assert (answered.ids[3], answered.speakers[3], answered.languages[3]) == ("3", "s3", "de")
 
 
-def test_the_weighted_probe_finds_the_telling_layer():
+def test_weighted_probe_finds_informative_layer():
     probe = probe_weighted_layers(*speech(120, seed=0), (0.1,))
     assert probe.layer is None
     assert sum(probe.layer_weights) == pytest.approx(1, abs=1e-5)
@@ -58,7 +58,7 @@ def test_the_weighted_probe_finds_the_telling_layer():
     assert np.allclose(answered.scores.sum(axis=1), 1)
 
 
-def test_layers_that_tell_alike_are_weighted_alike():
+def test_weighted_probe_weights_equal_layers_equally():
     """Their mean tells more than either; a penalty that favours large inputs would take one of them alone."""
     features, clips = speech(150, seed=0)
     features[np.arange(150), 3, [i % 3 for i in range(150)]] += 2.5
@@ -68,7 +68,7 @@ def test_layers_that_tell_alike_are_weighted_alike():
 
 
 @pytest.mark.parametrize("c_values", [0.01, 1.0])
-def test_of_one_layer_the_weighted_classifier_is_logistic_regression(c_values):
+def test_weighted_classifier_of_one_layer_is_logistic(c_values):
     features, clips = speech(90, seed=3)
     one, truths = features[:60, TELLING : TELLING + 1], np.array(clips.truths[:60])
     truths[:10] = "sad"  # unequal classes, so that their weights matter
@@ -80,14 +80,14 @@ def test_of_one_layer_the_weighted_classifier_is_logistic_regression(c_values):
     assert np.allclose(ours.predict_proba(features[60:, 2:3]), theirs.predict_proba(features[60:, TELLING]), atol=2e-3)
 
 
-def test_a_feature_that_never_varies_is_no_division_by_zero():
+def test_weighted_classifier_accepts_constant_features():
     features, clips = speech(30, seed=0)
     features[:, :, 0] = 4.0
     classifier = WeightedLayersClassifier().fit(features, np.array(clips.truths))
     assert np.isfinite(classifier.predict_proba(features)).all()
 
 
-def test_pooled_layers_are_mean_and_deviation_of_a_clips_own_frames(tiny):
+def test_pooled_layers_match_mean_and_deviation(tiny):
     model, processor = tiny
     encoder = model.audio_tower
     waveforms = [np.random.default_rng(i).normal(0, 0.1, size) for i, size in enumerate((8000, 20_000))]

@@ -40,7 +40,7 @@ class SpeakerMemory(ClassifierMixin, BaseEstimator):
         return self.nearest_.predict(X[:, :3])
 
 
-def test_who_only_remembers_speakers_is_not_chosen(voices):
+def test_select_by_speakers_rejects_memorization(voices):
     features, truths, speakers = voices
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     random_folds = cross_val_predict(SpeakerMemory(), features, truths, cv=folds)
@@ -51,7 +51,7 @@ def test_who_only_remembers_speakers_is_not_chosen(voices):
     assert choice.validation["memory"] < 0.6
 
 
-def test_validation_is_that_of_scikit_learns_grouped_folds(voices):
+def test_select_by_speakers_matches_scikit_learn(voices):
     features, truths, speakers = voices
     candidates = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (0.01, 1.0)}
     choice = select_by_speakers(candidates, features, truths, speakers)
@@ -62,17 +62,17 @@ def test_validation_is_that_of_scikit_learns_grouped_folds(voices):
     assert np.array_equal(choice.classifier.predict(features), refitted.predict(features))
 
 
-def test_two_speakers_give_two_folds_and_one_is_refused():
+def test_select_by_speakers_needs_two_speakers_and_emotions():
     features, truths = np.arange(8.0)[:, None], np.array(["sad", "happy"] * 4)
     choice = select_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a", "b"], 4))
     assert choice.validation == {0: 0.5}
-    with pytest.raises(ValueError, match=r"all 8 training clips are of one speaker \(a\)"):
+    with pytest.raises(ValueError, match=r"8 .*speaker \(a\)"):
         select_by_speakers({0: DummyClassifier()}, features, truths, np.repeat(["a"], 8))
-    with pytest.raises(ValueError, match=r"of one emotion \(sad\)"):
+    with pytest.raises(ValueError, match=r"emotion \(sad\)"):
         select_by_speakers({0: DummyClassifier()}, features, np.repeat(["sad"], 8), np.repeat(["a", "b"], 4))
 
 
-def test_probabilities_stand_in_the_order_of_the_labels():
+def test_probabilities_follow_label_order():
     features, truths = np.array([[0.0], [1.0], [4.0], [5.0]]), np.array(["sad", "sad", "angry", "angry"])
     classifier = LogisticRegression().fit(features, truths)
     scores = probabilities(classifier, features, ("happy", "sad", "angry"))

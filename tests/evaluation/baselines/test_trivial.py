@@ -17,10 +17,10 @@ def clips(counts):
     return LabeledClips(["toy"] * len(truths), rows, truths)
 
 
-def test_chance_is_what_scikit_learn_finds_for_drawn_guesses():
+def test_chance_level_matches_simulation():
     test = clips({"neutral": 60, "happy": 25, "sad": 10, "angry": 5})
-    figures = chance_level(test, WORDS)
-    assert figures["UA"] == figures["WA"] == 0.25
+    metrics = chance_level(test, WORDS)
+    assert metrics["UA"] == metrics["WA"] == 0.25
     random = np.random.default_rng(7)
     guesses = [random.choice(WORDS, size=100) for _ in range(600)]
     drawn = {
@@ -30,15 +30,15 @@ def test_chance_is_what_scikit_learn_finds_for_drawn_guesses():
         "macro_F1": [f1_score(test.truths, guess, average="macro") for guess in guesses[:200]],
     }
     for name, values in drawn.items():
-        assert figures[name] == pytest.approx(np.mean(values), abs=0.008)
-        assert figures["intervals"][name] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.03)
+        assert metrics[name] == pytest.approx(np.mean(values), abs=0.008)
+        assert metrics["intervals"][name] == pytest.approx(np.percentile(values, [2.5, 97.5]), abs=0.03)
 
 
-def test_chance_stays_one_over_the_words_where_a_word_has_no_clip():
+def test_chance_level_counts_labels_without_clips():
     assert chance_level(clips({"happy": 30, "sad": 3}), WORDS)["UA"] == 0.25
 
 
-def test_majority_says_the_training_clips_favourite_and_never_looks_at_the_test():
+def test_majority_class_uses_training_clips_only():
     test = clips({"neutral": 2, "happy": 30, "sad": 4, "angry": 4})
     predictions = majority_class(["sad", "sad", "happy"], test, WORDS)
     assert set(predictions.predicted) == {"sad"}
@@ -46,5 +46,5 @@ def test_majority_says_the_training_clips_favourite_and_never_looks_at_the_test(
     assert predictions.scores.tolist() == [[0, 0, 1, 0]] * 40
 
 
-def test_of_equals_the_majority_is_the_first_word_of_the_list():
+def test_majority_class_breaks_ties_by_label_order():
     assert set(majority_class(["angry", "happy"], clips({"sad": 3}), WORDS).predicted) == {"happy"}

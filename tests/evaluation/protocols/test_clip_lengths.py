@@ -10,7 +10,7 @@ from protocol_rows import row
 from mser_llm.evaluation.protocols.clip_lengths import within_seconds
 
 
-def test_limits_count_as_within_and_a_broken_file_stays(tmp_path):
+def test_within_seconds_includes_limits_and_broken_files(tmp_path):
     rows = []
     for number, seconds in enumerate((0.499, 0.5, 1.0, 1.001)):
         path = tmp_path / f"{number}.wav"

@@ -23,7 +23,7 @@ from mser_llm.evaluation.protocols.published import MEASURED
 METRICS = emotion_metrics(["sad", "happy", "sad"], ["sad", "sad", "sad"], ["happy", "sad"])
 
 
-def test_folds_are_measured_apart_and_one_can_be_chosen():
+def test_plan_evaluation_selects_all_or_one_fold():
     protocol = PROTOCOLS["iemocap-4"]
     rows = rows_for(protocol)
     every = plan_evaluation(protocol, rows)
@@ -33,11 +33,11 @@ def test_folds_are_measured_apart_and_one_can_be_chosen():
     assert list(one.rows) == ["iemocap"]
     assert {own["speaker"] for own in one.rows["iemocap"]} == {"iemocap-4", "iemocap-5"}
     assert (every.found, one.found) == ({"iemocap": 40}, {"iemocap": 8})
-    with pytest.raises(ProtocolError, match="iemocap-4 has no fold 'session6'; its folds are session1, session2"):
+    with pytest.raises(ProtocolError, match=r"session6.*session1, session2"):
         plan_evaluation(protocol, rows, "session6")
 
 
-def test_the_result_tells_expected_found_and_left_out():
+def test_plan_counts_expected_found_and_left_out():
     protocol = PROTOCOLS["emodb-4"]
     rows = rows_for(protocol)
     rows[:2] = [one | {"duration": 0.4} for one in rows[:2]]
@@ -45,33 +45,33 @@ def test_the_result_tells_expected_found_and_left_out():
     assert outside_the_words["emotion"] == "frustrated"
     rows[4] |= {"duration": 99.0}
     chosen = plan_evaluation(protocol, rows)
-    told = json.loads(json.dumps(chosen.as_dict()))
-    assert told["name"] == "emodb-4" and told["fold"] is None and chosen.fold_statistics({"emodb": METRICS}) is None
-    assert (told["expected"], told["found"]) == ({"emodb": 339}, {"emodb": 40})
-    assert told["left_out"] == {"shorter than 0.5 s": 2}
+    plan = json.loads(json.dumps(chosen.as_dict()))
+    assert plan["name"] == "emodb-4" and plan["fold"] is None and chosen.fold_statistics({"emodb": METRICS}) is None
+    assert (plan["expected"], plan["found"]) == ({"emodb": 339}, {"emodb": 40})
+    assert plan["left_out"] == {"shorter than 0.5 s": 2}
     # What the words do not hold is for the evaluation to count as dropped.
     assert len(chosen.rows["emodb"]) == 48
     best = {"system": "Contrastive", "metric": "WA", "value": 0.906, "where": "Table 1", "std": 0.017, "group": None}
-    assert best in told["published"]
+    assert best in plan["published"]
 
 
-def test_folds_are_averaged():
+def test_fold_statistics_averages_folds():
     protocol = PROTOCOLS["emodb-4-5fold"]
-    figures = {f"emodb:fold{number}": METRICS | {"UA": number / 10} for number in range(1, 6)}
-    over = plan_evaluation(protocol, rows_for(protocol)).fold_statistics(figures)
+    metrics = {f"emodb:fold{number}": METRICS | {"UA": number / 10} for number in range(1, 6)}
+    over = plan_evaluation(protocol, rows_for(protocol)).fold_statistics(metrics)
     assert over["UA"] == {
         "mean": pytest.approx(0.3),
         "std": pytest.approx(statistics.stdev([0.1, 0.2, 0.3, 0.4, 0.5])),
     }
 
 
-def test_a_model_without_a_record_says_that_nothing_was_checked(tmp_path):
+def test_check_model_leak_without_record_is_unchecked(tmp_path):
     report = check_model_leak(tmp_path, [row(0, "emodb", "3", "sad")])
     assert not report.found and report.tested == 1
     assert str(tmp_path) in report.unchecked[0]
 
 
-def test_a_model_is_refused_by_what_its_protocol_takes_for_never_heard(tmp_path):
+def test_check_model_leak_applies_zero_shot_conditions(tmp_path):
     data = {
         "sources": [{"corpus": "emodb"}],
         "languages": {"de": 5},
@@ -81,7 +81,7 @@ def test_a_model_is_refused_by_what_its_protocol_takes_for_never_heard(tmp_path)
     test = [row(0, "emodb", "3", "sad")]
     assert not check_model_leak(tmp_path, test).found
     assert not check_model_leak(tmp_path, test, PROTOCOLS["emodb-4-5fold"]).found
-    for name, said in (("emodb-4", "the corpus emodb"), ("cross-lingual-de", "the language de")):
+    for name, said in (("emodb-4", "corpus emodb"), ("cross-lingual-de", "language de")):
         with pytest.raises(SpeakerLeakError, match=said):
             check_model_leak(tmp_path, test, PROTOCOLS[name])
         assert check_model_leak(tmp_path, test, PROTOCOLS[name], allow=True).clips == 1

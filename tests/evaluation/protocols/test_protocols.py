@@ -77,12 +77,12 @@ def names(rows):
     return Counter((one["corpus"], one["id"]) for one in rows)
 
 
-def test_the_protocols_are_those_that_are_listed_here():
+def test_protocols_are_complete():
     assert set(PROTOCOLS) == set(KNOWN)
 
 
 @every
-def test_words_and_expected_clips(protocol):
+def test_protocols_have_expected_labels_and_clips(protocol):
     words, clips = KNOWN[protocol.name]
     assert list(protocol.labels) == words.split()
     assert sum(protocol.expected.values()) == clips
@@ -92,7 +92,7 @@ def test_words_and_expected_clips(protocol):
 
 
 @every
-def test_tests_of_the_folds_part_what_is_tested_and_training_is_the_rest(protocol):
+def test_folds_partition_the_test_clips(protocol):
     rows = rows_for(protocol)
     folds = protocol.folds(rows, allow_leak=isinstance(protocol.split, OfficialSplit))
     labelled = [one for one in rows if one["emotion"] != "frustrated"]
@@ -119,7 +119,7 @@ def test_tests_of_the_folds_part_what_is_tested_and_training_is_the_rest(protoco
 
 
 @every
-def test_a_speaker_planted_in_the_training_is_refused_and_marked_where_it_is_allowed(protocol):
+def test_folds_reject_planted_training_speaker(protocol):
     rows = rows_for(protocol)
     fold = protocol.divide(rows)[-1]
     victim = fold.test[0]
@@ -135,7 +135,7 @@ def test_a_speaker_planted_in_the_training_is_refused_and_marked_where_it_is_all
 
 
 @every
-def test_a_translation_of_a_tested_source_is_refused_and_left_out_of_the_fold(protocol):
+def test_folds_leave_out_translations_of_test_clips(protocol):
     rows = rows_for(protocol)
     allowed = isinstance(protocol.split, OfficialSplit)
     for index, fold in enumerate(protocol.divide(rows)):
@@ -149,7 +149,7 @@ def test_a_translation_of_a_tested_source_is_refused_and_left_out_of_the_fold(pr
         assert made.leak is not None and (made.leak.found == allowed)
 
 
-def test_translations_of_validation_sources_are_left_out_and_those_of_training_stay():
+def test_folds_leave_out_translations_of_validation():
     rows = rows_for(PROTOCOLS["meld-7"])
     (fold,) = PROTOCOLS["meld-7"].divide(PROTOCOLS["meld-7"].rows_with_labels(rows))
     translations = [translated(one) for one in rows if one["emotion"] != "frustrated"]
@@ -158,32 +158,32 @@ def test_translations_of_validation_sources_are_left_out_and_those_of_training_s
     assert not made.leak.recordings
 
 
-def test_the_published_split_of_meld_is_refused_until_it_is_allowed():
+def test_meld_split_needs_allow_leak():
     rows = rows_for(PROTOCOLS["meld-4"])
-    with pytest.raises(SpeakerLeakError, match=r"meld-4, test: 10 speaker\(s\) are in training and in test"):
+    with pytest.raises(SpeakerLeakError, match="meld-4, test: 10 "):
         PROTOCOLS["meld-4"].folds(rows)
 
 
-def test_a_person_in_two_sessions_is_refused():
+def test_folds_reject_speaker_in_two_sessions():
     rows = rows_for(PROTOCOLS["iemocap-4"])
     rows.append(rows[0] | {"id": "again", "split": "session5"})
     with pytest.raises(SpeakerLeakError, match=r"iemocap-4, session1: .*iemocap-0"):
         PROTOCOLS["iemocap-4"].folds(rows)
 
 
-def test_resd_says_that_people_cannot_be_checked():
+def test_resd_reports_unchecked_speakers():
     (fold,) = PROTOCOLS["resd"].folds(rows_for(PROTOCOLS["resd"]))
-    assert fold.leak.unchecked[0].startswith("70 of 70 tested clips have no speaker")
+    assert fold.leak.unchecked[0].startswith("70 of 70")
 
 
 @every
-def test_the_tree_of_each_corpus_divides_as_its_layout_says(protocol, tmp_path):
+def test_protocols_split_published_layouts(protocol, tmp_path):
     rows = []
     for corpus in protocol.corpora:
         TREES[corpus](tmp_path / corpus)
         rows += read_corpus(corpus, tmp_path / corpus).rows
     if isinstance(protocol.split, KFold):
-        with pytest.raises(ProtocolError, match=r"speaker\(s\) do not make 5 folds"):
+        with pytest.raises(ProtocolError, match="5 folds by speaker"):
             protocol.divide(rows)
         return
     folds = protocol.divide(rows)
@@ -199,7 +199,7 @@ def test_the_tree_of_each_corpus_divides_as_its_layout_says(protocol, tmp_path):
     assert sum(protocol.found(tested).values()) == IN_THE_TREE[protocol.name]
 
 
-def test_a_fold_holds_women_and_men_alike():
+def test_kfold_balances_gender():
     folds = PROTOCOLS["emodb-4-5fold"].folds(rows_for(PROTOCOLS["emodb-4-5fold"]))
     assert [fold.name for fold in folds] == ["fold1", "fold2", "fold3", "fold4", "fold5"]
     for fold in folds:
@@ -208,7 +208,7 @@ def test_a_fold_holds_women_and_men_alike():
 
 
 @pytest.mark.parametrize("name", [name for name, one in PROTOCOLS.items() if one.min_seconds is not None])
-def test_the_low_resource_paper_keeps_half_a_second_to_twelve(name):
+def test_low_resource_protocols_limit_duration(name):
     protocol = PROTOCOLS[name]
     rows = rows_for(protocol)
     lengths = [0.4, 0.5, 12.0, 12.1]
@@ -220,7 +220,7 @@ def test_the_low_resource_paper_keeps_half_a_second_to_twelve(name):
     assert {"clip0", "clip3"}.isdisjoint(tested) and {"clip1", "clip2"} <= set(tested)
 
 
-def test_only_the_low_resource_paper_limits_lengths():
+def test_other_protocols_have_no_duration_limits():
     limited = {name for name, one in PROTOCOLS.items() if (one.min_seconds, one.max_seconds) != (None, None)}
     assert limited == {
         f"{name}-4{more}" for name in ("emodb", "urdu", "subesco", "ravdess") for more in ("", "-5fold")
@@ -228,10 +228,10 @@ def test_only_the_low_resource_paper_limits_lengths():
 
 
 @every
-def test_published_numbers_are_fractions_of_figures_that_are_measured(protocol):
-    figures = emotion_metrics(["sad"], ["sad"], ["sad"])
+def test_published_values_are_fractions_of_known_metrics(protocol):
+    metrics = emotion_metrics(["sad"], ["sad"], ["sad"])
     for published in protocol.published:
-        assert published.metric in figures and 0 < published.value < 1 and published.where
+        assert published.metric in metrics and 0 < published.value < 1 and published.where
     assert protocol.published or protocol.assumption
     keys = [(one.system, one.metric, one.where, one.group) for one in protocol.published]
     assert len(keys) == len(set(keys))
@@ -246,7 +246,7 @@ def number(name, system, metric, where=None, group=None):
     return found
 
 
-def test_tables_that_say_the_same_agree_and_the_text_that_differs_is_noted():
+def test_published_tables_agree():
     for metric in ("WA", "UA", "WF1"):
         last_row = number("iemocap-7", "MSER + L_lec (S2)", metric, "Table II")
         assert number("iemocap-7", "Zou et al.", metric, "Table I a") == last_row
@@ -255,45 +255,45 @@ def test_tables_that_say_the_same_agree_and_the_text_that_differs_is_noted():
 
 
 @pytest.mark.parametrize(("corpus", "system", "gain"), [("urdu", "BYOL", 0.106), ("subesco", "Contrastive", 0.139)])
-def test_the_gains_of_the_low_resource_abstract_are_those_of_its_table(corpus, system, gain):
+def test_low_resource_gains_match_its_table(corpus, system, gain):
     measured = number(f"{corpus}-4", system, "macro_F1") - number(f"{corpus}-4", "Baseline", "macro_F1")
     assert measured == pytest.approx(gain, abs=1e-9)
 
 
-def test_the_nine_are_the_languages_of_which_a_corpus_has_all_four_emotions():
+def test_nine_languages_have_all_four_emotions():
     assert len(NINE_LANGUAGES) == 9
     for language in ("el", "tr"):  # AESDD has no neutral speech, TurEV-DB calm in its place
-        with pytest.raises(ProtocolError, match=f"no corpus of the language {language}"):
+        with pytest.raises(ProtocolError, match=f"language {language}"):
             cross_lingual(("en",), language)
     for name, protocol in PROTOCOLS.items():
         if name.startswith("cross-lingual-"):
             assert set(protocol.corpora) == set(NINE_LANGUAGES.values()) and protocol.assumption
 
 
-def test_a_setting_can_be_named():
+def test_find_protocol_parses_settings():
     protocol = find_protocol("en+pl-to-de")
     assert protocol.tested_corpora == ("emodb",)
     assert {"ravdess", "crema-d", "nemo"} <= set(protocol.corpora) and "emovo" not in protocol.corpora
-    with pytest.raises(ProtocolError, match="leave de out"):
+    with pytest.raises(ProtocolError, match=r"de\+en-to-de"):
         find_protocol("de+en-to-de")
-    with pytest.raises(ProtocolError, match=r"no protocol 'iemocap4' \(did you mean iemocap-4\?\)"):
+    with pytest.raises(ProtocolError, match=r"iemocap4.*iemocap-4"):
         find_protocol("iemocap4")
 
 
-def test_rows_of_another_corpus_are_refused():
-    with pytest.raises(ProtocolError, match="aesdd is about aesdd, not shemo"):
+def test_divide_rejects_other_corpora():
+    with pytest.raises(ProtocolError, match=r"aesdd.*shemo"):
         PROTOCOLS["aesdd"].divide(rows_for(PROTOCOLS["shemo"]))
-    with pytest.raises(ProtocolError, match="not no clips"):
+    with pytest.raises(ProtocolError):
         PROTOCOLS["aesdd"].divide([])
 
 
-def test_a_division_needs_what_it_divides_by():
+def test_divide_rejects_clips_without_speaker():
     rows = [one | {"speaker": None} for one in rows_for(PROTOCOLS["emodb-4-5fold"])]
-    with pytest.raises(ProtocolError, match="60 of 60 clips have no speaker"):
+    with pytest.raises(ProtocolError, match="60 of 60"):
         PROTOCOLS["emodb-4-5fold"].divide([one for one in rows if one["emotion"] != "frustrated"] + rows[:20])
 
 
-def test_real_corpora_have_what_is_expected(corpora_dir):
+def test_real_corpora_have_expected_clips(corpora_dir):
     for name in ("ravdess-7", "ravdess-4", "ravdess-4-5fold", "emodb-4", "emodb-4-5fold", "cross-lingual-pl"):
         protocol = PROTOCOLS[name]
         (corpus,) = protocol.tested_corpora

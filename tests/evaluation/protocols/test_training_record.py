@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint's record, as training writes it and as evaluation reads it."""
+"""Training records: written by training, read by evaluation."""
 
 import hashlib
 import json
@@ -27,7 +27,7 @@ def write(folder, train, validation=(), earlier=None):
     return read_training_record(folder)
 
 
-def test_speakers_of_training_of_validation_and_of_the_stage_before_are_all_known(tmp_path):
+def test_record_includes_validation_and_earlier_stages(tmp_path):
     first = write(tmp_path / "first", clips(row(0, "ravdess", "1", "sad"), row(1, "resd", None, "sad")))
     second = write(
         tmp_path / "second", clips(translated(row(0, "iemocap", "2", "sad"))), clips(row(0, "nemo", "3", "sad")), first
@@ -42,7 +42,7 @@ def test_speakers_of_training_of_validation_and_of_the_stage_before_are_all_know
     assert not check_leak(second, [row(9, "ravdess", "4", "angry"), row(2, "resd", None, "sad")]).found
 
 
-def test_speech_heard_without_its_emotions_is_no_leak_and_is_marked(tmp_path):
+def test_unlabeled_training_speech_is_marked_not_rejected(tmp_path):
     heard = [Clip(row(n, "nemo", str(n), None), None, str(n), 2.0) for n in range(3)]
     heard.append(Clip(row(5, "resd", None, None), None, "5", 2.0))
     first = write(tmp_path / "first", heard)
@@ -51,42 +51,41 @@ def test_speech_heard_without_its_emotions_is_no_leak_and_is_marked(tmp_path):
         assert record.unlabelled.speakers == {"nemo-0", "nemo-1", "nemo-2"}
         assert (record.unlabelled.corpora, record.unlabelled.languages) == ({"nemo", "resd"}, {"pl", "ru"})
         assert record.unlabelled.recordings == {"resd/clip5"}
-    assert second.speakers == {"ravdess-1", "nemo-7"}, "what was heard with its emotions"
+    assert second.speakers == {"ravdess-1", "nemo-7"}
     report = check_leak(first, [row(9, "nemo", "1", "sad"), row(9, "nemo", "8", "sad"), row(9, "emodb", "3", "sad")])
     assert not report.found and report.unlabelled == ("nemo",) and report.unlabelled_clips == 1
-    assert report.mark.startswith("unlabelled target seen: training heard speech of nemo without its emotions")
-    assert "1 of 3 tested clips" in report.mark
+    assert "nemo" in report.mark and "1 of 3" in report.mark
     assert report.as_dict()["mark"] == report.mark and not report.as_dict()["found"]
     assert check_leak(first, [row(5, "resd", None, "sad")]).unlabelled_clips == 1
     assert check_leak(first, [row(9, "emodb", "3", "sad")]).mark == ""
     zero_shot = check_leak(first, [row(9, "nemo", "8", "sad")], zero_shot_corpora=["nemo"], zero_shot_languages=["pl"])
     assert zero_shot.mark and not zero_shot.found
-    # The same person heard with emotions is a leak.
+    # The same speaker with labels is a leak.
     with pytest.raises(SpeakerLeakError, match="nemo-7"):
         check_leak(second, [row(9, "nemo", "7", "sad")])
 
 
-def test_own_folders_share_a_name_and_are_known_by_their_speakers(tmp_path):
+def test_unlabeled_user_folders_are_compared_by_speaker(tmp_path):
     record = write(tmp_path, [Clip(row(0, "folder", "1", None), None, "0", 2.0)])
     assert check_leak(record, [row(1, "folder", "2", "sad")]).mark == ""
     assert check_leak(record, [row(1, "folder", "1", "sad")]).unlabelled == ("folder",)
 
 
-def test_a_file_is_known_again_under_any_name(tmp_path):
-    def lying(one, name, content=b"sound"):
+def test_record_identifies_files_by_content(tmp_path):
+    def stored(one, name, content=b"sound"):
         (tmp_path / name).write_bytes(content)
         return one | {"audio": {"bytes": None, "path": str(tmp_path / name)}}
 
-    heard = lying(row(0, "folder", None, "sad"), "mine.wav")
+    heard = stored(row(0, "folder", None, "sad"), "mine.wav")
     key = hashlib.sha256(b"sound").hexdigest()
-    made = lying(translated(row(1, "iemocap", "1", "sad")), "made.wav", b"translated")
+    made = stored(translated(row(1, "iemocap", "1", "sad")), "made.wav", b"translated")
     both = [Clip(heard, "sad", key, 2.0), Clip(made, "sad", hashlib.sha256(b"translated").hexdigest(), 2.0)]
     first = write(tmp_path / "first", both)
     second = write(tmp_path / "second", clips(row(2, "ravdess", "1", "sad")), (), first)
-    copy = lying(row(9, "emodb", "3", "sad"), "03a01Ta.wav")
+    copy = stored(row(9, "emodb", "3", "sad"), "03a01Ta.wav")
     others = [
-        lying(row(10, "emodb", "3", "sad"), "03a01Tb.wav", b"other"),
-        lying(row(11, "emodb", "3", "sad"), "03a01Tc.wav", b"translated"),
+        stored(row(10, "emodb", "3", "sad"), "03a01Tb.wav", b"other"),
+        stored(row(11, "emodb", "3", "sad"), "03a01Tc.wav", b"translated"),
         row(12, "emodb", "3", "sad"),  # whose file is not there
     ]
     for record in (first, second):
@@ -102,28 +101,11 @@ def test_a_file_is_known_again_under_any_name(tmp_path):
     assert not report.found and report.unlabelled == ("emodb",) and report.unlabelled_clips == 1
 
 
-def test_an_older_record_says_that_it_does_not_name_its_recordings(tmp_path):
-    write(tmp_path, clips(row(0, "ravdess", "1", "sad"), row(1, "resd", None, "sad")))
-    results = json.loads((tmp_path / "train_results.json").read_text())
-    del results["data"]["heard"]
-    (tmp_path / "train_results.json").write_text(json.dumps(results))
-    record = read_training_record(tmp_path)
-    assert (record.speakers, record.corpora, record.recordings) == ({"ravdess-1"}, {"ravdess", "resd"}, None)
-    report = check_leak(record, [row(1, "resd", None, "sad")])
-    assert not report.found
-    assert "an older one" in report.unchecked[-1]
-    del results["data"]
-    (tmp_path / "train_results.json").write_text(json.dumps(results))
-    record = read_training_record(tmp_path)
-    assert (record.speakers, record.corpora, record.recordings) == ({"ravdess-1"}, set(), None)
-
-
-def test_no_record_is_none_and_a_damaged_one_is_an_error(tmp_path):
+def test_missing_record_is_none_and_damaged_one_raises(tmp_path):
     assert read_training_record(tmp_path) is None
     assert read_training_record("owner/name-on-the-hub") is None
-    nobody = {"speakers": [], "recordings": [], "corpora": [], "languages": []}
-    cut_short = json.dumps({"data": {"heard": nobody, "heard_unlabelled": nobody}})
-    for text in ("{", "[]", '{"data": {}}', '{"speakers": [], "data": {}}', cut_short):
+    incomplete = json.dumps({"data": {"heard": {"speakers": [], "recordings": []}}})
+    for text in ("{", "[]", '{"data": {}}', '{"speakers": []}', incomplete):
         (tmp_path / "train_results.json").write_text(text)
-        with pytest.raises(TrainingRecordError, match=r"train_results\.json: is not what run-mser train writes"):
+        with pytest.raises(TrainingRecordError, match=r"train_results\.json"):
             read_training_record(tmp_path)

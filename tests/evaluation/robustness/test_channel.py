@@ -29,13 +29,13 @@ def gain(frequency):
     return 20 * np.log10(np.std(channel.telephone(sound)[middle]) / np.std(sound[middle]))
 
 
-def test_a_telephone_lets_through_its_band_alone():
+def test_telephone_passes_its_band_only():
     assert all(abs(gain(frequency)) < 1.0 for frequency in (450, 1000, 2500, 3000))
     assert all(gain(frequency) < -30 for frequency in (100, 4500, 6000))
 
 
 @pytest.mark.parametrize("samples", [1601, 16_000, 24_047])
-def test_a_telephone_keeps_length_and_time(samples, chirps):
+def test_telephone_keeps_length_and_time(samples, chirps):
     sound = chirps[:samples]
     heard = channel.telephone(sound)
     assert len(heard) == samples
@@ -44,7 +44,7 @@ def test_a_telephone_keeps_length_and_time(samples, chirps):
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus"])
-def test_a_coder_is_given_the_rate_that_is_asked_for_and_time_is_kept(name, chirps, monkeypatch):
+def test_codecs_have_requested_rate_without_delay(name, chirps, monkeypatch):
     sizes = []
     write = soundfile.write
 
@@ -69,12 +69,12 @@ def test_a_coder_is_given_the_rate_that_is_asked_for_and_time_is_kept(name, chir
     assert errors[0] < errors[1]
 
 
-def test_a_coder_does_not_clip_what_is_loud():
+def test_codecs_do_not_clip_loud_input():
     loud = tone(440, amplitude=3.0)
     assert np.abs(channel.opus(loud, 64.0)).max() > 2.5
 
 
-def test_clipping_flattens_what_is_over_full_scale_and_keeps_the_loudness():
+def test_clip_flattens_peaks_and_keeps_level():
     sound = tone(100)
     cut = channel.clip(sound, 12.0)
     assert np.std(cut) == pytest.approx(np.std(sound), rel=1e-6)
@@ -83,13 +83,13 @@ def test_clipping_flattens_what_is_over_full_scale_and_keeps_the_loudness():
     assert flat == pytest.approx(1 - 2 / np.pi * np.arcsin(10 ** (-12 / 20)), abs=0.01)
 
 
-def test_level_is_a_gain_in_decibels_without_a_bound():
+def test_change_level_applies_gain_without_clipping():
     sound = tone(300, amplitude=0.9)
     assert np.allclose(channel.change_level(sound, 20.0), 10 * sound)
     assert np.allclose(channel.change_level(sound, -40.0), sound / 100)
 
 
-def test_soundfile_itself_agrees_on_what_was_coded(chirps):
+def test_codecs_match_soundfile(chirps):
     """The same numbers by another way: written to memory at libsndfile's own level and read back."""
     buffer = io.BytesIO()
     soundfile.write(buffer, chirps, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=(256 - 16) / 250)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole run with a small model: resumed without it, refused under other settings, figures from the answers alone."""
+"""A whole run with a small model: resumed without it, refused under other settings, metrics from the answers alone."""
 
 import csv
 import json
@@ -54,7 +54,7 @@ def never():
     raise AssertionError("loaded for nothing")
 
 
-def test_a_finished_run_needs_no_model_and_a_torn_one_only_for_what_is_missing(clips, tiny, tmp_path):
+def test_predict_all_resumes_with_missing_levels(clips, tiny, tmp_path):
     first = run(clips, tmp_path, lambda: tiny, seed=0)
     kept = {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
     assert len(kept) == 1 + sum(len(CONDITIONS[name].levels) for name in NAMES)
@@ -64,11 +64,11 @@ def test_a_finished_run_needs_no_model_and_a_torn_one_only_for_what_is_missing(c
     again = run(clips, tmp_path, lambda: loads.append(1) or tiny, seed=0)
     assert len(loads) == 1
     assert kept == {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
-    assert again.disturbed["white"][5.0].predicted == first.disturbed["white"][5.0].predicted
+    assert again.perturbed["white"][5.0].predicted == first.perturbed["white"][5.0].predicted
 
 
 @pytest.mark.parametrize("torn", ["rows", "line", "another", "twice", "noise"])
-def test_a_file_that_does_not_hold_every_clip_once_is_measured_again(torn, clips, tiny, tmp_path):
+def test_predict_all_rewrites_incomplete_files(torn, clips, tiny, tmp_path):
     first = run(clips, tmp_path, lambda: tiny, seed=0)
     path = tmp_path / "predictions" / "white_0.csv"
     whole = path.read_text(encoding="utf-8")
@@ -79,41 +79,40 @@ def test_a_file_that_does_not_hold_every_clip_once_is_measured_again(torn, clips
     path.write_text("".join([header if torn != "noise" else "noise", *kept[torn]]), encoding="utf-8")
     again = run(clips, tmp_path, lambda: tiny, seed=0)
     assert path.read_text(encoding="utf-8") == whole
-    assert again.disturbed["white"][0.0].ids == first.disturbed["white"][0.0].ids
+    assert again.perturbed["white"][0.0].ids == first.perturbed["white"][0.0].ids
 
 
-def test_answers_of_other_settings_are_not_gone_on_with(clips, tiny, tmp_path):
+def test_predict_all_rejects_other_settings(clips, tiny, tmp_path):
     run(clips, tmp_path, lambda: tiny, seed=0, model="a")
-    with pytest.raises(RobustnessError, match=r"another run \(other seed\); give another --output_dir"):
+    with pytest.raises(RobustnessError, match=r"seed.*--output_dir"):
         run(clips, tmp_path, never, seed=1, model="a")
     (tmp_path / "settings.json").unlink()
-    with pytest.raises(RobustnessError, match=r"settings.json: is damaged \(it is not there, and answers are\); give"):
+    with pytest.raises(RobustnessError, match=r"settings\.json"):
         run(clips, tmp_path, never, seed=0, model="a")
 
 
 @pytest.mark.parametrize("content", ['{"a": "\n', "[1]", "\udcff"])
-def test_damaged_settings_are_told_with_the_file_and_the_cure(content, clips, tmp_path):
+def test_predict_all_rejects_damaged_settings(content, clips, tmp_path):
     (tmp_path / "settings.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(RobustnessError) as told:
+    with pytest.raises(RobustnessError) as caught:
         run(clips, tmp_path, never, seed=0)
-    assert str(told.value).startswith(f"{tmp_path / 'settings.json'}: is damaged (")
-    assert str(told.value).endswith(f"; give another --output_dir, or delete {tmp_path}")
+    assert caught.value.source == str(tmp_path / "settings.json")
 
 
-def test_a_clip_that_is_not_touched_is_answered_as_it_is(clips, tiny, tmp_path):
+def test_unchanged_clips_have_equal_scores(clips, tiny, tmp_path):
     answers = run(clips, tmp_path, lambda: tiny, seed=0)
     for level in (4.0, 2.0, 1.0):
-        same = np.isclose(answers.disturbed["truncation"][level].scores, answers.clean.scores, atol=2e-6).all(axis=1)
+        same = np.isclose(answers.perturbed["truncation"][level].scores, answers.clean.scores, atol=2e-6).all(axis=1)
         seconds = np.array([1.5 if int(clip) < 5 else 2.5 for clip in answers.clean.ids])
         assert np.array_equal(same, seconds <= level)
 
 
-def test_an_unreadable_clip_is_left_out_of_every_condition(clips, tiny, tmp_path):
+def test_predict_all_leaves_out_unreadable_clips(clips, tiny, tmp_path):
     rows = [dict(row) for row in clips.rows]
     rows[2] = {**rows[2], "audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
     broken = LabeledClips(clips.corpora, rows, clips.truths)
     answers = run(broken, tmp_path, lambda: tiny, seed=0)
-    assert all("2" not in of.ids and len(of) == 7 for of in answers.disturbed["white"].values())
+    assert all("2" not in of.ids and len(of) == 7 for of in answers.perturbed["white"].values())
     with open(tmp_path / "predictions" / "white_0.csv", encoding="utf-8", newline="") as file:
         (told,) = [line for line in csv.DictReader(file) if line["error"]]
     assert told["id"] == "2" and "missing.wav" in told["error"]
@@ -143,7 +142,7 @@ def results():
     return robustness_metrics(answers, select_conditions(NAMES), seconds, resamples=500)
 
 
-def test_figures_are_those_of_the_answers_and_differences_are_to_the_clean_clips(results):
+def test_robustness_metrics_compare_with_clean_clips(results):
     assert results["clean"]["toy"]["UA"] == pytest.approx(0.9)
     white = [level["corpora"]["toy"] for level in results["conditions"]["white"]["levels"]]
     assert [level["UA"] for level in white] == pytest.approx([0.9, 0.8, 0.6, 0.4, 0.2])
@@ -153,7 +152,7 @@ def test_figures_are_those_of_the_answers_and_differences_are_to_the_clean_clips
     assert touched == [0, 20, 40]
 
 
-def test_p_values_are_corrected_over_all_conditions_and_levels(results):
+def test_robustness_p_values_are_corrected_jointly(results):
     against = [
         level["corpora"]["toy"]["against_clean"]
         for condition in results["conditions"].values()
@@ -167,7 +166,7 @@ def test_p_values_are_corrected_over_all_conditions_and_levels(results):
     assert [of["p_holm"] for of in ordered] == pytest.approx(expected)
 
 
-def test_every_figure_stands_in_the_files(results, tmp_path):
+def test_write_robustness_writes_all_formats(results, tmp_path):
     written = write_robustness(results, tmp_path)
     assert json.loads((tmp_path / "robustness.json").read_text()) == json.loads(json.dumps(results))
     table = written.read_text()
@@ -179,7 +178,7 @@ def test_every_figure_stands_in_the_files(results, tmp_path):
     assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_chance_is_drawn_where_guessing_among_all_words_lies():
+def test_robustness_figure_draws_chance_of_all_labels():
     """Of the four words two occur."""
     some = predictions(9).subset([truth in ("happy", "sad") for truth in predictions(9).truths])
     found = robustness_metrics(
@@ -189,14 +188,14 @@ def test_chance_is_drawn_where_guessing_among_all_words_lies():
     assert [set(line.get_ydata()) for line in dashed if len(line.get_ydata())] == [{0.25}]
 
 
-def test_a_level_without_some_clips_says_so(results):
+def test_robustness_tables_count_unreadable_clips(results):
     answers = ConditionPredictions(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
-    figures = robustness_metrics(answers, select_conditions(["telephone"]), {}, resamples=200)
-    assert figures["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
-    assert re.search(r"\| telephone band .*10 clips", markdown(figures))
+    metrics = robustness_metrics(answers, select_conditions(["telephone"]), {}, resamples=200)
+    assert metrics["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
+    assert re.search(r"\| telephone band .*10 clips", markdown(metrics))
 
 
-def test_a_sample_holds_the_emotions_alike_and_a_smaller_one_lies_in_a_larger_one(clips):
+def test_sample_clips_is_balanced_and_nested(clips):
     rows = [new_row(id=f"{corpus}{i}", path="x", corpus=corpus) for corpus in ("a", "b") for i in range(60)]
     truths = [("sad" if i < 40 else "happy" if i < 55 else "angry") for _ in ("a", "b") for i in range(60)]
     many = LabeledClips([row["corpus"] for row in rows], rows, truths)

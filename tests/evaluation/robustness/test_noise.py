@@ -19,19 +19,19 @@ def decibels(one, other):
 
 
 @pytest.mark.parametrize("level", [20.0, 7.0, 0.0])
-def test_what_is_added_has_the_power_that_was_asked_for(speech, level):
+def test_noise_has_requested_ratio(speech, level):
     chance = np.random.default_rng(1)
     voices = [chance.standard_normal(SAMPLING_RATE // 3) * scale for scale in (0.001, 1.0, 5.0)]
-    for disturbed in (
+    for perturbed in (
         noise.white(speech, level, chance),
         noise.babble(speech, level, chance, voices),
         noise.overlap(speech, level, chance, voices[0]),
     ):
-        assert disturbed.shape == speech.shape
-        assert decibels(speech, disturbed - speech) == pytest.approx(level, abs=0.01)
+        assert perturbed.shape == speech.shape
+        assert decibels(speech, perturbed - speech) == pytest.approx(level, abs=0.01)
 
 
-def test_every_voice_of_the_babble_is_equally_loud(speech):
+def test_babble_speakers_are_equally_loud(speech):
     times = np.arange(len(speech)) / SAMPLING_RATE
     voices = [scale * np.sin(2 * np.pi * f * times) for scale, f in ((0.01, 400), (1.0, 900), (30.0, 1700))]
     added = noise.babble(speech, 0.0, np.random.default_rng(0), voices) - speech
@@ -40,17 +40,17 @@ def test_every_voice_of_the_babble_is_equally_loud(speech):
     assert np.ptp(parts) < 0.05 * np.mean(parts)
 
 
-def test_a_short_voice_is_heard_to_the_end_of_a_long_clip(speech):
+def test_short_speaker_repeats_over_long_clip(speech):
     added = noise.overlap(speech, 0.0, np.random.default_rng(3), np.full(500, 0.2)) - speech
     assert np.abs(added[-SAMPLING_RATE:]).min() > 0
 
 
-def test_a_silent_voice_leaves_the_clip_as_it_is(speech):
+def test_silent_speaker_changes_nothing(speech):
     assert np.array_equal(noise.overlap(speech, 0.0, np.random.default_rng(0), np.zeros(800)), speech)
 
 
 @pytest.mark.parametrize("level", [20.0, 0.0])
-def test_the_room_has_its_ratio_and_its_time(level):
+def test_room_response_has_ratio_and_decay_time(level):
     response = noise.room_response(level, np.random.default_rng(0))
     assert decibels(response[:1], response[1:]) == pytest.approx(level, abs=1e-6)
     # Schroeder's backward integral of the tail falls by 60 dB in the reverberation time.
@@ -60,7 +60,7 @@ def test_the_room_has_its_ratio_and_its_time(level):
     assert -60 / slope == pytest.approx(noise.REVERBERATION_SECONDS, rel=0.1)
 
 
-def test_a_room_adds_a_tail_and_keeps_length_and_loudness(speech):
+def test_reverberate_keeps_length_and_level(speech):
     wet = noise.reverberate(speech, 0.0, np.random.default_rng(0))
     assert wet.shape == speech.shape
     assert noise.rms(wet) == pytest.approx(noise.rms(speech), rel=1e-6)

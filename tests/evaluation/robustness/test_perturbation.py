@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which clips are mixed with which, and that the same clip is always disturbed alike."""
+"""Which clips are mixed with which, and that the same clip is always perturbed alike."""
 
 import numpy as np
 import pytest
@@ -42,30 +42,30 @@ def heard(waveform):
     return {int(number) for number in np.flatnonzero(strength > 0.002 * strength.max())}
 
 
-def disturbed(clips, index, name, level=0.0, seed=0, pool=None):
+def perturbed(clips, index, name, level=0.0, seed=0, pool=None):
     waveform = load_audio(clips.rows[index]["audio"])
-    return ClipPerturber(pool or clips, seed).disturbed(waveform, clips, index, CONDITIONS[name], level)
+    return ClipPerturber(pool or clips, seed).perturb(waveform, clips, index, CONDITIONS[name], level)
 
 
-def test_babble_is_of_other_speakers_of_the_same_corpus(clips):
+def test_babble_uses_other_speakers_of_the_corpus(clips):
     for index in (0, 5, 11):
-        others = heard(disturbed(clips, index, "babble")) - {index}
+        others = heard(perturbed(clips, index, "babble")) - {index}
         assert len(others) == BABBLE_SPEAKERS
         speaker = clips.rows[index]["speaker"]
         assert all(clips.corpora[i] == "tedesco" and clips.rows[i]["speaker"] != speaker for i in others)
 
 
-def test_one_other_speaker_talks_at_once(clips):
+def test_overlap_uses_one_other_speaker(clips):
     for index in range(0, 24, 5):
-        (other,) = heard(disturbed(clips, index, "overlap")) - {index}
+        (other,) = heard(perturbed(clips, index, "overlap")) - {index}
         assert clips.rows[other]["speaker"] != clips.rows[index]["speaker"]
         assert clips.corpora[other] == clips.corpora[index]
 
 
 @pytest.mark.parametrize(("name", "same"), [("joined", True), ("code_switch", False)])
-def test_second_halves_are_of_the_same_emotion_by_another_speaker(clips, name, same):
+def test_joined_halves_share_emotion_not_speaker(clips, name, same):
     for index in range(24):
-        sound = disturbed(clips, index, name)
+        sound = perturbed(clips, index, name)
         assert heard(sound[: len(sound) // 2 - 200]) == {index}
         (other,) = heard(sound[len(sound) // 2 + 200 :])
         assert clips.truths[other] == clips.truths[index]
@@ -73,33 +73,28 @@ def test_second_halves_are_of_the_same_emotion_by_another_speaker(clips, name, s
         assert (clips.rows[other]["language"] == clips.rows[index]["language"]) is same
 
 
-def test_without_another_language_code_switching_is_refused_beforehand_and_says_the_cure(clips):
+def test_check_rejects_code_switch_without_other_language(clips):
     german = clips.subset(range(16))
-    with pytest.raises(
-        MissingPartnerError, match=r"code_switch: for 0 of tedesco.*of sad in another language.*--others"
-    ):
+    with pytest.raises(MissingPartnerError, match=r"^code_switch: 0 of tedesco.*--others"):
         ClipPerturber(german).check(german, CONDITIONS["code_switch"])
     ClipPerturber(clips).check(german, CONDITIONS["code_switch"])
     ClipPerturber(german).check(german, CONDITIONS["joined"])
 
 
-def test_babble_is_of_five_other_clips_or_refused(clips, tmp_path):
+def test_check_rejects_babble_with_too_few_clips(clips, tmp_path):
     """The first speaker's clips have five others; with one of these gone, or unreadable, they have four."""
     five = clips.subset([0, 1, 4, 2, 3, 6, 7, 10])
     alone = clips.subset([0])
     ClipPerturber(five).check(alone, CONDITIONS["babble"])
     four = clips.subset([0, 1, 4, 2, 3, 6, 7])
-    message = "for 0 of tedesco 5 other clips by another speaker are needed, and there are 4; give more speakers of"
-    with pytest.raises(MissingPartnerError, match=f"^babble: {message} tedesco, or leave the condition out$"):
+    with pytest.raises(MissingPartnerError, match=r"^babble: 0 of tedesco needs 5 .*found 4"):
         ClipPerturber(four).check(alone, CONDITIONS["babble"])
     ClipPerturber(four).check(alone, CONDITIONS["overlap"])
     rows = [dict(row) for row in five.rows]
     rows[-1] |= {"audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
     torn = LabeledClips(five.corpora, rows, five.truths)
-    with pytest.raises(
-        MissingPartnerError, match="5 other readable clips by another speaker are needed, and there are 4"
-    ):
-        disturbed(alone, 0, "babble", pool=torn)
+    with pytest.raises(MissingPartnerError, match=r"5 other readable.*found 4"):
+        perturbed(alone, 0, "babble", pool=torn)
 
 
 def unread_clips(number: int) -> LabeledClips:
@@ -115,7 +110,7 @@ def unread_clips(number: int) -> LabeledClips:
 
 
 @pytest.mark.parametrize("name", ["babble", "overlap", "joined", "code_switch"])
-def test_companions_are_those_of_a_plain_loop(name):
+def test_partner_candidates_match_explicit_loop(name):
     pool = unread_clips(300)
     for clips in (pool, pool.subset(range(0, 300, 7)), LabeledClips(["c"], pool.rows[:1], ["fear"])):
         for index, row in enumerate(clips.rows):
@@ -136,26 +131,26 @@ def test_companions_are_those_of_a_plain_loop(name):
 
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
-def test_a_clip_is_disturbed_alike_whatever_was_disturbed_before_it(clips, name):
+def test_perturb_does_not_depend_on_order(clips, name):
     condition = CONDITIONS[name]
     level = condition.levels[-1]
     in_order = [source["array"] for source in ClipPerturber(clips).sources(clips, condition, level)]
     for index in (23, 7):
-        assert np.array_equal(disturbed(clips, index, name, level), in_order[index])
+        assert np.array_equal(perturbed(clips, index, name, level), in_order[index])
     assert all(np.isfinite(sound).all() and sound.dtype == np.float32 for sound in in_order)
 
 
 @pytest.mark.parametrize("name", ["white", "babble", "reverberation", "overlap"])
-def test_another_seed_gives_another_disturbance_and_another_level_the_same_one_stronger(clips, name):
+def test_perturb_depends_on_seed_and_scales_with_level(clips, name):
     clean = load_audio(clips.rows[0]["audio"])
-    assert not np.allclose(disturbed(clips, 0, name, 10.0), disturbed(clips, 0, name, 10.0, seed=1))
-    weak, strong = (disturbed(clips, 0, name, level) - clean for level in (20.0, 10.0))
+    assert not np.allclose(perturbed(clips, 0, name, 10.0), perturbed(clips, 0, name, 10.0, seed=1))
+    weak, strong = (perturbed(clips, 0, name, level) - clean for level in (20.0, 10.0))
     assert np.std(strong) > 2 * np.std(weak)
     if name != "reverberation":  # which keeps the loudness, so that the direct sound is lowered too
         assert np.allclose(strong, np.sqrt(10) * weak, atol=1e-5)
 
 
-def test_what_cannot_be_read_is_passed_on_to_be_reported_and_never_lent(clips, tmp_path):
+def test_sources_pass_unreadable_clips_through(clips, tmp_path):
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"no sound")
     rows = [dict(row) for row in clips.rows]
@@ -167,8 +162,8 @@ def test_what_cannot_be_read_is_passed_on_to_be_reported_and_never_lent(clips, t
     assert all("array" in source for index, source in enumerate(sources) if index != 3)
 
 
-def test_conditions_are_chosen_by_name_in_the_order_of_the_table():
+def test_select_conditions_keeps_table_order():
     assert [condition.name for condition in select_conditions(["opus", "white"])] == ["white", "opus"]
     assert [condition.name for condition in select_conditions([])] == list(CONDITIONS)
-    with pytest.raises(ValueError, match="no condition wite; choose from white, babble"):
+    with pytest.raises(ValueError, match=r"wite.*white, babble"):
         select_conditions(["wite"])

@@ -38,7 +38,7 @@ def predictions(truths, answers, speakers, **fields) -> Predictions:
     )
 
 
-def test_a_resample_is_the_clips_of_the_drawn_speakers():
+def test_resampled_matches_explicit_loop():
     rng = np.random.default_rng(0)
     truths = rng.choice(WORDS[:3], 60)
     answers = rng.choice([*WORDS, UNPARSED], 60)
@@ -49,7 +49,7 @@ def test_a_resample_is_the_clips_of_the_drawn_speakers():
     count = clusters.max() + 1
     drawn = np.random.default_rng(7).integers(count, size=(20, count))
 
-    figures = resampled([speaker_counts(one)], METRICS, 20, seed=7)
+    metrics = resampled([speaker_counts(one)], METRICS, 20, seed=7)
 
     for index, draw in enumerate(drawn):
         clips = np.concatenate([np.flatnonzero(clusters == speaker) for speaker in draw])
@@ -62,10 +62,10 @@ def test_a_resample_is_the_clips_of_the_drawn_speakers():
             "macro_F1": f1_score(truth, answer, **(weighted | {"average": "macro"})),
             "precision": precision_score(truth, answer, **weighted),
         }
-        assert {name: values[index, 0] for name, values in figures.items()} == pytest.approx(expected)
+        assert {name: values[index, 0] for name, values in metrics.items()} == pytest.approx(expected)
 
 
-def test_with_a_clip_a_speaker_the_interval_is_that_of_scipy():
+def test_intervals_match_scipy_for_one_clip_per_speaker():
     rng = np.random.default_rng(1)
     truths = rng.choice(WORDS, 300)
     answers = np.where(rng.random(300) < 0.7, truths, "sad")
@@ -76,7 +76,7 @@ def test_with_a_clip_a_speaker_the_interval_is_that_of_scipy():
 
 
 @pytest.mark.parametrize("speakers", [3, 10, pytest.param(30, marks=pytest.mark.slow)])
-def test_the_interval_covers_the_truth_at_its_nominal_rate(speakers):
+def test_intervals_have_nominal_coverage(speakers):
     rng = np.random.default_rng(2)
     truth, trials = RECALL.mean(), 1000
     covered = plain = 0
@@ -93,7 +93,7 @@ def test_the_interval_covers_the_truth_at_its_nominal_rate(speakers):
     assert plain / trials < {3: 0.8, 10: 0.93}.get(speakers, covered / trials)
 
 
-def test_clips_of_one_speaker_are_no_new_evidence():
+def test_intervals_ignore_repeated_clips_of_a_speaker():
     """Each clip ten times over: the same people, so the same interval."""
     one = simulate(np.random.default_rng(3), 12)
     ten = predictions(one.truths * 10, one.predicted * 10, one.speakers * 10)
@@ -102,7 +102,7 @@ def test_clips_of_one_speaker_are_no_new_evidence():
     assert np.diff(intervals(one)["WA"]) > 1.5 * np.diff(intervals(alone)["WA"])
 
 
-def test_one_speaker_tells_nothing_of_others():
+def test_one_speaker_has_no_interval():
     one = simulate(np.random.default_rng(4), 1)
     assert intervals(one) is None
     assert paired_difference(one, one)["low"] is paired_difference(one, one)["p"] is None
@@ -118,17 +118,17 @@ def test_one_speaker_tells_nothing_of_others():
         (["sad"] * 4 + ["happy"] * 4, ["sad"] * 8, (0, 1)),
     ],
 )
-def test_degenerate_answers_have_degenerate_intervals(truths, answers, expected):
+def test_constant_predictions_have_empty_intervals(truths, answers, expected):
     made = intervals(predictions(truths, answers, ["a"] * 4 + ["b"] * 4))
     assert made["UA"] == made["WA"] == expected
 
 
-def test_equal_seeds_give_equal_intervals():
+def test_intervals_are_reproducible():
     one = simulate(np.random.default_rng(5), 10)
     assert intervals(one, seed=1) == intervals(one, seed=1) != intervals(one, seed=2)
 
 
-def test_a_difference_is_that_of_the_figures_on_what_both_have():
+def test_paired_difference_uses_shared_clips():
     rng = np.random.default_rng(6)
     first, second = simulate(rng, 10, more=0.15), simulate(rng, 10)
     chosen = np.arange(40, 200)[::-1]
@@ -140,12 +140,12 @@ def test_a_difference_is_that_of_the_figures_on_what_both_have():
     assert made["low"] < made["difference"] < made["high"]
     turned = paired_difference(second, first.subset(chosen))
     assert turned["difference"] == pytest.approx(-made["difference"])
-    with pytest.raises(PredictionsError, match="share no clip"):
+    with pytest.raises(PredictionsError):
         paired_difference(first.subset(np.arange(5)), second.subset(np.arange(5, 9)))
 
 
 @pytest.mark.slow
-def test_equal_systems_differ_as_often_as_promised():
+def test_paired_difference_has_nominal_error_rate():
     rng = np.random.default_rng(7)
     trials, found = 300, 0
     for trial in range(trials):
@@ -161,7 +161,7 @@ def test_equal_systems_differ_as_often_as_promised():
 
 
 @pytest.mark.parametrize("speakers", [2, 4])
-def test_of_few_speakers_equal_systems_seldom_differ(speakers):
+def test_paired_difference_error_rate_for_few_speakers(speakers):
     rng = np.random.default_rng(19)
     made = [
         paired_difference(*(simulate(rng, speakers, 8) for _ in "ab"), resamples=300, seed=trial)
@@ -171,31 +171,31 @@ def test_of_few_speakers_equal_systems_seldom_differ(speakers):
     assert min(one["p"] for one in made) > 0.001
 
 
-def test_speakers_who_all_agree_are_as_much_as_their_number_tells():
+def test_p_value_of_constant_difference_is_sign_test():
     right = predictions(["sad"] * 6, ["sad"] * 6, list("aabbcc"))
     wrong = predictions(["sad"] * 6, ["happy"] * 6, list("aabbcc"))
     made = paired_difference(right, wrong)
     assert (made["low"], made["high"], made["p"]) == (1, 1, 0.25)
 
 
-def test_who_speaks_is_known_by_whichever_system_says_it():
+def test_paired_difference_merges_known_speakers():
     first, second = simulate(np.random.default_rng(20), 8), simulate(np.random.default_rng(21), 8)
     nameless = predictions(first.truths, first.predicted, [])
     there, back = paired_difference(nameless, second), paired_difference(second, nameless)
     assert there["clusters"] == back["clusters"] == 8
     assert (there["low"], there["p"]) == (pytest.approx(-back["high"]), pytest.approx(back["p"]))
     other = predictions(first.truths, first.predicted, ["somebody else", *first.speakers[1:]])
-    with pytest.raises(PredictionsError, match="clip 0: the speaker is s0 for one system and somebody else for"):
+    with pytest.raises(PredictionsError, match=r"clip 0.*s0.*somebody else"):
         paired_difference(second, other)
 
 
-def test_the_same_system_does_not_differ_from_itself():
+def test_paired_difference_to_itself_is_zero():
     one = simulate(np.random.default_rng(8), 10)
     made = paired_difference(one, one)
     assert (made["difference"], made["low"], made["high"], made["p"]) == (0, 0, 0, 1)
 
 
-def test_p_is_the_level_at_which_the_interval_touches_0():
+def test_p_value_is_level_at_which_interval_touches_zero():
     """And where no resample lies beyond 0, p is that of Student's t of the mean."""
     rng = np.random.default_rng(9)
     differences = rng.normal(0.02, 0.01, 20_000)
@@ -208,7 +208,7 @@ def test_p_is_the_level_at_which_the_interval_touches_0():
     assert np.log10(p_value(means, 30)) == pytest.approx(np.log10(stats.ttest_1samp(sample, 0).pvalue), abs=0.25)
 
 
-def test_seeds_have_a_mean_a_deviation_and_an_interval_of_both_kinds_of_chance():
+def test_summarize_seeds_resamples_speakers_and_seeds():
     rng = np.random.default_rng(10)
     runs = [simulate(rng, 10, more=more) for more in (-0.25, 0.0, 0.25)]
     made = summarize_seeds(runs)
@@ -225,7 +225,7 @@ def test_seeds_have_a_mean_a_deviation_and_an_interval_of_both_kinds_of_chance()
 
 
 @pytest.mark.slow
-def test_the_mean_over_seeds_is_covered_too():
+def test_summarize_seeds_has_nominal_coverage():
     rng = np.random.default_rng(11)
     trials, covered = 200, 0
     for trial in range(trials):
@@ -236,7 +236,7 @@ def test_the_mean_over_seeds_is_covered_too():
     assert covered / trials == pytest.approx(0.95, abs=0.05)
 
 
-def test_seeds_widen_a_difference():
+def test_several_seeds_widen_the_difference():
     rng = np.random.default_rng(12)
     first, second = simulate(rng, 10, more=0.1), simulate(rng, 10)
     seeds = [simulate(rng, 10, more=0.1 + more) for more in (-0.1, 0.1)]
@@ -248,14 +248,14 @@ def test_seeds_widen_a_difference():
     assert several["high"] - several["low"] > one["high"] - one["low"]
 
 
-def test_what_a_seed_gives_both_systems_is_no_difference():
+def test_matched_seeds_cancel_shared_variation():
     """Seeds that are good for both systems alike widen the interval only where the runs are not matched."""
     rng = np.random.default_rng(13)
     seeds = [simulate(rng, 10, more=more) for more in (-0.3, 0.0, 0.3)]
     matched, free = (paired_difference(seeds, seeds, matched=choice) for choice in (True, False))
     assert (matched["difference"], matched["low"], matched["high"], matched["p"]) == (0, 0, 0, 1)
     assert free["difference"] == 0 and free["low"] < -0.1 and free["high"] > 0.1
-    with pytest.raises(ValueError, match="3 and 2 runs"):
+    with pytest.raises(ValueError, match="3 and 2"):
         paired_difference(seeds, seeds[:2], matched=True)
 
 
@@ -268,7 +268,7 @@ def two_groups(rng, gap, speakers=10, names=("female", "male")):
     return predictions(truths, answers, people, genders=groups)
 
 
-def test_a_planted_gap_is_found_with_its_size():
+def test_group_gap_finds_planted_gap():
     one = two_groups(np.random.default_rng(13), 0.2)
     made = group_gap(one)
     women, men = (one.subset([gender == name for gender in one.genders]) for name in ("female", "male"))
@@ -281,7 +281,7 @@ def test_a_planted_gap_is_found_with_its_size():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("names", [("female", "male"), ("de", "el", "fa", "ru")])
-def test_where_there_is_no_gap_none_is_flagged_more_often_than_promised(names):
+def test_group_gap_has_nominal_error_rate(names):
     rng = np.random.default_rng(14)
     trials, flagged = 200, 0
     for trial in range(trials):
@@ -293,7 +293,7 @@ def test_where_there_is_no_gap_none_is_flagged_more_often_than_promised(names):
 
 
 @pytest.mark.slow
-def test_the_interval_of_a_gap_covers_it():
+def test_group_gap_interval_has_nominal_coverage():
     rng = np.random.default_rng(15)
     trials, covered = 300, 0
     for trial in range(trials):
@@ -304,7 +304,7 @@ def test_the_interval_of_a_gap_covers_it():
     assert covered / trials == pytest.approx(0.95, abs=0.04)
 
 
-def test_groups_are_compared_over_the_labels_that_both_have():
+def test_group_gap_compares_shared_labels():
     truths = ["sad", "happy"] * 6 + ["sad", "angry"] * 6
     answers = ["sad"] * 12 + ["sad", "angry"] * 6
     one = predictions(truths, answers, list("aabbccddeeff") * 2, languages=["de"] * 12 + ["el"] * 12)
@@ -316,7 +316,7 @@ def test_groups_are_compared_over_the_labels_that_both_have():
     assert group_gap(apart, "language") is None
 
 
-def test_a_gap_in_which_nothing_varies_is_as_much_as_the_number_of_speakers_tells():
+def test_group_gap_without_variance_uses_permutations():
     people, genders = list("aabbccdd"), ["female"] * 4 + ["male"] * 4
     answers = ["sad"] * 4 + ["happy"] * 4
     made = group_gap(predictions(["sad"] * 8, answers, people, genders=genders))
@@ -326,7 +326,7 @@ def test_a_gap_in_which_nothing_varies_is_as_much_as_the_number_of_speakers_tell
     assert (perfect["gap"], perfect["p"], perfect["flagged"]) == (0.0, 1.0, False)
 
 
-def test_a_group_of_one_speaker_has_a_gap_and_no_interval():
+def test_group_gap_of_one_speaker_has_no_interval():
     one = two_groups(np.random.default_rng(16), 0.2, speakers=1)
     made = group_gap(one)
     assert made["gap"] > 0
@@ -341,5 +341,5 @@ def test_a_group_of_one_speaker_has_a_gap_and_no_interval():
     assert made["flagged"]
 
 
-def test_nobody_known_has_no_gap():
+def test_group_gap_without_known_groups_is_none():
     assert group_gap(simulate(np.random.default_rng(18), 4)) is None

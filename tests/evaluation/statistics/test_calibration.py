@@ -29,7 +29,7 @@ def random_system(size=3000, sharpen=1.0) -> Predictions:
 
 
 @pytest.mark.parametrize("bins", [1, 7, 15])
-def test_the_table_is_the_curve_of_scikit_learn(bins):
+def test_reliability_matches_scikit_learn(bins):
     one = random_system(sharpen=2.0)
     right = np.array(one.predicted) == np.array(one.truths)
     confidence = one.scores.max(axis=1)
@@ -46,23 +46,23 @@ def test_the_table_is_the_curve_of_scikit_learn(bins):
     assert ece(one, bins) == pytest.approx(error)
 
 
-def test_honest_probabilities_are_calibrated_and_sharpened_ones_are_not():
+def test_ece_separates_calibrated_from_sharpened():
     assert ece(random_system()) < 0.03
     assert ece(random_system(sharpen=4.0)) > 0.15
 
 
-def test_certain_answers():
+def test_reliability_of_certain_predictions():
     one = system([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], ["happy", "sad", "sad", "angry"])
     assert reliability(one, 10) == [{"low": 0.9, "high": 1.0, "n": 4, "confidence": 1.0, "accuracy": 0.75}]
     assert ece(one, 10) == 0.25
 
 
-def test_a_system_without_probabilities_has_no_calibration():
+def test_calibration_without_probabilities_is_none():
     one = random_system(10)
     none = Predictions(WORDS, one.corpora, one.ids, one.truths, one.predicted)
     assert ece(none) is reliability(none) is None
 
 
-def test_no_bins_are_refused():
-    with pytest.raises(ValueError, match="bins is 0"):
+def test_reliability_rejects_zero_bins():
+    with pytest.raises(ValueError, match="bins: 0"):
         ece(random_system(10), 0)

@@ -27,7 +27,7 @@ def voices(right: dict[str, float], clips=40, languages=None) -> Predictions:
     )
 
 
-def test_groups_have_the_figures_of_their_clips():
+def test_breakdowns_match_metrics_of_subsets():
     one = voices({"f1": 0.4, "f2": 0.3, "f3": 0.5, "m1": 0.8, "m2": 0.7, "x": 0.5})
     made = breakdowns(one)
     assert set(made) == {"gender", "speaker"}
@@ -45,7 +45,7 @@ def test_groups_have_the_figures_of_their_clips():
     assert made["gender"]["gap"]["flagged"]
 
 
-def test_speakers_are_ranked_where_they_have_enough_clips():
+def test_breakdowns_rank_speakers_with_enough_clips():
     right = {"f1": 0.3, "f2": 0.5, "m1": 0.6, "m2": 0.9}
     few = voices({"m3": 0.0}, clips=4)
     one = Predictions.concatenate([voices(right), few])
@@ -56,7 +56,7 @@ def test_speakers_are_ranked_where_they_have_enough_clips():
     assert speaker["quartiles"] == pytest.approx(list(np.percentile([0.3, 0.5, 0.6, 0.9], [25, 50, 75])))
 
 
-def test_the_clips_are_not_gone_through_again_for_each_speaker(monkeypatch):
+def test_breakdowns_count_all_speakers_at_once(monkeypatch):
     subset, asked = Predictions.subset, []
     monkeypatch.setattr(Predictions, "subset", lambda self, mask: asked.append(1) or subset(self, mask))
     counts = []
@@ -67,13 +67,13 @@ def test_the_clips_are_not_gone_through_again_for_each_speaker(monkeypatch):
     assert counts[0] == counts[1]
 
 
-def test_clips_without_speakers_have_no_worst_one():
+def test_breakdowns_without_speakers_have_no_ranking():
     one = voices({"f1": 0.3, "f2": 0.5})
     nobody = Predictions(WORDS, one.corpora, one.ids, one.truths, one.predicted)
     assert "speaker" not in breakdowns(nobody)
 
 
-def test_languages_and_corpora_where_there_are_two():
+def test_breakdowns_by_language_and_corpus():
     parts = [voices({"a": 0.5, "b": 0.6}, languages=["de"] * 80), voices({"c": 0.9, "d": 0.8}, languages=["ur"] * 80)]
     one = Predictions.concatenate(parts)
     one = Predictions(
@@ -87,11 +87,11 @@ def test_languages_and_corpora_where_there_are_two():
     assert "language" not in breakdowns(parts[0])
 
 
-def test_nothing_known_of_anyone_is_no_breakdown():
+def test_breakdowns_without_groups_are_empty():
     assert breakdowns(Predictions(WORDS, ["x"], ["1"], ["sad"], ["happy"])) == {}
 
 
-def test_flagged_gaps_come_first_and_the_larger_before_the_smaller():
+def test_sorted_gaps_flagged_first_then_by_size():
     found = [
         {"name": "small", "gap": 0.1, "p": 0.01, "flagged": True},
         {"name": "unsure", "gap": 0.5, "p": 0.4, "flagged": False},

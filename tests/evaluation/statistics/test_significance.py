@@ -37,7 +37,7 @@ def test_mcnemar_without_discordant_clips_is_one():
 
 def test_mcnemar_rejects_disjoint_clips():
     first, second = systems(2, 0, 0, 2)
-    with pytest.raises(PredictionsError, match="share no clip"):
+    with pytest.raises(PredictionsError):
         mcnemar(
             first.subset([True, True, False, False]), second.subset([word == "happy" for word in second.predicted])
         )
