@@ -53,7 +53,14 @@ def run(args: CompareArguments) -> int:
     result = {"first": args.first, "second": args.second, "confidence": args.confidence, **compared}
     if compared["left_out"]:
         print(f"{compared['left_out']} clips are left out because some runs lack them", file=sys.stderr)
-    headers = ["corpus", "first", "second", "difference", f"{100 * args.confidence:g} % interval", "p", "p (Holm)"]
+    headers = [
+        "corpus",
+        *(f"{place} {args.metric}" for place in ("first", "second")),
+        "difference",
+        f"{100 * args.confidence:g} % interval",
+        "p",
+        "p (Holm)",
+    ]
     pooled = {"all corpora": compared["pooled"]} if "pooled" in compared else {}
     rows = [
         [
@@ -66,7 +73,6 @@ def run(args: CompareArguments) -> int:
         ]
         for name, row in {**compared["corpora"], **pooled}.items()
     ]
-    print(f"{args.metric}, first minus second")
     print(format_table([*headers, "McNemar", "speakers", "clips"], rows, "text", text_columns=(0, 4)))
     if args.output is not None:
         write_json(Path(args.output), result)

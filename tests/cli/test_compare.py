@@ -119,10 +119,10 @@ def test_words_in_another_order_are_compared(systems, capsys):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["/nowhere"], "/nowhere: cannot be read"),
-        ([","], "no predictions to compare"),
-        (["SECOND", "--confidence", "95"], "confidence is 95; give a number between 0 and 1"),
-        (["SECOND", "--resamples", "1"], "resamples is 1; give at least 100"),
+        (["/nowhere"], "/nowhere"),
+        ([","], "run of each system"),
+        (["SECOND", "--confidence", "95"], "--confidence: 95"),
+        (["SECOND", "--resamples", "1"], "resamples: 1"),
         (["SECOND"], "share no clip"),
     ],
 )

@@ -91,7 +91,7 @@ def test_how_much_the_wording_matters_is_told(recordings, tiny_model_dir, tmp_pa
 def test_an_unchanged_evaluation_is_not_answered_twice(recordings, tiny_model_dir, tmp_path, capsys):
     for name, more in (("first", []), ("second", []), ("anew", ["--no_cache"]), ("other", ["--prompt", "v2"])):
         evaluate(tiny_model_dir, recordings, tmp_path / name, *more)
-        told = "15 of 15 answers were kept from before" in capsys.readouterr().out
+        told = "15 of 15 predictions" in capsys.readouterr().out
         assert told == (name == "second")
     first, second = (tmp_path / name / "results.json" for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
@@ -111,7 +111,7 @@ def test_an_unreadable_clip_is_counted_and_gives_status_1(recordings, tiny_model
     figures = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
     assert (figures["n"], figures["errors"]) == (15, 1)
     assert "broken.wav" in figures["error_clips"][0]["error"]
-    assert "1 clips could not be read" in capsys.readouterr().err
+    assert "1 clips are unreadable" in capsys.readouterr().err
 
 
 def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path, capsys):
@@ -126,8 +126,8 @@ def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path,
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--labels", "tired,bored"], "no clip has an emotion of the label set tired, bored"),
-        (["--prompt", "v0"], "prompt 'v0' is not known; choose from v1"),
+        (["--labels", "tired,bored"], "tired, bored"),
+        (["--prompt", "v0"], "v0; choose from v1"),
         (["--corpora", "folder=/nowhere"], "/nowhere"),
         (["--corpora", "atlantis=/tmp"], "atlantis"),
         (["--decode", "guess"], "decode"),

@@ -89,7 +89,7 @@ def test_second_halves_that_training_heard_are_told(corpora, tiny_model_dir, tmp
 def test_another_seed_into_the_same_folder_is_refused(corpora, tiny_model_dir, tmp_path, capsys):
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level") == 0
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level", "--seed", "1") == 2
-    assert "holds answers of another run (other seed)" in capsys.readouterr().err
+    assert "other settings (seed)" in capsys.readouterr().err
 
 
 def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_dir, tmp_path, capsys):
@@ -99,7 +99,7 @@ def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_di
     before = happy.read_bytes()
     shutil.copyfile(german / "bert-sad-0.wav", happy)
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first, "level") == 2
-    assert "holds answers of another run (other clips, pool); give another --output_dir" in capsys.readouterr().err
+    assert "other settings (clips, pool)" in capsys.readouterr().err
     assert not (tmp_path / "out" / "predictions" / "level_10.csv").exists()
     happy.write_bytes(before)
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
@@ -108,7 +108,7 @@ def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_di
     assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 0
     shutil.copyfile(german / "bert-sad-0.wav", tmp_path / "italian" / "carla-sad-0.wav")
     assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 2
-    assert "holds answers of another run (other pool)" in capsys.readouterr().err
+    assert "other settings (pool)" in capsys.readouterr().err
 
 
 def test_another_speaker_of_a_clip_is_another_run(corpora, tiny_model_dir, tmp_path, capsys):
@@ -117,14 +117,14 @@ def test_another_speaker_of_a_clip_is_another_run(corpora, tiny_model_dir, tmp_p
     table = (german / "index.csv").read_text(encoding="utf-8")
     (german / "index.csv").write_text(table.replace(",bert,", ",anna,"), encoding="utf-8")
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 2
-    assert "holds answers of another run (other clips, pool); give another --output_dir" in capsys.readouterr().err
+    assert "other settings (clips, pool)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--sample", "-3"], "sample is -3; give how many clips of each corpus, or 0 for all"),
-        (["--resamples", "0"], "resamples is 0; give at least 100"),
+        (["--sample", "-3"], "--sample: -3"),
+        (["--resamples", "0"], "resamples: 0"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(tmp_path, capsys, more, message):
