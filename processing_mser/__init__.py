@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sound and words in, tensors out: the emotion vocabulary, audio reading, augmentation and the processor."""
+"""Turn audio and text into tensors: emotion words, audio reading, augmentation and processors."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -55,18 +55,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The processor, when it is asked for: with transformers and torch it takes seconds, and what lists corpora, reads
-    audio or builds M5SER in several processes needs neither."""
-    if name == "MSERProcessor":
-        from .processing_mser import MSERProcessor
+    """Import the processors on first use: torch and transformers take seconds, and reading audio needs neither."""
+    if name in ("MSERProcessor", "PROMPTS"):
+        from . import processing_mser
 
-        return MSERProcessor
+        return getattr(processing_mser, name)
     if name == "EmotionClassifierProcessor":
         from .classifier_processing_mser import EmotionClassifierProcessor
 
         return EmotionClassifierProcessor
-    if name == "PROMPTS":
-        from .processing_mser import PROMPTS
-
-        return PROMPTS
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

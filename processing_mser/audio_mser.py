@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading speech: any form of audio to a mono float32 waveform, or one line that names the file and the fix.
+"""Read audio in any form as a mono float32 waveform, and find audio files.
 
-Nothing is ever cut off in silence: a recording that is longer than the caller's bound raises, a file that holds less
-than its header promises raises, and `cut_windows` divides a long waveform into windows that cover all of it.
+Nothing is cut off silently: a recording over the caller's limit raises, so does a file that contains less than its
+header says, and `cut_windows` divides a long waveform into windows that cover all of it.
 """
 
 import io
@@ -21,54 +21,53 @@ import numpy as np
 
 try:
     import soundfile
-except (ImportError, OSError):  # OSError: the package is there, its libsndfile is not
+except (ImportError, OSError):  # OSError: the package is installed, libsndfile is missing
     soundfile = None
 try:
     import soxr
 except ImportError:
     soxr = None
 
-from .audio_checks_mser import AudioError, AudioTooLongError, FlacDigest, SampleCheck
-from .container_checks_mser import Inspection, find_damage
+from .audio_checks_mser import AudioError, AudioTooLongError, FlacDigest, Problem, SampleCheck, damaged
+from .container_checks_mser import Inspection, inspect_container
 
 
 SAMPLING_RATE = 16_000
-"""Hz; what the encoder hears."""
+"""Hz; the encoder's input."""
 MAX_SECONDS = 30.0
-"""The encoder's positions end here."""
+"""Longest input of the encoder."""
 MIN_RATE, MAX_RATE = 1_000, 768_000
 
 AUDIO_EXTENSIONS: tuple[str, ...] = (
     ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
     ".w64", ".rf64", ".voc", ".sph", ".nist",
 )  # fmt: skip
-"""What soundfile opens, as file name extensions."""
-# Recordings all the same: `find_audio` lists them so that the reader names them and their fix, not skips them unseen.
+"""File name extensions that soundfile reads."""
+# `find_audio` also lists these, so that reading them reports an error instead of skipping them.
 _FOREIGN_EXTENSIONS = (".m4a", ".aac", ".wma", ".amr", ".webm")
 
 _BLOCK_SAMPLES = 1 << 20
-_UNKNOWN_FRAMES = 1 << 62  # libsndfile's answer for a stream whose header gives no length
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile's value for a header without a length
 
 
 def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: float | None = None) -> np.ndarray:
-    """Read speech from any form that it comes in.
+    """Read audio in any form.
 
     Args:
-        source: a path (`~` is expanded), the bytes of a file, a binary file object (read from where it stands),
-            `{"array", "sampling_rate"}` or `{"raw", "sampling_rate"}`, `{"bytes", "path"}` (either may be None), a
-            torchcodec `AudioDecoder`, or a numpy array or torch tensor that is already at `sampling_rate`. An array
-            is 1-D or 2-D, the shorter of two axes being the channels; integers are scaled by their type to [-1, 1),
-            floats are taken as they are.
+        source: a path (`~` is expanded), the bytes of a file, a binary file object (read from its current position),
+            `{"array", "sampling_rate"}` or `{"raw", "sampling_rate"}`, `{"bytes", "path"}` (either may be `None`), a
+            torchcodec `AudioDecoder`, or a numpy array or torch tensor at `sampling_rate`. An array is 1-D, or 2-D
+            with the channels on the shorter axis; integers are scaled by their type to [-1, 1), floats are not scaled.
         sampling_rate: of the result, in Hz.
-        max_seconds: the longest audio that is accepted; None accepts any length.
+        max_seconds: maximum length; `None` accepts any length.
 
     Returns:
         `(num_samples,)` float32, channels averaged, resampled with soxr.
 
     Raises:
-        AudioTooLongError: longer than `max_seconds`.
+        AudioTooLongError: longer than `max_seconds`, or than the memory.
         AudioError: missing, not a file, not permitted, not audio, cut short, empty, all zero, NaN or infinite, shorter
-            than `MIN_SECONDS`, at a rate outside 1 kHz to 768 kHz, or of no form above.
+            than `MIN_SECONDS`, at a rate outside 1 kHz to 768 kHz, or in none of the forms above.
         ImportError: soundfile or soxr is needed and not installed.
     """
     with open_audio(source, sampling_rate, max_seconds) as sound:
@@ -83,12 +82,12 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
                 raise _too_long(sound.name, check.samples / sound.rate, max_seconds)
             return resampled(sound.name, np.concatenate(blocks), sound.rate, sampling_rate)
         except MemoryError:
-            problem = f"does not fit into memory ({check.samples / sound.rate / 3600:.1f} h and more)"
+            problem = f"does not fit into memory (more than {check.samples / sound.rate / 3600:.1f} h)"
             raise AudioTooLongError(sound.name, problem, "cut it into shorter pieces") from None
 
 
 def resampled(name: str, samples: np.ndarray, rate: int, sampling_rate: int) -> np.ndarray:
-    """Samples `(num_samples,)` float32 at another rate.
+    """Convert samples `(num_samples,)` to another rate, as float32.
 
     Raises:
         ImportError: soxr is needed and not installed.
@@ -105,21 +104,20 @@ def cut_windows(
 ) -> list[np.ndarray]:
     """Divide a waveform `(num_samples,)` into the fewest windows of at most `window_seconds`, nearly equal in length.
 
-    The windows are views in order, do not overlap, and together are the whole waveform. Equal lengths because a last
-    window of a few hundredths of a second would be noise with a vote.
+    The windows are views in order, do not overlap, and cover the complete waveform. With unequal lengths, a very short
+    last window would count as much as the others.
     """
     if window_seconds <= 0:
-        raise ValueError(f"window_seconds is {window_seconds}; give a positive number of seconds")
+        raise ValueError(f"window_seconds is {window_seconds}; pass a positive number of seconds")
     count = math.ceil(len(waveform) / max(1, int(window_seconds * sampling_rate)))
     return np.array_split(waveform, max(1, count))
 
 
 def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
-    """The files to read: files as given, folders searched to the bottom, each folder's in sorted order.
+    """List audio files: files as given, and the files in folders and their subfolders in sorted order.
 
-    Links are followed, and a folder that was searched is not searched again. Hidden files and folders are skipped. A
-    missing file, a folder without audio and one that may not be searched are returned as they are, so that
-    `load_audio` names them and the others go on.
+    Links are followed, but no folder is searched twice. Hidden files and folders are skipped. A missing file, a folder
+    without audio and an unreadable folder are returned unchanged, so that `load_audio` reports them one by one.
     """
     found: list[Path] = []
     for path in map(_expand, paths):
@@ -128,37 +126,36 @@ def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def _search(top: Path) -> list[Path]:
-    inside: list[Path] = []
+    found: list[Path] = []
     searched = {os.path.realpath(top)}
 
-    def told(error: OSError) -> None:
-        inside.append(Path(error.filename))
+    def add_unreadable(error: OSError) -> None:
+        found.append(Path(error.filename))
 
-    for folder, folders, files in os.walk(top, onerror=told, followlinks=True):
-        places = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
-        folders[:] = [name for name, place in places.items() if not name.startswith(".") and place not in searched]
-        searched.update(places[name] for name in folders)
-        shown = [name for name in files if not name.startswith(".")]
+    for folder, subfolders, files in os.walk(top, onerror=add_unreadable, followlinks=True):
+        paths = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(subfolders)}
+        subfolders[:] = [name for name, path in paths.items() if not name.startswith(".") and path not in searched]
+        searched.update(paths[name] for name in subfolders)
         known = AUDIO_EXTENSIONS + _FOREIGN_EXTENSIONS
-        inside.extend(Path(folder, name) for name in shown if name.lower().endswith(known))
-    return sorted(inside)
+        found += [Path(folder, name) for name in files if name.lower().endswith(known) and not name.startswith(".")]
+    return sorted(found)
 
 
 def _expand(path: str | os.PathLike) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # `~name` of no user: a file may well be called so
+    except RuntimeError:  # `~name` without such a user: a file may have this name
         return Path(path)
 
 
 def _quoted(name: str) -> str:
-    """A name as it goes on a command line; sound without a file stands as FILE."""
+    """Quote a file name for a shell; `FILE` for audio without a file."""
     return "FILE" if name.startswith("<") else shlex.quote(name)
 
 
 def _too_long(name: str, seconds: float, max_seconds: float) -> AudioTooLongError:
-    problem = f"is too long ({seconds:.1f} s, the most is {max_seconds:g} s)"
-    return AudioTooLongError(name, problem, "cut it into shorter pieces (predict does so by itself)")
+    problem = f"is too long ({seconds:.1f} s, maximum {max_seconds:g} s)"
+    return AudioTooLongError(name, problem, "cut it into shorter pieces (predict does this itself)")
 
 
 @dataclass(frozen=True)
@@ -167,9 +164,9 @@ class Sound:
     An opened recording.
 
     Attributes:
-        name: the file, or what stands for it.
+        name: the file, or a placeholder such as `<bytes>`.
         rate: Hz.
-        blocks: mono float32 `(num_samples,)`, decoded as they are asked for.
+        blocks: mono float32 `(num_samples,)`, decoded on iteration.
     """
 
     name: str
@@ -180,10 +177,9 @@ class Sound:
 @contextmanager
 def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: float | None = None) -> Iterator[Sound]:
     """
-    Opens any form of audio to be read block by block: memory follows the block, never the length that a header claims.
+    Open any form of audio for reading block by block, without resampling. Memory does not depend on the length.
 
-    Arguments as in `load_audio`; of its errors those that show on opening are raised here, and on reading a block that
-    it is too long, cut short or unreadable. Nothing is resampled.
+    Arguments and errors as in `load_audio`. Errors of single blocks (too long, cut short) are raised during iteration.
     """
     if isinstance(source, Mapping):
         array = source.get("array") if source.get("array") is not None else source.get("raw")
@@ -191,13 +187,15 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             name = str(source.get("path") or "<array>")
             rate = source.get("sampling_rate")
             if rate is None:
-                raise AudioError(name, "has no sampling rate (None)", 'give {"array": ..., "sampling_rate": ...}')
+                raise AudioError(name, "has no sampling rate (None)", 'pass {"array": ..., "sampling_rate": ...}')
             yield _opened_array(name, _checked_rate(name, rate), array, max_seconds)
             return
         data, path = source.get("bytes"), source.get("path")
         if data is None and not path:
             keys = ", ".join(map(str, source)) or "none"
-            raise AudioError("<dict>", f"holds no audio (keys: {keys})", "give array and sampling_rate, bytes or path")
+            raise AudioError(
+                "<dict>", f"contains no audio (keys: {keys})", "pass array and sampling_rate, bytes or path"
+            )
         if data is not None:
             yield from _open_bytes(str(path or "<bytes>"), data, max_seconds)
             return
@@ -219,9 +217,9 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
     elif isinstance(source, np.ndarray) or hasattr(source, "detach"):
         yield _opened_array("<array>", _checked_rate("<array>", sampling_rate), source, max_seconds)
     else:
-        problem = f"is no form of audio ({type(source).__name__})"
-        fix = "give a path, bytes, a file object, an array or a dict"
-        raise AudioError(f"<{type(source).__name__}>", problem, fix)
+        name = type(source).__name__
+        fix = "pass a path, bytes, a file object, an array or a dict"
+        raise AudioError(f"<{name}>", f"is not an audio source ({name})", fix)
 
 
 def _opened_array(name: str, rate: int, array: Any, max_seconds: float | None) -> Sound:
@@ -234,15 +232,17 @@ def _opened_array(name: str, rate: int, array: Any, max_seconds: float | None) -
 def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator[Sound]:
     name = os.fspath(source)
     if isinstance(name, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", name):
-        raise AudioError(name, "is a URL, not a file", "download it first and give the path")
+        raise AudioError(name, "is a URL, not a file", "download it first and pass the path")
     path = _expand(source)
     name = str(source)
     if path.suffix.lower() == ".raw":
-        raise AudioError(name, "is raw samples without a header (.raw)", "save it as WAV with its rate")
+        raise AudioError(name, "has raw samples without a header (.raw)", "save it as WAV with its rate")
     try:
         if path.is_dir():
-            os.scandir(path).close()  # raises where it may not be searched
-            raise AudioError(name, "is a folder, not an audio file", "give an audio file, or a folder that holds some")
+            os.scandir(path).close()  # raises if it is not readable
+            raise AudioError(
+                name, "is a folder, not an audio file", "pass an audio file, or a folder that contains some"
+            )
         if path.exists() and not path.is_file():
             raise AudioError(name, "is a device or a pipe, not a file", "save the audio to a file first")
         with open(path, "rb") as file:
@@ -251,7 +251,7 @@ def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator
         raise AudioError(name, "is missing (no such file)", f"check the path {path.absolute()}") from None
     except PermissionError:
         fix = f"allow it: chmod u+rX {_quoted(name)}"
-        raise AudioError(name, "may not be read (permission denied)", fix) from None
+        raise AudioError(name, "is not readable (permission denied)", fix) from None
     except OSError as error:
         raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
 
@@ -265,21 +265,20 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
         raise AudioError(name, "is empty (0 bytes)", "copy or record it again")
     if soundfile is None:
         raise ImportError(f"{name}: reading audio files needs soundfile; pip install soundfile")
-    inspection = find_damage(file, size)
+    inspection = inspect_container(file, size)
     file.seek(0)
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        problem = f"is not audio that can be read ({error.error_string.rstrip('.')})"
+        problem = f"is not readable as audio ({error.error_string.rstrip('.')})"
         raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {_quoted(name)} out.wav") from None
     with sound:
         rate = _checked_rate(name, sound.samplerate)
         if inspection.damage is not None:
-            problem, fix = inspection.damage
-            raise AudioError(name, problem, fix.format(file=_quoted(name)))
+            raise _error(name, inspection.damage)
         if sound.frames >= _UNKNOWN_FRAMES:
             raise _no_length(name)
-        # Before hours are decoded for nothing. A short limit costs little, and decoding tells whether the header lies.
+        # Rejects hours of audio before decoding them. With a short limit, decoding is fast and verifies the header.
         longest = None if inspection.guessed else max_seconds
         if longest is not None and longest > MAX_SECONDS and sound.frames > longest * rate:
             raise _too_long(name, sound.frames / rate, longest)
@@ -287,7 +286,7 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
 
 
 def _blocks(name: str, sound: Any, inspection: Inspection, max_seconds: float | None) -> Iterator[np.ndarray]:
-    """The blocks of an open `SoundFile`, and an error at the end where they are not as many as its headers count."""
+    """Decode the blocks of an open `SoundFile`, and raise if their length differs from the header's."""
     rate, declared, count = sound.samplerate, sound.frames, 0
     flac = None
     if sound.format == "FLAC" and inspection.flac_digest:
@@ -306,40 +305,40 @@ def _blocks(name: str, sound: Any, inspection: Inspection, max_seconds: float | 
                 block = block.astype(np.float32) * np.float32(2.0**-31)
             yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
     except soundfile.LibsndfileError:
-        raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read") from None
+        raise _error(name, damaged(f"{count / rate:.2f} of {declared / rate:.2f} s are readable")) from None
     expected = declared if inspection.samples is None and not inspection.guessed else inspection.samples
     if expected is not None and count < expected:
-        if inspection.guessed:  # libsndfile ends at its guess, which is too low for a variable bit rate
+        if inspection.guessed:  # libsndfile stops at its guess, which is too low for a variable bit rate
             raise _no_length(name)
-        raise _cut_short(name, f"{count / rate:.2f} of {declared / rate:.2f} s can be read")
+        raise _error(name, damaged(f"{count / rate:.2f} of {declared / rate:.2f} s are readable"))
     if expected is not None and count > expected and not inspection.guessed:
-        raise _cut_short(name, f"{count / rate:.2f} instead of {declared / rate:.2f} s can be read")
+        raise _error(name, damaged(f"{count / rate:.2f} instead of {declared / rate:.2f} s are readable"))
     if flac is not None and flac.digest() != inspection.flac_digest:
-        raise _cut_short(name, "its samples do not have the MD5 digest in its header")
+        raise _error(name, damaged("its samples do not match the MD5 digest in its header"))
 
 
 def _no_length(name: str) -> AudioError:
-    return AudioError(name, "gives no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
+    return AudioError(name, "has no length in its header", f"rewrite it: ffmpeg -i {_quoted(name)} out.wav")
 
 
-def _cut_short(name: str, detail: str) -> AudioError:
-    return AudioError(name, f"is damaged or cut short ({detail})", "copy or export it again")
+def _error(name: str, problem: Problem) -> AudioError:
+    return AudioError(name, problem.problem, problem.fix.format(file=_quoted(name)))
 
 
 def _checked_rate(name: str, rate: Any) -> int:
     try:
         value = float(rate)
     except (TypeError, ValueError):
-        problem = f"has a sampling rate that is no number ({rate!r})"
-        raise AudioError(name, problem, "give it in Hz, such as 16000") from None
+        problem = f"has a sampling rate that is not a number ({rate!r})"
+        raise AudioError(name, problem, "pass it in Hz, such as 16000") from None
     if not MIN_RATE <= value <= MAX_RATE or value != int(value):
-        problem = f"has an absurd sampling rate ({value:g} Hz)"
-        raise AudioError(name, problem, f"give the true rate, a whole number from {MIN_RATE} to {MAX_RATE} Hz")
+        problem = f"has an unsupported sampling rate ({value:g} Hz)"
+        raise AudioError(name, problem, f"pass the true rate, an integer from {MIN_RATE} to {MAX_RATE} Hz")
     return int(value)
 
 
 def _mono_array(name: str, array: Any) -> np.ndarray:
-    """A numpy array, torch tensor (any device, any gradient) or list of numbers to `(num_samples,)` float32."""
+    """Convert a numpy array, torch tensor (any device) or list of numbers to `(num_samples,)` float32."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
         # numpy has no bfloat16
@@ -348,18 +347,18 @@ def _mono_array(name: str, array: Any) -> np.ndarray:
     if array.size == 0:
         return np.zeros(0, np.float32)
     if array.ndim not in (1, 2):
-        raise AudioError(name, f"has the wrong shape {array.shape}", "give (samples,) or (channels, samples)")
+        raise AudioError(name, f"has the wrong shape {array.shape}", "pass (samples,) or (channels, samples)")
     kind, bits = array.dtype.kind, 8 * array.dtype.itemsize
     if kind == "f":
-        with np.errstate(over="ignore"):  # becomes infinite, which is an error of its own
+        with np.errstate(over="ignore"):  # overflow gives infinity, which SampleCheck reports
             samples = array.astype(np.float32)
     elif kind in "iu" and bits <= 32:
-        # Unsigned samples rest at half of their range, as in an 8-bit WAV.
+        # The zero level of unsigned samples is half of their range, as in an 8-bit WAV.
         half = 2.0 ** (bits - 1)
         samples = (array / half - (kind == "u")).astype(np.float32)
     else:
-        fix = "give float samples in [-1, 1] or int16"
-        raise AudioError(name, f"holds samples of a type without a known scale ({array.dtype})", fix)
+        fix = "pass float samples in [-1, 1] or int16"
+        raise AudioError(name, f"has samples of a type without a known scale ({array.dtype})", fix)
     if samples.ndim == 2:
         samples = samples.mean(axis=int(np.argmin(samples.shape)))
     return samples

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""More training speech from the same recordings: views of a waveform, and masks over features."""
+"""Augment training data: changed copies (views) of a waveform, and masks over features."""
 
 import hashlib
 import math
@@ -17,25 +17,26 @@ from .audio_mser import MAX_SECONDS, SAMPLING_RATE
 
 @dataclass(frozen=True)
 class WaveformAugmenter:
-    """Views of a recording: a little faster or slower, higher or lower, louder or softer, and with noise.
+    """Create views of a recording by changing its tempo, pitch, gain and noise.
 
-    A view is a function of the seed, the clip's id, the view's index and the ranges below, and of nothing else: the
-    same in any order, process or thread, so that features of a view can be cached. For the same reason chance comes
-    from a generator of the view's own and audiomentations, which draws from the global ones, is told exact amounts.
-    Inverting the polarity is not among the changes: a log-mel spectrogram does not show it.
+    A view depends only on the seed, the clip's id, the view's index and the ranges below. It is the same in any order,
+    process or thread, so its features can be cached. Therefore each view has its own random generator, and
+    audiomentations, which uses the global ones, gets exact amounts.
+
+    Each range is `(minimum, maximum)`.
 
     Args:
-        seed: another seed gives other views.
-        time_rate: least and greatest speed; below 1 is slower.
-        semitones: least and greatest shift of the pitch. Emotion is in the pitch: keep it small.
-        gain_db: least and greatest gain.
-        snr_db: least and greatest signal-to-noise ratio of the white Gaussian noise.
-        probability: of each change, drawn apart.
-        speed: least and greatest speed of a fifth change, playing faster or slower, pitch and all; `None` for none.
+        seed: seed of all views.
+        time_rate: tempo without changing the pitch; below 1 is slower.
+        semitones: pitch shift. Pitch carries emotion, so keep it small.
+        gain_db: gain.
+        snr_db: signal-to-noise ratio of white Gaussian noise.
+        probability: of each change, drawn independently.
+        speed: playback speed, which also changes the pitch; `None` disables it.
 
     Raises:
-        ImportError: audiomentations, of the extra `augment`, is not installed.
-        ValueError: a range whose first value is the greater, or a probability outside 0 to 1.
+        ImportError: audiomentations (extra `augment`) is not installed.
+        ValueError: a minimum is greater than its maximum, or the probability is outside 0 to 1.
     """
 
     seed: int = 0
@@ -51,27 +52,28 @@ class WaveformAugmenter:
         for name in ("time_rate", "semitones", "gain_db", "snr_db", "speed"):
             low, high = getattr(self, name) or (0, 0)
             if low > high:
-                raise ValueError(f"{name} is ({low}, {high}); give the lesser value first")
+                raise ValueError(f"{name} is ({low}, {high}); pass the smaller value first")
         if not 0 <= self.probability <= 1:
-            raise ValueError(f"probability is {self.probability}; give a value from 0 to 1")
+            raise ValueError(f"probability is {self.probability}; pass a value from 0 to 1")
 
     @property
     def name(self) -> str:
-        """Of all that decides a view beside the clip: the seed, and the settings where they are not the default."""
+        """Identifier of the views: the seed, and a hash of the settings if they are not the default."""
         if self == WaveformAugmenter(seed=self.seed):
             return str(self.seed)
         return f"{self.seed}-{hashlib.sha256(repr(self).encode()).hexdigest()[:8]}"
 
     def view(self, waveform: np.ndarray, clip_id: str, index: int, sampling_rate: int = SAMPLING_RATE) -> np.ndarray:
-        """One view of a waveform `(num_samples,)` float32, as float32 of `MIN_SECONDS` to `MAX_SECONDS`.
+        """Create a view of a waveform `(num_samples,)` float32; view 0 is the unchanged recording.
 
-        View 0 is the recording itself.
+        Returns:
+            float32 of `MIN_SECONDS` to `MAX_SECONDS`.
         """
         if index == 0:
             return waveform
         key = f"{self.seed}\0{clip_id}\0{index}".encode()
         chance = np.random.default_rng(int.from_bytes(hashlib.sha256(key).digest(), "big"))
-        # All is drawn, used or not, so that one range does not move the others' draws.
+        # Unused values are drawn too, so that one range does not change the draws of the others.
         changes = chance.random(4) < self.probability
         rate, semitones, gain_db, snr_db = (
             chance.uniform(low, high) for low, high in (self.time_rate, self.semitones, self.gain_db, self.snr_db)
@@ -85,7 +87,7 @@ class WaveformAugmenter:
             rate = _bounded(rate, len(waveform) / sampling_rate)
             stretch = _audiomentations().TimeStretch(leave_length_unchanged=False)
             stretched = _applied(stretch, waveform, sampling_rate, rate=rate)
-            waveform = stretched[: int(MAX_SECONDS * sampling_rate)]  # a rounding's worth of samples at most
+            waveform = stretched[: int(MAX_SECONDS * sampling_rate)]  # cuts rounding errors
         if changes[1]:
             waveform = _applied(_audiomentations().PitchShift(), waveform, sampling_rate, num_semitones=semitones)
         if changes[2]:
@@ -99,33 +101,28 @@ class WaveformAugmenter:
     def views(
         self, waveform: np.ndarray, clip_id: str, count: int, sampling_rate: int = SAMPLING_RATE
     ) -> list[np.ndarray]:
-        """Views 0 to `count` - 1, the first of them the recording itself."""
+        """Create views 0 to `count` - 1; view 0 is the unchanged recording."""
         return [self.view(waveform, clip_id, index, sampling_rate) for index in range(count)]
 
 
 def low_resource_augmenter(seed: int = 0) -> WaveformAugmenter:
     """
-    The changes of Gong et al. 2025, "Learning More with Less", Sec. 2.1, of which the paper gives the noise's range;
-    the others' are ours: Gaussian noise of 10 to 20 dB, gain, speed, and a stretch of the spectrum, which shifting the
-    pitch at an unchanged duration is.
+    Create the augmentation of Gong et al. 2025, "Learning More with Less", Sec. 2.1.
 
-    Inverting the polarity, which the paper has too, changes no log-mel spectrogram and is left out; SpecAugment is
-    applied to the features in training.
+    Gaussian noise of 10 to 20 dB (the paper's range), gain, speed, and pitch shift, which stretches the spectrum at an
+    unchanged duration (our ranges). The paper also inverts the polarity, which does not change a log-mel spectrogram.
+    SpecAugment is applied to the features in training.
     """
     return WaveformAugmenter(seed, time_rate=(1.0, 1.0), semitones=(-2.0, 2.0), snr_db=(10.0, 20.0), speed=(0.9, 1.1))
 
 
 def _bounded(rate: float, seconds: float) -> float:
-    """The rate, or the nearest one that leaves a clip of a length which the model accepts."""
+    """Limit a rate so that the clip keeps a length that the model accepts."""
     return min(max(rate, seconds / MAX_SECONDS), seconds / MIN_SECONDS)
 
 
 def _audiomentations() -> ModuleType:
-    """The library, imported with the first augmenter: most trainings have no views, and need not wait for it.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """Import the library on first use, because most trainings have no views."""
     try:
         import audiomentations
     except ImportError as error:
@@ -134,7 +131,7 @@ def _audiomentations() -> ModuleType:
 
 
 def _applied(transform: Any, waveform: np.ndarray, sampling_rate: int, **amounts: float) -> np.ndarray:
-    """An audiomentations transform by given amounts; frozen, it neither draws nor moves a global generator."""
+    """Apply a transform with exact amounts; frozen, it does not use a global random generator."""
     transform.parameters = {"should_apply": True, **amounts}
     transform.freeze_parameters()
     return transform(waveform, sampling_rate)
@@ -150,25 +147,24 @@ def mask_features(
     channel_width: int = 32,
     generator: torch.Generator | None = None,
 ) -> torch.Tensor:
-    """Set random stretches of frames and of channels to zero, in each clip apart.
+    """Set random ranges of frames and of channels to zero, independently in each clip.
 
-    SpecAugment's time and frequency masks (Park et al. 2019, arXiv 1904.08779, section 2) on an encoder's features: a
-    mask's width is uniform from 0 to the given one, its place uniform among those where it fits. All time masks
-    together cover at most half of a clip and all channel masks at most half of the channels, so that a short clip is
-    never wiped out.
+    These are SpecAugment's time and frequency masks (Park et al. 2019, arXiv 1904.08779, section 2) on encoder
+    features. Width (from 0 to the maximum) and position are uniform. All time masks together cover at most half of a
+    clip, all channel masks at most half of the channels.
 
     Args:
         hidden_states: `(batch_size, num_frames, hidden_size)`.
-        attention_mask: `(batch_size, num_frames)`, non-zero at a clip's own frames; None means all of them.
-        time_masks, time_width: how many stretches of frames, and the widest in frames.
-        channel_masks, channel_width: how many stretches of channels, and the widest in channels.
-        generator: where chance comes from, on any device; None is torch's own.
+        attention_mask: `(batch_size, num_frames)`, non-zero at frames that are not padding; `None` means all frames.
+        time_masks, time_width: number of time masks, and their maximum width in frames.
+        channel_masks, channel_width: number of channel masks, and their maximum width in channels.
+        generator: random generator on any device; `None` uses torch's global one.
 
     Returns:
-        A new tensor of the same shape, dtype and device. Frames of padding keep their values under time masks.
+        A new tensor of the same shape, dtype and device. Time masks do not change padding.
 
     Raises:
-        ValueError: the two shapes do not fit.
+        ValueError: the shapes do not match.
     """
     batch_size, num_frames, hidden_size = hidden_states.shape
     device = hidden_states.device
@@ -176,27 +172,27 @@ def mask_features(
         attention_mask = torch.ones(batch_size, num_frames, device=device)
     if attention_mask.shape != (batch_size, num_frames):
         raise ValueError(
-            f"attention_mask has shape {tuple(attention_mask.shape)}; give ({batch_size}, {num_frames}), "
+            f"attention_mask has shape {tuple(attention_mask.shape)}; pass ({batch_size}, {num_frames}), "
             "the first two axes of hidden_states"
         )
     valid = attention_mask.bool()
-    place = valid.cumsum(1) - 1  # counted from a clip's first frame, so that padding may be on either side
-    frames = _stretches(place, valid.sum(1), time_masks, time_width, generator) & valid
+    position = valid.cumsum(1) - 1  # from the clip's first frame, so that padding may be on either side
+    frames = _random_ranges(position, valid.sum(1), time_masks, time_width, generator) & valid
     channel = torch.arange(hidden_size, device=device).expand(batch_size, -1)
     sizes = torch.full((batch_size,), hidden_size, device=device)
-    channels = _stretches(channel, sizes, channel_masks, channel_width, generator)
+    channels = _random_ranges(channel, sizes, channel_masks, channel_width, generator)
     return hidden_states.masked_fill(frames[:, :, None] | channels[:, None, :], 0)
 
 
-def _stretches(
-    place: torch.Tensor, length: torch.Tensor, count: int, width: int, generator: torch.Generator | None
+def _random_ranges(
+    position: torch.Tensor, length: torch.Tensor, count: int, width: int, generator: torch.Generator | None
 ) -> torch.Tensor:
-    """Where `count` random stretches lie, as bool of the shape of `place` `(batch_size, size)`."""
-    device = generator.device if generator is not None else place.device
-    chance = torch.rand(2, len(place), count, generator=generator, device=device).to(place.device)
+    """Mark `count` random ranges, as bool with the shape of `position` `(batch_size, size)`."""
+    device = generator.device if generator is not None else position.device
+    chance = torch.rand(2, len(position), count, generator=generator, device=device).to(position.device)
     length = length[:, None]
     widest = (length // (2 * max(1, count))).clamp(max=width)
     widths = (chance[0] * (widest + 1)).long()
     starts = (chance[1] * (length - widths + 1)).long()
-    place = place[:, None, :]
-    return ((place >= starts[:, :, None]) & (place < (starts + widths)[:, :, None])).any(1)
+    position = position[:, None, :]
+    return ((position >= starts[:, :, None]) & (position < (starts + widths)[:, :, None])).any(1)

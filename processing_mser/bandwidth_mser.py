@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure up to which frequency a recording has sound.
+"""Measure the bandwidth of a recording.
 
-Speech that was sampled at 8 kHz, as on a telephone, has none above 4 kHz, whatever the rate of its file. A model that
-was trained on wide-band speech is less reliable on it.
+Speech sampled at 8 kHz, as on a telephone, has no sound above 4 kHz, whatever the rate of its file. A model that was
+trained on wide-band speech is less reliable on it.
 """
 
 import numpy as np
 
 
 NARROW_HERTZ = 4000.0
-"""A recording whose sound ends here or below is narrow-band."""
+"""Maximum bandwidth of a narrow-band recording."""
 BANDS = 64
-"""Of equal width, from 0 Hz to half of the sampling rate: 125 Hz each at 16 kHz."""
+"""Number of bands of equal width from 0 Hz to half of the sampling rate: 125 Hz each at 16 kHz."""
 
 _FRAME, _HOP = 8 * BANDS, 4 * BANDS
 _FLOOR = 1e-6  # 60 dB below the strongest band
 
 
 def band_powers(waveform: np.ndarray) -> np.ndarray:
-    """Energy in each band `(BANDS,)`, float64. Those of several windows may be added.
+    """Compute the energy in each band, `(BANDS,)` float64. The energies of several windows may be added.
 
     Args:
         waveform: `(num_samples,)`.
@@ -33,10 +33,10 @@ def band_powers(waveform: np.ndarray) -> np.ndarray:
 
 
 def effective_bandwidth(powers: np.ndarray, sampling_rate: int) -> float:
-    """The frequency in Hz above which every band is more than 60 dB below the strongest.
+    """Find the frequency in Hz above which every band is more than 60 dB below the strongest.
 
     Args:
-        powers: of `band_powers`, `(BANDS,)`.
+        powers: from `band_powers`, `(BANDS,)`.
         sampling_rate: Hz.
     """
     highest = int(np.flatnonzero(powers >= _FLOOR * powers.max())[-1])
@@ -44,7 +44,7 @@ def effective_bandwidth(powers: np.ndarray, sampling_rate: int) -> float:
 
 
 def narrow_bandwidth(powers: np.ndarray, sampling_rate: int) -> float | None:
-    """The effective bandwidth of a narrow-band recording in Hz, else `None`."""
+    """Return the effective bandwidth in Hz if the recording is narrow-band, else `None`."""
     hertz = effective_bandwidth(powers, sampling_rate)
     return hertz if hertz <= NARROW_HERTZ else None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`EmotionClassifierProcessor`: sound in, features out, for the models that choose among the words they learnt."""
+"""`EmotionClassifierProcessor`: features and labels for models with a classification head."""
 
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
@@ -22,22 +22,21 @@ IGNORED = -100
 
 class EmotionClassifierProcessor(SpeechProcessor):
     """
-    An encoder's feature extractor and the words of a classifier, under the interface of `MSERProcessor`.
+    Feature extractor and class names of a classifier, with the interface of `MSERProcessor`.
 
-    There is no text: `encode_text` gives the number of each emotion as its label, and `candidate_ids` the number of
-    each candidate word in the place of its tokens, so that training, recognition and the pipeline need not know
-    which kind of model they serve.
+    Classes replace tokens: `encode_text` returns the class of each emotion as its label, and `candidate_ids` the class
+    of each word. Training, recognition and the pipeline therefore treat all model types alike.
 
     Args:
-        feature_extractor: `WhisperFeatureExtractor`, or one of waveforms such as `Wav2Vec2FeatureExtractor`.
+        feature_extractor: `WhisperFeatureExtractor`, or one for waveforms such as `Wav2Vec2FeatureExtractor`.
         emotion_words: the classes, in the order of the logits.
-        crop_seconds: the model hears the middle of a longer clip, this long; `None` for all of it.
+        crop_seconds: the model gets this many seconds from the middle of a longer clip; `None` means all of it.
     """
 
     prompt_version = None
-    """There is no prompt."""
+    """A classifier has no prompt."""
     prompt = None
-    # `Trainer` aligns a model's special tokens with those of its processor's tokenizer, whatever the model.
+    # `Trainer` reads the special tokens of the processor's tokenizer for every model.
     tokenizer = SimpleNamespace(bos_token_id=None, eos_token_id=None, pad_token_id=None)
 
     def __init__(self, feature_extractor: Any, emotion_words: Sequence[str], crop_seconds: float | None = None):
@@ -51,13 +50,13 @@ class EmotionClassifierProcessor(SpeechProcessor):
 
     @property
     def pad_to(self) -> str:
-        """Always `"longest"`, under a mask."""
+        """Always `"longest"`, with a mask."""
         return "longest"
 
     @pad_to.setter
     def pad_to(self, value: str) -> None:
         if value != "longest":
-            raise ValueError(f'pad_to is {value!r}; a classifier pads to the longest clip under a mask ("longest")')
+            raise ValueError(f'pad_to is {value!r}; pass "longest", the only padding of a classifier')
 
     def __call__(
         self,
@@ -68,11 +67,13 @@ class EmotionClassifierProcessor(SpeechProcessor):
         **kwargs: Any,
     ) -> BatchFeature:
         """
+        Read clips and return the model's inputs.
+
         Args:
             audio: one clip or a list of clips, each in any form of `load_audio`.
-            emotion: the word to be learnt, one a clip.
-            return_tensors: `"pt"`, the only kind.
-            sampling_rate: of bare arrays and tensors, in Hz; as in `MSERProcessor`.
+            emotion: the target word, one per clip.
+            return_tensors: only `"pt"`.
+            sampling_rate: of arrays and tensors, in Hz, as in `MSERProcessor`.
 
         Returns:
             `input_features`, log-mel spectrograms `(batch_size, num_mel_bins, num_frames)` or waveforms
@@ -80,8 +81,8 @@ class EmotionClassifierProcessor(SpeechProcessor):
             `(batch_size,)`.
 
         Raises:
-            AudioError: a clip cannot be used; the message names it, the value and the fix.
-            ValueError: an emotion that the model does not know.
+            AudioError: a clip cannot be used.
+            ValueError: an emotion is not a class of the model.
         """
         waveforms = self._read(audio, sampling_rate, return_tensors, kwargs)
         emotions = [emotion] if isinstance(emotion, str) else emotion
@@ -89,10 +90,10 @@ class EmotionClassifierProcessor(SpeechProcessor):
 
     def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
         """
-        Features of mono float waveforms `(num_samples,)` at `sampling_rate`, each cropped and extracted alone.
+        Crop mono float waveforms `(num_samples,)` at `sampling_rate` and extract features of each alone.
 
         Returns:
-            `input_features` and `input_features_mask`, as `__call__` gives them.
+            `input_features` and `input_features_mask` as in `__call__`.
         """
         how: dict[str, Any] = {"truncation": False}
         if self.feature_extractor.model_input_names[0] == "input_features":
@@ -107,32 +108,32 @@ class EmotionClassifierProcessor(SpeechProcessor):
         return waveform[start : start + size]
 
     def encode_text(self, batch_size: int, emotion: Sequence[str | None] | None = None) -> dict[str, "torch.Tensor"]:
-        """`labels` `(batch_size,)` where emotions are given, -100 for one that is `None`, and otherwise nothing."""
+        """Return `labels` `(batch_size,)`, -100 for an emotion that is `None`; without emotions an empty dict."""
         if emotion is None:
             return {}
         if len(emotion) != batch_size:
-            raise ValueError(f"{len(emotion)} values of emotion for {batch_size} clips; give one a clip")
+            raise ValueError(f"{len(emotion)} values of emotion for {batch_size} clips; pass one per clip")
         return {
             "labels": torch.tensor([IGNORED if one is None else self.candidate_ids([one])[0][0] for one in emotion])
         }
 
     def prompt_inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-        """What of a training batch stands before the answer: nothing."""
+        """Return the text inputs before the answer: none."""
         return {}
 
     def candidate_ids(self, words: Sequence[str]) -> list[list[int]]:
         """
-        The class of each word, in any case, as a list of one.
+        Return the class of each word, in any case, as a list with one item.
 
         Raises:
-            ValueError: a word that the model was not trained on, for which it has no output.
+            ValueError: the model has no output for a word.
         """
         classes = {word.casefold(): index for index, word in enumerate(self.emotion_words)}
         unknown = [word for word in words if word.casefold() not in classes]
         if unknown:
             raise ValueError(
                 f"this model is a classifier of {', '.join(self.emotion_words)} and has no output for "
-                f"{', '.join(unknown)}; choose labels among its words, or train it on yours"
+                f"{', '.join(unknown)}; choose from its words, or train it on yours"
             )
         return [[classes[word.casefold()]] for word in words]
 

@@ -1,29 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that a file holds as much sound as its headers count.
+"""Compare the length in a file's headers with its contents.
 
-libsndfile reads what is there without an error: a copy that broke off, or a header that a recorder never completed,
-would become a shorter recording.
+libsndfile reads a file with a missing part without an error, so an interrupted copy or an unfinished header would
+give a shorter recording.
 
-`find_damage` is the one entry. WAV, AIFF, RF64, W64, CAF, AU, VOC and SPHERE are checked here; Ogg and MPEG audio in
-files of their own. FLAC and ALAC are checked on decoding, for their headers give the exact number of samples.
+`inspect_container` checks WAV, AIFF, RF64, W64, CAF, AU, VOC and SPHERE here, and calls `ogg_pages_mser` and
+`mpeg_frames_mser`. FLAC and ALAC are checked while decoding because their headers give the exact number of samples.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Literal, NamedTuple
 
+from .audio_checks_mser import Problem, damaged
 from .mpeg_frames_mser import count_mpeg_frames, looks_like_mpeg
 from .ogg_pages_mser import find_ogg_damage
 
 
 Order = Literal["little", "big"]
 
-_SLACK_BYTES = 512  # padding that some writers leave uncounted, or count and leave out
-_TAG_BYTES = 16 << 20  # of tags are looked at
-_STREAMED_BYTES = 0x7FFF0000  # writers to a pipe put a length from here to 0xFFFFFFFF, meaning "to the end"
+_SLACK_BYTES = 512  # padding that some writers do not count, or count and do not write
+_TAG_BYTES = 16 << 20  # maximum size of tags to search
+_STREAMED_BYTES = 0x7FFF0000  # in a stream to a pipe, a length from here to 0xFFFFFFFF means "to the end"
 _W64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
-# What follows the sound in WAV and AIFF files; of these a cut one is no loss.
+# Chunks that may follow the sound in WAV and AIFF files. They may be cut: they contain no sound.
 _TAG_CHUNKS = set(
     b"LIST id3  ID3  bext iXML _PMX cue  smpl inst fact PEAK JUNK junk FLLR axml chna levl DISP PAD  umid cart afsp "
     b"MARK COMT INST NAME AUTH ANNO APPL (c)  SAUR plst adtl acid strc".split()
@@ -33,26 +34,19 @@ _AIFF_BYTES = (
     | dict.fromkeys((b"alaw", b"ALAW", b"ulaw", b"ULAW"), 1)
     | {b"in24": 3, b"in32": 4, b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8}
 )
-"""Bytes of a sample by compression type; 0 for those of the bit depth."""
-
-
-class Problem(NamedTuple):
-    """What is wrong with a file, and what to do; `{file}` in the fix stands for its quoted name."""
-
-    problem: str
-    fix: str
+"""Bytes per sample by compression type; 0 means that the bit depth decides."""
 
 
 @dataclass(frozen=True)
 class Inspection:
     """
-    What a file's structure says.
+    Result of checking a file's structure.
 
     Attributes:
-        damage: what is wrong, or `None`.
-        samples: of one channel, where the structure counts them and libsndfile does not.
+        damage: the problem, or `None`.
+        samples: per channel, if the structure gives them and libsndfile does not.
         guessed: whether libsndfile's length is a guess.
-        flac_digest: MD5 of the samples of a FLAC file, where it has one.
+        flac_digest: MD5 of the samples in a FLAC header, or `None`.
     """
 
     damage: Problem | None = None
@@ -61,12 +55,12 @@ class Inspection:
     flac_digest: bytes | None = None
 
 
-def find_damage(file: BinaryIO, size: int) -> Inspection:
+def inspect_container(file: BinaryIO, size: int) -> Inspection:
     """
-    Inspect a file of any kind; one of an unknown kind has no damage.
+    Check the structure of an audio file; an unknown format has no damage.
 
     Args:
-        file: a seekable binary file; its position is not kept.
+        file: seekable binary file; its position changes.
         size: of the file, in bytes.
     """
     start = _after_tags(file)
@@ -75,17 +69,14 @@ def find_damage(file: BinaryIO, size: int) -> Inspection:
     file.seek(0)
     tags = file.read(min(start, _TAG_BYTES))
     if b"Xing\0\0\0" in tags or b"Info\0\0\0" in tags:
-        detail = "its ID3 tag counts the first frame to itself"
-        return Inspection(Problem(f"is damaged or cut short ({detail})", "copy or export it again"))
+        return Inspection(damaged("its ID3 tag overlaps the first frame"))
     file.seek(start)
     head = file.read(40)
     if head[:4] == b"OggS":
-        damage = find_ogg_damage(file, start)
-        return Inspection(None if damage is None else Problem(*damage), guessed=True)
+        return Inspection(find_ogg_damage(file, start), guessed=True)
     if looks_like_mpeg(head):
         count = count_mpeg_frames(file, start, size)
-        damage = None if count.damage is None else Problem(*count.damage)
-        return Inspection(damage, None if count.counted else count.samples, not count.counted)
+        return Inspection(count.damage, None if count.counted else count.samples, not count.counted)
     if head[:4] == b"fLaC":
         return Inspection(flac_digest=_flac_digest(file, start))
     for begins, check in _CHECKS:
@@ -95,7 +86,7 @@ def find_damage(file: BinaryIO, size: int) -> Inspection:
 
 
 def _flac_digest(file: BinaryIO, start: int) -> bytes | None:
-    """The MD5 in the first metadata block (RFC 9639, section 8.2), of samples as wide as libsndfile reads them."""
+    """Return the MD5 in the first metadata block (RFC 9639, section 8.2), or `None` for an unsupported bit depth."""
     file.seek(start + 8)
     block = file.read(34)
     bits = ((block[12] & 1) << 4 | block[13] >> 4) + 1 if len(block) == 34 else 0
@@ -103,7 +94,7 @@ def _flac_digest(file: BinaryIO, start: int) -> bytes | None:
 
 
 def _after_tags(file: BinaryIO) -> int:
-    """Where the file starts behind its ID3v2 tags, which may be before any kind of file."""
+    """Return the position after the ID3v2 tags, which may precede any format."""
     start = 0
     while True:
         file.seek(start)
@@ -116,9 +107,8 @@ def _after_tags(file: BinaryIO) -> int:
 
 def _counted(counted: int, present: int) -> Problem:
     if counted > present:
-        detail = f"its header counts {counted} bytes, {present} are there"
-        return Problem(f"is damaged or cut short ({detail})", "copy or export it again")
-    problem = f"has a wrong header (it counts {counted} bytes of sound, {present} are there)"
+        return damaged(f"its header gives {counted} bytes, the file has {present}")
+    problem = f"has a wrong header (it gives {counted} bytes of sound, the file has {present})"
     return Problem(problem, "rewrite it: ffmpeg -ignore_length 1 -i {file} out.wav")
 
 
@@ -133,7 +123,7 @@ class _Chunk(NamedTuple):
 
 
 def _chunks(file: BinaryIO, place: int, size: int, order: Order) -> Iterator[_Chunk]:
-    """The chunks of a RIFF or IFF file from a byte on."""
+    """Iterate over the chunks of a RIFF or IFF file, starting at a byte."""
     while place + 8 <= size:
         file.seek(place)
         chunk = _Chunk(file.read(4), place + 8, int.from_bytes(file.read(4), order))
@@ -145,12 +135,12 @@ def _riff(file: BinaryIO, start: int, size: int) -> Problem | None:
     file.seek(start)
     head = file.read(12)
     order: Order = "little" if head[:4] in (b"RIFF", b"RF64", b"BW64") else "big"
-    whole, long_data = int.from_bytes(head[4:8], order), None
+    riff_size, long_data = int.from_bytes(head[4:8], order), None
     for name, place, counted in _chunks(file, start + 12, size, order):
         file.seek(place)
         if name == b"ds64":
             long = file.read(16)
-            whole, long_data = int.from_bytes(long[:8], "little"), int.from_bytes(long[8:], "little")
+            riff_size, long_data = int.from_bytes(long[:8], "little"), int.from_bytes(long[8:], "little")
         elif name == b"fmt " and (wrong := _wrong_wave_format(file.read(40), order)):
             return wrong
         elif name == b"data":
@@ -158,12 +148,12 @@ def _riff(file: BinaryIO, start: int, size: int) -> Problem | None:
                 counted = long_data
             elif counted >= _STREAMED_BYTES:
                 return None
-            return _sound(file, _Chunk(name, place, counted), start + 8 + whole, size, order)
+            return _sound(file, _Chunk(name, place, counted), start + 8 + riff_size, size, order)
     return None
 
 
 def _wrong_wave_format(form: bytes, order: Order) -> Problem | None:
-    """A contradiction between the numbers of a WAV format, as far as its coding has a fixed size of sample."""
+    """Find contradicting numbers in a WAV format chunk whose coding has a fixed sample size."""
     if len(form) < 16:
         return None
     tag, channels, rate, per_second, block, bits = (
@@ -174,41 +164,41 @@ def _wrong_wave_format(form: bytes, order: Order) -> Problem | None:
     if tag not in (_PCM, _FLOAT, _ALAW, _ULAW):
         return None
     if block != channels * -(-bits // 8):
-        return _contradiction(f"{channels} channels of {bits} bits, {block} bytes together")
+        return _contradiction(f"{channels} channels of {bits} bits, {block} bytes per frame")
     if per_second != rate * block:
-        return _contradiction(f"{rate} Hz x {block} bytes, {per_second} bytes a second")
+        return _contradiction(f"{rate} Hz x {block} bytes, {per_second} bytes/s")
     return None
 
 
 def _aiff(file: BinaryIO, start: int, size: int) -> Problem | None:
     file.seek(start + 4)
-    whole = int.from_bytes(file.read(4), "big")
-    promised = None
+    form_size = int.from_bytes(file.read(4), "big")
+    expected = None
     for name, place, counted in _chunks(file, start + 12, size, "big"):
         file.seek(place)
         if name == b"COMM":
             common = file.read(22)
             channels, frames, bits = (int.from_bytes(common[a:b], "big") for a, b in ((0, 2), (2, 6), (6, 8)))
             width = _AIFF_BYTES.get(common[18:22] if counted >= 22 else b"NONE")
-            promised = None if width is None else channels * frames * (width or -(-bits // 8))
+            expected = None if width is None else channels * frames * (width or -(-bits // 8))
         elif name == b"SSND":
             if counted >= _STREAMED_BYTES:
                 return None
-            wrong = _sound(file, _Chunk(name, place, counted), start + 8 + whole, size, "big")
+            wrong = _sound(file, _Chunk(name, place, counted), start + 8 + form_size, size, "big")
             file.seek(place)
-            there = counted - 8 - int.from_bytes(file.read(4), "big")  # the sound starts at an offset
-            # libsndfile counts the byte of padding after an odd number.
-            if wrong is None and promised is not None and there - promised not in (0, promised % 2):
-                return _contradiction(f"it counts {promised} bytes of sound in one place, {there} in another")
+            present = counted - 8 - int.from_bytes(file.read(4), "big")  # the sound starts at an offset
+            # libsndfile counts the padding byte after an odd number.
+            if wrong is None and expected is not None and present - expected not in (0, expected % 2):
+                return _contradiction(f"it gives {expected} bytes of sound in one place, {present} in another")
             return wrong
     return None
 
 
 def _sound(file: BinaryIO, chunk: _Chunk, end: int, size: int, order: Order) -> Problem | None:
-    """Compare a chunk's count with what is there.
+    """Compare the size of a sound chunk with the file.
 
     Args:
-        end: where the file ends by its own count, which settles small disagreements.
+        end: end of the file according to its header; decides small differences.
     """
     present, counted = size - chunk.start, chunk.counted
     if present == counted:
@@ -226,7 +216,7 @@ def _sound(file: BinaryIO, chunk: _Chunk, end: int, size: int, order: Order) -> 
 
 
 def _tags_follow(file: BinaryIO, place: int, size: int, order: Order) -> bool:
-    """Whether chunks that are no sound fill the rest of a file."""
+    """Whether only chunks without sound follow."""
     end = None
     for name, start, counted in _chunks(file, place, size, order):
         if name in _TAG_CHUNKS:
@@ -270,7 +260,7 @@ def _caf(file: BinaryIO, start: int, size: int) -> Problem | None:
             form = file.read(32)
             packet, frames, channels, bits = (int.from_bytes(form[a : a + 4], "big") for a in (16, 20, 24, 28))
             if form[8:12] == b"lpcm" and packet != frames * channels * -(-bits // 8):
-                return _contradiction(f"{channels} channels of {bits} bits, {packet} bytes together")
+                return _contradiction(f"{channels} channels of {bits} bits, {packet} bytes per packet")
         if name == b"pakt":
             packets = _packet_bytes(file.read(min(counted, size)))
         if name == b"data":
@@ -286,7 +276,7 @@ def _caf(file: BinaryIO, start: int, size: int) -> Problem | None:
 
 
 def _packet_bytes(table: bytes) -> int:
-    """The sum of the packets' sizes, which are written in 7-bit groups behind 24 other bytes."""
+    """Sum the packet sizes, which are stored in 7-bit groups after 24 other bytes."""
     total = size = 0
     for byte in table[24:]:
         size = size << 7 | byte & 0x7F
@@ -296,7 +286,7 @@ def _packet_bytes(table: bytes) -> int:
 
 
 def _wide(file: BinaryIO, place: int, counted: int, size: int, is_chunk: Callable[[bytes], bool]) -> Problem | None:
-    """As `_sound`, of files that count in 64 bits and whose writers are exact."""
+    """Like `_sound`, for formats with exact 64-bit sizes."""
     present = size - place
     if counted > present:
         return _counted(counted, present)
@@ -335,7 +325,7 @@ def _sphere(file: BinaryIO, start: int, size: int) -> Problem | None:
         counted = int(fields[b"sample_count"]) * int(fields.get(b"channel_count", b"1"))
         counted *= int(fields.get(b"sample_n_bytes", b"2"))
     except (ValueError, KeyError):
-        return Problem("gives no length in its header", "rewrite it: ffmpeg -i {file} out.wav")
+        return Problem("has no length in its header", "rewrite it: ffmpeg -i {file} out.wav")
     if length <= 0 or length % 1024:
         return _contradiction(f"its header has {length} bytes")
     present = size - start - length
@@ -353,4 +343,4 @@ _CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int, int], Pro
 )
 
 
-__all__ = ["Inspection", "Problem", "find_damage"]
+__all__ = ["Inspection", "inspect_container"]

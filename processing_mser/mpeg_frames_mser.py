@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that every frame of an MPEG audio file (MP3, and layers I and II) is present.
+"""Check that every frame of an MPEG audio file (layers I, II and III) is present.
 
-A decoder skips what it cannot read to the next frame, so the recording would be shorter. The frames have to follow one
-another without a gap, the last has to be complete, and their number has to be the one in the file's Xing, Info or VBRI
-header, where it has one.
+A decoder skips unreadable bytes up to the next frame, which gives a shorter recording. Frames must follow each other
+without a gap, the last must be complete, and their number must equal that in a Xing, Info or VBRI header.
 """
 
 from functools import lru_cache
 from typing import BinaryIO, NamedTuple
+
+from .audio_checks_mser import Problem, damaged
 
 
 _BLOCK_BYTES = 1 << 20
@@ -21,20 +22,20 @@ _BITRATES = {
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_FREE = 0  # a bit rate that is not in the table, so that the frame's length is unknown
+_FREE = 0  # length of a frame whose bit rate is not in the table
 
 
 class MpegCount(NamedTuple):
     """
-    What the frames of a file say.
+    Result of reading all frames of a file.
 
     Attributes:
-        damage: the problem and its fix, or `None`.
+        damage: the problem, or `None`.
         counted: whether a Xing, Info or VBRI header gives the number of frames, so that the decoder knows the length.
-        samples: of one channel, in all frames; the decoder's delay and padding included.
+        samples: per channel in all frames, including the decoder's delay and padding.
     """
 
-    damage: tuple[str, str] | None
+    damage: Problem | None
     counted: bool = False
     samples: int = 0
 
@@ -53,7 +54,7 @@ def looks_like_mpeg(head: bytes) -> bool:
 
 @lru_cache(1 << 12)
 def _frame(second: int, third: int, fourth: int) -> _Frame | None:
-    """The frame that a header with these bytes after 0xFF describes; its length is `_FREE` where it is unknown."""
+    """Parse the three bytes after 0xFF of a frame header; the length is `_FREE` if it is unknown."""
     version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
     bitrate, rate = third >> 4, third >> 2 & 3
     if second >> 5 != 7 or version == 1 or layer == 4 or bitrate == 15 or rate == 3:
@@ -71,21 +72,21 @@ def _frame(second: int, third: int, fourth: int) -> _Frame | None:
 
 def count_mpeg_frames(file: BinaryIO, start: int, size: int) -> MpegCount:
     """
-    Walk the frames of a file from its first to its last.
+    Check and count the frames of a file.
 
     Args:
-        file: a seekable binary file; its position is not kept.
-        start: byte at which the first frame starts.
+        file: seekable binary file; its position changes.
+        start: position of the first frame.
         size: of the file, in bytes.
     """
     file.seek(start)
     buffer, origin, place = file.read(_BLOCK_BYTES), start, start
     head = _frame(*buffer[1:4]) if len(buffer) >= 4 else None
     if head is None or head.length == _FREE:
-        return MpegCount(("has frames of a free bit rate, whose length cannot be checked", _CONVERT))
+        return MpegCount(Problem("has frames of a free bit rate, whose length cannot be checked", _CONVERT))
     header = _Header(buffer[: head.length], head)
     if header.damage:
-        return MpegCount(_damaged(header.damage))
+        return MpegCount(damaged(header.damage))
     frames = samples = 0
     while place < size:
         if place + 4 > origin + len(buffer):
@@ -96,36 +97,33 @@ def count_mpeg_frames(file: BinaryIO, start: int, size: int) -> MpegCount:
         if frame is None:
             break
         if frame.kind != head.kind or frame.length == _FREE:
-            return MpegCount(_damaged(f"the frame at byte {place} is of another kind"))
+            return MpegCount(damaged(f"the frame at byte {place} has another type"))
         if place + frame.length > size:
-            return MpegCount(_damaged(f"its last frame, at byte {place}, is incomplete"))
+            return MpegCount(damaged(f"its last frame, at byte {place}, is incomplete"))
         frames += 1
         samples += frame.samples
         place += frame.length
     audio = frames - header.present
     if header.frames is not None and audio != header.frames:
         if audio > header.frames:
-            return MpegCount((f"has a wrong header (it counts {header.frames} frames, {audio} are there)", _CONVERT))
-        return MpegCount(_damaged(f"its header counts {header.frames} frames, {audio} are there"))
-    if place < size and header.frames is None and not _tags_alone(file, place, size):
-        return MpegCount(_damaged(f"there is no frame at byte {place}"))
+            problem = f"has a wrong header (it gives {header.frames} frames, the file has {audio})"
+            return MpegCount(Problem(problem, _CONVERT))
+        return MpegCount(damaged(f"its header gives {header.frames} frames, the file has {audio}"))
+    if place < size and header.frames is None and not _only_tags_follow(file, place, size):
+        return MpegCount(damaged(f"there is no frame at byte {place}"))
     return MpegCount(None, header.frames is not None, samples - header.present * head.samples)
 
 
 _CONVERT = "convert it: ffmpeg -i {file} out.wav"
 
 
-def _damaged(detail: str) -> tuple[str, str]:
-    return f"is damaged or cut short ({detail})", "copy or export it again"
-
-
 class _Header:
-    """The Xing, Info or VBRI header within the first frame.
+    """The Xing, Info or VBRI header in the first frame.
 
     Attributes:
-        present: whether there is one; its frame holds no sound.
-        frames: the number of the others, or `None`.
-        damage: what is wrong with it, or an empty text.
+        present: whether there is one; its frame contains no sound.
+        frames: number of the other frames, or `None`.
+        damage: the problem, or an empty string.
     """
 
     def __init__(self, data: bytes, frame: _Frame):
@@ -148,7 +146,7 @@ class _Header:
             self.damage = "its Xing header is overwritten"
 
     def _check_lame(self, data: bytes, place: int) -> None:
-        """LAME's delay and padding cut samples off; a checksum covers them."""
+        """Verify the checksum of LAME's delay and padding, which cut off samples."""
         end = place + 34
         written = int.from_bytes(data[end : end + 2], "big")
         if data[place : place + 4] == b"LAME" and len(data) >= end + 2 and _crc16(data[:end]) != written:
@@ -164,7 +162,7 @@ def _crc16(data: bytes) -> int:
     return crc
 
 
-def _tags_alone(file: BinaryIO, place: int, size: int) -> bool:
+def _only_tags_follow(file: BinaryIO, place: int, size: int) -> bool:
     """Whether only ID3v1, APE or Lyrics3 tags follow the last frame."""
     file.seek(place)
     after = file.read(11)

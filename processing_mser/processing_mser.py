@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`MSERProcessor`: sound and words in, the tensors `[bos, audio x K, prompt, (emotion, eos)]` out."""
+"""`MSERProcessor`: turn audio and words into the sequence `[bos, audio x K, prompt, (emotion, eos)]`."""
 
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -13,11 +13,11 @@ from .speech_processing_mser import SpeechProcessor
 
 try:
     import torch
-except ImportError as error:  # the tensors are torch's; everything else of this folder works without it
+except ImportError as error:
     raise ImportError("MSERProcessor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
 
 
-# A published result names its template, so a template never changes: another wording is another version.
+# Published results name their template, so a template never changes: another wording is another version.
 PROMPTS = {
     "v1": "What is the emotion of the speaker? Answer with one word:",
     "v2": "Describe the speaker's emotion in one word:",
@@ -28,18 +28,18 @@ IGNORED = -100
 
 class MSERProcessor(SpeechProcessor):
     """
-    Whisper's feature extractor and a language model's tokenizer under one roof.
+    Combine Whisper's feature extractor and a language model's tokenizer.
 
     Args:
         feature_extractor: a `WhisperFeatureExtractor`.
-        tokenizer: the language model's tokenizer. It gets `audio_token` as an additional special token where it does
-            not have it, and its end of sequence as padding where it has none.
-        num_query_tokens: audio positions K, as in `MSERConfig`.
+        tokenizer: the language model's tokenizer. `audio_token` is added as a special token if it is missing; the end
+            of sequence becomes the padding token if there is none.
+        num_query_tokens: number of audio positions K, as in `MSERConfig`.
         prompt_version: one of `PROMPTS`.
-        audio_token: the placeholder; by default LLaMA 3's first reserved token, or `<|audio|>` for a tokenizer
-            without one.
-        pad_to: `"longest"` pads to the longest clip of the batch under a mask; `"30s"` is stock Whisper, every clip
-            padded with silence to 30 s and the padding attended.
+        audio_token: the placeholder; by default LLaMA 3's first reserved token, or `<|audio|>` if the tokenizer has
+            none.
+        pad_to: `"longest"` pads to the longest clip of the batch, with a mask. `"30s"` pads every clip with silence to
+            30 s and attends to the padding, like stock Whisper.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class MSERProcessor(SpeechProcessor):
     ):
         _check_prompt_version(prompt_version)
         if pad_to not in ("longest", "30s"):
-            raise ValueError(f'pad_to is {pad_to!r}; give "longest" or "30s"')
+            raise ValueError(f'pad_to is {pad_to!r}; pass "longest" or "30s"')
         super().__init__(feature_extractor, tokenizer)
         if audio_token is None:
             reserved = "<|reserved_special_token_0|>"
@@ -73,7 +73,7 @@ class MSERProcessor(SpeechProcessor):
 
     @property
     def prompt(self) -> str:
-        """The prompt's wording."""
+        """The text of the prompt."""
         return PROMPTS[self.prompt_version]
 
     def with_prompt(self, version: str) -> "MSERProcessor":
@@ -103,23 +103,25 @@ class MSERProcessor(SpeechProcessor):
         **kwargs: Any,
     ) -> BatchFeature:
         """
+        Read clips and return the model's inputs.
+
         Args:
             audio: one clip or a list of clips, each in any form of `load_audio` (path, bytes, file object,
                 `{"array", "sampling_rate"}`, `{"bytes", "path"}`, array or tensor).
-            emotion: the word to be learnt, one a clip.
-            prompt: wording in place of the template's, one for all or one a clip.
+            emotion: the target word, one per clip.
+            prompt: text that replaces the template, one for all clips or one per clip.
             padding_side: by default `"right"` with an emotion (training) and `"left"` without (generation, scoring).
-            return_tensors: `"pt"`, the only kind.
-            sampling_rate: of bare arrays and tensors, in Hz, which are resampled if need be; by default that of the
-                model. Other forms bring their own.
+            return_tensors: only `"pt"`.
+            sampling_rate: of arrays and tensors, in Hz; by default the model's. They are resampled if necessary. The
+                other forms contain their rate.
 
         Returns:
             `input_ids`, `attention_mask` `(batch_size, length)`; `input_features` `(batch_size, num_mel_bins,
             num_frames)`; `input_features_mask` `(batch_size, num_frames)`; with an emotion `labels`
-            `(batch_size, length)`, -100 but for the emotion and eos.
+            `(batch_size, length)`, -100 except for the emotion and eos.
 
         Raises:
-            AudioError: a clip cannot be used; the message names it, the value and the fix.
+            AudioError: a clip cannot be used.
         """
         waveforms = self._read(audio, sampling_rate, return_tensors, kwargs)
         emotions = [emotion] if isinstance(emotion, str) else emotion
@@ -129,7 +131,7 @@ class MSERProcessor(SpeechProcessor):
 
     def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
         """
-        Log-mel spectrograms, each computed on its clip alone and then padded with zeros.
+        Compute the log-mel spectrogram of each clip alone, then pad with zeros.
 
         Args:
             waveforms: mono float arrays `(num_samples,)` at `sampling_rate`.
@@ -149,8 +151,9 @@ class MSERProcessor(SpeechProcessor):
         padding_side: str | None = None,
     ) -> dict[str, "torch.Tensor"]:
         """
-        `[bos, audio x K, prompt, (emotion, eos)]` as token ids, with mask and, where there is an emotion, labels; for
-        audio whose encoder output is already at hand. Arguments and tensors as in `__call__`.
+        Return the token ids of `[bos, audio x K, prompt, (emotion, eos)]`, a mask and, with an emotion, labels.
+
+        Use it alone if the encoder output is cached. Arguments and tensors as in `__call__`.
         """
         if prompt is None or isinstance(prompt, str):
             prompts = [self.prompt if prompt is None else prompt] * batch_size
@@ -158,10 +161,10 @@ class MSERProcessor(SpeechProcessor):
             prompts = list(prompt)
         for name, given in (("emotion", emotion), ("prompt", prompts)):
             if given is not None and len(given) != batch_size:
-                raise ValueError(f"{len(given)} values of {name} for {batch_size} clips; give one a clip")
+                raise ValueError(f"{len(given)} values of {name} for {batch_size} clips; pass one per clip")
         side = padding_side or ("left" if emotion is None else "right")
         if side not in ("left", "right"):
-            raise ValueError(f'padding_side is {side!r}; give "left" or "right"')
+            raise ValueError(f'padding_side is {side!r}; pass "left" or "right"')
         tokenizer = self.tokenizer
         start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
         start = start + [self.audio_token_id] * self.num_query_tokens
@@ -185,7 +188,7 @@ class MSERProcessor(SpeechProcessor):
 
     def prompt_inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
         """
-        What of a training batch stands before the answer, all rows sharing one prompt.
+        Return the text inputs before the answer, for a training batch whose rows share one prompt.
 
         Args:
             batch: with `input_ids`, `attention_mask` and `labels`.
@@ -195,18 +198,18 @@ class MSERProcessor(SpeechProcessor):
 
     def candidate_ids(self, words: Sequence[str], prompt: str | None = None) -> list[list[int]]:
         """
-        Token ids of each word as it follows the prompt, end of sequence included.
+        Return the token ids of each word after the prompt, with the end of sequence.
 
-        Prompt and word are encoded together and the prompt's tokens are removed. A word encoded alone gets other
-        tokens from SentencePiece tokenizers, such as LLaMA 2's, which put a space before every text.
+        Prompt and word are encoded together and the prompt's tokens are removed. Encoding a word alone gives other
+        tokens with SentencePiece tokenizers such as LLaMA 2's, which put a space before every text.
 
         Args:
             words: candidate words.
-            prompt: the prompt that they follow; by default the template's.
+            prompt: text before the words; by default the template.
 
         Raises:
-            ValueError: `words` is one text, or holds something that is not a word; the tokenizer merges the end of
-                the prompt with a word, or has no token for it.
+            ValueError: `words` is a single text or contains something that is not a word; the tokenizer merges the end
+                of the prompt with a word, or has no token for it.
         """
         _check_words(words)
         prompt = self.prompt if prompt is None else prompt
@@ -215,7 +218,7 @@ class MSERProcessor(SpeechProcessor):
         return [[*self._word_ids(word, prompt, prompt_ids), eos] for word in words]
 
     def _word_ids(self, word: str, prompt: str, prompt_ids: list[int]) -> list[int]:
-        """Token ids of a word after a prompt, given the prompt's own."""
+        """Return the token ids of a word after a prompt, given the prompt's ids."""
         ids = self._encode(f"{prompt} {word}")
         if ids[: len(prompt_ids)] != prompt_ids:
             raise ValueError(
@@ -223,23 +226,23 @@ class MSERProcessor(SpeechProcessor):
                 f"or another prompt_version ({', '.join(PROMPTS)})"
             )
         word_ids = ids[len(prompt_ids) :]
-        # Words without tokens of their own would all get the same score.
+        # All words with unknown tokens would get the same score.
         unknown = self.tokenizer.unk_token_id
         if not word_ids or (unknown in word_ids and unknown != self.tokenizer.eos_token_id):
             raise ValueError(f"the tokenizer has no token for the word {word!r}; pass another word")
         return word_ids
 
     def _encode(self, text: str) -> list[int]:
-        # A placeholder that somebody writes into a prompt is text and not a place for audio.
+        # A placeholder in a user's prompt is text, not an audio position.
         return self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True)
 
     def batch_decode(self, sequences: Any, **kwargs: Any) -> list[str]:
-        """Generated ids to text, without special tokens and outer spaces."""
+        """Decode generated ids without special tokens and outer spaces."""
         kwargs.setdefault("skip_special_tokens", True)
         return [text.strip() for text in self.tokenizer.batch_decode(sequences, **kwargs)]
 
     def decode(self, sequence: Any, **kwargs: Any) -> str:
-        """As `batch_decode`, for one sequence."""
+        """Decode one sequence like `batch_decode`."""
         kwargs.setdefault("skip_special_tokens", True)
         return self.tokenizer.decode(sequence, **kwargs).strip()
 
@@ -250,12 +253,12 @@ def _check_prompt_version(version: str) -> None:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    # A text is a sequence of its letters, each of which would be scored, or learnt, as a word.
+    # Iterating over a text would give its letters as words.
     if isinstance(words, str):
-        raise ValueError(f"{words!r} is one text; give a list of words, or processor.words(...) of a label set")
-    astray = [word for word in words if not isinstance(word, str) or not word.strip()]
-    if astray:
-        raise ValueError(f"{astray[0]!r} is no word; give each as text, and leave out clips without an emotion")
+        raise ValueError(f"{words!r} is one text; pass a list of words, or processor.words(...) of a label set")
+    invalid = [word for word in words if not isinstance(word, str) or not word.strip()]
+    if invalid:
+        raise ValueError(f"{invalid[0]!r} is not a word; pass each as text, and leave out clips without an emotion")
 
 
 __all__ = ["PROMPTS", "MSERProcessor"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every processor of this folder does with sound, whatever becomes of the words."""
+"""`SpeechProcessor`: the audio side shared by all processors."""
 
 from collections.abc import Iterator, Sequence
 from numbers import Real
@@ -12,19 +12,19 @@ from .audio_mser import MAX_SECONDS, load_audio
 from .bandwidth_mser import band_powers, narrow_bandwidth
 from .emotions_mser import UNPARSED, label_set, parse_emotion
 from .file_digests_mser import PROCESSOR_DIGESTS, pop_push_arguments, verified_files, write_digests
-from .windows_mser import Window, sliding_windows, whole_windows
+from .windows_mser import Window, read_recording, sliding_windows
 
 
 try:
     import torch
-except ImportError as error:  # the tensors are torch's; everything else of this folder works without it
+except ImportError as error:
     raise ImportError("a processor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
 
 
 class SpeechProcessor(ProcessorMixin):
-    """Recordings to windows, and waveforms to padded features; `feature_extractor` is the subclass's."""
+    """Base class: cut recordings into windows and turn waveforms into padded features."""
 
-    _auto_class = "AutoProcessor"  # wherever it is saved, its code goes along
+    _auto_class = "AutoProcessor"  # saving the processor saves its code
     unparsed = UNPARSED
     feature_extractor: Any
 
@@ -36,11 +36,11 @@ class SpeechProcessor(ProcessorMixin):
         Load a processor from a folder or the Hub, and verify its files.
 
         Args:
-            accept_modified_files: load it although its files differ from what was saved, with a warning.
+            accept_modified_files: load modified files with a warning.
             args, kwargs: as in `ProcessorMixin.from_pretrained`.
 
         Raises:
-            ModifiedFilesError: a file of the processor is not as it was saved.
+            ModifiedFilesError: a file of the processor was modified after saving.
         """
         path = pretrained_model_name_or_path
         with verified_files(path, PROCESSOR_DIGESTS, accept_modified_files, **kwargs):
@@ -62,22 +62,22 @@ class SpeechProcessor(ProcessorMixin):
 
     @property
     def max_seconds(self) -> float:
-        """Longest clip in seconds; a longer one raises `AudioTooLongError` and is never cut in silence."""
+        """Maximum clip length in seconds; a longer clip raises `AudioTooLongError` and is never cut silently."""
         return float(getattr(self.feature_extractor, "chunk_length", MAX_SECONDS))
 
     def _read(
         self, audio: Any, sampling_rate: int | None, return_tensors: str, unknown: dict[str, Any]
     ) -> list[np.ndarray]:
-        """The waveforms `(num_samples,)` of what `__call__` was given, and a refusal of what it does not take."""
+        """Check the arguments of `__call__` and read the clips as waveforms `(num_samples,)`."""
         name = type(self).__name__
         if return_tensors != "pt" or unknown:
-            asked = [*unknown, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])]
-            raise ValueError(f'{name} does not take {", ".join(asked)}; tensors are always PyTorch\'s ("pt")')
+            rejected = [*unknown, *([] if return_tensors == "pt" else [f"return_tensors={return_tensors!r}"])]
+            raise ValueError(f'{name} does not accept {", ".join(rejected)}; tensors are always PyTorch\'s ("pt")')
         if audio is None:
-            raise ValueError(f"{name} needs audio")
+            raise ValueError(f"{name} needs audio; pass one clip or a list of clips")
         clips = list(audio) if isinstance(audio, (list, tuple)) else [audio]
         if not clips:
-            raise ValueError("audio is an empty list; give at least one clip")
+            raise ValueError("audio is an empty list; pass at least one clip")
         if sampling_rate is not None:
             clips = [
                 {"array": clip, "sampling_rate": sampling_rate}
@@ -96,59 +96,60 @@ class SpeechProcessor(ProcessorMixin):
         max_recording_seconds: float | None = None,
     ) -> Iterator[Window]:
         """
-        A recording of any length in windows that the model can hear, read as they are asked for.
+        Read a recording of any length in windows of a length that the model accepts.
 
         Args:
             source: in any form of `load_audio`.
-            timeline: `True` cuts windows of `window_seconds` with overlap, without ever holding the recording as a
-                whole; `False` the fewest of at most `max_seconds`, without overlap; `None` leaves a recording of up to
-                `max_seconds` in one piece and cuts a longer one as `True` does.
-            window_seconds, overlap_seconds: of a timeline.
+            timeline: `True` cuts overlapping windows of `window_seconds`, without keeping the complete recording in
+                memory. `False` cuts the fewest windows of at most `max_seconds`, without overlap. `None` keeps a
+                recording of up to `max_seconds` in one window and treats a longer one like `True`.
+            window_seconds, overlap_seconds: windows of a timeline.
             max_recording_seconds: a longer recording is rejected.
 
         Raises:
-            ValueError: one of these is no number, or out of range.
-            AudioError: as `sliding_windows` does.
+            ValueError: an argument is not a number, or out of range.
+            AudioError: as in `sliding_windows`.
         """
         for name, seconds in (("window_seconds", window_seconds), ("overlap_seconds", overlap_seconds)):
             if not isinstance(seconds, Real):
-                raise ValueError(f"{name} is {seconds!r}; give a number of seconds")
+                raise ValueError(f"{name} is {seconds!r}; pass a number of seconds")
         if not 0 < window_seconds <= self.max_seconds:
             raise ValueError(
-                f"window_seconds is {window_seconds:g}; give more than 0 and at most {self.max_seconds:g}"
+                f"window_seconds is {window_seconds:g}; pass more than 0 and at most {self.max_seconds:g}"
             )
         if timeline is False:
-            return whole_windows(source, self.max_seconds, self.sampling_rate, max_recording_seconds)
-        uncut = 0.0 if timeline else self.max_seconds
+            recording = read_recording(source, self.sampling_rate, max_recording_seconds=max_recording_seconds)
+            return recording.windows(self.max_seconds)
+        single = 0.0 if timeline else self.max_seconds
         return sliding_windows(
-            source, window_seconds, overlap_seconds, uncut, self.sampling_rate, max_recording_seconds
+            source, window_seconds, overlap_seconds, single, self.sampling_rate, max_recording_seconds
         )
 
     def band_powers(self, waveform: np.ndarray) -> np.ndarray:
-        """Energy of a waveform in bands of frequency; those of a recording's windows may be added."""
+        """Compute the energy in each frequency band; the energies of a recording's windows may be added."""
         return band_powers(waveform)
 
     def narrow_bandwidth(self, powers: np.ndarray) -> float | None:
-        """The frequency in Hz above which a narrow-band recording (4 kHz or less) has no sound, else `None`."""
+        """Return the bandwidth in Hz of a narrow-band recording (4 kHz or less), else `None`."""
         return narrow_bandwidth(powers, self.sampling_rate)
 
     def words(self, labels: str | Sequence[str] | None = None) -> tuple[str, ...]:
-        """The words of a label set by its name, or the user's own; `None` stands for `seven`."""
+        """Return the words of a label set, given its name or words; `None` means `seven`."""
         return label_set("seven" if labels is None else labels).words
 
     def parse_emotions(self, texts: Sequence[str], words: Sequence[str]) -> list[str]:
-        """Free texts to words of a set, or `"unparsed"`."""
+        """Find in each text one of the words, or return `"unparsed"`."""
         return [parse_emotion(text, words) for text in texts]
 
     def _features(self, waveforms: Sequence[np.ndarray], **how: Any) -> dict[str, "torch.Tensor"]:
         """
-        What the extractor makes of each waveform alone, then padded with zeros along time, the last axis.
+        Extract features of each waveform alone and pad them with zeros along time, the last axis.
 
-        The extractor's own batch padding would shift Whisper's per-clip normalisation and count another length for the
-        same clip alone and in a batch; here a clip of n samples always has n // hop_length frames.
+        The extractor's own batch padding changes Whisper's per-clip normalization and the length of a clip. Here, n
+        samples always give n // hop_length frames.
         """
         name = self.feature_extractor.model_input_names[0]
-        # Autocast is meant for the model: of the spectrogram's matrix product it would make another spectrogram.
+        # Autocast is for the model: it would change the matrix product of the spectrogram.
         with torch.autocast("cpu", enabled=False):
             extracted = [
                 self.feature_extractor(waveform, sampling_rate=self.sampling_rate, return_tensors="np", **how)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Windows of a recording of any length, read as they are asked for."""
+"""Read a recording of any length window by window."""
 
 import math
 from collections.abc import Iterator
@@ -18,19 +18,19 @@ except ImportError:
     soxr = None
 
 
-HELD_SAMPLES = 600 * SAMPLING_RATE
-"""Of a longer recording no more than a window is in memory (38 MB of float32)."""
+MAX_SAMPLES_IN_MEMORY = 600 * SAMPLING_RATE
+"""Longer recordings are read window by window (38 MB of float32)."""
 
 
 @dataclass(frozen=True)
 class Window:
     """
-    A stretch of a recording.
+    A part of a recording, or all of it.
 
     Attributes:
-        waveform: `(num_samples,)` float32 at the rate that was asked for.
+        waveform: `(num_samples,)` float32 at the requested rate.
         start, end: seconds.
-        part: whether the recording is longer, whether or not anything else of it is heard.
+        part: whether the recording is longer than this window.
     """
 
     waveform: np.ndarray
@@ -42,11 +42,11 @@ class Window:
 @dataclass(frozen=True)
 class Recording:
     """
-    A recording that was read to its end and is valid.
+    A recording that was read completely and is valid.
 
     Attributes:
-        source: in any form of `load_audio`, readable again.
-        sampling_rate: Hz, of the windows.
+        source: in any form of `load_audio` that can be read again.
+        sampling_rate: of the windows, in Hz.
         num_samples: at that rate.
         waveform: `(num_samples,)` float32, or `None` for a long recording, which is read again for its windows.
     """
@@ -62,11 +62,12 @@ class Recording:
 
     def windows(self, window_seconds: float = MAX_SECONDS) -> Iterator[Window]:
         """
-        The fewest windows of at most `window_seconds` that divide the recording evenly, less those in which every
-        sample is 0.
+        Divide the recording evenly into the fewest windows of at most `window_seconds`, and skip silent ones.
+
+        A window is silent if every sample is 0.
 
         Raises:
-            AudioError: a long recording is no longer what it was.
+            AudioError: a long recording changed after it was read.
         """
         if self.waveform is not None:
             pieces: Any = cut_windows(self.waveform, self.sampling_rate, window_seconds)
@@ -79,12 +80,12 @@ class Recording:
                 yield Window(piece, start / self.sampling_rate, position / self.sampling_rate, part)
 
     def _streamed(self, window_seconds: float) -> Iterator[np.ndarray]:
-        """The windows of `cut_windows`, of which only the one that is yielded is in memory."""
+        """Yield the windows of `cut_windows` with one window in memory."""
         count = math.ceil(self.num_samples / max(1, int(window_seconds * self.sampling_rate)))
         length, longer = divmod(self.num_samples, count)
         lengths = iter([length + 1] * longer + [length] * (count - longer))
         wanted, buffer, name = next(lengths), np.zeros(0, np.float32), ""
-        for name, block in _resampled(self.source, self.sampling_rate):  # noqa: B007 - the name is for the error
+        for name, block in _resampled(self.source, self.sampling_rate):  # noqa: B007 - used in the error
             buffer = np.concatenate([buffer, block])
             while wanted and len(buffer) >= wanted:
                 yield buffer[:wanted].copy()
@@ -98,25 +99,25 @@ class Recording:
 def read_recording(
     source: Any,
     sampling_rate: int = SAMPLING_RATE,
-    held_samples: int | None = None,
+    max_samples_in_memory: int | None = None,
     max_recording_seconds: float | None = None,
 ) -> Recording:
     """
-    Read a recording of any length once, to its end, and check it as `load_audio` does.
+    Read a recording of any length completely and check it like `load_audio`.
 
     Args:
         source: as in `load_audio`.
         sampling_rate: Hz.
-        held_samples: a recording of more samples is not held in memory; by default `HELD_SAMPLES`.
-        max_recording_seconds: a longer recording is rejected; before it is decoded where its header states the length.
+        max_samples_in_memory: longer recordings are not kept in memory; by default `MAX_SAMPLES_IN_MEMORY`.
+        max_recording_seconds: maximum length; checked before decoding if the header gives the length.
 
     Raises:
         AudioTooLongError: longer than `max_recording_seconds`.
-        AudioError, ImportError: as `load_audio` does.
+        AudioError, ImportError: as in `load_audio`.
     """
     if hasattr(source, "read"):
         source = {"bytes": source.read(), "path": str(getattr(source, "name", "<file object>"))}
-    most = HELD_SAMPLES if held_samples is None else held_samples
+    limit = MAX_SAMPLES_IN_MEMORY if max_samples_in_memory is None else max_samples_in_memory
     blocks: list[np.ndarray] | None = []
     with open_audio(source, sampling_rate, max_recording_seconds) as sound:
         check = SampleCheck(sound.name, sound.rate)
@@ -124,72 +125,56 @@ def read_recording(
             check.add(block)
             if blocks is not None:
                 blocks.append(block)
-            if check.samples > most:
+            if check.samples > limit:
                 blocks = None
         check.finish()
         if blocks is None:
-            total = (2 * check.samples * sampling_rate + sound.rate) // (2 * sound.rate)  # as soxr rounds
+            total = (2 * check.samples * sampling_rate + sound.rate) // (2 * sound.rate)  # rounded like soxr
             return Recording(source, sampling_rate, total, None)
         waveform = resampled(sound.name, np.concatenate(blocks), sound.rate, sampling_rate)
     return Recording(source, sampling_rate, len(waveform), waveform)
-
-
-def whole_windows(
-    source: Any,
-    window_seconds: float,
-    sampling_rate: int = SAMPLING_RATE,
-    max_recording_seconds: float | None = None,
-) -> Iterator[Window]:
-    """
-    The fewest windows of at most `window_seconds` that divide a recording evenly, less those in which every sample is
-    0. What is wrong with the recording is raised before the first of them.
-    """
-    recording = read_recording(source, sampling_rate, max_recording_seconds=max_recording_seconds)
-    yield from recording.windows(window_seconds)
 
 
 def sliding_windows(
     source: Any,
     window_seconds: float,
     overlap_seconds: float,
-    unless_within: float = 0.0,
+    single_window_seconds: float = 0.0,
     sampling_rate: int = SAMPLING_RATE,
     max_recording_seconds: float | None = None,
 ) -> Iterator[Window]:
     """
-    Windows of equal length over a recording that is never in memory as a whole.
+    Yield windows of equal length, without keeping the complete recording in memory.
 
-    The last ends where the recording ends and overlaps its neighbour the more: a shorter one would be judged by less.
-    A recording shorter than a window is one window. Windows in which every sample is 0 are left out: a model would
-    guess on them.
+    The last window ends with the recording and overlaps its neighbor more, so that it is not shorter. A recording
+    shorter than a window is one window. Windows in which every sample is 0 are skipped: a model would guess on them.
 
     Args:
-        source: as in `load_audio`. Files, and bytes, are decoded block by block.
+        source: as in `load_audio`. Files and bytes are decoded block by block.
         window_seconds: length of a window.
-        overlap_seconds: what neighbours share, less than a window.
-        unless_within: seconds; a recording up to so long is one window.
-        sampling_rate: Hz, of the windows.
+        overlap_seconds: overlap of neighboring windows, less than a window.
+        single_window_seconds: a recording up to this length is one window.
+        sampling_rate: of the windows, in Hz.
         max_recording_seconds: as in `read_recording`.
 
     Raises:
         AudioTooLongError: longer than `max_recording_seconds`.
-        AudioError: as `load_audio` does. What shows only at the end of a recording, such as that all of it was silent,
-            is raised when its windows have been yielded.
+        AudioError: as in `load_audio`. An error that is known only at the end, such as silence, is raised after the
+            windows.
     """
     if not 0 <= overlap_seconds < window_seconds:
         raise ValueError(
-            f"windows of {window_seconds:g} s cannot overlap by {overlap_seconds:g} s; give an overlap of at least 0 "
-            "and less than the window"
+            f"overlap_seconds is {overlap_seconds:g}; pass at least 0 and less than window_seconds, {window_seconds:g}"
         )
     size, hop = int(window_seconds * sampling_rate), max(1, int((window_seconds - overlap_seconds) * sampling_rate))
-    uncut = max(size, int(unless_within * sampling_rate))
-    begin = upcoming = 0  # of the buffer, and of the next window, in samples
+    uncut = max(size, int(single_window_seconds * sampling_rate))
+    begin = upcoming = 0  # start of the buffer and of the next window, in samples
     buffer = np.zeros(0, np.float32)
     cut = False
     for _, block in _resampled(source, sampling_rate, max_recording_seconds):
         buffer = np.concatenate([buffer, block])
         cut = cut or len(buffer) > uncut
-        # More than a window, so that the last is known for the last.
+        # More than one window, because the last one is placed differently.
         while cut and begin + len(buffer) > upcoming + size:
             buffer = buffer[upcoming - begin :]
             begin, upcoming = upcoming, upcoming + hop
@@ -202,7 +187,7 @@ def sliding_windows(
 
 
 def _resampled(source: Any, sampling_rate: int, max_seconds: float | None = None) -> Iterator[tuple[str, np.ndarray]]:
-    """The name and the blocks of a recording, at the rate wanted."""
+    """Yield the name and each block of a recording at `sampling_rate`."""
     with open_audio(source, sampling_rate, max_seconds) as sound:
         stream = None
         if sound.rate != sampling_rate:
@@ -219,4 +204,4 @@ def _resampled(source: Any, sampling_rate: int, max_seconds: float | None = None
             yield sound.name, stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-__all__ = ["Recording", "Window", "read_recording", "sliding_windows", "whole_windows"]
+__all__ = ["Recording", "Window", "read_recording", "sliding_windows"]

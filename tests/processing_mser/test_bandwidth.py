@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Narrow-band recordings are recognized as such, whatever the rate of their file."""
+"""Narrow-band recordings are detected and reported, whatever the rate of their file."""
 
-import io
 import json
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
+from audio_files import encoded
 
 from modeling_mser.pipeline_mser import MSERPipeline
 from mser_llm.cli.predict import PredictArguments, run
@@ -21,7 +21,7 @@ WORDS = ("happy", "sad", "angry")
 
 
 def speechlike(seconds: float = 3.0) -> np.ndarray:
-    """Noise that loses 40 dB from 0 to 8 kHz, in syllables."""
+    """Modulated noise whose spectrum falls by 40 dB from 0 to 8 kHz."""
     noise = np.random.default_rng(0).standard_normal(round(seconds * SAMPLING_RATE))
     spectrum = np.fft.rfft(noise)
     spectrum *= 10 ** (-2 * np.linspace(0, 1, len(spectrum)))
@@ -35,16 +35,14 @@ def bandwidth(waveform: np.ndarray) -> float:
 
 
 def telephone_copy(kind: str, subtype: str) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, soxr.resample(speechlike(), SAMPLING_RATE, 8000), 8000, format=kind, subtype=subtype)
-    return buffer.getvalue()
+    return encoded(soxr.resample(speechlike(), SAMPLING_RATE, 8000), kind, subtype, rate=8000)
 
 
 @pytest.mark.parametrize("kilohertz", [2.0, 3.0, 4.0, 6.0, 7.0])
-def test_bandwidth_is_where_the_sound_ends(kilohertz):
+def test_effective_bandwidth_is_the_highest_frequency(kilohertz):
     limited = CONDITIONS["bandwidth"].apply(speechlike(), kilohertz, np.random.default_rng(0), [])
     assert len(limited) == len(speechlike())
-    # A resampler's transition lies below the limit.
+    # The resampler's transition band is below the limit.
     assert 0.9 * 1000 * kilohertz <= bandwidth(limited) <= 1000 * kilohertz
     narrow = narrow_bandwidth(band_powers(limited), SAMPLING_RATE)
     assert narrow == (bandwidth(limited) if kilohertz <= 4 else None)
@@ -53,13 +51,13 @@ def test_bandwidth_is_where_the_sound_ends(kilohertz):
 @pytest.mark.parametrize(
     ("kind", "subtype"), [("WAV", "PCM_16"), ("WAV", "ULAW"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")]
 )
-def test_telephone_copies_are_narrow_and_the_original_is_not(kind, subtype):
+def test_narrow_bandwidth_of_telephone_copy_and_original(kind, subtype):
     copy = load_audio(telephone_copy(kind, subtype))
     assert 3000 < narrow_bandwidth(band_powers(copy), SAMPLING_RATE) <= 4000
     assert narrow_bandwidth(band_powers(speechlike()), SAMPLING_RATE) is None
 
 
-def test_powers_of_windows_add_up_and_level_and_length_do_not_matter():
+def test_band_powers_of_windows_add_up_at_any_level():
     samples = speechlike()
     halves = band_powers(samples[: len(samples) // 2]) + band_powers(samples[len(samples) // 2 :])
     np.testing.assert_allclose(halves, band_powers(samples), rtol=0.1)
@@ -81,7 +79,7 @@ def test_recognition_and_pipeline_report_the_same_bandwidth(tiny):
     assert all(3000 < entry["bandwidth_hz"] <= 4000 for entry in timeline)
 
 
-def test_predict_warns_of_narrow_files_and_gives_their_bandwidth(tiny_model_dir, tmp_path, capsys):
+def test_predict_warns_about_narrow_band_files(tiny_model_dir, tmp_path, capsys):
     (tmp_path / "phone.wav").write_bytes(telephone_copy("WAV", "PCM_16"))
     soundfile.write(tmp_path / "wide.wav", speechlike(), SAMPLING_RATE)
     assert run(PredictArguments(files=[str(tmp_path)], model=str(tiny_model_dir), device="cpu", json=True)) == 0

@@ -1,34 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trial of damaged audio: 4,320 mutated files, each of which is read completely or rejected.
+"""Mutate 4,320 audio files at random; each must be read completely or rejected.
 
-`pytest -s -m "" tests/processing_mser/test_damaged_audio.py` prints how many of each container were read, rejected,
-and shortened without an error.
+`pytest -s -m "" tests/processing_mser/test_damaged_audio.py` prints the number of complete, rejected and silently
+shortened files of each container.
 """
 
-import io
 from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-import soundfile
+from audio_files import RATE, encoded, ogg_pages, with_id3, without_xing
 
 from processing_mser.audio_mser import AudioError, load_audio, open_audio
 
 
-RATE = 16_000
 PER_CONTAINER = 240
 """Mutated files."""
-
-
-def encoded(samples: np.ndarray, kind: str, subtype: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, RATE, format=kind, subtype=subtype, **options)
-    return buffer.getvalue()
-
-
-def id3_tag(size: int) -> bytes:
-    return b"ID3\x03\0\0" + bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0)) + b"\xaa" * size
 
 
 def containers() -> dict[str, bytes]:
@@ -41,8 +29,8 @@ def containers() -> dict[str, bytes]:
         "FLAC": encoded(samples, "FLAC", "PCM_16"),
         "MP3": mp3,
         "MP3 VBR": encoded(samples, "MP3", "MPEG_LAYER_III", bitrate_mode="VARIABLE"),
-        "MP3 large ID3": id3_tag(9000) + mp3,
-        "MP3 no header": mp3[mp3.index(mp3[:3], 4) :],
+        "MP3 large ID3": with_id3(mp3, 9000),
+        "MP3 no header": without_xing(mp3),
         "Ogg Vorbis": encoded(samples, "OGG", "VORBIS"),
         "Ogg Opus": encoded(samples, "OGG", "OPUS"),
         "AIFF": encoded(samples, "AIFF", "PCM_16"),
@@ -58,10 +46,8 @@ def containers() -> dict[str, bytes]:
 
 
 def pages(data: bytes) -> list[int]:
-    """Where the parts of a file start that may be lost as a whole: Ogg's pages, else blocks of 512 bytes."""
-    if data[:4] == b"OggS":
-        return [place for place in range(len(data)) if data[place : place + 4] == b"OggS"]
-    return list(range(0, len(data), 512))
+    """Positions of the Ogg pages, or of blocks of 512 bytes."""
+    return ogg_pages(data) or list(range(0, len(data), 512))
 
 
 def flip_bit(data: bytes, chance: np.random.Generator) -> bytes:
@@ -77,7 +63,7 @@ def cut_end(data: bytes, chance: np.random.Generator) -> bytes:
     return data[: int(chance.integers(1, len(data)))]
 
 
-def cut_a_little(data: bytes, chance: np.random.Generator) -> bytes:
+def cut_few_bytes(data: bytes, chance: np.random.Generator) -> bytes:
     return data[: -int(chance.integers(1, 600))]
 
 
@@ -110,7 +96,7 @@ MUTATIONS: tuple[Callable[[bytes, np.random.Generator], bytes], ...] = (
     flip_bit,
     flip_header_bit,
     cut_end,
-    cut_a_little,
+    cut_few_bytes,
     cut_at_page,
     lose_block,
     lose_page,
@@ -134,20 +120,20 @@ def outcome(data: bytes, samples: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # libsndfile seeks to a negative place
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # libsndfile seeks below 0
 def test_damaged_files_are_read_completely_or_rejected(capsys):
     kinds = ("complete", "rejected", "other rate", "lengthened", "shortened")
     results: dict[str, Counter[str]] = {}
     shortened, lengthened = [], []
     for number, (name, data) in enumerate(containers().items()):
-        whole = len(load_audio(data))
+        expected = len(load_audio(data))
         results[name] = Counter()
         for index in range(PER_CONTAINER):
             mutation = MUTATIONS[index % len(MUTATIONS)]
             changed = mutation(data, np.random.default_rng([number, index]))
-            found = outcome(changed, whole)
+            found = outcome(changed, expected)
             results[name][found] += 1
-            # An MP3 file without a header may end after any frame; damaged ALAC packets are decoded at full length.
+            # An MP3 without a header may end after any frame; damaged ALAC packets are decoded at full length.
             if found == "shortened" and name != "MP3 no header":
                 shortened.append(f"{name}: {mutation.__name__} {index}")
             if found == "lengthened" and name != "CAF ALAC":

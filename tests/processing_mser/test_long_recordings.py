@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A long recording is read window by window: the same samples and errors as in one piece, in bounded memory."""
+"""A recording read window by window has the same samples and errors as in one piece, with limited memory."""
 
 import io
 import math
@@ -9,13 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from audio_files import encoded, noise
 
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, cut_windows, load_audio
-from processing_mser.windows_mser import read_recording, sliding_windows, whole_windows
-
-
-def noise(seconds: float, rate: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(scale=0.1, size=round(seconds * rate)).astype(np.float32)
+from processing_mser.windows_mser import read_recording, sliding_windows
 
 
 def written(path: Path, samples: np.ndarray, rate: int, **options) -> Path:
@@ -25,11 +22,11 @@ def written(path: Path, samples: np.ndarray, rate: int, **options) -> Path:
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
 @pytest.mark.parametrize("seconds", [6.1, 9.50005])
-def test_streamed_windows_equal_those_of_the_whole_waveform(tmp_path, rate, seconds):
+def test_streamed_windows_equal_those_in_memory(tmp_path, rate, seconds):
     path = written(tmp_path / "a.flac", noise(seconds, rate), rate)
     expected = cut_windows(load_audio(path), window_seconds=3.0)
 
-    recording = read_recording(path, held_samples=1000)
+    recording = read_recording(path, max_samples_in_memory=1000)
 
     assert recording.waveform is None
     assert recording.num_samples == sum(map(len, expected)) == len(load_audio(path))
@@ -41,8 +38,8 @@ def test_streamed_windows_equal_those_of_the_whole_waveform(tmp_path, rate, seco
 
 
 @pytest.mark.parametrize("source_kind", ["bytes", "file object", "dict", "array"])
-def test_every_form_of_source_can_be_streamed(tmp_path, source_kind):
-    path = written(tmp_path / "a.wav", noise(6.5, SAMPLING_RATE), SAMPLING_RATE, subtype="FLOAT")
+def test_read_recording_streams_every_source_form(tmp_path, source_kind):
+    path = written(tmp_path / "a.wav", noise(6.5), SAMPLING_RATE, subtype="FLOAT")
     data = path.read_bytes()
     source = {
         "bytes": data,
@@ -50,32 +47,29 @@ def test_every_form_of_source_can_be_streamed(tmp_path, source_kind):
         "dict": {"bytes": data, "path": None},
         "array": load_audio(path),
     }[source_kind]
-    windows = list(read_recording(source, held_samples=1000).windows(3.0))
+    windows = list(read_recording(source, max_samples_in_memory=1000).windows(3.0))
     np.testing.assert_array_equal(np.concatenate([window.waveform for window in windows]), load_audio(path))
 
 
 def damaged(case: str) -> bytes:
-    samples = noise(6.5, SAMPLING_RATE)
+    samples = noise(6.5)
     if case == "nan":
         samples[-5] = np.nan
     elif case == "scale":
         samples[-5] = 1e20
     elif case == "silent":
         samples[:] = 0
-    buffer = io.BytesIO()
-    kind = {"format": "FLAC"} if case == "flac cut" else {"format": "WAV", "subtype": "FLOAT"}
-    soundfile.write(buffer, samples, SAMPLING_RATE, **kind)
-    data = buffer.getvalue()
+    data = encoded(samples, "FLAC") if case == "flac cut" else encoded(samples, "WAV", "FLOAT")
     return data[: -len(data) // 4] if "cut" in case else data
 
 
 @pytest.mark.parametrize("case", ["nan", "scale", "silent", "wav cut", "flac cut"])
-def test_faults_of_long_recordings_are_those_of_load_audio(case):
+def test_long_recordings_raise_the_errors_of_load_audio(case):
     data = damaged(case)
     with pytest.raises(AudioError) as expected:
         load_audio(data)
     with pytest.raises(AudioError) as streamed:
-        read_recording(data, held_samples=1000)
+        read_recording(data, max_samples_in_memory=1000)
     with pytest.raises(AudioError) as sliding:
         list(sliding_windows(data, 5.0, 1.0))
     assert str(expected.value) == str(streamed.value)
@@ -83,27 +77,28 @@ def test_faults_of_long_recordings_are_those_of_load_audio(case):
         assert str(sliding.value) == str(expected.value)
 
 
-def test_windows_without_sound_are_left_out_of_a_streamed_recording(tmp_path):
-    samples = noise(9.5, SAMPLING_RATE)
+def test_silent_windows_are_skipped_streamed_or_in_memory():
+    samples = noise(9.5)
     samples[3 * SAMPLING_RATE : 6 * SAMPLING_RATE] = 0
-    recording = read_recording(samples, held_samples=1000)
+    recording = read_recording(samples, max_samples_in_memory=1000)
     assert [round(window.start, 3) for window in recording.windows(1.0)] == [
-        round(window.start, 3) for window in whole_windows(samples, 1.0)
+        round(window.start, 3) for window in read_recording(samples).windows(1.0)
     ]
     assert len(list(recording.windows(1.0))) < 10
 
 
-def test_a_recording_that_shrinks_while_it_is_read_is_an_error(tmp_path):
-    path = written(tmp_path / "a.wav", noise(6.5, SAMPLING_RATE), SAMPLING_RATE)
-    recording = read_recording(path, held_samples=1000)
-    written(path, noise(4.0, SAMPLING_RATE), SAMPLING_RATE)
-    with pytest.raises(AudioError, match="changed"):
+def test_recording_that_shrinks_between_reads_is_rejected(tmp_path):
+    path = written(tmp_path / "a.wav", noise(6.5), SAMPLING_RATE)
+    recording = read_recording(path, max_samples_in_memory=1000)
+    written(path, noise(4.0), SAMPLING_RATE)
+    with pytest.raises(AudioError) as caught:
         list(recording.windows(3.0))
+    assert caught.value.source == str(path)
 
 
 def sparse_wav(path: Path, num_bytes: int) -> Path:
-    """One second of noise and then a hole in the file, 16-bit mono."""
-    sound = (32767 * noise(1.0, SAMPLING_RATE)).clip(-32768, 32767).astype("<i2").tobytes()
+    """Write a 16-bit mono file with one second of noise and then a hole."""
+    sound = (32767 * noise()).clip(-32768, 32767).astype("<i2").tobytes()
     header = b"RIFF" + struct.pack("<I", 36 + num_bytes) + b"WAVEfmt "
     header += struct.pack("<IHHIIHH", 16, 1, 1, SAMPLING_RATE, 2 * SAMPLING_RATE, 2, 16)
     with open(path, "wb") as file:
@@ -131,8 +126,8 @@ assert len(pipe(large, timeline=False)) == 7
 
 
 @pytest.mark.slow
-def test_predict_reads_a_sparse_wav_larger_than_its_memory(tiny_model_dir, warm_python, tmp_path):
-    """100 million samples are 400 MB of float32, and were copied once; 400 MB may be taken."""
+def test_predict_and_pipeline_read_a_wav_larger_than_memory(tiny_model_dir, warm_python, tmp_path):
+    """100 million samples take 400 MB as float32, and any copy as much again; the limit is 400 MB."""
     small, large = sparse_wav(tmp_path / "small.wav", 64_000), sparse_wav(tmp_path / "large.wav", 200_000_000)
     script = tmp_path / "limited.py"
     script.write_text(LIMITED)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`MSERProcessor`: the order of its tokens, features that know no batch-mates, and the way through a folder."""
+"""`MSERProcessor`: order of tokens, features independent of the batch, saving and loading."""
 
-import io
 import random
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def noise(samples: int, seed: int = 0) -> np.ndarray:
 
 
 def byte_tokenizer(*added: str, adds_bos: bool = False, **special: str) -> PreTrainedTokenizerFast:
-    """One token a byte, then the added tokens: a stand-in for tokenizers that do not travel with a test."""
+    """Build a tokenizer with one token per byte and the added tokens."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={symbol: index for index, symbol in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -52,10 +51,7 @@ def without_special(tokenizer: PreTrainedTokenizerFast, text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-# Text
-
-
-def test_the_order_is_bos_audio_prompt_emotion_eos_and_only_the_answer_is_learnt():
+def test_sequence_order_and_labels_of_the_emotion_only():
     processor = make()
     tokenizer = processor.tokenizer
     inputs = processor(audio=[noise(8000)], emotion=["sad"])
@@ -63,15 +59,15 @@ def test_the_order_is_bos_audio_prompt_emotion_eos_and_only_the_answer_is_learnt
     audio_id = tokenizer.get_vocab()["<|audio|>"]
     expected = [tokenizer.bos_token_id, *[audio_id] * K, *prompt, *answer, tokenizer.eos_token_id]
     assert inputs["input_ids"].tolist() == [expected]
-    learnt = [*answer, tokenizer.eos_token_id]
-    assert inputs["labels"].tolist() == [[-100] * (len(expected) - len(learnt)) + learnt]
+    target = [*answer, tokenizer.eos_token_id]
+    assert inputs["labels"].tolist() == [[-100] * (len(expected) - len(target)) + target]
     assert inputs["attention_mask"].tolist() == [[1] * len(expected)]
     question = processor(audio=[noise(8000)])
-    assert question["input_ids"].tolist() == [expected[: -len(learnt)]]
+    assert question["input_ids"].tolist() == [expected[: -len(target)]]
     assert "labels" not in question
 
 
-def test_padding_is_on_the_right_for_training_and_on_the_left_for_answering():
+def test_padding_is_right_with_an_emotion_and_left_without():
     processor = make()
     tokenizer, clips = processor.tokenizer, [noise(8000), noise(9000)]
     short, long = processor.candidate_ids(["sad", "very, very tired"])
@@ -84,16 +80,19 @@ def test_padding_is_on_the_right_for_training_and_on_the_left_for_answering():
     assert inputs["labels"].tolist()[1][-len(long) :] == long
 
     prompts = ["Sad?", "How does the speaker feel?"]
-    asked = [without_special(tokenizer, prompt) for prompt in prompts]
-    question = processor(audio=clips, prompt=prompts)
-    gap = len(asked[1]) - len(asked[0])
+    prompt_ids = [without_special(tokenizer, prompt) for prompt in prompts]
+    inputs = processor(audio=clips, prompt=prompts)
+    gap = len(prompt_ids[1]) - len(prompt_ids[0])
     assert gap > 0
     start = [tokenizer.bos_token_id, *[processor.audio_token_id] * K]
-    assert question["input_ids"].tolist() == [[tokenizer.pad_token_id] * gap + start + asked[0], start + asked[1]]
-    assert question["attention_mask"].tolist()[0] == [0] * gap + [1] * len(start + asked[0])
+    assert question["input_ids"].tolist() == [
+        [tokenizer.pad_token_id] * gap + start + prompt_ids[0],
+        start + prompt_ids[1],
+    ]
+    assert inputs["attention_mask"].tolist()[0] == [0] * gap + [1] * len(short)
 
 
-def test_the_padding_side_can_be_chosen():
+def test_padding_side_can_be_chosen():
     processor, clips = make(), [noise(8000), noise(8000)]
     left = processor(audio=clips, emotion=["sad", "very tired"], padding_side="left")
     right = processor(audio=clips, emotion=["sad", "very tired"])
@@ -102,26 +101,26 @@ def test_the_padding_side_can_be_chosen():
     for name in ("input_ids", "attention_mask", "labels"):
         assert torch.equal(left[name][0], right[name][0].roll(gap)), name
         assert torch.equal(left[name][1], right[name][1]), name
-    asked = processor(audio=clips, prompt=["Sad?", "How does it sound?"], padding_side="right")
-    assert asked["attention_mask"][0, -1] == 0 and asked["attention_mask"][:, 0].tolist() == [1, 1]
-    with pytest.raises(ValueError, match=r"padding_side is 'middle'; give \"left\" or \"right\""):
+    right = processor(audio=clips, prompt=["Sad?", "How does it sound?"], padding_side="right")
+    assert right["attention_mask"][0, -1] == 0 and right["attention_mask"][:, 0].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="middle"):
         processor(audio=clips, padding_side="middle")
 
 
-def test_a_prompt_of_ones_own_is_for_all_rows_or_one_a_row():
+def test_custom_prompt_applies_to_all_rows_or_per_row():
     processor, clips = make(), [noise(8000), noise(8000)]
     one = processor(audio=clips, prompt="Sad?", emotion=["sad", "sad"])
     each = processor(audio=clips, prompt=["Sad?", "Sad?"], emotion=["sad", "sad"])
     assert torch.equal(one["input_ids"], each["input_ids"])
     assert processor.decode(one["input_ids"][0]) == "Sad? sad"
-    with pytest.raises(ValueError, match="3 values of prompt for 2 clips; give one a clip"):
+    with pytest.raises(ValueError, match="3 values of prompt for 2"):
         processor(audio=clips, prompt=["a", "b", "c"])
-    with pytest.raises(ValueError, match="1 values of emotion for 2 clips; give one a clip"):
+    with pytest.raises(ValueError, match="1 values of emotion for 2"):
         processor(audio=clips, emotion="sad")
 
 
 @pytest.mark.parametrize("version", PROMPTS)
-def test_a_template_is_asked_for_by_its_version(version: str):
+def test_prompt_version_selects_the_template(version: str):
     processor = make(prompt_version=version)
     assert processor.prompt == PROMPTS[version]
     assert processor.decode(processor(audio=noise(8000))["input_ids"][0]) == PROMPTS[version]
@@ -132,45 +131,35 @@ def test_a_template_is_asked_for_by_its_version(version: str):
     assert original.prompt_version == "v1"
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"prompt_version": "v9"}, "prompt_version is 'v9'; known are v1, v2, v3"),
-        ({"pad_to": "10s"}, 'pad_to is \'10s\'; give "longest" or "30s"'),
-    ],
-)
-def test_a_wrong_setting_is_refused_with_the_right_ones(given: dict, message: str):
-    with pytest.raises(ValueError) as caught:
-        make(**given)
-    assert str(caught.value) == message
+@pytest.mark.parametrize(("name", "value"), [("prompt_version", "v9"), ("pad_to", "10s")])
+def test_processor_rejects_unknown_setting(name: str, value: str):
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        make(**{name: value})
 
 
-def test_arrays_at_another_rate_are_resampled_and_other_forms_bring_their_own():
+def test_sampling_rate_applies_to_arrays_and_tensors_only():
     processor, slow = make(), noise(12000)
-    told = processor(audio=[slow, torch.from_numpy(slow)], sampling_rate=8000)
+    resampled = processor(audio=[slow, torch.from_numpy(slow)], sampling_rate=8000)
     expected = processor(audio={"array": slow, "sampling_rate": 8000})
     for row in range(2):
-        assert torch.equal(told["input_features"][row], expected["input_features"][0])
+        assert torch.equal(resampled["input_features"][row], expected["input_features"][0])
     own = {"array": noise(16000), "sampling_rate": 16000}
     assert torch.equal(
         processor(audio=own, sampling_rate=8000)["input_features"], processor(audio=own)["input_features"]
     )
 
 
-def test_what_the_processor_does_not_know_is_refused_and_not_swallowed():
+def test_processor_rejects_unknown_arguments():
     processor = make()
-    with pytest.raises(ValueError, match="does not take truncation, max_length"):
+    with pytest.raises(ValueError, match="truncation, max_length"):
         processor(audio=noise(8000), truncation=True, max_length=10)
-    with pytest.raises(ValueError, match="does not take return_tensors='np'"):
+    with pytest.raises(ValueError, match="return_tensors='np'"):
         processor(audio=noise(8000), return_tensors="np")
-    with pytest.raises(ValueError, match="needs audio"):
+    with pytest.raises(ValueError, match="audio"):
         processor(emotion="sad")
 
 
-# Tokenizers
-
-
-def test_a_tokenizer_without_bos_starts_with_the_audio():
+def test_sequence_without_bos_starts_with_the_audio():
     processor = make(byte_tokenizer(eos_token="<|im_end|>", pad_token="<|pad|>"))
     inputs = processor(audio=noise(8000), emotion="sad")
     ids = inputs["input_ids"][0].tolist()
@@ -178,19 +167,19 @@ def test_a_tokenizer_without_bos_starts_with_the_audio():
     assert ids[-1] == processor.tokenizer.get_vocab()["<|im_end|>"]
 
 
-def test_a_tokenizer_without_padding_pads_with_eos_and_still_learns_eos():
+def test_tokenizer_without_padding_pads_with_eos():
     tokenizer = byte_tokenizer(bos_token="<s>", eos_token="</s>")
     assert tokenizer.pad_token is None
     processor = make(tokenizer)
     inputs = processor(audio=[noise(8000)] * 2, emotion=["sad", "angry"])
     eos = tokenizer.get_vocab()["</s>"]
     assert inputs["input_ids"][0, -3:].tolist() == [eos] * 3
-    # The first of them ends the word and is learnt; the two after it only fill the row.
+    # The first ends the word, the other two are padding.
     assert inputs["labels"][0, -3:].tolist() == [eos, -100, -100]
     assert inputs["attention_mask"][0, -3:].tolist() == [1, 0, 0]
 
 
-def test_llama_3_gives_its_first_reserved_token_to_the_audio_and_grows_by_none():
+def test_llama_3_uses_its_first_reserved_token_for_audio():
     reserved = [LLAMA_RESERVED, "<|reserved_special_token_1|>"]
     tokenizer = byte_tokenizer(*reserved, adds_bos=True, bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>")
     size = len(tokenizer)
@@ -203,7 +192,7 @@ def test_llama_3_gives_its_first_reserved_token_to_the_audio_and_grows_by_none()
     assert make(tokenizer, audio_token=reserved[1]).audio_token_id == tokenizer.get_vocab()[reserved[1]]
 
 
-def test_a_tokenizer_that_has_no_placeholder_gets_one():
+def test_tokenizer_without_placeholder_gets_one():
     tokenizer = byte_tokenizer(bos_token="<s>", eos_token="</s>", pad_token="<pad>")
     size = len(tokenizer)
     processor = make(tokenizer)
@@ -216,33 +205,28 @@ WORDS = ["happy", "very, very tired", "très étonné", "愤怒", "خشمگین"
 
 
 @pytest.mark.parametrize("tokenizer", [build_tokenizer, lambda: byte_tokenizer(eos_token="</s>")])
-def test_candidates_of_any_words_end_with_eos_and_decode_back(tokenizer):
+def test_candidate_ids_end_with_eos_and_decode_to_the_words(tokenizer):
     processor = make(tokenizer())
     candidates = processor.candidate_ids(WORDS)
     assert all(ids[-1] == processor.tokenizer.eos_token_id for ids in candidates)
     assert [processor.decode(ids) for ids in candidates] == WORDS
     assert processor.batch_decode(candidates) == WORDS
-    # What is scored is what was learnt.
     inputs = processor(audio=[noise(8000)] * len(WORDS), emotion=WORDS)
     for labels, ids in zip(inputs["labels"], candidates, strict=True):
         assert labels[labels != -100].tolist() == ids
 
 
-@pytest.mark.parametrize(
-    ("words", "told"), [("sad", "'sad' is one text"), (["sad", None], "None"), (["sad", " "], "' '")]
-)
-def test_what_is_no_list_of_words_is_refused_and_not_read_as_letters(words, told: str):
-    with pytest.raises(ValueError, match=told):
+@pytest.mark.parametrize(("words", "invalid"), [("sad", "'sad'"), (["sad", None], "None"), (["sad", " "], "' '")])
+def test_candidate_ids_and_emotions_must_be_words(words, invalid: str):
+    with pytest.raises(ValueError, match=invalid):
         make().candidate_ids(words)
-
-
-def test_an_emotion_that_is_none_is_not_learnt_as_a_word():
-    with pytest.raises(ValueError, match=r"None is no word.*leave out clips without an emotion"):
-        make()(audio=[noise(8000)] * 2, emotion=["sad", None])
+    if isinstance(words, list):
+        with pytest.raises(ValueError, match=invalid):
+            make()(audio=[noise(8000)] * 2, emotion=words)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_around_the_processor_leaves_the_features_as_they_are(dtype: torch.dtype):
+def test_autocast_does_not_change_features(dtype: torch.dtype):
     processor, clips = make(), [noise(8000)]
     expected = processor(audio=clips)["input_features"]
     with torch.autocast("cpu", dtype=dtype):
@@ -250,7 +234,7 @@ def test_autocast_around_the_processor_leaves_the_features_as_they_are(dtype: to
     assert torch.equal(features, expected)
 
 
-def test_generated_ids_become_words_of_the_set():
+def test_batch_decode_and_parse_emotions_of_generated_ids():
     processor = make()
     texts = ["Angry.", "the speaker is very tired", "happy or sad", "no idea"]
     ids = [[*processor.tokenizer.encode(f" {text}"), processor.tokenizer.eos_token_id] for text in texts]
@@ -261,18 +245,15 @@ def test_generated_ids_become_words_of_the_set():
     assert processor.parse_emotions(decoded, words) == ["angry", "very tired", "unparsed", "unparsed"]
 
 
-# The project's own tokenizer
-
-
-def test_the_emotion_words_are_single_tokens_of_the_own_tokenizer():
+def test_own_tokenizer_has_one_token_per_emotion():
     processor = make()
     assert all(len(ids) == 2 for ids in processor.candidate_ids(EMOTIONS))
 
 
-def test_the_own_tokenizer_gives_back_any_text():
+def test_own_tokenizer_decodes_any_text_unchanged():
     tokenizer = build_tokenizer()
     rng = random.Random(0)
-    # All of Unicode but the surrogates, which are no text, and the crowded beginning more often than the rest.
+    # All of Unicode except surrogates; the first ranges are drawn more often than their size.
     ranges = [(0x20, 0x7E), (0x00, 0x2FF), (0x370, 0x6FF), (0x700, 0xD7FF), (0xE000, 0xFFFF), (0x10000, 0x10FFFF)]
     texts = ["", " ", "  a  b ", "it 's , not .", "a\r\n\tb\x00", "e\u0301", *PROMPTS.values()]
     for _ in range(300):
@@ -284,11 +265,8 @@ def test_the_own_tokenizer_gives_back_any_text():
         assert not set(ids) & set(tokenizer.all_special_ids), repr(text)
 
 
-# Features
-
-
 @pytest.mark.parametrize("samples", [1600, 1759, 1760, 16000, 31773, 31840, 479_999, 480_000])
-def test_a_clip_has_a_frame_each_10_ms_alone_and_in_any_batch_and_the_same_ones(samples: int):
+def test_features_of_a_clip_do_not_depend_on_its_batch(samples: int):
     processor, clip = make(), noise(samples)
     alone = processor(audio=[clip])
     assert alone["input_features"].shape == (1, 20, samples // 160)
@@ -306,21 +284,21 @@ def test_a_clip_has_a_frame_each_10_ms_alone_and_in_any_batch_and_the_same_ones(
         assert not batch["input_features_mask"][-1, samples // 160 :].any()
 
 
-def test_the_stock_extractor_counts_and_computes_another_clip_in_a_batch():
-    """Why features are computed clip by clip: should this fail, the stock batch call has become an alternative."""
+def test_stock_extractor_features_depend_on_the_batch():
+    """Reason for extracting each clip alone. If this fails, the stock batch call has become an alternative."""
     stock, mate = extractor(), noise(48_000, seed=1)
     given = {"sampling_rate": RATE, "padding": "longest", "truncation": False, "return_tensors": "pt"}
     clip = noise(31_773)
     alone, together = (stock(clips, return_attention_mask=True, **given) for clips in ([clip], [clip, mate]))
     assert alone["attention_mask"].sum(-1).tolist() == [198]
     assert together["attention_mask"].sum(-1).tolist() == [199, 300]
-    # Alone, the last window reaches past the end into a reflection; in a batch, into the padding.
+    # The last window extends into a reflection if alone, into the padding in a batch.
     clip = noise(32_000)
     alone, together = (stock(clips, **given)["input_features"][0] for clips in ([clip], [clip, mate]))
     assert alone.shape == (20, 200) and not torch.equal(alone, together[:, :200])
 
 
-def test_padded_to_30_s_everything_is_stock_whisper():
+def test_pad_to_30_s_equals_stock_whisper():
     processor = make(pad_to="30s")
     clips = [noise(1600), noise(31_773), noise(480_000)]
     inputs = processor(audio=clips)
@@ -331,48 +309,24 @@ def test_padded_to_30_s_everything_is_stock_whisper():
 
 
 @pytest.mark.parametrize("pad_to", ["longest", "30s"])
-def test_longer_than_30_s_is_an_error_and_never_cut(pad_to: str, tmp_path: Path):
+def test_clip_over_30_s_is_rejected_and_never_cut(pad_to: str, tmp_path: Path):
     processor = make(pad_to=pad_to)
     assert processor.max_seconds == 30.0
-    with pytest.raises(AudioTooLongError, match=r"is too long \(30\.0 s, the most is 30 s\); "):
+    with pytest.raises(AudioTooLongError, match=r"30\.0 s"):
         processor(audio=[noise(8000), noise(480_001)])
     soundfile.write(tmp_path / "long.wav", noise(31 * 8000), 8000)
-    with pytest.raises(AudioTooLongError, match=r"long\.wav: is too long \(31\.0 s"):
+    with pytest.raises(AudioTooLongError, match=r"long\.wav.*31\.0 s"):
         processor(audio=str(tmp_path / "long.wav"))
 
 
-def test_a_broken_clip_names_itself(tmp_path: Path):
+def test_processor_names_an_unusable_clip(tmp_path: Path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(8000), RATE)
-    with pytest.raises(AudioError, match=r"silent\.wav: is silent"):
-        make()(audio=[noise(8000), tmp_path / "silent.wav"])
+    with pytest.raises(AudioError) as caught:
+        make()(audio=(noise(8000), tmp_path / "silent.wav"))
+    assert caught.value.source == str(tmp_path / "silent.wav")
 
 
-def test_every_form_of_audio_is_the_same_clip(tmp_path: Path):
-    clip, path = noise(8000), tmp_path / "clip.wav"
-    soundfile.write(path, clip, RATE, subtype="FLOAT")
-    data = path.read_bytes()
-    processor = make()
-    with path.open("rb") as file:
-        forms = [
-            str(path), path, data, bytearray(data), io.BytesIO(data), file, clip, torch.from_numpy(clip),
-            np.stack([clip, clip]), clip.astype(np.float64), {"array": clip, "sampling_rate": RATE},
-            {"bytes": data, "path": "other.wav"}, {"bytes": data, "path": None}, {"bytes": None, "path": str(path)},
-        ]  # fmt: skip
-        batch = processor(audio=forms)
-    expected = processor(audio=clip)["input_features"]
-    for form, features in zip(forms, batch["input_features"], strict=True):
-        assert torch.equal(features, expected[0]), type(form)
-    assert torch.equal(processor(audio=tuple(forms[:2]))["input_features"], expected.expand(2, -1, -1))
-    # Another rate is resampled; an array without one is taken to be at the model's.
-    slow = {"array": noise(4000), "sampling_rate": 8000}
-    assert processor(audio=slow)["input_features_mask"].sum() == 50
-    assert processor(audio=noise(4000))["input_features_mask"].sum() == 25
-
-
-# A folder
-
-
-def test_a_folder_keeps_all_that_decides_the_input(tmp_path: Path):
+def test_saved_processor_gives_equal_inputs(tmp_path: Path):
     tokenizer = byte_tokenizer(bos_token="<s>", eos_token="</s>")
     processor = MSERProcessor(extractor(), tokenizer, num_query_tokens=5, prompt_version="v3", pad_to="30s")
     processor.save_pretrained(tmp_path)

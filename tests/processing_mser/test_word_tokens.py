@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Candidate words after a prompt, under the kinds of tokenizers that language models have."""
+"""Tokens of candidate words after a prompt, for each kind of tokenizer of language models."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def trained(tokenizer: Tokenizer, trainer: type = trainers.BpeTrainer, **options
 
 
 def sentencepiece_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary, the bytes among it, and merges."""
+    """Train and return a vocabulary with bytes, and merges."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     model = json.loads(trained(tokenizer, vocab_size=600, special_tokens=[*SPECIAL.values()]).to_str())["model"]
@@ -38,7 +38,7 @@ def sentencepiece_bpe() -> tuple[dict[str, int], list[tuple[str, str]]]:
 
 
 def llama2() -> PreTrainedTokenizerFast:
-    """As LLaMA 2's `tokenizer.json`: a normalizer puts a space before every text; unknown characters are bytes."""
+    """Like LLaMA 2's `tokenizer.json`: a normalizer puts a space before every text; unknown characters are bytes."""
     vocabulary, merges = sentencepiece_bpe()
     tokenizer = Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -48,13 +48,13 @@ def llama2() -> PreTrainedTokenizerFast:
 
 
 def llama2_class() -> LlamaTokenizer:
-    """As transformers' own class builds it."""
+    """Like the class in transformers."""
     vocabulary, merges = sentencepiece_bpe()
     return LlamaTokenizer(vocab=vocabulary, merges=merges)
 
 
 def unigram() -> PreTrainedTokenizerFast:
-    """As those of T5 and XLM-R, with the bytes of unknown characters."""
+    """Like T5 and XLM-R, with bytes for unknown characters."""
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trained(tokenizer, trainers.UnigramTrainer, vocab_size=200, unk_token="<unk>", special_tokens=["<unk>"])
@@ -83,14 +83,14 @@ def llama3() -> PreTrainedTokenizerFast:
 
 
 def gpt2() -> PreTrainedTokenizerFast:
-    """One token is begin, end and unknown."""
+    """The same token is beginning, end and unknown."""
     end = "<|endoftext|>"
     tokenizer = byte_level(end)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, unk_token=end)
 
 
 def merging() -> PreTrainedTokenizerFast:
-    """Merges go across spaces, so that the end of a prompt and a word may be one token."""
+    """Merges cross spaces, so the end of a prompt and a word may be one token."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.decoder = decoders.Fuse()
     trained(tokenizer, vocab_size=3000, special_tokens=["<s>", "</s>"])
@@ -98,7 +98,7 @@ def merging() -> PreTrainedTokenizerFast:
 
 
 def words_only() -> PreTrainedTokenizerFast:
-    """No token for a character that was not in its training."""
+    """Characters outside the training text have no token."""
     tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     trained(tokenizer, trainers.WordLevelTrainer, special_tokens=[*SPECIAL.values()])
@@ -111,22 +111,22 @@ def processor_of(tokenizer: PreTrainedTokenizerFast, **options) -> MSERProcessor
 
 @pytest.mark.parametrize("version", PROMPTS)
 @pytest.mark.parametrize("build", [llama2, llama2_class, unigram, llama3, gpt2, build_tokenizer])
-def test_word_tokens_are_those_of_the_running_text(build: Callable, version: str):
+def test_candidate_ids_are_those_of_the_complete_text(build: Callable, version: str):
     processor = processor_of(build(), prompt_version=version)
     tokenizer, prompt = processor.tokenizer, PROMPTS[version]
     for word, ids in zip(WORDS, processor.candidate_ids(WORDS), strict=True):
         text = f"{prompt} {word}"
-        running = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        # The tokens whose characters lie behind the prompt.
-        starts = [start for start, _ in running["offset_mapping"]]
-        behind = [one for one, start in zip(running["input_ids"], starts, strict=True) if start >= len(prompt)]
-        assert ids == [*behind, tokenizer.eos_token_id], (word, tokenizer.convert_ids_to_tokens(ids))
-        asked = processor.encode_text(1)["input_ids"][0].tolist()
-        assert processor.decode([*asked, *ids]) == text, "one space between prompt and word"
+        encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        # Tokens after the prompt.
+        starts = [start for start, _ in encoding["offset_mapping"]]
+        after = [one for one, start in zip(encoding["input_ids"], starts, strict=True) if start >= len(prompt)]
+        assert ids == [*after, tokenizer.eos_token_id], (word, tokenizer.convert_ids_to_tokens(ids))
+        prefix = processor.encode_text(1)["input_ids"][0].tolist()
+        assert processor.decode([*prefix, *ids]) == text
 
 
 @pytest.mark.parametrize("build", [llama2, llama2_class, unigram, llama3, gpt2, build_tokenizer])
-def test_labels_scores_and_parsing_share_word_tokens(build: Callable):
+def test_labels_candidates_and_parsing_share_word_tokens(build: Callable):
     processor = processor_of(build())
     clips = [0.1 * np.random.default_rng(0).standard_normal(4000).astype(np.float32)] * len(WORDS)
     labels = processor(audio=clips, emotion=WORDS)["labels"]
@@ -134,12 +134,11 @@ def test_labels_scores_and_parsing_share_word_tokens(build: Callable):
     assert [row[row != -100].tolist() for row in labels] == candidates
     decoded = processor.batch_decode(candidates)
     assert decoded == WORDS
-    assert processor.parse_emotions(decoded[:-1], WORDS) == WORDS[:-1]  # an emoji names no word
+    assert processor.parse_emotions(decoded[:-1], WORDS) == WORDS[:-1]  # an emoji is not parsed
 
 
 @pytest.mark.parametrize("build", [llama3, gpt2, build_tokenizer])
-def test_byte_level_word_tokens_are_those_of_the_word_alone(build: Callable):
-    """Checkpoints over these tokenizers keep their ids."""
+def test_byte_level_candidate_ids_equal_those_of_the_word_alone(build: Callable):
     processor = processor_of(build())
     for prompt in (*PROMPTS.values(), "Emotion:", "Emotion: ", "Say it\n"):
         alone = [processor.tokenizer.encode(f" {word}", add_special_tokens=False) for word in WORDS]
@@ -147,19 +146,19 @@ def test_byte_level_word_tokens_are_those_of_the_word_alone(build: Callable):
         assert processor.candidate_ids(WORDS, prompt) == [[*ids, eos] for ids in alone]
 
 
-def test_each_row_learns_its_word_after_its_own_prompt():
-    """Of a tokenizer that merges one prompt's end with the word, and not the other's."""
+def test_encode_text_checks_each_word_after_its_own_prompt():
+    """The tokenizer merges the word with the end of one prompt and not of the other."""
     processor = processor_of(merging())
     inputs = processor.encode_text(2, ["happy", "sad"], ["x", "x"])
-    learnt = [row[row != -100].tolist() for row in inputs["labels"]]
-    assert learnt == processor.candidate_ids(["happy", "sad"], "x")
-    with pytest.raises(ValueError, match="'one word:'"):
+    labels = [row[row != -100].tolist() for row in inputs["labels"]]
+    assert labels == processor.candidate_ids(["happy", "sad"], "x")
+    with pytest.raises(ValueError, match="one word:"):
         processor.encode_text(2, ["happy", "happy"], ["x", "one word:"])
 
 
 @pytest.mark.parametrize(
     ("build", "word", "named"), [(merging, "happy", "prompt_version"), (words_only, "愤怒", "愤怒")]
 )
-def test_word_without_tokens_of_its_own_is_rejected(build: Callable, word: str, named: str):
+def test_candidate_ids_rejects_words_without_own_tokens(build: Callable, word: str, named: str):
     with pytest.raises(ValueError, match=named):
         processor_of(build()).candidate_ids([word])
