@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is published next to a model or a data set: card templates, endpoint handler, Space."""
+"""Files for the Hub: card templates, endpoint handler, Space."""

@@ -270,7 +270,7 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        problem = f"is not readable as audio ({error.error_string.rstrip('.')})"
+        problem = f"is not audio that libsndfile reads ({error.error_string.rstrip('.')})"
         raise AudioError(name, problem, f"copy it again, or convert it: ffmpeg -i {_quoted(name)} out.wav") from None
     with sound:
         rate = _checked_rate(name, sound.samplerate)

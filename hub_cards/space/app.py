@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Space of a model: speak or upload, choose the words, see which of them the voice sounds like.
+"""Gradio page of a model: record or upload speech, enter labels, and see their probabilities.
 
-On the Hub it serves the model that the metadata of its `README.md` name; `run-mser space` serves a folder by `build`.
+On the Hub it serves the model named in the metadata of its `README.md`; `run-mser space` calls `build`.
 """
 
 import html
@@ -15,14 +15,14 @@ import soundfile
 
 
 Scores = dict[str, float]
-Answer = Callable[[list[dict[str, Any]], list[str]], list[Scores]]
-"""Sounds (`{"array", "sampling_rate"}`) and words in; for each sound the words asked and their probabilities out."""
+Classify = Callable[[list[dict[str, Any]], list[str]], list[Scores]]
+"""Takes sounds (`{"array", "sampling_rate"}`) and labels; returns the probability of each label, for each sound."""
 
 MAX_SECONDS = 600
 MAX_SAMPLES = MAX_SECONDS * 48_000
 MAX_WORDS, MAX_WORD_LETTERS = 20, 40
-# Beyond this a recording gets a timeline.
-WHOLE_SECONDS = 12.0
+# A longer recording gets a timeline.
+SINGLE_WINDOW_SECONDS = 12.0
 WINDOW_SECONDS, STEP_SECONDS = 8.0, 4.0
 BATCH = 8
 COLOURS = (
@@ -39,17 +39,17 @@ COLOURS = (
 )
 
 NOTE = """
-**About this model.** It is a research model that reports which of the labels above a voice sounds most like.
-{trained_on} It does not know what anybody feels. It makes mistakes, and more of them on speakers, languages and
-recordings unlike its training data. The probabilities are shared out among the labels given, whether or not one of
-them fits. Do not use it to judge people. Recordings are deleted within twenty minutes.
+**About this model.** This research model estimates which of the labels a voice sounds most like. {trained_on} It does
+not know what a person feels. It makes mistakes, more often on speakers, languages and recordings that differ from its
+training data. The probabilities always add up to 100 %, even if no label fits. Do not use it to judge people.
+Recordings are deleted within twenty minutes.
 """
 SYNTHETIC = "demo-speech"
-"""The corpus that a speech synthesizer spoke."""
+"""Name of the synthetic corpus."""
 CSS = """
 .problem {border: 1px solid #b42318; border-left-width: 6px; border-radius: 6px; padding: .6rem .8rem; color: #b42318;
   background: #fef3f2}
-/* gradio draws a meter within each bar, as a speck */
+/* hides the small meter that gradio draws in each bar */
 .confidence-set meter.bar {height: .6rem; border-radius: 3px}
 .confidence-set meter.bar::-webkit-meter-inner-element {display: none}
 .timeline-title {font-size: .95rem}
@@ -64,19 +64,19 @@ CSS = """
 
 
 def build(
-    answer: Answer,
+    classify: Classify,
     words: Sequence[str],
     name: str,
     examples: Sequence[str] = (),
     stages: Sequence[dict[str, Any]] | None = None,
 ) -> gr.Blocks:
-    """The page.
+    """Build the page.
 
     Args:
-        answer: the model.
-        words: the candidate words that are there at first.
-        name: of the model.
-        examples: audio files to try it on.
+        classify: the model.
+        words: initial candidate labels.
+        name: name of the model.
+        examples: audio files to try.
         stages: `training_stages` of the model's configuration, for the note.
     """
 
@@ -85,48 +85,47 @@ def build(
             chosen = read_words(text)
             samples, rate = read_sound(file)
             windows, spans = cut(samples, rate)
-            scores = [one for i in range(0, len(windows), BATCH) for one in answer(windows[i : i + BATCH], chosen)]
+            scores = [one for i in range(0, len(windows), BATCH) for one in classify(windows[i : i + BATCH], chosen)]
         except ValueError as error:
-            # A sentence for the visitor; what stood behind it is nobody's business.
             sentence = " ".join(str(error).replace("<array>:", "The recording", 1).split())
             return None, f'<p role="alert" class="problem">{html.escape(sentence)}</p>'
-        # The words as they were asked: of `Happy`, as a telephone writes it, the model knows `happy`.
+        # The keys of the scores, because the model changes `Happy` (typed on a phone) to `happy`.
         mean = {word: float(np.mean([one[word] for one in scores])) for word in scores[0]}
         seconds = len(samples) / rate
-        return mean, timeline(spans, scores, seconds) if seconds > WHOLE_SECONDS else ""
+        return mean, timeline(spans, scores, seconds) if seconds > SINGLE_WINDOW_SECONDS else ""
 
     with gr.Blocks(title=f"{name}: emotion in speech", analytics_enabled=False, delete_cache=(600, 600)) as page:
-        gr.Markdown(f"# Emotion in speech\nSpeak in any language, or upload a recording. Model: `{name}`.")
+        gr.Markdown(f"# Emotion in speech\nRecord or upload speech in any language. Model: `{name}`.")
         with gr.Row():
             with gr.Column():
-                # Without gradio's button that shares a recording: it would lie on the Hub for good.
+                # No share button: it would publish the recording on the Hub.
                 sources, buttons = ["upload", "microphone"], ["download"]
                 sound = gr.Audio(label="Voice", sources=sources, type="filepath", buttons=buttons)
                 plain = gr.InputHTMLAttributes(autocapitalize="none", autocorrect="off", spellcheck=False)
                 text = gr.Textbox(
-                    ", ".join(words), label="Words that compete", info="Separated by commas.", html_attributes=plain
+                    ", ".join(words), label="Candidate labels", info="Separated by commas.", html_attributes=plain
                 )
-                button = gr.Button("Analyse", variant="primary")
+                button = gr.Button("Analyze", variant="primary")
                 if examples:
-                    # Served from where they lie: copies would be deleted with the recordings, and the buttons be dead.
+                    # Static paths are not copied; gradio deletes copies together with the recordings.
                     gr.set_static_paths(examples)
-                    gr.Examples([[str(file)] for file in examples], [sound], label="Synthetic speech to try it on")
+                    gr.Examples([[str(file)] for file in examples], [sound], label="Synthetic speech examples")
             with gr.Column():
                 bars = gr.Label(label="Sounds like")
                 line = gr.HTML()
         gr.Markdown(NOTE.format(trained_on=training_note(stages)))
-        # An answer does not outlive its recording. Emptied by the browser itself: the server's reply might come after
-        # its answer on the new one. Of `null` in place of `{}` gradio's label would stop working.
+        # A new recording clears the old result, in the browser: a reply of the server could arrive after the new
+        # result. `null` instead of `{}` breaks gradio's label.
         sound.change(None, None, [bars, line], js="() => [{}, '']", api_name=False)
         gr.on([button.click, text.submit], analyse, [sound, text], [bars, line], api_name="analyse")
     return page
 
 
 def training_note(stages: Sequence[dict[str, Any]] | None) -> str:
-    """What a model was trained on, in one or two sentences; `stages` as in `build`."""
+    """Describe the training data in one or two sentences; `stages` as in `build`."""
     sources = [source for stage in stages or () for source in stage["sources"] or ()]
     if not sources:
-        return "What it was trained on is not recorded."
+        return "Its training data is not recorded."
     corpora = sorted({source["corpus"] for source in sources} - {SYNTHETIC})
     names = ["recordings of its author" if name == "folder" else name for name in corpora]
     if {source["corpus"] for source in sources} - set(corpora):
@@ -135,32 +134,32 @@ def training_note(stages: Sequence[dict[str, Any]] | None) -> str:
         names.append("synthetic translations of these")
     note = f"It was trained on {', '.join(names)}."
     if any(stage["sources"] is None for stage in stages or ()):
-        return f"{note} The training of the model that it started from is not recorded."
+        return f"{note} The training data of the model it started from is not recorded."
     return note if corpora else "It was trained on synthetic speech only, not on recordings of people."
 
 
 def read_words(text: str) -> list[str]:
-    """The words of a list with commas.
+    """Split a list with commas.
 
     Raises:
         ValueError: none, too many, or one that is too long.
     """
     words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if not 2 <= len(words) <= MAX_WORDS:
-        raise ValueError(f"{len(words)} words compete; give 2 to {MAX_WORDS}, separated by commas")
+        raise ValueError(f"There are {len(words)} labels; enter 2 to {MAX_WORDS}, separated by commas.")
     if max(map(len, words)) > MAX_WORD_LETTERS:
-        raise ValueError(f"a word has more than {MAX_WORD_LETTERS} letters; give shorter ones")
+        raise ValueError(f"A label has more than {MAX_WORD_LETTERS} letters; enter shorter ones.")
     return words
 
 
 def read_sound(file: str | None) -> tuple[np.ndarray, int]:
-    """A recording as mono samples and their rate in Hz, block by block and never more than the bounds.
+    """Read a recording block by block as mono samples, up to the limits, and return them with their rate in Hz.
 
     Raises:
         ValueError: no recording, no audio, or a recording that is too long.
     """
     if file is None:
-        raise ValueError("There is no recording yet; speak or upload one.")
+        raise ValueError("There is no recording yet; record or upload one.")
     blocks, count = [], 0
     try:
         with soundfile.SoundFile(file) as opened:
@@ -171,52 +170,54 @@ def read_sound(file: str | None) -> tuple[np.ndarray, int]:
                     raise ValueError(f"The recording is longer than {MAX_SECONDS} s; upload a shorter one.")
                 blocks.append(block.mean(axis=1))
     except soundfile.LibsndfileError:
-        raise ValueError("This is not audio that can be read; upload WAV, FLAC, OGG, Opus or MP3.") from None
+        raise ValueError("This file is not readable audio; upload WAV, FLAC, OGG, Opus or MP3.") from None
     if not count:
-        raise ValueError("The recording is empty; speak or upload another.")
+        raise ValueError("The recording is empty; record or upload another.")
     return np.concatenate(blocks), rate
 
 
 def cut(samples: np.ndarray, rate: int) -> tuple[list[dict[str, Any]], list[tuple[float, float]]]:
-    """The windows of a recording, overlapping where it is long, and the seconds that each of them stands for; windows
-    without any sound are left out.
+    """Cut a long recording into overlapping windows, without silent ones.
+
+    Returns:
+        The windows, and for each the start and end in seconds of its part of the timeline.
 
     Raises:
-        ValueError: there is no sound at all.
+        ValueError: every window is silent.
     """
     seconds = len(samples) / rate
-    if seconds <= WHOLE_SECONDS:
+    if seconds <= SINGLE_WINDOW_SECONDS:
         return [{"array": samples, "sampling_rate": rate}], [(0.0, seconds)]
     count = int(np.ceil((seconds - WINDOW_SECONDS) / STEP_SECONDS)) + 1
     starts = np.linspace(0, seconds - WINDOW_SECONDS, count)
     windows = [samples[int(start * rate) : int((start + WINDOW_SECONDS) * rate)] for start in starts]
-    # Where two windows overlap, each stands for its half.
+    # Each window covers its half of an overlap.
     edges = [0.0, *((starts[1:] + starts[:-1] + WINDOW_SECONDS) / 2), seconds]
-    heard = [place for place, window in enumerate(windows) if window.any()]
-    if not heard:
+    audible = [index for index, window in enumerate(windows) if window.any()]
+    if not audible:
         raise ValueError("The recording is silent; record it again.")
-    sounds = [{"array": windows[place], "sampling_rate": rate} for place in heard]
-    return sounds, [(float(edges[place]), float(edges[place + 1])) for place in heard]
+    sounds = [{"array": windows[index], "sampling_rate": rate} for index in audible]
+    return sounds, [(float(edges[index]), float(edges[index + 1])) for index in audible]
 
 
 def timeline(spans: Sequence[tuple[float, float]], scores: Sequence[Scores], total: float) -> str:
-    """A strip of the likeliest words along a recording of `total` seconds, as HTML."""
-    colours = {word: COLOURS[place % len(COLOURS)] for place, word in enumerate(scores[0])}
+    """Draw the most likely label over a recording of `total` seconds, as HTML."""
+    colours = {word: COLOURS[index % len(COLOURS)] for index, word in enumerate(scores[0])}
     strip, shares = "", dict.fromkeys(colours, 0.0)
     for (start, end), one in zip(spans, scores):
         label = max(one, key=one.__getitem__)
         shares[label] += end - start
-        told = html.escape(f"{clock(start)} to {clock(end)}: {label}, {one[label]:.2f}", quote=True)
+        title = html.escape(f"{clock(start)} to {clock(end)}: {label}, {one[label]:.2f}", quote=True)
         place = f"left: {100 * start / total:.3f}%; width: {100 * (end - start) / total:.3f}%"
-        strip += f'<span style="{place}; background: {colours[label]}" title="{told}"></span>'
+        strip += f'<span style="{place}; background: {colours[label]}" title="{title}"></span>'
     legend = "".join(
         f'<span><i style="background: {colours[word]}"></i>{html.escape(word)} {shares[word] / total:.0%}</span>'
         for word in sorted(shares, key=shares.__getitem__, reverse=True)
         if shares[word]
     )
     return (
-        '<div class="timeline-title">The likeliest word along the recording</div>'
-        f'<div role="img" aria-label="the likeliest word along the recording" class="timeline">{strip}</div>'
+        '<div class="timeline-title">Most likely label over time</div>'
+        f'<div role="img" aria-label="most likely label over time" class="timeline">{strip}</div>'
         f'<div class="timeline-ends"><span>0:00</span><span>{clock(total)}</span></div>'
         f'<div class="timeline-words">{legend}</div>'
     )
@@ -227,26 +228,27 @@ def clock(seconds: float) -> str:
 
 
 def serve(page: gr.Blocks, **options: Any) -> None:
-    """Serves the page until it is stopped; options as in `gr.Blocks.launch`."""
+    """Serve the page until it is stopped; options as in `gr.Blocks.launch`."""
     page.launch(css=CSS, max_file_size="32mb", show_error=False, footer_links=[], **options)
 
 
 def main() -> None:
-    """On the Hub: the model that `README.md` names."""
+    """Serve the model named in `README.md`, on the Hub."""
     from huggingface_hub import metadata_load
     from transformers import pipeline
 
     here = Path(__file__).resolve().parent
     (model,) = metadata_load(here / "README.md")["models"]
-    classify = pipeline("audio-classification", model=model, trust_remote_code=True)
+    recognizer = pipeline("audio-classification", model=model, trust_remote_code=True)
 
-    def answer(sounds: list[dict[str, Any]], words: list[str]) -> list[Scores]:
-        answers = classify(sounds, candidate_labels=words, top_k=None)
-        return [{one["label"]: one["score"] for one in answered} for answered in answers]
+    def classify(sounds: list[dict[str, Any]], words: list[str]) -> list[Scores]:
+        results = recognizer(sounds, candidate_labels=words, top_k=None)
+        return [{one["label"]: one["score"] for one in result} for result in results]
 
-    own = classify.model.config.emotion_words or ["neutral", "happy", "sad", "angry", "surprise", "disgust", "fear"]
+    config = recognizer.model.config
+    words = config.emotion_words or ["neutral", "happy", "sad", "angry", "surprise", "disgust", "fear"]
     examples = sorted(map(str, (here / "examples").glob("*.flac")))
-    serve(build(answer, own, model, examples, getattr(classify.model.config, "training_stages", None)))
+    serve(build(classify, words, model, examples, getattr(config, "training_stages", None)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a model, used in a real browser."""
+"""The Space page, used in a real browser."""
 
 import os
 import re
@@ -35,7 +35,7 @@ TRACES = re.compile(r"Traceback|File \"|Error\b|Exception|\.py\b")
 
 @contextmanager
 def served(*command: object, stop: signal.Signals = signal.SIGINT, **options) -> Iterator[str]:
-    """Runs a program that serves a page of gradio, gives the page's address, and stops it by a signal."""
+    """Run a program that serves a gradio page, yield its address, and stop it with a signal."""
     port = free_port()
     settings = {"GRADIO_SERVER_PORT": port, "GRADIO_ANALYTICS_ENABLED": "False", **options.pop("env")}
     process = subprocess.Popen(
@@ -44,7 +44,7 @@ def served(*command: object, stop: signal.Signals = signal.SIGINT, **options) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        # A shell has what it starts in the background ignore Ctrl-C: these tests, and with them the program.
+        # Programs that a shell starts in the background ignore Ctrl-C by default.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         **options,
     )
@@ -84,35 +84,35 @@ def test_the_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, 
         "--space",
     ]
     subprocess.run([str(word) for word in push], env=owner, capture_output=True, check=True)
-    # As the Hub does it: the repository's files, what its requirements name and the gradio that its README asks for.
+    # Like the Hub: the files of the repository, its requirements, and gradio.
     folder = tmp_path / "space"
     for name, blob in loopback_hub.repos["space", "org/shown"].files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(blob.data)
     requirements = (folder / "requirements.txt").read_text().split()
     python = build_clean_environment(tmp_path / "venv", [*requirements, "gradio"])
-    anybody = loopback_hub.environment(tmp_path / "anybody") | {"GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
+    visitor = loopback_hub.environment(tmp_path / "visitor") | {"GRADIO_TEMP_DIR": str(tmp_path / "gradio")}
     soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
     words = ["happy", "sad", "angry"]
     network, processor = load_model(str(tiny_model_dir), "cpu")
     (expected,) = recognize(network, processor, [str(tmp_path / "clip.wav")], words)
-    with served(python, "-E", "app.py", cwd=folder, env=anybody) as url:
+    with served(python, "-E", "app.py", cwd=folder, env=visitor) as url:
         client = Client(url, verbose=False)
         bars, _ = client.predict(handle_file(tmp_path / "clip.wav"), "Happy, sad, angry", api_name="/analyse")
         found = {one["label"]: one["confidence"] for one in bars["confidences"]}
         assert bars["label"] == max(expected.scores, key=expected.scores.get)
         assert found == pytest.approx(expected.scores, abs=1e-5)
         soundfile.write(tmp_path / "silent.wav", np.zeros(32_000), 16_000)
-        bars, told = client.predict(handle_file(tmp_path / "silent.wav"), "happy, sad", api_name="/analyse")
+        bars, message = client.predict(handle_file(tmp_path / "silent.wav"), "happy, sad", api_name="/analyse")
         assert bars is None or not bars.get("confidences")
-        assert "The recording is silent" in told and "alert" in told and not TRACES.search(told)
+        assert "The recording is silent" in message and "alert" in message and not TRACES.search(message)
         with urllib.request.urlopen(f"{url}/config") as page:
             assert "org/shown" in page.read().decode()
         assert sorted(path.name for path in (folder / "examples").iterdir())
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_page_that_is_stopped_leaves_nothing_behind(tiny_model_dir, tmp_path, stop):
+def test_stopped_page_leaves_no_files(tiny_model_dir, tmp_path, stop):
     from gradio_client import Client, handle_file
 
     soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
@@ -132,7 +132,7 @@ def test_a_page_that_is_stopped_leaves_nothing_behind(tiny_model_dir, tmp_path, 
 
 @pytest.fixture(scope="module")
 def page(tiny_model_dir, tmp_path_factory):
-    """A browser, and the address of the page that `run-mser space` serves."""
+    """A browser with the address of the page of `run-mser space`."""
     program = find_chromium()
     if program is None:
         pytest.skip("no chromium on this machine; apt install chromium")
@@ -147,15 +147,15 @@ def page(tiny_model_dir, tmp_path_factory):
 
 
 def upload(browser: Chromium, file: Path, width: int) -> None:
-    """Opens the page anew, uploads a file and asks for its analysis."""
+    """Reload the page, upload a file and start the analysis."""
     browser.open("about:blank", width)
     browser.open(browser.address, width)
     browser.wait_for("!!document.querySelector('input[type=file]')")
-    # The page is on the screen before it can be used.
+    # The page is visible before it reacts.
     browser.wait_for("!!document.querySelector('textarea, input[type=text]')?.value")
     browser.upload(file)
     browser.wait_for("!!document.querySelector('audio, #waveform, [data-testid=waveform-Voice]')")
-    browser.click("Analyse")
+    browser.click("Analyze")
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -163,8 +163,8 @@ def tone(seconds: float) -> np.ndarray:
     return 0.2 * np.sin(2 * np.pi * (220 + 20 * np.sin(time)) * time) * np.sin(3 * time) ** 2
 
 
-def looks_whole(browser: Chromium, file: Path, width: int) -> None:
-    """Nothing sticks out sideways, and the picture is of the width and not blank."""
+def check_layout(browser: Chromium, file: Path, width: int) -> None:
+    """Check that nothing exceeds the width and that the screenshot is not blank."""
     assert browser.value("document.documentElement.scrollWidth") <= width
     browser.screenshot(file)
     picture = matplotlib.image.imread(file)
@@ -172,7 +172,7 @@ def looks_whole(browser: Chromium, file: Path, width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [1200, 400])
-def test_a_clip_gets_its_label_and_a_bar_for_each_word(page, tiny_model_dir, tmp_path, width):
+def test_clip_shows_its_label_and_a_bar_per_word(page, tiny_model_dir, tmp_path, width):
     soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
     upload(page, tmp_path / "clip.wav", width)
     label = page.wait_for("document.querySelector('[data-testid=label-output-value]')?.innerText")
@@ -190,55 +190,55 @@ def test_a_clip_gets_its_label_and_a_bar_for_each_word(page, tiny_model_dir, tmp
         assert percent == f"{100 * answer.scores[word]:.0f}%"
         assert share == pytest.approx(answer.scores[word], abs=0.01)
     assert "timeline" not in page.value("document.body.innerHTML").replace("data-testid", "")
-    # Gradio's own button would put the recording on the Hub for good.
+    # Gradio's share button would publish the recording.
     assert page.value("!!document.querySelector('[aria-label=Download]')")
     assert not page.value("!!document.querySelector('[aria-label=Share]')")
-    looks_whole(page, tmp_path / "clip.png", width)
+    check_layout(page, tmp_path / "clip.png", width)
 
 
-def test_a_long_recording_gets_a_timeline_and_words_of_ones_own(page, tmp_path):
+def test_long_recording_shows_a_timeline_and_custom_labels(page, tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(40), 16_000)
     upload(page, tmp_path / "long.wav", 400)
     page.wait_for("!!document.querySelector('.timeline')")
     spans = page.value("[...document.querySelectorAll('.timeline span')].map(one => one.title)")
-    starts, ends = zip(*(re.match(r"(\d+:\d+) to (\d+:\d+): \w+, 0\.\d\d", told).groups() for told in spans))
+    starts, ends = zip(*(re.match(r"(\d+:\d+) to (\d+:\d+): \w+, 0\.\d\d", title).groups() for title in spans))
     assert starts == ("0:00", *ends[:-1]) and ends[-1] == "0:40"
-    looks_whole(page, tmp_path / "long.png", 400)
+    check_layout(page, tmp_path / "long.png", 400)
     page.value("document.querySelector('textarea, input[type=text]').select()")
     page.ask("Input.insertText", text="sad, fear")
-    page.click("Analyse")
+    page.click("Analyze")
     page.wait_for("document.querySelectorAll('.confidence-set').length === 2")
     assert {"sad", "fear"} == set(page.value("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
 
 
-def test_an_answer_goes_with_its_recording(page, tmp_path):
+def test_new_recording_clears_the_result(page, tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(20), 16_000)
     upload(page, tmp_path / "long.wav", 1200)
     page.wait_for("!!document.querySelector('.timeline') && !!document.querySelector('.confidence-set')")
     page.value("document.querySelector('.gallery button').click()")
     page.wait_for("!document.querySelector('.timeline') && !document.querySelector('.confidence-set')")
-    page.click("Analyse")
+    page.click("Analyze")
     page.wait_for("!!document.querySelector('.confidence-set') && !document.querySelector('.timeline')")
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"this is no sound\n" * 100, "This is not audio that can be read; upload WAV, FLAC, OGG, Opus or MP3."),
-        (b"", "This is not audio that can be read; upload WAV, FLAC, OGG, Opus or MP3."),
-        (None, "The recording is silent (every sample is 0)"),
+        (b"this is no sound\n" * 100, "not readable audio"),
+        (b"", "not readable audio"),
+        (None, "The recording is silent"),
     ],
     ids=["text", "empty", "silence"],
 )
-def test_a_broken_file_gets_a_sentence_and_no_stack_trace(page, tmp_path, content, sentence):
+def test_unreadable_file_shows_a_sentence_without_stack_trace(page, tmp_path, content, sentence):
     file = tmp_path / "broken.wav"
     if content is None:
         soundfile.write(file, np.zeros(32_000), 16_000)
     else:
         file.write_bytes(content)
     upload(page, file, 1200)
-    told = page.wait_for("document.querySelector('[role=alert]')?.innerText")
-    assert sentence in told and len(told) < 200 and "\n" not in told
+    message = page.wait_for("document.querySelector('[role=alert]')?.innerText")
+    assert sentence in message and len(message) < 200 and "\n" not in message
     assert not TRACES.search(page.text()) and str(tmp_path) not in page.text()
     assert not page.value("document.querySelectorAll('.confidence-set').length")
-    looks_whole(page, tmp_path / "broken.png", 1200)
+    check_layout(page, tmp_path / "broken.png", 1200)

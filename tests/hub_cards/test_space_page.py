@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page of a model without a browser: what its buttons call."""
+"""The functions behind the buttons of the Space page, without a browser."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ pytest.importorskip("gradio", reason="the page needs gradio")
 
 
 def button(page: Any, name: str) -> Callable:
-    """What a page calls under a name."""
+    """Return the function of a button by its API name."""
     return next(event.fn for event in page.fns.values() if event.api_name == name)
 
 
@@ -28,7 +28,7 @@ def clip(tmp_path: Path) -> str:
     return str(tmp_path / "clip.flac")
 
 
-def test_examples_outlive_the_recordings_of_visitors(clip: str, tmp_path: Path, monkeypatch):
+def test_examples_are_not_deleted_with_recordings(clip: str, tmp_path: Path, monkeypatch):
     from gradio.route_utils import delete_files_created_by_app
 
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
@@ -44,20 +44,20 @@ def test_page_accepts_labels_in_any_case_and_spacing(tiny_model_dir: Path, clip:
     network, processor = load_model(str(tiny_model_dir), "cpu")
     (expected,) = recognize(network, processor, [clip], ["happy", "sad", "fear"])
     assert line == "" and scores == pytest.approx(expected.scores, abs=1e-6)
-    # What the model never learned gets no scores, but a sentence with the labels to choose from.
+    # Unlearned labels give a message with the learned ones.
     scores, line = button(page, "analyse")(clip, "furious, happy")
     assert scores is None and all(word in line for word in ("furious", "neutral", "disgust"))
 
 
-def test_the_page_takes_the_words_that_the_pipeline_asked_for(clip: str):
-    """It knows the tables of the project, and the Space does not."""
+def test_page_shows_the_labels_of_the_scores(clip: str):
+    """The pipeline knows synonyms and cases, and the Space does not."""
     page = space_program().build(lambda sounds, words: [{"happy": 0.75, "sad": 0.25}], ["happy", "sad"], "model")
     assert button(page, "analyse")(clip, "Happy, Sad") == ({"happy": 0.75, "sad": 0.25}, "")
 
 
-def test_a_word_twice_is_told(tiny_model_dir: Path, clip: str):
+def test_page_reports_a_repeated_label(tiny_model_dir: Path, clip: str):
     scores, line = button(local_page(str(tiny_model_dir), "cpu", Path(clip).parent), "analyse")(clip, "happy, Happy")
-    assert scores is None and "repeats happy; write each word once" in line
+    assert scores is None and "repeats happy" in line
 
 
 def stage(*corpora: str, translator: str | None = None) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def stage(*corpora: str, translator: str | None = None) -> dict[str, Any]:
         ([{"sources": None}, stage("demo-speech")], ["synthetic speech", "not recorded"], ["only"]),
     ],
 )
-def test_note_names_what_the_model_was_trained_on(stages, present, absent):
+def test_note_names_the_training_data(stages, present, absent):
     page = space_program().build(lambda sounds, words: [], ["happy", "sad"], "model", stages=stages)
     (note,) = (block.value for block in page.blocks.values() if "About this model" in str(getattr(block, "value", "")))
     assert all(words in note for words in present)

@@ -85,10 +85,8 @@ def test_padding_is_right_with_an_emotion_and_left_without():
     gap = len(prompt_ids[1]) - len(prompt_ids[0])
     assert gap > 0
     start = [tokenizer.bos_token_id, *[processor.audio_token_id] * K]
-    assert question["input_ids"].tolist() == [
-        [tokenizer.pad_token_id] * gap + start + prompt_ids[0],
-        start + prompt_ids[1],
-    ]
+    short, long = (start + ids for ids in prompt_ids)
+    assert inputs["input_ids"].tolist() == [[tokenizer.pad_token_id] * gap + short, long]
     assert inputs["attention_mask"].tolist()[0] == [0] * gap + [1] * len(short)
 
 

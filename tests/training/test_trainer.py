@@ -253,7 +253,7 @@ def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, 
         with pytest.raises(ValueError, match=f"validation_fraction is {wrong}"):
             DataArguments(validation_fraction=wrong)
     card = (tmp_path / "run" / "README.md").read_text()
-    assert "72 clips in en, pl." in card and "held out to judge" not in card
+    assert "72 clips in en, pl." in card and "held out for" not in card
     assert not [entry for entry in results["log_history"] if "eval_loss" in entry]
 
 
