@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damage a saved checkpoint and its backbones at random, and load it: `python tests/damage_trial.py --mutations 600`.
+"""Mutate a saved checkpoint and its backbones at random and load it: `python tests/damage_trial.py --mutations 600`.
 
-Every mutation must give the same probabilities, or a `ValueError` or an `OSError` that names the file.
+Each mutation must give the same probabilities, or a `ValueError` or `OSError` that names the file.
 """
 
 import argparse
@@ -36,12 +36,12 @@ from processing_mser import EmotionClassifierProcessor, MSERProcessor
 OUTCOMES = ("identical", "error", "silent change", "file not named", "other exception")
 WORDS = ["neutral", "happy", "sad", "angry"]
 BACKBONES = {"over backbones": ("whisper", "llama"), "self-contained": (), "classifier": ("whisper",)}
-# Code is not data: a checkpoint is loaded here by the installed package. Nothing reads the others.
+# The installed package loads the checkpoint, so its code is not read; neither are the Markdown files.
 IGNORED_SUFFIXES = (".py", ".md")
 
 
 def build(folder: Path, seed: int) -> None:
-    """Two backbones, a model that names them, one that contains them in shards, and a classifier."""
+    """Save two backbones, a model that refers to them, one that contains them in shards, and a classifier."""
     torch.manual_seed(seed)
     processor = MSERProcessor(WhisperFeatureExtractor(feature_size=8), build_tokenizer(), num_query_tokens=2)
     tokenizer = processor.tokenizer
@@ -62,7 +62,7 @@ def build(folder: Path, seed: int) -> None:
         str(folder / "whisper"), str(folder / "llama"), qformer_config=sizes, num_query_tokens=2,
         audio_token_id=processor.audio_token_id, encoder_layers="weighted",
     )  # fmt: skip
-    # Away from the initial symmetry, where damage might not show.
+    # Damage may have no effect on the symmetric initial weights.
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter) * parameter.requires_grad)
@@ -77,14 +77,14 @@ def build(folder: Path, seed: int) -> None:
 
 
 def probabilities(model: Path) -> np.ndarray:
-    """Of four words for one clip, read as every command reads a model."""
+    """Load a model like every command and return the probabilities of four words for a clip."""
     network, processor = load_model(str(model), "cpu")
     clip = np.random.default_rng(7).standard_normal(16000).astype(np.float32)
     scores = network.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
     return scores.softmax(-1).detach().numpy()
 
 
-# Mutations: content of a file, and of another file, to content
+# Each mutation takes the content of a file and of another file, and returns new content.
 
 
 def flip_bit(content: bytes, other: bytes, chance: random.Random) -> bytes:
@@ -118,7 +118,7 @@ def swap(content: bytes, other: bytes, chance: random.Random) -> bytes:
 
 
 def edit(content: bytes, other: bytes, chance: random.Random) -> bytes:
-    """One value of a JSON file, anywhere in it; of the header, in a safetensors file."""
+    """Change or delete a value in a JSON file, or in the header of a safetensors file."""
     size = int.from_bytes(content[:8], "little") if content[8:9] == b"{" else None
     tree = json.loads(content if size is None else content[8 : 8 + size])
     places = list(_places(tree))
@@ -190,12 +190,12 @@ def run(folder: Path, mutations: int, seed: int) -> tuple[dict[str, Counter], li
     Mutate and load.
 
     Args:
-        folder: an empty one.
-        mutations: how many.
-        seed: of the mutations.
+        folder: an empty folder.
+        mutations: number of mutations.
+        seed: seed of the mutations.
 
     Returns:
-        Outcomes per kind of mutation, and a line for each that must not be.
+        Number of outcomes per mutation, and a line per forbidden outcome.
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -205,7 +205,7 @@ def run(folder: Path, mutations: int, seed: int) -> tuple[dict[str, Counter], li
     expected = {name: probabilities(first / name) for name in BACKBONES}
     chance = random.Random(seed)
     table: dict[str, Counter] = defaultdict(Counter)
-    faults = []
+    failures = []
     for number in range(mutations):
         kind = list(MUTATIONS)[number % len(MUTATIONS)]
         model = chance.choice(list(BACKBONES))
@@ -221,8 +221,8 @@ def run(folder: Path, mutations: int, seed: int) -> tuple[dict[str, Counter], li
             outcome, detail = _outcome(first / model, expected[model], file.name)
         table[kind][outcome] += 1
         if outcome not in OUTCOMES[:2]:
-            faults.append(f"{number}: {kind}, {file.relative_to(first)} of {model}: {outcome}: {detail}")
-    return dict(table), faults
+            failures.append(f"{number}: {kind}, {file.relative_to(first)} of {model}: {outcome}: {detail}")
+    return dict(table), failures
 
 
 def _outcome(model: Path, expected: np.ndarray, name: str) -> tuple[str, str]:
@@ -252,10 +252,10 @@ def main() -> int:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
-        table, faults = run(Path(folder), arguments.mutations, arguments.seed)
+        table, failures = run(Path(folder), arguments.mutations, arguments.seed)
     print(table_text(table))
-    print("\n".join(faults))
-    return bool(faults)
+    print("\n".join(failures))
+    return bool(failures)
 
 
 if __name__ == "__main__":
