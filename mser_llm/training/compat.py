@@ -56,7 +56,7 @@ def without_fsdp_class(model: FSDPModule) -> Any:
     `fully_shard` replaces the class by a subclass `(FSDPModule, original)` defined in torch. `save_pretrained` would
     copy the code of that module.
     """
-    original = type(model).__mro__[2]
+    original: Any = type(model).__mro__[2]
     view = original.__new__(original)
     view.__dict__.update(model.__dict__)
     return view

@@ -192,7 +192,9 @@ class BYOL(Objective):
         views[: 2 * size] = torch.arange(2, device=device).repeat_interleave(size)
         labels = inputs["labels"][rows].masked_fill(views != UNKNOWN, IGNORED)
         viewed = ViewedBatch(
-            *(labels[rows] for labels in (batch.emotions, batch.languages, batch.speakers)),
+            batch.emotions[rows],
+            batch.languages[rows],
+            batch.speakers[rows],
             views,
             targets,
             progress=batch.progress,
