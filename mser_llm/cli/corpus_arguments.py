@@ -23,7 +23,7 @@ def read_rows(corpora: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
     """
     from mser_llm.data.read_corpus import parse_corpora, read_corpus
 
-    found = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for key, (name, path) in parse_corpora(corpora).items():
         reading = read_corpus(name, path)
         for warning in reading.warnings:

@@ -85,8 +85,8 @@ def with_choices(type_: Any, choices: Iterable[str] | None) -> Any:
     """`str` or `str | None` limited to the choices of a field's metadata, if it has any."""
     if choices is None:
         return type_
-    literal = Literal[tuple(choices)]
-    return literal | None if _is_union(type_) else literal  # type: ignore[operator]
+    literal: Any = Literal.__getitem__(tuple(choices))
+    return literal | None if _is_union(type_) else literal
 
 
 def convert(value: Any, type_: Any) -> Any:

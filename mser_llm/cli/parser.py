@@ -11,7 +11,7 @@ import argparse
 import difflib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, is_dataclass
+from dataclasses import MISSING
 from typing import Any, NoReturn
 
 from mser_llm.cli.dataclass_arguments import Argument, UnfitValue, arguments_of, convert
@@ -35,7 +35,7 @@ class MSERArgumentParser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **kwargs)
         self.sections = sections if isinstance(sections, (list, tuple)) else (sections,)
         self.arguments_by_section = [
-            arguments_of(one) if is_dataclass(one) else one.arguments for one in self.sections
+            arguments_of(one) if isinstance(one, type) else one.arguments for one in self.sections
         ]
         self.arguments = {
             name: argument for section in self.arguments_by_section for name, argument in section.items()

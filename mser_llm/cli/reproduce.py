@@ -134,10 +134,10 @@ def table1b(args: ReproduceArguments) -> None:
 
     models = model_folders(args.models)
     if models:
-        tests = read_rows(args.test)
+        tests: Mapping[str, Sequence[Row]] = read_rows(args.test)
     else:
         trained = experiment(args)
-        tests = dict(trained.tests)
+        tests = trained.tests
         table1.check_zero_shot(trained.training, tests, args.allow_leak)
         system = table1.system_for(trained.training)
         models = replace(trained, tests={}).train([system], args.seeds)[system.name]
@@ -332,7 +332,9 @@ def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
             raise InputError("--demo", "brings its own speech", "leave out --corpora and --test")
         training, tested = demonstration_speech(args.folder / "demo", "small", seed=0)
         languages = sorted({row["language"] for row in tested})
-        by_language = {f"demo-{code}": [row for row in tested if row["language"] == code] for code in languages}
+        by_language: dict[str, list[Row]] = {
+            f"demo-{code}": [row for row in tested if row["language"] == code] for code in languages
+        }
         return list(training), by_language
     if not args.corpora or not args.test:
         fix = "pass --corpora NAME=PATH … to train on and --test NAME=PATH …, or --demo"
