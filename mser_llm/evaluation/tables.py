@@ -2,7 +2,7 @@
 """Format tables as Markdown, LaTeX, aligned text and CSV, and the cells that tables of metrics share."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ def format_table(
     Returns:
         The lines of the table without a closing newline.
     """
-    escape = {"markdown": _escape_markdown, "latex": escape_latex, "text": str}[style]
+    escape: Callable[[str], str] = {"markdown": _escape_markdown, "latex": escape_latex, "text": str}[style]
     lefts = {position % len(headers) for position in text_columns}
     aligned = ["left" if position in lefts else "right" for position in range(len(headers))]
     head, *body = [[escape(cell) for cell in row] for row in (headers, *rows)]

@@ -148,9 +148,7 @@ def fold_experiment(
     for row in chosen.test:
         tests.setdefault(row["corpus"], []).append(row)
     if not tests:
-        raise ProtocolError(
-            f"{name} has no test clips in the corpora given; pass {', '.join(protocol.tested_corpora)}"
-        )
+        raise ProtocolError(name, "no test clips in the given corpora", f"pass {', '.join(protocol.tested_corpora)}")
     return Experiment(recipe, training, tests, protocol.labels, folder, device, allow_leak)
 
 

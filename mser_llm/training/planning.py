@@ -472,8 +472,8 @@ def _encoding_memory(meta: MetaModel, cost: StepCost, seconds: float) -> int:
         return 0
     config = meta.model.config.audio_config
     frames = 50 * seconds
-    inner = getattr(config, "encoder_ffn_dim", None) or getattr(config, "intermediate_size", 4 * config.hidden_size)
-    heads = getattr(config, "encoder_attention_heads", None) or getattr(config, "num_attention_heads", 8)
+    inner = int(getattr(config, "encoder_ffn_dim", None) or config.intermediate_size)
+    heads = int(getattr(config, "encoder_attention_heads", None) or config.num_attention_heads)
     layers = len(meta.model.config.used_encoder_layers) + 2
     layer = frames * (2 * inner + layers * config.hidden_size) + heads * frames**2
     return round(cost.weight_bytes + ENCODING_BATCH * layer * 4)

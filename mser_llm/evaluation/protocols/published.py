@@ -30,7 +30,7 @@ def published_table(protocol: Protocol, metrics: Mapping[str, Any] | None = None
     columns = [metric for metric in METRIC_NAMES if any(metric in values for values in systems.values())]
     columns = columns or list(METRIC_NAMES)
     rows = [
-        [name, *(format_metric(one.value, one.std) if (one := values.get(m)) else "–" for m in columns), where]
+        [name, *(format_metric(found.value, found.std) if (found := values.get(m)) else "–" for m in columns), where]
         for (name, where), values in systems.items()
     ]
     if metrics is not None:
