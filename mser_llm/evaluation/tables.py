@@ -40,7 +40,8 @@ def format_table(
     Returns:
         The lines of the table without a closing newline.
     """
-    escape: Callable[[str], str] = {"markdown": _escape_markdown, "latex": escape_latex, "text": str}[style]
+    escapes: dict[str, Callable[[str], str]] = {"markdown": _escape_markdown, "latex": escape_latex, "text": str}
+    escape = escapes[style]
     lefts = {position % len(headers) for position in text_columns}
     aligned = ["left" if position in lefts else "right" for position in range(len(headers))]
     head, *body = [[escape(cell) for cell in row] for row in (headers, *rows)]
