@@ -121,9 +121,8 @@ def test_a_test_file_is_refused_in_training_under_another_name_too(corpora, tmp_
 def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
-    data = {"sources": [{"corpus": "folder"}], "languages": ["it"], "split": {"clips_without_speaker": 0}}
-    heard = {"speakers": ["folder-dario"], "data": data}
-    (model / "train_results.json").write_text(json.dumps(heard), encoding="utf-8")
+    record = {"speakers": ["folder-dario"], "recordings": [], "corpora": ["folder"], "languages": ["it"]}
+    (model / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
     kept = ["--systems", "majority", "--model", str(model), "--device", "cpu"]
     assert run(corpora, tmp_path, *kept) == 2
     assert "1 speaker(s) are in training and in test: folder-dario" in capsys.readouterr().err

@@ -127,7 +127,7 @@ def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path,
     ("arguments", "message"),
     [
         (["--labels", "tired,bored"], "tired, bored"),
-        (["--prompt", "v0"], "v0; choose from v1"),
+        (["--prompt", "v0"], "v0"),
         (["--corpora", "folder=/nowhere"], "/nowhere"),
         (["--corpora", "atlantis=/tmp"], "atlantis"),
         (["--decode", "guess"], "decode"),

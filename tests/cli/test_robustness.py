@@ -61,10 +61,8 @@ def test_what_needs_other_clips_is_left_out_and_said_so(corpora, tiny_model_dir,
 def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
-    data = {"sources": [{"corpus": "folder"}], "languages": ["de"], "split": {"clips_without_speaker": 0}}
-    (model / "train_results.json").write_text(
-        json.dumps({"speakers": ["folder-anna"], "data": data}), encoding="utf-8"
-    )
+    record = {"speakers": ["folder-anna"], "recordings": [], "corpora": ["folder"], "languages": ["de"]}
+    (model / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
     chosen = ["--conditions", "telephone"]
     assert run(model, corpora, tmp_path / "out", *chosen) == 2
     assert "1 speaker(s) are in training and in test: folder-anna" in capsys.readouterr().err
@@ -75,10 +73,8 @@ def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir
 def test_second_halves_that_training_heard_are_told(corpora, tiny_model_dir, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
-    data = {"sources": [{"corpus": "folder"}], "languages": ["it"], "split": {"clips_without_speaker": 0}}
-    (model / "train_results.json").write_text(
-        json.dumps({"speakers": ["folder-carla"], "data": data}), encoding="utf-8"
-    )
+    record = {"speakers": ["folder-carla"], "recordings": [], "corpora": ["folder"], "languages": ["it"]}
+    (model / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
     others = ["--conditions", "code_switch", "--others", f"folder={corpora / 'italian'}"]
     assert run(model, corpora, tmp_path / "out", *others) == 0
     assert "of 4 of 4 clips from --others" in capsys.readouterr().out
