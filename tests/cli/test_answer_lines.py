@@ -37,7 +37,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.mark.parametrize("files", [FILES, FILES[:3]])
-def test_narrow_terminal_wraps_between_words_and_marks_the_answer(files):
+def test_narrow_terminal_wraps_and_marks_the_prediction(files):
     lines = AnswerLines(files, WORDS, width=80)
     for file in files:
         first, *grid = lines.text(file, answer(file)).split("\n")
@@ -99,7 +99,7 @@ def test_colour_is_for_terminals_without_no_color(monkeypatch):
         assert re.sub(r"\033\[[\d;]*m", "", text) == plain.text(FILES[0], one)
 
 
-def test_text_of_strangers_is_one_harmless_line():
+def test_control_characters_are_escaped_in_one_line():
     hostile = "a\nb\r\x1b[2J\x9b1m\u2028\u202e\udcff.wav"
     assert printable(hostile) == "a\\nb\\r\\x1b[2J\\x9b1m\\u2028\\u202e\\udcff.wav"
     assert printable("نیم\u200cفاصله 👩\u200d🎤.wav") == "نیم\u200cفاصله 👩\u200d🎤.wav"

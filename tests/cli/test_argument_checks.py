@@ -62,7 +62,7 @@ def test_check_writable_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_misspelled_labels_are_warned_of(tmp_path, capsys):
+def test_misspelled_labels_raise_a_warning(tmp_path, capsys):
     check_sections([Folders(str(tmp_path), labels="happi,sad,grumpy")])
     warning = capsys.readouterr().err
     assert "'happi'" in warning and "sad" not in warning.replace("'happi'", "") and warning.count("\n") == 1

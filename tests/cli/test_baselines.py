@@ -33,7 +33,7 @@ def run(corpora, folder, *more):
     return main(["baselines", *words, *kept, *more])
 
 
-def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_path, capsys):
+def test_baselines_writes_all_systems_into_one_table(corpora, encoder, tiny_model_dir, tmp_path, capsys):
     pytest.importorskip("opensmile")
     models = ["--encoder", str(encoder), "--model", str(tiny_model_dir), "--device", "cpu"]
     assert run(corpora, tmp_path, *models) == 0
@@ -77,13 +77,13 @@ def test_all_systems_stand_in_one_table(corpora, encoder, tiny_model_dir, tmp_pa
         (["--systems", "majority", "--resamples", "0"], "resamples: 0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(corpora, tmp_path, capsys, more, message):
+def test_baselines_rejects_invalid_arguments_before_reading(corpora, tmp_path, capsys, more, message):
     assert run(corpora, tmp_path, *more) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
 
 
-def test_the_encoder_of_a_model_that_is_no_whisper_is_not_probed(corpora, tmp_path, capsys):
+def test_baselines_does_not_probe_other_encoders(corpora, tmp_path, capsys):
     """Nor is it found out after the other systems were measured."""
     model = tmp_path / "wavlm"
     Wav2Vec2ClassifierConfig(audio_backbone="microsoft/wavlm-base").save_pretrained(model)
@@ -95,7 +95,7 @@ def test_the_encoder_of_a_model_that_is_no_whisper_is_not_probed(corpora, tmp_pa
     assert _encoder(BaselinesArguments([], [], model=[str(whisper)])) == "openai/whisper-base"
 
 
-def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys):
+def test_baselines_rejects_test_speakers_in_training(corpora, tmp_path, capsys):
     words = ["--train", f"folder={corpora / 'test'}", "--test", f"folder={corpora / 'test'}", "--systems", "majority"]
     kept = ["--output_dir", str(tmp_path)]
     assert main(["baselines", *words, *kept]) == 2
@@ -106,7 +106,7 @@ def test_speakers_of_the_test_are_refused_in_training(corpora, tmp_path, capsys)
     assert "of 24 of 24 clips" in capsys.readouterr().out
 
 
-def test_a_test_file_is_refused_in_training_under_another_name_too(corpora, tmp_path, capsys):
+def test_baselines_rejects_renamed_test_files_in_training(corpora, tmp_path, capsys):
     """Its speaker has another name there, as in a user's own copy of a corpus."""
     copy = shutil.copytree(corpora / "test", tmp_path / "copy")
     index = (copy / "index.csv").read_text(encoding="utf-8")
@@ -118,7 +118,7 @@ def test_a_test_file_is_refused_in_training_under_another_name_too(corpora, tmp_
     assert "24 test recording(s)" in capsys.readouterr().err
 
 
-def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
+def test_baselines_rejects_training_speakers_of_the_model(corpora, tiny_model_dir, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
     record = {"speakers": ["folder-dario"], "recordings": [], "corpora": ["folder"], "languages": ["it"]}
@@ -131,7 +131,7 @@ def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir
     assert not leak["baselines"]["found"] and leak["model model"]["clips"] == 8
 
 
-def test_models_of_names_that_a_file_system_takes_for_one_keep_their_own_files(corpora, tiny_model_dir, tmp_path):
+def test_baselines_gives_models_distinct_files(corpora, tiny_model_dir, tmp_path):
     names = ("a b", "a_b", "a-b")
     models = [tmp_path / str(number) / name for number, name in enumerate(names)]
     for number, model in enumerate(models):

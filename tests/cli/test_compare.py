@@ -42,7 +42,7 @@ def systems(tmp_path):
     return good, plain, write_predictions(tmp_path / "good" / "predictions.csv", good).parent, tmp_path / "plain.csv"
 
 
-def test_each_corpus_is_compared_and_corrected_for_their_number(systems, tmp_path, capsys):
+def test_compare_corrects_over_the_corpora(systems, tmp_path, capsys):
     good, plain, first, second = systems
     write_predictions(second, plain.subset(np.arange(len(plain))[::-1]))
     assert main(["compare", str(first), str(second), "--output", str(tmp_path / "made.json")]) == 0
@@ -68,7 +68,7 @@ def test_each_corpus_is_compared_and_corrected_for_their_number(systems, tmp_pat
     assert made["corpora"]["emodb"]["p_holm"] < 0.05 < made["corpora"]["shemo"]["p_holm"]
 
 
-def test_speakers_are_drawn_for_the_difference_and_for_nothing_that_is_not_told(systems, monkeypatch):
+def test_compare_resamples_speakers_for_shown_differences_only(systems, monkeypatch):
     good, plain, *_ = systems
     draws = []
     drawn = bootstrap.resampled
@@ -79,7 +79,7 @@ def test_speakers_are_drawn_for_the_difference_and_for_nothing_that_is_not_told(
     assert set(made["pooled"]["first"]) == {"mean", "std", "values"}
 
 
-def test_the_runs_of_one_system_are_one_system(systems, tmp_path, capsys):
+def test_compare_treats_runs_as_one_system(systems, tmp_path, capsys):
     _, plain, _, second = systems
     write_predictions(second, plain)
     runs = [system(seed, {"emodb": 0.8, "nemo": 0.7, "shemo": 0.6}) for seed in (2, 3, 4)]
@@ -95,7 +95,7 @@ def test_the_runs_of_one_system_are_one_system(systems, tmp_path, capsys):
     assert f"{np.mean(expected):.3f} ± {np.std(expected, ddof=1):.3f}" in capsys.readouterr().out
 
 
-def test_clips_that_one_lacks_are_left_out_and_told(systems, tmp_path, capsys):
+def test_compare_leaves_out_and_reports_missing_clips(systems, tmp_path, capsys):
     _, plain, first, second = systems
     write_predictions(second, plain.subset([corpus == "nemo" for corpus in plain.corpora]))
     assert main(["compare", str(first), str(second)]) == 0
@@ -106,7 +106,7 @@ def test_clips_that_one_lacks_are_left_out_and_told(systems, tmp_path, capsys):
     assert "240 clips are left out" in capsys.readouterr().err
 
 
-def test_words_in_another_order_are_compared(systems, capsys):
+def test_compare_accepts_labels_in_another_order(systems, capsys):
     _, plain, first, second = systems
     write_predictions(second, plain)
     assert main(["compare", str(first), str(second)]) == 0
@@ -126,7 +126,7 @@ def test_words_in_another_order_are_compared(systems, capsys):
         (["SECOND"], "share no clip"),
     ],
 )
-def test_what_cannot_be_compared_is_one_line_and_status_2(more, message, systems, tmp_path, capsys):
+def test_compare_errors_are_one_line_and_status_2(more, message, systems, tmp_path, capsys):
     *_, first, second = systems
     write_predictions(second, system(5, {"demo": 0.5}, corpora=["demo"]))
     assert main(["compare", str(first), *[str(second) if word == "SECOND" else word for word in more]]) == 2

@@ -42,7 +42,7 @@ def ravdess(tmp_path):
     return folder
 
 
-def test_what_was_found_stands_beside_what_was_expected(ravdess, capsys):
+def test_corpora_shows_found_and_expected_counts(ravdess, capsys):
     status, out, err = said(capsys, f"ravdess={ravdess}")
     assert (status, err) == (0, "")
     assert line_of(out, "neutral")[:3] == ["neutral", "1", "96"]
@@ -57,7 +57,7 @@ def test_what_was_found_stands_beside_what_was_expected(ravdess, capsys):
     assert "song" in out
 
 
-def test_several_corpora_are_read_in_their_order(ravdess, tmp_path, capsys):
+def test_corpora_reads_several_in_order(ravdess, tmp_path, capsys):
     own = tmp_path / "mine"
     (own / "angry").mkdir(parents=True)
     (own / "angry" / "a.wav").touch()
@@ -66,7 +66,7 @@ def test_several_corpora_are_read_in_their_order(ravdess, tmp_path, capsys):
     assert out.index("folder:") < out.index("ravdess:")
 
 
-def test_one_that_cannot_be_read_does_not_hide_the_others(ravdess, capsys):
+def test_corpora_continues_after_an_unreadable_one(ravdess, capsys):
     status, out, err = said(capsys, "nemo=/no/such", f"ravdess={ravdess}", "savee=/no/such/either")
     assert status == 1
     assert "nemo: not found, /no/such" in out
@@ -79,19 +79,19 @@ def test_one_that_cannot_be_read_does_not_hide_the_others(ravdess, capsys):
     ("argument", "told"),
     [("ravdess=/no/such", "/no/such"), ("ravdes=.", "'ravdes'"), ("ravdess", "NAME=PATH"), ("=x", "NAME=PATH")],
 )
-def test_what_cannot_be_read_is_one_line_and_status_two(argument, told, capsys):
+def test_corpora_errors_are_one_line_and_status_2(argument, told, capsys):
     status, out, err = said(capsys, argument)
     assert (status, out) == (2, "")
     assert told in err
     assert err.count("\n") == 1
 
 
-def test_a_file_that_is_no_table_is_refused(tmp_path, capsys):
+def test_corpora_rejects_a_file_that_is_no_table(tmp_path, capsys):
     (tmp_path / "a.wav").touch()
     assert said(capsys, f"folder={tmp_path / 'a.wav'}")[0] == 2
 
 
-def test_without_arguments_every_known_corpus_is_told_with_its_licence(capsys):
+def test_corpora_without_arguments_lists_all_with_licences(capsys):
     status, out, _ = said(capsys)
     assert status == 0
     lines = out.splitlines()
@@ -113,7 +113,7 @@ def test_without_arguments_every_known_corpus_is_told_with_its_licence(capsys):
 
 @pytest.mark.skipif(not os.environ.get("MSER_CORPORA"), reason="MSER_CORPORA is not set")
 @pytest.mark.parametrize(("name", "clips"), [("ravdess", 1440), ("nemo", 4481)])
-def test_a_whole_real_corpus_differs_nowhere(name, clips, capsys):
+def test_corpora_confirms_a_complete_real_corpus(name, clips, capsys):
     folder = Path(os.environ["MSER_CORPORA"]) / name
     if not folder.is_dir():
         pytest.skip(f"no {folder}")

@@ -99,7 +99,7 @@ def test_unknown_command_suggests_the_nearest(words, suggested, capsys):
     assert captured.err.count("\n") == 1
 
 
-def test_main_without_words_prints_usage(capsys):
+def test_main_without_arguments_prints_usage(capsys):
     assert run_mser.main([]) == 2
     assert capsys.readouterr().out.startswith("usage")
 
@@ -143,7 +143,7 @@ def test_traceback_flag_or_variable_raises_the_error(monkeypatch):
         run_mser.main(["mine"])
 
 
-def test_bug_of_the_program_is_raised(monkeypatch):
+def test_unexpected_error_is_raised(monkeypatch):
     add_command(monkeypatch, raising(KeyError("bug")))
     with pytest.raises(KeyError):
         run_mser.main(["mine"])

@@ -38,7 +38,7 @@ def evaluate(model, recordings, output, *more) -> int:
     return main([*words, "--device", "cpu", "--cache_dir", str(recordings.parent / "cache"), *more])
 
 
-def test_a_folder_of_recordings_becomes_figures_and_a_page(recordings, tiny_model_dir, tmp_path, capsys):
+def test_evaluate_writes_metrics_and_a_report(recordings, tiny_model_dir, tmp_path, capsys):
     output = tmp_path / "evaluation"
 
     assert evaluate(tiny_model_dir, recordings, output, "--batch_size", "4") == 0
@@ -56,7 +56,7 @@ def test_a_folder_of_recordings_becomes_figures_and_a_page(recordings, tiny_mode
     assert f"{figures['UA']:.3f}" in capsys.readouterr().out
 
 
-def test_predictions_are_those_of_the_model_in_the_folder(recordings, tiny_model_dir, tmp_path):
+def test_evaluate_writes_the_predictions_of_the_model(recordings, tiny_model_dir, tmp_path):
     evaluate(tiny_model_dir, recordings, tmp_path / "out", "--labels", "happy,sad,angry", "--length_normalize")
     with open(tmp_path / "out" / "predictions.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -72,7 +72,7 @@ def test_predictions_are_those_of_the_model_in_the_folder(recordings, tiny_model
         assert [float(line[f"p_{word}"]) for word in words] == pytest.approx(list(answer.scores.values()), abs=1e-5)
 
 
-def test_another_prompt_is_used_and_told(recordings, tiny_model_dir, tmp_path):
+def test_evaluate_uses_and_records_the_prompt(recordings, tiny_model_dir, tmp_path):
     evaluate(tiny_model_dir, recordings, tmp_path / "v1")
     evaluate(tiny_model_dir, recordings, tmp_path / "v2", "--prompt", "v2")
     first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("v1", "v2"))
@@ -81,14 +81,14 @@ def test_another_prompt_is_used_and_told(recordings, tiny_model_dir, tmp_path):
     assert (tmp_path / "v1" / "predictions.csv").read_text() != (tmp_path / "v2" / "predictions.csv").read_text()
 
 
-def test_how_much_the_wording_matters_is_told(recordings, tiny_model_dir, tmp_path, capsys):
+def test_evaluate_compares_prompts(recordings, tiny_model_dir, tmp_path, capsys):
     assert evaluate(tiny_model_dir, recordings, tmp_path / "out", "--prompts", "all") == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert set(results["prompts"]) == set(PROMPTS)
     assert f"prompt v3: UA {results['prompts']['v3']['UA']:.3f}" in capsys.readouterr().out
 
 
-def test_an_unchanged_evaluation_is_not_answered_twice(recordings, tiny_model_dir, tmp_path, capsys):
+def test_evaluate_reuses_cached_predictions(recordings, tiny_model_dir, tmp_path, capsys):
     for name, more in (("first", []), ("second", []), ("anew", ["--no_cache"]), ("other", ["--prompt", "v2"])):
         evaluate(tiny_model_dir, recordings, tmp_path / name, *more)
         told = "15 of 15 predictions" in capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_an_unchanged_evaluation_is_not_answered_twice(recordings, tiny_model_di
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_stock_padding_can_be_asked_for_and_is_told(recordings, tiny_model_dir, tmp_path):
+def test_evaluate_supports_and_records_stock_padding(recordings, tiny_model_dir, tmp_path):
     evaluate(tiny_model_dir, recordings, tmp_path / "own")
     evaluate(tiny_model_dir, recordings, tmp_path / "stock", "--pad_to", "30s")
     first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("own", "stock"))
@@ -105,7 +105,7 @@ def test_stock_padding_can_be_asked_for_and_is_told(recordings, tiny_model_dir, 
     assert (tmp_path / "own" / "predictions.csv").read_text() != (tmp_path / "stock" / "predictions.csv").read_text()
 
 
-def test_an_unreadable_clip_is_counted_and_gives_status_1(recordings, tiny_model_dir, tmp_path, capsys):
+def test_evaluate_counts_unreadable_clips_with_status_1(recordings, tiny_model_dir, tmp_path, capsys):
     (recordings / "sad" / "broken.wav").write_bytes(b"")
     assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 1
     figures = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
@@ -133,7 +133,7 @@ def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path,
         (["--decode", "guess"], "decode"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_status_2(arguments, message, recordings, tiny_model_dir, tmp_path, capsys):
+def test_evaluate_errors_are_one_line_and_status_2(arguments, message, recordings, tiny_model_dir, tmp_path, capsys):
     try:
         status = evaluate(tiny_model_dir, recordings, tmp_path / "out", *arguments)
     except SystemExit as leaving:

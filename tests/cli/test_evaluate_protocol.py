@@ -56,7 +56,7 @@ def read(output):
     return json.loads((output / "results.json").read_text(encoding="utf-8"))
 
 
-def test_words_clips_and_published_numbers_come_from_the_protocol(emodb, tiny_model_dir, tmp_path, capsys):
+def test_protocol_sets_labels_clips_and_published_results(emodb, tiny_model_dir, tmp_path, capsys):
     assert evaluate(tiny_model_dir, emodb, tmp_path, "--protocol", "emodb-4") == 0
 
     results = read(tmp_path)
@@ -77,7 +77,7 @@ def test_words_clips_and_published_numbers_come_from_the_protocol(emodb, tiny_mo
     assert results["leak"]["unchecked"]
 
 
-def test_every_fold_is_measured_and_averaged_or_one_that_is_named(emodb, tiny_model_dir, tmp_path, capsys):
+def test_protocol_evaluates_all_folds_or_one(emodb, tiny_model_dir, tmp_path, capsys):
     assert evaluate(tiny_model_dir, emodb, tmp_path / "all", "--protocol", "emodb-4-5fold") == 0
     results = read(tmp_path / "all")
     names = [f"emodb:fold{number}" for number in range(1, 6)]
@@ -94,7 +94,7 @@ def test_every_fold_is_measured_and_averaged_or_one_that_is_named(emodb, tiny_mo
 
 
 @pytest.mark.parametrize("protocol", [[], ["--protocol", "emodb-4-5fold", "--fold", "fold1"]])
-def test_a_speaker_of_the_training_is_refused_before_anything_is_written(emodb, trained, tmp_path, capsys, protocol):
+def test_protocol_rejects_training_speakers_before_writing(emodb, trained, tmp_path, capsys, protocol):
     assert evaluate(trained, emodb, tmp_path / "out", *protocol) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert "1 speaker(s) are in training and in test: emodb-03; 4 of" in errors[-1]
@@ -102,7 +102,7 @@ def test_a_speaker_of_the_training_is_refused_before_anything_is_written(emodb, 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_leak_that_is_allowed_is_marked_everywhere(emodb, trained, tmp_path, capsys):
+def test_protocol_marks_an_allowed_leak(emodb, trained, tmp_path, capsys):
     flags = ["--protocol", "emodb-4-5fold", "--fold", "fold1", "--allow_leak"]
     assert evaluate(trained, emodb, tmp_path / "out", *flags) == 0
     leak = read(tmp_path / "out")["leak"]
@@ -111,7 +111,7 @@ def test_a_leak_that_is_allowed_is_marked_everywhere(emodb, trained, tmp_path, c
     assert "1 of the speakers" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_other_people_of_the_corpus_may_be_tested_but_not_zero_shot(emodb, trained, tmp_path, capsys):
+def test_protocol_rejects_a_trained_corpus_in_zero_shot_only(emodb, trained, tmp_path, capsys):
     assert evaluate(trained, emodb, tmp_path / "out", "--protocol", "emodb-4-5fold", "--fold", "fold2") == 0
     assert read(tmp_path / "out")["leak"]["found"] is False
     capsys.readouterr()
@@ -131,7 +131,7 @@ def test_other_people_of_the_corpus_may_be_tested_but_not_zero_shot(emodb, train
         (["--protocol", "aesdd"], "aesdd: does not use emodb"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_status_2(flags, message, emodb, tiny_model_dir, tmp_path, capsys):
+def test_protocol_errors_are_one_line_and_status_2(flags, message, emodb, tiny_model_dir, tmp_path, capsys):
     assert evaluate(tiny_model_dir, emodb, tmp_path / "out", *flags) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert message in errors[-1] and errors[-1].startswith("run-mser: error:")

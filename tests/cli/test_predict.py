@@ -71,7 +71,7 @@ def mixed_folder(tmp_path) -> tuple[Path, dict[str, str], list[str]]:
     return folder, broken, good
 
 
-def test_every_broken_file_is_told_and_every_good_one_answered(mixed_folder, tiny_model_dir, capsys):
+def test_predict_reports_broken_files_and_predicts_the_rest(mixed_folder, tiny_model_dir, capsys):
     folder, broken, good = mixed_folder
 
     status = main(["predict", str(folder), "--model", str(tiny_model_dir), "--json", "--device", "cpu"])
@@ -94,7 +94,7 @@ def test_every_broken_file_is_told_and_every_good_one_answered(mixed_folder, tin
         assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
 
 
-def test_text_lines_are_aligned_and_start_with_the_answer(mixed_folder, tiny_model_dir, capsys):
+def test_text_lines_are_aligned_and_start_with_the_label(mixed_folder, tiny_model_dir, capsys):
     folder, broken, good = mixed_folder
 
     status = main(["predict", str(folder), "--model", str(tiny_model_dir), "--batch_size", "2", "--device", "cpu"])
@@ -146,7 +146,7 @@ def good_file(tmp_path) -> Path:
     return path
 
 
-def test_good_files_alone_are_a_success_and_default_to_the_models_words(good_file, tiny_model_dir, capsys):
+def test_predict_succeeds_with_the_labels_of_the_model(good_file, tiny_model_dir, capsys):
     assert main(["predict", str(good_file), str(good_file), "--model", str(tiny_model_dir), "--json"]) == 0
     captured = capsys.readouterr()
     lines = [json.loads(line) for line in captured.out.splitlines()]
@@ -155,7 +155,7 @@ def test_good_files_alone_are_a_success_and_default_to_the_models_words(good_fil
     assert "warning" not in captured.err
 
 
-def test_predict_refuses_unlearned_labels_unless_allowed(good_file, tiny_model_dir, capsys):
+def test_predict_rejects_unlearned_labels_unless_allowed(good_file, tiny_model_dir, capsys):
     arguments = ["predict", str(good_file), "--model", str(tiny_model_dir), "--labels"]
     assert main([*arguments, "happy,tired,bored", "--json"]) == 2
     captured = capsys.readouterr()
@@ -174,7 +174,7 @@ def test_predict_refuses_unlearned_labels_unless_allowed(good_file, tiny_model_d
     assert "unlearned_labels" not in json.loads(captured.out) and "warning" not in captured.err
 
 
-def test_a_pretrained_language_model_needs_no_warning(good_file, tiny, tmp_path, capsys):
+def test_pretrained_language_model_has_no_label_warning(good_file, tiny, tmp_path, capsys):
     model, processor = tiny
     model.config.emotion_words = model.config.learned_words = None
     model.save_pretrained(tmp_path / "model")
@@ -206,7 +206,7 @@ def test_free_generation_shows_the_text(good_file, tiny_model_dir, capsys):
         ([], "files"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_status_2(arguments, message, good_file, tiny_model_dir, tmp_path, capsys):
+def test_predict_errors_are_one_line_and_status_2(arguments, message, good_file, tiny_model_dir, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     places = {"EMPTY": str(tmp_path / "nothing"), "FILE": str(good_file)}
     words = [places.get(word, word) for word in arguments]
@@ -223,7 +223,7 @@ def test_what_cannot_work_is_one_line_and_status_2(arguments, message, good_file
     assert len(captured.err.strip().splitlines()) == 1
 
 
-def test_wrong_model_folder_gets_the_near_model(good_file, tmp_path, monkeypatch, capsys):
+def test_wrong_model_folder_suggests_the_nearest(good_file, tmp_path, monkeypatch, capsys):
     (tmp_path / "runs" / "demo" / "model").mkdir(parents=True)
     (tmp_path / "runs" / "demo" / "model" / "config.json").write_text('{"model_type": "mser"}')
     monkeypatch.chdir(tmp_path)
@@ -235,7 +235,7 @@ def test_wrong_model_folder_gets_the_near_model(good_file, tmp_path, monkeypatch
         assert "did you mean runs/demo/model?" in error
 
 
-def test_misspelt_label_gets_its_near_match(good_file, tmp_path, capsys):
+def test_misspelled_label_suggests_the_nearest(good_file, tmp_path, capsys):
     for labels, near in (("hapy,sad", "happy"), ("neutral,anrgy", "angry"), ("suprised,sad", "surprised")):
         main(["predict", str(good_file), "--model", str(tmp_path / "none"), "--labels", labels])
         assert f"did you mean {near}?" in capsys.readouterr().err
@@ -243,7 +243,7 @@ def test_misspelt_label_gets_its_near_match(good_file, tmp_path, capsys):
     assert "warning" not in capsys.readouterr().err
 
 
-def test_a_folder_without_audio_beside_a_good_file_is_a_line_of_its_own(good_file, tiny_model_dir, tmp_path, capsys):
+def test_folder_without_audio_is_reported_in_its_own_line(good_file, tiny_model_dir, tmp_path, capsys):
     (tmp_path / "nothing").mkdir()
     status = main(["predict", str(tmp_path / "nothing"), str(good_file), "--model", str(tiny_model_dir), "--json"])
     first, second = (json.loads(line) for line in capsys.readouterr().out.splitlines())
@@ -252,7 +252,7 @@ def test_a_folder_without_audio_beside_a_good_file_is_a_line_of_its_own(good_fil
     assert second["label"] in WORDS
 
 
-def test_a_closed_pipe_and_strange_names_end_quietly(tiny_model_dir, tmp_path):
+def test_predict_survives_a_closed_pipe_and_unusual_names(tiny_model_dir, tmp_path):
     """Through a real pipe: `head` leaves after one line, and a name that is not UTF-8 reaches it as valid JSON."""
     folder = os.fsencode(tmp_path / "many")
     os.mkdir(folder)

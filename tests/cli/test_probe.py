@@ -28,7 +28,7 @@ def probe(encoder, tmp_path, corpora, *more):
     return main(["probe", "--encoder", str(encoder), "--corpora", *corpora, *kept, *more])
 
 
-def test_every_layer_has_a_line_and_no_leak(corpora, encoder, tmp_path, capsys):
+def test_probe_prints_a_line_per_layer(corpora, encoder, tmp_path, capsys):
     trained, tested = f"folder={corpora / 'train'}", f"folder={corpora / 'test'}"
     assert probe(encoder, tmp_path, [trained], "--test", tested) == 0
     made = json.loads((tmp_path / "out" / "probe.json").read_text(encoding="utf-8"))
@@ -40,7 +40,7 @@ def test_every_layer_has_a_line_and_no_leak(corpora, encoder, tmp_path, capsys):
     assert probe(encoder, tmp_path, [trained]) == 0
 
 
-def test_what_the_readers_warn_of_is_told(corpora, encoder, tmp_path, capsys):
+def test_probe_shows_warnings_of_the_readers(corpora, encoder, tmp_path, capsys):
     shutil.copytree(corpora / "train", tmp_path / "train")
     with (tmp_path / "train" / "index.csv").open("a", encoding="utf-8") as index:
         index.write("gone.wav,sad,anna,de,female\n")
@@ -51,13 +51,13 @@ def test_what_the_readers_warn_of_is_told(corpora, encoder, tmp_path, capsys):
     assert "20 training clips, 4 classes" in printed.out
 
 
-def test_fewer_than_no_clips_are_refused(corpora, encoder, tmp_path, capsys):
+def test_probe_rejects_a_negative_number_of_clips(corpora, encoder, tmp_path, capsys):
     fitted, tested = (f"folder={corpora / name}" for name in ("train", "test"))
     assert probe(encoder, tmp_path, [fitted], "--test", tested, "--max_clips", "-1") == 2
     assert "--max_clips: -1" in capsys.readouterr().err
 
 
-def test_what_is_fitted_on_is_refused_in_the_test(corpora, encoder, tmp_path, capsys):
+def test_probe_rejects_training_clips_in_the_test(corpora, encoder, tmp_path, capsys):
     trained, tested, copy = (f"folder={corpora / name}" for name in ("train", "test", "copy"))
     for fitted in ([trained, tested], [trained, copy]):
         assert probe(tmp_path / "no-encoder", tmp_path, fitted, "--test", tested) == 2

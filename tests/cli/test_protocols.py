@@ -5,7 +5,7 @@ from mser_llm.evaluation.protocols import PROTOCOLS
 from run_mser import main
 
 
-def test_all_are_listed_with_their_clips_and_words(capsys):
+def test_protocols_lists_all_with_clips_and_labels(capsys):
     assert main(["protocols"]) == 0
     lines = capsys.readouterr().out.splitlines()
     listed = {
@@ -16,7 +16,7 @@ def test_all_are_listed_with_their_clips_and_words(capsys):
     assert max(map(len, lines)) <= 100
 
 
-def test_one_is_shown_with_its_words_its_published_numbers_and_its_notes(capsys):
+def test_protocols_shows_labels_results_and_notes_of_one(capsys):
     assert main(["protocols", "iemocap-7", "ravdess-4"]) == 0
     out = capsys.readouterr().out
     first, second = out.split("\nravdess-4: ")
@@ -28,7 +28,7 @@ def test_one_is_shown_with_its_words_its_published_numbers_and_its_notes(capsys)
     assert max(map(len, out.splitlines())) <= 100
 
 
-def test_a_name_that_there_is_not_is_one_line_with_the_nearest(capsys):
+def test_unknown_protocol_suggests_the_nearest(capsys):
     assert main(["protocols", "melt-7"]) == 2
     errors = capsys.readouterr().err
     assert "did you mean meld-7?" in errors and errors.count("\n") == 1

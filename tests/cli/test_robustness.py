@@ -25,7 +25,7 @@ def run(model, corpora, output, *more):
     return main(["robustness", "--model", str(model), *words, "--resamples", "200", *more])
 
 
-def test_from_recordings_to_a_picture_and_again_without_a_model(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_writes_a_figure_and_reuses_predictions(corpora, tiny_model_dir, tmp_path, capsys):
     chosen = ["--conditions", "telephone", "truncation", "code_switch"]
     others = ["--others", f"folder={corpora / 'italian'}"]
     assert run(tiny_model_dir, corpora, tmp_path, *chosen, *others) == 0
@@ -48,7 +48,7 @@ def test_from_recordings_to_a_picture_and_again_without_a_model(corpora, tiny_mo
 
 
 @pytest.mark.slow
-def test_what_needs_other_clips_is_left_out_and_said_so(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_reports_conditions_it_leaves_out(corpora, tiny_model_dir, tmp_path, capsys):
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "code_switch") == 2
     assert "in another language" in capsys.readouterr().err
     assert run(tiny_model_dir, corpora, tmp_path, "--sample", "4") == 0
@@ -58,7 +58,7 @@ def test_what_needs_other_clips_is_left_out_and_said_so(corpora, tiny_model_dir,
     assert [figures["n"] for figures in results["clean"].values()] == [4]
 
 
-def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_rejects_training_speakers(corpora, tiny_model_dir, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
     record = {"speakers": ["folder-anna"], "recordings": [], "corpora": ["folder"], "languages": ["de"]}
@@ -70,7 +70,7 @@ def test_a_model_is_not_tested_on_whom_it_was_trained_on(corpora, tiny_model_dir
     assert "of 8 of 16 clips" in capsys.readouterr().out
 
 
-def test_second_halves_that_training_heard_are_told(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_reports_halves_from_training(corpora, tiny_model_dir, tmp_path, capsys):
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
     record = {"speakers": ["folder-carla"], "recordings": [], "corpora": ["folder"], "languages": ["it"]}
@@ -82,13 +82,13 @@ def test_second_halves_that_training_heard_are_told(corpora, tiny_model_dir, tmp
     assert results["lent_leak"]["found"] and not results["leak"]["found"]
 
 
-def test_another_seed_into_the_same_folder_is_refused(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_rejects_another_seed_in_the_same_folder(corpora, tiny_model_dir, tmp_path, capsys):
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level") == 0
     assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level", "--seed", "1") == 2
     assert "other settings (seed)" in capsys.readouterr().err
 
 
-def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_detects_changed_audio(corpora, tiny_model_dir, tmp_path, capsys):
     german, first = shutil.copytree(corpora / "german", tmp_path / "german"), ["--conditions", "telephone"]
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
     happy = german / "anna-happy-0.wav"
@@ -107,7 +107,7 @@ def test_another_sound_under_the_same_name_is_another_run(corpora, tiny_model_di
     assert "other settings (pool)" in capsys.readouterr().err
 
 
-def test_another_speaker_of_a_clip_is_another_run(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_detects_a_changed_speaker(corpora, tiny_model_dir, tmp_path, capsys):
     german, first = shutil.copytree(corpora / "german", tmp_path / "german"), ["--conditions", "telephone"]
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
     table = (german / "index.csv").read_text(encoding="utf-8")
@@ -123,7 +123,7 @@ def test_another_speaker_of_a_clip_is_another_run(corpora, tiny_model_dir, tmp_p
         (["--resamples", "0"], "resamples: 0"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(tmp_path, capsys, more, message):
+def test_robustness_rejects_invalid_arguments_before_reading(tmp_path, capsys, more, message):
     assert run(tmp_path / "no model", tmp_path, tmp_path / "out", *more) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error

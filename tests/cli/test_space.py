@@ -8,7 +8,7 @@ import pytest
 from run_mser import main
 
 
-def test_an_address_that_cannot_be_served_is_told_before_the_model_is_loaded(capsys: pytest.CaptureFixture):
+def test_space_rejects_an_unusable_address_before_loading(capsys: pytest.CaptureFixture):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for flags, place in (

@@ -16,7 +16,7 @@ from mser_llm.training.training_arguments import MSERTrainingArguments
 WITHOUT_FLAG = {"parallelism_config"}
 
 
-def test_arguments_are_those_of_the_class():
+def test_section_arguments_match_the_class():
     described, real = TrainingSection().arguments, arguments_of(MSERTrainingArguments)
     assert [*described] == [name for name in real if name not in WITHOUT_FLAG]
     for name, argument in described.items():
@@ -25,14 +25,14 @@ def test_arguments_are_those_of_the_class():
         assert not real[name].choices or argument.choices == real[name].choices
 
 
-def test_defaults_are_those_of_the_class():
+def test_section_defaults_match_the_class():
     real = {field.name: field.default for field in fields(TrainingArguments)}
     read = {name: argument.default for name, argument in transformers_arguments().items()}
     assert all(default in (None, getattr(real[name], "value", real[name])) for name, default in read.items())
     assert sum(default is not None for default in read.values()) > 60
 
 
-def test_choices_are_the_values_of_the_enumerations():
+def test_section_choices_match_the_enumerations():
     described = transformers_arguments()
     assert {*described["lr_scheduler_type"].choices} == {one.value for one in SchedulerType}
     assert {*described["optim"].choices} == {one.value for one in OptimizerNames}

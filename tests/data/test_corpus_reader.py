@@ -170,7 +170,7 @@ def test_tables_of_another_release_are_rejected(tmp_path):
     assert "train_sent_emo.csv" in read_error("meld", tmp_path).problem
 
 
-def test_byte_that_is_not_utf8_costs_one_character(tmp_path):
+def test_invalid_utf8_byte_replaces_one_character(tmp_path):
     TREES["meld"](tmp_path)
     table = tmp_path / "dev_sent_emo.csv"
     table.write_bytes(table.read_bytes().replace(b"Oh my God!", b"Oh my \x92God!"))

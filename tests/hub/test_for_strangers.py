@@ -98,7 +98,7 @@ def clips(tones):
     return sorted(map(str, tones.rglob("*.wav")))[:6]
 
 
-def test_the_environment_holds_the_libraries_and_nothing_of_this_project(told):
+def test_environment_has_libraries_but_not_the_project(told):
     assert set(told["distributions"]) == {one.name for one in requirements_of(INSTALLED).values()}
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
@@ -112,7 +112,7 @@ def test_the_environment_holds_the_libraries_and_nothing_of_this_project(told):
     assert told["importable"] == []
 
 
-def test_the_model_of_the_hub_answers_as_the_one_that_was_trained(told, trained, tones):
+def test_pushed_model_predicts_like_the_trained_one(told, trained, tones):
     assert told["task"] == "audio-classification"
     network, processor = load_model(str(trained), "cpu")
     words = label_set("four").words
@@ -124,7 +124,7 @@ def test_the_model_of_the_hub_answers_as_the_one_that_was_trained(told, trained,
             assert found == pytest.approx(scores, abs=1e-5), how
 
 
-def test_the_data_set_streams_and_its_rows_are_what_the_model_takes(told, french, trained):
+def test_pushed_data_set_streams_into_the_model(told, french, trained):
     rows = {row["id"]: row for row in french[0]}
     assert told["rows"] == {key: [row["emotion"], "fr"] for key, row in rows.items()}
     network, processor = load_model(str(trained), "cpu")

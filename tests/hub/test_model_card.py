@@ -80,7 +80,7 @@ def metadata(card):
     return found
 
 
-def test_the_card_of_a_training_tells_data_split_and_licences(tiny_model_dir, results):
+def test_card_shows_data_split_and_licences(tiny_model_dir, results):
     card = render_model_card(tiny_model_dir, results, repo_id="org/mser")
     data = metadata(card)
     assert data["library_name"] == "transformers" and data["pipeline_tag"] == "audio-classification"
@@ -107,13 +107,13 @@ def test_the_card_of_a_training_tells_data_split_and_licences(tiny_model_dir, re
         ([], {"license": "other", "license_name": "not-stated"}),
     ],
 )
-def test_the_licence_follows_from_the_sources(tiny_model_dir, corpora, license):
+def test_card_licence_follows_from_the_sources(tiny_model_dir, corpora, license):
     card = render_model_card(tiny_model_dir, trained([clip(n, corpus=name) for n, name in enumerate(corpora)]))
     assert license.items() <= metadata(card).items()
     assert ("Not for commercial use" in card) == bool({"ravdess", "iemocap"} & {*corpora})
 
 
-def test_translations_stand_under_their_source_and_their_translator(tiny_model_dir):
+def test_card_lists_translations_with_source_and_translator(tiny_model_dir):
     spoken = clip(1, corpus="m5ser", source_corpus="ravdess", translator="seamless_m4t_v2", language="fr")
     card = render_model_card(tiny_model_dir, trained([spoken]))
     assert "by the translator seamless_m4t_v2 | 1 | 0.1 min | CC BY-NC-SA 4.0; CC-BY-NC-4.0 |" in card
@@ -121,7 +121,7 @@ def test_translations_stand_under_their_source_and_their_translator(tiny_model_d
     assert metadata(card)["datasets"] == ["m5ser", "ravdess"]
 
 
-def test_evaluations_become_the_model_index(tiny_model_dir, results, measured):
+def test_card_model_index_contains_evaluations(tiny_model_dir, results, measured):
     evaluation = read_results(measured, results["speakers"])
     card = render_model_card(tiny_model_dir, results, "org/mser", [evaluation])
     (entry,) = metadata(card)["model-index"]
@@ -136,7 +136,7 @@ def test_evaluations_become_the_model_index(tiny_model_dir, results, measured):
     assert "| pl | 4 | neutral, happy, sad, angry | prompt v1, decode score | 0.667 | 0.333 | 0.750 |" in card
 
 
-def test_figures_of_a_leak_that_was_allowed_do_not_come_onto_a_card(measured):
+def test_card_omits_metrics_with_an_allowed_leak(measured):
     evaluation = json.loads(measured.read_text())
     measured.write_text(json.dumps(evaluation | {"leak": {"found": False, "clips": 0}}))
     assert read_results(measured)["corpora"]
@@ -145,7 +145,7 @@ def test_figures_of_a_leak_that_was_allowed_do_not_come_onto_a_card(measured):
         read_results(measured)
 
 
-def test_an_interval_stands_beside_its_figure(tiny_model_dir, results, measured):
+def test_card_shows_intervals_of_metrics(tiny_model_dir, results, measured):
     """Results of before there were intervals have none, and still make a card."""
     written = json.loads(measured.read_text())
     written["corpora"]["nemo"] |= {"intervals": {"UA": [0.51234, 0.78], "WA": [0.5, 0.9]}, "clusters": 9}
@@ -158,13 +158,13 @@ def test_an_interval_stands_beside_its_figure(tiny_model_dir, results, measured)
     assert "| 0.667 (0.512 to 0.780) | 0.333 |" in card
 
 
-def test_figures_on_speakers_of_the_training_are_refused(measured):
+def test_card_rejects_metrics_on_training_speakers(measured):
     with pytest.raises(SpeakerLeakError, match="nemo-2"):
         read_results(measured, ["nemo-2", "nemo-7"])
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"corpora": {}}'])
-def test_a_file_without_results_is_told(tmp_path, content):
+def test_card_rejects_a_file_without_results(tmp_path, content):
     path = tmp_path / "results.json"
     if content is not None:
         path.write_text(content)
@@ -174,7 +174,7 @@ def test_a_file_without_results_is_told(tmp_path, content):
 
 
 @pytest.mark.slow
-def test_snippet_of_local_card_runs_without_project(tiny_model_dir, results, tmp_path):
+def test_card_snippet_runs_without_the_project(tiny_model_dir, results, tmp_path):
     """As it is typed in the folder, which was moved and renamed after the card was written."""
     folder = shutil.copytree(tiny_model_dir, tmp_path / "stage2")
     write_model_card(folder, results)
@@ -194,13 +194,13 @@ def test_snippet_of_local_card_runs_without_project(tiny_model_dir, results, tmp
 
 
 @pytest.mark.parametrize(("corpora", "synthetic"), [(["demo-speech"], True), (["demo-speech", "folder"], False)])
-def test_card_of_synthetic_training_says_so(tiny_model_dir, corpora, synthetic):
+def test_card_marks_synthetic_training_data(tiny_model_dir, corpora, synthetic):
     card = render_model_card(tiny_model_dir, trained([clip(n, corpus=name) for n, name in enumerate(corpora)]))
     assert ("synthetic speech only" in card) is synthetic
     assert ("annotators of its corpora" in card) is not synthetic
 
 
-def test_widgets_carry_the_outputs(tiny_model_dir, results):
+def test_card_widgets_contain_the_outputs(tiny_model_dir, results):
     output = [{"label": "sad", "score": 0.75}, {"label": "happy", "score": 0.25}]
     card = render_model_card(
         tiny_model_dir, results, "org/mser", widgets=[WidgetExample("a/b.flac", "Sad, en", output)]
@@ -209,19 +209,19 @@ def test_widgets_carry_the_outputs(tiny_model_dir, results):
     assert "| [Sad, en](a/b.flac) | sad 0.750, happy 0.250 |" in card
 
 
-def test_a_clip_without_a_speaker_is_told_and_names_itself_in_the_split(tiny_model_dir):
+def test_card_counts_clips_without_a_speaker(tiny_model_dir):
     card = render_model_card(tiny_model_dir, trained([clip(1, corpus="folder", speaker=None)]))
     assert "For 1 clips no speaker was known" in card
     assert hashlib.sha256(b"train folder c1").hexdigest() in card
 
 
-def test_a_model_of_unknown_training_has_a_card_too(tiny_model_dir, tmp_path):
+def test_card_of_unknown_training_is_written(tiny_model_dir, tmp_path):
     card = render_model_card(tiny_model_dir)
     assert "training data is not recorded" in card
     assert metadata(card)["license"] == "other"
 
 
-def test_a_local_card_is_written_whole_and_no_path_of_this_machine_is_published(tiny_model_dir, results, tmp_path):
+def test_card_is_written_atomically_without_local_paths(tiny_model_dir, results, tmp_path):
     for name in ("config.json",):
         (tmp_path / name).write_text((tiny_model_dir / name).read_text())
     config = json.loads((tmp_path / "config.json").read_text())
@@ -249,9 +249,7 @@ def test_a_local_card_is_written_whole_and_no_path_of_this_machine_is_published(
         ({"includes_backbones": True}, False),
     ],
 )
-def test_a_card_says_of_a_backbone_that_it_is_elsewhere_only_where_it_is(
-    tiny_model_dir, results, tmp_path, changes, absent
-):
+def test_card_mentions_a_separate_backbone_only_if_omitted(tiny_model_dir, results, tmp_path, changes, absent):
     config = json.loads((tiny_model_dir / "config.json").read_text())
     over_a_backbone = {"text_backbone": "org/llama", "freeze_text": True}
     (tmp_path / "config.json").write_text(json.dumps(config | over_a_backbone | changes))

@@ -138,7 +138,7 @@ print("in", time.monotonic() - start)
 """
 
 
-def test_without_network_push_fails_and_cached_models_load(client, hub_python, tiny_model_dir, tmp_path):
+def test_push_fails_offline_and_cached_models_load(client, hub_python, tiny_model_dir, tmp_path):
     client(tiny_model_dir, "org/cached")
     program = tmp_path / "program.py"
     program.write_text(LOAD)

@@ -146,7 +146,7 @@ def told(loopback_hub, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_backbones_of_the_hub_are_named_and_not_copied(told, loopback_hub):
+def test_push_names_hub_backbones_without_copying(told, loopback_hub):
     assert told["adapted"] != pytest.approx(told["plain"], abs=1e-2)
     assert told["adapted from the Hub"] == pytest.approx(told["adapted"], abs=1e-5)
     files = loopback_hub.repos["model", "org/adapted"].files
@@ -158,7 +158,7 @@ def test_backbones_of_the_hub_are_named_and_not_copied(told, loopback_hub):
     assert front_matter(files["README.md"].data.decode())["base_model"] == ["org/whisper", "org/llama"]
 
 
-def test_adapters_alone_load_onto_their_base_with_peft(told, loopback_hub):
+def test_pushed_adapters_load_with_peft(told, loopback_hub):
     assert told["adapters change"] > 0.1 and told["logits apart"] < 1e-5
     assert told["adapter onto the model without"] == pytest.approx(told["adapted"], abs=1e-4)
     files = loopback_hub.repos["model", "org/adapter"].files
@@ -171,7 +171,7 @@ def test_adapters_alone_load_onto_their_base_with_peft(told, loopback_hub):
     assert 'PeftModel.from_pretrained(language_model, "org/adapter")' in text and "pipeline(" not in text
 
 
-def test_adapters_that_nobody_could_use_are_refused(told, loopback_hub):
+def test_push_rejects_unusable_adapters(told, loopback_hub):
     errors = told["errors"]
     assert "has no adapters to push alone" in errors["no adapters"]
     assert "/llama, where nobody finds what the adapters adapt" in errors["adapter of a local one"]
@@ -179,7 +179,7 @@ def test_adapters_that_nobody_could_use_are_refused(told, loopback_hub):
     assert ("model", "org/none") not in loopback_hub.repos
 
 
-def test_backbones_of_this_machine_are_refused_or_sent_along(told, loopback_hub):
+def test_push_rejects_or_includes_local_backbones(told, loopback_hub):
     assert "the audio backbone lies at " in told["errors"]["local"]
     assert "--include_backbones" in told["errors"]["local"]
     assert told["everything"] == pytest.approx(told["local"], abs=1e-5) and told["places"] == [None, None]
@@ -190,7 +190,7 @@ def test_backbones_of_this_machine_are_refused_or_sent_along(told, loopback_hub)
     assert len(repo.files["model.safetensors"].data) > 1.2 * told["trained bytes"]
 
 
-def test_where_things_lie_on_this_machine_is_not_published(told, loopback_hub):
+def test_push_publishes_no_local_paths(told, loopback_hub):
     here = told["folder"].encode()
     for (_, repo_id), repo in loopback_hub.repos.items():
         assert [name for name, blob in repo.files.items() if here in blob.data] == [], repo_id

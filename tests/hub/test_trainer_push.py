@@ -73,7 +73,7 @@ def check_repository(repo, folder):
     assert repo.files["model.safetensors"].data == (folder / "run" / "model.safetensors").read_bytes()
 
 
-def test_a_training_pushes_its_model_once_and_whole(train, loopback_hub, tmp_path):
+def test_training_pushes_its_model_once(train, loopback_hub, tmp_path):
     done = train("--hub_model_id", "org/trained")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/org/trained"
@@ -86,7 +86,7 @@ def test_a_training_pushes_its_model_once_and_whole(train, loopback_hub, tmp_pat
     assert len(repo.commits) == 2
 
 
-def test_a_repository_of_something_else_is_told_before_the_training(train, loopback_hub, tmp_path):
+def test_training_rejects_an_unsuitable_repository_first(train, loopback_hub, tmp_path):
     repo = loopback_hub.repos["model", "org/bert"] = Repo("model", "org/bert")
     repo.commit("bert", {"config.json": Blob(b'{"model_type": "bert"}', False)})
     done = train("--hub_model_id", "org/bert")
@@ -94,7 +94,7 @@ def test_a_repository_of_something_else_is_told_before_the_training(train, loopb
     assert not (tmp_path / "run" / "model.safetensors").exists() and len(repo.commits) == 1
 
 
-def test_a_trainer_of_ones_own_pushes_the_same(tones, hub_python, loopback_hub, tmp_path):
+def test_custom_trainer_pushes_the_same_files(tones, hub_python, loopback_hub, tmp_path):
     program = tmp_path / "program.py"
     program.write_text(LIBRARY)
     done = hub_python.run(program, tones, RECIPE, *flags(tmp_path, "--hub_private_repo", "true"))

@@ -69,7 +69,7 @@ def served(*command: object, stop: signal.Signals = signal.SIGINT, **options) ->
             process.communicate()
 
 
-def test_the_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, tmp_path):
+def test_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, tmp_path):
     from gradio_client import Client, handle_file
 
     owner = {**os.environ, **loopback_hub.environment(tmp_path / "owner", token="hf_owner")}

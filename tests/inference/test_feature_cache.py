@@ -88,7 +88,7 @@ def test_fingerprint_covers_the_feature_extraction(make_tiny, change: dict):
     assert FeatureEncoder(model, processor).fingerprint() != before
 
 
-def test_clips_beyond_the_size_limit_are_encoded_at_each_use(make_tiny, clips, tmp_path: Path, capsys):
+def test_feature_cache_encodes_clips_beyond_the_limit_anew(make_tiny, clips, tmp_path: Path, capsys):
     model, processor = make_tiny(freeze_audio=True)
     encoder = FeatureEncoder(model, processor)
     bound = sum(clip.seconds for clip in clips[:3]) * encoder.bytes_per_second / 1e9 + 1e-9
@@ -104,7 +104,7 @@ def test_clips_beyond_the_size_limit_are_encoded_at_each_use(make_tiny, clips, t
         torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
 
 
-def test_workers_that_would_run_the_encoder_are_rejected(tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path):
+def test_feature_cache_rejects_workers_that_run_the_encoder(tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path):
     """Workers are forks, in which CUDA fails; spectrograms and cached features need no encoder."""
     rows = read_corpus("folder", tones).rows
     flags = ["--dataloader_num_workers", "2", "--max_steps", "1", "--eval_strategy", "no", "--save_strategy", "no"]
@@ -116,7 +116,7 @@ def test_workers_that_would_run_the_encoder_are_rejected(tones: Path, recipe, ti
     train(rows, *recipe(*flags, "--cache_gb", "0"))
 
 
-def test_augmented_views_are_cached_separately(make_tiny, clips, tmp_path: Path):
+def test_feature_cache_separates_augmented_views(make_tiny, clips, tmp_path: Path):
     pytest.importorskip("audiomentations")
     model, processor = make_tiny(freeze_audio=True)
     augmenter = WaveformAugmenter(seed=4, probability=1.0)
@@ -129,7 +129,7 @@ def test_augmented_views_are_cached_separately(make_tiny, clips, tmp_path: Path)
     assert torch.equal(plain(clips[0], 0), views[0])
 
 
-def test_broken_clips_are_rejected_with_a_reason(make_tiny, clips, tmp_path: Path):
+def test_feature_cache_rejects_broken_clips_with_a_reason(make_tiny, clips, tmp_path: Path):
     broken = tmp_path / "silent.wav"
     soundfile.write(broken, np.zeros(8000), 16000)
     long = tmp_path / "long.wav"
@@ -150,7 +150,7 @@ def test_broken_clips_are_rejected_with_a_reason(make_tiny, clips, tmp_path: Pat
     assert all(clip.key in features.cache for clip in clips)
 
 
-def test_damaged_features_are_encoded_again(make_tiny, clips, tmp_path: Path):
+def test_feature_cache_replaces_damaged_features(make_tiny, clips, tmp_path: Path):
     features = ClipFeatures(FeatureEncoder(*make_tiny(freeze_audio=True)), str(tmp_path / "cache"), 1)
     features.prepare([(clips[0], 0)])
     expected = features(clips[0], 0)
@@ -159,7 +159,7 @@ def test_damaged_features_are_encoded_again(make_tiny, clips, tmp_path: Path):
     torch.testing.assert_close(features(clips[0], 0), expected)
 
 
-def test_full_disk_names_the_folder_and_the_flags(tmp_path: Path, monkeypatch):
+def test_feature_cache_on_a_full_disk_names_folder_and_flags(tmp_path: Path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

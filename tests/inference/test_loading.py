@@ -11,7 +11,7 @@ from mser_llm.inference.loading import ModelNotFoundError, load_model, pick_devi
 from mser_llm.io.errors import InputError
 
 
-def test_a_saved_model_comes_back_ready_to_answer(tiny_model_dir, tiny):
+def test_load_model_returns_a_model_ready_to_predict(tiny_model_dir, tiny):
     model, processor = load_model(str(tiny_model_dir), "cpu")
     assert not model.training
     assert processor.prompt_version == "v1"

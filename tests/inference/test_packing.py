@@ -23,7 +23,7 @@ WORDS = label_set("seven").words
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shape", [(24,), (1, 24), (3, 5, 24), (2, 0, 24)])
-def test_a_packed_layer_gives_what_the_plain_one_gives(shape, bias):
+def test_packed_layer_equals_the_plain_one(shape, bias):
     torch.manual_seed(0)
     linear = nn.Linear(24, 10, bias=bias)
     inputs = torch.randn(shape)
@@ -31,7 +31,7 @@ def test_a_packed_layer_gives_what_the_plain_one_gives(shape, bias):
         torch.testing.assert_close(PackedLinear(linear)(inputs), linear(inputs))
 
 
-def test_columns_that_do_not_lie_side_by_side_are_multiplied_too():
+def test_packed_layer_accepts_strided_inputs():
     torch.manual_seed(0)
     linear = nn.Linear(24, 10)
     inputs = torch.randn(24, 6).t()[::2]
@@ -39,7 +39,7 @@ def test_columns_that_do_not_lie_side_by_side_are_multiplied_too():
         torch.testing.assert_close(PackedLinear(linear)(inputs), linear(inputs))
 
 
-def test_a_gradient_goes_through_a_packed_layer_to_its_input():
+def test_packed_layer_passes_gradients_to_its_input():
     torch.manual_seed(0)
     linear = nn.Linear(24, 10)
     inputs = torch.randn(3, 24, requires_grad=True)
@@ -47,7 +47,7 @@ def test_a_gradient_goes_through_a_packed_layer_to_its_input():
     torch.testing.assert_close(torch.autograd.grad(PackedLinear(linear)(inputs).square().sum(), inputs)[0], expected)
 
 
-def test_a_packed_layer_holds_its_weight_once_and_saves_it_to_the_bit():
+def test_packed_layer_stores_its_weight_once_and_exactly():
     linear = nn.Linear(24, 10)
     packed = PackedLinear(linear)
     assert [name for name, _ in packed.named_parameters()] == ["bias"]
@@ -56,7 +56,7 @@ def test_a_packed_layer_holds_its_weight_once_and_saves_it_to_the_bit():
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
-def test_a_packed_layer_can_be_copied_and_pickled(again):
+def test_packed_layer_can_be_copied_and_pickled(again):
     torch.manual_seed(0)
     packed = PackedLinear(nn.Linear(24, 10))
     inputs = torch.randn(3, 24)
@@ -64,7 +64,7 @@ def test_a_packed_layer_can_be_copied_and_pickled(again):
         assert torch.equal(again(packed)(inputs), packed(inputs))
 
 
-def test_a_packed_layer_goes_to_other_precisions_and_back():
+def test_packed_layer_converts_between_precisions():
     torch.manual_seed(0)
     linear = nn.Linear(24, 10)
     packed = PackedLinear(linear)
@@ -80,7 +80,7 @@ def test_a_packed_layer_goes_to_other_precisions_and_back():
         torch.testing.assert_close(back(inputs), half.float()(inputs))
 
 
-def test_what_is_loaded_for_recognition_refuses_to_be_trained(tiny_model_dir):
+def test_packed_model_rejects_training(tiny_model_dir):
     for quantize in (None, "int8"):
         model, _ = load_model(str(tiny_model_dir), "cpu", quantize=quantize)
         assert not model.train(False).training
@@ -88,7 +88,7 @@ def test_what_is_loaded_for_recognition_refuses_to_be_trained(tiny_model_dir):
             model.train()
 
 
-def test_a_weight_shared_with_an_embedding_stays_and_so_does_half_precision():
+def test_packing_skips_tied_and_half_precision_weights():
     network = nn.ModuleDict({"words": nn.Embedding(10, 4), "head": nn.Linear(4, 10), "small": nn.Linear(4, 4)})
     network["head"].weight = network["words"].weight
     network["small"].bfloat16()
@@ -96,7 +96,7 @@ def test_a_weight_shared_with_an_embedding_stays_and_so_does_half_precision():
     assert type(network["head"]) is nn.Linear and type(network["small"]) is nn.Linear
 
 
-def test_a_loaded_model_is_packed_answers_the_same_and_is_saved_as_it_was(tiny_model_dir, tmp_path):
+def test_packed_model_predicts_and_saves_like_the_plain_one(tiny_model_dir, tmp_path):
     model, processor = load_model(str(tiny_model_dir), "cpu")
     plain = MSERForEmotionGeneration.from_pretrained(tiny_model_dir).eval()
     for part in (model.audio_tower, model.emotion_qformer, model.language_model):

@@ -53,7 +53,7 @@ def predict(cache_dir, place, sources, labels=LABELS, kind=DeferredModel, prompt
 
 
 @pytest.mark.parametrize("options", [{}, {"decode": "generate"}])
-def test_repeated_predictions_do_not_load_the_network(options, place, clips, tmp_path):
+def test_prediction_cache_does_not_load_the_model(options, place, clips, tmp_path):
     soundfile.write(clips[0], 0.3 * np.random.default_rng(0).standard_normal(4000), 8000)
     first, computed = predict(tmp_path / "cache", place, clips, **options)
     assert computed == len(clips)
@@ -65,7 +65,7 @@ def test_repeated_predictions_do_not_load_the_network(options, place, clips, tmp
     assert not (tmp_path / "empty").exists()
 
 
-def test_clips_are_found_by_content_in_every_form(place, clips, tmp_path):
+def test_prediction_cache_finds_clips_by_content(place, clips, tmp_path):
     first, _ = predict(tmp_path / "cache", place, clips)
     moved = [shutil.copyfile(clip, tmp_path / f"moved {clip.name}") for clip in clips]
     forms = [str(moved[0]), moved[1].read_bytes(), {"bytes": None, "path": str(moved[2])}]
@@ -78,7 +78,7 @@ def test_clips_are_found_by_content_in_every_form(place, clips, tmp_path):
     assert predict(tmp_path / "cache", place, clips[:2])[1] == 1
 
 
-def test_only_missing_predictions_are_computed_in_order(place, clips, tmp_path):
+def test_prediction_cache_computes_missing_predictions_in_order(place, clips, tmp_path):
     expected, _ = predict(tmp_path / "other cache", place, clips)
     predict(tmp_path / "cache", place, [clips[1], clips[3]])
     mixed, computed = predict(tmp_path / "cache", place, clips)
@@ -102,7 +102,7 @@ def test_only_missing_predictions_are_computed_in_order(place, clips, tmp_path):
     ],
     ids=str,
 )
-def test_other_settings_are_computed_anew(change, place, clips, tmp_path):
+def test_prediction_cache_depends_on_settings(change, place, clips, tmp_path):
     predict(tmp_path / "cache", place, clips[:2])
     again, computed = predict(tmp_path / "cache", place, clips[:2], **change)
     assert computed == 2
@@ -126,7 +126,7 @@ def change_the_tokenizer(place):
 
 
 @pytest.mark.parametrize("change", [change_a_weight, change_the_configuration, change_the_tokenizer])
-def test_changed_model_in_the_same_folder_is_another_model(change, place, clips, tmp_path):
+def test_prediction_cache_detects_a_changed_model(change, place, clips, tmp_path):
     predict(tmp_path / "cache", place, clips[:2])
     change(place)
     write_digests(place, MODEL_DIGESTS)
@@ -152,7 +152,7 @@ def test_fingerprint_covers_backbones_libraries_and_version(place, tmp_path, mon
     assert fingerprint() != before
 
 
-def test_incomplete_prediction_is_computed_anew(place, clips, tmp_path):
+def test_prediction_cache_replaces_incomplete_predictions(place, clips, tmp_path):
     first, _ = predict(tmp_path / "cache", place, clips)
     (file,) = (tmp_path / "cache").iterdir()
     file.write_bytes(file.read_bytes()[:-30])
@@ -162,7 +162,7 @@ def test_incomplete_prediction_is_computed_anew(place, clips, tmp_path):
     assert predict(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
 
 
-def test_full_disk_stops_caching_with_one_warning(place, clips, tmp_path, monkeypatch, capsys):
+def test_prediction_cache_stops_on_a_full_disk(place, clips, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "cache"))
 
@@ -178,7 +178,7 @@ def test_full_disk_stops_caching_with_one_warning(place, clips, tmp_path, monkey
     assert predict(tmp_path / "cache", place, clips)[1] == len(clips)
 
 
-def test_errors_are_cached_under_the_name_of_their_file(place, clips, tmp_path):
+def test_prediction_cache_names_the_file_of_an_error(place, clips, tmp_path):
     empty, copy, missing = tmp_path / "empty.wav", tmp_path / "copy.wav", tmp_path / "missing.wav"
     empty.write_bytes(b"")
     first, computed = predict(tmp_path / "cache", place, [empty, clips[0], missing])
@@ -197,7 +197,7 @@ def test_deferred_model_rejects_a_folder_without_model(tmp_path):
         DeferredModel(str(tmp_path))
 
 
-def test_repeated_evaluation_writes_the_same_files_without_the_network(place, clips, tmp_path):
+def test_evaluation_from_cache_writes_the_same_files(place, clips, tmp_path):
     rows = [
         {"id": clip.stem, "audio": {"bytes": None, "path": str(clip)}, "emotion": LABELS[index % 3]}
         for index, clip in enumerate(clips)

@@ -28,7 +28,7 @@ def in_whole_numbers(rows: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> 
     return outputs
 
 
-def test_a_layer_multiplies_whole_numbers_with_a_scale_for_each_row_and_channel():
+def test_int8_layer_multiplies_with_row_and_channel_scales():
     torch.manual_seed(0)
     linear = nn.Linear(24, 10)
     inputs = torch.randn(2, 3, 24) * torch.tensor([0.01, 1.0, 100.0])[:, None]
@@ -45,7 +45,7 @@ def test_a_layer_multiplies_whole_numbers_with_a_scale_for_each_row_and_channel(
     assert 0 < error.max() < 0.05
 
 
-def test_a_network_that_multiplies_by_the_weight_itself_gets_it_as_rounded():
+def test_int8_layer_returns_its_rounded_weight():
     torch.manual_seed(0)
     linear = nn.Linear(24, 10)
     weight = Int8Linear(linear).weight
@@ -59,7 +59,7 @@ def clips() -> list[np.ndarray]:
             for s, scale in ((1.0, 0.01), (0.4, 0.3), (2.3, 0.1))]  # fmt: skip
 
 
-def test_a_model_in_int8_answers_nearly_the_same_and_whatever_the_company(tiny_model_dir):
+def test_int8_scores_are_close_and_independent_of_the_batch(tiny_model_dir):
     exact, processor = load_model(str(tiny_model_dir), "cpu")
     model, _ = load_model(str(tiny_model_dir), "cpu", quantize="int8")
     for part in (model.audio_tower, model.language_model):
@@ -78,7 +78,7 @@ def test_a_model_in_int8_answers_nearly_the_same_and_whatever_the_company(tiny_m
     np.testing.assert_allclose(together, scores(model, 1), atol=2e-3)
 
 
-def test_answers_in_int8_are_kept_apart(tiny_model_dir):
+def test_int8_predictions_are_cached_separately(tiny_model_dir):
     plain, quantised = (DeferredModel(str(tiny_model_dir), "cpu", kind) for kind in (None, "int8"))
     assert plain.fingerprint != quantised.fingerprint
 
@@ -90,7 +90,7 @@ def test_quantization_for_another_device_is_rejected(kind, device):
     assert caught.value.source == f"quantize '{kind}'"
 
 
-def test_four_bits_need_their_library(monkeypatch):
+def test_int4_without_its_library_is_rejected(monkeypatch):
     monkeypatch.setattr("mser_llm.inference.quantization.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="bitsandbytes"):
         check_quantization("4bit", "cuda")

@@ -47,7 +47,7 @@ def probabilities(answer) -> np.ndarray:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
-def test_answers_come_in_order_and_equal_those_of_single_clips(tiny, clips, batch_size):
+def test_recognize_keeps_order_and_equals_single_clips(tiny, clips, batch_size):
     answers = list(recognize(*tiny, clips, WORDS, ScoringOptions(batch_size=batch_size)))
 
     assert [answer.source is clip for answer, clip in zip(answers, clips, strict=True)] == [True] * len(clips)
@@ -59,7 +59,7 @@ def test_answers_come_in_order_and_equal_those_of_single_clips(tiny, clips, batc
     assert all(sum(answer.scores.values()) == pytest.approx(1) for answer in answers)
 
 
-def test_sources_of_all_forms_and_rates_in_one_stream(tiny, clips, tmp_path):
+def test_recognize_accepts_mixed_sources_and_rates(tiny, clips, tmp_path):
     path = tmp_path / "eight kHz.wav"
     soundfile.write(path, clips[0][::2], 8000)
     sources = [
@@ -78,7 +78,7 @@ def test_sources_of_all_forms_and_rates_in_one_stream(tiny, clips, tmp_path):
         np.testing.assert_allclose(probabilities(answer), plain_probabilities(*tiny, clip), atol=1e-4)
 
 
-def test_long_audio_is_the_duration_weighted_mean_of_its_windows(tiny, clips):
+def test_recognize_averages_windows_by_duration(tiny, clips):
     long = np.concatenate([tone(24, 20), tone(23, 21), tone(23.00005, 22)])
     answer = list(recognize(*tiny, [clips[0], long, clips[1]], WORDS, ScoringOptions(batch_size=2)))[1]
 
@@ -93,7 +93,7 @@ def test_long_audio_is_the_duration_weighted_mean_of_its_windows(tiny, clips):
     assert answer.seconds == pytest.approx(len(long) / SAMPLING_RATE)
 
 
-def test_a_silent_window_does_not_spoil_a_long_clip(tiny):
+def test_recognize_leaves_out_silent_windows(tiny):
     recording = np.concatenate([tone(10, 1), np.zeros(50 * SAMPLING_RATE, np.float32)])
 
     (answer,) = recognize(*tiny, [recording], WORDS)
@@ -102,7 +102,7 @@ def test_a_silent_window_does_not_spoil_a_long_clip(tiny):
     assert sum(answer.scores.values()) == pytest.approx(1)
 
 
-def test_a_broken_clip_is_told_and_the_others_go_on(tiny, clips, tmp_path):
+def test_recognize_reports_broken_clips_and_continues(tiny, clips, tmp_path):
     broken = tmp_path / "not_sound.wav"
     broken.write_text("these are words")
     sources = [clips[0], broken, tmp_path / "nowhere.wav", np.zeros(SAMPLING_RATE, np.float32), clips[1]]
@@ -119,7 +119,7 @@ def test_a_broken_clip_is_told_and_the_others_go_on(tiny, clips, tmp_path):
     np.testing.assert_allclose(probabilities(answers[4]), plain_probabilities(*tiny, clips[1]), atol=1e-4)
 
 
-def test_no_more_than_two_windows_are_taken_ahead(tiny, clips):
+def test_recognize_reads_at_most_two_windows_ahead(tiny, clips):
     taken = 0
 
     def stream():
@@ -136,7 +136,7 @@ def test_no_more_than_two_windows_are_taken_ahead(tiny, clips):
     assert BATCHES_PER_CHUNK * 2 < most_ahead <= bound
 
 
-def test_a_consumer_that_stops_leaves_the_rest_unread(tiny, clips):
+def test_recognize_stops_reading_with_its_consumer(tiny, clips):
     source = iter(clips * 20)
     answers = recognize(*tiny, source, WORDS, ScoringOptions(batch_size=1))
     next(answers)
@@ -149,7 +149,7 @@ def readers() -> list[threading.Thread]:
 
 
 @pytest.mark.parametrize("ended_by", ["close", "interrupt", "stream"])
-def test_no_reader_outlives_the_loop(tiny, clips, ended_by, monkeypatch):
+def test_recognize_ends_its_reader_threads(tiny, clips, ended_by, monkeypatch):
     def stream():
         yield from clips
         if ended_by == "stream":
@@ -177,7 +177,7 @@ def raising(error: BaseException):
     return call
 
 
-def test_windows_close_at_their_length_in_sound(monkeypatch):
+def test_windows_are_limited_by_total_duration(monkeypatch):
     monkeypatch.setattr("mser_llm.inference.prefetch.CHUNK_SECONDS", 5.0)
     lengths = [2, 2, 2, 1, 1, 1, 1, 9, 1, 1]
 
@@ -186,7 +186,7 @@ def test_windows_close_at_their_length_in_sound(monkeypatch):
     assert [[clip.seconds for clip in window] for window in windows] == [[2, 2, 2], [1, 1, 1, 1], [9], [1, 1]]
 
 
-def test_generated_text_is_parsed_and_what_is_no_word_is_unparsed(tiny, clips):
+def test_generated_text_is_parsed_or_unparsed(tiny, clips):
     """A random model writes nonsense, so it is made to say a word: its output layer repeats the ids it is given."""
     model, processor = tiny
     (nonsense,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(decode="generate"))
@@ -222,7 +222,7 @@ def say(model, token_ids: list[int]) -> None:
     model.language_model.forward = forward
 
 
-def test_settings_of_the_scoring_reach_the_model(tiny, clips):
+def test_scoring_options_reach_the_model(tiny, clips):
     model, processor = tiny
     (plain,) = recognize(model, processor, clips[:1], WORDS)
     for setting in ("length_normalize", "prior_correction"):
@@ -235,7 +235,7 @@ def test_settings_of_the_scoring_reach_the_model(tiny, clips):
         assert np.abs(probabilities(changed) - probabilities(plain)).max() > 1e-4
 
 
-def test_training_mode_is_given_back(tiny, clips):
+def test_recognize_restores_training_mode(tiny, clips):
     model, processor = tiny
     model.train()
     evaluated = list(recognize(model, processor, clips[:2], WORDS))
@@ -245,7 +245,7 @@ def test_training_mode_is_given_back(tiny, clips):
         assert answer.scores == again.scores
 
 
-def test_scores_that_are_no_numbers_are_an_error(tiny, clips):
+def test_recognize_rejects_scores_that_are_nan(tiny, clips):
     model, processor = tiny
     with torch.no_grad():
         model.projection.weight.fill_(float("nan"))
@@ -273,11 +273,11 @@ def test_scoring_options_reject_impossible_values(options, source):
     assert caught.value.source == source and caught.value.fix
 
 
-def test_no_sources_give_no_answers(tiny):
+def test_recognize_without_sources_returns_nothing(tiny):
     assert list(recognize(*tiny, [], WORDS)) == []
 
 
-def test_an_error_of_the_stream_itself_is_not_swallowed(tiny, clips):
+def test_recognize_raises_errors_of_the_source_iterator(tiny, clips):
     def stream():
         yield clips[0]
         raise RuntimeError("the disk is gone")
@@ -287,7 +287,7 @@ def test_an_error_of_the_stream_itself_is_not_swallowed(tiny, clips):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_without_permission_is_told(tiny, tmp_path):
+def test_recognize_reports_a_file_without_permission(tiny, tmp_path):
     path = tmp_path / "secret.wav"
     soundfile.write(path, tone(1, 0), SAMPLING_RATE)
     path.chmod(0)

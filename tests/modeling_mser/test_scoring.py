@@ -116,7 +116,7 @@ def test_label_that_begins_another_is_not_favored(tiny):
     assert short < bare and long < bare
 
 
-def test_any_number_of_words_costs_one_pass(tiny):
+def test_any_number_of_labels_costs_one_pass(tiny):
     model, processor = tiny
     inputs = processor(audio=waveforms(16000))
     passes = []

@@ -32,7 +32,7 @@ def planted(spread: float, by_language: float, rng: np.random.Generator, clips: 
     return values, WORDS[emotions], np.array(["el", "fa"])[languages], np.array(speakers)
 
 
-def test_figures_of_a_clip_are_those_of_plain_loops():
+def test_clip_statistics_equal_plain_loops():
     rng = np.random.default_rng(0)
     values, emotions, languages, speakers = planted(0.6, 0.5, rng, clips=40)
     found = cluster_metrics(values, emotions, languages, speakers)
@@ -55,7 +55,7 @@ def test_figures_of_a_clip_are_those_of_plain_loops():
         assert found["silhouette"][clip] == pytest.approx((outer - inner) / max(inner, outer))
 
 
-def test_in_one_language_neighbours_are_other_speakers():
+def test_neighbors_in_one_language_are_other_speakers():
     values, emotions, _, _ = planted(0.5, 0, np.random.default_rng(1), clips=30)
     speakers = ["a"] * 27 + ["b"] * 3
     purity = cluster_metrics(values, emotions, ["el"] * 30, speakers)["purity"]
@@ -67,7 +67,7 @@ def test_in_one_language_neighbours_are_other_speakers():
         cluster_metrics(values[:2], ["sad", "happy"], ["el"] * 2, ["a", "b"])
 
 
-def test_emotions_that_part_and_languages_that_part_are_told_from_each_other():
+def test_statistics_separate_emotion_from_language_clusters():
     rng = np.random.default_rng(2)
     means = {}
     for name, settings in {"emotions": (0.15, 0.0), "noise": (5.0, 0.0), "languages": (0.15, 6.0)}.items():
@@ -78,7 +78,7 @@ def test_emotions_that_part_and_languages_that_part_are_told_from_each_other():
     assert means["languages"]["silhouette"] < 0.3, "languages apart pull the clips of an emotion apart"
 
 
-def test_a_mean_has_the_interval_of_its_speakers():
+def test_mean_has_an_interval_over_speakers():
     rng = np.random.default_rng(3)
     speakers = np.repeat([f"s{number}" for number in range(12)], 20)
     offsets = np.repeat(rng.normal(0.5, 0.2, 12), 20)
@@ -94,7 +94,7 @@ def test_a_mean_has_the_interval_of_its_speakers():
     }  # fmt: skip
 
 
-def test_a_figure_below_0_has_the_sign_for_minus():
+def test_negative_numbers_have_a_minus_sign():
     assert format_interval({"mean": -0.034, "low": -0.1, "high": 0.02}) == "−0.03 [−0.10, 0.02]"
 
 
@@ -117,7 +117,7 @@ def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):
         assert len(Store(tmp_path / "out" / "embeddings")) == cached
 
 
-def test_figure_3_of_the_low_resource_paper_has_a_panel_for_each_model_and_corpus(
+def test_lowresource_figure_3_has_a_panel_per_model_and_corpus(
     tiny_model_dir: Path, make_tiny, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     other, processor = make_tiny(encoder_layers="last")
@@ -169,7 +169,7 @@ def test_figure_1_counts_the_hours_of_a_built_corpus(tmp_path: Path, capsys: pyt
 
 
 @pytest.mark.slow
-def test_figure_2_is_the_analysis(tmp_path: Path):
+def test_figure_2_comes_from_the_analysis(tmp_path: Path):
     folder = write_spoken(tmp_path / "m5ser")
     assert main(["reproduce", "figure2", "--corpora", f"m5ser={folder}", "--output_dir", str(tmp_path / "out")]) == 0
     results = json.loads((tmp_path / "out" / "figure2.json").read_text(encoding="utf-8"))
@@ -178,7 +178,7 @@ def test_figure_2_is_the_analysis(tmp_path: Path):
     assert (tmp_path / "out" / "figure2_ravdess.png").stat().st_size > 5000
 
 
-def test_figure_2_of_too_few_clips_is_refused(tmp_path: Path, capsys):
+def test_figure_2_rejects_too_few_clips(tmp_path: Path, capsys):
     rows = [row for row in spoken_rows(speakers=2)["fr"] if row["emotion"] == "sad"]
     folder = write_m5ser(tmp_path / "m5ser", {"fr": rows})
     assert main(["reproduce", "figure2", "--corpora", f"m5ser={folder}", "--output_dir", str(tmp_path / "out")]) == 2

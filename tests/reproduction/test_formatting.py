@@ -43,7 +43,7 @@ WHISPER = {"model_type": "whisper_classifier", "max_seconds": 4.0, "audio_backbo
         (WHISPER | {"trained_layers": 0}, "whisper-base (frozen), 4 s; classifier"),
     ],
 )
-def test_without_a_record_the_configuration_is_told(config: dict[str, Any], said: str, tmp_path: Path):
+def test_format_backbones_without_record_uses_the_config(config: dict[str, Any], said: str, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert format_backbones(tmp_path) == said
     # The first records held speakers and no sizes.
@@ -51,7 +51,7 @@ def test_without_a_record_the_configuration_is_told(config: dict[str, Any], said
     assert format_backbones(tmp_path) == said
 
 
-def test_a_record_tells_sizes_and_what_was_trained(tmp_path: Path):
+def test_format_backbones_uses_the_training_record(tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(MSER), encoding="utf-8")
     counts = {"audio_tower": (20_600_000, 0), "language_model": (400_000, 400_000)}
     parameters = {part: {"parameters": count, "trained": trained} for part, (count, trained) in counts.items()}

@@ -91,14 +91,14 @@ def test_table2_takes_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_pat
 
 
 @pytest.mark.slow
-def test_english_alone_is_one_stage(iemocap, recipes, tmp_path: Path, monkeypatch):
+def test_english_only_trains_in_one_stage(iemocap, recipes, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("mser_llm.reproduction.table1.TABLE_1A", ("iemocap-4",))
     table1a({"iemocap": iemocap}, recipes, [0], tmp_path)
     made = sorted(path.parent.name for path in tmp_path.glob("iemocap-4/*/seed0/*/model.safetensors"))
     assert made == ["stage1-contrast"] * 2
 
 
-def test_meld_needs_allow_leak(recipes, tmp_path: Path, monkeypatch):
+def test_table1_with_meld_needs_allow_leak(recipes, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("mser_llm.reproduction.table1.TABLE_1A", ("meld-4",))
     rows = [
         clip(tmp_path, "meld", f"{split}-{speaker}-{emotion}", emotion, f"meld-{speaker}", split=split)
@@ -154,7 +154,7 @@ def test_table1b_marks_model_without_training_record(tiny_model_dir: Path, tmp_p
     assert "train_results.json" in text
 
 
-def test_every_protocol_of_table_1_has_the_papers_own_row():
+def test_table1_protocols_have_the_row_of_the_paper():
     from mser_llm.reproduction.published import TABLE_1A, TABLE_1B, is_own, published_rows
 
     for names, where in ((TABLE_1A, "Table I a"), (TABLE_1B, "Table I b")):

@@ -238,9 +238,7 @@ def test_usage_error_is_one_line(
 
 
 @pytest.mark.slow
-def test_killed_table_ends_as_an_uninterrupted_one(
-    warm_python: WarmPython, table2_command, finished_table2: Path, tmp_path: Path
-):
+def test_table_resumes_after_a_kill(warm_python: WarmPython, table2_command, finished_table2: Path, tmp_path: Path):
     """Killed in a training, before a training is recorded, and before predictions are written."""
     words, trained = table2_command(tmp_path / "killed"), {}
     for moment in ("step:3:1", "record:2", "predictions:3"):

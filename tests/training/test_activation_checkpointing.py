@@ -20,7 +20,7 @@ class Checkpointed(nn.Module):
 
 
 @pytest.mark.parametrize("name", ["activation_checkpointing_enable", "gradient_checkpointing_enable"])
-def test_it_is_switched_on_under_either_name(name: str, tmp_path: Path):
+def test_activation_checkpointing_accepts_both_names(name: str, tmp_path: Path):
     """transformers before 5.23 knows the second alone, and warns of it from then on."""
     model = Checkpointed(name)
     options = {"use_reentrant": False}
@@ -29,7 +29,7 @@ def test_it_is_switched_on_under_either_name(name: str, tmp_path: Path):
     assert model.calls == [options]
 
 
-def test_it_stays_off_unless_asked_for_and_is_switched_on_once(tmp_path: Path):
+def test_activation_checkpointing_is_off_by_default(tmp_path: Path):
     model = Checkpointed("activation_checkpointing_enable")
     checkpoint_activations(model, MSERTrainingArguments(str(tmp_path)))
     assert model.calls == []

@@ -34,7 +34,7 @@ def parts(tones: Path, make_tiny, tmp_path: Path):
     return model, EmotionDataset(clips, features, LABELS), EmotionCollator(processor, encoded=encoded)
 
 
-def test_a_batch_that_fits_is_kept_and_nothing_is_moved(parts, recipe):
+def test_batch_size_that_fits_is_kept(parts, recipe):
     *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "6")
     model, dataset, collator = parts
     weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -46,7 +46,7 @@ def test_a_batch_that_fits_is_kept_and_nothing_is_moved(parts, recipe):
     assert all(value.grad is None for value in model.parameters())
 
 
-def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFixture[str]):
+def test_batch_size_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFixture[str]):
     *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "48")
     model, dataset, collator = parts
     sizes = []
@@ -63,7 +63,7 @@ def test_a_batch_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFi
     assert "Batch size: 6" in capsys.readouterr().out
 
 
-def test_where_batches_make_a_step_together_the_second_has_to_fit_too(parts, recipe):
+def test_batch_size_must_fit_with_gradient_accumulation(parts, recipe):
     flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
     *_, arguments = recipe(*flags, "--gradient_accumulation_steps", "4")
     model, dataset, collator = parts
@@ -80,7 +80,7 @@ def test_where_batches_make_a_step_together_the_second_has_to_fit_too(parts, rec
     assert all(value.grad is None for value in model.parameters())
 
 
-def test_the_step_that_is_tried_is_the_one_that_is_trained(parts, recipe):
+def test_batch_size_trial_runs_the_training_step(parts, recipe):
     """Checkpointed where it will be, and with the views that `byol` makes of each clip."""
     model, dataset, collator = parts
     flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
@@ -98,7 +98,7 @@ def test_the_step_that_is_tried_is_the_one_that_is_trained(parts, recipe):
 
 
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
-def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
+def test_out_of_memory_includes_onednn_errors(parts, recipe, message: str):
     """
     It says no more than this; the first is what was seen of GELU's code under the limit of the test below.
 
@@ -124,7 +124,7 @@ def test_onednn_without_memory_is_out_of_memory(parts, recipe, message: str):
     assert str(refused.value.__cause__) == message
 
 
-def test_another_error_is_no_lack_of_memory(parts, recipe):
+def test_out_of_memory_excludes_other_errors(parts, recipe):
     *_, arguments = recipe("--auto_find_batch_size", "true")
     model, dataset, collator = parts
 
@@ -136,7 +136,7 @@ def test_another_error_is_no_lack_of_memory(parts, recipe):
         resolve_batch_size(arguments, model, dataset, collator)
 
 
-def test_fixed_batches_are_refused(parts, recipe):
+def test_batch_size_search_rejects_fixed_batches(parts, recipe):
     *_, arguments = recipe("--auto_find_batch_size", "true", "--balance", "speaker")
     with pytest.raises(ValueError, match="balance speaker"):
         resolve_batch_size(arguments, *parts)
@@ -151,9 +151,7 @@ def frugal_python() -> Iterator[WarmPython]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
-def test_a_run_out_of_memory_trains_as_one_of_the_smaller_batch(
-    frugal_python: WarmPython, tones: Path, tmp_path: Path
-):
+def test_training_out_of_memory_equals_a_smaller_batch(frugal_python: WarmPython, tones: Path, tmp_path: Path):
     """Batches of 8192 need gigabytes; what is found is trained by, recorded, and taken up again."""
 
     def run(folder: str, *flags: str, megabytes: int = 10**6) -> subprocess.CompletedProcess:

@@ -9,7 +9,7 @@ from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.run_training import train
 
 
-def test_a_damaged_checkpoint_is_not_resumed(tones: Path, recipe, tmp_path: Path):
+def test_checkpoint_that_is_damaged_is_not_resumed(tones: Path, recipe, tmp_path: Path):
     rows, flags = read_corpus("folder", tones).rows, ["--output_dir", str(tmp_path / "run"), "--num_train_epochs", "1"]
     train(rows, *recipe(*flags))
     for name in ("train_results.json", "model.safetensors"):

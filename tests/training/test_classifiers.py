@@ -78,7 +78,7 @@ def rows_of(tones: Path) -> list:
 
 
 @pytest.mark.parametrize(("kind", "more"), [("whisper", {}), ("whisper", {"trained_layers": 1}), ("wav2vec2", {})])
-def test_it_learns_to_tell_tones_and_is_recognised_and_evaluated_as_any_model(recipe, tones, tmp_path, kind, more):
+def test_classifier_learns_tones_predicts_and_evaluates(recipe, tones, tmp_path, kind, more):
     rows = rows_of(tones)
     once = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "logging_steps": 5}
     results = train(rows, *recipe(kind, **more, **once, num_train_epochs=8))
@@ -110,7 +110,7 @@ def test_it_learns_to_tell_tones_and_is_recognised_and_evaluated_as_any_model(re
         load_model(str(tmp_path / "run"), "cpu", prompt="v1")
 
 
-def test_cached_states_are_those_of_the_layers_below_and_survive_training_above(recipe, tones, tmp_path):
+def test_classifier_caches_states_of_frozen_layers(recipe, tones, tmp_path):
     arguments = recipe("whisper", trained_layers=1, num_train_epochs=1)
     before, processor = build_model(arguments[0], WORDS)
     train(rows_of(tones), *arguments)
@@ -127,7 +127,7 @@ def test_cached_states_are_those_of_the_layers_below_and_survive_training_above(
     assert len(prints) == 4
 
 
-def test_a_killed_run_ends_as_an_unbroken_one(recipe, tones, tmp_path):
+def test_classifier_training_resumes_after_a_kill(recipe, tones, tmp_path):
     unbroken = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
     for left_of_it in ("train_results.json", "model.safetensors"):
@@ -141,7 +141,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(recipe, tones, tmp_path):
     assert again["validation"]["eval_UA"] == unbroken["validation"]["eval_UA"]
 
 
-def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp_path):
+def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tmp_path):
     first = recipe("whisper", trained_layers=1, num_train_epochs=1)
     train(rows_of(tones), *first)
     run = str(tmp_path / "run")
@@ -174,7 +174,7 @@ def test_a_second_stage_goes_on_and_what_does_not_fit_is_said(recipe, tones, tmp
         build_model(ModelArguments(model_type="whisper_classifier"), WORDS)
 
 
-def test_two_stages_of_the_speaker_contrastive_method(recipe, tones, tmp_path):
+def test_classifier_trains_with_speaker_contrast_in_two_stages(recipe, tones, tmp_path):
     """Voices without emotions in the one language, then emotions of augmented views in the other."""
     pytest.importorskip("audiomentations")
     rows = [row | {"emotion": None} if row["language"] == "pl" else row for row in rows_of(tones)]

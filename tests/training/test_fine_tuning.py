@@ -57,13 +57,13 @@ def test_pipeline_defaults_to_labels_of_last_stage(on_four: Path):
     assert model.config.learned_words == SEVEN
 
 
-def test_learned_words_grow_with_each_stage(on_four: Path):
+def test_learned_labels_grow_with_each_stage(on_four: Path):
     model, _ = build_model(ModelArguments(init_from=str(on_four), freeze_audio=False), ["calm", "sad"])
     assert model.config.emotion_words == ["calm", "sad"]
     assert model.config.learned_words == [*SEVEN, "calm"]
 
 
-def test_pretrained_language_model_keeps_labels_without_learned_words(make_tiny, tmp_path: Path):
+def test_pretrained_language_model_keeps_its_labels(make_tiny, tmp_path: Path):
     model, processor = make_tiny(emotion_words=SEVEN, learned_words=None)
     model.save_pretrained(tmp_path)
     processor.save_pretrained(tmp_path)
@@ -98,7 +98,7 @@ def card_of(config: MSERConfig, clips: list[Clip], folder: Path) -> tuple[dict, 
     return front_matter(card), card
 
 
-def test_card_carries_every_generation(tmp_path: Path):
+def test_card_lists_every_stage(tmp_path: Path):
     """License, languages, data sets, citations and base models of parent and grandparent."""
     config = MSERConfig(text_backbone="org/llama")
     # Non-commercial speech first, then permissive, then the user's own.
@@ -119,7 +119,7 @@ def test_card_carries_every_generation(tmp_path: Path):
     assert card_of(config, clips, tmp_path)[0]["license_name"] == "non-commercial-by-source"
 
 
-def test_strictest_licence_of_all_stages_wins(tmp_path: Path):
+def test_licence_is_the_strictest_of_all_stages(tmp_path: Path):
     config = MSERConfig()
     record_stage(config, speech("ravdess"), FOUR)
     record_stage(config, speech("demo-speech"), FOUR, str(tmp_path))
@@ -130,7 +130,7 @@ def test_strictest_licence_of_all_stages_wins(tmp_path: Path):
 
 
 @pytest.mark.parametrize("parent", ["org/unknown", None])
-def test_parent_without_record_binds_like_unknown_terms(parent: str | None, tmp_path: Path):
+def test_parent_without_record_has_unknown_terms(parent: str | None, tmp_path: Path):
     config = MSERConfig()
     record_stage(config, speech("demo-speech"), FOUR, parent or str(tmp_path))
     metadata, card = card_of(config, speech("demo-speech"), tmp_path)
@@ -139,7 +139,7 @@ def test_parent_without_record_binds_like_unknown_terms(parent: str | None, tmp_
     assert f"the training of {parent or 'an earlier model'}, which is not recorded" in card
 
 
-def test_trained_checkpoint_carries_its_parents_record(tones: Path, recipe, tmp_path: Path):
+def test_checkpoint_contains_the_record_of_its_parent(tones: Path, recipe, tmp_path: Path):
     """From training to training, through the saved configuration and without the parent's other files."""
     rows = read_corpus("folder", tones).rows
     short = ["--max_steps", "1", "--num_train_epochs", "1"]
@@ -157,7 +157,7 @@ def test_trained_checkpoint_carries_its_parents_record(tones: Path, recipe, tmp_
     assert json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["training_stages"] == stages
 
 
-def test_card_of_fine_tuned_model_names_its_labels_and_those_it_knows(on_four: Path):
+def test_card_of_fine_tuned_model_names_both_label_sets(on_four: Path):
     _, card = card_of(MSERConfig.from_pretrained(on_four), speech("folder"), on_four)
     assert f"trained to recognize {', '.join(FOUR)}." in card
     assert "stages, surprise, disgust, fear" in card

@@ -87,7 +87,7 @@ def test_training_stops_and_keeps_the_last_finite_checkpoint(rows, recipe, tmp_p
         ("early_stopping_patience", "0"),
     ],
 )
-def test_numbers_out_of_range_are_rejected(recipe, capsys, name: str, value: str):
+def test_train_rejects_numbers_out_of_range(recipe, capsys, name: str, value: str):
     with pytest.raises(SystemExit) as left:
         recipe(f"--{name}", value)
     assert left.value.code == 2
@@ -95,14 +95,14 @@ def test_numbers_out_of_range_are_rejected(recipe, capsys, name: str, value: str
     assert name in error and "pass" in error and "\n" not in error.strip()
 
 
-def test_seeds_of_all_commands_are_checked(capsys, tmp_path: Path):
+def test_commands_check_the_seed(capsys, tmp_path: Path):
     with pytest.raises(SystemExit):
         main(["demo", "--seed", "-1", "--output_dir", str(tmp_path / "demo")])
     assert "seed" in capsys.readouterr().err
     assert not (tmp_path / "demo").exists()
 
 
-def test_zero_steps_need_a_trained_model_to_start_from(rows, recipe, tmp_path: Path):
+def test_train_with_zero_steps_needs_a_trained_model(rows, recipe, tmp_path: Path):
     with pytest.raises(ValueError, match="num_train_epochs"):
         train(rows, *recipe("--num_train_epochs", "0"))
     with pytest.raises(ValueError, match="per_device_train_batch_size"):
@@ -116,7 +116,7 @@ def test_zero_steps_need_a_trained_model_to_start_from(rows, recipe, tmp_path: P
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_train_loss_of_a_resumed_run_covers_all_steps(rows, recipe, tmp_path: Path, monkeypatch):
+def test_resumed_run_reports_the_loss_of_all_steps(rows, recipe, tmp_path: Path, monkeypatch):
     def loss_of(folder: Path) -> float:
         history = json.loads((folder / "train_results.json").read_text())["log_history"]
         (found,) = [entry["train_loss"] for entry in history if "train_loss" in entry]

@@ -44,7 +44,7 @@ def trained(monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("fold", ["session2", "2"])
-def test_train_protocol_leaves_out_the_fold_and_its_translations(trained, fold: str):
+def test_train_protocol_omits_the_fold_and_its_translations(trained, fold: str):
     rows, data = trained([*IEMOCAP, *M5SER], "--protocol", "iemocap-4", "--fold", fold)
     assert data.labels == "four"
     session = {one["speaker"] for one in IEMOCAP if one["split"] == "session2"}
@@ -54,7 +54,7 @@ def test_train_protocol_leaves_out_the_fold_and_its_translations(trained, fold: 
     assert {one["source_corpus"] for one in rows if one["corpus"] == "m5ser"} == {"iemocap", "meld"}
 
 
-def test_a_fold_adds_its_own_parts_to_those_of_the_recipe():
+def test_fold_adds_its_parts_to_the_recipe():
     """The paper's recipe leaves session 5 of IEMOCAP; a fold that tests session 1 trains on it."""
     protocol = PROTOCOLS["iemocap-7"]
     fold = training_fold(protocol, [*rows_for(protocol), *MELD], PAPER, "1")
@@ -66,7 +66,7 @@ def test_a_fold_adds_its_own_parts_to_those_of_the_recipe():
     }
 
 
-def test_melds_dev_chooses_the_checkpoint_of_its_fold():
+def test_fold_of_meld_selects_on_the_dev_part():
     protocol = PROTOCOLS["meld-4"]
     with pytest.raises(SpeakerLeakError):
         training_fold(protocol, MELD, DataArguments())
@@ -78,7 +78,7 @@ def test_melds_dev_chooses_the_checkpoint_of_its_fold():
     assert {one["split"] for one in fold_rows(fold, nobody)} == {"train"}
 
 
-def test_unlabelled_speech_is_kept_where_the_recipe_uses_it():
+def test_fold_keeps_unlabelled_speech_for_the_recipe():
     protocol = PROTOCOLS["emodb-4-5fold"]
     voices = [row(number, "commonvoice", str(number), None, "train") for number in range(900, 904)]
     rows = [*rows_for(protocol), *voices]
@@ -88,7 +88,7 @@ def test_unlabelled_speech_is_kept_where_the_recipe_uses_it():
     assert not any(one["corpus"] == "commonvoice" for one in training_fold(protocol, rows, PAPER, "fold3").train)
 
 
-def test_a_zero_shot_test_is_trained_for_without_it():
+def test_fold_of_zero_shot_test_is_not_trained_on():
     aesdd = PROTOCOLS["aesdd"]
     fold = training_fold(aesdd, MELD, DataArguments())
     assert {one["emotion"] for one in fold.train} == set(aesdd.labels) & {one["emotion"] for one in MELD}
@@ -96,7 +96,7 @@ def test_a_zero_shot_test_is_trained_for_without_it():
         training_fold(aesdd, [translated(one) for one in rows_for(aesdd)], DataArguments())
 
 
-def test_a_fold_that_is_not_there_is_named_with_those_that_are(capsys):
+def test_unknown_fold_lists_the_known_ones(capsys):
     protocol = PROTOCOLS["iemocap-4"]
     for fold in (None, "session9", "6", "0"):
         with pytest.raises(ProtocolError, match="session1, session2, session3, session4, session5"):
@@ -106,7 +106,7 @@ def test_a_fold_that_is_not_there_is_named_with_those_that_are(capsys):
     assert "--protocol" in capsys.readouterr().err
 
 
-def test_a_corpus_gives_no_emotions_whatever_its_language(tmp_path: Path):
+def test_without_emotions_of_applies_to_every_language(tmp_path: Path):
     arguments = DataArguments(unlabelled_corpora=["ravdess"], labelled_languages=["en"], validation_fraction=0)
     tones = read_corpus("folder", write_tones(tmp_path / "tones", {"a": "en", "b": "en"}, takes=1)).rows
     target, human = ([one for one in tones if one["id"].startswith(name)] for name in "ab")

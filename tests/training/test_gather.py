@@ -70,7 +70,7 @@ def worker(rank: int, folder: str, world_size: int) -> None:
 
 
 @pytest.mark.parametrize("world_size", SIZES)
-def test_processes_give_the_gradient_of_one_on_the_joined_batch(world_size: int, tmp_path: Path):
+def test_gather_gives_the_gradient_of_the_joined_batch(world_size: int, tmp_path: Path):
     multiprocessing.spawn(worker, args=(str(tmp_path), world_size), nprocs=world_size)
     for size in (8, 9):
         for name, objective in objectives().items():

@@ -64,7 +64,7 @@ def training(tones: Path, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_configuration_is_one_that_accelerate_launches(name: str):
+def test_accelerate_launches_each_configuration(name: str):
     path = CONFIGS / f"{name}.yaml"
     config = load_config_from_file(str(path))
     assert config.distributed_type == KINDS[name]
@@ -78,7 +78,7 @@ def test_a_configuration_is_one_that_accelerate_launches(name: str):
     )
 
 
-def test_fsdp_wraps_layers_that_the_papers_model_has(recipe_of):
+def test_fsdp_wraps_layers_of_the_paper_model(recipe_of):
     wrapped = yaml.safe_load((CONFIGS / "fsdp.yaml").read_text())["fsdp_config"]["fsdp_transformer_layer_cls_to_wrap"]
     meta = build_meta_model(recipe_of("paper/stage1"), label_set("seven").words)
     classes = [type(module).__name__ for module in meta.model.modules()]
@@ -98,16 +98,14 @@ def test_fsdp_wraps_layers_that_the_papers_model_has(recipe_of):
         ({"SLURM_STEP_NUM_TASKS": "8"}, 1, "8 processes were asked for, and 1 is training"),
     ],
 )
-def test_a_warning_says_that_fewer_run_than_were_asked_for(
-    environment: dict[str, str], running: int, told: str | None
-):
+def test_launch_warns_about_missing_processes(environment: dict[str, str], running: int, told: str | None):
     line = missing_processes(environment, running)
     assert line is None if told is None else line is not None and told in line and "\n" not in line
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", documented_launches(), ids=" ".join)
-def test_documented_launch_trains_in_so_many_processes(words: list[str], tones: Path, tmp_path: Path):
+def test_documented_launch_trains_in_each_process(words: list[str], tones: Path, tmp_path: Path):
     processes = 2 if "2" in words else 1
     program, launch, *rest = words
     # The program of the environment that runs the tests, and a port that no other test has.
@@ -127,7 +125,7 @@ def test_documented_launch_trains_in_so_many_processes(words: list[str], tones: 
 
 
 @pytest.mark.slow
-def test_a_launcher_that_starts_one_of_two_processes_is_told_of(tones: Path, tmp_path: Path):
+def test_launcher_with_one_of_two_processes_is_reported(tones: Path, tmp_path: Path):
     done = accelerate("--cpu", "--num_processes", "2", *training(tones, tmp_path))
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == 1

@@ -18,7 +18,7 @@ from mser_llm.training.run_training import train
 pytest.importorskip("peft")
 
 
-def test_adapters_are_trained_saved_and_resumed(tones: Path, recipe, tmp_path: Path):
+def test_lora_adapters_are_trained_saved_and_resumed(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     first, second, resumed = (str(tmp_path / name) for name in ("first", "second", "resumed"))
     train(rows, *recipe("--output_dir", first, "--max_steps", "1", "--num_train_epochs", "1"))
@@ -47,7 +47,7 @@ def test_adapters_are_trained_saved_and_resumed(tones: Path, recipe, tmp_path: P
     assert all(torch.equal(again[name], after[name]) for name in after)
 
 
-def test_a_second_stage_trains_in_full_precision_whatever_the_first_kept_frozen_in(tmp_path: Path, make_tiny):
+def test_lora_second_stage_trains_in_full_precision(tmp_path: Path, make_tiny):
     model, processor = make_tiny()
     model.language_model.to(torch.bfloat16)
     model.save_pretrained(tmp_path)
@@ -64,6 +64,6 @@ def test_a_second_stage_trains_in_full_precision_whatever_the_first_kept_frozen_
     assert precisions(lora=True, backbone_dtype="bfloat16") == ({torch.bfloat16}, {torch.float32})
 
 
-def test_adapters_over_a_language_model_that_is_trained_are_refused():
+def test_lora_rejects_a_trained_language_model():
     with pytest.raises(ValueError, match="freeze_text: true"):
         ModelArguments(lora=True, freeze_text=False)

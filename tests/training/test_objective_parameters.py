@@ -153,7 +153,7 @@ def test_run_record_contains_objectives(tones: Path, combined, tmp_path: Path):
         train(rows, *combined(*quick, section={"supervised_contrast": {}}))
 
 
-def test_missing_speakers_are_reported_before_encoding(tones: Path, combined, tmp_path: Path):
+def test_objective_reports_missing_speakers_before_encoding(tones: Path, combined, tmp_path: Path):
     rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
     with pytest.raises(ObjectiveError, match="speaker_adversarial"):
         train(rows, *combined())

@@ -17,7 +17,7 @@ from mser_llm.training.training_state import load_state, save_state
 SECRET = "hf_" + "S3cretOfNobody"
 
 
-def test_training_writes_no_token_and_no_pickle(tones: Path, recipe, tmp_path: Path):
+def test_training_saves_no_token_and_no_pickle(tones: Path, recipe, tmp_path: Path):
     flags = ["--num_train_epochs", "1", "--hub_token", SECRET]
     train(read_corpus("folder", tones).rows, *recipe(*flags))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -46,7 +46,7 @@ def assert_same(found, expected) -> None:
         assert found == expected
 
 
-def test_state_of_optimizer_and_generators_survives_the_file(tmp_path: Path):
+def test_state_of_optimizer_and_generators_round_trips(tmp_path: Path):
     model = torch.nn.Linear(3, 2)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1, betas=(0.8, 0.9))
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
@@ -64,7 +64,7 @@ def test_state_of_optimizer_and_generators_survives_the_file(tmp_path: Path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "missing"])
-def test_a_state_that_is_not_as_saved_is_rejected(tmp_path: Path, damage: str):
+def test_state_that_was_changed_is_rejected(tmp_path: Path, damage: str):
     file = tmp_path / "checkpoint-6" / "optimizer.safetensors"
     file.parent.mkdir()
     save_state({"exp_avg": torch.arange(100.0)}, file)
@@ -78,7 +78,7 @@ def test_a_state_that_is_not_as_saved_is_rejected(tmp_path: Path, damage: str):
         load_state(file)
 
 
-def test_state_that_only_pickle_could_write_is_rejected(tmp_path: Path):
+def test_state_that_needs_pickle_is_rejected(tmp_path: Path):
     with pytest.raises(ValueError, match="optim"):
         save_state({"state": {0: object()}}, tmp_path / "state.safetensors")
     assert not list(tmp_path.iterdir())

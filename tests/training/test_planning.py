@@ -68,14 +68,14 @@ def planned(*flags: str, clips: ClipCounts = CLIPS, gpu: str = "H100", num_proce
     return make_plan(meta, data, arguments, clips, MACHINES[gpu], 0.4, num_processes)
 
 
-def test_parameters_are_those_of_the_built_model(training):
+def test_plan_counts_the_parameters_of_the_built_model(training):
     cost, model = estimate(training), MSERForEmotionGeneration(config())
     assert sum(part.parameters for part in cost.parts) == sum(weight.numel() for weight in model.parameters())
     assert cost.trained == sum(weight.numel() for weight in model.parameters() if weight.requires_grad) > 0
     assert cost.weight_bytes == sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
 
 
-def test_language_model_flops_follow_from_its_matrices(training):
+def test_plan_derives_language_model_flops_from_matrices(training):
     """Two FLOPs per weight and token, attention over all positions, logits only at the labels."""
     hidden, inner, layers, vocabulary = 48, 96, 3, 700
     tokens = BATCH * TEXT
@@ -91,7 +91,7 @@ def test_language_model_flops_follow_from_its_matrices(training):
 
 
 @pytest.mark.parametrize("freeze_text", [True, False])
-def test_memory_is_near_that_of_a_real_step(freeze_text: bool, training):
+def test_plan_estimates_the_memory_of_a_real_step(freeze_text: bool, training):
     torch.manual_seed(0)
     model = MSERForEmotionGeneration(config(freeze_text=freeze_text)).train()
     ids = torch.full((BATCH, TEXT), 5)
@@ -110,7 +110,7 @@ def test_memory_is_near_that_of_a_real_step(freeze_text: bool, training):
     assert 0.9 < (cost.activation_bytes + 4 * cost.trained) / peak < 1.7
 
 
-def test_gradient_checkpointing_saves_memory_and_costs_time(training):
+def test_plan_with_gradient_checkpointing_saves_memory(training):
     plain = estimate(training)
     training.gradient_checkpointing = True
     checkpointed = estimate(training)
@@ -119,7 +119,7 @@ def test_gradient_checkpointing_saves_memory_and_costs_time(training):
 
 
 @pytest.mark.parametrize("fits", [True, False])
-def test_largest_batch_is_the_largest_that_fits(fits: bool):
+def test_plan_finds_the_largest_batch_that_fits(fits: bool):
     model, data, training = parsed("tiny/stage1")
     meta = build_meta_model(model, label_set(data.labels).words)
     machine = MACHINES["RTX4090"]
@@ -150,7 +150,7 @@ def frozen_recipe(tmp_path):
     return path
 
 
-def test_time_follows_the_number_of_clips(frozen_recipe):
+def test_plan_scales_time_with_the_number_of_clips(frozen_recipe):
     clips = ClipCounts(10_000, 3.0, 3.0)
     base = planned(str(frozen_recipe), clips=clips)
     assert planned(str(frozen_recipe), clips=ClipCounts(20_000, 3.0, 3.0)).hours == pytest.approx(
@@ -166,7 +166,7 @@ def test_time_follows_the_number_of_clips(frozen_recipe):
 
 
 @pytest.mark.parametrize("resumes_stage", [False, True])
-def test_lora_adapters_are_planned(resumes_stage: bool, frozen_recipe, tmp_path):
+def test_plan_includes_lora_adapters(resumes_stage: bool, frozen_recipe, tmp_path):
     pytest.importorskip("peft")
     frozen_recipe.write_text(FROZEN.replace("freeze_text: false", "freeze_text: true\ntext_backbone: nobody/llama"))
     flags = [str(frozen_recipe), "--lora", "--lora_rank", "2"]
@@ -191,7 +191,7 @@ def test_lora_adapters_are_planned(resumes_stage: bool, frozen_recipe, tmp_path)
         ["--balance", "speaker", "--views", "4", "--speakers_per_batch", "2", "--clips_per_speaker", "2"],
     ],
 )
-def test_steps_are_those_of_the_sampler(flags: list[str]):
+def test_plan_counts_the_steps_of_the_sampler(flags: list[str]):
     flags = ["tiny/stage1", "--num_train_epochs", "3", "--per_device_train_batch_size", "8", *flags]
     _, data, training = parsed(*flags)
     rows = [{"speaker": f"speaker {number % 8}", "language": "en"} for number in range(96)]
@@ -201,7 +201,7 @@ def test_steps_are_those_of_the_sampler(flags: list[str]):
     assert planned(*flags, clips=ClipCounts(len(clips), 3.0, 3.0)).steps == 3 * len(items) // 8
 
 
-def test_byol_counts_the_views_of_a_clip(tmp_path):
+def test_plan_counts_the_views_of_byol(tmp_path):
     """Two of each clip and three for the model's own loss; the frozen layers below encode it once."""
     from transformers import WhisperConfig
 

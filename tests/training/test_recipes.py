@@ -89,14 +89,14 @@ def paper_model(reading: int) -> MSERForEmotionGeneration:
     return on_meta(dataclasses.replace(arguments, **READINGS[reading]))
 
 
-def test_every_family_has_two_stages():
+def test_recipe_families_have_two_stages():
     assert {identify(path) for path in RECIPES} >= {
         f"{family}/stage{stage}" for family in FAMILIES for stage in (1, 2)
     }
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=identify)
-def test_every_value_of_a_recipe_arrives(path: Path):
+def test_recipe_values_reach_the_training(path: Path):
     arguments = parsed(path)
     given = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert given
@@ -110,7 +110,7 @@ def test_every_value_of_a_recipe_arrives(path: Path):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_stage_2_goes_on_from_stage_1_and_leaves_the_shape_to_it(family: str):
+def test_recipe_of_stage_2_starts_from_stage_1(family: str):
     first, second = content(f"{family}/stage1"), content(f"{family}/stage2")
     assert (first["stage"], second["stage"]) == ("1", "2")
     assert second["init_from"] == first["output_dir"]
@@ -122,7 +122,7 @@ def test_stage_2_goes_on_from_stage_1_and_leaves_the_shape_to_it(family: str):
     assert set(first) - SHAPE == (set(second) - {"init_from", "stage2_mix"})
 
 
-def test_the_base_recipes_differ_in_nothing_but_the_stage():
+def test_base_recipes_differ_in_the_stage_only():
     joint, first, second = (content(f"base/{name}") for name in ("joint", "stage1", "stage2"))
     stage = {"stage", "stage2_mix", "init_from", "output_dir"}
 
@@ -138,7 +138,7 @@ def test_the_base_recipes_differ_in_nothing_but_the_stage():
 @pytest.mark.parametrize(
     "name", [f"{family}/{name}" for family in FAMILIES[2:] for name in ("stage1", "stage2", "joint")]
 )
-def test_what_the_paper_states_is_what_its_recipes_say(name: str):
+def test_paper_recipes_have_the_published_values(name: str):
     """arXiv:2503.21806, Sec. V-B."""
     recipe = content(name)
     assert (recipe["learning_rate"], recipe["weight_decay"]) == (1e-5, 1e-6)
@@ -147,7 +147,7 @@ def test_what_the_paper_states_is_what_its_recipes_say(name: str):
 
 
 @pytest.mark.parametrize("family", FAMILIES[2:])
-def test_one_stage_and_two_are_balanced_alike(family: str):
+def test_one_stage_and_two_stages_balance_equally(family: str):
     """Table II compares them: nothing but the stages may differ."""
     joint, first, second = (content(f"{family}/{name}") for name in ("joint", "stage1", "stage2"))
     assert joint["balance"] == second["balance"] == "emotion_language"
@@ -160,7 +160,7 @@ def test_one_stage_and_two_are_balanced_alike(family: str):
     }
 
 
-def test_the_literal_recipes_have_the_printed_loss_and_stages():
+def test_literal_recipes_have_the_printed_loss_and_stages():
     """Eq. (1) is a sum over the pairs, and stage 2 is synthetic speech alone (Sec. IV-B.3)."""
     for name in ("stage1", "stage2", "joint"):
         printed, ours = content(f"paper_literal/{name}"), content(f"paper/{name}")
@@ -172,7 +172,7 @@ def test_the_literal_recipes_have_the_printed_loss_and_stages():
 
 
 @pytest.mark.parametrize("name", ["stage1", "stage2", "joint"])
-def test_the_paper_recipes_leave_the_papers_tests_alone(name: str, monkeypatch):
+def test_paper_recipes_omit_the_test_corpora(name: str, monkeypatch):
     """MELD's test, its dev but for choosing, and one session of IEMOCAP, in translation too."""
     iemocap, meld = (rows_for(PROTOCOLS[protocol]) for protocol in ("iemocap-7", "meld-7"))
     rows = [*iemocap, *meld, *(translated(one, source_split=one["split"]) for one in (*iemocap, *meld))]
@@ -188,7 +188,7 @@ def test_the_paper_recipes_leave_the_papers_tests_alone(name: str, monkeypatch):
     assert ("meld", "dev") in validation - training and ("meld", "train") in training - validation
 
 
-def test_the_recipes_of_the_low_resource_paper_say_what_it_states():
+def test_lowresource_recipes_have_the_published_values():
     """Gong et al. 2025, "Learning More with Less", Sec. 2.2, 3.2 and 3.3."""
     baseline, first, second = (
         content(f"lowresource/{name}") for name in ("baseline", "speaker_contrast_stage1", "speaker_contrast_stage2")
@@ -208,7 +208,7 @@ def test_the_recipes_of_the_low_resource_paper_say_what_it_states():
         assert recipe["clean_views"] is False and "objectives" not in recipe
 
 
-def test_the_byol_recipe_says_what_the_low_resource_paper_states():
+def test_byol_recipe_has_the_published_values():
     """Sec. 2.3, 3.2 and 3.3; its small form differs in what makes it small."""
     recipe, small = content("lowresource/byol"), content("base/byol")
     assert (recipe["learning_rate"], recipe["epoch_batches"], recipe["per_device_train_batch_size"]) == (1e-5, 100, 64)
@@ -230,7 +230,7 @@ def test_the_byol_recipe_says_what_the_low_resource_paper_states():
         ("base/lowresource_baseline", "base/speaker_contrast_stage1", "base/speaker_contrast_stage2"),
     ],
 )
-def test_the_second_stage_differs_from_the_baseline_in_nothing_but_its_start(baseline, stage_1, stage_2):
+def test_second_stage_differs_from_the_baseline_in_its_start(baseline, stage_1, stage_2):
     alone, first, second = map(content, (baseline, stage_1, stage_2))
     assert second["init_from"] == first["output_dir"]
     brought = {"init_from", "output_dir", "audio_backbone", "max_seconds", "head_size", "head_dropout"}
@@ -240,7 +240,7 @@ def test_the_second_stage_differs_from_the_baseline_in_nothing_but_its_start(bas
     assert first.get("trained_layers") == second.get("trained_layers")
 
 
-def test_the_tiny_recipe_builds():
+def test_tiny_recipe_builds():
     _, arguments, *_ = parsed(ROOT / "configs" / "tiny" / "stage1.yaml")
     model = on_meta(arguments, build_tokenizer())
     trained = parameter_counts(model)["total"]["trained"]
@@ -250,7 +250,7 @@ def test_the_tiny_recipe_builds():
 
 
 @pytest.mark.parametrize("name", ["joint", "stage1"])
-def test_the_base_recipes_build_over_the_real_encoder(name: str, backbones_dir: Path):
+def test_base_recipes_build_on_the_real_encoder(name: str, backbones_dir: Path):
     _, arguments, *_ = parsed(ROOT / "configs" / "base" / f"{name}.yaml")
     counts = parameter_counts(on_meta(arguments, build_tokenizer()))
     assert counts["audio_tower"] == {"parameters": whisper_encoder(512, 6, 2048, 80), "trained": 0}
@@ -303,7 +303,7 @@ def published(queries: int, width: int, layers: int, inner: int) -> dict[str, in
 PUBLISHED = [published(32, 256, 4, 1024), published(256, 768, 12, 3072)]
 
 
-def test_the_formulas_give_the_published_totals():
+def test_parameter_formulas_give_the_published_totals():
     assert PUBLISHED[0]["language_model"] == 8_030_261_248  # the model card's 8.03B
     assert round(PUBLISHED[0]["audio_tower"], -5) == 636_800_000
     # Of BERT-base's 109,482,240; the rest are its embeddings (23,837,184) and its pooler (590,592).
@@ -311,7 +311,7 @@ def test_the_formulas_give_the_published_totals():
 
 
 @pytest.mark.parametrize("reading", [0, 1])
-def test_the_paper_recipe_has_the_published_parameters(reading: int):
+def test_paper_recipe_has_the_published_parameters(reading: int):
     counts = parameter_counts(paper_model(reading))
     found = {part: count["parameters"] for part, count in counts.items()} | {"trained": counts["total"]["trained"]}
     assert found == PUBLISHED[reading]
@@ -320,7 +320,7 @@ def test_the_paper_recipe_has_the_published_parameters(reading: int):
     assert counts["language_model"]["trained"] == 0
 
 
-def test_the_page_on_the_paper_has_the_same_parameters():
+def test_paper_page_states_the_same_parameters():
     page = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
     lines = re.findall(r"^\| `(\w+)`[^|]*\| *([\d,]+) *\| *([\d,]+) *\|", page, re.MULTILINE)
     for reading in (0, 1):
@@ -329,7 +329,7 @@ def test_the_page_on_the_paper_has_the_same_parameters():
 
 
 @pytest.mark.parametrize(("reading", "queries", "width"), [(0, 32, 256), (1, 256, 768)])
-def test_the_paper_recipe_turns_three_seconds_into_queries_for_llama(reading: int, queries: int, width: int):
+def test_paper_recipe_encodes_three_seconds_for_llama(reading: int, queries: int, width: int):
     model = paper_model(reading)
     with torch.device("meta"):
         states, _ = model.encode_audio(torch.empty(2, 80, 300))

@@ -45,7 +45,7 @@ def unbroken(run, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
-def test_a_killed_run_ends_as_an_unbroken_one(kind: str, run, tmp_path: Path, unbroken):
+def test_training_resumes_after_a_kill(kind: str, run, tmp_path: Path, unbroken):
     # A step past the first checkpoint, so that something is there to resume from.
     moment = f"step:{random.randrange(7, STEPS)}" if kind == "step" else kind
     killed = run(moment, tmp_path)
@@ -65,7 +65,7 @@ def test_a_killed_run_ends_as_an_unbroken_one(kind: str, run, tmp_path: Path, un
 
 
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_still_ends_the_same(run, tmp_path: Path, unbroken):
+def test_training_resumes_after_repeated_kills(run, tmp_path: Path, unbroken):
     for moment in ("step:8", "step:12", "save:written", "step:17"):
         assert run(moment, tmp_path).returncode == -signal.SIGKILL
     assert run("never", tmp_path).returncode == 0
@@ -77,7 +77,7 @@ def test_a_run_killed_again_and_again_still_ends_the_same(run, tmp_path: Path, u
 
 
 @pytest.mark.slow
-def test_averaged_weights_resume_too(run, tmp_path: Path):
+def test_resume_restores_averaged_weights(run, tmp_path: Path):
     flags = ["--average_from", "0.2"]
     assert run("never", tmp_path / "unbroken", *flags).returncode == 0
     for moment in ("step:9", "step:15"):
@@ -89,7 +89,7 @@ def test_averaged_weights_resume_too(run, tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_other_settings_in_the_same_folder_are_refused(run, tmp_path: Path):
+def test_resume_rejects_other_settings(run, tmp_path: Path):
     assert run("step:8", tmp_path).returncode == -signal.SIGKILL
     refused = run("never", tmp_path, "--learning_rate", "0.5")
     assert refused.returncode == 2

@@ -37,7 +37,7 @@ def holder(tmp_path: Path):
         process.kill()
 
 
-def test_a_second_training_in_one_folder_is_rejected(tones: Path, holder, tmp_path: Path, capsys):
+def test_run_lock_rejects_a_second_training(tones: Path, holder, tmp_path: Path, capsys):
     staging = tmp_path / "run" / "partial-checkpoint"
     staging.mkdir()
     places = ["--output_dir", str(tmp_path / "run"), "--cache_dir", str(tmp_path / "cache")]
@@ -59,7 +59,7 @@ def test_run_lock_is_free_after_its_block(tmp_path: Path):
         assert os.listdir(tmp_path / "run") == []
 
 
-def test_training_goes_on_where_the_file_system_has_no_locks(tmp_path: Path, monkeypatch):
+def test_run_lock_is_optional_without_file_locks(tmp_path: Path, monkeypatch):
     def no_locks(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
@@ -69,6 +69,6 @@ def test_training_goes_on_where_the_file_system_has_no_locks(tmp_path: Path, mon
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
-def test_an_output_dir_that_cannot_be_created_is_rejected(tmp_path: Path):
+def test_output_dir_that_cannot_be_created_is_rejected(tmp_path: Path):
     with pytest.raises(OutputFolderError, match="/proc/x"), run_lock("/proc/x"):
         pass

@@ -28,7 +28,7 @@ def weights(folder: Path) -> bytes:
 
 
 @pytest.mark.parametrize("kept", ["checkpoints", "the model"])
-def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: Path, kept: str):
+def test_run_with_other_settings_overwrites_nothing(rows, recipe, tmp_path: Path, kept: str):
     train(rows, *recipe(*SHORT))
     before = weights(tmp_path / "run")
     if kept == "the model":
@@ -44,7 +44,7 @@ def test_a_run_with_other_settings_writes_over_nothing(rows, recipe, tmp_path: P
     assert weights(tmp_path / "run") != before
 
 
-def test_a_run_that_accelerate_launched_in_bf16_is_no_run_in_float32(recipe, monkeypatch):
+def test_run_in_bf16_differs_from_float32(recipe, monkeypatch):
     def record() -> dict:
         return describe_run(*recipe(*SHORT), clips=[], num_processes=1)
 
@@ -54,7 +54,7 @@ def test_a_run_that_accelerate_launched_in_bf16_is_no_run_in_float32(recipe, mon
     assert record() == plain | {"mixed_precision": "bf16"}
 
 
-def test_clips_in_other_languages_make_another_run(rows, recipe, tmp_path: Path):
+def test_run_depends_on_the_languages(rows, recipe, tmp_path: Path):
     """By languages batches are balanced, whether or not anybody else is held out because of them."""
     results = train(rows, *recipe(*SHORT))
     others = [{**row, "language": {"en": "sv", "pl": "hu"}[row["language"]]} for row in rows]
@@ -67,7 +67,7 @@ def test_clips_in_other_languages_make_another_run(rows, recipe, tmp_path: Path)
     assert train(rows, *recipe(*SHORT)) == json.loads(json.dumps(results)) and weights(tmp_path / "run") == before
 
 
-def test_a_run_without_its_weights_is_not_finished(rows, recipe, tmp_path: Path):
+def test_run_without_weights_is_not_finished(rows, recipe, tmp_path: Path):
     train(rows, *recipe(*SHORT))
     before = weights(tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
@@ -75,7 +75,7 @@ def test_a_run_without_its_weights_is_not_finished(rows, recipe, tmp_path: Path)
     assert weights(tmp_path / "run") == before
 
 
-def test_what_is_logged_and_kept_makes_no_other_run(rows, recipe, tmp_path: Path):
+def test_run_ignores_logging_and_saving_settings(rows, recipe, tmp_path: Path):
     """A run that filled the disk goes on with fewer checkpoints kept; so does one recorded with these settings."""
     run, first = tmp_path / "run", ["--max_steps", "24", "--save_total_limit", "9"]
     train(rows, *recipe(*first))
@@ -91,21 +91,21 @@ def test_what_is_logged_and_kept_makes_no_other_run(rows, recipe, tmp_path: Path
     assert train(rows, *recipe(*first)) == json.loads(json.dumps(results)), "finished, and not repeated"
 
 
-def test_a_model_from_elsewhere_is_not_written_over(rows, recipe, tmp_path: Path, tiny_model_dir):
+def test_run_does_not_overwrite_another_model(rows, recipe, tmp_path: Path, tiny_model_dir):
     shutil.copytree(tiny_model_dir, tmp_path / "run")
     (tmp_path / "run" / "train_results.json").write_text("{}")
     with pytest.raises(ValueError, match="holds a model that was trained elsewhere; give another --output_dir"):
         train(rows, *recipe(*SHORT))
 
 
-def test_a_damaged_record_of_the_stage_before_is_told_by_its_file(rows, recipe, tmp_path: Path, tiny_model_dir):
+def test_damaged_record_of_a_previous_stage_names_the_file(rows, recipe, tmp_path: Path, tiny_model_dir):
     shutil.copytree(tiny_model_dir, tmp_path / "first")
     (tmp_path / "first" / "train_results.json").write_text('{"speakers": ["s')
     with pytest.raises(TrainingRecordError, match=r"first/train_results\.json: is not what run-mser train writes"):
         train(rows, *recipe(*SHORT, "--init_from", str(tmp_path / "first")))
 
 
-def test_a_stage_knows_that_the_one_before_it_was_trained_again(rows, recipe, tmp_path: Path):
+def test_stage_detects_a_retrained_previous_stage(rows, recipe, tmp_path: Path):
     first, second = (["--output_dir", str(tmp_path / name), *SHORT] for name in ("first", "second"))
     train(rows, *recipe(*first))
     stage = [*second, "--init_from", str(tmp_path / "first")]
@@ -120,7 +120,7 @@ def test_a_stage_knows_that_the_one_before_it_was_trained_again(rows, recipe, tm
         train(rows, *recipe(*first, "--init_from", f"{tmp_path}/second/../first"))
 
 
-def test_a_variable_in_init_from_hides_no_speaker(rows, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_init_from_variable_keeps_the_speakers(rows, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train(rows, *recipe("--output_dir", str(tmp_path / "first"), *SHORT))
     monkeypatch.setenv("EARLIER", str(tmp_path))
     heard = json.loads((tmp_path / "first" / "train_results.json").read_text())["data"]["heard"]["speakers"]
@@ -132,7 +132,7 @@ def test_a_variable_in_init_from_hides_no_speaker(rows, recipe, tmp_path: Path, 
 
 
 @pytest.mark.skipif(find_spec("comet_ml") is not None, reason="it is installed")
-def test_a_reporter_that_is_not_installed_is_told_before_anything_is_read(recipe):
+def test_missing_reporter_is_rejected_before_reading(recipe):
     with pytest.raises(ValueError, match="comet_ml"):
         train([], *recipe("--report_to", "comet_ml"))
 

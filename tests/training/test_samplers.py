@@ -14,7 +14,7 @@ LANGUAGES = ["en"] * 40 + ["pl"] * 6 + ["en"] * 8 + ["en"] * 3 + ["pl"] * 3
 
 
 @pytest.mark.parametrize("batch_size", [6, 7, 12])
-def test_every_batch_holds_emotions_and_their_languages_evenly(batch_size: int):
+def test_batches_balance_emotions_and_languages(batch_size: int):
     sampler = BalancedSampler(EMOTIONS, LANGUAGES, seed=3)
     for epoch in range(3):
         sampler.set_epoch(epoch)
@@ -28,7 +28,7 @@ def test_every_batch_holds_emotions_and_their_languages_evenly(batch_size: int):
             assert abs(happy["en"] - happy["pl"]) <= 2
 
 
-def test_without_groups_languages_keep_their_natural_share():
+def test_batches_without_groups_keep_the_language_shares():
     sampler = BalancedSampler(EMOTIONS, seed=0)
     happy = Counter()
     for epoch in range(30):
@@ -37,14 +37,14 @@ def test_without_groups_languages_keep_their_natural_share():
     assert happy["pl"] / happy.total() == pytest.approx(6 / 46, abs=0.03)
 
 
-def test_a_class_goes_through_all_its_clips_before_it_repeats_one():
+def test_sampler_uses_all_clips_of_a_class_before_repeating():
     counts = Counter(BalancedSampler(EMOTIONS, seed=5))
     for emotion in ("happy", "sad", "angry"):
         seen = [counts[index] for index, word in enumerate(EMOTIONS) if word == emotion]
         assert max(seen) - min(seen) <= 1
 
 
-def test_epochs_differ_and_repeat_exactly():
+def test_epochs_differ_and_are_reproducible():
     sampler = BalancedSampler(EMOTIONS, LANGUAGES, seed=1)
     first = list(sampler)
     sampler.set_epoch(1)
@@ -54,7 +54,7 @@ def test_epochs_differ_and_repeat_exactly():
     assert list(BalancedSampler(EMOTIONS, LANGUAGES, seed=2)) != first
 
 
-def test_views_are_drawn_with_their_clips():
+def test_sampler_draws_views_with_their_clips():
     sampler = BalancedSampler(EMOTIONS, seed=1, views=3)
     order = list(sampler)
     assert {index % 3 for index in order} == {0, 1, 2}

@@ -21,7 +21,7 @@ def batches(order: SourceBatchSampler, epoch: int = 0) -> list[list[int]]:
     return [items[start : start + order.batch_size] for start in range(0, len(items), order.batch_size)]
 
 
-def test_each_batch_is_of_one_source_and_the_sources_are_drawn_evenly():
+def test_source_batches_have_one_source_drawn_evenly():
     found = batches(SourceBatchSampler(EMOTIONS, LANGUAGES, batch_size=6, batches=400))
     labelled = [[EMOTIONS[item] is not None for item in batch] for batch in found]
     assert all(len(set(one)) == 1 for one in labelled)
@@ -35,21 +35,21 @@ def test_each_batch_is_of_one_source_and_the_sources_are_drawn_evenly():
         assert set(cells.values()) == ({2} if len(cells) == 3 else {3}), cells
 
 
-def test_every_clip_of_a_cell_comes_as_often_as_any_other():
+def test_source_batches_draw_clips_of_a_cell_equally():
     counts = Counter(item for batch in batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 400)) for item in batch)
     for cell in (range(8), range(8, 11), range(12, 102), range(102, 108)):
         own = [counts[item] for item in cell]
         assert max(own) - min(own) <= 1
 
 
-def test_an_epoch_repeats_exactly_and_another_differs():
+def test_source_batches_differ_by_epoch_reproducibly():
     order = SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50)
     assert batches(order) == batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50))
     assert batches(order) != batches(order, 1) != batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50, seed=9), 1)
     assert len(batches(SourceBatchSampler(EMOTIONS, LANGUAGES, 6))) == 18, "each clip once on average"
 
 
-def test_views_are_drawn_and_the_clip_itself_can_be_left_out():
+def test_source_batches_draw_views_with_or_without_the_clip():
     found = {item % 3 for item in SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50, views=3)}
     assert found == {0, 1, 2}
     items = list(SourceBatchSampler(EMOTIONS, LANGUAGES, 6, 50, views=3, first_view=1))
@@ -57,6 +57,6 @@ def test_views_are_drawn_and_the_clip_itself_can_be_left_out():
 
 
 @pytest.mark.parametrize(("emotions", "word"), [([None] * 4, "without"), (["sad"] * 4, "with")])
-def test_one_source_alone_is_refused(emotions, word):
+def test_source_batches_reject_a_single_source(emotions, word):
     with pytest.raises(ValueError, match=f"all 4 clips are {word} one; add corpora and name in labelled_languages"):
         SourceBatchSampler(emotions, ["en"] * 4, 2)

@@ -19,7 +19,7 @@ def batches(sampler: SpeakerBatchSampler) -> list[list[int]]:
     return [items[start : start + sampler.batch_size] for start in range(0, len(items), sampler.batch_size)]
 
 
-def test_each_batch_has_so_many_speakers_with_so_many_clips_each_none_twice():
+def test_speaker_batches_have_p_speakers_with_k_clips():
     sampler = SpeakerBatchSampler(SPEAKERS, speakers_per_batch=5, clips_per_speaker=3, batches=40)
     drawn = Counter()
     for batch in batches(sampler):
@@ -29,7 +29,7 @@ def test_each_batch_has_so_many_speakers_with_so_many_clips_each_none_twice():
     assert set(drawn) == set(range(70)), "every clip of a speaker with enough of them, and no other"
 
 
-def test_each_clip_comes_as_it_is_and_as_one_of_its_views():
+def test_speaker_batches_pair_each_clip_with_a_view():
     sampler = SpeakerBatchSampler(SPEAKERS, speakers_per_batch=4, clips_per_speaker=2, views=3, batches=30)
     views = Counter()
     for batch in batches(sampler):
@@ -42,7 +42,7 @@ def test_each_clip_comes_as_it_is_and_as_one_of_its_views():
     assert min(views[1], views[2]) > 60
 
 
-def test_two_processes_share_one_batch_of_speakers():
+def test_speaker_batches_are_shared_by_two_processes():
     sampler = SpeakerBatchSampler(SPEAKERS, speakers_per_batch=4, clips_per_speaker=3, batches=5)
     shares = [
         list(BatchSamplerShard(BatchSampler(sampler, 6, drop_last=False), num_processes=2, process_index=rank))
@@ -52,7 +52,7 @@ def test_two_processes_share_one_batch_of_speakers():
     assert joined == batches(sampler)
 
 
-def test_an_epoch_can_be_repeated_and_differs_from_the_next():
+def test_speaker_batches_differ_by_epoch_reproducibly():
     sampler, again = (SpeakerBatchSampler(SPEAKERS, 4, 2, seed=3) for _ in range(2))
     first = list(sampler)
     assert first == list(again)
@@ -61,14 +61,14 @@ def test_an_epoch_can_be_repeated_and_differs_from_the_next():
     assert sampler.batches == 72 // 8, "two clips are enough here, and eight speakers have them"
 
 
-def test_too_few_speakers_are_an_error():
+def test_speaker_batches_reject_too_few_speakers():
     with pytest.raises(ValueError, match="16 speakers with 4 clips each, and 7 of the 8 speakers have as many clips"):
         SpeakerBatchSampler(SPEAKERS)
     with pytest.raises(ValueError, match="two speakers at least"):
         SpeakerBatchSampler(SPEAKERS, speakers_per_batch=1)
 
 
-def test_a_balanced_order_may_be_of_any_length_and_leave_the_clips_themselves_out():
+def test_balanced_order_has_any_length_and_may_omit_clips():
     emotions = ["happy"] * 9 + ["sad"] * 3
     order = list(BalancedSampler(emotions, views=4, size=100, first_view=1))
     assert len(order) == 100

@@ -77,7 +77,7 @@ def test_trainer_rejects_model_init_with_shadow_weights(parts):
         parts("--average_from", "0.5", later=True)
 
 
-def test_batch_numbers_emotions_languages_and_speakers(parts, tones: Path):
+def test_collator_numbers_emotions_languages_and_speakers(parts, tones: Path):
     trainer, batch = parts()
     rows = [trainer.train_dataset.clips[index].row for index in (0, 5, 20, 40, 41, 70)]
     assert batch["emotion_labels"].tolist() == [LABELS.index(row["emotion"]) for row in rows]
@@ -164,7 +164,7 @@ def test_prediction_step_scores_the_prompt_alone(parts):
     torch.testing.assert_close(trainer.prediction_step(model, other, False)[1], expected)
 
 
-def test_two_stages_learn_and_hold_out_the_same_speakers(tones: Path, recipe, tmp_path: Path):
+def test_two_stages_learn_and_share_held_out_speakers(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     first_dir = str(tmp_path / "first")
     learn = ["--num_train_epochs", "8", "--validation_fraction", "0.3"]
@@ -181,7 +181,7 @@ def test_two_stages_learn_and_hold_out_the_same_speakers(tones: Path, recipe, tm
     assert f"{second['clips']['train']} clips in en, pl; {second['clips']['validation']} clips of other" in card.text
 
 
-def test_a_run_is_judged_by_a_corpus_of_another_language(tones: Path, recipe, tmp_path: Path):
+def test_training_evaluates_on_another_language(tones: Path, recipe, tmp_path: Path):
     rows = [
         {**row, "corpus": "held" if row["language"] == "pl" else "folder"} for row in read_corpus("folder", tones).rows
     ]
@@ -193,7 +193,7 @@ def test_a_run_is_judged_by_a_corpus_of_another_language(tones: Path, recipe, tm
     assert "36 clips in en; 36 clips of other speakers were held out" in (tmp_path / "run" / "README.md").read_text()
 
 
-def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, recipe, tmp_path: Path):
+def test_stage_rejects_validation_on_earlier_speakers(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     first, short = str(tmp_path / "first"), ["--max_steps", "1", "--num_train_epochs", "1"]
     train(rows, *recipe("--output_dir", first, *short))
@@ -213,7 +213,7 @@ def test_a_stage_judged_by_speakers_of_an_earlier_stage_is_refused(tones: Path, 
 
 
 @pytest.mark.filterwarnings("ignore:.*have no speaker")
-def test_a_stage_with_clips_added_is_not_judged_by_clips_that_were_trained_on(tones: Path, recipe, tmp_path: Path):
+def test_stage_rejects_validation_on_earlier_clips(tones: Path, recipe, tmp_path: Path):
     rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
     first, short = str(tmp_path / "first"), ["--max_steps", "1", "--num_train_epochs", "1"]
     train(rows[::3], *recipe("--output_dir", first, *short))
@@ -235,14 +235,14 @@ def test_a_stage_with_clips_added_is_not_judged_by_clips_that_were_trained_on(to
         ({"model_type": "whispering"}, "model_type is 'whispering', which transformers does not know"),
     ],
 )
-def test_a_part_that_cannot_be_is_told_by_its_section(recipe, section, told):
+def test_invalid_setting_names_its_section(recipe, section, told):
     model, *_ = recipe()
     model.audio_config = model.audio_config | section
     with pytest.raises(ValueError, match=told):
         build_model(model, ["happy", "sad"])
 
 
-def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, recipe, tmp_path: Path):
+def test_validation_fraction_0_trains_on_every_speaker(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     flags = ["--validation_fraction", "0", "--num_train_epochs", "1"]
     with pytest.raises(ValueError, match="validation_fraction"):
@@ -257,7 +257,7 @@ def test_without_a_validation_fraction_every_speaker_is_trained_on(tones: Path, 
     assert not [entry for entry in results["log_history"] if "eval_loss" in entry]
 
 
-def test_of_losses_the_least_is_the_best(tones: Path, recipe, tmp_path: Path):
+def test_best_checkpoint_has_the_lowest_loss(tones: Path, recipe, tmp_path: Path):
     results = train(read_corpus("folder", tones).rows, *recipe("--metric_for_best_model", "loss"))
     losses = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
     assert len(set(losses)) > 1 and results["validation"]["eval_loss"] == pytest.approx(min(losses))

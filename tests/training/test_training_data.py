@@ -25,7 +25,7 @@ from processing_mser import label_set
 LABELS = label_set("neutral,happy,sad,angry")
 
 
-def test_stages_are_one_function_and_two_mixes():
+def test_prepare_data_selects_the_languages_of_each_stage():
     rows = [{"id": str(index), "language": language} for index, language in enumerate(["en", "pl", "en", None, "de"])]
 
     def ids(*arguments: str) -> str:
@@ -36,13 +36,13 @@ def test_stages_are_one_function_and_two_mixes():
     assert ids("2", "replace") == "134"
 
 
-def test_stage_one_without_english_says_what_there_is(tones: Path, recipe):
+def test_stage_one_without_english_lists_the_languages(tones: Path, recipe):
     rows = [row for row in read_corpus("folder", tones).rows if row["language"] == "pl"]
     with pytest.raises(ValueError, match=r"stage 1 finds no training rows; the corpora given are in pl"):
         prepare_data(rows, recipe("--stage", "1")[1])
 
 
-def test_what_a_table_does_not_state_is_told_in_words(tones: Path, recipe, capsys):
+def test_missing_table_values_are_described(tones: Path, recipe, capsys):
     rows = [{**row, "language": None} for row in read_corpus("folder", tones).rows]
     rows = [{**row, "emotion": None} if number % 6 == 0 else row for number, row in enumerate(rows)]
     with pytest.raises(
@@ -54,7 +54,7 @@ def test_what_a_table_does_not_state_is_told_in_words(tones: Path, recipe, capsy
     assert f"Dropped, being outside the label set: (no emotion) {len(rows[::6])}\n" in out and "None" not in out
 
 
-def test_labels_that_are_not_those_of_the_rows_are_told_with_what_there_is(tones: Path, recipe):
+def test_unmatched_labels_list_the_emotions_found(tones: Path, recipe):
     rows = [{**row, "emotion": word} for row, word in zip(read_corpus("folder", tones).rows, ("wütend", "froh", None))]
     with pytest.raises(
         ValueError, match=r"none of the 3 rows .*; their emotions are froh, wütend; choose other labels"
@@ -62,7 +62,7 @@ def test_labels_that_are_not_those_of_the_rows_are_told_with_what_there_is(tones
         prepare_data(rows, recipe()[1])
 
 
-def test_a_language_that_no_clip_is_in_takes_no_emotions_away(tones: Path, recipe):
+def test_unused_language_removes_no_emotions(tones: Path, recipe):
     rows = read_corpus("folder", tones).rows
     kept = DataArguments(labels="neutral,happy,sad,angry", labelled_languages=["en", "pl"])
     assert {clip.emotion for clip in prepare_data(rows, kept).train} == set(LABELS.words)
@@ -70,7 +70,7 @@ def test_a_language_that_no_clip_is_in_takes_no_emotions_away(tones: Path, recip
         prepare_data(rows, replace(kept, labelled_languages=["en", "PL"]))
 
 
-def test_one_voice_alone_is_told_how_it_can_be_trained_on(tones: Path, recipe):
+def test_single_speaker_raises_with_a_fix(tones: Path, recipe):
     rows = read_corpus("folder", tones).rows
     alone = [row for row in rows if row["speaker"] == rows[0]["speaker"]]
     with pytest.raises(ValueError, match=r"of one speaker.*validation_fraction 0, average_from 0\.3"):
@@ -79,7 +79,7 @@ def test_one_voice_alone_is_told_how_it_can_be_trained_on(tones: Path, recipe):
     assert len(prepare_data(alone, recipe(*flags)[1]).train) == len(alone)
 
 
-def test_a_translation_is_on_the_side_of_its_source(tones: Path, recipe):
+def test_split_keeps_translations_with_their_source(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
     # Of every second clip, so that a split of the translations alone would choose other people.
@@ -98,7 +98,7 @@ def test_a_translation_is_on_the_side_of_its_source(tones: Path, recipe):
             assert translations == sources & {row["source_id"] for row in synthetic} != set()
 
 
-def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(tones: Path, recipe):
+def test_held_out_speakers_do_not_depend_on_other_corpora(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
     other = [{**row, "corpus": "other", "speaker": f"other-{row['speaker']}"} for row in rows]
@@ -112,7 +112,7 @@ def test_speakers_held_out_of_a_corpus_do_not_depend_on_the_corpora_beside_it(to
     assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
 
 
-def test_a_corpus_is_held_out_whole_with_what_was_translated_from_it(tones: Path, recipe):
+def test_held_out_corpus_includes_its_translations(tones: Path, recipe):
     rows = read_corpus("folder", tones).rows
     english, polish = ([row for row in rows if row["language"] == language] for language in ("en", "pl"))
     polish = [{**row, "corpus": "other"} for row in polish]
@@ -131,7 +131,7 @@ def test_a_corpus_is_held_out_whole_with_what_was_translated_from_it(tones: Path
             prepare_data([*polish, *english], recipe("--validation_corpora", *names)[1])
 
 
-def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
+def test_broken_clip_with_views_is_one_rejection(tones: Path, recipe):
     data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
     row = data.train[0].row
     left = without_rejected(data, [Rejection(row, "silent")] * 3)
@@ -139,7 +139,7 @@ def test_a_clip_broken_in_all_its_views_is_one_rejection(tones: Path, recipe):
     assert row["id"] not in {clip.row["id"] for clip in left.train}
 
 
-def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe):
+def test_broken_clip_affects_its_own_folder_only(tones: Path, recipe):
     data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
     clip = data.train[0]
     other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
@@ -147,7 +147,7 @@ def test_a_broken_clip_takes_none_of_another_folder_with_it(tones: Path, recipe)
     assert left.train == [*data.train[1:], other]
 
 
-def test_a_corpus_keeps_its_own_test_to_be_tested_on(tones: Path, recipe, capsys):
+def test_published_test_part_is_not_trained_on(tones: Path, recipe, capsys):
     """Of corpora that are divided, and of one that is not."""
     rows = read_corpus("folder", tones).rows
     divided = [
@@ -180,7 +180,7 @@ def _published(rows, corpus: str, parts) -> list[dict]:
     ]
 
 
-def test_validation_splits_divides_by_the_published_parts(tones: Path, recipe, capsys):
+def test_validation_splits_uses_the_published_parts(tones: Path, recipe, capsys):
     rows = read_corpus("folder", tones).rows
     polish, other = ([row for row in rows if row["language"] == language] for language in ("pl", "en"))
     meld = _published(polish, "meld", ("train", "dev", "test"))
@@ -208,7 +208,7 @@ def test_validation_splits_divides_by_the_published_parts(tones: Path, recipe, c
             DataArguments(validation_splits=["dev"], **bad)
 
 
-def test_a_second_stage_shares_only_the_speakers_of_a_published_part(tones: Path, recipe, tmp_path: Path):
+def test_second_stage_shares_speakers_of_published_parts_only(tones: Path, recipe, tmp_path: Path):
     """The characters of MELD speak in training and in dev; the same clip must not."""
     meld = _published(read_corpus("folder", tones).rows, "meld", ("train", "dev"))
     data = prepare_data(meld, recipe("--train_splits", "train", "--validation_splits", "dev")[1])
@@ -223,7 +223,7 @@ def test_a_second_stage_shares_only_the_speakers_of_a_published_part(tones: Path
         check_earlier_stages(str(tmp_path), data.validation, ["dev"])
 
 
-def test_clips_are_kept_by_their_length(tones: Path, recipe):
+def test_prepare_data_selects_clips_by_duration(tones: Path, recipe):
     rows = read_corpus("folder", tones).rows
     seconds = sorted(clip.seconds for clip in index_clips(rows, LABELS)[0])
     least, most = seconds[10], seconds[-11]
@@ -237,7 +237,7 @@ def test_clips_are_kept_by_their_length(tones: Path, recipe):
             DataArguments(min_clip_seconds=least, max_clip_seconds=most)
 
 
-def test_a_clip_does_not_judge_what_was_trained_on_its_copy(tones: Path, recipe, tmp_path: Path):
+def test_copies_of_training_clips_are_not_validated_on(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     shutil.copytree(tones, tmp_path / "again")
     # The copies are said to be by others, so that the split cannot know them again.
@@ -256,7 +256,7 @@ def test_a_clip_does_not_judge_what_was_trained_on_its_copy(tones: Path, recipe,
     assert str(tones) in data.rejections[0].reason and "again" in data.rejections[0].reason
 
 
-def test_a_file_is_rejected_for_the_reason_that_recognition_gives(tmp_path: Path):
+def test_unreadable_file_has_the_reason_of_prediction(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "empty.wav").touch()
     rows = [

@@ -79,13 +79,13 @@ def unbroken(tones: Path, shared_folder) -> Path:
     return shared_folder("two-processes", train)
 
 
-def test_both_processes_end_with_the_same_weights(unbroken: Path):
+def test_two_processes_end_with_the_same_weights(unbroken: Path):
     first, second = ranks(unbroken)
     assert {"supervised_contrast.projection.2.weight", "speaker_adversarial.classifier.0.bias"} < set(first)
     assert_equal(second, first)
 
 
-def test_there_is_one_result_and_every_checkpoint_is_whole(unbroken: Path):
+def test_two_processes_write_one_result_and_valid_checkpoints(unbroken: Path):
     run = unbroken / "run"
     results = json.loads((run / "train_results.json").read_text())
     assert results["clips"] == {"train": 48, "validation": 24}
@@ -101,7 +101,7 @@ def test_there_is_one_result_and_every_checkpoint_is_whole(unbroken: Path):
     assert_equal(load_file(run / "model.safetensors"), best)
 
 
-def test_the_figures_are_those_of_each_validation_clip_once(unbroken: Path, validation: list[Clip]):
+def test_two_processes_evaluate_each_clip_once(unbroken: Path, validation: list[Clip]):
     """An uneven last batch is filled up with clips that were judged already; they must not count twice."""
     model, processor = load_model(str(unbroken / "run"))
     features = ClipFeatures(FeatureEncoder(model, processor), str(unbroken / "cache"), cache_gb=1)
@@ -117,13 +117,13 @@ def test_the_figures_are_those_of_each_validation_clip_once(unbroken: Path, vali
     assert figures["eval_WA"] == pytest.approx(accuracy_score(truth, found), abs=1e-6)
 
 
-def test_each_clip_was_encoded_once_and_by_one_process(unbroken: Path, tones: Path):
+def test_two_processes_encode_each_clip_once(unbroken: Path, tones: Path):
     content = b"".join(path.read_bytes() for path in (unbroken / "cache").rglob("*.store"))
     keys = [bytes.fromhex(digest(file_sha256(path))) for path in tones.glob("*.wav")]
     assert {content.count(key) for key in keys} == {1}
 
 
-def test_a_process_that_comes_late_still_encodes_its_share(tones: Path, make_tiny, tmp_path: Path):
+def test_late_process_encodes_its_share(tones: Path, make_tiny, tmp_path: Path):
     """What the others have put into the cache meanwhile must not move the shares, or a batch falls to nobody."""
     model, processor = make_tiny()
     clips, _ = index_clips(read_corpus("folder", tones).rows, LABELS)
@@ -135,9 +135,7 @@ def test_a_process_that_comes_late_still_encodes_its_share(tones: Path, make_tin
     assert all(clip.key in cache for clip in clips)
 
 
-def test_a_killed_run_of_two_processes_ends_as_an_unbroken_one(
-    unbroken: Path, tones: Path, warm_python: WarmPython, tmp_path: Path
-):
+def test_two_processes_resume_after_a_kill(unbroken: Path, tones: Path, warm_python: WarmPython, tmp_path: Path):
     # Inside the second epoch: a checkpoint lies behind it, and half an epoch of order to be found again.
     killed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
     assert killed.returncode != 0

@@ -30,7 +30,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[int, torch.Tensor]:
     return weights
 
 
-def test_the_model_is_the_mean_over_the_later_steps(tones: Path, recipe, tmp_path: Path, recorded):
+def test_weight_average_is_the_mean_of_the_last_steps(tones: Path, recipe, tmp_path: Path, recorded):
     train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
     steps = max(recorded) + 1
     later = [weights for step, weights in recorded.items() if step > steps / 2]
@@ -42,7 +42,7 @@ def test_the_model_is_the_mean_over_the_later_steps(tones: Path, recipe, tmp_pat
     assert torch.equal(moment, recorded[steps // 2])
 
 
-def test_evaluation_judges_the_mean_and_leaves_training_its_weights(tones: Path, recipe, recorded):
+def test_weight_average_is_evaluated_and_training_unchanged(tones: Path, recipe, recorded):
     results = train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
     last = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
     # Judged inside the run at its last step and once more after it, by the same mean.
@@ -50,6 +50,6 @@ def test_evaluation_judges_the_mean_and_leaves_training_its_weights(tones: Path,
     assert len({weights.sum().item() for weights in recorded.values()}) == len(recorded)
 
 
-def test_a_part_outside_zero_to_one_is_refused(recipe):
+def test_weight_average_rejects_fractions_out_of_range(recipe):
     with pytest.raises(SystemExit):
         recipe("--average_from", "1.5")

@@ -36,7 +36,7 @@ def test_naive_step_has_the_same_loss_without_padding(own):
         torch.testing.assert_close(naive_loss(own, text, features), expected)
 
 
-def test_a_measured_step_leaves_the_weights_as_they_were(own):
+def test_measured_step_keeps_the_weights(own):
     before = {name: weight.clone() for name, weight in own.model.state_dict().items()}
     (comparison,) = training_step(QUICK, own)
     assert comparison.summary["ratio"] > 0 and not own.model.training
@@ -44,7 +44,7 @@ def test_a_measured_step_leaves_the_weights_as_they_were(own):
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(1.0, 7), (2.0, 50)])
-def test_operations_are_those_that_torch_counts(seconds: float, count: int):
+def test_operation_count_equals_torch(seconds: float, count: int):
     """Of the plain way, in which every product is one that the counter knows, whatever a mask then hides."""
     own = build_own_model(QUICK)
     model, words = own.model.requires_grad_(False), own.candidates(count)

@@ -58,7 +58,7 @@ def test_rules_cover_seven_emotions_that_overlap():
     assert max(pitches["happy"]) > min(pitches["fear"])
 
 
-def test_rows_are_balanced_with_other_voices_in_held_out_languages():
+def test_rows_are_balanced_with_new_speakers_in_test_languages():
     rows = demo_rows("x", languages=ALL, clips_per_language=140, seed=0)
     assert len({row["id"] for row in rows}) == len(rows) == 140 * len(ALL)
     for language in ALL:

@@ -49,7 +49,7 @@ def worker(rank: int, folder: str) -> None:
     leave_process_group()
 
 
-def test_byol_of_two_processes_equals_one_process(tmp_path: Path):
+def test_byol_in_two_processes_equals_one_process(tmp_path: Path):
     multiprocessing.spawn(worker, args=(str(tmp_path),), nprocs=2)
     loss, spread, gradients = outcome(network(), slice(0, CLIPS))
     for rank in (0, 1):
@@ -62,7 +62,7 @@ def test_byol_of_two_processes_equals_one_process(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_byol_training_keeps_two_processes_equal(recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path):
+def test_byol_keeps_two_processes_equal(recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path):
     words = ["train", recipe_file(per_device_train_batch_size=4), "--corpora", f"folder={tones}"]
     finished = warm_python.run_twice(SCRIPT, tmp_path, "never", *words)
     assert finished.returncode == 0, finished.stderr

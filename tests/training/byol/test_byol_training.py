@@ -140,7 +140,7 @@ def test_byol_evaluates_the_target_of_the_best_checkpoint(recipe, tones, tmp_pat
 
 
 @pytest.mark.parametrize(("momentum", "steps", "warns"), [(0.9, 4, True), (0.0, 10, False)])
-def test_byol_warns_about_a_target_too_slow_for_the_training(momentum, steps, warns):
+def test_byol_warns_about_a_slow_target(momentum, steps, warns):
     objective = BYOL(6, momentum=momentum, hidden_size=7, projection_size=5)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")

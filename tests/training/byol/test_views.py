@@ -20,7 +20,7 @@ def clips(lengths=(40, 40, 25), channels=12, encoded=False, layers=1) -> BatchFe
 
 
 @pytest.mark.parametrize("encoded", [False, True])
-def test_inputs_of_a_model_come_back_as_they_were(encoded):
+def test_views_restore_model_inputs(encoded):
     features = clips(encoded=encoded)
     again = BatchFeatures.of(features.inputs())
     assert torch.equal(again.values, features.values) and torch.equal(again.mask, features.mask)
@@ -29,7 +29,7 @@ def test_inputs_of_a_model_come_back_as_they_were(encoded):
         assert features.inputs()["input_features"].shape == (3, 12, 40)
 
 
-def test_sounds_are_mixed_in_their_power():
+def test_mix_combines_sounds_by_power():
     """Of two tones at the same level, a part p mixed in leaves 1 - p of the power of the one and p of the other's."""
     silent, loud = -1.5, 1.0  # 10^-10 and 1 as powers
     values = torch.full((2, 1, 6, 4), silent)
@@ -47,7 +47,7 @@ def test_sounds_are_mixed_in_their_power():
         assert (power[clip, ..., 2:] < 1e-8).all()
 
 
-def test_states_are_interpolated_with_one_other_clip_where_both_have_frames():
+def test_mix_interpolates_states_over_shared_frames():
     features = clips(encoded=True, layers=2)
     torch.manual_seed(1)
     mixed = mixed_up(features, 0.4).values
@@ -71,7 +71,7 @@ def test_states_are_interpolated_with_one_other_clip_where_both_have_frames():
 
 
 @pytest.mark.parametrize("encoded", [False, True])
-def test_a_crop_is_a_stretch_of_the_clip_by_linear_interpolation(encoded):
+def test_crop_resizes_a_range_linearly(encoded):
     """A ramp shows where it was read: straight, of a slope within the limits, and no further than the clip's ends."""
     lengths, channels = torch.tensor([50, 50, 31]), 20
     mask = torch.arange(50) < lengths[:, None]
@@ -109,13 +109,13 @@ def test_a_crop_is_a_stretch_of_the_clip_by_linear_interpolation(encoded):
     assert len({round(slope, 4) for slope in slopes}) > 40, "each clip has its own"
 
 
-def test_a_view_without_strength_is_the_clip():
+def test_view_of_strength_zero_is_the_clip():
     features = clips()
     assert torch.equal(ViewStrength(Masking()).view(features).values, features.values)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
-def test_two_views_differ_and_weak_ones_differ_less(encoded):
+def test_views_differ_by_strength(encoded):
     features = clips(lengths=(100,) * 24, channels=40, encoded=encoded)
     # As smooth as speech is, so that a small shift is a small difference.
     slow = torch.arange(100)[:, None] / 15 + torch.arange(40) / 10 + torch.arange(24)[:, None, None, None]
@@ -136,7 +136,7 @@ def test_two_views_differ_and_weak_ones_differ_less(encoded):
     assert torch.equal(none.view(features).values, features.values)
 
 
-def test_masks_cover_frames_and_channels_of_every_layer_alike():
+def test_masks_are_equal_in_all_layers():
     features = BatchFeatures(torch.ones(4, 3, 100, 40), torch.ones(4, 100, dtype=torch.bool), True)
     torch.manual_seed(0)
     kept = features.masked(MASKING).values
