@@ -12,11 +12,11 @@ from torch import distributed as dist
 
 def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     """
-    The rows of all processes in the order of their ranks.
+    Concatenate the rows of all processes in rank order; gradients flow back to each process.
 
-    In the backward pass each process gets the sum over processes of the gradients of its own rows. When every process
-    computes the same loss on the gathered rows, that sum is world_size times the gradient of one process on the joined
-    batch, and the mean that data-parallel training takes over processes brings it back to exactly that.
+    The backward pass sums the gradients of a process's rows over all processes. If every process computes the same
+    loss on the gathered rows, the sum is world_size times the gradient of one process on the joined batch. The mean
+    that data-parallel training takes over processes cancels that factor.
 
     Args:
         tensor: `(local_rows, …)`; the number of rows may differ between processes.
@@ -51,22 +51,22 @@ class _Gather(torch.autograd.Function):
         return gradient.split(ctx.sizes)[dist.get_rank()]
 
 
-# What launchers tell their processes: torchrun, Open MPI, MPICH and Intel MPI, Slurm's srun.
+# Number of processes, as set by torchrun, Open MPI, MPICH and Intel MPI, and Slurm's srun.
 _NUMBERS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
-# Seconds in which gloo's threads let go of what they sent last; 0.2 s sufficed on two processors with four processes.
+# Seconds for gloo's threads to release the tensors they sent last; 0.2 s sufficed for 4 processes on 2 CPU cores.
 _PARTING = 0.5
 
 
 def missing_processes(environment: Mapping[str, str], running: int) -> str | None:
     """
-    A line to warn with where fewer processes train together than were asked for; `None` where all do.
+    Return a warning if fewer processes train together than requested, else `None`.
 
-    `accelerate launch --cpu --num_processes 2` starts one process and says nothing. It leaves a trace: the address at
-    which processes are to meet is set, and how many there are is not.
+    `accelerate launch --cpu --num_processes 2` silently starts a single process. This is detected by its environment:
+    the rendezvous address is set, but the number of processes is not.
 
     Args:
-        environment: as of `os.environ`.
-        running: processes that train together.
+        environment: environment variables, e.g. `os.environ`.
+        running: number of processes that train together.
     """
     numbers = [int(environment[name]) for name in _NUMBERS if environment.get(name, "").isdecimal()]
     asked = max(numbers, default=1)
@@ -83,14 +83,12 @@ def missing_processes(environment: Mapping[str, str], running: int) -> str | Non
 
 def leave_process_group() -> None:
     """
-    Ends the group of processes that trained together; call it after the last exchange. Without a group it does
-    nothing.
+    Destroy the process group after the last communication; do nothing if there is none.
 
-    Without it a process now and then aborts at its end ("terminate called without an active exception"), and the
-    launcher takes a finished training for a failed one: a thread of gloo that still holds the tensors of the last
-    exchange wants the interpreter to free them, while the interpreter is being taken down
-    (https://github.com/pytorch/pytorch/pull/179291). Ending the group does not end those threads where a model was
-    wrapped for data-parallel training, so they are also given time.
+    Otherwise a process sometimes aborts at exit ("terminate called without an active exception"), and the launcher
+    reports a finished training as failed. A gloo thread then still has to free tensors while the interpreter shuts
+    down (https://github.com/pytorch/pytorch/pull/179291). If a model was wrapped for data-parallel training, these
+    threads outlive the group, so the function also waits for them.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return

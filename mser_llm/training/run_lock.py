@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training at a time in an output folder."""
+"""Lock an output folder, so that only one training writes to it."""
 
 import os
 import socket
@@ -19,22 +19,22 @@ LOCK = ".training.lock"
 
 
 class OutputFolderError(ValueError):
-    """An output folder that cannot be written to, or that another training is writing to."""
+    """An output folder cannot be written to, or another training is writing to it."""
 
 
 @contextmanager
 def run_lock(output_dir: str | os.PathLike) -> Iterator[None]:
     """
-    Hold an output folder for this training; of several processes that train together, the first holds it.
+    Lock an output folder for this training; in distributed training, the main process takes the lock.
 
-    The kernel frees the lock when the process ends, also when it is killed. Where the file system has no locks, as on
-    some network folders, a warning says so and the training goes on.
+    The kernel releases the lock when the process ends or is killed. On a file system without locks, such as some
+    network folders, training continues with a warning.
 
     Args:
         output_dir: created if it does not exist.
 
     Raises:
-        OutputFolderError: in all processes.
+        OutputFolderError: the folder cannot be written to or is locked; raised in all processes.
     """
     file, problem = None, None
     if PartialState().is_main_process:
@@ -49,7 +49,7 @@ def run_lock(output_dir: str | os.PathLike) -> Iterator[None]:
         yield
     finally:
         if file is not None:
-            # Before the lock is free: the next holder creates the file again.
+            # Delete before the release, so that this does not delete the file of the next training.
             Path(file.name).unlink(missing_ok=True)
             file.close()
 

@@ -20,7 +20,7 @@ from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 RECORD = "run.json"
-# What decides the result. Where things lie, how they are logged and what machine runs them does not.
+# The settings that determine the result, unlike paths, logging and the machine.
 STOCK_SETTINGS = [
     *("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "num_train_epochs", "max_steps"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "max_grad_norm", "seed", "data_seed"),
@@ -52,10 +52,10 @@ def describe_run(
     stock = training.to_dict()
     settings = dataclasses.asdict(model) | dataclasses.asdict(data) | {name: stock[name] for name in STOCK_SETTINGS}
     settings |= {name: stock[name] for name in own}
-    # `accelerate launch --mixed_precision` says it in the environment, and bf16 and fp16 are then as nobody set them.
+    # `accelerate launch --mixed_precision` sets only an environment variable; bf16 and fp16 keep their defaults.
     settings["mixed_precision"] = "no" if training.bf16 or training.fp16 else training.mixed_precision
     aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
-    # Left out where they are not used, so that a run begun before they were there is still known as the same.
+    # Unused settings are left out, so that a run recorded before they existed still matches.
     aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
     added: dict[str, Any] = {"clean_views": True, "epoch_batches": None, "augmentation": "default"}
     added |= {
@@ -79,7 +79,7 @@ def describe_run(
     aside |= {"model_type"} if model.model_type == "mser" else set()
     settings = {name: value for name, value in sorted(settings.items()) if name not in aside}
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
-    # By them clips are divided, balanced and contrasted.
+    # These determine the split, the balance and the contrast.
     people = "\n".join(f"{clip.row['speaker']} {clip.row['language']} {clip.row['split']}" for clip in clips)
     made_of = {"clips": _digest(keys), "people": _digest(people), "num_processes": num_processes}
     if model.init_from is not None:
@@ -88,7 +88,7 @@ def describe_run(
 
 
 def as_known_to(record: Any, run: Any) -> Any:
-    """A run as a record of the same run would tell it: those that were written first do not hold `people`."""
+    """Drop `people` from a run, at every level, if the record lacks it; the oldest records do."""
     if not isinstance(record, dict) or not isinstance(run, dict):
         return run
     known = {name: as_known_to(record.get(name), value) for name, value in run.items()}
@@ -109,13 +109,13 @@ def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -
     Mark an output folder as this run's, and return the checkpoint to resume from.
 
     Args:
-        output_dir: made if need be.
-        run: what `describe_run` says.
-        resume: go on from what is there; otherwise checkpoints that are there are deleted.
+        output_dir: created if it does not exist.
+        run: as `describe_run` returns it.
+        resume: whether to resume from existing checkpoints; otherwise they are deleted.
 
     Raises:
-        ValueError: the folder holds checkpoints or the model of a run with other settings; the first of these are
-            named.
+        ValueError: the folder contains checkpoints or the model of another run; names up to three settings that
+            differ.
     """
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -
 
 
 def recorded_batch_size(output_dir: str | Path) -> int | None:
-    """`per_device_train_batch_size` of the run whose checkpoints or results a folder holds."""
+    """Return the `per_device_train_batch_size` of the run in a folder, if it has checkpoints or results."""
     folder = Path(output_dir)
     if last_checkpoint(folder) is None and not (folder / TRAIN_RESULTS).exists():
         return None
@@ -153,14 +153,14 @@ def recorded_batch_size(output_dir: str | Path) -> int | None:
 
 
 def stopped_early(checkpoint: str) -> bool:
-    """Whether training had decided to stop when this checkpoint was saved."""
+    """Return whether training had decided to stop when this checkpoint was saved."""
     state = _read(Path(checkpoint) / "trainer_state.json") or {}
     control = state.get("stateful_callbacks", {}).get("TrainerControl", {})
     return bool(control.get("args", {}).get("should_training_stop"))
 
 
 def _weights(folder: Path) -> str | None:
-    """What the weights in a folder are; `None` for a Hub id, whose weights are those of its revision."""
+    """Return a digest of the weights in a folder; `None` for a Hub id, whose revision identifies them."""
     digests = [file_sha256(file) for file in sorted(folder.glob("*.safetensors"))]
     return _digest("".join(digests)) if digests else None
 
@@ -170,7 +170,7 @@ def _digest(text: str) -> str:
 
 
 def _recorded(folder: Path) -> dict[str, Any] | None:
-    """What decided the result of the run that a folder belongs to; older records hold more."""
+    """Return the recorded settings of a folder's run, without the machine settings of older records."""
     record = _read(folder / RECORD)
     return None if record is None else {name: record[name] for name in record if name not in MACHINE_SETTINGS}
 

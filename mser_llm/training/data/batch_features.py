@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The features of a batch in one layout, whichever kind they are."""
+"""One layout for the features of a batch, log-mel spectrograms or encoder states."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +12,11 @@ from processing_mser.augmentation_mser import mask_features
 @dataclass(frozen=True)
 class Masking:
     """
-    SpecAugment's masks (Park et al. 2019, arXiv:1904.08779).
+    Sizes of SpecAugment's masks (Park et al. 2019, arXiv:1904.08779).
 
     Attributes:
-        time_masks, time_width: how many stretches of frames, and the widest in frames.
-        channel_masks, channel_width: how many stretches of channels, and the widest in channels.
+        time_masks, time_width: number of masks over time, and their maximum width in frames.
+        channel_masks, channel_width: number of masks over channels, and their maximum width in channels.
     """
 
     time_masks: int = 0
@@ -28,11 +28,11 @@ class Masking:
 @dataclass(frozen=True)
 class BatchFeatures:
     """
-    Log-mel spectrograms or encoder states, frames before channels.
+    Log-mel spectrograms or encoder states, with the frames before the channels.
 
     Attributes:
-        values: `(batch_size, num_layers, num_frames, num_channels)`; spectrograms are of one layer.
-        mask: `(batch_size, num_frames)`, true on real frames, true from the left.
+        values: `(batch_size, num_layers, num_frames, num_channels)`; spectrograms have one layer.
+        mask: `(batch_size, num_frames)`, true on real frames; padding is on the right.
         encoded: whether these are encoder states.
     """
 
@@ -42,31 +42,31 @@ class BatchFeatures:
 
     @classmethod
     def of(cls, inputs: Mapping[str, torch.Tensor]) -> "BatchFeatures":
-        """Those among the inputs of a model."""
+        """Take the features from the inputs of a model."""
         if "encoder_states" in inputs:
             return cls(inputs["encoder_states"], inputs["encoder_mask"].bool(), encoded=True)
         spectrograms = inputs["input_features"].transpose(1, 2)[:, None]
         return cls(spectrograms, inputs["input_features_mask"].bool(), encoded=False)
 
     def inputs(self) -> dict[str, torch.Tensor]:
-        """As a model takes them."""
+        """Return the features as inputs of a model."""
         if self.encoded:
             return {"encoder_states": self.values, "encoder_mask": self.mask}
         return {"input_features": self.values[:, 0].transpose(1, 2), "input_features_mask": self.mask}
 
     @classmethod
     def joined(cls, parts: Sequence["BatchFeatures"]) -> "BatchFeatures":
-        """Concatenate batches of one padded length."""
+        """Concatenate batches of the same padded length."""
         values, masks = (torch.cat([getattr(part, name) for part in parts]) for name in ("values", "mask"))
         return cls(values, masks, parts[0].encoded)
 
     def masked(self, masking: Masking, spared: torch.Tensor | None = None) -> "BatchFeatures":
         """
-        With random stretches of frames and of channels set to zero, in each clip apart and alike in its layers.
+        Set random ranges of frames and channels to zero, drawn per clip and shared by its layers.
 
         Args:
-            masking: how many, how wide.
-            spared: `(batch_size,)`, true for clips that stay as they are.
+            masking: number and width of the masks.
+            spared: `(batch_size,)`, true for clips that are not masked.
         """
         if not (masking.time_masks or masking.channel_masks):
             return self
@@ -83,5 +83,5 @@ class BatchFeatures:
         return replace(self, values=self.values * kept[:, None])
 
     def rows(self, chosen: torch.Tensor) -> "BatchFeatures":
-        """Of some clips, by a mask `(batch_size,)` or by indices."""
+        """Select clips by a mask `(batch_size,)` or by indices."""
         return replace(self, values=self.values[chosen], mask=self.mask[chosen])

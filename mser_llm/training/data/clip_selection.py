@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Select the clips of a run: which are kept, which labels are used, which are held out."""
+"""Select the training and validation clips of a run."""
 
 import warnings
 from collections import Counter
@@ -22,15 +22,15 @@ Row = Mapping[str, Any]
 @dataclass(frozen=True)
 class TrainingData:
     """
-    What a run trains on and what it is judged by.
+    The training and validation clips of a run.
 
     Attributes:
-        train, validation: clips. No speaker is in both, but for corpora whose own division has them in several parts
-            (`validation_splits`). Where nothing is held out, all are in the first.
-        dropped: rows outside the label set, by emotion.
+        train, validation: clips; `validation` is empty if nothing is held out. No speaker is in both, except in
+            corpora whose published splits share speakers (`validation_splits`).
+        dropped: number of rows outside the label set, by emotion.
         rejections: rows whose audio cannot be used.
-        other_splits: rows of parts of a corpus's own division that neither `train_splits` nor `validation_splits`
-            names, by corpus and part.
+        other_splits: number of rows in published splits that neither `train_splits` nor `validation_splits` names,
+            by corpus and split.
     """
 
     train: list[Clip]
@@ -42,12 +42,12 @@ class TrainingData:
 
 def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
     """
-    The rows of a stage: one function, two data mixes.
+    Select the rows of a stage.
 
     Args:
-        rows: of all corpora.
-        stage: `"1"` English; `"2"` the other languages, with or in place of the English; `"joint"` all.
-        mix: of stage 2, `"add"` or `"replace"`.
+        rows: rows of all corpora.
+        stage: `"1"` for English, `"2"` for the other languages with or without English, `"joint"` for all.
+        mix: `"add"` keeps English in stage 2, `"replace"` removes it.
     """
     if stage == "1":
         return [row for row in rows if row["language"] == ENGLISH]
@@ -58,20 +58,23 @@ def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
 
 def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     """
-    Rows of a stage to clips, split by speaker, or by corpus where `validation_corpora` are named.
+    Turn the rows of a stage into training and validation clips.
 
-    A corpus whose own division has one of `validation_splits` is divided by it. Translations go where their source
-    goes.
+    The first of these that applies decides the split:
 
-    By speaker, each corpus is split for itself, and before the stage's rows are chosen, so that a speaker held out in
-    stage 1 is still held out in stage 2, whatever other corpora are given there. M5SER comes last: a translation goes
-    where its source's speaker went.
+    - `validation_corpora` are held out completely.
+    - A corpus that publishes one of `validation_splits` is split by it.
+    - Any other corpus is split by speaker if `validation_fraction` is positive.
 
-    Clips of a language or a corpus whose emotions are not used are trained on without them, whatever they are, and
-    judge nothing; of a speaker who is held out they are left aside.
+    The split by speaker is made per corpus, before the rows of the stage are selected. A speaker held out in stage 1
+    is therefore also held out in stage 2, whatever corpora are added. M5SER is split last: a translation follows the
+    speaker of its source.
+
+    Clips of a language or corpus whose emotions are not used become unlabelled training clips. Those of a held-out
+    speaker are dropped.
 
     Raises:
-        ValueError: nothing is left to train on or to validate on, or `validation_corpora` are not among the corpora.
+        ValueError: no training or validation clips are left, or a corpus of `validation_corpora` is missing.
     """
     labels = label_set(arguments.labels)
     kept: list[Row] = []
@@ -121,7 +124,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
 
 
 def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
-    """Otherwise clips would lose their emotions by a name that is misspelt."""
+    """Reject a misspelled language, which would remove the emotions of its clips."""
     there = {row["language"] for row in rows}
     absent = [language for language in labelled if language not in there]
     if absent:
@@ -130,7 +133,7 @@ def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
 
 
 def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
-    """Otherwise clips would keep their emotions by a name that is misspelt."""
+    """Reject a misspelled corpus, whose clips would keep their emotions."""
     there = {row["corpus"] for row in rows}
     absent = [corpus for corpus in unlabelled if corpus not in there]
     if absent:
@@ -141,9 +144,12 @@ def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
 
 def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[Row], dict[str, int]]:
     """
-    The rows of `train_splits` and `validation_splits`, and all of a corpus that has none of them; what was left aside.
+    Select the rows of `train_splits` and `validation_splits`, and all rows of a corpus that has none of these splits.
 
-    A translation is of its source's part. A warning names a corpus that is divided otherwise.
+    A translation is in the split of its source. A warning names the corpora that have other splits.
+
+    Returns:
+        The rows, and the number of rows left out by corpus and split.
     """
     if not arguments.train_splits:
         return list(rows), {}
@@ -165,8 +171,7 @@ def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[
 
 
 def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
-    """Training and validation, if any, by published part or else by speaker; the second has no clip without an
-    emotion."""
+    """Split by published split or else by speaker; validation has labelled rows only."""
     if not arguments.validates:
         return {"training": [row for rows in by_corpus.values() for row in rows]}
     parts, by_corpus = _published_parts(by_corpus, arguments.validation_splits)
@@ -176,7 +181,7 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
     sides: dict[str, str] = {}
     for rows in by_corpus.values():
         own = [row for row in rows if row["emotion"] is not None and _voices(row)[0] not in sides]
-        # A single voice cannot be divided; the other corpora validate.
+        # A corpus of one speaker cannot be split; it is trained on, and the other corpora validate.
         judged_by_others = len(by_corpus) > 1 or bool(parts["validation"])
         single = judged_by_others and len({row["speaker"] or row["id"] for row in own}) == 1
         if own and not judged_by_others and len({_voices(row)[0] for row in own}) == 1:
@@ -198,7 +203,7 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
 def _published_parts(
     by_corpus: Mapping[str, Sequence[Row]], names: Sequence[str]
 ) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
-    """Training and validation of the corpora whose own division has one of the parts, and the rows of the others."""
+    """Split the corpora that publish one of the named splits; return their parts, and the rows of the others."""
     divided = {
         corpus
         for rows in by_corpus.values()
@@ -222,10 +227,10 @@ def _published_parts(
 
 def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
     """
-    Training and validation by corpus; translations of what is held out are on neither side.
+    Hold out `validation_corpora`; translations of held-out clips are dropped.
 
     Raises:
-        ValueError: a corpus to hold out has no clip, or none is left to train on.
+        ValueError: a corpus to hold out has no clips, or no corpus is left to train on.
     """
     names = arguments.validation_corpora
     missing = [name for name in names if name not in by_corpus]
@@ -242,10 +247,10 @@ def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: Data
 
 def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[list[Clip], list[Rejection]]:
     """
-    Training clips less the files that judge them under another name, as where a corpus is given twice.
+    Remove training clips whose file is also a validation clip, e.g. if a corpus is given twice.
 
     Raises:
-        ValueError: none is left.
+        ValueError: no training clip is left.
     """
     held = {clip.key: clip for clip in validation}
     copies = [clip for clip in train if clip.key in held]
@@ -263,13 +268,13 @@ def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[
 
 
 def _voices(row: Row) -> tuple[str, ...]:
-    """The speaker, or of a clip without one the names of its recording, which its translations share."""
+    """Return the speaker, or for an unknown speaker the recording names, which translations share."""
     return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
 
 
 def without_rejected(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
-    """The data less the rows that turned out unreadable."""
-    # A clip is found unreadable once for each of its views.
+    """Remove clips whose audio could not be read."""
+    # Each view of a clip reports it once.
     unusable = {_place(rejection.row): rejection for rejection in rejections}
 
     def usable(clips: list[Clip]) -> list[Clip]:
@@ -285,7 +290,7 @@ def without_rejected(data: TrainingData, rejections: Sequence[Rejection]) -> Tra
 
 
 def _place(row: Row) -> tuple[str, str, str | None]:
-    """What tells a row from all others: the ids of two folders of a user's own may be the same."""
+    """Return a unique key of a row; ids alone may repeat across a user's folders."""
     return row["corpus"], row["id"], row["audio"]["path"]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clips to padded batches, with features from the cache or computed on demand."""
+"""Dataset and collator: clips to padded batches, with features from the cache or computed on demand."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,14 +14,14 @@ from processing_mser import EmotionClassifierProcessor, LabelSet, MSERProcessor
 
 class EmotionDataset(torch.utils.data.Dataset):
     """
-    Clips with their views, clip by clip: item `i` is view `i % views` of clip `i // views`.
+    Clips and their views: item `i` is view `i % views` of clip `i // views`.
 
     Args:
-        clips: prepared ones.
-        features: where their features come from.
-        label_set: of the task.
-        views: of each clip.
-        facts: by which languages and speakers are numbered for the objectives; all are unknown without.
+        clips: the clips.
+        features: returns the features of a view of a clip.
+        label_set: the label set.
+        views: number of views per clip.
+        facts: languages and speakers, whose indices are the labels; by default all labels are `UNKNOWN`.
     """
 
     def __init__(
@@ -53,20 +53,22 @@ class EmotionDataset(torch.utils.data.Dataset):
 
 class EmotionCollator:
     """
-    Items to a padded batch: features with their mask, `[bos, audio x K, prompt, emotion, eos]` with its labels, and
-    `emotion_labels`, `language_labels`, `speaker_labels` `(batch_size,)` for the objectives; `views` `(batch_size,)`
-    distinguishes the clips themselves (0) from their augmented views.
+    Collate items into a padded batch.
+
+    A batch contains the features with their mask, and `[bos, audio x K, prompt, emotion, eos]` with its labels. For
+    the objectives it contains `emotion_labels`, `language_labels` and `speaker_labels` `(batch_size,)`. `views`
+    `(batch_size,)` is 0 for original clips and positive for augmented views.
 
     Args:
-        processor: builds the text.
-        encoded: whether the features are encoder states or log-mel spectrograms.
+        processor: encodes the text.
+        encoded: whether the features are encoder states instead of log-mel spectrograms.
     """
 
     def __init__(self, processor: MSERProcessor | EmotionClassifierProcessor, encoded: bool):
         self.processor, self.encoded = processor, encoded
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        # Frames are the last axis but one of encoder states, and the last of spectrograms.
+        # Axis of the frames.
         axis = -2 if self.encoded else -1
         features = [item["features"].movedim(axis, 0) for item in items]
         lengths = torch.tensor([len(feature) for feature in features])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train on one fold of a protocol: which rows, and which parts of the corpora's own divisions."""
+"""Select the rows and the data arguments to train on one fold of a protocol."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,25 +17,25 @@ def training_fold(
     protocol: Protocol, rows: Sequence[Row], data: DataArguments, fold: str | None = None, *, allow_leak: bool = False
 ) -> Fold:
     """
-    The fold of a protocol that a model is trained for.
+    Return the fold of a protocol to train on.
 
     Args:
-        protocol: the test.
-        rows: of all corpora given. The protocol divides those of its own; the others are trained on in every fold,
-            M5SER less what it holds of the fold's test.
-        data: whether clips without a known emotion are kept.
-        fold: name or number, from 1; not needed where there is one.
-        allow_leak: keep a fold whose training shares speakers or recordings with its test, such as MELD's.
+        protocol: the protocol.
+        rows: rows of all corpora. The protocol splits its own corpora. The others are training data in every fold,
+            except M5SER's translations of the fold's test clips.
+        data: decides whether clips without a known emotion are kept.
+        fold: name or number, from 1; may be omitted if there is only one fold.
+        allow_leak: accept a fold whose training and test data share speakers or recordings, as in MELD.
 
     Raises:
-        ProtocolError: no such fold, or several and none is named.
-        SpeakerLeakError: training and test of the fold share speakers or recordings.
+        ProtocolError: there is no such fold, or there are several and none is named.
+        SpeakerLeakError: training and test data of the fold share speakers or recordings.
     """
     own = [row for row in rows if row["corpus"] in protocol.corpora]
     others = [row for row in rows if row["corpus"] not in protocol.corpora]
     unlabelled = data.unlabelled or bool(data.labelled_languages or data.unlabelled_corpora)
     if not own and isinstance(protocol.split, FullCorpus):
-        # A zero-shot test need not be at hand to be trained for; training still must not hold translations of it.
+        # The corpus of a zero-shot test may be missing, but training must not contain its translations.
         train = tuple(protocol.training_rows(others, unlabelled=unlabelled))
         return Fold("whole", train, (), (), leak=protocol.check(train, (), allow=allow_leak))
     names = [one.name for one in protocol.divide(own)]
@@ -46,10 +46,10 @@ def training_fold(
 
 def arguments_for_fold(data: DataArguments, fold: Fold, protocol: Protocol) -> DataArguments:
     """
-    A recipe's data arguments for the rows of a fold: its words, and parts that match what the fold trains on.
+    Adapt a recipe's data arguments to a fold: its labels and the splits it trains and validates on.
 
-    A part of the protocol's corpora that the fold trains on is added to `train_splits`, where the recipe names any.
-    The fold's own validation part is added to `validation_splits`.
+    If the recipe has `train_splits`, the splits that the fold trains on are added. The fold's own validation splits
+    are added to `validation_splits`.
     """
     own = {row["split"] for row in fold.train if row["corpus"] in protocol.corpora} - {None}
     judging = {row["split"] for row in fold.validation} - {None}
@@ -63,6 +63,6 @@ def arguments_for_fold(data: DataArguments, fold: Fold, protocol: Protocol) -> D
 
 
 def fold_rows(fold: Fold, data: DataArguments) -> list[Row]:
-    """The rows to train on; those of the fold's validation part only where they choose the checkpoint."""
+    """Return the training rows, and the fold's validation rows if they select the checkpoint."""
     judges = {row["split"] for row in fold.validation} & {*data.validation_splits}
     return [*fold.train, *(row for row in fold.validation if row["split"] in judges)]

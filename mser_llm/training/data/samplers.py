@@ -15,18 +15,17 @@ class BalancedSampler(Sampler[int]):
     """
     Sampler that alternates between emotions and, within an emotion, between groups (languages).
 
-    In any stretch of the order, and so in any batch cut out of it by however many processes, the counts of two
-    emotions differ by at most two, and so do those of two groups within an emotion: pairs of one emotion cross
-    languages. An epoch has as many items as there are clips; a rare class repeats its clips, each as often as any
-    other of its own.
+    In any range of the order, and so in any batch, the counts of two emotions differ by at most two. The same applies
+    to two groups within an emotion, so that positive pairs cross languages. Clips of a rare emotion are repeated
+    equally often.
 
     Args:
-        emotions: of each clip.
-        groups: of each clip, its language say; `None` for no second level.
-        views: of each clip; each time a clip is drawn one of its views is.
-        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
-        size: items of an epoch; by default as many as there are clips.
-        first_view: the first view that is drawn; 1 leaves the clip itself out.
+        emotions: emotion of each clip.
+        groups: group of each clip, e.g. its language; `None` balances emotions only.
+        views: number of views per clip; one of them is drawn at random.
+        seed: seed of the first epoch; the epoch number is added, so that each epoch is reproducible.
+        size: items per epoch; by default the number of clips.
+        first_view: first view that may be drawn; 1 excludes the original clip.
     """
 
     def __init__(
@@ -63,14 +62,14 @@ class BalancedSampler(Sampler[int]):
 
 
 def random_view(clip: int, views: int, first_view: int, generator: torch.Generator) -> int:
-    """Return the item of `EmotionDataset` for a random view of a clip, from `first_view` on."""
+    """Return the `EmotionDataset` index of a random view of a clip, from `first_view` on."""
     choice = views - first_view
     view = first_view + (int(torch.randint(choice, (), generator=generator)) if choice > 1 else 0)
     return clip * views + view
 
 
 class Turns(Iterator[Any]):
-    """Yields all members in rounds, each in a new random order."""
+    """Yield all members in rounds, each in a new random order."""
 
     def __init__(self, members: list[Any], generator: torch.Generator):
         self.members, self.generator = members, generator
@@ -86,22 +85,23 @@ class SourceBatchSampler(Sampler[int]):
     """
     Sampler of batches that are either all labelled or all unlabelled, chosen at random.
 
-    The larger source does not crowd out the other. This is one reading of Gong et al. 2025, "Learning More with
-    Less", Sec. 2.3, "we sample randomly from each data source at each training step"; the other is a batch of both.
+    Both are equally probable, so that the larger source does not dominate. This is one reading of Gong et al. 2025,
+    "Learning More with Less", Sec. 2.3: "we sample randomly from each data source at each training step". The other
+    reading is a batch of both sources.
 
-    Within the labelled source emotions take turns, within the other languages do.
+    Labelled batches are balanced over emotions, unlabelled batches over languages.
 
     Args:
-        emotions: of each clip, `None` where it is not known.
-        languages: of each clip.
-        batch_size: of a batch, that of all processes together.
-        batches: of an epoch; by default as many as hold each clip once on average.
-        views: of each clip.
-        first_view: the first view that is drawn; 1 leaves the clip itself out.
-        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+        emotions: emotion of each clip, `None` if unknown.
+        languages: language of each clip.
+        batch_size: clips per batch over all processes.
+        batches: batches per epoch; by default enough to draw each clip once on average.
+        views: number of views per clip.
+        first_view: first view that may be drawn; 1 excludes the original clip.
+        seed: seed of the first epoch; the epoch number is added, so that each epoch is reproducible.
 
     Raises:
-        ValueError: there is one source alone.
+        ValueError: all clips are labelled, or none is.
     """
 
     def __init__(
@@ -155,11 +155,11 @@ class SpeakerBatchSampler(Sampler[int]):
     masks the view only.
 
     Args:
-        speakers: of each clip; a clip without one is not drawn, nor is a speaker with too few clips.
-        speakers_per_batch, clips_per_speaker: of a batch, that of all processes together.
-        views: of each clip, itself included.
-        batches: of an epoch; by default as many as show each clip once on average.
-        seed: of the first epoch; the epoch's number is added to it, so that an epoch can be repeated exactly.
+        speakers: speaker of each clip. Clips of unknown speakers and speakers with too few clips are not drawn.
+        speakers_per_batch, clips_per_speaker: P and K, per batch over all processes.
+        views: number of views per clip, the original included.
+        batches: batches per epoch; by default enough to draw each clip once on average.
+        seed: seed of the first epoch; the epoch number is added, so that each epoch is reproducible.
 
     Raises:
         ValueError: too few speakers have enough clips.
@@ -210,10 +210,10 @@ class SpeakerBatchSampler(Sampler[int]):
 
 def build_sampler(dataset: EmotionDataset, arguments: MSERTrainingArguments) -> Sampler[int] | None:
     """
-    The sampler that `balance` names; `None` for the library's own, which shuffles.
+    Build the sampler that `balance` names; `None` for the shuffling sampler of transformers.
 
     Raises:
-        ValueError: what was asked of it does not fit the clips, their views or the batch size.
+        ValueError: the settings do not fit the clips, their views or the batch size.
     """
     if arguments.balance == "none":
         if arguments.epoch_batches is not None or not arguments.clean_views:
