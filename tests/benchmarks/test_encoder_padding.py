@@ -55,16 +55,16 @@ def test_smallest_run_writes_its_results(script, encoder: Path, speech: Path, tm
     output = tmp_path / "new" / "figures.json"
     words = ["--encoder", str(encoder), "--corpus", f"folder={speech}", "--seconds", "0.5", "0.6"]
     assert script.main([*words, "--batch_size", "2", "--repeats", "3", "--output", str(output)]) == 0
-    figures = json.loads(output.read_text())
-    assert figures["clips"] == {"count": 3, "mean_seconds": pytest.approx(0.55)}
-    assert figures["arguments"]["batch_size"] == 2 and figures["arguments"]["encoder"] == str(encoder)
-    assert figures["machine"]["threads"] >= 1 and figures["machine"]["processor"]
+    results = json.loads(output.read_text())
+    assert results["clips"] == {"count": 3, "mean_seconds": pytest.approx(0.55)}
+    assert results["arguments"]["batch_size"] == 2 and results["arguments"]["encoder"] == str(encoder)
+    assert results["machine"]["threads"] >= 1 and results["machine"]["processor"]
     for name in ("masked", "stock"):
-        times = figures["rounds"][name]
+        times = results["rounds"][name]
         assert len(times) == 3 and min(times) > 0
-        assert figures["seconds_per_clip"][name] == statistics.median(times)
-    ratio = figures["seconds_per_clip"]["stock"] / figures["seconds_per_clip"]["masked"]
-    assert figures["ratio"] == pytest.approx(ratio)
+        assert results["seconds_per_clip"][name] == statistics.median(times)
+    ratio = results["seconds_per_clip"]["stock"] / results["seconds_per_clip"]["masked"]
+    assert results["ratio"] == pytest.approx(ratio)
     printed = capsys.readouterr().out
     assert "3 clips of 0.55 s" in printed and f"ratio               {ratio:.1f}" in printed
 
@@ -115,6 +115,6 @@ def test_default_encoder_has_the_size_of_whisper_base(tmp_path: Path):
     command = [sys.executable, str(SCRIPT), "--clips", "1", "--repeats", "1", "--output", str(output)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    figures = json.loads(output.read_text())
-    assert figures["encoder_parameters"] == 20_590_592
-    assert 2 <= figures["clips"]["mean_seconds"] <= 3
+    results = json.loads(output.read_text())
+    assert results["encoder_parameters"] == 20_590_592
+    assert 2 <= results["clips"]["mean_seconds"] <= 3

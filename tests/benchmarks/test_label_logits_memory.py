@@ -18,7 +18,7 @@ def test_logits_at_labels_need_a_fifth_of_the_memory(tmp_path: Path):
     output = tmp_path / "figures.json"
     words = ["--batch_size", "4", "--text_length", "40", "--output", str(output)]
     subprocess.run([sys.executable, str(SCRIPT), *words], check=True, capture_output=True)
-    figures = json.loads(output.read_text())
+    results = json.loads(output.read_text())
     naive_logits = 4 * 40 * 128256 * 4
-    assert figures["naive"]["peak_bytes"] > 2 * naive_logits
-    assert figures["at_labels"]["peak_bytes"] <= figures["naive"]["peak_bytes"] / 5
+    assert results["naive"]["peak_bytes"] > 2 * naive_logits
+    assert results["at_labels"]["peak_bytes"] <= results["naive"]["peak_bytes"] / 5

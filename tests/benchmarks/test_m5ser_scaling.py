@@ -43,10 +43,10 @@ def test_memory_of_child_processes_is_counted(script):
 
 def test_gain_is_the_median_of_adjacent_builds(script):
     # The machine becomes faster within the second round; the ratio of medians would be 2.
-    figures = script.gain({1: [20.0, 30.0, 40.0], 2: [38.0, 60.0, 76.0]}, {1: "1 process", 2: "2 processes"})
-    assert figures["ratio"] == pytest.approx(1.9)
-    assert figures["min_and_max_ratio"] == pytest.approx([1.9, 2.0])
-    assert figures["clips_per_second"] == {"1 process": 30.0, "2 processes": 60.0}
+    results = script.gain({1: [20.0, 30.0, 40.0], 2: [38.0, 60.0, 76.0]}, {1: "1 process", 2: "2 processes"})
+    assert results["ratio"] == pytest.approx(1.9)
+    assert results["min_and_max_ratio"] == pytest.approx([1.9, 2.0])
+    assert results["clips_per_second"] == {"1 process": 30.0, "2 processes": 60.0}
 
 
 @pytest.mark.slow
@@ -57,11 +57,11 @@ def test_smallest_run_writes_what_it_prints(tmp_path):
         [sys.executable, str(SCRIPT), *flags, "--output", str(output)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    figures = json.loads(output.read_text(encoding="utf-8"))
-    assert figures["memory"]["rows"] == {"1x": 20, "10x": 200}
-    rates = figures["speed"]["clips_per_second"]
-    assert figures["speed"]["ratio"] == pytest.approx(rates["2 workers"] / rates["1 worker"])
-    alone = figures["speed"]["translator_alone"]
+    results = json.loads(output.read_text(encoding="utf-8"))
+    assert results["memory"]["rows"] == {"1x": 20, "10x": 200}
+    rates = results["speed"]["clips_per_second"]
+    assert results["speed"]["ratio"] == pytest.approx(rates["2 workers"] / rates["1 worker"])
+    alone = results["speed"]["translator_alone"]
     both = alone["clips_per_second"]
     assert alone["ratio"] == pytest.approx(both["2 processes"] / both["1 process"])
-    assert f"{figures['memory']['ratio']:.2f}" in done.stdout
+    assert f"{results['memory']['ratio']:.2f}" in done.stdout

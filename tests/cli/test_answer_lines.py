@@ -21,7 +21,7 @@ FILES = [
 ]
 
 
-def answer(file: Path, label: str = "happy") -> Recognition:
+def prediction(file: Path, label: str = "happy") -> Recognition:
     return Recognition(file, label, {word: 0.88 if word == label else 0.02 for word in WORDS}, seconds=1.0)
 
 
@@ -40,7 +40,7 @@ class Terminal(io.StringIO):
 def test_narrow_terminal_wraps_and_marks_the_prediction(files):
     lines = AnswerLines(files, WORDS, width=80)
     for file in files:
-        first, *grid = lines.text(file, answer(file)).split("\n")
+        first, *grid = lines.text(file, prediction(file)).split("\n")
         assert first.split(maxsplit=2)[:2] == ["happy", "0.88"]
         # Only a path that is longer than the terminal is wide may run over its edge.
         assert first.endswith(str(file)) and (display_width(first) <= 80 or display_width(str(file)) > 60)
@@ -68,7 +68,7 @@ def test_many_labels_fit_any_terminal():
 
 def test_pipe_has_one_aligned_line_per_file():
     lines = AnswerLines(FILES, WORDS)
-    texts = [lines.text(file, answer(file, word)) for file, word in zip(FILES, WORDS, strict=False)]
+    texts = [lines.text(file, prediction(file, word)) for file, word in zip(FILES, WORDS, strict=False)]
     texts.append(lines.text(FILES[0], failed(FILES[0])))
     assert all("\n" not in text and "\033" not in text for text in texts)
     starts = [display_width(text[: text.index(str(file))]) for text, file in zip(texts, [*FILES, FILES[0]])]
@@ -78,7 +78,7 @@ def test_pipe_has_one_aligned_line_per_file():
 
 
 def test_wide_terminal_has_one_line_per_file():
-    assert "\n" not in AnswerLines(FILES[:3], WORDS, width=160).text(FILES[0], answer(FILES[0]))
+    assert "\n" not in AnswerLines(FILES[:3], WORDS, width=160).text(FILES[0], prediction(FILES[0]))
 
 
 def test_colour_is_for_terminals_without_no_color(monkeypatch):
@@ -93,7 +93,7 @@ def test_colour_is_for_terminals_without_no_color(monkeypatch):
             assert not shows_colour(Terminal())
     plain = AnswerLines(FILES, WORDS, width=80)
     coloured = AnswerLines(FILES, WORDS, width=80, colour=True)
-    for one in (answer(FILES[0]), failed(FILES[0]), Recognition(FILES[0], "unparsed", text="hm")):
+    for one in (prediction(FILES[0]), failed(FILES[0]), Recognition(FILES[0], "unparsed", text="hm")):
         text = coloured.text(FILES[0], one)
         assert "\033[1" in text
         assert re.sub(r"\033\[[\d;]*m", "", text) == plain.text(FILES[0], one)

@@ -43,10 +43,10 @@ def test_baselines_writes_all_systems_into_one_table(corpora, encoder, tiny_mode
     assert names[:3] == ["chance", "majority", "eGeMAPS + SVM"]
     assert names[3:5] == ["probe of the chosen layer", "probe of all layers, weighted"]
     assert names[5:] == [f"model {tiny_model_dir.name}"]
-    figures = {row["system"]: row for row in rows}
-    assert figures["chance"]["UA"] == figures["majority"]["UA"] == 0.25
-    assert figures["eGeMAPS + SVM"]["UA"] > 0.6, "the emotions of the tones are their pitches"
-    assert figures["probe of the chosen layer"]["UA"] > 0.6
+    metrics = {row["system"]: row for row in rows}
+    assert metrics["chance"]["UA"] == metrics["majority"]["UA"] == 0.25
+    assert metrics["eGeMAPS + SVM"]["UA"] > 0.6, "the emotions of the tones are their pitches"
+    assert metrics["probe of the chosen layer"]["UA"] > 0.6
     (layers,) = results["layers"].values()
     assert [layer["facts"]["layer"] for layer in layers] == [0, 1, 2]
 
@@ -62,7 +62,7 @@ def test_baselines_writes_all_systems_into_one_table(corpora, encoder, tiny_mode
             assert row["against"]["p"] <= row["against"]["p_holm"] <= 1
     printed, table = capsys.readouterr().out, (tmp_path / "out" / "baselines.md").read_text(encoding="utf-8")
     assert table in printed
-    assert f"| {figures['eGeMAPS + SVM']['UA']:.3f} [" in table
+    assert f"| {metrics['eGeMAPS + SVM']['UA']:.3f} [" in table
     with open(tmp_path / "out" / "baselines.csv", encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["system"] for line in lines] == names
@@ -147,7 +147,7 @@ def test_baselines_gives_models_distinct_files(corpora, tiny_model_dir, tmp_path
     files = ["model_a_b", "model_a_b_2", "model_a-b"]
     results = [json.loads((tmp_path / "out" / "models" / name / "results.json").read_text()) for name in files]
     assert [of["model"] for of in results] == list(map(str, models))
-    answers = [read_predictions(tmp_path / "out" / "predictions" / f"{name}.csv") for name in files]
-    assert not np.array_equal(answers[0].scores, answers[1].scores)
-    for name, own in zip(files, answers, strict=True):
+    predictions = [read_predictions(tmp_path / "out" / "predictions" / f"{name}.csv") for name in files]
+    assert not np.array_equal(predictions[0].scores, predictions[1].scores)
+    for name, own in zip(files, predictions, strict=True):
         assert np.array_equal(read_predictions(tmp_path / "out" / "models" / name).scores, own.scores)

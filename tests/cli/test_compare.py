@@ -26,9 +26,9 @@ def system(seed, right, corpora=("emodb", "nemo", "shemo"), speakers=10, clips=1
     for corpus in corpora:
         for number in range(speakers * clips):
             truth = WORDS[number % 3]
-            answer = truth if rng.random() < right[corpus] else WORDS[(number + 1) % 3]
+            prediction = truth if rng.random() < right[corpus] else WORDS[(number + 1) % 3]
             lines.append(
-                {"corpus": corpus, "id": str(number), "emotion": truth, "prediction": answer}
+                {"corpus": corpus, "id": str(number), "emotion": truth, "prediction": prediction}
                 | {"speaker": f"{corpus}-{number // clips}"}
             )
     return Predictions.from_clips(WORDS, lines)
@@ -62,9 +62,9 @@ def test_compare_corrects_over_the_corpora(systems, tmp_path, capsys):
     corrected = multipletests([row["p"] for row in made["corpora"].values()], method="holm")[1]
     assert [row["p_holm"] for row in made["corpora"].values()] == pytest.approx(list(corrected))
     assert made["pooled"]["n"] == len(good)
-    told = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in told] == ["corpus", "emodb", "nemo", "shemo", "all"]
-    assert f"{made['corpora']['emodb']['difference']:+.3f}" in told[1]
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == ["corpus", "emodb", "nemo", "shemo", "all"]
+    assert f"{made['corpora']['emodb']['difference']:+.3f}" in printed[1]
     assert made["corpora"]["emodb"]["p_holm"] < 0.05 < made["corpora"]["shemo"]["p_holm"]
 
 

@@ -12,7 +12,7 @@ import run_mser
 from mser_llm.data.corpora import CORPORA
 
 
-def said(capsys, *words):
+def run_corpora(capsys, *words):
     status = run_mser.main(["corpora", *map(str, words)])
     captured = capsys.readouterr()
     return status, captured.out, captured.err
@@ -43,7 +43,7 @@ def ravdess(tmp_path):
 
 
 def test_corpora_shows_found_and_expected_counts(ravdess, capsys):
-    status, out, err = said(capsys, f"ravdess={ravdess}")
+    status, out, err = run_corpora(capsys, f"ravdess={ravdess}")
     assert (status, err) == (0, "")
     assert line_of(out, "neutral")[:3] == ["neutral", "1", "96"]
     assert line_of(out, "angry")[:3] == ["angry", "2", "192"]
@@ -61,13 +61,13 @@ def test_corpora_reads_several_in_order(ravdess, tmp_path, capsys):
     own = tmp_path / "mine"
     (own / "angry").mkdir(parents=True)
     (own / "angry" / "a.wav").touch()
-    status, out, _ = said(capsys, f"folder={own}", f"ravdess={ravdess}")
+    status, out, _ = run_corpora(capsys, f"folder={own}", f"ravdess={ravdess}")
     assert status == 0
     assert out.index("folder:") < out.index("ravdess:")
 
 
 def test_corpora_continues_after_an_unreadable_one(ravdess, capsys):
-    status, out, err = said(capsys, "nemo=/no/such", f"ravdess={ravdess}", "savee=/no/such/either")
+    status, out, err = run_corpora(capsys, "nemo=/no/such", f"ravdess={ravdess}", "savee=/no/such/either")
     assert status == 1
     assert "nemo: not found, /no/such" in out
     assert "savee: not found, /no/such/either" in out
@@ -76,23 +76,23 @@ def test_corpora_continues_after_an_unreadable_one(ravdess, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argument", "told"),
+    ("argument", "entry"),
     [("ravdess=/no/such", "/no/such"), ("ravdes=.", "'ravdes'"), ("ravdess", "NAME=PATH"), ("=x", "NAME=PATH")],
 )
-def test_corpora_errors_are_one_line_and_status_2(argument, told, capsys):
-    status, out, err = said(capsys, argument)
+def test_corpora_errors_are_one_line_and_status_2(argument, entry, capsys):
+    status, out, err = run_corpora(capsys, argument)
     assert (status, out) == (2, "")
-    assert told in err
+    assert entry in err
     assert err.count("\n") == 1
 
 
 def test_corpora_rejects_a_file_that_is_no_table(tmp_path, capsys):
     (tmp_path / "a.wav").touch()
-    assert said(capsys, f"folder={tmp_path / 'a.wav'}")[0] == 2
+    assert run_corpora(capsys, f"folder={tmp_path / 'a.wav'}")[0] == 2
 
 
 def test_corpora_without_arguments_lists_all_with_licences(capsys):
-    status, out, _ = said(capsys)
+    status, out, _ = run_corpora(capsys)
     assert status == 0
     lines = out.splitlines()
     assert max(map(len, lines)) <= 100
@@ -100,15 +100,15 @@ def test_corpora_without_arguments_lists_all_with_licences(capsys):
     assert list(starts) == ["corpus", *CORPORA, "folder", "m5ser"]
     for name, spec in CORPORA.items():
         first = starts[name]
-        told = " ".join(" ".join(lines[first:][: 1 + len(list(takewhile(is_indented, lines[first + 1 :])))]).split())
-        assert told.split()[1] == spec.language
-        assert spec.license in told
-        assert spec.how_to_get in told
-        assert spec.note in told
+        entry = " ".join(" ".join(lines[first:][: 1 + len(list(takewhile(is_indented, lines[first + 1 :])))]).split())
+        assert entry.split()[1] == spec.language
+        assert spec.license in entry
+        assert spec.how_to_get in entry
+        assert spec.note in entry
         for emotion, count in spec.expected.items():
-            assert f"{emotion} {count}" in told
-        assert ("may be passed on" in told) == spec.redistribution
-        assert ("not for commercial use" in told) == spec.non_commercial
+            assert f"{emotion} {count}" in entry
+        assert ("may be passed on" in entry) == spec.redistribution
+        assert ("not for commercial use" in entry) == spec.non_commercial
 
 
 @pytest.mark.skipif(not os.environ.get("MSER_CORPORA"), reason="MSER_CORPORA is not set")
@@ -117,7 +117,7 @@ def test_corpora_confirms_a_complete_real_corpus(name, clips, capsys):
     folder = Path(os.environ["MSER_CORPORA"]) / name
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
-    status, out, _ = said(capsys, f"{name}={folder}")
+    status, out, _ = run_corpora(capsys, f"{name}={folder}")
     assert status == 0
     assert line_of(out, "total")[1:3] == [str(clips), str(clips)]
     assert not re.search("differs|warning|unmatched", out)

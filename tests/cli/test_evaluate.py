@@ -44,16 +44,16 @@ def test_evaluate_writes_metrics_and_a_report(recordings, tiny_model_dir, tmp_pa
     assert evaluate(tiny_model_dir, recordings, output, "--batch_size", "4") == 0
 
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))
-    figures = results["corpora"]["folder"]
+    metrics = results["corpora"]["folder"]
     assert results["labels"] == ["neutral", "happy", "sad", "angry"]
     # Happiness is happy by name and excited by the protocol of the four classes; calm is in neither.
-    assert figures["support"] == {"neutral": 3, "happy": 6, "sad": 3, "angry": 3}
-    assert (figures["n"], figures["dropped"], figures["errors"]) == (15, 3, 0)
+    assert metrics["support"] == {"neutral": 3, "happy": 6, "sad": 3, "angry": 3}
+    assert (metrics["n"], metrics["dropped"], metrics["errors"]) == (15, 3, 0)
     assert results["model"] == str(tiny_model_dir)
     written = {path.name for path in output.iterdir()}
     assert written == {"results.json", "predictions.csv", "confusion_folder.png", "report.html"}
-    assert f"{figures['UA']:.3f}" in (output / "report.html").read_text(encoding="utf-8")
-    assert f"{figures['UA']:.3f}" in capsys.readouterr().out
+    assert f"{metrics['UA']:.3f}" in (output / "report.html").read_text(encoding="utf-8")
+    assert f"{metrics['UA']:.3f}" in capsys.readouterr().out
 
 
 def test_evaluate_writes_the_predictions_of_the_model(recordings, tiny_model_dir, tmp_path):
@@ -67,9 +67,11 @@ def test_evaluate_writes_the_predictions_of_the_model(recordings, tiny_model_dir
         model, processor, [line["file"] for line in lines], words, ScoringOptions(length_normalize=True)
     )
     assert len(lines) == 9
-    for line, answer in zip(lines, expected, strict=True):
-        assert line["prediction"] == answer.label
-        assert [float(line[f"p_{word}"]) for word in words] == pytest.approx(list(answer.scores.values()), abs=1e-5)
+    for line, prediction in zip(lines, expected, strict=True):
+        assert line["prediction"] == prediction.label
+        assert [float(line[f"p_{word}"]) for word in words] == pytest.approx(
+            list(prediction.scores.values()), abs=1e-5
+        )
 
 
 def test_evaluate_uses_and_records_the_prompt(recordings, tiny_model_dir, tmp_path):
@@ -91,8 +93,8 @@ def test_evaluate_compares_prompts(recordings, tiny_model_dir, tmp_path, capsys)
 def test_evaluate_reuses_cached_predictions(recordings, tiny_model_dir, tmp_path, capsys):
     for name, more in (("first", []), ("second", []), ("anew", ["--no_cache"]), ("other", ["--prompt", "v2"])):
         evaluate(tiny_model_dir, recordings, tmp_path / name, *more)
-        told = "15 of 15 predictions" in capsys.readouterr().out
-        assert told == (name == "second")
+        reused = "15 of 15 predictions" in capsys.readouterr().out
+        assert reused == (name == "second")
     first, second = (tmp_path / name / "results.json" for name in ("first", "second"))
     assert first.read_bytes() == second.read_bytes()
 
@@ -108,9 +110,9 @@ def test_evaluate_supports_and_records_stock_padding(recordings, tiny_model_dir,
 def test_evaluate_counts_unreadable_clips_with_status_1(recordings, tiny_model_dir, tmp_path, capsys):
     (recordings / "sad" / "broken.wav").write_bytes(b"")
     assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 1
-    figures = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
-    assert (figures["n"], figures["errors"]) == (15, 1)
-    assert "broken.wav" in figures["error_clips"][0]["error"]
+    metrics = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
+    assert (metrics["n"], metrics["errors"]) == (15, 1)
+    assert "broken.wav" in metrics["error_clips"][0]["error"]
     assert "1 clips are unreadable" in capsys.readouterr().err
 
 
@@ -118,8 +120,8 @@ def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path,
     telephone = np.random.default_rng(1).uniform(-0.2, 0.2, 4000)
     soundfile.write(recordings / "sad" / "telephone.wav", telephone, 8000)
     assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 0
-    figures = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
-    assert (figures["n"], figures["narrow_band"]) == (16, 1)
+    metrics = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
+    assert (metrics["n"], metrics["narrow_band"]) == (16, 1)
     assert "1 of 16 clips" in capsys.readouterr().err
 
 

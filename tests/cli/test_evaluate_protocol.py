@@ -38,10 +38,15 @@ def trained(tiny_model_dir, tmp_path) -> Path:
     """A model whose training heard one man of EMO-DB, and Polish."""
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_dir, folder)
-    heard = {"speakers": ["emodb-03", "nemo-1"], "recordings": [], "corpora": ["emodb", "nemo"], "languages": ["pl"]}
+    leak_record = {
+        "speakers": ["emodb-03", "nemo-1"],
+        "recordings": [],
+        "corpora": ["emodb", "nemo"],
+        "languages": ["pl"],
+    }
     record = {
         "speakers": ["emodb-03"],
-        "data": {"sources": [{"corpus": "nemo"}], "languages": {"pl": 9}, "heard": heard},
+        "data": {"sources": [{"corpus": "nemo"}], "languages": {"pl": 9}, "heard": leak_record},
     }
     (folder / "train_results.json").write_text(json.dumps(record))
     return folder
@@ -61,16 +66,16 @@ def test_protocol_sets_labels_clips_and_published_results(emodb, tiny_model_dir,
 
     results = read(tmp_path)
     assert results["labels"] == ["neutral", "happy", "sad", "angry"]
-    figures, told = results["corpora"]["emodb"], results["protocol"]
-    assert (figures["n"], figures["dropped"], figures["dropped_emotions"]) == (39, 10, {"boredom": 10})
-    assert (told["expected"], told["found"]) == ({"emodb": 339}, {"emodb": 40})
-    assert told["left_out"] == {"shorter than 0.5 s": 1} and "over_folds" not in told
-    assert len(told["published"]) == len(PROTOCOLS["emodb-4"].published) == 9
+    metrics, protocol_results = results["corpora"]["emodb"], results["protocol"]
+    assert (metrics["n"], metrics["dropped"], metrics["dropped_emotions"]) == (39, 10, {"boredom": 10})
+    assert (protocol_results["expected"], protocol_results["found"]) == ({"emodb": 339}, {"emodb": 40})
+    assert protocol_results["left_out"] == {"shorter than 0.5 s": 1} and "over_folds" not in protocol_results
+    assert len(protocol_results["published"]) == len(PROTOCOLS["emodb-4"].published) == 9
     out = capsys.readouterr().out
     (contrastive,) = (line.split() for line in out.splitlines() if line.startswith("Contrastive"))
     assert contrastive[1:4] == ["0.906", "±", "0.017"]
     (own,) = (line.split() for line in out.splitlines() if line.startswith("measured here"))
-    assert own[2:5] == [f"{figures[name]:.3f}" for name in ("WA", "UA", "macro_F1")]
+    assert own[2:5] == [f"{metrics[name]:.3f}" for name in ("WA", "UA", "macro_F1")]
     assert "emodb 40 of 339" in out
     # The tiny model has no record of a training.
     assert results["leak"]["found"] is False and "not checked: " in out

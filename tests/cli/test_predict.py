@@ -79,19 +79,19 @@ def test_predict_reports_broken_files_and_predicts_the_rest(mixed_folder, tiny_m
     assert status == 1
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["file"] for line in lines] == sorted(str(folder / name) for name in (*broken, *good))
-    answers = {str(Path(line["file"]).relative_to(folder)): line for line in lines}
+    outputs = {str(Path(line["file"]).relative_to(folder)): line for line in lines}
     for name, speaks_of in broken.items():
-        assert set(answers[name]) == {"file", "error"}
-        problem, _, cure = answers[name]["error"].partition("; ")
+        assert set(outputs[name]) == {"file", "error"}
+        problem, _, cure = outputs[name]["error"].partition("; ")
         assert name in problem
         assert re.search(speaks_of, problem), problem
         assert cure
     for name in good:
-        answer = answers[name]
-        assert set(answer) == {"file", "label", "scores"} | ({"bandwidth_hz"} if "ü" in name else set())
-        assert list(answer["scores"]) == list(WORDS)
-        assert answer["label"] == max(answer["scores"], key=answer["scores"].get)
-        assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-5)
+        output = outputs[name]
+        assert set(output) == {"file", "label", "scores"} | ({"bandwidth_hz"} if "ü" in name else set())
+        assert list(output["scores"]) == list(WORDS)
+        assert output["label"] == max(output["scores"], key=output["scores"].get)
+        assert sum(output["scores"].values()) == pytest.approx(1, abs=1e-5)
 
 
 def test_text_lines_are_aligned_and_start_with_the_label(mixed_folder, tiny_model_dir, capsys):
@@ -108,13 +108,13 @@ def test_text_lines_are_aligned_and_start_with_the_label(mixed_folder, tiny_mode
     model = MSERForEmotionGeneration.from_pretrained(tiny_model_dir)
     processor = MSERProcessor.from_pretrained(tiny_model_dir)
     for file, line in zip(files, lines, strict=True):
-        answer, rest = line[:start].split(), line[start + width :]
+        output, rest = line[:start].split(), line[start + width :]
         if str(Path(file).relative_to(folder)) in broken:
-            assert answer == ["error"]
+            assert output == ["error"]
             assert str(folder) not in rest.split(";")[0]
             continue
         (expected,) = recognize(model, processor, [file], WORDS)
-        assert answer == [expected.label, f"{expected.scores[expected.label]:.2f}"]
+        assert output == [expected.label, f"{expected.scores[expected.label]:.2f}"]
         pairs = rest.split()
         assert pairs[::2] == [f"*{word}" if word == expected.label else word for word in WORDS]
         assert [float(value) for value in pairs[1::2]] == pytest.approx(list(expected.scores.values()), abs=0.006)

@@ -55,7 +55,7 @@ def test_robustness_reports_conditions_it_leaves_out(corpora, tiny_model_dir, tm
     results = json.loads((tmp_path / "robustness.json").read_text(encoding="utf-8"))
     assert "joined" in results["conditions"] and "code_switch" not in results["conditions"]
     assert "left out: code_switch" in capsys.readouterr().err
-    assert [figures["n"] for figures in results["clean"].values()] == [4]
+    assert [metrics["n"] for metrics in results["clean"].values()] == [4]
 
 
 def test_robustness_rejects_training_speakers(corpora, tiny_model_dir, tmp_path, capsys):

@@ -71,17 +71,17 @@ def test_evaluate_corpora_matches_scikit_learn(evaluated, tiny, corpora):
     for name, rows in corpora.items():
         kept = [r for r in rows if r["emotion"] in (*FOUR.words, "excited") and "broken" not in r["id"]]
         truths = ["happy" if r["emotion"] == "excited" else r["emotion"] for r in kept]
-        answers = [answer.label for answer in recognize(*tiny, [r["audio"] for r in kept], FOUR.words)]
-        everything += zip(truths, answers, [r["language"] for r in kept], strict=True)
+        predicted = [prediction.label for prediction in recognize(*tiny, [r["audio"] for r in kept], FOUR.words)]
+        everything += zip(truths, predicted, [r["language"] for r in kept], strict=True)
         metrics = results["corpora"][name]
-        assert metrics["UA"] == pytest.approx(balanced_accuracy_score(truths, answers))
-        assert metrics["confusion"] == confusion_matrix(truths, answers, labels=FOUR.words).tolist()
+        assert metrics["UA"] == pytest.approx(balanced_accuracy_score(truths, predicted))
+        assert metrics["confusion"] == confusion_matrix(truths, predicted, labels=FOUR.words).tolist()
         assert metrics["n"] == len(kept)
         assert metrics["chance"] == 1 / len(FOUR.words)
-    truths, answers, _ = zip(*everything, strict=True)
-    assert results["pooled"]["UA"] == pytest.approx(balanced_accuracy_score(truths, answers))
+    truths, predicted, _ = zip(*everything, strict=True)
+    assert results["pooled"]["UA"] == pytest.approx(balanced_accuracy_score(truths, predicted))
     assert set(results["languages"]) == {"el", "ru"}
-    greek = [(truth, answer) for truth, answer, language in everything if language == "el"]
+    greek = [(truth, prediction) for truth, prediction, language in everything if language == "el"]
     assert results["languages"]["el"]["UA"] == pytest.approx(balanced_accuracy_score(*zip(*greek, strict=True)))
 
 

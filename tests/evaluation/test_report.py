@@ -44,11 +44,11 @@ HISTORY = [
 ]
 
 
-def figures(occurring, seed, **more):
+def corpus_metrics(occurring, seed, **more):
     generator = np.random.default_rng(seed)
     truths = [str(word) for word in generator.choice(occurring, 60)]
-    answers = [str(word) for word in generator.choice([*WORDS, UNPARSED, *truths], 60)]
-    computed = emotion_metrics(truths, answers, WORDS)
+    predicted = [str(word) for word in generator.choice([*WORDS, UNPARSED, *truths], 60)]
+    computed = emotion_metrics(truths, predicted, WORDS)
     return {**computed, "chance": 1 / len(WORDS), **more}
 
 
@@ -57,9 +57,12 @@ def results():
     broken = [{"id": "a", "file": "/x.wav", "error": "/x.wav: is empty (0 bytes); copy it again"}]
     account = {"dropped": 3, "dropped_emotions": {"calm": 3}, "errors": 1, "error_clips": broken, "languages": ["el"]}
     return {
-        "corpora": {"<greek> & co": figures(WORDS, 0, **account), "emodb": figures(WORDS[:4], 1, dropped=0, errors=0)},
-        "pooled": figures(WORDS, 2),
-        "languages": {"el": figures(WORDS, 3), "xx": figures(WORDS, 4)},
+        "corpora": {
+            "<greek> & co": corpus_metrics(WORDS, 0, **account),
+            "emodb": corpus_metrics(WORDS[:4], 1, dropped=0, errors=0),
+        },
+        "pooled": corpus_metrics(WORDS, 2),
+        "languages": {"el": corpus_metrics(WORDS, 3), "xx": corpus_metrics(WORDS, 4)},
         "labels": list(WORDS),
         "model": "runs/demo/model",
         "prompt": "v1",
@@ -161,7 +164,7 @@ def biased(hurt, field, clips=400):
     speakers = [f"s{n % 20}" for n in range(clips)]
     groups = [("female", "male")[n % 2] if field == "genders" else ("de", "el")[n % 2] for n in range(clips)]
     truths = [str(word) for word in generator.choice(WORDS[:4], clips)]
-    answers = [
+    predicted = [
         truth
         if generator.random() < (0.4 if group == hurt else 0.9)
         else str(generator.choice([word for word in WORDS[:4] if word != truth]))
@@ -169,7 +172,7 @@ def biased(hurt, field, clips=400):
     ]
     column = {"genders": ["female"] * clips, "languages": ["de"] * clips, field: groups}
     ids = [str(n) for n in range(clips)]
-    return Predictions(WORDS[:4], ["emodb"] * clips, ids, truths, answers, speakers=speakers, **column)
+    return Predictions(WORDS[:4], ["emodb"] * clips, ids, truths, predicted, speakers=speakers, **column)
 
 
 def results_of(predictions):
@@ -184,15 +187,15 @@ def first_screen(page: str) -> str:
     return Page(page[: page.index("<section>")] + "</main></body></html>").text
 
 
-@pytest.mark.parametrize(("field", "hurt", "said"), [("genders", "female", "female"), ("languages", "el", "Greek")])
-def test_report_shows_planted_bias_first(field, hurt, said, tmp_path):
+@pytest.mark.parametrize(("field", "hurt", "shown"), [("genders", "female", "female"), ("languages", "el", "Greek")])
+def test_report_shows_planted_bias_first(field, hurt, shown, tmp_path):
     predictions = biased(hurt, field)
     results = results_of(predictions)
     screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
     (gap,) = results["gaps"]
     assert gap["worst"] == hurt
     assert 0.3 < gap["gap"] < 0.7
-    assert f"{said} {gap['groups'][hurt]:.3f}" in screen
+    assert f"{shown} {gap['groups'][hurt]:.3f}" in screen
     assert f"{gap['gap']:.3f} apart" in screen
     assert "No gap" not in screen
 
@@ -209,10 +212,10 @@ def test_report_claims_no_gap_without_bias(tmp_path):
 def test_report_shows_allowed_leak_first(tmp_path):
     results = results_of(biased("nobody", "genders"))
     leak = LeakReport(speakers=("emodb-03",), corpora=("emodb",), clips=40, tested=400)
-    for report, said in ((leak, True), (LeakReport(tested=400), False)):
+    for report, shown in ((leak, True), (LeakReport(tested=400), False)):
         page = write_report({**results, "leak": report.as_dict()}, tmp_path / "report.html")
         screen = first_screen(page.read_text(encoding="utf-8"))
-        assert ("the corpus emodb, 1 of the speakers (40 of 400 clips)" in screen) == said
+        assert ("the corpus emodb, 1 of the speakers (40 of 400 clips)" in screen) == shown
 
 
 def test_report_shows_published_results(tmp_path):
@@ -231,8 +234,8 @@ def test_report_worst_errors_are_playable(tmp_path):
     wave = 0.1 * np.random.default_rng(0).standard_normal(16_000)
     soundfile.write(tmp_path / "clip.wav", wave, 16_000)
     scores = np.full((40, 4), 0.1)
-    for index, answer in enumerate(predictions.predicted):
-        scores[index, WORDS.index(answer)] = 0.7
+    for index, prediction in enumerate(predictions.predicted):
+        scores[index, WORDS.index(prediction)] = 0.7
     files = [str(tmp_path / "clip.wav"), *[str(tmp_path / "gone.wav")] * 39]
     wrong = next(i for i in range(40) if predictions.predicted[i] != predictions.truths[i])
     files[0], files[wrong] = files[wrong], files[0]

@@ -21,13 +21,13 @@ def voices(rng, right, corpus="one", language="de", speakers=12, clips=30) -> Pr
         gender = ("female", "male")[number % 2]
         for clip in range(clips):
             truth = WORDS[clip % 3]
-            answer = truth if rng.random() < right[gender] else WORDS[(clip + 1) % 3]
+            prediction = truth if rng.random() < right[gender] else WORDS[(clip + 1) % 3]
             lines.append(
                 {
                     "corpus": corpus,
                     "id": f"{number}-{clip}",
                     "emotion": truth,
-                    "prediction": answer,
+                    "prediction": prediction,
                     "speaker": f"{corpus}-{language}-{number}",
                     "gender": gender,
                     "language": language,

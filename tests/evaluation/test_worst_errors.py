@@ -14,12 +14,12 @@ def predictions(pairs, surety):
     """Answers, each with a probability of its own and the rest shared by the other words."""
     scores = np.array(
         [
-            [p if word == answer else (1 - p) / 2 for word in LABELS]
-            for (_, answer), p in zip(pairs, surety, strict=True)
+            [p if word == prediction else (1 - p) / 2 for word in LABELS]
+            for (_, prediction), p in zip(pairs, surety, strict=True)
         ]
     )
-    truths, answers = [truth for truth, _ in pairs], [answer for _, answer in pairs]
-    return Predictions(LABELS, ["c"] * len(pairs), [str(i) for i in range(len(pairs))], truths, answers, scores)
+    truths, predicted = [truth for truth, _ in pairs], [prediction for _, prediction in pairs]
+    return Predictions(LABELS, ["c"] * len(pairs), [str(i) for i in range(len(pairs))], truths, predicted, scores)
 
 
 def test_worst_errors_are_sorted_by_probability():

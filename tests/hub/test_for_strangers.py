@@ -29,25 +29,25 @@ from datasets import load_dataset
 from transformers import AutoModel, AutoProcessor, pipeline
 
 model_id, dataset_id, *clips = sys.argv[1:]
-told = {"distributions": sorted(one.name for one in importlib.metadata.distributions())}
+output = {"distributions": sorted(one.name for one in importlib.metadata.distributions())}
 packages = ("processing_mser", "modeling_mser", "mser_llm", "run_mser")
-told["importable"] = [name for name in packages if importlib.util.find_spec(name)]
+output["importable"] = [name for name in packages if importlib.util.find_spec(name)]
 
 classify = pipeline(model=model_id, trust_remote_code=True)
-told["task"] = classify.task
-told["pipeline"] = [{one["label"]: one["score"] for one in classify(clip)} for clip in clips]
+output["task"] = classify.task
+output["pipeline"] = [{one["label"]: one["score"] for one in classify(clip)} for clip in clips]
 
 model = AutoModel.from_pretrained(model_id, trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(model_id, trust_remote_code=True)
 words = model.config.emotion_words
 scores = model.score_emotions(**processor(audio=clips), candidate_ids=processor.candidate_ids(words))
-told["classes"] = [dict(zip(words, row)) for row in scores.softmax(-1).tolist()]
+output["classes"] = [dict(zip(words, row)) for row in scores.softmax(-1).tolist()]
 
 rows = list(load_dataset(dataset_id, "fr", split="train", streaming=True))
-told["rows"] = {row["id"]: [row["emotion"], row["language"]] for row in rows}
-told["of rows"] = [{one["label"]: one["score"] for one in classify(row["audio"])} for row in rows[:4]]
-told["first rows"] = [row["id"] for row in rows[:4]]
-print(json.dumps(told))
+output["rows"] = {row["id"]: [row["emotion"], row["language"]] for row in rows}
+output["of rows"] = [{one["label"]: one["score"] for one in classify(row["audio"])} for row in rows[:4]]
+output["first rows"] = [row["id"] for row in rows[:4]]
+print(json.dumps(output))
 """
 
 
@@ -81,7 +81,7 @@ def french(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def told(mser, trained, french, tones, loopback_hub, tmp_path_factory):
+def output(mser, trained, french, tones, loopback_hub, tmp_path_factory):
     """What a process says that has nothing but the libraries and the ids."""
     mser("push", "--model", trained, "--repo_id", "org/tones")
     mser("m5ser", "push", french[1], "--repo_id", "org/m5ser-demo")
@@ -98,8 +98,8 @@ def clips(tones):
     return sorted(map(str, tones.rglob("*.wav")))[:6]
 
 
-def test_environment_has_libraries_but_not_the_project(told):
-    assert set(told["distributions"]) == {one.name for one in requirements_of(INSTALLED).values()}
+def test_environment_has_libraries_but_not_the_project(output):
+    assert set(output["distributions"]) == {one.name for one in requirements_of(INSTALLED).values()}
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
     extras = {
@@ -108,26 +108,26 @@ def test_environment_has_libraries_but_not_the_project(told):
         for line in lines.strip().splitlines()
         if extra != "dev"
     }
-    assert "audiomentations" in extras and not extras & set(told["distributions"])
-    assert told["importable"] == []
+    assert "audiomentations" in extras and not extras & set(output["distributions"])
+    assert output["importable"] == []
 
 
-def test_pushed_model_predicts_like_the_trained_one(told, trained, tones):
-    assert told["task"] == "audio-classification"
+def test_pushed_model_predicts_like_the_trained_one(output, trained, tones):
+    assert output["task"] == "audio-classification"
     network, processor = load_model(str(trained), "cpu")
     words = label_set("four").words
     expected = [one.scores for one in recognize(network, processor, clips(tones), words)]
     assert len({tuple(scores.values()) for scores in expected}) == len(expected) == 6
     for how in ("pipeline", "classes"):
-        assert len(told[how]) == 6
-        for found, scores in zip(told[how], expected):
+        assert len(output[how]) == 6
+        for found, scores in zip(output[how], expected):
             assert found == pytest.approx(scores, abs=1e-5), how
 
 
-def test_pushed_data_set_streams_into_the_model(told, french, trained):
+def test_pushed_data_set_streams_into_the_model(output, french, trained):
     rows = {row["id"]: row for row in french[0]}
-    assert told["rows"] == {key: [row["emotion"], "fr"] for key, row in rows.items()}
+    assert output["rows"] == {key: [row["emotion"], "fr"] for key, row in rows.items()}
     network, processor = load_model(str(trained), "cpu")
-    sounds = [rows[key]["audio"]["bytes"] for key in told["first rows"]]
-    for found, answer in zip(told["of rows"], recognize(network, processor, sounds, label_set("four").words)):
-        assert found == pytest.approx(answer.scores, abs=1e-5)
+    sounds = [rows[key]["audio"]["bytes"] for key in output["first rows"]]
+    for found, prediction in zip(output["of rows"], recognize(network, processor, sounds, label_set("four").words)):
+        assert found == pytest.approx(prediction.scores, abs=1e-5)

@@ -42,9 +42,9 @@ def clip(number, corpus="ravdess", speaker="ravdess-01", emotion="sad", seconds=
 
 
 def trained(train, validation=(), **more):
-    figures = {"eval_UA": 0.512, "eval_WA": 0.498, "eval_WF1": 0.487} if validation else None
+    metrics = {"eval_UA": 0.512, "eval_WA": 0.498, "eval_WF1": 0.487} if validation else None
     return {
-        "validation": figures,
+        "validation": metrics,
         "speakers": sorted({one.row["speaker"] for one in train if one.row["speaker"]}),
         "clips": {"train": len(train), "validation": len(validation)},
         "data": data_record(train, validation, FOUR),
@@ -62,8 +62,8 @@ def results():
 @pytest.fixture
 def measured(tmp_path):
     """What an evaluation on another corpus writes, by the real metrics."""
-    figures = emotion_metrics(["sad", "happy", "sad", "angry"], ["sad", "sad", "sad", "angry"], FOUR.words)
-    corpora = {"nemo": {**figures, "chance": 1 / 3, "languages": ["pl"]}}
+    metrics = emotion_metrics(["sad", "happy", "sad", "angry"], ["sad", "sad", "sad", "angry"], FOUR.words)
+    corpora = {"nemo": {**metrics, "chance": 1 / 3, "languages": ["pl"]}}
     results = {"corpora": corpora, "labels": list(FOUR.words), "label_set": "four", "prompt": "v1", "decode": "score"}
     folder = tmp_path / "measured"
     folder.mkdir()

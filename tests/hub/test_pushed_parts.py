@@ -32,7 +32,7 @@ from mser_llm.hub.push import push
 from mser_llm.inference.tokenizer import build_tokenizer
 
 folder = Path(sys.argv[1])
-told = {"errors": {}, "folder": str(folder)}
+output = {"errors": {}, "folder": str(folder)}
 processor = MSERProcessor(WhisperFeatureExtractor(feature_size=20), build_tokenizer(), num_query_tokens=4)
 words = ["happy", "sad", "angry"]
 sound = {"array": 0.1 * np.random.default_rng(0).standard_normal(16000), "sampling_rate": 16000}
@@ -54,10 +54,10 @@ def refused(name, *arguments, **options):
     try:
         push(*arguments, **options)
     except ValueError as error:
-        told["errors"][name] = str(error)
+        output["errors"][name] = str(error)
 
 model = build("org/whisper", "org/llama")
-told["plain"] = scores(model)
+output["plain"] = scores(model)
 save_for_hub(model, processor, folder / "plain")
 refused("no adapters", str(folder / "plain"), "org/none", adapter_only=True)
 model.add_lora(r=2, lora_alpha=4, lora_dropout=0.0, target_modules=["q_proj", "v_proj"])
@@ -66,11 +66,11 @@ with torch.no_grad():
         if ".lora_B." in name:
             weight.normal_(std=0.5)
 model.eval()
-told["adapted"] = scores(model)
+output["adapted"] = scores(model)
 save_for_hub(model, processor, folder / "adapted")
 
 push(str(folder / "adapted"), "org/adapted")
-told["adapted from the Hub"] = scores(MSERForEmotionGeneration.from_pretrained("org/adapted"))
+output["adapted from the Hub"] = scores(MSERForEmotionGeneration.from_pretrained("org/adapted"))
 push(str(folder / "adapted"), "org/adapter", adapter_only=True)
 ids = torch.arange(3, 20)[None]
 language_model = AutoModelForCausalLM.from_pretrained("org/llama").eval()
@@ -78,15 +78,15 @@ with torch.no_grad():
     bare = language_model(ids).logits
     expected = model.language_model(ids).logits
     found = PeftModel.from_pretrained(language_model, "org/adapter").eval()(ids).logits
-told["logits apart"] = float((found - expected).abs().max())
-told["adapters change"] = float((bare - expected).abs().max())
+output["logits apart"] = float((found - expected).abs().max())
+output["adapters change"] = float((bare - expected).abs().max())
 plain = MSERForEmotionGeneration.from_pretrained(folder / "plain")
 plain.language_model = PeftModel.from_pretrained(plain.language_model, "org/adapter").merge_and_unload()
-told["adapter onto the model without"] = scores(plain.eval())
+output["adapter onto the model without"] = scores(plain.eval())
 refused("adapter with the rest", str(folder / "adapted"), "org/none", adapter_only=True, space=True)
 
 local = build(str(folder / "whisper"), str(folder / "llama"))
-told["local"] = scores(local)
+output["local"] = scores(local)
 save_for_hub(local, processor, folder / "local")
 refused("local", str(folder / "local"), "org/none")
 local.add_lora(r=2, target_modules=["q_proj"])
@@ -94,20 +94,20 @@ save_for_hub(local, processor, folder / "local-adapted")
 refused("adapter of a local one", str(folder / "local-adapted"), "org/none", adapter_only=True)
 push(str(folder / "local"), "org/everything", include_backbones=True)
 everything = MSERForEmotionGeneration.from_pretrained("org/everything")
-told["everything"] = scores(everything)
-told["places"] = [everything.config.audio_backbone, everything.config.text_backbone]
+output["everything"] = scores(everything)
+output["places"] = [everything.config.audio_backbone, everything.config.text_backbone]
 mixed = build("org/whisper", str(folder / "llama"))
 mixed.freeze(text=False)
 with torch.no_grad():
     mixed.language_model.lm_head.weight.mul_(2.0)
 mixed.freeze(text=True)
-told["trained, then frozen"] = scores(mixed)
+output["trained, then frozen"] = scores(mixed)
 save_for_hub(mixed, processor, folder / "mixed")
 push(str(folder / "mixed"), "org/mixed")
-told["trained, then frozen, from the Hub"] = scores(MSERForEmotionGeneration.from_pretrained("org/mixed"))
+output["trained, then frozen, from the Hub"] = scores(MSERForEmotionGeneration.from_pretrained("org/mixed"))
 trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
-told["trained bytes"] = sum(w.numel() * w.element_size() for n, w in model.named_parameters() if n in trained)
-print(json.dumps(told))
+output["trained bytes"] = sum(w.numel() * w.element_size() for n, w in model.named_parameters() if n in trained)
+print(json.dumps(output))
 """
 
 
@@ -119,7 +119,7 @@ def on_the_hub(hub, repo_id, folder):
 
 
 @pytest.fixture(scope="module")
-def told(loopback_hub, tmp_path_factory):
+def output(loopback_hub, tmp_path_factory):
     """What a session of pushes and loads said."""
     folder = tmp_path_factory.mktemp("parts")
     torch.manual_seed(3)
@@ -146,11 +146,11 @@ def told(loopback_hub, tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_push_names_hub_backbones_without_copying(told, loopback_hub):
-    assert told["adapted"] != pytest.approx(told["plain"], abs=1e-2)
-    assert told["adapted from the Hub"] == pytest.approx(told["adapted"], abs=1e-5)
+def test_push_names_hub_backbones_without_copying(output, loopback_hub):
+    assert output["adapted"] != pytest.approx(output["plain"], abs=1e-2)
+    assert output["adapted from the Hub"] == pytest.approx(output["adapted"], abs=1e-5)
     files = loopback_hub.repos["model", "org/adapted"].files
-    assert len(files["model.safetensors"].data) < 1.2 * told["trained bytes"]
+    assert len(files["model.safetensors"].data) < 1.2 * output["trained bytes"]
     config = json.loads(files["config.json"].data)
     assert (config["audio_backbone"], config["text_backbone"]) == ("org/whisper", "org/llama")
     commit = loopback_hub.repos["model", "org/llama"].commits[-1].oid
@@ -158,9 +158,9 @@ def test_push_names_hub_backbones_without_copying(told, loopback_hub):
     assert front_matter(files["README.md"].data.decode())["base_model"] == ["org/whisper", "org/llama"]
 
 
-def test_pushed_adapters_load_with_peft(told, loopback_hub):
-    assert told["adapters change"] > 0.1 and told["logits apart"] < 1e-5
-    assert told["adapter onto the model without"] == pytest.approx(told["adapted"], abs=1e-4)
+def test_pushed_adapters_load_with_peft(output, loopback_hub):
+    assert output["adapters change"] > 0.1 and output["logits apart"] < 1e-5
+    assert output["adapter onto the model without"] == pytest.approx(output["adapted"], abs=1e-4)
     files = loopback_hub.repos["model", "org/adapter"].files
     assert set(files) == {".gitattributes", "README.md", "adapter_config.json", "adapter_model.safetensors"}
     assert json.loads(files["adapter_config.json"].data)["base_model_name_or_path"] == "org/llama"
@@ -171,26 +171,26 @@ def test_pushed_adapters_load_with_peft(told, loopback_hub):
     assert 'PeftModel.from_pretrained(language_model, "org/adapter")' in text and "pipeline(" not in text
 
 
-def test_push_rejects_unusable_adapters(told, loopback_hub):
-    errors = told["errors"]
+def test_push_rejects_unusable_adapters(output, loopback_hub):
+    errors = output["errors"]
     assert "has no adapters to push alone" in errors["no adapters"]
     assert "/llama, where nobody finds what the adapters adapt" in errors["adapter of a local one"]
     assert "leave --adapter_only out" in errors["adapter with the rest"]
     assert ("model", "org/none") not in loopback_hub.repos
 
 
-def test_push_rejects_or_includes_local_backbones(told, loopback_hub):
-    assert "the audio backbone lies at " in told["errors"]["local"]
-    assert "--include_backbones" in told["errors"]["local"]
-    assert told["everything"] == pytest.approx(told["local"], abs=1e-5) and told["places"] == [None, None]
+def test_push_rejects_or_includes_local_backbones(output, loopback_hub):
+    assert "the audio backbone lies at " in output["errors"]["local"]
+    assert "--include_backbones" in output["errors"]["local"]
+    assert output["everything"] == pytest.approx(output["local"], abs=1e-5) and output["places"] == [None, None]
     # One that was trained is in the checkpoint, wherever it once came from.
-    assert told["trained, then frozen"] != pytest.approx(told["local"], abs=1e-2)
-    assert told["trained, then frozen, from the Hub"] == pytest.approx(told["trained, then frozen"], abs=1e-5)
+    assert output["trained, then frozen"] != pytest.approx(output["local"], abs=1e-2)
+    assert output["trained, then frozen, from the Hub"] == pytest.approx(output["trained, then frozen"], abs=1e-5)
     repo = loopback_hub.repos["model", "org/everything"]
-    assert len(repo.files["model.safetensors"].data) > 1.2 * told["trained bytes"]
+    assert len(repo.files["model.safetensors"].data) > 1.2 * output["trained bytes"]
 
 
-def test_push_publishes_no_local_paths(told, loopback_hub):
-    here = told["folder"].encode()
+def test_push_publishes_no_local_paths(output, loopback_hub):
+    here = output["folder"].encode()
     for (_, repo_id), repo in loopback_hub.repos.items():
         assert [name for name, blob in repo.files.items() if here in blob.data] == [], repo_id

@@ -178,8 +178,8 @@ def test_clip_shows_its_label_and_a_bar_per_word(page, tiny_model_dir, tmp_path,
     label = page.wait_for("document.querySelector('[data-testid=label-output-value]')?.innerText")
     network, processor = load_model(str(tiny_model_dir), "cpu")
     words = label_set("seven").words
-    (answer,) = recognize(network, processor, [str(tmp_path / "clip.wav")], words)
-    assert label == max(answer.scores, key=answer.scores.get)
+    (prediction,) = recognize(network, processor, [str(tmp_path / "clip.wav")], words)
+    assert label == max(prediction.scores, key=prediction.scores.get)
     bars = page.value(
         "Object.fromEntries([...document.querySelectorAll('.confidence-set')].map(one => [one.querySelector('dt')"
         ".innerText, [one.querySelector('dd').innerText, one.querySelector('.bar').getBoundingClientRect().width / "
@@ -187,8 +187,8 @@ def test_clip_shows_its_label_and_a_bar_per_word(page, tiny_model_dir, tmp_path,
     )
     assert set(bars) == set(words)
     for word, (percent, share) in bars.items():
-        assert percent == f"{100 * answer.scores[word]:.0f}%"
-        assert share == pytest.approx(answer.scores[word], abs=0.01)
+        assert percent == f"{100 * prediction.scores[word]:.0f}%"
+        assert share == pytest.approx(prediction.scores[word], abs=0.01)
     assert "timeline" not in page.value("document.body.innerHTML").replace("data-testid", "")
     # Gradio's share button would publish the recording.
     assert page.value("!!document.querySelector('[aria-label=Download]')")

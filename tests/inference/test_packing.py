@@ -105,7 +105,9 @@ def test_packed_model_predicts_and_saves_like_the_plain_one(tiny_model_dir, tmp_
     clips = [0.1 * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32) for s in (1.0, 0.4, 2.3)]
 
     def scores(of):
-        return np.array([[answer.scores[word] for word in WORDS] for answer in recognize(of, processor, clips, WORDS)])
+        return np.array(
+            [[prediction.scores[word] for word in WORDS] for prediction in recognize(of, processor, clips, WORDS)]
+        )
 
     np.testing.assert_allclose(scores(model), scores(plain), atol=1e-5)
     model.save_pretrained(tmp_path / "again", include_backbones=True)

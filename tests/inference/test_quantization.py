@@ -69,8 +69,8 @@ def test_int8_scores_are_close_and_independent_of_the_batch(tiny_model_dir):
     assert not any(isinstance(module, Int8Linear) for module in model.emotion_qformer.modules())
 
     def scores(of, batch_size):
-        answers = recognize(of, processor, clips(), WORDS, ScoringOptions(batch_size=batch_size))
-        return np.array([[answer.scores[word] for word in WORDS] for answer in answers])
+        predictions = recognize(of, processor, clips(), WORDS, ScoringOptions(batch_size=batch_size))
+        return np.array([[prediction.scores[word] for word in WORDS] for prediction in predictions])
 
     together = scores(model, 3)
     difference = np.abs(together - scores(exact, 3)).max()

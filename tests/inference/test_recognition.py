@@ -42,21 +42,27 @@ def plain_probabilities(model, processor, clip) -> np.ndarray:
     return scores[0].softmax(-1).numpy()
 
 
-def probabilities(answer) -> np.ndarray:
-    return np.array([answer.scores[word] for word in WORDS])
+def probabilities(prediction) -> np.ndarray:
+    return np.array([prediction.scores[word] for word in WORDS])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_recognize_keeps_order_and_equals_single_clips(tiny, clips, batch_size):
-    answers = list(recognize(*tiny, clips, WORDS, ScoringOptions(batch_size=batch_size)))
+    predictions = list(recognize(*tiny, clips, WORDS, ScoringOptions(batch_size=batch_size)))
 
-    assert [answer.source is clip for answer, clip in zip(answers, clips, strict=True)] == [True] * len(clips)
+    assert [prediction.source is clip for prediction, clip in zip(predictions, clips, strict=True)] == [True] * len(
+        clips
+    )
     expected = np.stack([plain_probabilities(*tiny, clip) for clip in clips])
-    np.testing.assert_allclose(np.stack([probabilities(answer) for answer in answers]), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        np.stack([probabilities(prediction) for prediction in predictions]), expected, atol=1e-4
+    )
     assert np.ptp(expected, axis=0).max() > 1e-3, "the clips must differ, or any order would pass"
-    assert [answer.label for answer in answers] == [WORDS[row.argmax()] for row in expected]
-    assert [answer.seconds for answer in answers] == pytest.approx([len(clip) / SAMPLING_RATE for clip in clips])
-    assert all(sum(answer.scores.values()) == pytest.approx(1) for answer in answers)
+    assert [prediction.label for prediction in predictions] == [WORDS[row.argmax()] for row in expected]
+    assert [prediction.seconds for prediction in predictions] == pytest.approx(
+        [len(clip) / SAMPLING_RATE for clip in clips]
+    )
+    assert all(sum(prediction.scores.values()) == pytest.approx(1) for prediction in predictions)
 
 
 def test_recognize_accepts_mixed_sources_and_rates(tiny, clips, tmp_path):
@@ -71,16 +77,16 @@ def test_recognize_accepts_mixed_sources_and_rates(tiny, clips, tmp_path):
         torch.tensor(clips[2]),
     ]
 
-    answers = list(recognize(*tiny, iter(sources), WORDS))
+    predictions = list(recognize(*tiny, iter(sources), WORDS))
 
-    heard = load_audio(path)
-    for answer, clip in zip(answers, [heard] * 4 + [clips[1], clips[2]], strict=True):
-        np.testing.assert_allclose(probabilities(answer), plain_probabilities(*tiny, clip), atol=1e-4)
+    loaded = load_audio(path)
+    for prediction, clip in zip(predictions, [loaded] * 4 + [clips[1], clips[2]], strict=True):
+        np.testing.assert_allclose(probabilities(prediction), plain_probabilities(*tiny, clip), atol=1e-4)
 
 
 def test_recognize_averages_windows_by_duration(tiny, clips):
     long = np.concatenate([tone(24, 20), tone(23, 21), tone(23.00005, 22)])
-    answer = list(recognize(*tiny, [clips[0], long, clips[1]], WORDS, ScoringOptions(batch_size=2)))[1]
+    prediction = list(recognize(*tiny, [clips[0], long, clips[1]], WORDS, ScoringOptions(batch_size=2)))[1]
 
     size, rest = divmod(len(long), 3)
     ends = np.cumsum([size + (part < rest) for part in range(3)])
@@ -89,17 +95,17 @@ def test_recognize_averages_windows_by_duration(tiny, clips):
     rows = np.stack([plain_probabilities(*tiny, window) for window in windows])
     assert np.ptp(rows, axis=0).max() > 1e-3, "the windows must differ, or any weighting would pass"
     expected = np.average(rows, axis=0, weights=[len(window) for window in windows])
-    np.testing.assert_allclose(probabilities(answer), expected, atol=1e-4)
-    assert answer.seconds == pytest.approx(len(long) / SAMPLING_RATE)
+    np.testing.assert_allclose(probabilities(prediction), expected, atol=1e-4)
+    assert prediction.seconds == pytest.approx(len(long) / SAMPLING_RATE)
 
 
 def test_recognize_leaves_out_silent_windows(tiny):
     recording = np.concatenate([tone(10, 1), np.zeros(50 * SAMPLING_RATE, np.float32)])
 
-    (answer,) = recognize(*tiny, [recording], WORDS)
+    (prediction,) = recognize(*tiny, [recording], WORDS)
 
-    assert answer.error is None
-    assert sum(answer.scores.values()) == pytest.approx(1)
+    assert prediction.error is None
+    assert sum(prediction.scores.values()) == pytest.approx(1)
 
 
 def test_recognize_reports_broken_clips_and_continues(tiny, clips, tmp_path):
@@ -107,16 +113,16 @@ def test_recognize_reports_broken_clips_and_continues(tiny, clips, tmp_path):
     broken.write_text("these are words")
     sources = [clips[0], broken, tmp_path / "nowhere.wav", np.zeros(SAMPLING_RATE, np.float32), clips[1]]
 
-    answers = list(recognize(*tiny, sources, WORDS, ScoringOptions(batch_size=2)))
+    predictions = list(recognize(*tiny, sources, WORDS, ScoringOptions(batch_size=2)))
 
-    assert [answer.error is None for answer in answers] == [True, False, False, False, True]
-    for source, answer in zip(sources[1:4], answers[1:4], strict=True):
+    assert [prediction.error is None for prediction in predictions] == [True, False, False, False, True]
+    for source, prediction in zip(sources[1:4], predictions[1:4], strict=True):
         with pytest.raises(AudioError) as raised:
             load_audio(source)
-        assert answer.error == str(raised.value)
-        assert "\n" not in answer.error
-        assert (answer.label, answer.scores) == (None, None)
-    np.testing.assert_allclose(probabilities(answers[4]), plain_probabilities(*tiny, clips[1]), atol=1e-4)
+        assert prediction.error == str(raised.value)
+        assert "\n" not in prediction.error
+        assert (prediction.label, prediction.scores) == (None, None)
+    np.testing.assert_allclose(probabilities(predictions[4]), plain_probabilities(*tiny, clips[1]), atol=1e-4)
 
 
 def test_recognize_reads_at_most_two_windows_ahead(tiny, clips):
@@ -130,17 +136,17 @@ def test_recognize_reads_at_most_two_windows_ahead(tiny, clips):
 
     bound = 2 * BATCHES_PER_CHUNK * 2
     most_ahead = 0
-    for answered, _ in enumerate(recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=2))):
-        most_ahead = max(most_ahead, taken - answered)
+    for returned, _ in enumerate(recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=2))):
+        most_ahead = max(most_ahead, taken - returned)
     assert taken == 100
     assert BATCHES_PER_CHUNK * 2 < most_ahead <= bound
 
 
 def test_recognize_stops_reading_with_its_consumer(tiny, clips):
     source = iter(clips * 20)
-    answers = recognize(*tiny, source, WORDS, ScoringOptions(batch_size=1))
-    next(answers)
-    answers.close()
+    predictions = recognize(*tiny, source, WORDS, ScoringOptions(batch_size=1))
+    next(predictions)
+    predictions.close()
     assert len(list(source)) >= len(clips) * 20 - 2 * BATCHES_PER_CHUNK
 
 
@@ -159,14 +165,14 @@ def test_recognize_ends_its_reader_threads(tiny, clips, ended_by, monkeypatch):
     if ended_by == "interrupt":
         interrupted = raising(KeyboardInterrupt())
         monkeypatch.setattr("mser_llm.inference.recognition.label_probabilities", interrupted)
-    answers = recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=1))
+    predictions = recognize(*tiny, stream(), WORDS, ScoringOptions(batch_size=1))
     if ended_by == "close":
-        next(answers)
+        next(predictions)
         assert readers()
-        answers.close()
+        predictions.close()
     else:
         with pytest.raises((KeyboardInterrupt, RuntimeError)):
-            list(answers)
+            list(predictions)
     assert not readers()
 
 
@@ -198,8 +204,8 @@ def test_generated_text_is_parsed_or_unparsed(tiny, clips):
     heads = {"angry": " Angry.", "sad": " sad", UNPARSED: " happy or sad"}
     for label, text in heads.items():
         say(model, processor.tokenizer.encode(text, add_special_tokens=False))
-        (answer,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(decode="generate"))
-        assert (answer.label, answer.text) == (label, text.strip())
+        (prediction,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(decode="generate"))
+        assert (prediction.label, prediction.text) == (label, text.strip())
 
 
 def say(model, token_ids: list[int]) -> None:
@@ -241,17 +247,17 @@ def test_recognize_restores_training_mode(tiny, clips):
     evaluated = list(recognize(model, processor, clips[:2], WORDS))
     assert model.training
     model.eval()
-    for answer, again in zip(evaluated, recognize(model, processor, clips[:2], WORDS), strict=True):
-        assert answer.scores == again.scores
+    for prediction, again in zip(evaluated, recognize(model, processor, clips[:2], WORDS), strict=True):
+        assert prediction.scores == again.scores
 
 
 def test_recognize_rejects_scores_that_are_nan(tiny, clips):
     model, processor = tiny
     with torch.no_grad():
         model.projection.weight.fill_(float("nan"))
-    (answer,) = recognize(model, processor, clips[:1], WORDS)
-    assert answer.label is None
-    assert "NaN" in answer.error
+    (prediction,) = recognize(model, processor, clips[:1], WORDS)
+    assert prediction.label is None
+    assert "NaN" in prediction.error
 
 
 def test_recognize_rejects_empty_labels(tiny):
@@ -291,5 +297,5 @@ def test_recognize_reports_a_file_without_permission(tiny, tmp_path):
     path = tmp_path / "secret.wav"
     soundfile.write(path, tone(1, 0), SAMPLING_RATE)
     path.chmod(0)
-    (answer,) = recognize(*tiny, [path], WORDS)
-    assert "permission" in answer.error
+    (prediction,) = recognize(*tiny, [path], WORDS)
+    assert "permission" in prediction.error

@@ -55,11 +55,11 @@ def test_sequence_order_and_labels_of_the_emotion_only():
     processor = make()
     tokenizer = processor.tokenizer
     inputs = processor(audio=[noise(8000)], emotion=["sad"])
-    prompt, answer = without_special(tokenizer, PROMPTS["v1"]), without_special(tokenizer, " sad")
+    prompt, label_ids = without_special(tokenizer, PROMPTS["v1"]), without_special(tokenizer, " sad")
     audio_id = tokenizer.get_vocab()["<|audio|>"]
-    expected = [tokenizer.bos_token_id, *[audio_id] * K, *prompt, *answer, tokenizer.eos_token_id]
+    expected = [tokenizer.bos_token_id, *[audio_id] * K, *prompt, *label_ids, tokenizer.eos_token_id]
     assert inputs["input_ids"].tolist() == [expected]
-    target = [*answer, tokenizer.eos_token_id]
+    target = [*label_ids, tokenizer.eos_token_id]
     assert inputs["labels"].tolist() == [[-100] * (len(expected) - len(target)) + target]
     assert inputs["attention_mask"].tolist() == [[1] * len(expected)]
     question = processor(audio=[noise(8000)])

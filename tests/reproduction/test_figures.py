@@ -134,11 +134,11 @@ def test_lowresource_figure_3_has_a_panel_per_model_and_corpus(
         *(f"folder={one}" for one in speech),
     ]
     assert main(words) == 0
-    figures = json.loads((tmp_path / "out" / "lowresource-figure3.json").read_text(encoding="utf-8"))["figures"]
-    assert [(one["corpus"], Path(one["model"]).name) for one in figures] == [
+    panels = json.loads((tmp_path / "out" / "lowresource-figure3.json").read_text(encoding="utf-8"))["figures"]
+    assert [(one["corpus"], Path(one["model"]).name) for one in panels] == [
         (corpus, model) for corpus in ("folder:a", "folder:b") for model in (tiny_model_dir.name, "other")
     ]
-    for baseline, one in zip(figures[::2], figures[1::2], strict=True):
+    for baseline, one in zip(panels[::2], panels[1::2], strict=True):
         assert baseline["difference"]["silhouette"]["mean"] == 0
         difference = one["silhouette"]["mean"] - baseline["silhouette"]["mean"]
         assert one["difference"]["silhouette"]["mean"] == pytest.approx(difference) != 0

@@ -25,7 +25,7 @@ WHISPER = {"model_type": "whisper_classifier", "max_seconds": 4.0, "audio_backbo
 
 
 @pytest.mark.parametrize(
-    ("config", "said"),
+    ("config", "expected"),
     [
         (MSER, "whisper-base (frozen), layers weighted; LLaMA from scratch"),
         (
@@ -43,12 +43,12 @@ WHISPER = {"model_type": "whisper_classifier", "max_seconds": 4.0, "audio_backbo
         (WHISPER | {"trained_layers": 0}, "whisper-base (frozen), 4 s; classifier"),
     ],
 )
-def test_format_backbones_without_record_uses_the_config(config: dict[str, Any], said: str, tmp_path: Path):
+def test_format_backbones_without_record_uses_the_config(config: dict[str, Any], expected: str, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    assert format_backbones(tmp_path) == said
+    assert format_backbones(tmp_path) == expected
     # The first records held speakers and no sizes.
     (tmp_path / "train_results.json").write_text('{"speakers": []}', encoding="utf-8")
-    assert format_backbones(tmp_path) == said
+    assert format_backbones(tmp_path) == expected
 
 
 def test_format_backbones_uses_the_training_record(tmp_path: Path):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 from protocol_rows import row, rows_for
+from run_predictions import truths_and_predictions
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from tone_corpus import PITCHES, write_tones
-from written_answers import answers
 
 from mser_llm.cli.reproduce import ReproduceArguments
 from mser_llm.data.splits import SpeakerLeakError
@@ -89,15 +89,15 @@ def test_each_clip_is_predicted_once_by_its_fold(finished: Path):
     assert [line["system"] for line in ours] == [f"{name}, emodb" for name in SYSTEMS]
     for line in ours:
         folders = [finished / FOLDERS[line["system"].removesuffix(", emodb")].format(fold) for fold in range(1, 6)]
-        parts = [answers(folder) for folder in folders]
-        truths, answered = (np.concatenate(part) for part in zip(*parts))
+        parts = [truths_and_predictions(folder) for folder in folders]
+        truths, predicted = (np.concatenate(part) for part in zip(*parts))
         assert len(truths) == 20 and line["tested_on"] == "emodb 20"
-        figures = {name: figure["mean"] for name, figure in line["figures"].items()}
-        assert figures == pytest.approx(
+        metrics = {name: figure["mean"] for name, figure in line["figures"].items()}
+        assert metrics == pytest.approx(
             {
-                "WA": accuracy_score(truths, answered),
-                "UA": balanced_accuracy_score(truths, answered),
-                "macro_F1": f1_score(truths, answered, average="macro", zero_division=0),
+                "WA": accuracy_score(truths, predicted),
+                "UA": balanced_accuracy_score(truths, predicted),
+                "macro_F1": f1_score(truths, predicted, average="macro", zero_division=0),
             }
         )
     paper = {line["system"]: line["figures"] for line in made["lines"] if line["by"] == "paper"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from run_predictions import truths_and_predictions
 from sklearn.metrics import balanced_accuracy_score
 from tone_corpus import write_tones
-from written_answers import answers
 
 from mser_llm.cli.reproduce import ReproduceArguments
 from mser_llm.data.read_corpus import read_corpus
@@ -71,7 +71,7 @@ def test_table_has_every_method_and_combination(table: dict, finished: Path):
     assert [line["system"] for line in table["lines"]] == [*PEERS, *COMBINATIONS]
     for line in table["lines"]:
         (run,) = table["configuration"]["runs"][line["system"]]
-        expected = balanced_accuracy_score(*answers(Path(run["folder"])))
+        expected = balanced_accuracy_score(*truths_and_predictions(Path(run["folder"])))
         assert line["figures"]["UA"]["mean"] == pytest.approx(expected)
         assert line["figures"]["UA"]["low"] <= expected <= line["figures"]["UA"]["high"]
         assert float(line["further"]["CPU min a seed"]) >= 0 and run["cpu_seconds"] > 0
@@ -163,9 +163,9 @@ def test_table_has_published_rows_and_upper_bound(many_speakers, base_encoder, t
     lines = json.loads((folder / "peers.json").read_text(encoding="utf-8"))["lines"]
     bound = next(line for line in lines if line["system"].startswith("upper bound"))
     assert bound["tested_on"] == "emodb 20" and bound["trained_on"].startswith("emodb 16")
-    runs = [answers(run) for run in sorted((folder / "upper-bound" / "emodb").glob("*/seed0/frozen"))]
+    runs = [truths_and_predictions(run) for run in sorted((folder / "upper-bound" / "emodb").glob("*/seed0/frozen"))]
     assert len(runs) == 5
-    truths, answered = (np.concatenate(part) for part in zip(*runs))
-    assert bound["figures"]["UA"]["mean"] == pytest.approx(balanced_accuracy_score(truths, answered))
+    truths, predicted = (np.concatenate(part) for part in zip(*runs))
+    assert bound["figures"]["UA"]["mean"] == pytest.approx(balanced_accuracy_score(truths, predicted))
     published = {line["system"]: line["figures"]["UA"]["mean"] for line in lines if line["by"] == "paper"}
     assert published == {BASELINE: 0.758, SPEAKER_CONTRAST: 0.896, BYOL: 0.751}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 import yaml
+from run_predictions import truths_and_predictions
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from warm_python import WarmPython
-from written_answers import answers
 
 from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
 from mser_llm.cli import reproduce
@@ -46,7 +46,7 @@ def expected_metrics(folder: Path, seeds: list[int]) -> dict[str, dict[str, list
     """The metrics of each seed by system, from scikit-learn."""
     found: dict[str, dict[str, list[float]]] = {}
     for system in SYSTEMS:
-        runs = [answers(folder / f"seed{seed}" / FOLDERS[system]) for seed in seeds]
+        runs = [truths_and_predictions(folder / f"seed{seed}" / FOLDERS[system]) for seed in seeds]
         found[system] = {
             "UA": [balanced_accuracy_score(*run) for run in runs],
             "WA": [accuracy_score(*run) for run in runs],

@@ -91,21 +91,21 @@ def test_classifier_learns_tones_predicts_and_evaluates(recipe, tones, tmp_path,
     assert 'pipeline(model=".", trust_remote_code=True)' in card
     assert "language model" not in card
     assert ("Not in this folder" in card) == (kind == "wav2vec2"), "an encoder that is trained lies in the folder"
-    heard = {row["speaker"] for row in rows} - set(results["speakers"])
-    unheard = [row for row in rows if row["speaker"] in heard]
+    new_speakers = {row["speaker"] for row in rows} - set(results["speakers"])
+    new_rows = [row for row in rows if row["speaker"] in new_speakers]
     measured = evaluate_corpora(
-        model, processor, {"tones": unheard}, WORDS, output_dir=tmp_path / "out", progress=False
+        model, processor, {"tones": new_rows}, WORDS, output_dir=tmp_path / "out", progress=False
     )
     # What training measured in batches of cached features, recognition measures on the recordings.
     assert measured["corpora"]["tones"]["UA"] == pytest.approx(results["validation"]["eval_UA"], abs=0.05)
-    answers = list(recognize(model, processor, [row["audio"]["path"] for row in unheard[:3]], ["sad", "angry"]))
-    for answer in answers:
-        assert set(answer.scores) == {"sad", "angry"}
-        assert sum(answer.scores.values()) == pytest.approx(1)
+    predictions = list(recognize(model, processor, [row["audio"]["path"] for row in new_rows[:3]], ["sad", "angry"]))
+    for prediction in predictions:
+        assert set(prediction.scores) == {"sad", "angry"}
+        assert sum(prediction.scores.values()) == pytest.approx(1)
     with pytest.raises(ValueError, match="has no output for fear"):
-        list(recognize(model, processor, [unheard[0]["audio"]["path"]], ["fear", "sad"]))
+        list(recognize(model, processor, [new_rows[0]["audio"]["path"]], ["fear", "sad"]))
     with pytest.raises(ValueError, match="score"):
-        list(recognize(model, processor, [unheard[0]["audio"]["path"]], WORDS, ScoringOptions(decode="generate")))
+        list(recognize(model, processor, [new_rows[0]["audio"]["path"]], WORDS, ScoringOptions(decode="generate")))
     with pytest.raises(ValueError, match="is a classifier, which is asked nothing"):
         load_model(str(tmp_path / "run"), "cpu", prompt="v1")
 

@@ -87,7 +87,7 @@ def test_fsdp_wraps_layers_of_the_paper_model(recipe_of):
 
 
 @pytest.mark.parametrize(
-    ("environment", "running", "told"),
+    ("environment", "running", "message"),
     [
         ({}, 1, None),
         ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, 2, None),
@@ -98,9 +98,9 @@ def test_fsdp_wraps_layers_of_the_paper_model(recipe_of):
         ({"SLURM_STEP_NUM_TASKS": "8"}, 1, "8 processes were asked for, and 1 is training"),
     ],
 )
-def test_launch_warns_about_missing_processes(environment: dict[str, str], running: int, told: str | None):
+def test_launch_warns_about_missing_processes(environment: dict[str, str], running: int, message: str | None):
     line = missing_processes(environment, running)
-    assert line is None if told is None else line is not None and told in line and "\n" not in line
+    assert line is None if message is None else line is not None and message in line and "\n" not in line
 
 
 @pytest.mark.slow

@@ -282,9 +282,9 @@ def bert_layer(width: int, inner: int) -> int:
     return 4 * linear(width, width) + linear(width, inner) + linear(inner, width) + 4 * width
 
 
-def qformer(width: int, layers: int, inner: int, heard: int, queries: int, every: int = 2) -> int:
+def qformer(width: int, layers: int, inner: int, encoder_width: int, queries: int, every: int = 2) -> int:
     """Li et al. 2023: BERT's layers, every second with a cross-attention; and one weight for the one encoder layer."""
-    cross = 2 * linear(width, width) + 2 * linear(heard, width) + 2 * width
+    cross = 2 * linear(width, width) + 2 * linear(encoder_width, width) + 2 * width
     return queries * width + 1 + 2 * width + layers * bert_layer(width, inner) + -(-layers // every) * cross
 
 
@@ -292,7 +292,7 @@ def published(queries: int, width: int, layers: int, inner: int) -> dict[str, in
     """Parameters of the paper's parts by what was published of them."""
     parts = {
         "audio_tower": whisper_encoder(1280, 32, 5120, 80),
-        "emotion_qformer": qformer(width, layers, inner, heard=1280, queries=queries),
+        "emotion_qformer": qformer(width, layers, inner, encoder_width=1280, queries=queries),
         "projection": linear(width, 4096),
         "language_model": llama(4096, 32, 14336, heads=32, key_heads=8, vocabulary=128256),
     }

@@ -123,10 +123,10 @@ def test_stage_detects_a_retrained_previous_stage(rows, recipe, tmp_path: Path):
 def test_init_from_variable_keeps_the_speakers(rows, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     train(rows, *recipe("--output_dir", str(tmp_path / "first"), *SHORT))
     monkeypatch.setenv("EARLIER", str(tmp_path))
-    heard = json.loads((tmp_path / "first" / "train_results.json").read_text())["data"]["heard"]["speakers"]
+    first_speakers = json.loads((tmp_path / "first" / "train_results.json").read_text())["data"]["heard"]["speakers"]
     stage = ["--output_dir", str(tmp_path / "second"), *SHORT, "--init_from", "${EARLIER}/first"]
     results = train(rows[:24], *recipe(*stage, "--validation_fraction", "0", "--average_from", "0.3"))
-    assert set(heard) <= set(results["data"]["heard"]["speakers"])
+    assert set(first_speakers) <= set(results["data"]["heard"]["speakers"])
     with pytest.raises(SpeakerLeakError, match="speakers"):
         train(rows, *recipe(*stage, "--split_seed", "4", "--no_resume"))
 
@@ -146,7 +146,7 @@ def test_train_rejects_fp16_on_cpu(recipe, told_by, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (["--views", "0"], "views is 0; pass at least 1"),
         (["--num_query_tokens", "0"], "num_query_tokens is 0; pass at least 1"),
@@ -155,7 +155,7 @@ def test_train_rejects_fp16_on_cpu(recipe, told_by, monkeypatch):
         (["--label_smoothing_factor", "0.1"], "label_smoothing_factor"),
     ],
 )
-def test_train_rejects_invalid_setting(recipe, capsys, flags, told):
+def test_train_rejects_invalid_setting(recipe, capsys, flags, message):
     with pytest.raises(SystemExit):
         recipe(*flags)
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

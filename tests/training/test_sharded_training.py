@@ -117,10 +117,10 @@ def test_fsdp_trains_to_the_weights_of_data_parallel(unbroken: Path, data_parall
     found, expected = (
         json.loads((folder / "train_results.json").read_text())["log_history"] for folder in (unbroken, data_parallel)
     )
-    figures = {"loss", "loss_ce", "loss_margin_contrast", "grad_norm", "eval_loss", "eval_UA"}
+    metrics = {"loss", "loss_ce", "loss_margin_contrast", "grad_norm", "eval_loss", "eval_UA"}
     for one, other in zip(found, expected, strict=True):
-        assert {name: one.get(name) for name in figures & other.keys()} == pytest.approx(
-            {name: other[name] for name in figures & other.keys()}, rel=1e-3
+        assert {name: one.get(name) for name in metrics & other.keys()} == pytest.approx(
+            {name: other[name] for name in metrics & other.keys()}, rel=1e-3
         )
 
 

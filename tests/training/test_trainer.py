@@ -225,7 +225,7 @@ def test_stage_rejects_validation_on_earlier_clips(tones: Path, recipe, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "message"),
     [
         (
             {"encoder_fnn_dim": 128},
@@ -235,10 +235,10 @@ def test_stage_rejects_validation_on_earlier_clips(tones: Path, recipe, tmp_path
         ({"model_type": "whispering"}, "model_type is 'whispering', which transformers does not know"),
     ],
 )
-def test_invalid_setting_names_its_section(recipe, section, told):
+def test_invalid_setting_names_its_section(recipe, section, message):
     model, *_ = recipe()
     model.audio_config = model.audio_config | section
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         build_model(model, ["happy", "sad"])
 
 

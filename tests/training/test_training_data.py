@@ -158,8 +158,8 @@ def test_published_test_part_is_not_trained_on(tones: Path, recipe, capsys):
     flags = ["--validation_fraction", "0", "--train_splits", "train"]
     with pytest.warns(UserWarning, match="train_splits is train, which is no part of .* whole: sessions session1$"):
         data = prepare_data([*rows, *divided, *sessions], recipe(*flags)[1])
-    heard = Counter(clip.row["corpus"] for clip in data.train)
-    assert heard == {"folder": 72, "sessions": 72, "divided": 48} and data.other_splits == {"divided test": 24}
+    corpus_counts = Counter(clip.row["corpus"] for clip in data.train)
+    assert corpus_counts == {"folder": 72, "sessions": 72, "divided": 48} and data.other_splits == {"divided test": 24}
     assert {clip.row["split"] for clip in data.train if clip.row["corpus"] == "divided"} == {"train"}
     log_dataset_summary(data, LABELS)
     assert "of other parts of a corpus's division: {'divided test': 24}" in capsys.readouterr().out

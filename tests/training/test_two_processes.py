@@ -111,10 +111,10 @@ def test_two_processes_evaluate_each_clip_once(unbroken: Path, validation: list[
     audio = {name: batch[name] for name in ("input_features", "input_features_mask")}
     scores = model.score_emotions(**question, **audio, candidate_ids=processor.candidate_ids(LABELS.words))
     truth, found = batch["emotion_labels"].numpy(), scores.argmax(-1).numpy()
-    figures = json.loads((unbroken / "run" / "train_results.json").read_text())["validation"]
+    metrics = json.loads((unbroken / "run" / "train_results.json").read_text())["validation"]
     assert len(set(found)) > 1, "a model of one answer would not show what was counted"
-    assert figures["eval_UA"] == pytest.approx(recall_score(truth, found, average="macro"), abs=1e-6)
-    assert figures["eval_WA"] == pytest.approx(accuracy_score(truth, found), abs=1e-6)
+    assert metrics["eval_UA"] == pytest.approx(recall_score(truth, found, average="macro"), abs=1e-6)
+    assert metrics["eval_WA"] == pytest.approx(accuracy_score(truth, found), abs=1e-6)
 
 
 def test_two_processes_encode_each_clip_once(unbroken: Path, tones: Path):

@@ -41,8 +41,8 @@ def test_paper_size_measures_without_backbones():
     comparisons = list(paper_size(tiny_arguments(), "cpu", seconds=1.0, batch_size=2, rounds=1, square=64))
     assert [comparison.unit for comparison in comparisons] == ["TFLOP/s", "tokens/s"]
     for comparison in comparisons:
-        figures = comparison.summary
-        assert math.isfinite(figures["ratio"]) and figures["ratio"] > 0
+        summary = comparison.summary
+        assert math.isfinite(summary["ratio"]) and summary["ratio"] > 0
 
 
 def test_paper_model_is_bfloat16_with_frozen_backbones():

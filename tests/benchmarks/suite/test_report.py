@@ -23,9 +23,9 @@ COMPARISONS = [
 
 def test_results_are_written_with_the_machine(tmp_path: Path):
     write_report(tmp_path / "new", COMPARISONS, machine("cpu"), {"rounds": 3})
-    figures = json.loads((tmp_path / "new" / "bench.json").read_text())
-    assert figures[0] == {"name": "speed", "ours": 40.0, "other": 5.0, "ratio": 8.0, "unit": "clips/s"}
-    assert [set(line) for line in figures] == [{"name", "ours", "other", "ratio", "unit"}] * 3
+    results = json.loads((tmp_path / "new" / "bench.json").read_text())
+    assert results[0] == {"name": "speed", "ours": 40.0, "other": 5.0, "ratio": 8.0, "unit": "clips/s"}
+    assert [set(line) for line in results] == [{"name", "ours", "other", "ratio", "unit"}] * 3
     details = json.loads((tmp_path / "new" / "bench_details.json").read_text())
     assert details["machine"]["processor"] and details["machine"]["versions"]["torch"]
     assert details["sizes"] == {"rounds": 3}

@@ -36,8 +36,8 @@ def test_ratio_is_of_the_medians(better, ratio):
 
 
 def test_clips_per_second():
-    figures = clips_per_second("c", 16, [0.5], [4.0]).summary
-    assert (figures["ours"], figures["other"], figures["ratio"]) == (32.0, 4.0, 8.0)
+    summary = clips_per_second("c", 16, [0.5], [4.0]).summary
+    assert (summary["ours"], summary["other"], summary["ratio"]) == (32.0, 4.0, 8.0)
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,18 @@ def clips(corpus, speakers=8, seed=0):
     return LabeledClips([corpus] * 80, rows, truths)
 
 
-def answered(given, wrong, seed=0):
+def predict_with_errors(given, wrong, seed=0):
     """Answers of which about such a part is wrong."""
     random = np.random.default_rng(seed)
-    answers = [random.choice(WORDS) if random.random() < wrong else truth for truth in given.truths]
-    return given.to_predictions(WORDS, answers)
+    predicted = [random.choice(WORDS) if random.random() < wrong else truth for truth in given.truths]
+    return given.to_predictions(WORDS, predicted)
 
 
 @pytest.fixture
 def table():
     tests = {"german": clips("german"), "italian": clips("italian", seed=1)}
     systems = [
-        System(name, detail, {corpus: answered(given, wrong, seed) for corpus, given in tests.items()})
+        System(name, detail, {corpus: predict_with_errors(given, wrong, seed) for corpus, given in tests.items()})
         for seed, (name, detail, wrong) in enumerate([("bad", "", 1.0), ("good", "C = 1", 0.3), ("best", "", 0.2)])
     ]
     guessed = {corpus: chance_level(given, WORDS) for corpus, given in tests.items()}
@@ -46,9 +46,9 @@ def test_compare_systems_matches_scikit_learn(table):
         assert [row["system"] for row in rows] == ["chance", "bad", "good", "best"]
         assert rows[0]["UA"] == 0.25 and rows[0]["against"] is None and rows[-1]["against"] is None
         for system, row in zip(systems, rows[1:], strict=True):
-            answers = system.predictions[corpus]
-            assert row["UA"] == pytest.approx(balanced_accuracy_score(answers.truths, answers.predicted))
-            assert row["macro_F1"] == pytest.approx(f1_score(answers.truths, answers.predicted, average="macro"))
+            predicted = system.predictions[corpus]
+            assert row["UA"] == pytest.approx(balanced_accuracy_score(predicted.truths, predicted.predicted))
+            assert row["macro_F1"] == pytest.approx(f1_score(predicted.truths, predicted.predicted, average="macro"))
             assert row["intervals"]["UA"][0] <= row["UA"] <= row["intervals"]["UA"][1]
 
 
@@ -85,7 +85,9 @@ def cells(text: str, first: str) -> list[str]:
 
 def test_compare_systems_of_one_speaker_has_no_intervals():
     given = clips("german", speakers=1)
-    systems = [System(name, "", {"german": answered(given, wrong)}) for name, wrong in (("one", 0.5), ("two", 0.1))]
+    systems = [
+        System(name, "", {"german": predict_with_errors(given, wrong)}) for name, wrong in (("one", 0.5), ("two", 0.1))
+    ]
     results = compare_systems(systems, {"german": chance_level(given, WORDS)}, resamples=100)
     one = results["corpora"]["german"][1]
     assert one["intervals"] is None and one["against"]["p"] is None

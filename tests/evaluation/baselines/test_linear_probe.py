@@ -36,15 +36,15 @@ def test_probe_layers_selects_informative_layer():
     assert [probe.layer for probe in probes] == [0, 1, 2, 3]
     assert chosen.layer == TELLING and chosen is probes[TELLING]
     test_features, test = speech(60, seed=1)
-    answered = chosen.predictions(test_features, test, WORDS)
+    predictions = chosen.predictions(test_features, test, WORDS)
     own = make_pipeline(StandardScaler(), LogisticRegression(C=chosen.C, class_weight="balanced", max_iter=500)).fit(
         features[:, TELLING], clips.truths
     )
-    assert answered.predicted == own.predict(test_features[:, TELLING]).tolist()
+    assert predictions.predicted == own.predict(test_features[:, TELLING]).tolist()
     order = [list(own.classes_).index(word) for word in WORDS]
-    assert np.allclose(answered.scores, own.predict_proba(test_features[:, TELLING])[:, order])
-    assert answered.metrics()["UA"] > 0.8
-    assert (answered.ids[3], answered.speakers[3], answered.languages[3]) == ("3", "s3", "de")
+    assert np.allclose(predictions.scores, own.predict_proba(test_features[:, TELLING])[:, order])
+    assert predictions.metrics()["UA"] > 0.8
+    assert (predictions.ids[3], predictions.speakers[3], predictions.languages[3]) == ("3", "s3", "de")
 
 
 def test_weighted_probe_finds_informative_layer():
@@ -53,9 +53,9 @@ def test_weighted_probe_finds_informative_layer():
     assert sum(probe.layer_weights) == pytest.approx(1, abs=1e-5)
     assert np.argmax(probe.layer_weights) == TELLING and probe.layer_weights[TELLING] > 0.5
     test_features, test = speech(60, seed=1)
-    answered = probe.predictions(test_features, test, WORDS)
-    assert answered.metrics()["UA"] > 0.8
-    assert np.allclose(answered.scores.sum(axis=1), 1)
+    predictions = probe.predictions(test_features, test, WORDS)
+    assert predictions.metrics()["UA"] > 0.8
+    assert np.allclose(predictions.scores.sum(axis=1), 1)
 
 
 def test_weighted_probe_weights_equal_layers_equally():

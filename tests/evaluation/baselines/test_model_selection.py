@@ -56,8 +56,8 @@ def test_select_by_speakers_matches_scikit_learn(voices):
     candidates = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (0.01, 1.0)}
     choice = select_by_speakers(candidates, features, truths, speakers)
     for name, candidate in candidates.items():
-        answers = cross_val_predict(candidate, features, truths, groups=speakers, cv=GroupKFold(5))
-        assert choice.validation[name] == pytest.approx(balanced_accuracy_score(truths, answers))
+        predicted = cross_val_predict(candidate, features, truths, groups=speakers, cv=GroupKFold(5))
+        assert choice.validation[name] == pytest.approx(balanced_accuracy_score(truths, predicted))
     refitted = candidates[choice.name].fit(features, truths)
     assert np.array_equal(choice.classifier.predict(features), refitted.predict(features))
 

@@ -81,8 +81,8 @@ def test_check_model_leak_applies_zero_shot_conditions(tmp_path):
     test = [row(0, "emodb", "3", "sad")]
     assert not check_model_leak(tmp_path, test).found
     assert not check_model_leak(tmp_path, test, PROTOCOLS["emodb-4-5fold"]).found
-    for name, said in (("emodb-4", "corpus emodb"), ("cross-lingual-de", "language de")):
-        with pytest.raises(SpeakerLeakError, match=said):
+    for name, message in (("emodb-4", "corpus emodb"), ("cross-lingual-de", "language de")):
+        with pytest.raises(SpeakerLeakError, match=message):
             check_model_leak(tmp_path, test, PROTOCOLS[name])
         assert check_model_leak(tmp_path, test, PROTOCOLS[name], allow=True).clips == 1
 

@@ -114,8 +114,8 @@ def test_folds_partition_the_test_clips(protocol):
         assert everything == names(labelled)
         assert (not fold.train) == isinstance(protocol.split, FullCorpus)
         if not isinstance(protocol.split, OfficialSplit):
-            heard = {one["speaker"] for one in fold.train} - {None}
-            assert heard.isdisjoint(one["speaker"] for one in fold.test)
+            train_speakers = {one["speaker"] for one in fold.train} - {None}
+            assert train_speakers.isdisjoint(one["speaker"] for one in fold.test)
 
 
 @every

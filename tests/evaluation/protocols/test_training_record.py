@@ -43,9 +43,9 @@ def test_record_includes_validation_and_earlier_stages(tmp_path):
 
 
 def test_unlabeled_training_speech_is_marked_not_rejected(tmp_path):
-    heard = [Clip(row(n, "nemo", str(n), None), None, str(n), 2.0) for n in range(3)]
-    heard.append(Clip(row(5, "resd", None, None), None, "5", 2.0))
-    first = write(tmp_path / "first", heard)
+    trained_on = [Clip(row(n, "nemo", str(n), None), None, str(n), 2.0) for n in range(3)]
+    trained_on.append(Clip(row(5, "resd", None, None), None, "5", 2.0))
+    first = write(tmp_path / "first", trained_on)
     second = write(tmp_path / "second", clips(row(0, "ravdess", "1", "sad"), row(1, "nemo", "7", "sad")), (), first)
     for record in (first, second):
         assert record.unlabelled.speakers == {"nemo-0", "nemo-1", "nemo-2"}
@@ -76,10 +76,10 @@ def test_record_identifies_files_by_content(tmp_path):
         (tmp_path / name).write_bytes(content)
         return one | {"audio": {"bytes": None, "path": str(tmp_path / name)}}
 
-    heard = stored(row(0, "folder", None, "sad"), "mine.wav")
+    trained_on = stored(row(0, "folder", None, "sad"), "mine.wav")
     key = hashlib.sha256(b"sound").hexdigest()
     made = stored(translated(row(1, "iemocap", "1", "sad")), "made.wav", b"translated")
-    both = [Clip(heard, "sad", key, 2.0), Clip(made, "sad", hashlib.sha256(b"translated").hexdigest(), 2.0)]
+    both = [Clip(trained_on, "sad", key, 2.0), Clip(made, "sad", hashlib.sha256(b"translated").hexdigest(), 2.0)]
     first = write(tmp_path / "first", both)
     second = write(tmp_path / "second", clips(row(2, "ravdess", "1", "sad")), (), first)
     copy = stored(row(9, "emodb", "3", "sad"), "03a01Ta.wav")
@@ -96,7 +96,7 @@ def test_record_identifies_files_by_content(tmp_path):
             check_leak(record, [copy, *others])
         in_memory = copy | {"audio": {"bytes": b"sound", "path": "03a01Ta.wav"}}
         assert check_leak(record, [in_memory], allow=True).clips == 1
-    without_emotion = write(tmp_path / "third", [Clip(heard | {"emotion": None}, None, key, 2.0)])
+    without_emotion = write(tmp_path / "third", [Clip(trained_on | {"emotion": None}, None, key, 2.0)])
     report = check_leak(without_emotion, [copy, *others])
     assert not report.found and report.unlabelled == ("emodb",) and report.unlabelled_clips == 1
 

@@ -100,10 +100,12 @@ def test_predict_all_rejects_damaged_settings(content, clips, tmp_path):
 
 
 def test_unchanged_clips_have_equal_scores(clips, tiny, tmp_path):
-    answers = run(clips, tmp_path, lambda: tiny, seed=0)
+    predicted = run(clips, tmp_path, lambda: tiny, seed=0)
     for level in (4.0, 2.0, 1.0):
-        same = np.isclose(answers.perturbed["truncation"][level].scores, answers.clean.scores, atol=2e-6).all(axis=1)
-        seconds = np.array([1.5 if int(clip) < 5 else 2.5 for clip in answers.clean.ids])
+        same = np.isclose(predicted.perturbed["truncation"][level].scores, predicted.clean.scores, atol=2e-6).all(
+            axis=1
+        )
+        seconds = np.array([1.5 if int(clip) < 5 else 2.5 for clip in predicted.clean.ids])
         assert np.array_equal(same, seconds <= level)
 
 
@@ -111,26 +113,26 @@ def test_predict_all_leaves_out_unreadable_clips(clips, tiny, tmp_path):
     rows = [dict(row) for row in clips.rows]
     rows[2] = {**rows[2], "audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
     broken = LabeledClips(clips.corpora, rows, clips.truths)
-    answers = run(broken, tmp_path, lambda: tiny, seed=0)
-    assert all("2" not in of.ids and len(of) == 7 for of in answers.perturbed["white"].values())
+    predicted = run(broken, tmp_path, lambda: tiny, seed=0)
+    assert all("2" not in of.ids and len(of) == 7 for of in predicted.perturbed["white"].values())
     with open(tmp_path / "predictions" / "white_0.csv", encoding="utf-8", newline="") as file:
-        (told,) = [line for line in csv.DictReader(file) if line["error"]]
-    assert told["id"] == "2" and "missing.wav" in told["error"]
-    assert run(broken, tmp_path, never, seed=0).clean.ids == answers.clean.ids
+        (error_line,) = [line for line in csv.DictReader(file) if line["error"]]
+    assert error_line["id"] == "2" and "missing.wav" in error_line["error"]
+    assert run(broken, tmp_path, never, seed=0).clean.ids == predicted.clean.ids
 
 
 def predictions(right):
     """Forty clips of ten speakers; the first `right` of each emotion are recognised."""
     truths = [WORDS[i % 4] for i in range(40)]
-    answers = [truth if i // 4 < right else WORDS[(i + 1) % 4] for i, truth in enumerate(truths)]
+    predicted = [truth if i // 4 < right else WORDS[(i + 1) % 4] for i, truth in enumerate(truths)]
     speakers = [f"s{i % 10}" for i in range(40)]
-    return Predictions(WORDS, ["toy"] * 40, [str(i) for i in range(40)], truths, answers, speakers=speakers)
+    return Predictions(WORDS, ["toy"] * 40, [str(i) for i in range(40)], truths, predicted, speakers=speakers)
 
 
 @pytest.fixture
 def results():
     levels = CONDITIONS["white"].levels
-    answers = ConditionPredictions(
+    predicted = ConditionPredictions(
         predictions(9),
         {
             "white": {level: predictions(right) for level, right in zip(levels, (9, 8, 6, 4, 2))},
@@ -139,7 +141,7 @@ def results():
         },
     )
     seconds = {("toy", str(i)): 1.5 + (i % 2) for i in range(40)}
-    return robustness_metrics(answers, select_conditions(NAMES), seconds, resamples=500)
+    return robustness_metrics(predicted, select_conditions(NAMES), seconds, resamples=500)
 
 
 def test_robustness_metrics_compare_with_clean_clips(results):
@@ -189,8 +191,8 @@ def test_robustness_figure_draws_chance_of_all_labels():
 
 
 def test_robustness_tables_count_unreadable_clips(results):
-    answers = ConditionPredictions(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
-    metrics = robustness_metrics(answers, select_conditions(["telephone"]), {}, resamples=200)
+    predicted = ConditionPredictions(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
+    metrics = robustness_metrics(predicted, select_conditions(["telephone"]), {}, resamples=200)
     assert metrics["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
     assert re.search(r"\| telephone band .*10 clips", markdown(metrics))
 

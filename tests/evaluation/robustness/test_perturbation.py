@@ -34,7 +34,7 @@ def clips(tmp_path_factory):
     return LabeledClips(corpora, rows, truths)
 
 
-def heard(waveform):
+def clips_in(waveform):
     """The numbers of the clips whose tone is in a waveform."""
     power = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))) ** 2
     bins = np.array(FREQUENCIES) * len(waveform) // SAMPLING_RATE
@@ -49,7 +49,7 @@ def perturbed(clips, index, name, level=0.0, seed=0, pool=None):
 
 def test_babble_uses_other_speakers_of_the_corpus(clips):
     for index in (0, 5, 11):
-        others = heard(perturbed(clips, index, "babble")) - {index}
+        others = clips_in(perturbed(clips, index, "babble")) - {index}
         assert len(others) == BABBLE_SPEAKERS
         speaker = clips.rows[index]["speaker"]
         assert all(clips.corpora[i] == "tedesco" and clips.rows[i]["speaker"] != speaker for i in others)
@@ -57,7 +57,7 @@ def test_babble_uses_other_speakers_of_the_corpus(clips):
 
 def test_overlap_uses_one_other_speaker(clips):
     for index in range(0, 24, 5):
-        (other,) = heard(perturbed(clips, index, "overlap")) - {index}
+        (other,) = clips_in(perturbed(clips, index, "overlap")) - {index}
         assert clips.rows[other]["speaker"] != clips.rows[index]["speaker"]
         assert clips.corpora[other] == clips.corpora[index]
 
@@ -66,8 +66,8 @@ def test_overlap_uses_one_other_speaker(clips):
 def test_joined_halves_share_emotion_not_speaker(clips, name, same):
     for index in range(24):
         sound = perturbed(clips, index, name)
-        assert heard(sound[: len(sound) // 2 - 200]) == {index}
-        (other,) = heard(sound[len(sound) // 2 + 200 :])
+        assert clips_in(sound[: len(sound) // 2 - 200]) == {index}
+        (other,) = clips_in(sound[len(sound) // 2 + 200 :])
         assert clips.truths[other] == clips.truths[index]
         assert clips.rows[other]["speaker"] != clips.rows[index]["speaker"]
         assert (clips.rows[other]["language"] == clips.rows[index]["language"]) is same

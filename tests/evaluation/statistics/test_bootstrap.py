@@ -31,19 +31,19 @@ def simulate(rng, speakers, clips=20, more=0.0, **fields) -> Predictions:
     return predictions([WORDS[index] for index in truths], answers_of(right, truths, rng), names, **fields)
 
 
-def predictions(truths, answers, speakers, **fields) -> Predictions:
+def predictions(truths, predicted, speakers, **fields) -> Predictions:
     ids = [str(number) for number in range(len(truths))]
     return Predictions(
-        WORDS, ["corpus"] * len(ids), ids, list(truths), list(answers), speakers=list(speakers), **fields
+        WORDS, ["corpus"] * len(ids), ids, list(truths), list(predicted), speakers=list(speakers), **fields
     )
 
 
 def test_resampled_matches_explicit_loop():
     rng = np.random.default_rng(0)
     truths = rng.choice(WORDS[:3], 60)
-    answers = rng.choice([*WORDS, UNPARSED], 60)
+    predicted = rng.choice([*WORDS, UNPARSED], 60)
     speakers = rng.choice(list("abcde"), 60)
-    one = predictions(truths, answers, [None if name == "e" else name for name in speakers])
+    one = predictions(truths, predicted, [None if name == "e" else name for name in speakers])
     # Who was drawn is the only thing taken over from the code under test.
     clusters = one.clusters()
     count = clusters.max() + 1
@@ -53,14 +53,14 @@ def test_resampled_matches_explicit_loop():
 
     for index, draw in enumerate(drawn):
         clips = np.concatenate([np.flatnonzero(clusters == speaker) for speaker in draw])
-        truth, answer = truths[clips], answers[clips]
+        truth, prediction = truths[clips], predicted[clips]
         weighted = {"labels": sorted(set(truth)), "average": "weighted", "zero_division": 0}
         expected = {
-            "UA": np.mean([(answer[truth == word] == word).mean() for word in set(truth)]),
-            "WA": (truth == answer).mean(),
-            "WF1": f1_score(truth, answer, **weighted),
-            "macro_F1": f1_score(truth, answer, **(weighted | {"average": "macro"})),
-            "precision": precision_score(truth, answer, **weighted),
+            "UA": np.mean([(prediction[truth == word] == word).mean() for word in set(truth)]),
+            "WA": (truth == prediction).mean(),
+            "WF1": f1_score(truth, prediction, **weighted),
+            "macro_F1": f1_score(truth, prediction, **(weighted | {"average": "macro"})),
+            "precision": precision_score(truth, prediction, **weighted),
         }
         assert {name: values[index, 0] for name, values in metrics.items()} == pytest.approx(expected)
 
@@ -68,9 +68,9 @@ def test_resampled_matches_explicit_loop():
 def test_intervals_match_scipy_for_one_clip_per_speaker():
     rng = np.random.default_rng(1)
     truths = rng.choice(WORDS, 300)
-    answers = np.where(rng.random(300) < 0.7, truths, "sad")
-    ours = intervals(predictions(truths, answers, []), ["WA"], resamples=20_000)
-    right = (truths == answers).astype(float)
+    predicted = np.where(rng.random(300) < 0.7, truths, "sad")
+    ours = intervals(predictions(truths, predicted, []), ["WA"], resamples=20_000)
+    right = (truths == predicted).astype(float)
     theirs = stats.bootstrap((right,), np.mean, n_resamples=20_000, method="percentile", rng=2).confidence_interval
     assert ours["WA"] == pytest.approx((theirs.low, theirs.high), abs=0.004)
 
@@ -110,7 +110,7 @@ def test_one_speaker_has_no_interval():
 
 
 @pytest.mark.parametrize(
-    ("truths", "answers", "expected"),
+    ("truths", "predicted", "expected"),
     [
         (["sad"] * 8, ["sad"] * 8, (1, 1)),
         (["sad"] * 8, [UNPARSED] * 8, (0, 0)),
@@ -118,8 +118,8 @@ def test_one_speaker_has_no_interval():
         (["sad"] * 4 + ["happy"] * 4, ["sad"] * 8, (0, 1)),
     ],
 )
-def test_constant_predictions_have_empty_intervals(truths, answers, expected):
-    made = intervals(predictions(truths, answers, ["a"] * 4 + ["b"] * 4))
+def test_constant_predictions_have_empty_intervals(truths, predicted, expected):
+    made = intervals(predictions(truths, predicted, ["a"] * 4 + ["b"] * 4))
     assert made["UA"] == made["WA"] == expected
 
 
@@ -262,10 +262,10 @@ def test_matched_seeds_cancel_shared_variation():
 def two_groups(rng, gap, speakers=10, names=("female", "male")):
     parts = [simulate(rng, speakers, more=more) for more in (0.0, gap)]
     truths = [word for part in parts for word in part.truths]
-    answers = [word for part in parts for word in part.predicted]
+    predicted = [word for part in parts for word in part.predicted]
     people = [f"{name}-{speaker}" for name, part in zip(names, parts) for speaker in part.speakers]
     groups = [name for name, part in zip(names, parts) for _ in part.truths]
-    return predictions(truths, answers, people, genders=groups)
+    return predictions(truths, predicted, people, genders=groups)
 
 
 def test_group_gap_finds_planted_gap():
@@ -306,8 +306,8 @@ def test_group_gap_interval_has_nominal_coverage():
 
 def test_group_gap_compares_shared_labels():
     truths = ["sad", "happy"] * 6 + ["sad", "angry"] * 6
-    answers = ["sad"] * 12 + ["sad", "angry"] * 6
-    one = predictions(truths, answers, list("aabbccddeeff") * 2, languages=["de"] * 12 + ["el"] * 12)
+    predicted = ["sad"] * 12 + ["sad", "angry"] * 6
+    one = predictions(truths, predicted, list("aabbccddeeff") * 2, languages=["de"] * 12 + ["el"] * 12)
     made = group_gap(one, "language")
     assert made["labels"] == ["sad"]
     assert made["groups"] == {"de": 1.0, "el": 1.0}
@@ -318,8 +318,8 @@ def test_group_gap_compares_shared_labels():
 
 def test_group_gap_without_variance_uses_permutations():
     people, genders = list("aabbccdd"), ["female"] * 4 + ["male"] * 4
-    answers = ["sad"] * 4 + ["happy"] * 4
-    made = group_gap(predictions(["sad"] * 8, answers, people, genders=genders))
+    predicted = ["sad"] * 4 + ["happy"] * 4
+    made = group_gap(predictions(["sad"] * 8, predicted, people, genders=genders))
     # Two of four people are women: six divisions, two of which are as far apart.
     assert (made["gap"], made["p"], made["flagged"]) == (1.0, pytest.approx(1 / 3), False)
     perfect = group_gap(predictions(["sad"] * 8, ["sad"] * 8, people, genders=genders))

@@ -14,9 +14,9 @@ WORDS = ("happy", "sad", "angry")
 
 def system(scores, truths) -> Predictions:
     scores = np.asarray(scores, dtype=float)
-    answers = [WORDS[index] for index in scores.argmax(axis=1)]
+    predicted = [WORDS[index] for index in scores.argmax(axis=1)]
     ids = [str(number) for number in range(len(scores))]
-    return Predictions(WORDS, ["x"] * len(ids), ids, list(truths), answers, scores)
+    return Predictions(WORDS, ["x"] * len(ids), ids, list(truths), predicted, scores)
 
 
 def random_system(size=3000, sharpen=1.0) -> Predictions:

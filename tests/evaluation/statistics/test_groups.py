@@ -17,13 +17,13 @@ def voices(right: dict[str, float], clips=40, languages=None) -> Predictions:
     """So many clips of each speaker, a fraction of them right; `f…` are women, `m…` men, others unknown."""
     speakers = [name for name in right for _ in range(clips)]
     truths = [WORDS[number % 2] for _ in right for number in range(clips)]
-    answers = [
+    predicted = [
         WORDS[(number + (number // 2 >= share * clips / 2)) % 2] for share in right.values() for number in range(clips)
     ]
     genders = [{"f": "female", "m": "male"}.get(name[0]) for name in speakers]
     ids = [str(number) for number in range(len(truths))]
     return Predictions(
-        WORDS, ["x"] * len(ids), ids, truths, answers, speakers=speakers, genders=genders, languages=languages or []
+        WORDS, ["x"] * len(ids), ids, truths, predicted, speakers=speakers, genders=genders, languages=languages or []
     )
 
 
@@ -35,9 +35,9 @@ def test_breakdowns_match_metrics_of_subsets():
     assert set(made["gender"]["groups"]) == {"female", "male"}
     for name, group in made["gender"]["groups"].items():
         own = [index for index, gender in enumerate(one.genders) if gender == name]
-        truths, answers = [one.truths[i] for i in own], [one.predicted[i] for i in own]
+        truths, predicted = [one.truths[i] for i in own], [one.predicted[i] for i in own]
         assert group["n"] == len(own)
-        assert group["UA"] == pytest.approx(balanced_accuracy_score(truths, answers))
+        assert group["UA"] == pytest.approx(balanced_accuracy_score(truths, predicted))
         assert group["interval"] == list(intervals(one.subset(np.array(own)))["UA"])
         assert group["supported_labels"] == 2
         assert group["clusters"] == {"female": 3, "male": 2}[name]

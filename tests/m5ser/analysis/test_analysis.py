@@ -178,21 +178,21 @@ def test_disagreements_of_a_classifier_are_sorted_by_confidence(tmp_path, tiny):
     corpus = BuiltCorpus(write_m5ser(tmp_path / "m5ser", rows))
     found = check_with_classifier(corpus, lambda clip: clip["emotion"] != "sad", *tiny, list(EMOTIONS), progress=False)
     chosen = [clip for language in rows.values() for clip in language if clip["emotion"] != "sad"]
-    answers = [next(recognize(*tiny, [clip["audio"]], EMOTIONS)) for clip in chosen]
+    predictions = [next(recognize(*tiny, [clip["audio"]], EMOTIONS)) for clip in chosen]
     assert found["unreadable"] == 1 and found["clips"] == len(chosen) - 1
     for language in ("en", "fr"):
         own = [
-            (clip["emotion"], answer.label)
-            for clip, answer in zip(chosen, answers)
-            if clip["language"] == language and answer.label
+            (clip["emotion"], prediction.label)
+            for clip, prediction in zip(chosen, predictions)
+            if clip["language"] == language and prediction.label
         ]
         assert found["languages"][language]["WA"] == pytest.approx(
             np.mean([truth == predicted for truth, predicted in own])
         )
     wrong = {
-        clip["id"]: answer.scores[answer.label]
-        for clip, answer in zip(chosen, answers)
-        if answer.label not in (None, clip["emotion"])
+        clip["id"]: prediction.scores[prediction.label]
+        for clip, prediction in zip(chosen, predictions)
+        if prediction.label not in (None, clip["emotion"])
     }
     listed = {one["id"]: one["probability"] for one in found["disagreements"]}
     assert listed == pytest.approx(wrong, abs=1e-4)

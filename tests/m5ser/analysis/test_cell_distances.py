@@ -157,8 +157,8 @@ def p_values(effects, runs, key="p", language=None, **settings):
         rng = np.random.default_rng([7, seed])
         design = make_design(rng, corpora=1, speakers=8)
         features = relative_to_speaker(simulate(rng, design, effects(rng), **settings), design)
-        figures = compare_cells(features, design, LANGUAGES, EMOTIONS, permutations=19, seed=seed)
-        found.append((figures if language is None else figures["languages"][language])[key])
+        statistics = compare_cells(features, design, LANGUAGES, EMOTIONS, permutations=19, seed=seed)
+        found.append((statistics if language is None else statistics["languages"][language])[key])
     return np.array(found)
 
 

@@ -52,18 +52,18 @@ def clips():
 
 def test_espeak_speaks_the_parallel_sentence_in_the_speakers_voice(translator, clips):
     for language in ("fr", "zh"):
-        for clip, answer in zip(clips, translator.translate(clips, language)):
+        for clip, translation in zip(clips, translator.translate(clips, language)):
             place = DEMO_SENTENCES["en"].index(clip.transcript)
-            assert answer.transcript == DEMO_SENTENCES[language][place]
-            assert answer.sampling_rate == 16_000
-            assert answer.waveform.dtype == np.float32
-            assert 0.5 < len(answer.waveform) / 16_000 < 6.0
-            assert 0.01 < np.abs(answer.waveform).max() < 0.98
-            assert f"demo-speech-{answer.metadata['voice']}" == clip.speaker
+            assert translation.transcript == DEMO_SENTENCES[language][place]
+            assert translation.sampling_rate == 16_000
+            assert translation.waveform.dtype == np.float32
+            assert 0.5 < len(translation.waveform) / 16_000 < 6.0
+            assert 0.01 < np.abs(translation.waveform).max() < 0.98
+            assert f"demo-speech-{translation.metadata['voice']}" == clip.speaker
 
 
 def test_espeak_is_reproducible_in_any_order_and_process(translator, clips, tmp_path):
-    forward = [answer.waveform for answer in translator.translate(clips[:3], "de")]
+    forward = [translation.waveform for translation in translator.translate(clips[:3], "de")]
     backward = [translator.translate([clip], "de")[0].waveform for clip in clips[2::-1]]
     for one, other in zip(forward, backward[::-1]):
         np.testing.assert_array_equal(one, other)
@@ -84,12 +84,12 @@ def test_espeak_is_reproducible_in_any_order_and_process(translator, clips, tmp_
 def test_espeak_error_costs_one_clip(translator, clips):
     unknown = SourceClip("u", clips[0].waveform, "en", "It is no sentence of the bank.")
     silent = SourceClip("s", np.zeros(16_000, np.float32), "en", clips[0].transcript)
-    answers = translator.translate([unknown, clips[0], silent], "it")
-    assert isinstance(answers[0], TranslationError)
-    assert "It is no sentence of the bank." in str(answers[0])
-    assert len(answers[1].waveform)
-    assert isinstance(answers[2], TranslationError)
-    assert "0.00 s" in str(answers[2])
+    results = translator.translate([unknown, clips[0], silent], "it")
+    assert isinstance(results[0], TranslationError)
+    assert "It is no sentence of the bank." in str(results[0])
+    assert len(results[1].waveform)
+    assert isinstance(results[2], TranslationError)
+    assert "0.00 s" in str(results[2])
     with pytest.raises(LanguageError, match="'ja'"):
         translator.translate(clips, "ja")
 
@@ -139,7 +139,7 @@ def test_espeak_prosody_correlates_with_the_source(translator):
     rows, sources = demo_clips(56)
     translations = translator.translate(sources, "de")
     before = np.array([praat(clip.waveform) for clip in sources])
-    after = np.array([praat(answer.waveform) for answer in translations])
+    after = np.array([praat(translation.waveform) for translation in translations])
     # Relative to the speaker, so that the voices themselves do not correlate.
     speakers = np.array([row["speaker"] for row in rows])
     for table in (before, after):

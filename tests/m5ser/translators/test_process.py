@@ -42,11 +42,11 @@ def test_clips_and_translations_pass_unchanged(start, log, make_clips):
     process = start(gain=0.25)
     clips = make_clips("good-1", "good-2", speaker="s1", gender="female")
     for _ in range(2):
-        for clip, answer in zip(clips, process.translate(clips, "de")):
-            np.testing.assert_array_equal(answer.waveform, clip.waveform * np.float32(0.25))
-            assert answer.sampling_rate == 16_000
-            assert answer.transcript == "de:hello:s1:female:test:en"
-            assert answer.metadata == {"seconds": len(clip.waveform), "voice": "m1"}
+        for clip, translation in zip(clips, process.translate(clips, "de")):
+            np.testing.assert_array_equal(translation.waveform, clip.waveform * np.float32(0.25))
+            assert translation.sampling_rate == 16_000
+            assert translation.transcript == "de:hello:s1:female:test:en"
+            assert translation.metadata == {"seconds": len(clip.waveform), "voice": "m1"}
     assert [ids for _, ids in batches(log)] == [["good-1", "good-2"]] * 2
     assert len({pid for pid, _ in batches(log)} - {os.getpid()}) == 1, "one child for all batches"
     assert process.translate([], "de") == []
@@ -59,11 +59,11 @@ def test_clips_and_translations_pass_unchanged(start, log, make_clips):
 def test_crash_costs_one_clip(start, log, make_clips, action, how):
     process = start()
     clips = make_clips("good-1", action, "good-2")
-    answers = process.translate(clips, "fr")
-    assert [type(answer) for answer in answers] == [Translation, TranslationError, Translation]
-    assert (answers[0].waveform == clips[0].waveform / 2).all()
-    assert (answers[2].waveform == clips[2].waveform / 2).all()
-    assert how in str(answers[1])
+    translations = process.translate(clips, "fr")
+    assert [type(translation) for translation in translations] == [Translation, TranslationError, Translation]
+    assert (translations[0].waveform == clips[0].waveform / 2).all()
+    assert (translations[2].waveform == clips[2].waveform / 2).all()
+    assert how in str(translations[1])
     assert [ids for _, ids in batches(log)] == [["good-1", action, "good-2"], ["good-1"], [action], ["good-2"]]
     assert isinstance(process.translate(clips[:1], "fr")[0], Translation)
     running = {pid for pid, _ in batches(log) if psutil.pid_exists(pid)}
@@ -73,15 +73,15 @@ def test_crash_costs_one_clip(start, log, make_clips, action, how):
 def test_hang_costs_one_clip_and_its_time_limit(start, log, make_clips):
     process = start(seconds=1.0)
     begin = time.monotonic()
-    answers = process.translate(make_clips("good-1", "hang"), "fr")
+    translations = process.translate(make_clips("good-1", "hang"), "fr")
     assert 2.0 < time.monotonic() - begin < 60.0
-    assert isinstance(answers[0], Translation) and isinstance(answers[1], TranslationError)
+    assert isinstance(translations[0], Translation) and isinstance(translations[1], TranslationError)
     assert not psutil.pid_exists(batches(log)[0][0])
 
 
 def test_no_clip_is_lost_if_only_the_batch_fails(start, make_clips):
-    answers = start().translate(make_clips("crowd-1", "crowd-2", "good"), "fr")
-    assert [type(answer) for answer in answers] == [Translation] * 3
+    translations = start().translate(make_clips("crowd-1", "crowd-2", "good"), "fr")
+    assert [type(translation) for translation in translations] == [Translation] * 3
 
 
 def test_child_killed_between_batches_is_replaced(start, log, make_clips):
@@ -95,17 +95,17 @@ def test_child_killed_between_batches_is_replaced(start, log, make_clips):
 def test_invalid_output_costs_one_clip_and_no_restart(start, log, make_clips):
     values = {"silent": "peak 0", "nan": "2 of", "empty": "empty", "flat": "(1, 4"}
     values |= {"slow": "4000 Hz", "rate": "22050 Hz", "decline": "no speech in it"}
-    first, *answers, last = start().translate(make_clips("good-1", *values, "good-2"), "fr")
+    first, *translations, last = start().translate(make_clips("good-1", *values, "good-2"), "fr")
     assert isinstance(first, Translation) and isinstance(last, Translation)
-    for answer, value in zip(answers, values.values(), strict=True):
-        assert isinstance(answer, TranslationError) and value in str(answer)
+    for translation, value in zip(translations, values.values(), strict=True):
+        assert isinstance(translation, TranslationError) and value in str(translation)
     assert len(batches(log)) == 1
 
 
 def test_batch_larger_than_the_socket_buffer_passes_both_ways(start, make_clips):
     clips = [clip for clip in make_clips("good") for _ in range(3)]
     clips = [type(clip)(**{**vars(clip), "waveform": np.tile(clip.waveform, 200)}) for clip in clips]
-    assert [len(answer.waveform) for answer in start().translate(clips, "fr")] == [800_000] * 3
+    assert [len(translation.waveform) for translation in start().translate(clips, "fr")] == [800_000] * 3
 
 
 def test_unsupported_language_raises_and_keeps_the_child(start, log, make_clips):

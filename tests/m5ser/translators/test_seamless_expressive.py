@@ -109,11 +109,11 @@ def test_seamless_follows_the_steps_of_expressivity_predict(start, make_clips):
     worker = translator._worker.pid
     for language, code, factor in (("de", "deu", 1.1), ("fr", "fra", 1.2), ("zh", "cmn", 1.0)):
         clips = make_clips("a", "b")
-        for clip, answer in zip(clips, translator.translate(clips, language)):
+        for clip, translation in zip(clips, translator.translate(clips, language)):
             level = clip.waveform[:1600].mean()
-            np.testing.assert_allclose(answer.waveform, np.tile([level, factor, 3.0], 10), atol=1e-4)
-            assert (answer.sampling_rate, answer.transcript) == (24_000, f"{code} hello")
-            assert answer.metadata == {"duration_factor": factor}
+            np.testing.assert_allclose(translation.waveform, np.tile([level, factor, 3.0], 10), atol=1e-4)
+            assert (translation.sampling_rate, translation.transcript) == (24_000, f"{code} hello")
+            assert translation.metadata == {"duration_factor": factor}
     assert translator._worker.pid == worker, "one worker for all batches"
 
 
@@ -135,10 +135,10 @@ def test_seamless_worker_crash_costs_one_clip(environment, make_clips):
         for clip, level in ((bad, 50.0), (worse, 100.0))
     )
     try:
-        answers = process.translate([good, bad, worse, good], "es")
-        assert answers[0].waveform.tolist() == answers[3].waveform.tolist()
-        assert "RuntimeError: CUDA out of memory" in str(answers[1])
-        assert "SIGSEGV" in str(answers[2])
+        translations = process.translate([good, bad, worse, good], "es")
+        assert translations[0].waveform.tolist() == translations[3].waveform.tolist()
+        assert "RuntimeError: CUDA out of memory" in str(translations[1])
+        assert "SIGSEGV" in str(translations[2])
         assert process.non_commercial
         assert not process.redistribution
     finally:

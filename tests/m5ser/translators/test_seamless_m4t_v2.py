@@ -93,19 +93,19 @@ def test_m4t_batch_equals_the_models_own_output_per_clip(translator, tiny_folder
     clips = make_clips("a", "b")
     clips = [type(clip)(**{**vars(clip), "waveform": np.tile(clip.waveform, 2 + n)}) for n, clip in enumerate(clips)]
     alone = [translator.translate([clip], "de")[0] for clip in clips]
-    for clip, answer in zip(clips, alone):
+    for clip, translation in zip(clips, alone):
         features = extractor(clip.waveform, sampling_rate=16_000, return_tensors="pt")
         generated = model.generate(
             **features, tgt_lang="deu", num_beams=2, text_max_new_tokens=12, return_intermediate_token_ids=True
         )
         length = int(generated.waveform_lengths)
         assert length > 0
-        np.testing.assert_allclose(answer.waveform, generated.waveform.reshape(-1)[:length].numpy(), atol=1e-6)
+        np.testing.assert_allclose(translation.waveform, generated.waveform.reshape(-1)[:length].numpy(), atol=1e-6)
         words = [LETTERS[t - 4] * 2 for t in generated.sequences[0].tolist() if 4 <= t < 4 + len(LETTERS)]
-        assert answer.transcript == " ".join(words)
-        assert answer.sampling_rate == 16_000
+        assert translation.transcript == " ".join(words)
+        assert translation.sampling_rate == 16_000
     together = translator.translate(clips, "de")
-    assert [answer.waveform.ndim for answer in together] == [1, 1]
+    assert [translation.waveform.ndim for translation in together] == [1, 1]
     again = translator.translate(clips, "de")
     for one, other in zip(together, again):
         np.testing.assert_array_equal(one.waveform, other.waveform)

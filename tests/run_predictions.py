@@ -5,7 +5,7 @@ import csv
 from pathlib import Path
 
 
-def answers(run: Path) -> tuple[list[str], list[str]]:
+def truths_and_predictions(run: Path) -> tuple[list[str], list[str]]:
     """Of the test of a run that `reproduce` made."""
     with (run / "test" / "predictions.csv").open(encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
