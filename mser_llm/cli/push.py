@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser push`: a trained model onto the Hugging Face Hub, with its code, its card and a proof that it loads.
+"""`run-mser push`: publish a trained model on the Hugging Face Hub with its code and card, and verify that it loads.
 
 run-mser push --model runs/mine --repo_id me/mser --private --verify
 run-mser push --model runs/mine --repo_id me/mser --results runs/mine/emodb/results.json --space
@@ -35,7 +35,7 @@ ARGUMENTS = PushArguments
 
 
 def run(args: PushArguments) -> None:
-    """Pushes and prints the address."""
+    """Push the model and print its address."""
     from mser_llm.hub.push import push
 
     address = push(

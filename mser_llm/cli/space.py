@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser space`: a page in the browser to try a model on, the one that its Space on the Hub shows.
+"""`run-mser space`: serve the web page of a model's Space on this machine.
 
 run-mser space --model runs/demo/model
 """
@@ -26,11 +26,11 @@ ARGUMENTS = SpaceArguments
 
 
 def run(args: SpaceArguments) -> None:
-    """Serves the page until it is interrupted or terminated; what visitors left is then deleted."""
+    """Serve the page until it is interrupted or terminated, then delete the visitors' files."""
     check_address(args.host, args.port)
     from mser_llm.hub.space import local_page, space_program
 
-    # A service manager stops it so; without this the recordings of visitors would stay.
+    # Service managers send SIGTERM; without this handler, the recordings of visitors would not be deleted.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="mser-examples-") as folder:
         page = local_page(args.model, args.device, Path(folder))
@@ -38,10 +38,10 @@ def run(args: SpaceArguments) -> None:
 
 
 def check_address(host: str, port: int | None) -> None:
-    """That the page can be served there, before a model is loaded; gradio tries a wrong address again and again.
+    """Check the address before a model is loaded, because gradio keeps retrying an invalid one.
 
     Raises:
-        ValueError: the host is none of this machine's, or the port is taken or not allowed.
+        ValueError: the host is not an address of this machine, or the port is in use or not permitted.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]

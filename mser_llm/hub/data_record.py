@@ -60,8 +60,8 @@ def trained_files(clips: Iterable[Clip]) -> set[str]:
     """
     Return the digests of the files of labelled training clips.
 
-    Without known speakers, only these tell a later stage which clips must not be in its validation data. Clips of
-    M5SER are left out: they have the speakers of their sources.
+    For clips of unknown speakers, a later stage needs them to exclude the clips from its validation data. Clips of
+    M5SER are left out, because they have the speakers of their sources.
     """
     return {short_digest(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
 

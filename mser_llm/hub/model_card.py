@@ -69,8 +69,8 @@ def render_model_card(
 
     Args:
         folder: with the model and its processor.
-        results: content of `train_results.json`; by default read from the folder. If there is none, the card says that
-            the training is unknown.
+        results: content of `train_results.json`; by default read from the folder. Without it, the card states that the
+            training is unknown.
         repo_id: id on the Hub; without it, the card describes the local folder.
         evaluations: as `read_results` returns them, for the card's table and its `model-index`.
         widgets: clips in the repository.
@@ -148,7 +148,7 @@ def training_results(folder: str | Path) -> dict[str, Any]:
 
 
 def _title(words: Sequence[str], languages: Sequence[str]) -> str:
-    """Describe the model of a folder; the folder's name says nothing."""
+    """Return a title from the labels and languages; a folder's name is not descriptive."""
     title = "Speech emotion recognition"
     return title + (f": {', '.join(words)}" if words else "") + (f" ({', '.join(languages)})" if languages else "")
 

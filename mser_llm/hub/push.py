@@ -42,7 +42,7 @@ def push(
     commit_message: str | None = None,
     show: Callable[[str], None] = print,
 ) -> str:
-    """Publish a model. Called again, it resumes after a failure and sends nothing after a success.
+    """Publish a model. A second call resumes after a failure, and uploads nothing after a success.
 
     Args:
         model: folder of a trained model.
@@ -50,19 +50,19 @@ def push(
         private: make the repositories private.
         space: push a Space of the same name that shows the model.
         verify: load the pushed model into an empty cache, in a process without this project, and compare its scores.
-        include_backbones: send the frozen parts, too.
-        adapter_only: send only the adapters of the language model, in peft's format.
+        include_backbones: upload the frozen parts, too.
+        adapter_only: upload only the adapters of the language model, in peft's format.
         results: paths of `results.json` files of `run-mser evaluate`, for the card.
         token: token of the Hub; by default that of the login or of `HF_TOKEN`.
         commit_message: message of the commit with the model.
-        show: takes a line about each step.
+        show: called with a line about each step.
 
     Returns:
-        the address of the model.
+        The address of the model.
 
     Raises:
-        PushError: the repository contains something else, or is public although `private` is set; the token is unknown
-            or cannot write; there is no connection; the pushed model gives other scores.
+        PushError: the repository contains something else, or is public although `private` is set; the token is
+            invalid or read-only; there is no connection; the scores of the pushed model differ.
         ValueError: see `build_repository` and `build_adapter_repository`; or `adapter_only` is combined with `space`,
             `verify` or `include_backbones`.
     """
@@ -101,11 +101,11 @@ def push(
 
 
 def push_run(arguments: "TrainingArguments", **options: Any) -> str:
-    """Publish the model that a training wrote (`hub_model_id`, `hub_private_repo` and `hub_token` of its arguments).
+    """Publish the model of a training, with `hub_model_id`, `hub_private_repo` and `hub_token` of its arguments.
 
     Args:
-        arguments: of the training.
-        options: of `push`.
+        arguments: the training arguments.
+        options: options of `push`.
     """
     options = {"private": bool(arguments.hub_private_repo), "token": arguments.hub_token} | options
     repo_id = hub_model_id(HfApi(token=options["token"]), arguments)
@@ -136,9 +136,10 @@ def _commit(
     api: HfApi, repo_id: str, kind: str, folder: Path, mark: str, message: str | None = None, *, private: bool
 ) -> str:
     """
-    Send a folder in one commit, so that nobody loads half of a new model and half of an old one.
+    Upload a folder in one commit, so that nobody loads a mix of an old and a new model.
 
-    `create_commit` skips what the Hub has already. `upload_folder` would split large folders into several commits.
+    `create_commit` skips files that the Hub already has; `upload_folder` would split large folders into several
+    commits.
     """
     with hub_errors(repo_id, api.endpoint):
         found, remote = open_repository(api, repo_id, kind, private=private, is_ours=lambda files: mark in files)

@@ -21,7 +21,7 @@ from mser_llm.io.packaged_folders import packaged_folder
 
 HANDLER = "handler.py"
 REQUIREMENTS = "requirements.txt"
-# What the code that travels with a model imports, for machines of the Hub.
+# Requirements of the code in a model's repository, for endpoints and Spaces.
 MODEL_REQUIREMENTS = "transformers>=5.20,<6\ntorch>=2.6\nsoundfile>=0.12.1\nsoxr>=0.5\n"
 WIDGET = "widget"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -30,7 +30,7 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True)
 class Repository:
-    """A folder as it will be on the Hub.
+    """A local copy of a repository on the Hub.
 
     Attributes:
         folder: with all its files.
@@ -49,14 +49,14 @@ def build_repository(
     """
     Write the model, its processor, their code, the card, the examples, the endpoint handler and its requirements.
 
-    The same model gives the same bytes, so that a push skips what is on the Hub already.
+    The same model gives the same bytes, so that a push skips files that are already on the Hub.
 
     Args:
         model: folder of a trained model.
         folder: an empty one.
         repo_id: id on the Hub.
         evaluations: paths of `results.json` files of `run-mser evaluate`.
-        include_backbones: write the frozen parts, too.
+        include_backbones: also write the frozen parts.
 
     Raises:
         ValueError: there is no model; a frozen part exists only on this machine; a file contains no results, or

@@ -42,7 +42,7 @@ def local_page(model: str, device: str, folder: Path) -> Any:
         folder: for the examples, as long as the page is served.
 
     Returns:
-        a `gradio.Blocks`.
+        A `gradio.Blocks`.
     """
     program = space_program()
     recognizer = load(model, device)

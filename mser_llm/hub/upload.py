@@ -14,12 +14,12 @@ from mser_llm.io.errors import InputError
 
 _RETRY = "run the same command again: it sends only what is missing"
 _TIMEOUT_SECONDS = 10.0
-# What the Hub, or its form for a new repository, puts into an empty one.
+# Files that the Hub creates in a new repository.
 _INITIAL_FILES = {".gitattributes", "README.md"}
 
 
 class PushError(InputError):
-    """Something cannot be published."""
+    """A model, dataset or Space cannot be published."""
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def open_repository(
         is_ours: takes the files of an existing repository by path; returns whether they may be replaced.
 
     Returns:
-        the Hub's information about the repository, and its files by path.
+        The Hub's information about the repository, and its files by path.
 
     Raises:
         PushError: `repo_id` has no namespace, or the repository is public although `private` is set, or `is_ours` is

@@ -43,14 +43,14 @@ def verify_pushed(repo_id: str, folder: Path, labels: Sequence[str]) -> str:
         labels: the candidate labels.
 
     Returns:
-        a line with the difference.
+        A line with the difference.
 
     Raises:
         PushError: the model cannot be loaded from the Hub, or its scores differ.
     """
     with tempfile.TemporaryDirectory(prefix="mser-verify-") as temporary:
         clip = Path(temporary, "clip.wav")
-        # Any sound is suitable: noise whose level changes twice per second.
+        # Noise whose level changes twice per second; any sound is suitable.
         time = np.arange(2 * SAMPLING_RATE) / SAMPLING_RATE
         noise = np.random.default_rng(0).normal(size=len(time)) * np.sin(2 * np.pi * time) ** 2
         soundfile.write(clip, 0.1 * noise, SAMPLING_RATE)

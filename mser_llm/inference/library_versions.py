@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The versions that a figure depends on."""
+"""Record the library versions that a result depends on."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
 
 def versions(*more: str) -> dict[str, str]:
-    """What a figure depends on beside the model: the versions of this project, Python and the libraries.
+    """Return the versions of this project, Python and the libraries that affect a result.
 
     Args:
-        *more: further distributions that the figure depends on.
+        *more: further distributions that the result depends on.
     """
     found = {"python": platform.python_version()}
     for distribution in ("mser-llm", "torch", "transformers", "datasets", "numpy", "soundfile", "soxr", *more):

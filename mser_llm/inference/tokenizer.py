@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The project's own tokenizer, for language models trained from scratch."""
+"""Build the project's own tokenizer, for language models trained from scratch."""
 
 from collections.abc import Sequence
 
@@ -19,8 +19,9 @@ AUDIO_TOKEN = "<|audio|>"
 
 def build_tokenizer(words: Sequence[str] = EMOTIONS) -> PreTrainedTokenizerFast:
     """
-    A byte-level BPE over the prompts and the emotion words, as LLaMA 3's is over the web: any other text falls back to
-    its bytes, so that no candidate word of a user's own is unknown.
+    Train a byte-level BPE tokenizer on the prompts and the emotion words.
+
+    Other text is encoded as bytes, as in LLaMA 3's tokenizer, so that any candidate label can be encoded.
 
     Args:
         words: emotion words that become single tokens.
@@ -35,7 +36,7 @@ def build_tokenizer(words: Sequence[str] = EMOTIONS) -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     texts = [*PROMPTS.values(), *(f" {word}" for word in words)]
-    # Merges are learnt from pairs that occur; a text seen twice is enough for all of its merges.
+    # Each text occurs twice, which is enough to learn all of its merges.
     tokenizer.train_from_iterator(texts * 2, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, **SPECIAL_TOKENS, additional_special_tokens=[AUDIO_TOKEN], padding_side="left"

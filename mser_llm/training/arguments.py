@@ -38,9 +38,9 @@ class ModelArguments:
 
     > Initial weights
 
-    `init_from` continues a checkpoint (stage 2 after stage 1); of the other arguments of this group, only those that
-    freeze parts apply. Without it, each part starts with its backbone's weights. A part without a backbone is random
-    and trained.
+    `init_from` continues a checkpoint (stage 2 after stage 1); of the other model arguments, only those that freeze
+    parts apply. Without it, each part starts with its backbone's weights. A part without a backbone starts with random
+    weights and is trained.
     """
 
     model_type: Literal["mser", "whisper_classifier", "wav2vec2_classifier"] = field(
@@ -120,7 +120,7 @@ class ModelArguments:
 
     @property
     def lora_settings(self) -> dict[str, Any]:
-        """The arguments of `MSERForEmotionGeneration.add_lora`."""
+        """Return the arguments of `MSERForEmotionGeneration.add_lora`."""
         return {
             "r": self.lora_rank,
             "lora_alpha": self.lora_alpha,
@@ -130,7 +130,7 @@ class ModelArguments:
 
     @property
     def parsed_layers(self) -> str | list[int]:
-        """The `encoder_layers` of `MSERConfig`."""
+        """Return the `encoder_layers` of `MSERConfig`."""
         if self.encoder_layers in ("last", "weighted"):
             return self.encoder_layers
         try:
@@ -147,7 +147,7 @@ class DataArguments:
 
     > The two stages (arXiv:2503.21806, Sec. IV-B)
 
-    Stage 1 trains on English human speech. Stage 2 adds speech in other languages, or replaces the English by it. The
+    Stage 1 trains on English human speech. Stage 2 adds speech in other languages, or replaces English with it. The
     paper seems to replace it; docs/paper.md explains why adding is the default. `joint` is one stage on all speech.
     """
 
@@ -240,7 +240,7 @@ class DataArguments:
 
     @property
     def validates(self) -> bool:
-        """Whether anything is held out for validation."""
+        """Return whether clips are held out for validation."""
         return bool(self.validation_corpora or self.validation_splits) or self.validation_fraction != 0
 
 

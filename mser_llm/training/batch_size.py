@@ -19,7 +19,7 @@ from mser_llm.training.run_record import recorded_batch_size
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
-# oneDNN's errors when it runs out of memory; it gives no reason.
+# oneDNN's errors when it runs out of memory; they do not name the cause.
 _ONEDNN_FAILURES = (
     "could not create a primitive",
     "could not execute a primitive",
@@ -47,14 +47,14 @@ def optimizer_bytes(arguments: MSERTrainingArguments) -> int:
 
 
 def rows_of_clip(arguments: MSERTrainingArguments) -> int:
-    """Return the maximum number of rows that one clip becomes in a batch: 1, or the views of an objective."""
+    """Return the maximum number of rows per clip in a batch: 1, or the views of an objective."""
     used = {name: options or {} for name, options in arguments.objective_section.items()}
     rows = [OBJECTIVES[name].rows_per_clip(options) for name, options in used.items() if options.get("weight") != 0]
     return max(rows, default=1)
 
 
 def checkpoint_activations(model: Any, arguments: MSERTrainingArguments) -> None:
-    """Enable activation checkpointing if the recipe does, as the trainer will; leave a model alone that has it."""
+    """Enable activation checkpointing if the recipe asks for it and it is not enabled yet."""
     enabled = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
     if arguments.gradient_checkpointing and not enabled:
         enable_activation_checkpointing(model, arguments.gradient_checkpointing_kwargs)
@@ -71,10 +71,10 @@ def resolve_batch_size(
     A resumed run keeps its batch size.
 
     Args:
-        arguments: of the training.
+        arguments: the training arguments.
         model: on its device; its weights and mode are not changed.
         dataset: the training clips.
-        collator: of their batches.
+        collator: collates their batches.
 
     Returns:
         A copy of `arguments` with the batch size, and without `auto_find_batch_size`.
@@ -112,7 +112,7 @@ def resolve_batch_size(
 def _largest(
     arguments: MSERTrainingArguments, model: Any, item: dict[str, Any], collator: EmotionCollator
 ) -> tuple[int, Exception | None]:
-    """Return the size that fits, or 0, and the error of the next larger one."""
+    """Return the batch size that fits, or 0, and the error of the next larger one."""
     size = arguments.per_device_train_batch_size
     failure = None
     while size:
@@ -129,7 +129,7 @@ def _largest(
             if not (should_reduce_batch_size(error) or str(error) in _ONEDNN_FAILURES):
                 raise
             failure = error.with_traceback(None)
-        # Outside the handler, so that the traceback no longer references the tensors of the failed step.
+        # Outside the handler, because the traceback references the tensors of the failed step.
         model.zero_grad()
         gc.collect()
         clear_device_cache()
@@ -141,7 +141,7 @@ def _step(
     arguments: MSERTrainingArguments, model: Any, items: Sequence[dict[str, Any]], collator: EmotionCollator
 ) -> None:
     """
-    Allocate the memory of a step: the state of the optimizer and of the average, then forward and backward.
+    Run forward and backward with the memory of the optimizer state and the weight average allocated.
 
     With gradient accumulation, a second batch is run while the gradients of the first are kept.
     """
@@ -154,7 +154,7 @@ def _step(
     was_training = model.training
     model.train()
     device = model.device
-    # Dropout draws random numbers; training must draw the same ones as without this trial.
+    # Dropout in this trial must not change the random numbers of the training.
     with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
         for _ in range(min(arguments.gradient_accumulation_steps, 2)):
             with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints: written atomically, verified before they are loaded, without pickle and secrets."""
+"""Write checkpoints atomically and without pickle or secrets, and verify them before they are loaded."""
 
 import json
 import os
@@ -155,7 +155,7 @@ class AtomicCheckpointMixin(Trainer):
         if self.args.device.type != "cpu":
             module = torch.get_device_module(self.args.device)
             states["device"] = module.get_rng_state_all() if self.args.n_gpu > 1 else module.get_rng_state()
-        Path(output_dir).mkdir(parents=True, exist_ok=True)  # another process creates it, maybe later
+        Path(output_dir).mkdir(parents=True, exist_ok=True)  # the main process may create it later
         save_state(states, self._rng_file(output_dir))
 
     # Load

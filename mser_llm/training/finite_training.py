@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trainer that ends a diverged run with an error, and reports its training loss over all steps."""
+"""Stop a diverged run with an error, and report the training loss over all steps."""
 
 import json
 import math
@@ -38,7 +38,7 @@ class LossSum:
 
     @property
     def mean(self) -> float:
-        """Mean loss per step."""
+        """Return the mean loss per step."""
         return self.total / max(self.steps, 1)
 
     def save(self, directory: str | Path) -> None:
@@ -67,11 +67,12 @@ class FiniteTrainingMixin(Trainer):
     """
     A `Trainer` that stops before a non-finite gradient reaches the weights and before non-finite weights are saved.
 
-    The stock one hides such a loss from the logs (`logging_nan_inf_filter`), trains on, and saves what is left. Here
-    every checkpoint holds finite weights, so the last one can be used. All processes stop at the same step.
+    The stock trainer hides a non-finite loss from the logs (`logging_nan_inf_filter`), continues, and saves the broken
+    weights. Here every checkpoint has finite weights, so the last one can be used. All processes stop at the same
+    step.
 
-    The loss is summed over the whole run and saved with each checkpoint: the stock `train_loss` of a resumed run
-    counts only the steps after the resume.
+    The loss is summed over the whole run and saved with each checkpoint. The stock `train_loss` of a resumed run
+    averages only the steps after the resume.
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
@@ -87,14 +88,14 @@ class FiniteTrainingMixin(Trainer):
         return loss
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
-        """As the stock method, which is called once per optimizer step, just before it."""
+        """Check the loss and the gradient; `Trainer` calls this once per optimizer step, just before it."""
         norm = super()._get_grad_norm(model, grad_norm)
         loss = torch.as_tensor(self._step_loss, dtype=torch.float32, device=self.args.device)
         loss = self.accelerator.reduce(loss, reduction="mean").item()
         self._step_loss = 0.0
         if not math.isfinite(loss):
             self._stop(f"the loss is {loss}", self.state.global_step + 1)
-        # Under fp16 a step with such a gradient is skipped, and the loss is scaled down until there is none.
+        # Under fp16, the gradient scaler skips a step with a non-finite gradient and lowers the scale.
         if norm is not None and getattr(self.accelerator, "scaler", None) is None:
             value = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
             if not math.isfinite(value):
@@ -109,7 +110,7 @@ class FiniteTrainingMixin(Trainer):
         super()._maybe_log_save_evaluate(*args, **kwargs)
 
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
-        """The parameters that must stay finite, by name."""
+        """Return the parameters that must stay finite, by name."""
         return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
 
     def check_weights(self) -> None:
@@ -126,7 +127,7 @@ class FiniteTrainingMixin(Trainer):
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         """
-        As the stock method.
+        Evaluate like the stock method, and check the loss.
 
         Raises:
             TrainingDivergedError: the loss on the evaluated clips is not finite.
@@ -172,7 +173,7 @@ class FiniteTrainingMixin(Trainer):
 
 
 def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:
-    """The name of the first parameter with a value that is not finite; under FSDP this process's share is checked."""
+    """Return the name of the first non-finite parameter; under FSDP, only this process's shards are checked."""
     if not parameters:
         return None
     values = [getattr(value, "to_local", lambda value=value: value)().detach() for value in parameters.values()]

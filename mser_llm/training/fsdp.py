@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-FSDP2: shard the weights of a model over the processes, and save and load them.
+Shard the weights of a model over the processes with FSDP2, and save and load them.
 
-The stock trainer gathers the complete model for each checkpoint, a frozen language model of many gigabytes included,
-and does not support an optimizer that trains more than the model. Here a checkpoint has the same contents as without
-FSDP: the trained weights, gathered. Each process saves its own part of the optimizer state, so the same number of
-processes resumes to the same result.
+The stock trainer gathers the complete model for each checkpoint, including a frozen language model of many gigabytes.
+It does not support an optimizer with parameters outside the model. Here a checkpoint has the same contents as without
+FSDP: the gathered trained weights. Each process saves its own part of the optimizer state, so that a resume with the
+same number of processes gives the same result.
 """
 
 import os
@@ -138,7 +138,7 @@ def load_local_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) ->
 
 
 def _as_shards(values: dict[str, torch.Tensor], parameter: DTensor) -> dict[str, torch.Tensor]:
-    """Make shards of the optimizer's tensors for one parameter; a step count is not sharded."""
+    """Convert the optimizer's tensors for one parameter to shards; a step count is not sharded."""
     mesh, placements, shape = parameter.device_mesh, parameter.placements, parameter.to_local().shape
     complete = {"shape": parameter.shape, "stride": parameter.stride()}
     return {

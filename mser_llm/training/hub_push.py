@@ -77,7 +77,7 @@ class HubPushMixin(Trainer):
         self.save_model()
         folder = Path(str(self.args.output_dir))
         record = training_results(folder)
-        # The record that `train` wrote of this training has more entries.
+        # Keep the record that `train` wrote for this training; it has more entries.
         if record.get("log_history") != json.loads(json.dumps(self.state.log_history)):
             record = self.results()
         if not self.is_world_process_zero():

@@ -32,12 +32,13 @@ from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
 def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase | None = None) -> MSERConfig:
     """
-    The configuration that a recipe describes. A full sub-configuration needs no backbone, so that the shape of a
-    gated model can be built by anybody.
+    Build the configuration that a recipe describes.
+
+    A complete sub-configuration needs no backbone, so that the shape of a gated model can be built without access.
 
     Args:
         arguments: the recipe's model section.
-        tokenizer: whose vocabulary size and special tokens a language model trained from scratch takes.
+        tokenizer: sets the vocabulary size and special tokens of a language model trained from scratch.
     """
     for name in ("audio_config", "qformer_config", "text_config"):
         check_section(name, getattr(arguments, name) or {})
@@ -70,27 +71,27 @@ Processor: TypeAlias = MSERProcessor | EmotionClassifierProcessor
 
 def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model, Processor]:
     """
-    A model ready for training and its processor.
+    Build a model that is ready for training, and its processor.
 
     Args:
         arguments: the recipe's model section.
         words: the emotion words of the label set.
 
     Raises:
-        BackboneError: a backbone cannot be had in full.
-        ValueError: a part without a backbone would stay random, the checkpoint is of another type, or the tokenizer
-            cannot write a word.
+        BackboneError: a backbone is missing or incomplete.
+        ValueError: a frozen part would have random weights, the checkpoint has another model type, or the tokenizer
+            cannot encode a word.
     """
     has_language_model = find_model_type(arguments.model_type).has_language_model
     if arguments.init_from is not None:
         checkpoint = expanded(arguments.init_from)
-        # Each part of MSER in the precision of this training, which may train what the former one kept frozen.
+        # Load each part in the precision of this training, which may train a part that the previous one froze.
         options = {"dtype": backbone_dtypes(arguments)} if has_language_model else {}
         model, processor = _load(checkpoint, arguments.model_type, **options)
         if not has_language_model:
             continue_classifier(model, arguments, checkpoint, words)
             return model, processor
-        processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before anything is encoded
+        processor.candidate_ids(words)  # raises for unsupported words before anything is encoded
         model.freeze(audio=arguments.freeze_audio, text=arguments.freeze_text)
         if arguments.lora and model.config.lora is None:
             model.add_lora(**arguments.lora_settings)
@@ -108,15 +109,15 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         return build_classifier(arguments, expanded(arguments.audio_backbone), words)
     check_frozen_parts(arguments)
     processor = build_processor(arguments)
-    processor.candidate_ids(words)  # a tokenizer that cannot write them is refused before any weights are loaded
+    processor.candidate_ids(words)  # raises for unsupported words before any weights are loaded
     config = build_config(arguments, processor.tokenizer)
     config.audio_token_id = processor.audio_token_id
     config.set_labels(words, processor.candidate_ids(words))
     if config.text_backbone is None:
         config.learned_words = list(words)
-    # A language model that is loaded in a moment is not built at random before, at its full size and once more.
+    # Do not initialize a language model that is loaded next: both would be in memory.
     model = MSERForEmotionGeneration(config, skip_init=() if config.text_backbone is None else ("text",))
-    # The smallest first, so that an error comes before minutes of loading.
+    # Smallest part first, so that an error appears before minutes of loading.
     if arguments.qformer_backbone is not None:
         model.emotion_qformer = EmotionQFormer.from_bert(expanded(arguments.qformer_backbone), config)
     model.load_backbones(dtype=backbone_dtypes(arguments))
@@ -131,10 +132,10 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
 
 def check_frozen_parts(arguments: ModelArguments) -> None:
     """
-    Refuses to keep as it is what has no weights yet, in a model that is built of parts.
+    Reject a frozen part without a backbone, which would keep random weights.
 
     Raises:
-        ValueError: a part is to be frozen and has no backbone.
+        ValueError: names the part.
     """
     for part in ("audio", "text"):
         if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
@@ -146,12 +147,13 @@ def check_frozen_parts(arguments: ModelArguments) -> None:
 
 def backbone_dtypes(arguments: ModelArguments, has_bfloat16: bool | None = None) -> dict[str, torch.dtype]:
     """
-    In which precision the weights of each backbone are kept, as `from_pretrained` takes it: what is trained, in
-    float32; what is frozen, as `backbone_dtype` says.
+    Return the precision of each backbone's weights, as `from_pretrained` takes it.
+
+    Trained backbones are in float32. `backbone_dtype` sets the precision of frozen ones.
 
     Args:
         arguments: the recipe's model section.
-        has_bfloat16: whether the machine computes in bfloat16 fast; `None` asks this one.
+        has_bfloat16: whether bfloat16 is fast on the machine; detected by default.
     """
     if has_bfloat16 is None:
         has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
@@ -164,7 +166,7 @@ def backbone_dtypes(arguments: ModelArguments, has_bfloat16: bool | None = None)
 
 
 def build_processor(arguments: ModelArguments) -> MSERProcessor:
-    """The processor that a recipe describes: the backbones' own extractor and tokenizer where there are backbones."""
+    """Build the recipe's processor, with the feature extractor and tokenizer of the backbones, if any."""
     if arguments.audio_backbone is not None:
         feature_extractor = WhisperFeatureExtractor.from_pretrained(
             expanded(arguments.audio_backbone), revision=arguments.audio_backbone_revision
@@ -187,7 +189,7 @@ def build_processor(arguments: ModelArguments) -> MSERProcessor:
 
 
 def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
-    """Parameters of each part and how many of them are trained; works on the `meta` device."""
+    """Count all parameters and trained parameters of each part; works on the `meta` device."""
 
     def count(module: torch.nn.Module) -> dict[str, int]:
         parameters = list(module.parameters())
@@ -203,18 +205,18 @@ def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
 
 def check_model_type(checkpoint: str, model_type: str) -> None:
     """
-    Refuses to go on from what is no model of the recipe's type.
+    Check that a checkpoint is a model of the recipe's type.
 
     Args:
         checkpoint: folder or Hub id.
-        model_type: the recipe's.
+        model_type: the recipe's model type.
 
     Raises:
-        ValueError: the checkpoint is of another type, or of none.
-        OSError: it is not on this machine, and the Hub does not give it.
+        ValueError: the checkpoint has another model type, or none.
+        OSError: the checkpoint is neither on this machine nor available from the Hub.
     """
     if not (Path(checkpoint) / "config.json").is_file():
-        find_model(checkpoint)  # a Hub id, or else an error that suggests a folder
+        find_model(checkpoint)  # raises with a suggestion unless this is a Hub id
     found = model_type_of(checkpoint, **offline_options(checkpoint))
     if not found:
         raise ValueError(
@@ -233,7 +235,7 @@ def check_model_type(checkpoint: str, model_type: str) -> None:
 
 
 def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
-    """A checkpoint of that type, loaded with the options, and its processor."""
+    """Load a checkpoint of that type and its processor."""
     check_model_type(checkpoint, model_type)
     found = find_model_type(model_type)
     return found.network.from_pretrained(checkpoint, **options), found.processor.from_pretrained(checkpoint)
@@ -253,7 +255,7 @@ def expanded(path_or_id: str) -> str: ...
 @overload
 def expanded(path_or_id: None) -> None: ...
 def expanded(path_or_id: str | None) -> str | None:
-    """With `$VARIABLES` and `~` filled in, so that a recipe can say where backbones lie on any machine."""
+    """Expand `$VARIABLES` and `~`, so that a recipe works on any machine."""
     if path_or_id is None:
         return None
     expanded = os.path.expandvars(path_or_id)
@@ -271,15 +273,15 @@ def build_classifier(
     arguments: ModelArguments, audio_backbone: str, words: Sequence[str]
 ) -> tuple[EmotionClassifier, EmotionClassifierProcessor]:
     """
-    A classifier over a pretrained encoder.
+    Build a classifier on top of a pretrained encoder.
 
     Args:
         arguments: the recipe's model section.
         audio_backbone: the encoder's folder or Hub id.
-        words: its classes.
+        words: the classes.
 
     Raises:
-        BackboneError: the encoder cannot be had in full.
+        BackboneError: the encoder is missing or incomplete.
     """
     settings = classifier_settings(arguments)
     network = find_model_type(arguments.model_type).network
@@ -290,7 +292,7 @@ def build_classifier(
 
 
 def classifier_settings(arguments: ModelArguments) -> dict[str, Any]:
-    """What a recipe's model section says of a classifier, as fields of its configuration."""
+    """Return the classifier settings of a recipe's model section, as fields of its configuration."""
     settings = {name: getattr(arguments, name) for name in find_model_type(arguments.model_type).settings}
     return settings | ({"encoder_layers": arguments.parsed_layers} if "encoder_layers" in settings else {})
 
@@ -299,16 +301,16 @@ def continue_classifier(
     model: EmotionClassifier, arguments: ModelArguments, checkpoint: str, words: Sequence[str]
 ) -> None:
     """
-    Sets a classifier that was trained before for another training.
+    Prepare a trained classifier for further training.
 
     Args:
-        model: as it was loaded.
-        arguments: the recipe's model section, of which `trained_layers` counts.
-        checkpoint: where it came from.
-        words: those that it is to be trained on.
+        model: the loaded classifier.
+        arguments: the recipe's model section; only `trained_layers` is used.
+        checkpoint: path or Hub id of the classifier, for error messages.
+        words: the emotion words to train on.
 
     Raises:
-        ValueError: a word that it has no output for, or an impossible number of layers.
+        ValueError: the classifier has no output for a word, or the number of layers is invalid.
     """
     own = model.config.learned_words or []
     unknown = [word for word in words if word not in own]
@@ -321,28 +323,29 @@ def continue_classifier(
     if "trained_layers" in find_model_type(arguments.model_type).settings:
         was_frozen = model.config.freeze_audio
         model.config.trained_layers = arguments.trained_layers
-        model.config.used_encoder_layers  # noqa: B018 - refused here rather than in the first step
+        model.config.used_encoder_layers  # noqa: B018 - raises here rather than in the first step
         if model.config.freeze_audio and not was_frozen:
             model.mark_backbone_changed("audio")
         model.freeze()
 
 
 TYPES = {"audio_config": "whisper", "qformer_config": "blip_2_qformer", "text_config": "llama"}
-# Read by transformers under an older name, or beside the fields of a configuration.
+# Keys that transformers reads in addition to the fields of a configuration, some of them old names.
 _BESIDE = {"model_type", "torch_dtype", "attn_implementation", "rope_theta", "rope_scaling"}
 
 
 def check_section(name: str, section: Mapping[str, Any]) -> None:
     """
-    Refuses what is nearly, but not quite, a setting of a part's configuration. Other keys it may not know, such as the
-    many of a published `config.json`, pass as they do in transformers.
+    Reject misspelled keys in the configuration of a part.
+
+    Unknown keys that resemble no setting are accepted, as in transformers; a published `config.json` has many.
 
     Args:
         name: `audio_config`, `qformer_config` or `text_config`.
-        section: as the recipe has it.
+        section: the recipe's section of that name.
 
     Raises:
-        ValueError: a misspelt key, with the one that was meant, or an unknown `model_type`.
+        ValueError: a misspelled key, with the probable spelling, or an unknown `model_type`.
     """
     model_type = section.get("model_type", TYPES[name])
     if model_type not in CONFIG_MAPPING:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ranges of numeric arguments: a NaN or a value out of range raises before anything is loaded."""
+"""Check the ranges of numeric arguments before anything is loaded."""
 
 import math
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ class Bounds:
     An interval of finite numbers.
 
     Attributes:
-        low, high: its ends.
-        above, below: whether the ends themselves are left out.
+        low, high: the ends.
+        above, below: whether the lower and the upper end are excluded.
     """
 
     low: float = -math.inf

@@ -57,7 +57,7 @@ class Machine:
 
     @property
     def usable_memory(self) -> float:
-        """Bytes that a training can use."""
+        """Return the bytes that a training can use."""
         return self.memory - (0 if self.name == "cpu" else GPU_RESERVE)
 
 
@@ -76,7 +76,7 @@ MACHINES = {
 
 
 def measure_cpu() -> Machine:
-    """Measure the matrix multiplication of this processor, with the threads that torch uses, for half a second."""
+    """Measure this processor's matrix multiplication with torch's threads; takes half a second."""
 
     def flops(dtype: torch.dtype) -> float:
         left, right = torch.randn(2048, 512).to(dtype), torch.randn(512, 512).to(dtype)
@@ -105,17 +105,17 @@ class MetaModel:
 
     @property
     def frames_per_second(self) -> int:
-        """Spectrogram frames, or samples for an encoder of waveforms."""
+        """Return spectrogram frames per second, or samples for an encoder of waveforms."""
         return 100 if hasattr(self.model.config.audio_config, "num_mel_bins") else 16000
 
     @property
     def max_seconds(self) -> float:
-        """The model uses at most this part of a clip."""
+        """Return the maximum seconds of a clip that the model uses."""
         return getattr(self.model.config, "max_seconds", math.inf)
 
     @property
     def cached_bytes_per_second(self) -> float:
-        """Cached features of one second of speech, in half precision."""
+        """Return the bytes of cached features per second of speech, in half precision."""
         config = self.model.config
         if self.model.frozen_encoder() is not None:
             return 50 * len(config.used_encoder_layers) * config.audio_config.hidden_size * 2
@@ -181,9 +181,9 @@ def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
 
 def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -> tuple[int, int]:
     """
-    Tokens of a training row, and labels among them.
+    Return the number of tokens in a training row, and how many of them are labels.
 
-    The project's own tokenizer replaces one that is not on this machine; the difference is a token or two.
+    The project's own tokenizer replaces one that is not on this machine; the length differs by one or two tokens.
     """
     place = arguments.init_from or arguments.text_backbone
     tokenizer = None
@@ -204,7 +204,10 @@ def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -
 
 @dataclass(frozen=True)
 class PartCost:
-    """One part of the model. `forward` and `backward` are FLOPs of one batch; of a frozen encoder, of encoding it."""
+    """Cost of one part of the model; `forward` and `backward` are FLOPs per batch.
+
+    Those of a frozen encoder are the cost of encoding the batch.
+    """
 
     name: str
     parameters: int
@@ -215,13 +218,13 @@ class PartCost:
     backward: int
 
     def seconds(self, flops: float, machine: Machine, share: float) -> float:
-        """Time of `flops` of this part, at `share` of the machine's peak."""
+        """Return the time for `flops` at `share` of the machine's peak."""
         return flops / (share * (machine.half_flops if self.half else machine.full_flops))
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """One batch: its parts, the encoder first; bytes of activations; whether the encoder is frozen."""
+    """Cost of one batch: parts (the encoder first), activation memory, and whether the encoder is frozen."""
 
     parts: tuple[PartCost, ...]
     activation_bytes: int
@@ -229,7 +232,7 @@ class StepCost:
 
     @property
     def trained(self) -> int:
-        """Trained parameters."""
+        """Return the number of trained parameters."""
         return sum(part.trained for part in self.parts)
 
     @property
@@ -243,9 +246,9 @@ def step_cost(meta: MetaModel, rows: int, seconds: float, training: MSERTraining
 
     Args:
         meta: the model.
-        rows: of the batch.
+        rows: rows of the batch.
         seconds: length of each clip.
-        training: bf16 and gradient_checkpointing are used.
+        training: only `bf16` and `gradient_checkpointing` are used.
     """
     model, config = meta.model, meta.model.config
     saved: dict[int, Any] = {}
@@ -301,7 +304,7 @@ def step_cost(meta: MetaModel, rows: int, seconds: float, training: MSERTraining
     weights = {id(weight.untyped_storage()) for weight in model.parameters()}
     activations = sum(storage.nbytes() for key, storage in saved.items() if key not in weights)
     if training.gradient_checkpointing:
-        # Each layer keeps its input and runs again in the backward pass, one layer at a time.
+        # Each layer keeps only its input and is recomputed in the backward pass, one layer at a time.
         layers = max(getattr(getattr(config, "text_config", config), "num_hidden_layers", 1), 1)
         width = getattr(getattr(config, "text_config", config.audio_config), "hidden_size", 0)
         activations = activations // layers + layers * rows * max(meta.text_length, 1) * width * 4
@@ -314,7 +317,7 @@ def _language_loss(meta: MetaModel, queries: torch.Tensor, rows: int) -> torch.T
     model, length = meta.model, meta.text_length
     tokens = torch.zeros(rows, length - queries.shape[1], dtype=torch.long)
     embeds = torch.cat([queries.to(model.dtype), model.get_input_embeddings()(tokens)], dim=1)
-    # A mask of four dimensions is used as it is; transformers would read the values of a smaller one.
+    # transformers uses a 4-D mask unchanged; it would read the values of other masks, and meta tensors have none.
     mask = torch.zeros(rows, 1, length, length, dtype=embeds.dtype)
     logits = model.language_model(
         inputs_embeds=embeds, attention_mask=mask, logits_to_keep=meta.label_length, use_cache=False
@@ -325,7 +328,7 @@ def _language_loss(meta: MetaModel, queries: torch.Tensor, rows: int) -> torch.T
 
 @dataclass(frozen=True)
 class ClipCounts:
-    """Training clips (without views), their mean and longest seconds, and validation clips."""
+    """Number of training clips (without views), their mean and maximum seconds, and number of validation clips."""
 
     number: int
     seconds: float
@@ -337,16 +340,17 @@ class ClipCounts:
 class Plan:
     """
     Attributes:
-        rows: of a batch: its clips or, with BYOL, their views.
-        cost: of one batch at the clips' mean length.
-        memory: bytes while training, by what takes them, for the longest clips.
+        rows: rows per batch: clips or, with BYOL, views.
+        cost: cost of one batch of clips of mean length.
+        memory: bytes while training, by purpose, for the longest clips.
         encoding_memory: bytes while a frozen encoder computes features.
         cache_bytes, cached: size of the cached features, and the share of clips and views that are cached.
-        steps: optimizer steps of the whole training.
-        step_flops: of one optimizer step of one process.
-        encoding_seconds, step_seconds, evaluation_seconds: of encoding every clip once, one optimizer step, all
-            evaluations.
-        machine: of each process.
+        steps: optimizer steps of the training.
+        step_flops: FLOPs per optimizer step and process.
+        encoding_seconds: time to encode the clips and views that are cached.
+        step_seconds: time of one optimizer step.
+        evaluation_seconds: time of all evaluations.
+        machine: machine of each process.
     """
 
     rows: int
@@ -364,7 +368,7 @@ class Plan:
 
     @property
     def peak_memory(self) -> int:
-        """Bytes: the larger of encoding and training."""
+        """Return the larger of the bytes for encoding and for training."""
         return max(sum(self.memory.values()), self.encoding_memory)
 
     @property
@@ -386,13 +390,15 @@ def make_plan(
     num_processes: int = 1,
 ) -> Plan:
     """
+    Estimate the memory and time of a training.
+
     Args:
         meta: the model.
         data, training: the recipe.
-        clips: what is trained and validated on.
-        machine: of each process.
-        share: part of the machine's peak arithmetic that is reached.
-        num_processes: that train together.
+        clips: the training and validation clips.
+        machine: machine of each process.
+        share: share of the machine's peak FLOP/s that is reached.
+        num_processes: number of processes that train together.
     """
     batch = training.per_device_train_batch_size
     rows = batch * rows_of_clip(training)
@@ -407,7 +413,7 @@ def make_plan(
     steps_per_epoch = max(math.ceil(batches / accumulated), 1)
     steps = training.max_steps if training.max_steps > 0 else math.ceil(steps_per_epoch * training.num_train_epochs)
 
-    # Of a frozen encoder, a step runs what the cache lacks; of a trained one, all.
+    # A frozen encoder runs only for clips that are not cached.
     encoded = (1 - cached) * batch / rows if cost.encoder_frozen else 1.0
     work = [(encoder, encoder.forward * encoded + encoder.backward)]
     work += [(part, part.forward + part.backward) for part in upper]
@@ -436,7 +442,7 @@ def make_plan(
 def largest_batch(
     meta: MetaModel, training: MSERTrainingArguments, seconds: float, machine: Machine, num_processes: int = 1
 ) -> int:
-    """The largest `per_device_train_batch_size` that fits, for clips of `seconds`; 0 where none does."""
+    """Return the largest `per_device_train_batch_size` that fits, for clips of `seconds`, or 0."""
     rows = rows_of_clip(training)
     # Activations grow linearly with the batch, everything else is constant.
     low, high = (sum(_memory(meta, size * rows, seconds, training, num_processes).values()) for size in (2, 4))
@@ -445,7 +451,7 @@ def largest_batch(
 
 
 def _items_per_epoch(training: MSERTrainingArguments, clips: int, views: int, batch: int) -> int:
-    """Items that the sampler of `balance` draws in an epoch."""
+    """Return the number of items that the sampler of `balance` draws per epoch."""
     if training.epoch_batches is not None:
         return training.epoch_batches * batch
     return clips * {"none": views, "speaker": min(views, 2)}.get(training.balance, 1)
@@ -467,7 +473,7 @@ def _memory(
 
 
 def _encoding_memory(meta: MetaModel, cost: StepCost, seconds: float) -> int:
-    """Weights, and the largest tensors of one encoder layer: input, inner layer twice, attention scores."""
+    """Return the bytes of the weights and of one encoder layer: input, inner layer twice, attention scores."""
     if not cost.encoder_frozen:
         return 0
     config = meta.model.config.audio_config

@@ -12,7 +12,7 @@ class TrainingProgress(ProgressCallback):
     def on_prediction_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Show no second bar: validation takes seconds."""
+        """Show no second bar, because validation takes seconds."""
 
     def on_log(
         self,

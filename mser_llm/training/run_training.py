@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run one training: rows to clips, clips to features, features to the best checkpoint on held-out speakers."""
+"""Run one training: select clips, compute features, train, and keep the best checkpoint on held-out speakers."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -98,7 +98,7 @@ def _train(
     set_seed(arguments.seed)
     labels = label_set(data_arguments.labels)
     model, processor = build_model(model_arguments, labels.words)
-    # From here on transformers' own bars only flicker: one for every save of a few megabytes.
+    # From here on, transformers would show a bar for every save of a few megabytes.
     disable_progress_bar()
     move_to_device(model, arguments)
     data = prepare_data(rows, data_arguments)

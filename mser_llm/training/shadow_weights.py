@@ -60,7 +60,7 @@ class ShadowWeights:
 
 class WeightAverage(ShadowWeights):
     """
-    The running mean of all trained weights, one sample per optimizer step.
+    Running mean of all trained weights, with one sample per optimizer step.
 
     A dense average along the path finds flat minima, which generalize better to unseen domains than the checkpoint
     that a noisy validation split prefers (Izmailov et al. 2018, arXiv:1803.05407; Cha et al. 2021, arXiv:2102.08604).
@@ -72,7 +72,7 @@ class WeightAverage(ShadowWeights):
     def __init__(self, model: nn.Module):
         trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
         super().__init__(trained, AVERAGE_FILE)
-        # One of the weights, so that it is saved and loaded with them.
+        # The count is stored with the weights, so that it is saved and loaded with them.
         self.weights[_COUNT] = torch.tensor(0)
 
     @torch.no_grad()

@@ -33,14 +33,15 @@ from processing_mser import LabelSet, MSERProcessor
 
 class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
     """
-    Eqs. (2) and (3) of arXiv:2503.21806 with any objectives in place of the contrast: `sum of weight *
-    objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share` takes it from `L_ce`.
+    A `Trainer` for Eqs. (2) and (3) of arXiv:2503.21806, with any objectives in place of the contrast.
 
-    Evaluation scores the words of the label set after the prompt alone, as recognition does, and never gives the
-    answer to the model. Each term of the loss is logged as `loss_<name>`.
+    The loss is `sum of weight * objective(emotion embeddings, labels) + lambda * L_ce`. An objective with a `share`
+    takes it from `L_ce`. Each term is logged as `loss_<name>`.
+
+    Evaluation scores the candidate labels after the prompt, as inference does; the model never sees the correct label.
 
     Args:
-        label_set: of the task.
+        label_set: the label set.
         objectives: name to (weight, objective). Their parameters are trained with the model's optimizer and are not
             part of the saved model.
         processing_class: the `MSERProcessor`, saved with each checkpoint.
@@ -86,7 +87,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
 
     @property
     def shadow(self) -> ShadowWeights | None:
-        """The weights that are evaluated and saved in place of the trained ones, if any."""
+        """Return the weights that replace the trained ones for evaluation and saving, if any."""
         of_objectives = (objective.shadow_weights for _, objective in self.objectives.values())
         return self.average or next((weights for weights in of_objectives if weights is not None), None)
 
@@ -94,8 +95,8 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         """
         Train from the start or from a checkpoint, to the same result.
 
-        A run that had stopped early is not trained further. The stock trainer would continue until it decides to stop
-        once more, and might find a better checkpoint that an uninterrupted run never sees.
+        A run that stopped early is not trained further. The stock trainer would continue until it stops again, and
+        could find a better checkpoint that an uninterrupted run never reaches.
 
         Raises:
             TrainingDivergedError: a loss, a gradient or a weight is not finite.
@@ -166,7 +167,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         return (loss, outputs) if return_outputs else loss
 
     def _unmasked(self, views: torch.Tensor) -> torch.Tensor | None:
-        """Mark the clips of a batch that stay unmasked: of a clip and its augmented view, the clip."""
+        """Mark the clips of a batch that stay unmasked: original clips that are paired with an augmented view."""
         paired = self.args.balance == "speaker" and self.train_dataset.views > 1
         return views == 0 if paired else None
 
@@ -186,8 +187,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
     # Optimizer
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        # The average is updated before the step: the weights are those after the last one, and gradient accumulation
-        # does not matter.
+        # Before the step, the weights are those after the previous optimizer step, also with gradient accumulation.
         if (
             self.average is not None
             and self.accelerator.sync_gradients
@@ -208,7 +208,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
     ) -> torch.optim.lr_scheduler.LRScheduler:
         """Create the scheduler; under FSDP, first add the parameter group for the objectives to the optimizer."""
-        # accelerate looks up every weight of the optimizer in the model while it shards it, but not after that.
+        # While accelerate shards the optimizer, each of its parameters must be in the model.
         if self.is_fsdp_enabled and self.lr_scheduler is None:
             self._add_objective_parameters(self.optimizer)
         return super().create_scheduler(num_training_steps, optimizer)
@@ -249,9 +249,9 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         ignore_keys: list[str] | None = None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
         """
-        Score the candidate words `(batch_size, num_words)`.
+        Score the candidate labels `(batch_size, num_words)`.
 
-        The batch contains question and answer; the model gets the question alone.
+        The batch contains prompt and label; the model gets only the prompt.
         """
         inputs = self._prepare_inputs(inputs)
         targets = inputs["emotion_labels"]

@@ -23,7 +23,7 @@ class MSERTrainingArguments(MSERTrainingOptions, TrainingArguments):
     """`TrainingArguments` with `MSERTrainingOptions`, validated together."""
 
     def __post_init__(self) -> None:
-        # Otherwise processes on a machine without an accelerator would each train alone, into one folder.
+        # Without an accelerator, each process would otherwise train alone and write to the same folder.
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True
         check_numbers(self, TRAINING_BOUNDS)
@@ -59,13 +59,13 @@ class MSERTrainingArguments(MSERTrainingOptions, TrainingArguments):
     @property
     def objective_section(self) -> dict[str, dict[str, Any] | None]:
         """
-        The options of every objective of the run, by name.
+        Return the options of each objective of the run, by name.
 
-        These are `objectives`, or the contrast of Eq. (1) alone. The `contrast_*` options are those of
+        These are `objectives`, or by default the contrast of Eq. (1) alone. The `contrast_*` arguments are options of
         `margin_contrast`.
 
         Raises:
-            ObjectiveError: two settings of one option differ, or an option has no objective.
+            ObjectiveError: an option has two different values, or its objective is not used.
         """
         fields = {name: field for name, field in self.__dataclass_fields__.items() if name.startswith("contrast_")}
         options = {name.removeprefix("contrast_"): getattr(self, name) for name in fields}

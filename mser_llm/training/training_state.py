@@ -66,14 +66,14 @@ def _digest(structure: str, tensors: dict[str, torch.Tensor]) -> str:
 
 
 def _encoded(value: Any, tensors: dict[str, torch.Tensor], file: str) -> Any:
-    """As JSON: plain values as they are, all others as `[kind, content]`."""
+    """Encode as JSON: plain values unchanged, all others as `[kind, content]`."""
     if type(value) in _PLAIN:
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (torch.Tensor, np.ndarray)) and type(value) in (torch.Tensor, torch.nn.Parameter, np.ndarray):
         name = str(len(tensors))
-        # Own memory for each: safetensors accepts no two tensors that share any.
+        # A copy, because safetensors rejects tensors that share memory.
         tensors[name] = torch.as_tensor(value).detach().to("cpu", copy=True).contiguous()
         return ["array" if isinstance(value, np.ndarray) else "tensor", name]
     if isinstance(value, dict):

@@ -39,8 +39,7 @@ class ViewedBatch(ObjectiveBatch):
     Attributes:
         views: int64 `(batch_size,)`: 0 and 1 for the two views of a pair, in the same order of clips; `UNKNOWN` for
             any other row.
-        targets: embeddings of the rows of pairs by the target network, in their order,
-            `(num_paired_rows, hidden_size)`.
+        targets: the target network's embeddings `(num_paired_rows, hidden_size)` of the paired rows, in their order.
     """
 
     views: torch.Tensor
@@ -53,7 +52,7 @@ class ViewedBatch(ObjectiveBatch):
 
 class BYOL(Objective):
     """
-    Grill et al. 2020 (arXiv:2006.07733), Eq. (2), symmetric: the mean over the clips of
+    BYOL's symmetric loss (Grill et al. 2020, arXiv:2006.07733, Eq. (2)), the mean over the clips of
 
         2 - 2 cos(q(g(e_1)), g'(e'_2))  +  2 - 2 cos(q(g(e_2)), g'(e'_1)).
 
@@ -62,13 +61,14 @@ class BYOL(Objective):
 
     In a training it follows Gong et al. 2025, "Learning More with Less", Sec. 2.3:
 
-    - The loss is shared with the model's own (Eq. (2)): `(1 - lambda) L_own + lambda L_byol`, lambda changes linearly.
+    - The total loss is `(1 - lambda) L_own + lambda L_byol` (Eq. (2)), L_own the model's own loss; lambda changes
+      linearly.
     - Each clip becomes two strong views without labels, for this objective. A labelled clip also becomes
       `supervised_views` weaker views, for the model's own loss.
     - The target network, with the online network's head, is evaluated and saved.
 
-    Projector and predictor are two layers with batch normalization between them, over the clips of all processes and
-    over each view separately.
+    Projector and predictor have two layers with batch normalization between them. Its statistics are per view, over
+    the clips of all processes.
 
     Args:
         embedding_size: size of the emotion embeddings.
@@ -173,10 +173,10 @@ class BYOL(Objective):
         self, inputs: dict[str, torch.Tensor], batch: ObjectiveBatch
     ) -> tuple[dict[str, torch.Tensor], ViewedBatch]:
         """
-        Replace clips with views: the first view of each clip, the second of each, then the weak views of the labelled.
+        Replace clips with views: all first views, all second views, then the weak views of labelled clips.
 
         Args:
-            inputs: of the model, with `labels`.
+            inputs: inputs of the model, with `labels`.
             batch: labels of the clips.
         """
         assert self.target is not None, "attach comes first"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of a batch's features, drawn anew at each step: another clip mixed in, random-resize-crop, masks."""
+"""Random views of a batch's features, new at each step: mixup, random-resize-crop and masks."""
 
 import math
 from dataclasses import dataclass, replace
@@ -16,13 +16,13 @@ _LOG_POWER = 4 * math.log(10)
 @dataclass(frozen=True)
 class ViewStrength:
     """
-    How much a view may differ from its clip (after Niizumi et al. 2021, BYOL for Audio, arXiv:2103.06695, Sec. III).
+    Strength of the augmentations (after Niizumi et al. 2021, BYOL for Audio, arXiv:2103.06695, Sec. III).
 
     Attributes:
         masking: masks over frames and channels.
-        mixup: the greatest part of another clip that is mixed in; 0 mixes none.
-        least_crop, greatest_crop: size of the crop, to the clip's own, along time and along frequency. Above 1 the
-            crop reaches past the clip's ends in time; in frequency it is the whole.
+        mixup: maximum proportion of another clip; 0 disables mixup.
+        least_crop, greatest_crop: minimum and maximum size of the crop relative to the clip, along time and frequency.
+            A crop above 1 extends past the clip in time; in frequency it is limited to 1.
     """
 
     masking: Masking
@@ -31,7 +31,7 @@ class ViewStrength:
     greatest_crop: float = 1.0
 
     def reduced(self, part: float) -> "ViewStrength":
-        """This part of the strength, and no mixing."""
+        """Scale the strength by `part`, 0 to 1, and disable mixup."""
         masking = replace(
             self.masking,
             time_width=round(part * self.masking.time_width),
@@ -40,17 +40,17 @@ class ViewStrength:
         return ViewStrength(masking, 0.0, self.least_crop**part, self.greatest_crop**part)
 
     def view(self, features: BatchFeatures) -> BatchFeatures:
-        """One view of each clip, of the clip's own length."""
+        """Draw one view of each clip, of the same length as the clip."""
         mixed = features if self.mixup == 0 else mixed_up(features, self.mixup)
         return resized_crop(mixed, self.least_crop, self.greatest_crop).masked(self.masking)
 
 
 def mixed_up(features: BatchFeatures, greatest: float) -> BatchFeatures:
     """
-    Each clip with a part, uniform up to `greatest`, of a random other clip of the batch.
+    Mix each clip with a random other clip of the batch, in a proportion drawn uniformly from 0 to `greatest`.
 
-    Spectrograms are mixed as sounds are, in their power and not in its logarithm, as in BYOL for Audio; encoder states
-    are interpolated. Where the other clip has ended the clip stays as it is.
+    Spectrograms are mixed in power, not in log power, as in BYOL for Audio. Encoder states are interpolated. Frames
+    past the end of the other clip are unchanged.
     """
     values, mask = features.values, features.mask
     size, device = len(values), values.device
@@ -69,13 +69,14 @@ def mixed_up(features: BatchFeatures, greatest: float) -> BatchFeatures:
 
 def resized_crop(features: BatchFeatures, least: float, greatest: float) -> BatchFeatures:
     """
-    A random stretch of each clip, brought back to the clip's length by linear interpolation; of spectrograms, a
-    stretch of the channels likewise. The channels of encoder states have no order, and these are cropped in time
-    alone. Past a clip's ends its first or last frame stands.
+    Crop a random range of each clip and resize it to the clip's length by linear interpolation.
+
+    Spectrograms are cropped along the channels too. Encoder states are not, because their channels have no order.
+    Outside the clip, the first or last frame is repeated.
 
     Args:
-        features: of the clips.
-        least, greatest: size of the stretch to the whole.
+        features: the clips.
+        least, greatest: minimum and maximum size of the range relative to the clip.
     """
     if least == greatest == 1:
         return features
@@ -87,7 +88,7 @@ def resized_crop(features: BatchFeatures, least: float, greatest: float) -> Batc
     if not features.encoded:
         bands = torch.arange(channels, device=values.device).expand(batch_size, -1)
         whole = torch.full_like(lengths, channels)
-        # A clip is silent before and after itself; beyond the lowest and the highest frequency there is no sound.
+        # A crop may extend past the clip in time, but not past the lowest or highest frequency.
         bands = _crop(bands, whole, least, greatest, within=True)
         values = _resampled(values.transpose(2, 3), bands).transpose(2, 3)
     return replace(features, values=values)
@@ -96,24 +97,24 @@ def resized_crop(features: BatchFeatures, least: float, greatest: float) -> Batc
 def _crop(
     places: torch.Tensor, lengths: torch.Tensor, least: float, greatest: float, within: bool = False
 ) -> torch.Tensor:
-    """Where each place of the result `(batch_size, size)` is read, as a fractional place of the clip."""
+    """Return the fractional source position of each position of the result `(batch_size, size)`."""
     device = places.device
     chance = torch.rand(2, len(places), 1, device=device)
     size = least + chance[0] * (greatest - least)
     if within:
         size = size.clamp(max=1.0)
-    room = 1 - size  # negative for a crop larger than the clip, which then lies somewhere in its middle
+    room = 1 - size  # negative if the crop is larger than the clip
     start = chance[1] * room
     last = (lengths[:, None] - 1).clamp(min=0)
     return ((start * lengths[:, None]) + places * size).clamp(min=0).minimum(last)
 
 
 def _resampled(values: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """`(batch_size, layers, size, channels)` read along its third axis at fractional places `(batch_size, size)`."""
+    """Interpolate `(batch_size, layers, size, channels)` along axis 2 at positions `(batch_size, size)`."""
     low = places.floor().long()
     high = (low + 1).clamp(max=values.shape[2] - 1)
     clips = torch.arange(len(values), device=values.device)[:, None]
-    # (batch_size, size, layers, channels)
+    # Shape (batch_size, size, layers, channels).
     by_place = values.transpose(1, 2)
     part = (places - low).to(values.dtype)[:, :, None, None]
     return torch.lerp(by_place[clips, low], by_place[clips, high], part).transpose(1, 2)

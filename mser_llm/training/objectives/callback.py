@@ -18,7 +18,7 @@ FILE = "objectives.safetensors"
 
 class ObjectiveCallback(TrainerCallback):
     """
-    Calls the hooks of objectives and handles their parameters.
+    Call the hooks of objectives and handle their parameters.
 
     The `Trainer` only reduces, clips, clears and saves the parameters of its model. Those of the objectives are
     clipped separately, so that the gradient of the model is clipped as it would be without them.
@@ -35,7 +35,7 @@ class ObjectiveCallback(TrainerCallback):
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """The trained parameters of all objectives, in a fixed order."""
+        """Return the trained parameters of all objectives, in a fixed order."""
         return [parameter for parameter in self.objectives.parameters() if parameter.requires_grad]
 
     def on_train_begin(
@@ -46,7 +46,7 @@ class ObjectiveCallback(TrainerCallback):
                 objective.on_train_begin(state.max_steps)
 
     def on_pre_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        # Every process computes the same gradient but for its last digits; the mean keeps the parameters equal.
+        # The gradients of the processes differ by rounding only; their mean keeps the parameters equal.
         for parameter in self.parameters:
             if parameter.grad is not None:
                 parameter.grad = self.accelerator.reduce(parameter.grad, reduction="mean")

@@ -15,8 +15,8 @@ class MarginContrast(Objective):
     S is the cosine of two emotion embeddings, y is 1 for clips of the same emotion. A pair of a clip with itself
     contributes zero.
 
-    The batch is that of all processes. Under gradient accumulation it is the micro-batch: four micro-batches of eight
-    have 4 x 64 pairs, one batch of 32 has 1024, and no rescaling makes up for the missing pairs. Prefer more
+    The batch is that of all processes. Gradient accumulation contrasts within micro-batches only: four of 8 clips
+    have 4 x 64 pairs, one batch of 32 clips has 1024. Rescaling cannot replace the missing pairs. Prefer more
     processes or a larger batch to accumulation.
 
     Args:

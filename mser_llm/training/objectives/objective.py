@@ -108,12 +108,12 @@ class Objective(nn.Module, ABC):
 
     @classmethod
     def rows_per_clip(cls, options: Mapping[str, Any]) -> int:
-        """Return the maximum number of rows that `prepare_batch` makes of a clip, given the options of the recipe."""
+        """Return the maximum number of rows that `prepare_batch` returns per clip, given the recipe's options."""
         return 1
 
     @property
     def shadow_weights(self) -> ShadowWeights | None:
-        """Weights to evaluate and save in place of the trained ones."""
+        """Return the weights that replace the trained ones for evaluation and saving, if any."""
         return None
 
     def attach(self, model: nn.Module, masking: Masking) -> None:
