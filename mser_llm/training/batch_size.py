@@ -129,7 +129,7 @@ def _largest(
             if not (should_reduce_batch_size(error) or str(error) in _ONEDNN_FAILURES):
                 raise
             failure = error.with_traceback(None)
-        # Outside the handler, because the traceback references the tensors of the failed step.
+        # Outside the handler: the traceback references the tensors of the failed step.
         model.zero_grad()
         gc.collect()
         clear_device_cache()

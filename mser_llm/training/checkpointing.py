@@ -64,7 +64,7 @@ class AtomicCheckpointMixin(Trainer):
     # Save
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        # Called by a user, the stock method also pushes, before the metrics for the model card are known.
+        # `_internal_call` prevents a push, because the metrics for the model card are not known yet.
         with explain_disk_full(output_dir or str(self.args.output_dir)):
             if isinstance(self.model, FSDPModule):
                 self._save(output_dir, state_dict=gather_weights(self.model, keep=self.args.should_save))
@@ -109,7 +109,7 @@ class AtomicCheckpointMixin(Trainer):
         self.accelerator.wait_for_everyone()
 
     def _save_trainer_state(self, directory: Path) -> None:
-        """Save the trainer's state with that of its callbacks, as the stock trainer does."""
+        """Save the state of the trainer and its callbacks, as the stock trainer does."""
         for callback in [*self.callback_handler.callbacks, self.control]:
             if isinstance(callback, ExportableState):
                 name, state = type(callback).__name__, callback.state()

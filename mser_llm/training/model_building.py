@@ -132,7 +132,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
 
 def check_frozen_parts(arguments: ModelArguments) -> None:
     """
-    Reject a frozen part without a backbone, which would keep random weights.
+    Check that frozen parts have a backbone; otherwise they would keep random weights.
 
     Raises:
         ValueError: names the part.

@@ -232,7 +232,6 @@ class StepCost:
 
     @property
     def trained(self) -> int:
-        """Return the number of trained parameters."""
         return sum(part.trained for part in self.parts)
 
     @property
@@ -368,7 +367,7 @@ class Plan:
 
     @property
     def peak_memory(self) -> int:
-        """Return the larger of the bytes for encoding and for training."""
+        """Return the bytes of encoding or training, whichever needs more."""
         return max(sum(self.memory.values()), self.encoding_memory)
 
     @property

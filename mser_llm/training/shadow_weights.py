@@ -77,12 +77,11 @@ class WeightAverage(ShadowWeights):
 
     @torch.no_grad()
     def update(self) -> None:
-        """Add the current weights to the mean."""
         self.weights[_COUNT] += 1
         for name, parameter in self.parameters.items():
             self.weights[name].lerp_(parameter, 1 / self.weights[_COUNT].item())
 
     def apply(self) -> None:
-        """Replace the weights by the mean; without a sample, leave them."""
+        """Replace the weights by the mean, if it has a sample."""
         if self.weights[_COUNT]:
             super().apply()

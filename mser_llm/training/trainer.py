@@ -197,7 +197,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         return super().training_step(*args, **kwargs)
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        """Create the optimizer, with a parameter group for the objectives."""
+        """Create the optimizer with a parameter group for the objectives."""
         is_new = self.optimizer is None
         optimizer = super().create_optimizer(model)
         if is_new and not self.is_fsdp_enabled:
@@ -226,8 +226,6 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         rate = self.args.objective_learning_rate
         group = {"params": parameters, "weight_decay": self.args.weight_decay}
         optimizer.add_param_group(group | ({} if rate is None else {"lr": rate}))
-
-    # Data
 
     def _get_train_sampler(self, train_dataset: EmotionDataset | None = None) -> Sampler | None:
         dataset = self.train_dataset if train_dataset is None else train_dataset

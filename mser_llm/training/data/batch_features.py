@@ -65,7 +65,7 @@ class BatchFeatures:
         Set random ranges of frames and channels to zero, drawn per clip and shared by its layers.
 
         Args:
-            masking: number and width of the masks.
+            masking: sizes of the masks.
             spared: `(batch_size,)`, true for clips that are not masked.
         """
         if not (masking.time_masks or masking.channel_masks):

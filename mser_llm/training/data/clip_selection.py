@@ -66,9 +66,8 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     - A corpus that publishes one of `validation_splits` is split by it.
     - Any other corpus is split by speaker if `validation_fraction` is positive.
 
-    The split by speaker is made per corpus, before the rows of the stage are selected. A speaker held out in stage 1
-    is therefore also held out in stage 2, whatever corpora are added. M5SER is split last: a translation follows the
-    speaker of its source.
+    Each corpus is split by speaker before the rows of the stage are selected, so that stage 2 holds out the speakers
+    of stage 1, whatever corpora are added. M5SER comes last: a translation follows the speaker of its source.
 
     Clips of a language or corpus whose emotions are not used become unlabelled training clips. Those of a held-out
     speaker are dropped.
@@ -144,12 +143,10 @@ def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
 
 def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[Row], dict[str, int]]:
     """
-    Select the rows of `train_splits` and `validation_splits`, and all rows of a corpus that has none of these splits.
+    Select the rows of `train_splits` and `validation_splits`; count the others by corpus and split.
 
-    A translation is in the split of its source. A warning names the corpora that have other splits.
-
-    Returns:
-        The rows, and the number of rows left out by corpus and split.
+    A translation is in the split of its source. A corpus without any of these splits is used completely, with a
+    warning if it has others.
     """
     if not arguments.train_splits:
         return list(rows), {}

@@ -20,7 +20,6 @@ def training_fold(
     Return the fold of a protocol to train on.
 
     Args:
-        protocol: the protocol.
         rows: rows of all corpora. The protocol splits its own corpora. The others are training data in every fold,
             except M5SER's translations of the fold's test clips.
         data: decides whether clips without a known emotion are kept.

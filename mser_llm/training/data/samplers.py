@@ -23,7 +23,7 @@ class BalancedSampler(Sampler[int]):
         emotions: emotion of each clip.
         groups: group of each clip, e.g. its language; `None` balances emotions only.
         views: number of views per clip; one of them is drawn at random.
-        seed: seed of the first epoch; the epoch number is added, so that each epoch is reproducible.
+        seed: seed of the first epoch; the epoch number is added to it.
         size: items per epoch; by default the number of clips.
         first_view: first view that may be drawn; 1 excludes the original clip.
     """
@@ -98,7 +98,7 @@ class SourceBatchSampler(Sampler[int]):
         batches: batches per epoch; by default enough to draw each clip once on average.
         views: number of views per clip.
         first_view: first view that may be drawn; 1 excludes the original clip.
-        seed: seed of the first epoch; the epoch number is added, so that each epoch is reproducible.
+        seed: seed of the first epoch; the epoch number is added to it.
 
     Raises:
         ValueError: all clips are labelled, or none is.
@@ -159,7 +159,7 @@ class SpeakerBatchSampler(Sampler[int]):
         speakers_per_batch, clips_per_speaker: P and K, per batch over all processes.
         views: number of views per clip, the original included.
         batches: batches per epoch; by default enough to draw each clip once on average.
-        seed: seed of the first epoch; the epoch number is added, so that each epoch is reproducible.
+        seed: seed of the first epoch; the epoch number is added to it.
 
     Raises:
         ValueError: too few speakers have enough clips.
