@@ -20,6 +20,7 @@ def training_fold(
     Return the fold of a protocol to train on.
 
     Args:
+        protocol: the protocol to train for.
         rows: rows of all corpora. The protocol splits its own corpora. The others are training data in every fold,
             except M5SER's translations of the fold's test clips.
         data: decides whether clips without a known emotion are kept.
