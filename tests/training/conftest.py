@@ -10,7 +10,7 @@ from mser_llm.training.arguments import ModelArguments
 
 @pytest.fixture
 def recipe_of():
-    """The model section of one of the project's own recipes."""
+    """Return a function that returns the model section of one of the project's recipes."""
 
     def read(name: str, *flags: str) -> ModelArguments:
         _, model, *_ = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([name, *flags])

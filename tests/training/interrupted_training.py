@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `run-mser train` and kills it with SIGKILL at a given moment: a script for test_resume.py, not a test.
+"""Run `run-mser train` and kill it with SIGKILL at a given moment. A script for test_resume.py.
 
-interrupted_training.py MOMENT train RECIPE …, MOMENT one of `never`, `step:N`, `cache` (after the first shard),
-`save:begun` (the weights written, the optimiser not) and `save:written` (all written, not yet renamed).
+Usage: interrupted_training.py MOMENT train RECIPE …
+
+MOMENT is `never`, `step:N`, `cache` (after the first shard), `save:begun` (weights written, optimizer not) or
+`save:written` (all files written, not yet renamed).
 """
 
 import os

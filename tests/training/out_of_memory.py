@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `run-mser` with so much address space above what the start needs: a script for test_batch_size.py, not a test.
+"""Run `run-mser` with limited address space. A script for test_batch_size.py.
 
-out_of_memory.py MEGABYTES train RECIPE …
+Usage: out_of_memory.py MEGABYTES train RECIPE …, MEGABYTES in addition to the memory used at the start.
 """
 
 import resource
@@ -13,11 +13,7 @@ from run_mser import main
 
 
 def limit(megabytes: int) -> None:
-    """
-    From the first tried batch on; allocating more is an error as on a GPU, and not the end of the process.
-
-    Training has twice as much: its threads and what it saves are no part of a tried step.
-    """
+    """Limit memory from the first tried batch on: a trial gets the limit, training twice as much."""
     tried = batch_size._largest
 
     def limited(*arguments: Any) -> Any:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `run-mser train` under FSDP without a GPU: a script for test_sharded_training.py, not a test.
+"""Run `run-mser train` under FSDP without a GPU. A script for test_sharded_training.py.
 
-accelerate launch --config_file configs/accelerate/fsdp.yaml --num_processes 2 sharded_training.py KILL_STEP train …
+Usage: accelerate launch --config_file configs/accelerate/fsdp.yaml --num_processes 2 sharded_training.py KILL_STEP …
 
-Of processes without an accelerator accelerate leaves the FSDP settings alone, though PyTorch spreads weights over gloo
-as well; here they are taken. With a KILL_STEP other than `never` the last process kills itself before that step.
+accelerate ignores the FSDP settings without an accelerator, although PyTorch shards weights over gloo too. This script
+applies them. With a KILL_STEP other than `never` the last process kills itself before that step.
 """
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Activation checkpointing is switched on once, where asked for, under the name that transformers has for it."""
+"""Activation checkpointing is enabled once, on request, by either method name of transformers."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
 class Checkpointed(nn.Module):
-    """A model that notes what it is told, under one name alone."""
+    """A model that records calls of one method."""
 
     def __init__(self, name: str):
         super().__init__()
@@ -21,7 +21,7 @@ class Checkpointed(nn.Module):
 
 @pytest.mark.parametrize("name", ["activation_checkpointing_enable", "gradient_checkpointing_enable"])
 def test_activation_checkpointing_accepts_both_names(name: str, tmp_path: Path):
-    """transformers before 5.23 knows the second alone, and warns of it from then on."""
+    """transformers before 5.23 has the second name only; later versions warn about it."""
     model = Checkpointed(name)
     options = {"use_reentrant": False}
     asked = MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True, gradient_checkpointing_kwargs=options)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The batch size that memory holds is found before training, on weights and random numbers that it leaves alone."""
+"""`auto_find_batch_size` finds a batch that fits, and keeps weights and random numbers."""
 
 import json
 import subprocess
@@ -54,7 +54,7 @@ def test_batch_size_is_halved_until_it_fits(parts, recipe, capsys: pytest.Captur
     def starved(module, args, kwargs):
         sizes.append(len(kwargs["input_ids"]))
         if sizes[-1] > 10:
-            torch.empty(2**60)  # what the allocator says of it is the real thing
+            torch.empty(2**60)  # raises the real error of the allocator
 
     model.register_forward_pre_hook(starved, with_kwargs=True)
     arguments = resolve_batch_size(arguments, model, dataset, collator)
@@ -81,7 +81,7 @@ def test_batch_size_must_fit_with_gradient_accumulation(parts, recipe):
 
 
 def test_batch_size_trial_runs_the_training_step(parts, recipe):
-    """Checkpointed where it will be, and with the views that `byol` makes of each clip."""
+    """With gradient checkpointing, and with the views that BYOL creates of each clip."""
     model, dataset, collator = parts
     flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
     *_, arguments = recipe(*flags, "--gradient_checkpointing", "true")
@@ -99,11 +99,7 @@ def test_batch_size_trial_runs_the_training_step(parts, recipe):
 
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
 def test_out_of_memory_includes_onednn_errors(parts, recipe, message: str):
-    """
-    It says no more than this; the first is what was seen of GELU's code under the limit of the test below.
-
-    And a thread in which it said so is of no further use: the next call there fails, whatever memory there is.
-    """
+    """The message is all that oneDNN gives; the thread that raised it fails at its next call too."""
     *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "8")
     model, dataset, collator = parts
     largest, spoilt = 4, {threading.main_thread()}
@@ -144,7 +140,7 @@ def test_batch_size_search_rejects_fixed_batches(parts, recipe):
 
 @pytest.fixture
 def frugal_python() -> Iterator[WarmPython]:
-    """Gives what a step frees back at once, so that the next one finds the room that a limit leaves."""
+    """A Python that returns freed memory to the system at once."""
     with WarmPython({"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}) as python:
         yield python
 
@@ -152,7 +148,7 @@ def frugal_python() -> Iterator[WarmPython]:
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit is Linux's")
 def test_training_out_of_memory_equals_a_smaller_batch(frugal_python: WarmPython, tones: Path, tmp_path: Path):
-    """Batches of 8192 need gigabytes; what is found is trained by, recorded, and taken up again."""
+    """Batches of 8192 need gigabytes. The batch size found is used, recorded and kept on resuming."""
 
     def run(folder: str, *flags: str, megabytes: int = 10**6) -> subprocess.CompletedProcess:
         words = [megabytes, "train", HERE.parent / "recipe.yaml", "--corpora", f"folder={tones}", "--max_steps", "3"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BYOL: loss against a loop over clips, schedules against numbers worked out manually, projection spread."""
+"""Compare BYOL's loss with a loop over clips, and its schedules with known values."""
 
 import math
 
@@ -14,7 +14,7 @@ SIZES = {"hidden_size": 7, "projection_size": 5}
 
 
 def batch_of(clips: int, others: int = 0, size: int = 6) -> tuple[torch.Tensor, ViewedBatch]:
-    """Embeddings of two views of each clip and of other rows, and target embeddings of the pairs."""
+    """Return embeddings of two views of each clip and of other rows, and target embeddings of the pairs."""
     views = torch.tensor([0] * clips + [1] * clips + [UNKNOWN] * others)
     unknown = torch.full_like(views, UNKNOWN)
     targets = torch.randn(2 * clips, size)
@@ -23,7 +23,7 @@ def batch_of(clips: int, others: int = 0, size: int = 6) -> tuple[torch.Tensor, 
 
 
 def two_layers(module: torch.nn.Sequential, rows: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Linear, batch normalization over these rows, ReLU, linear: as a loop over numbers."""
+    """Compute linear, batch normalization, ReLU, linear as a loop over numbers."""
     first, norm, _, last = module
     hidden = [first.weight @ row + first.bias for row in rows]
     outputs = []

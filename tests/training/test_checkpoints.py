@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of a training are verified before it is resumed."""
+"""Checkpoints are verified before a training resumes."""
 
 from pathlib import Path
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two classifiers go through the same training, cache, recognition and evaluation as MSER."""
+"""Both classifiers use the same training, cache, prediction and evaluation as MSER."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ WORDS = ["neutral", "happy", "sad", "angry"]
 
 @pytest.fixture(scope="session")
 def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny `whisper` and a tiny `wav2vec2`, with their feature extractors, as they would come from the Hub."""
+    """A tiny saved `whisper` and `wav2vec2` with their feature extractors."""
     folder = tmp_path_factory.mktemp("encoders")
     torch.manual_seed(0)
     sizes = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
@@ -54,7 +54,7 @@ def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe(tmp_path: Path, encoders: Path):
-    """Parses a recipe for a kind of classifier, with further lines."""
+    """Return a parser of a recipe for a kind of classifier, with further settings."""
 
     def parse(kind: str, **more) -> tuple:
         model = {"whisper": "whisper_classifier", "wav2vec2": "wav2vec2_classifier"}[kind]
@@ -96,7 +96,7 @@ def test_classifier_learns_tones_predicts_and_evaluates(recipe, tones, tmp_path,
     measured = evaluate_corpora(
         model, processor, {"tones": new_rows}, WORDS, output_dir=tmp_path / "out", progress=False
     )
-    # What training measured in batches of cached features, recognition measures on the recordings.
+    # Training evaluates batches of cached features; prediction reads the recordings.
     assert measured["corpora"]["tones"]["UA"] == pytest.approx(results["validation"]["eval_UA"], abs=0.05)
     predictions = list(recognize(model, processor, [row["audio"]["path"] for row in new_rows[:3]], ["sad", "angry"]))
     for prediction in predictions:
@@ -153,7 +153,7 @@ def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tm
     assert model.config.used_encoder_layers == (1,)
     assert model.audio_tower.layers[1].fc1.weight.requires_grad
     assert processor.crop_seconds == 4.0
-    # With no layer trained any more, the one that was is still not its backbone's.
+    # A layer that was trained before stays different from the backbone's, even if no layer is trained now.
     frozen = recipe("whisper", init_from=run, trained_layers=0, output_dir=str(tmp_path / "frozen"))
     kept, _ = build_model(frozen[0], WORDS)
     kept.save_pretrained(tmp_path / "frozen")
@@ -175,7 +175,7 @@ def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tm
 
 
 def test_classifier_trains_with_speaker_contrast_in_two_stages(recipe, tones, tmp_path):
-    """Voices without emotions in the one language, then emotions of augmented views in the other."""
+    """Unlabelled speech in one language, then labelled augmented views in the other."""
     pytest.importorskip("audiomentations")
     rows = [row | {"emotion": None} if row["language"] == "pl" else row for row in rows_of(tones)]
     shared = {

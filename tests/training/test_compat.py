@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private APIs that training depends on, by the version that has them."""
+"""Private APIs that training depends on, by version."""
 
 import inspect
 

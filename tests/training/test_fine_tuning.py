@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a fine-tuned model takes over from its parent, and what its own stage decides."""
+"""What a fine-tuned model inherits from its parent, and what its own stage decides."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,7 @@ FOUR, SEVEN = (list(label_set(name).words) for name in ("four", "seven"))
 
 @pytest.fixture(scope="module")
 def on_four(tiny_model_dir: Path, tmp_path_factory) -> Path:
-    """The folder of a model whose parent learned seven words and that was itself set up for four."""
+    """Save a model set up for four labels, whose parent learned seven."""
     place = tmp_path_factory.mktemp("fine-tuned")
     arguments = ModelArguments(init_from=str(tiny_model_dir), freeze_audio=False, freeze_text=False)
     model, processor = build_model(arguments, FOUR)
@@ -45,7 +45,7 @@ def test_predict_defaults_to_labels_of_last_stage(on_four: Path, tmp_path: Path,
     soundfile.write(clip, 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
     assert main(["predict", str(clip), "--model", str(on_four), "--json"]) == 0
     assert list(json.loads(capsys.readouterr().out)["scores"]) == FOUR
-    # The parent's words are still known.
+    # The parent's labels are still known.
     assert main(["predict", str(clip), "--model", str(on_four), "--json", "--labels", "fear,disgust"]) == 0
     assert "warning" not in capsys.readouterr().err
 
@@ -85,13 +85,13 @@ def test_classifier_keeps_its_classes_and_defaults_to_last_stage(tmp_path: Path)
 
 
 def speech(*corpora: str, language: str = "en", **more) -> list[Clip]:
-    """One clip of each corpus."""
+    """Create one clip of each corpus."""
     rows = [new_row(id=name, path="a.wav", corpus=name, emotion="sad", language=language) | more for name in corpora]
     return [Clip(row, "sad", row["id"], 3.0) for row in rows]
 
 
 def card_of(config: MSERConfig, clips: list[Clip], folder: Path) -> tuple[dict, str]:
-    """Metadata and text of the card of a model whose last stage used these clips."""
+    """Return metadata and text of the card of a model whose last stage used these clips."""
     (folder / "config.json").write_text(config.to_json_string(), encoding="utf-8")
     data = data_record(clips, [], label_set("four"))
     card = render_model_card(folder, {"clips": {"train": len(clips), "validation": 0}, "data": data}, "org/mser")
@@ -99,9 +99,9 @@ def card_of(config: MSERConfig, clips: list[Clip], folder: Path) -> tuple[dict, 
 
 
 def test_card_lists_every_stage(tmp_path: Path):
-    """License, languages, data sets, citations and base models of parent and grandparent."""
+    """Licence, languages, data sets, citations and base models of parent and grandparent."""
     config = MSERConfig(text_backbone="org/llama")
-    # Non-commercial speech first, then permissive, then the user's own.
+    # Non-commercial speech, then permissive, then the user's own.
     french = speech("m5ser", source_corpus="crema-d", translator="seamless_m4t_v2", language="fr")
     for parent, clips in ((None, speech("ravdess")), ("org/parent", french), ("org/child", speech("folder"))):
         record_stage(config, clips, FOUR, parent)
@@ -114,7 +114,7 @@ def test_card_lists_every_stage(tmp_path: Path):
     assert "Livingstone" in card and CORPORA["crema-d"].citation in card
     assert "| 1 | RAVDESS" in card and "seamless_m4t_v2 | 1 |" in card and "| 3 | own recordings | 1 |" in card
     assert "Not for commercial use, because of" in card
-    # No stage may loosen what another asks for.
+    # The strictest terms apply to all later stages.
     config.training_stages = config.training_stages[::-1]
     assert card_of(config, clips, tmp_path)[0]["license_name"] == "non-commercial-by-source"
 
@@ -140,7 +140,7 @@ def test_parent_without_record_has_unknown_terms(parent: str | None, tmp_path: P
 
 
 def test_checkpoint_contains_the_record_of_its_parent(tones: Path, recipe, tmp_path: Path):
-    """From training to training, through the saved configuration and without the parent's other files."""
+    """The record is passed on in the saved configuration, without the parent's other files."""
     rows = read_corpus("folder", tones).rows
     short = ["--max_steps", "1", "--num_train_epochs", "1"]
     first, second = tmp_path / "first", tmp_path / "second"
@@ -152,7 +152,7 @@ def test_checkpoint_contains_the_record_of_its_parent(tones: Path, recipe, tmp_p
     stages = json.loads((second / "config.json").read_text(encoding="utf-8"))["training_stages"]
     assert [stage["labels"] for stage in stages] == [FOUR, ["happy", "sad"]]
     assert str(tmp_path) not in json.dumps(stages)
-    # Every checkpoint on the way has the record too.
+    # Every checkpoint has the record too.
     (checkpoint,) = second.glob("checkpoint-*")
     assert json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["training_stages"] == stages
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A diverged training ends with an error and leaves finite checkpoints; numbers out of range never start one."""
+"""A diverged training is an error and leaves finite checkpoints; invalid numbers are rejected before it."""
 
 import json
 from pathlib import Path

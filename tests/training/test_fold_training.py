@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser train --protocol NAME --fold K`: what is trained on, what chooses the checkpoint, what is left."""
+"""`run-mser train --protocol NAME --fold K`: training and validation clips."""
 
 from collections import Counter
 from pathlib import Path
@@ -27,7 +27,7 @@ PAPER = DataArguments(
 
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch):
-    """Run `run-mser train` with given rows; returns the rows and data arguments that reach the training."""
+    """Run `run-mser train` with given rows; return the rows and data arguments that reach the training."""
 
     def run(rows, *flags: str):
         seen = []
@@ -55,7 +55,7 @@ def test_train_protocol_omits_the_fold_and_its_translations(trained, fold: str):
 
 
 def test_fold_adds_its_parts_to_the_recipe():
-    """The paper's recipe leaves session 5 of IEMOCAP; a fold that tests session 1 trains on it."""
+    """The paper's recipe omits session 5 of IEMOCAP; a fold that tests session 1 trains on it."""
     protocol = PROTOCOLS["iemocap-7"]
     fold = training_fold(protocol, [*rows_for(protocol), *MELD], PAPER, "1")
     data = arguments_for_fold(PAPER, fold, protocol)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The objectives over several gloo processes against one on the joined batch, uneven last batch included."""
+"""Objectives over several gloo processes equal one process on the joined batch."""
 
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def inputs() -> torch.Tensor:
 
 
 def outcome(model: nn.Module, objective: Objective, rows: slice) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The loss, and the gradients of the model and of what the objective trains of its own."""
+    """Return the loss and the gradients of the model and of the objective."""
     model.zero_grad()
     labels = labelled(EMOTIONS[rows], LANGUAGES[rows], SPEAKERS[rows], progress=0.3)
     loss = objective(model(inputs()[rows]), labels)
@@ -53,7 +53,7 @@ def outcome(model: nn.Module, objective: Objective, rows: slice) -> tuple[torch.
     return loss.detach(), {name.removeprefix("module."): value.grad.clone() for name, value in parameters}
 
 
-# Rows of each process: even batches, then a last batch that leaves one process few.
+# Rows of each process: even batches, then a short last batch.
 SIZES = {2: ((4, 4), (7, 2)), 3: ((3, 3, 2), (5, 3, 1))}
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several processes: configurations of `accelerate launch`, what really starts, a warning where fewer do."""
+"""Launch several processes with accelerate; warn if fewer run."""
 
 import json
 import os
@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 CONFIGS = ROOT / "configs" / "accelerate"
 KINDS = {"ddp": DistributedType.MULTI_GPU, "fsdp": DistributedType.FSDP, "deepspeed": DistributedType.DEEPSPEED}
-# What accelerate's launcher for one process leaves in the environment of `--cpu --num_processes 2`.
+# Variables set by accelerate's launcher for one process with `--cpu --num_processes 2`.
 ALONE = {"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
@@ -42,7 +42,7 @@ def accelerate(*words: str) -> subprocess.CompletedProcess:
 
 
 def documented_launches() -> list[list[str]]:
-    """The page's commands that start a training with accelerate; torchrun's is `test_two_processes.py`'s."""
+    """Return the page's commands that start a training with accelerate."""
     lines = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines()
     return [shlex.split(line) for line in lines if line.startswith("accelerate launch")]
 
@@ -108,7 +108,7 @@ def test_launch_warns_about_missing_processes(environment: dict[str, str], runni
 def test_documented_launch_trains_in_each_process(words: list[str], tones: Path, tmp_path: Path):
     processes = 2 if "2" in words else 1
     program, launch, *rest = words
-    # The program of the environment that runs the tests, and a port that no other test has.
+    # The program of this environment, and a free port.
     found = shutil.which(program, path=str(Path(sys.executable).parent))
     assert found is not None
     command = [found, launch, "--main_process_port", free_port(), *rest]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--lora`: adapters are trained over a frozen language model, and a resumed run ends where an unbroken one does."""
+"""`--lora` trains adapters over a frozen language model, and a resumed run gives the same weights."""
 
 import shutil
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_lora_adapters_are_trained_saved_and_resumed(tones: Path, recipe, tmp_pa
     model = MSERForEmotionGeneration.from_pretrained(second)
     assert model.config.lora["r"] == 2
 
-    # As if killed in the second epoch.
+    # As after a kill in the second epoch.
     shutil.copytree(second, resumed)
     last = max(Path(resumed).glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     shutil.rmtree(last)

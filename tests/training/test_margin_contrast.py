@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eq. (1) against a double loop written from the equation, values and gradients."""
+"""Compare Eq. (1) with a double loop, values and gradients."""
 
 import math
 

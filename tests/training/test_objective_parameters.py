@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parameters of objectives: trained with the model, saved apart from it, restored by a resumed run."""
+"""Parameters of objectives are trained with the model, saved separately, and restored."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ SECTION = {
 
 @pytest.fixture
 def combined(tmp_path: Path):
-    """Parses the tests' recipe with a section `objectives` and further flags."""
+    """Return a parser of the tests' recipe with a section `objectives` and further flags."""
 
     def parse(*flags: str, section: dict | None = SECTION) -> tuple:
         recipe = tmp_path / "combined.yaml"
@@ -43,7 +43,7 @@ def combined(tmp_path: Path):
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[MSERTrainer]:
-    """The trainers that are created."""
+    """Return the list of trainers that are created."""
     trainers: list[MSERTrainer] = []
     original = MSERTrainer.create_optimizer
 
@@ -108,7 +108,7 @@ def test_deepspeed_rejects_objectives_with_parameters(tones: Path, combined, mon
     original = MSERTrainer.create_optimizer
 
     def under_deepspeed(self: MSERTrainer, *args, **kwargs):
-        self.is_deepspeed_enabled = True  # as its launcher does
+        self.is_deepspeed_enabled = True  # as under its launcher
         return original(self, *args, **kwargs)
 
     monkeypatch.setattr(MSERTrainer, "create_optimizer", under_deepspeed)
@@ -117,7 +117,7 @@ def test_deepspeed_rejects_objectives_with_parameters(tones: Path, combined, mon
 
 
 class Interrupted(Exception):
-    """Ends a training as a signal would."""
+    """Interrupt a training like a signal."""
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ FACTS = TrainingFacts(8, emotions=("happy", "sad"), languages=("en", "pl"), spea
 BATCH = labelled([0, 0, 1, 1, 0, 1], [0, 1, 0, 1, 0, 1], [0, 0, 1, 1, 2, 2], progress=0.5)
 
 
-# BYOL needs batches of views; its own tests check the same properties.
+# BYOL needs batches of views; test_byol_objective.py checks the same properties.
 @pytest.fixture(params=sorted(set(OBJECTIVES) - {"byol"}))
 def objective(request: pytest.FixtureRequest) -> Objective:
     torch.manual_seed(0)
@@ -57,7 +57,7 @@ def test_objective_computes_half_precision_in_float32(objective: Objective, dtyp
     ids=["all alike", "all different", "nothing known", "one of each"],
 )
 def test_objective_is_finite_for_any_batch(objective: Objective, batch):
-    # Identical and opposite embeddings are the hardest for a cosine and its gradient.
+    # The hardest cases for a cosine and its gradient.
     hard = embeddings(torch.float32).detach()
     hard[1], hard[2] = hard[0], -hard[0]
     hard.requires_grad_()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a training writes holds no pickle and no token, and restores optimizer, scheduler and generators exactly."""
+"""A training writes no pickle and no token, and restores optimizer, scheduler and generators exactly."""
 
 import copy
 import random
@@ -26,7 +26,7 @@ def test_training_saves_no_token_and_no_pickle(tones: Path, recipe, tmp_path: Pa
         content = path.read_bytes()
         assert SECRET.encode() not in content, path
         assert path.suffix not in (".bin", ".pt", ".pth", ".pkl", ".ckpt"), path
-        # A protocol marker of pickle, and the archive that torch.save makes.
+        # A protocol marker of pickle, and the archive of torch.save.
         assert not content.startswith((b"\x80\x02", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")), path
 
 
@@ -54,7 +54,7 @@ def test_state_of_optimizer_and_generators_round_trips(tmp_path: Path):
     optimizer.step()
     state = {
         "optimizer": copy.deepcopy(optimizer.state_dict()),
-        "scheduler": scheduler.state_dict(),  # with an infinity in it
+        "scheduler": scheduler.state_dict(),  # contains an infinity
         "generators": [random.getstate(), np.random.get_state(), torch.get_rng_state()],
         "half": torch.randn(3).bfloat16(),
         "empty": torch.zeros(0, 3),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Estimates of a training against formulas, and against what a real step of the same model allocates."""
+"""Compare estimates of a training with formulas and with a real step of the model."""
 
 from dataclasses import replace
 
@@ -76,7 +76,7 @@ def test_plan_counts_the_parameters_of_the_built_model(training):
 
 
 def test_plan_derives_language_model_flops_from_matrices(training):
-    """Two FLOPs per weight and token, attention over all positions, logits only at the labels."""
+    """Two FLOPs per weight and token; attention over all positions; logits at the labels only."""
     hidden, inner, layers, vocabulary = 48, 96, 3, 700
     tokens = BATCH * TEXT
     linear = layers * (4 * hidden * hidden + 3 * hidden * inner)
@@ -84,7 +84,7 @@ def test_plan_derives_language_model_flops_from_matrices(training):
     logits = 2 * BATCH * LABELS * hidden * vocabulary
     *_, frozen = estimate(training, freeze_text=True).parts
     assert frozen.forward == pytest.approx(2 * tokens * linear + attention + logits, rel=0.01)
-    # Frozen: only gradients of activations. Trained: those of the weights too.
+    # Frozen: gradients of activations only. Trained: those of the weights too.
     assert frozen.backward == pytest.approx(2 * tokens * linear + 2 * attention + logits, rel=0.02)
     *_, trained = estimate(training, freeze_text=False).parts
     assert trained.backward == pytest.approx(2 * (2 * tokens * linear + attention + logits), rel=0.02)
@@ -159,7 +159,7 @@ def test_plan_scales_time_with_the_number_of_clips(frozen_recipe):
     both = planned(str(frozen_recipe), clips=clips, num_processes=2)
     assert both.steps == 157 * 10, "10,000 clips are 157 batches of 64"
     assert both.encoding_seconds == pytest.approx(base.encoding_seconds / 2)
-    # A quarter of the cache holds a quarter of the clips; the others pass the encoder in every epoch.
+    # A quarter of the cache stores a quarter of the clips; the others are encoded in every epoch.
     quarter = planned(str(frozen_recipe), "--cache_gb", str(base.cache_bytes / 4e9), clips=clips)
     assert quarter.cached == pytest.approx(0.25)
     assert quarter.step_flops == pytest.approx(base.step_flops + 0.75 * base.cost.parts[0].forward)
@@ -175,7 +175,7 @@ def test_plan_includes_lora_adapters(resumes_stage: bool, frozen_recipe, tmp_pat
         meta_config.save_pretrained(tmp_path / "stage1")
         flags += ["--init_from", str(tmp_path / "stage1")]
     adapted, bare = planned(*flags).cost.parts[2], planned(str(frozen_recipe)).cost.parts[2]
-    # q_proj and v_proj of the only layer, 32 to 32: one matrix to the rank and one back, in float32.
+    # q_proj and v_proj of the only layer, 32 to 32: two matrices of the adapter's rank each, in float32.
     added = 2 * (32 * 2 + 2 * 32)
     assert adapted.trained == added
     assert adapted.weight_bytes == bare.weight_bytes + 4 * added
@@ -202,7 +202,7 @@ def test_plan_counts_the_steps_of_the_sampler(flags: list[str]):
 
 
 def test_plan_counts_the_views_of_byol(tmp_path):
-    """Two of each clip and three for the model's own loss; the frozen layers below encode it once."""
+    """Two views of each clip and three for the model's loss; the frozen layers below encode a clip once."""
     from transformers import WhisperConfig
 
     WhisperConfig(**SMALL_WHISPER).save_pretrained(tmp_path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recipes: each is read in full by the real parser, and the paper's is as large as the page on the paper says."""
+"""Every recipe passes the real parser; the paper's has the published size."""
 
 import dataclasses
 import re
@@ -26,10 +26,10 @@ from processing_mser import label_set
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("tiny", "base", "paper", "paper_literal")
-# Of the methods that MSER is compared with, in their published form; those in small are in "base".
+# Methods that MSER is compared with, in their published form; small forms are in "base".
 NEIGHBOURS = ("lowresource", "emotion_discriminative")
 RECIPES = [path for family in (*FAMILIES, *NEIGHBOURS) for path in sorted((ROOT / "configs" / family).glob("*.yaml"))]
-# What a checkpoint brings along, and a recipe that starts from one leaves out.
+# Keys that a checkpoint determines; recipes that start from one omit them.
 SHAPE = {"audio_backbone", "text_backbone", "qformer_backbone", "audio_config", "qformer_config", "text_config"} | {
     "num_query_tokens",
     "encoder_layers",
@@ -52,7 +52,7 @@ READINGS: list[dict[str, Any]] = [
 
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch):
-    """Whatever asks for a connection fails the test, be it caught on its way or not."""
+    """Fail the test on any connection, even if the error is caught."""
     asked = []
 
     def refuse(self: socket.socket, address: Any) -> None:
@@ -116,7 +116,7 @@ def test_recipe_of_stage_2_starts_from_stage_1(family: str):
     assert second["init_from"] == first["output_dir"]
     assert "init_from" not in first
     assert not SHAPE & set(second)
-    # A checkpoint does not decide what is frozen; both recipes do, and alike.
+    # Frozen parts are not stored in a checkpoint, so both recipes set them equally.
     for name in ("labels", "freeze_audio", "freeze_text"):
         assert first[name] == second[name]
     assert set(first) - SHAPE == (set(second) - {"init_from", "stage2_mix"})
@@ -148,7 +148,7 @@ def test_paper_recipes_have_the_published_values(name: str):
 
 @pytest.mark.parametrize("family", FAMILIES[2:])
 def test_one_stage_and_two_stages_balance_equally(family: str):
-    """Table II compares them: nothing but the stages may differ."""
+    """Table II compares them, so only the stages may differ."""
     joint, first, second = (content(f"{family}/{name}") for name in ("joint", "stage1", "stage2"))
     assert joint["balance"] == second["balance"] == "emotion_language"
     own = {"stage", "stage2_mix", "init_from", "output_dir"}
@@ -165,7 +165,7 @@ def test_literal_recipes_have_the_printed_loss_and_stages():
     for name in ("stage1", "stage2", "joint"):
         printed, ours = content(f"paper_literal/{name}"), content(f"paper/{name}")
         assert (printed["contrast_reduction"], ours["contrast_reduction"]) == ("sum", "mean")
-        # The sum over b x b pairs is b x b times the mean, so lambda and the gradient's bound are, too.
+        # The sum over b x b pairs is b x b times the mean, so lambda and the gradient limit are scaled too.
         pairs = printed["per_device_train_batch_size"] ** 2
         assert printed["ce_weight"] == pairs * ours["ce_weight"] and printed["max_grad_norm"] == pairs
     assert content("paper_literal/stage2")["stage2_mix"] == "replace"
@@ -173,12 +173,12 @@ def test_literal_recipes_have_the_printed_loss_and_stages():
 
 @pytest.mark.parametrize("name", ["stage1", "stage2", "joint"])
 def test_paper_recipes_omit_the_test_corpora(name: str, monkeypatch):
-    """MELD's test, its dev but for choosing, and one session of IEMOCAP, in translation too."""
+    """Omit MELD's test and one session of IEMOCAP, and their translations; MELD's dev validates."""
     iemocap, meld = (rows_for(PROTOCOLS[protocol]) for protocol in ("iemocap-7", "meld-7"))
     rows = [*iemocap, *meld, *(translated(one, source_split=one["split"]) for one in (*iemocap, *meld))]
     _, _, data, _ = parsed(ROOT / "configs" / "paper" / f"{name}.yaml")
     seen = []
-    # Every clip is readable: no recording of these corpora is at hand.
+    # The recordings of these corpora are not needed.
     monkeypatch.setattr(clip_selection, "index_clips", lambda rows, *_, **__: (seen.append(rows) or rows, []))
     monkeypatch.setattr(clip_selection, "_without_copies", lambda train, _: (train, []))
     clip_selection.prepare_data(rows, data)
@@ -209,7 +209,7 @@ def test_lowresource_recipes_have_the_published_values():
 
 
 def test_byol_recipe_has_the_published_values():
-    """Sec. 2.3, 3.2 and 3.3; its small form differs in what makes it small."""
+    """Sec. 2.3, 3.2 and 3.3; the small form differs only in size."""
     recipe, small = content("lowresource/byol"), content("base/byol")
     assert (recipe["learning_rate"], recipe["epoch_batches"], recipe["per_device_train_batch_size"]) == (1e-5, 100, 64)
     assert recipe["optim"].startswith("adamw") and recipe["early_stopping_patience"]
@@ -244,7 +244,7 @@ def test_tiny_recipe_builds():
     _, arguments, *_ = parsed(ROOT / "configs" / "tiny" / "stage1.yaml")
     model = on_meta(arguments, build_tokenizer())
     trained = parameter_counts(model)["total"]["trained"]
-    # All of it is trained but Whisper's table of sinusoids.
+    # All weights are trained except Whisper's table of sinusoids.
     assert trained == sum(parameter.numel() for parameter in model.parameters()) - 1500 * 128
     assert trained < 2e6
 
@@ -263,7 +263,7 @@ def linear(inputs: int, outputs: int, bias: bool = True) -> int:
 
 
 def whisper_encoder(width: int, layers: int, inner: int, mels: int, positions: int = 1500) -> int:
-    """Radford et al. 2022: two convolutions of width 3, then pre-norm layers; the key projection has no bias."""
+    """Parameters of Whisper's encoder (Radford et al. 2022). The key projection has no bias."""
     norm = 2 * width
     convolutions = 3 * mels * width + width + 3 * width * width + width
     attention = 3 * linear(width, width) + linear(width, width, bias=False)
@@ -272,24 +272,24 @@ def whisper_encoder(width: int, layers: int, inner: int, mels: int, positions: i
 
 
 def llama(width: int, layers: int, inner: int, heads: int, key_heads: int, vocabulary: int) -> int:
-    """Grattafiori et al. 2024: no biases, grouped keys and values, a gated feed-forward, untied embeddings."""
+    """Parameters of LLaMA 3 (Grattafiori et al. 2024): no biases, grouped keys and values, untied embeddings."""
     attention = 2 * width * width + 2 * width * (width // heads * key_heads)
     return 2 * vocabulary * width + layers * (attention + 3 * width * inner + 2 * width) + width
 
 
 def bert_layer(width: int, inner: int) -> int:
-    """Devlin et al. 2019: self-attention and feed-forward, each with its norm."""
+    """Parameters of a BERT layer (Devlin et al. 2019)."""
     return 4 * linear(width, width) + linear(width, inner) + linear(inner, width) + 4 * width
 
 
 def qformer(width: int, layers: int, inner: int, encoder_width: int, queries: int, every: int = 2) -> int:
-    """Li et al. 2023: BERT's layers, every second with a cross-attention; and one weight for the one encoder layer."""
+    """Parameters of a Q-Former (Li et al. 2023): cross-attention in every second layer, one encoder layer weight."""
     cross = 2 * linear(width, width) + 2 * linear(encoder_width, width) + 2 * width
     return queries * width + 1 + 2 * width + layers * bert_layer(width, inner) + -(-layers // every) * cross
 
 
 def published(queries: int, width: int, layers: int, inner: int) -> dict[str, int]:
-    """Parameters of the paper's parts by what was published of them."""
+    """Return the published number of parameters of each part."""
     parts = {
         "audio_tower": whisper_encoder(1280, 32, 5120, 80),
         "emotion_qformer": qformer(width, layers, inner, encoder_width=1280, queries=queries),
@@ -306,7 +306,7 @@ PUBLISHED = [published(32, 256, 4, 1024), published(256, 768, 12, 3072)]
 def test_parameter_formulas_give_the_published_totals():
     assert PUBLISHED[0]["language_model"] == 8_030_261_248  # the model card's 8.03B
     assert round(PUBLISHED[0]["audio_tower"], -5) == 636_800_000
-    # Of BERT-base's 109,482,240; the rest are its embeddings (23,837,184) and its pooler (590,592).
+    # BERT-base has 109,482,240, including embeddings (23,837,184) and pooler (590,592).
     assert 12 * bert_layer(768, 3072) == 109_482_240 - 23_837_184 - 590_592
 
 

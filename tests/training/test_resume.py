@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training killed by SIGKILL at any moment and run again ends exactly as a run that was left alone."""
+"""A training killed by SIGKILL at any moment resumes to the result of an uninterrupted one."""
 
 import json
 import random
@@ -19,7 +19,7 @@ STEPS = 24  # 48 training clips in batches of 8, four epochs
 
 @pytest.fixture(scope="module")
 def run(tones: Path, warm_python: WarmPython):
-    """Trains in a folder up to a moment, by a command line with further flags."""
+    """Train in a folder up to a moment, with further flags."""
     given = ["train", HERE.parent / "recipe.yaml", "--corpora", f"folder={tones}"]
 
     def train(moment: str, folder: Path, *flags: str) -> CompletedProcess:
@@ -46,7 +46,7 @@ def unbroken(run, tmp_path_factory: pytest.TempPathFactory):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
 def test_training_resumes_after_a_kill(kind: str, run, tmp_path: Path, unbroken):
-    # A step past the first checkpoint, so that something is there to resume from.
+    # One step after the first checkpoint.
     moment = f"step:{random.randrange(7, STEPS)}" if kind == "step" else kind
     killed = run(moment, tmp_path)
     assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
@@ -57,7 +57,7 @@ def test_training_resumes_after_a_kill(kind: str, run, tmp_path: Path, unbroken)
     assert not list((tmp_path / "run").glob("partial*"))
     weights, losses, final = outcome(tmp_path)
     expected_weights, expected_losses, expected_final = unbroken
-    # An evaluation between the last checkpoint and the kill is made again, never twice recorded.
+    # An evaluation between the last checkpoint and the kill is repeated and recorded once.
     assert losses == expected_losses, moment
     assert final == expected_final
     for name, tensor in expected_weights.items():

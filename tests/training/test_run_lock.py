@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training at a time in a folder: a second one ends with an error, a killed one leaves no lock."""
+"""Only one training may use a folder; a killed one leaves no lock."""
 
 import errno
 import fcntl
@@ -28,7 +28,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def holder(tmp_path: Path):
-    """Another process that trains into `tmp_path / "run"`, as far as the lock is concerned."""
+    """Another process that locks `tmp_path / "run"`."""
     (tmp_path / "run").mkdir()
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLD, tmp_path / "run" / LOCK], **pipes) as process:

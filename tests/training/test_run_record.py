@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose folder it is: a rerun knows its own work, and writes over nobody else's."""
+"""A rerun recognizes its own folder and overwrites no other."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def test_run_with_other_settings_overwrites_nothing(rows, recipe, tmp_path: Path
             shutil.rmtree(checkpoint)
     with pytest.raises(ValueError, match=rf"holds {kept} of a run with other settings \(seed 42 -> 1\)"):
         train(rows, *recipe(*SHORT, "--seed", "1"))
-    # A setting that only the earlier run had is named as well, and the clips are not, being the same.
+    # A setting of the earlier run alone is named too; the clips are the same and are not named.
     with pytest.raises(ValueError, match=r"other settings \(bf16 None -> True, neftune_noise_alpha None -> 5.0\)"):
         train(rows, *recipe(*SHORT, "--bf16", "--use_cpu", "--neftune_noise_alpha", "5"))
     assert weights(tmp_path / "run") == before
@@ -55,12 +55,12 @@ def test_run_in_bf16_differs_from_float32(recipe, monkeypatch):
 
 
 def test_run_depends_on_the_languages(rows, recipe, tmp_path: Path):
-    """By languages batches are balanced, whether or not anybody else is held out because of them."""
+    """Languages balance the batches, so they matter even if the held-out speakers are the same."""
     results = train(rows, *recipe(*SHORT))
     others = [{**row, "language": {"en": "sv", "pl": "hu"}[row["language"]]} for row in rows]
     with pytest.raises(ValueError, match=r"other settings \(clips of other speakers, languages or splits\)"):
         train(others, *recipe(*SHORT))
-    # A record from before they were kept is known as the same.
+    # A record without languages matches.
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     (tmp_path / "run" / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "people"}))
     before = weights(tmp_path / "run")
@@ -76,7 +76,7 @@ def test_run_without_weights_is_not_finished(rows, recipe, tmp_path: Path):
 
 
 def test_run_ignores_logging_and_saving_settings(rows, recipe, tmp_path: Path):
-    """A run that filled the disk goes on with fewer checkpoints kept; so does one recorded with these settings."""
+    """A run that filled the disk resumes with fewer checkpoints kept."""
     run, first = tmp_path / "run", ["--max_steps", "24", "--save_total_limit", "9"]
     train(rows, *recipe(*first))
     before = weights(run)
@@ -111,7 +111,7 @@ def test_stage_detects_a_retrained_previous_stage(rows, recipe, tmp_path: Path):
     stage = [*second, "--init_from", str(tmp_path / "first")]
     train(rows, *recipe(*stage))
     before = weights(tmp_path / "second")
-    train(rows, *recipe(*stage))  # as it is
+    train(rows, *recipe(*stage))  # unchanged
     assert weights(tmp_path / "second") == before
     train(rows, *recipe(*first, "--seed", "1", "--no_resume"))
     with pytest.raises(ValueError, match=r"other settings \(the weights that it goes on from were trained again\)"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An epoch's order: even shares of emotions and languages in every batch, and the same again for the same epoch."""
+"""Batches have even shares of emotions and languages, and are reproducible per epoch."""
 
 from collections import Counter
 
@@ -8,7 +8,7 @@ import pytest
 from mser_llm.training.data.samplers import BalancedSampler
 
 
-# A skewed corpus: 40 happy clips in English, 6 in Polish, 8 sad ones in English, 3 angry ones in each.
+# A skewed corpus: 40 happy clips in English, 6 in Polish, 8 sad clips in English, 3 angry clips in each.
 EMOTIONS = ["happy"] * 46 + ["sad"] * 8 + ["angry"] * 6
 LANGUAGES = ["en"] * 40 + ["pl"] * 6 + ["en"] * 8 + ["en"] * 3 + ["pl"] * 3
 

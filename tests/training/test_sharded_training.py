@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FSDP over two gloo processes, by the project's own accelerate configuration, beside plain data-parallel training."""
+"""Compare FSDP over two gloo processes with data-parallel training."""
 
 import json
 import os
@@ -43,14 +43,14 @@ RECIPE = {
     "per_device_train_batch_size": 5,
     "per_device_eval_batch_size": 7,
     "use_cpu": True,
-    # One that trains weights of its own, which are no part of the model that is spread.
+    # An objective with weights of its own, which FSDP does not shard.
     "objectives": {"margin_contrast": {}, "supervised_contrast": {"projection_size": 6}},
 }
 
 
 @pytest.fixture(scope="module")
 def recipe_file(make_tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A recipe over frozen backbones, as the paper's is."""
+    """Write a recipe with frozen backbones, like the paper's."""
     folder = tmp_path_factory.mktemp("frozen")
     model, processor = make_tiny()
     for part, backbone, reads in (
@@ -66,7 +66,7 @@ def recipe_file(make_tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
-    """The words of `run-mser`."""
+    """Return the arguments of `run-mser`."""
     words = ["train", str(recipe), "--corpora", f"folder={tones}", *flags]
     return [*words, "--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
 
@@ -88,7 +88,7 @@ def unbroken(recipe_file: Path, tones: Path, shared_folder) -> Path:
 
 @pytest.fixture
 def sharded(warm_python: WarmPython) -> Callable[..., subprocess.CompletedProcess]:
-    """Runs `SCRIPT` in two processes that accelerate's launcher would have told the same."""
+    """Return a function that runs `SCRIPT` in two processes with the variables of accelerate's launcher."""
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*LAUNCH, str(SCRIPT)]))
     return partial(warm_python.run_twice, SCRIPT, environment=prepare_multi_gpu_env(arguments))
 
@@ -112,7 +112,7 @@ def data_parallel(
 @pytest.mark.slow
 def test_fsdp_trains_to_the_weights_of_data_parallel(unbroken: Path, data_parallel: Path):
     last = Path(f"checkpoint-{4 * STEPS_PER_EPOCH}", "model.safetensors")
-    # Adam makes a whole step of a gradient that is nothing but rounding, as that of a bias before a softmax is.
+    # Adam takes a full step even where the gradient is only rounding, e.g. of a bias before a softmax.
     assert largest_difference(unbroken / last, data_parallel / last) < 0.01
     found, expected = (
         json.loads((folder / "train_results.json").read_text())["log_history"] for folder in (unbroken, data_parallel)
@@ -157,8 +157,8 @@ def test_fsdp_resumes_to_the_same_result(
 def test_fsdp_evaluates_and_saves_a_run_that_stopped_early(
     sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
 ):
-    # Enough to tell the weights from those of the start, too little to change an answer. Nothing is kept: each process
-    # encodes its own clips, when it comes to them.
+    # Enough to change the weights, too little to change a prediction. Without a cache each process encodes its
+    # own clips when it needs them.
     early = ("--early_stopping_patience", "1", "--learning_rate", "1e-5", "--cache_gb", "0")
     words = ["never", *training(recipe_file, tones, tmp_path, *early)]
     first = sharded(*words)
@@ -204,7 +204,7 @@ def test_fsdp_rejects_version_1(recipe, monkeypatch: pytest.MonkeyPatch):
     model, _, training = recipe()
     monkeypatch.setenv("FSDP_VERSION", "2")
     check_sharding(model, training)
-    # What accelerate takes where no version is given.
+    # accelerate's default version.
     monkeypatch.delenv("FSDP_VERSION")
     with pytest.raises(ValueError, match="fsdp_version"):
         check_sharding(model, training)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches are each of one source, drawn at random; within it emotions, or languages, take turns."""
+"""Each batch has one source, drawn at random; within it emotions or languages are balanced."""
 
 from collections import Counter
 from itertools import pairwise
@@ -9,7 +9,7 @@ import pytest
 from mser_llm.training.data.samplers import SourceBatchSampler
 
 
-# 12 clips of English with an emotion, one of which is rare; 90 of Polish and 6 of German without.
+# 12 labelled English clips, one emotion of which is rare; 90 Polish and 6 German clips without labels.
 EMOTIONS = ["sad"] * 8 + ["happy"] * 3 + ["angry"] + [None] * 96
 LANGUAGES = ["en"] * 12 + ["pl"] * 90 + ["de"] * 6
 
@@ -27,7 +27,7 @@ def test_source_batches_have_one_source_drawn_evenly():
     assert all(len(set(one)) == 1 for one in labelled)
     share = sum(one[0] for one in labelled) / 400
     assert 0.4 < share < 0.6, "and not 12 of 108"
-    # Not in turns: a fair coin repeats itself about every second time.
+    # Sources do not alternate: a fair coin repeats itself about every second time.
     repeats = sum(first[0] == second[0] for first, second in pairwise(labelled))
     assert 150 < repeats < 250
     for batch in found:

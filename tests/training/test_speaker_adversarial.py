@@ -72,7 +72,7 @@ def probed(weight: float) -> tuple[float, float]:
     head = nn.Linear(8, EMOTIONS)
     adversary = SpeakerAdversarial(8, SPEAKERS, hidden_size=128)
     learned = [*encoder.parameters(), *head.parameters()]
-    # At an equal rate the classifier cannot keep up with the embedding, and the cue remains.
+    # At an equal learning rate the classifier cannot follow the embedding, and the cue remains.
     groups = [{"params": learned, "lr": 3e-4}, {"params": list(adversary.parameters()), "lr": 1e-2}]
     optimizer = torch.optim.Adam(groups)
     steps = 1000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches of speakers: who is in them, how often, and in which views."""
+"""Batches of P speakers with K clips each, and their views."""
 
 from collections import Counter
 

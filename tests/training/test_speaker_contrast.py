@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NT-Xent over speakers, in the published form and the standard one, against a double loop; values and gradients."""
+"""Compare NT-Xent over speakers, published and standard, with a double loop; values and gradients."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_speaker_contrast_equals_a_double_loop(speakers: list[int], denominator:
 
 
 def test_speaker_contrast_of_a_known_case():
-    """Unit vectors at 0, 60 and 90 degrees, the first two of one speaker: only the third is in the published sum."""
+    """Unit vectors at 0, 60 and 90 degrees, the first two of one speaker: the published sum has the third only."""
     angles = torch.tensor([0.0, math.pi / 3, math.pi / 2], dtype=torch.float64)
     embeddings = torch.stack([angles.cos(), angles.sin()], 1)
     batch = labelled(speakers=[4, 4, 7])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Supervised contrast against a double loop written from Eq. (2) of arXiv:2004.11362, values and gradients."""
+"""Compare supervised contrast with a double loop over Eq. (2) of arXiv:2004.11362."""
 
 import math
 
@@ -67,13 +67,13 @@ def test_supervised_contrast_with_unknown_emotion_or_language():
 
 
 def test_supervised_contrast_language_weight_attracts_languages():
-    """Three clips of one emotion, the first two in one language: the third is drawn in harder the more it counts."""
+    """Three clips of one emotion, two in one language: a higher weight attracts the third more."""
 
     def trained(cross_weight: float) -> float:
         torch.manual_seed(3)
         embeddings = torch.randn(6, 4, requires_grad=True)
         loss = SupervisedContrast(4, cross_language_weight=cross_weight, projection_size=0)
-        # Few and small steps: at the end of the way all clips of an emotion are one point, however they got there.
+        # Few and small steps, because finally all clips of an emotion are one point.
         optimizer = torch.optim.SGD([embeddings], lr=0.05)
         for _ in range(20):
             optimizer.zero_grad()

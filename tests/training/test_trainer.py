@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trainer: its loss is Eq. (2), its evaluation sees no answer, and accumulation multiplies nothing."""
+"""The trainer: its loss is Eq. (2), evaluation sees no label, and accumulation multiplies nothing."""
 
 import json
 from pathlib import Path
@@ -28,7 +28,7 @@ LABELS = label_set("neutral,happy,sad,angry")
 
 @pytest.fixture
 def parts(tones: Path, recipe):
-    """Builds a trainer over the tones and returns it with one batch."""
+    """Return a function that builds a trainer over the tones and returns it with one batch."""
 
     def build(*flags: str, later: bool = False) -> tuple[MSERTrainer, dict[str, torch.Tensor]]:
         model_arguments, data_arguments, arguments = recipe(*flags)
@@ -97,7 +97,7 @@ def test_contrast_weight_0_leaves_the_contrast_out(parts):
 
 
 def test_gradient_accumulation_averages_micro_batches(parts, tones: Path, recipe):
-    """Neither the added term nor the label tokens may be multiplied by the number of accumulation steps."""
+    """The number of accumulation steps must scale neither the added term nor the label tokens."""
     trainer, batch = parts("--gradient_accumulation_steps", "3", "--time_masks", "0", "--channel_masks", "0")
     model = trainer.model.eval()
     micro = [{name: tensor[start : start + 2] for name, tensor in batch.items()} for start in (0, 2, 4)]
@@ -157,7 +157,7 @@ def test_prediction_step_scores_the_prompt_alone(parts):
     expected = model.score_emotions(**text, **audio, candidate_ids=processor.candidate_ids(LABELS.words))
     torch.testing.assert_close(scores, expected)
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(expected, targets))
-    # Other labels in the batch change nothing.
+    # Other labels in the batch have no effect.
     other = trainer.data_collator(
         [{**trainer.eval_dataset[index], "emotion": "angry"} for index in (0, 5, 20, 40, 41, 70)]
     )
@@ -204,7 +204,7 @@ def test_stage_rejects_validation_on_earlier_speakers(tones: Path, recipe, tmp_p
             break
     with pytest.raises(SpeakerLeakError, match="first"):
         train(rows, *recipe("--init_from", first, "--split_seed", str(seed)))
-    # Nor by those of the stage before the last, of whom the last one inputs_seen nothing.
+    # Speakers of the stage before the last are rejected too, even if the last stage did not use them.
     others = [row for row in rows if row["speaker"] not in trained_on]
     last = [*short, "--validation_fraction", "0", "--average_from", "0.3", "--output_dir", str(tmp_path / "second")]
     assert train(others, *recipe("--init_from", first, *last))["clips"]["train"] == len(others) > 0
@@ -219,7 +219,7 @@ def test_stage_rejects_validation_on_earlier_clips(tones: Path, recipe, tmp_path
     train(rows[::3], *recipe("--output_dir", first, *short))
     _, arguments, _ = recipe()
     check_earlier_stages(first, prepare_data(rows[::3], arguments).validation)
-    # With more clips others are drawn to validate, and nobody's name tells that they were inputs_seen.
+    # With more clips other ones are selected for validation; no speaker shows that they were trained on.
     with pytest.raises(SpeakerLeakError, match=r"first.*\.wav"):
         train(rows, *recipe("--init_from", first))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows to clips: who trains and who judges, what is left aside and why."""
+"""Split rows into training and validation clips, and report what is left out."""
 
 import json
 import os
@@ -82,7 +82,7 @@ def test_single_speaker_raises_with_a_fix(tones: Path, recipe):
 def test_split_keeps_translations_with_their_source(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
-    # Of every second clip, so that a split of the translations alone would choose other people.
+    # Translations of every second clip only, so that a split of translations alone would differ.
     made = [
         {**row, "id": f"folder/{row['id']}/fr", "corpus": "m5ser", "source_corpus": "folder", "source_id": row["id"]}
         for row in rows[::2]
@@ -106,7 +106,7 @@ def test_held_out_speakers_do_not_depend_on_other_corpora(tones: Path, recipe):
     held = {clip.row["speaker"] for clip in alone.validation}
     assert held == {clip.row["speaker"] for clip in beside.validation if clip.row["corpus"] == "folder"}
     assert not held & {clip.row["speaker"] for clip in beside.train}
-    # A corpus of one voice is all training, where others can validate.
+    # A corpus of one speaker is used for training if others can validate.
     one = [{**row, "corpus": "one", "speaker": "one"} for row in rows[:8]]
     with_one = prepare_data([*one, *rows], arguments)
     assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
@@ -148,7 +148,7 @@ def test_broken_clip_affects_its_own_folder_only(tones: Path, recipe):
 
 
 def test_published_test_part_is_not_trained_on(tones: Path, recipe, capsys):
-    """Of corpora that are divided, and of one that is not."""
+    """Checked for corpora with published parts and for one without."""
     rows = read_corpus("folder", tones).rows
     divided = [
         {**row, "corpus": "divided", "speaker": f"d-{row['speaker']}", "split": ("train", "test")[number % 3 == 0]}
@@ -171,7 +171,7 @@ def test_published_test_part_is_not_trained_on(tones: Path, recipe, capsys):
 
 
 def _published(rows, corpus: str, parts) -> list[dict]:
-    """The rows as a corpus whose publishers have every speaker in each of the parts, and each row's translation."""
+    """Return rows of a corpus with every speaker in each published part, and their translations."""
     own = [{**row, "corpus": corpus, "language": "en", "split": parts[n % len(parts)]} for n, row in enumerate(rows)]
     return own + [
         {**row, "id": f"{corpus}/{row['id']}/fr", "corpus": "m5ser", "language": "fr", "split": "train"}
@@ -192,7 +192,7 @@ def test_validation_splits_uses_the_published_parts(tones: Path, recipe, capsys)
         assert Counter(row["corpus"] for row in of_meld) == {"meld": 12, "m5ser": 12}
         assert {row.get("source_split", row["split"]) for row in of_meld} == {part}
     assert data.other_splits == {"meld test": 24}
-    # A corpus without such a part is divided by speaker, as ever.
+    # A corpus without such a part is split by speaker.
     sides = [
         {clip.row["speaker"] for clip in own if clip.row["corpus"] == "other"} for own in (data.train, data.validation)
     ]
@@ -209,7 +209,7 @@ def test_validation_splits_uses_the_published_parts(tones: Path, recipe, capsys)
 
 
 def test_second_stage_shares_speakers_of_published_parts_only(tones: Path, recipe, tmp_path: Path):
-    """The characters of MELD speak in training and in dev; the same clip must not."""
+    """MELD has the same speakers in training and dev, but clips must differ."""
     meld = _published(read_corpus("folder", tones).rows, "meld", ("train", "dev"))
     data = prepare_data(meld, recipe("--train_splits", "train", "--validation_splits", "dev")[1])
     record = {"speakers": [clip.row["speaker"] for clip in data.train], "files": sorted(trained_files(data.train))}
@@ -240,7 +240,7 @@ def test_prepare_data_selects_clips_by_duration(tones: Path, recipe):
 def test_copies_of_training_clips_are_not_validated_on(tones: Path, recipe, tmp_path: Path):
     rows = read_corpus("folder", tones).rows
     shutil.copytree(tones, tmp_path / "again")
-    # The copies are said to be by others, so that the split cannot know them again.
+    # The copies have other speakers, so that only their content identifies them.
     copies = [
         {**row, "corpus": "other", "speaker": f"another-{row['speaker']}"}
         for row in read_corpus("folder", tmp_path / "again").rows

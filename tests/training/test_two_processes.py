@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two gloo processes train one model: together, under torchrun, whole, and on from where they were killed."""
+"""Train one model in two gloo processes under torchrun, and resume after a kill."""
 
 import json
 import os
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 SCRIPT = HERE / "two_process_training.py"
 LABELS = label_set("neutral,happy,sad,angry")
-# 48 training clips in batches of 5, so that the last batch is short and one process has a batch fewer; 24 validation
-# clips in batches of 7 likewise.
+# 48 training clips in batches of 5 and 24 validation clips in batches of 7: the last batch is short, and one process
+# has a batch fewer.
 FLAGS = ["--per_device_train_batch_size", "5", "--per_device_eval_batch_size", "7", "--num_train_epochs", "12"]
 STEPS = 60
 STEPS_PER_EPOCH = 5
-# Two of them train weights of their own, which the data-parallel wrapper of the model knows nothing of.
+# Two objectives have weights of their own outside the data-parallel wrapper.
 OBJECTIVES = """
 objectives:
   margin_contrast: {}
@@ -43,7 +43,7 @@ objectives:
 
 
 def training(tones: Path, folder: Path, kill_step: str = "never") -> list[str]:
-    """The words of `SCRIPT`."""
+    """Return the arguments of `SCRIPT`."""
     recipe = folder / "recipe.yaml"
     recipe.write_text((HERE.parent / "recipe.yaml").read_text() + OBJECTIVES)
     words = [str(folder), kill_step, "train", str(recipe), "--corpora", f"folder={tones}", *FLAGS]
@@ -62,7 +62,7 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
 
 @pytest.fixture
 def validation(tones: Path, recipe) -> list[Clip]:
-    """The clips that the run holds out."""
+    """Return the validation clips of the run."""
     _, data_arguments, _ = recipe()
     return prepare_data(read_corpus("folder", tones).rows, data_arguments).validation
 
@@ -93,7 +93,7 @@ def test_two_processes_write_one_result_and_valid_checkpoints(unbroken: Path):
     state = json.loads((run / f"checkpoint-{STEPS}" / "trainer_state.json").read_text())
     assert state["global_step"] == state["max_steps"] == STEPS
     for checkpoint in run.glob("checkpoint-*"):
-        # Each process draws its own random numbers, and an exact resume needs both.
+        # Each process has its own random numbers, which an exact resume needs.
         states = {path.name for path in checkpoint.glob("rng_state*")}
         assert states == {"rng_state_0.safetensors", "rng_state_1.safetensors"}
     assert not list(run.glob("partial*"))
@@ -102,7 +102,7 @@ def test_two_processes_write_one_result_and_valid_checkpoints(unbroken: Path):
 
 
 def test_two_processes_evaluate_each_clip_once(unbroken: Path, validation: list[Clip]):
-    """An uneven last batch is filled up with clips that were judged already; they must not count twice."""
+    """A short last batch is padded with clips already evaluated, which must not count twice."""
     model, processor = load_model(str(unbroken / "run"))
     features = ClipFeatures(FeatureEncoder(model, processor), str(unbroken / "cache"), cache_gb=1)
     dataset = EmotionDataset(validation, features, LABELS)
@@ -124,7 +124,7 @@ def test_two_processes_encode_each_clip_once(unbroken: Path, tones: Path):
 
 
 def test_late_process_encodes_its_share(tones: Path, make_tiny, tmp_path: Path):
-    """What the others have put into the cache meanwhile must not move the shares, or a batch falls to nobody."""
+    """Clips that others have cached meanwhile must not change the shares."""
     model, processor = make_tiny()
     clips, _ = index_clips(read_corpus("folder", tones).rows, LABELS)
     for rank in (0, 1):
@@ -136,7 +136,7 @@ def test_late_process_encodes_its_share(tones: Path, make_tiny, tmp_path: Path):
 
 
 def test_two_processes_resume_after_a_kill(unbroken: Path, tones: Path, warm_python: WarmPython, tmp_path: Path):
-    # Inside the second epoch: a checkpoint lies behind it, and half an epoch of order to be found again.
+    # In the second epoch, after a checkpoint.
     killed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
     assert killed.returncode != 0
     assert not (tmp_path / "run" / "train_results.json").exists()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The averaged weights are the plain mean over the later steps, they are what is judged and saved, and they resume."""
+"""Averaged weights are the mean over the later steps, are evaluated and saved, and resume."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ FLAGS = ["--average_from", "0.5", "--num_train_epochs", "2", "--save_total_limit
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[int, torch.Tensor]:
-    """The projection's weights before each step, written down beside the training."""
+    """Record the projection's weights before each step."""
     weights: dict[int, torch.Tensor] = {}
     original = MSERTrainer.compute_loss
 
@@ -37,7 +37,7 @@ def test_weight_average_is_the_mean_of_the_last_steps(tones: Path, recipe, tmp_p
     assert 2 < len(later) < steps
     model = MSERForEmotionGeneration.from_pretrained(tmp_path / "run")
     torch.testing.assert_close(model.projection.weight, torch.stack(later).mean(0), atol=1e-6, rtol=1e-5)
-    # A checkpoint holds the weights of its moment, from which training can go on.
+    # A checkpoint contains the weights of its step, so that training can resume.
     moment = load_file(tmp_path / "run" / f"checkpoint-{steps // 2}" / "model.safetensors")["projection.weight"]
     assert torch.equal(moment, recorded[steps // 2])
 
@@ -45,7 +45,7 @@ def test_weight_average_is_the_mean_of_the_last_steps(tones: Path, recipe, tmp_p
 def test_weight_average_is_evaluated_and_training_unchanged(tones: Path, recipe, recorded):
     results = train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
     last = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
-    # Judged inside the run at its last step and once more after it, by the same mean.
+    # Evaluated at the last step and once after it, with the same mean.
     assert last[-1] == pytest.approx(results["validation"]["eval_loss"], abs=1e-6)
     assert len({weights.sum().item() for weights in recorded.values()}) == len(recorded)
 

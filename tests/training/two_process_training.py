@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `run-mser train` as one of several processes: a script for test_two_processes.py, not a test.
+"""Run `run-mser train` as one of several processes. A script for test_two_processes.py.
 
-torchrun … two_process_training.py FOLDER KILL_STEP train RECIPE …
+Usage: torchrun … two_process_training.py FOLDER KILL_STEP train RECIPE …
 
-Each process writes what it trained, the objectives' own weights and a target's included, before the best checkpoint is
-loaded over the model, to `FOLDER/rankN.pt`. With a KILL_STEP other than `never` the last process kills itself with
-SIGKILL before that step.
+Each process writes its trained weights, including those of objectives and of a target, to `FOLDER/rankN.pt` before the
+best checkpoint is loaded. With a KILL_STEP other than `never` the last process kills itself with SIGKILL before that
+step.
 """
 
 import os

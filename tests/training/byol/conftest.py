@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recipe for BYOL over a tiny Whisper."""
+"""Recipes of BYOL over a tiny Whisper."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from mser_llm.cli.train import ARGUMENTS
 
 @pytest.fixture(scope="session")
 def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An encoder of three layers with its feature extractor, as from the Hub."""
+    """A saved encoder of three layers with its feature extractor."""
     folder = tmp_path_factory.mktemp("whisper")
     torch.manual_seed(0)
     shape = WhisperConfig(
@@ -29,7 +29,7 @@ def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def recipe_file(tmp_path: Path, tiny_whisper: Path):
-    """Writes a recipe with additional settings and returns its path."""
+    """Return a function that writes a recipe with additional settings and returns its path."""
 
     def write(**more) -> Path:
         lines = {
@@ -51,7 +51,7 @@ def recipe_file(tmp_path: Path, tiny_whisper: Path):
 
 @pytest.fixture
 def recipe(recipe_file):
-    """Parses such a recipe."""
+    """Return a parser of such a recipe."""
 
     def parse(**more) -> tuple:
         _, *arguments = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([str(recipe_file(**more))])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BYOL on two gloo processes: the loss and gradient of one process on the joined batch, equal targets."""
+"""BYOL in two gloo processes has the loss, gradient and target of one process on the joined batch."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ def network() -> nn.Module:
 
 
 def outcome(model: nn.Module, clips: slice) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
-    """Loss, spread, and gradients of model, projector and predictor, for two views and another row of each clip."""
+    """Return loss, spread, and gradients of model, projector and predictor for a batch of views."""
     torch.manual_seed(1)
     objective = BYOL(4, hidden_size=7, projection_size=3)
     inputs, aims = torch.randn(3, CLIPS, 6)[:, clips], torch.randn(2, CLIPS, 4)[:, clips]

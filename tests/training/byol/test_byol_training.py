@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BYOL in a training: batches, the target that is evaluated and saved, resuming, collapse, invalid settings."""
+"""Training with BYOL: batches, the saved target, resuming, collapse, invalid settings."""
 
 import json
 import warnings
@@ -149,7 +149,7 @@ def test_byol_warns_about_a_slow_target(momentum, steps, warns):
 
 
 class Interrupted(Exception):
-    """Ends a training as a signal would."""
+    """Interrupt a training like a signal."""
 
 
 @pytest.mark.parametrize("trained_layers", [1, pytest.param(None, marks=pytest.mark.slow)])
@@ -180,7 +180,7 @@ def test_byol_resumes_to_the_same_result(recipe, tones, tmp_path, monkeypatch, t
 
 @pytest.mark.slow
 def test_byol_reports_collapse(recipe, tones):
-    """Without predictor, batch normalization and a slow target, nothing prevents it."""
+    """Nothing prevents collapse without predictor, batch normalization and a slow target."""
     options = {"hidden_size": 16, "projection_size": 8, "momentum": 0.0, "lambda_start": 1.0, "lambda_end": 1.0}
     settings = {
         "objectives": {"byol": options}, "epoch_batches": 40, "num_train_epochs": 2, "learning_rate": 0.02,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Views of features: what mixing, cropping and masking do to each clip, against numpy and by what must hold."""
+"""Mix, crop and mask features, compared with numpy."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_views_restore_model_inputs(encoded):
 
 
 def test_mix_combines_sounds_by_power():
-    """Of two tones at the same level, a part p mixed in leaves 1 - p of the power of the one and p of the other's."""
+    """Mixing in a part p leaves 1 - p of one tone's power and p of the other's."""
     silent, loud = -1.5, 1.0  # 10^-10 and 1 as powers
     values = torch.full((2, 1, 6, 4), silent)
     values[0, :, :, 0] = loud
@@ -72,7 +72,7 @@ def test_mix_interpolates_states_over_shared_frames():
 
 @pytest.mark.parametrize("encoded", [False, True])
 def test_crop_resizes_a_range_linearly(encoded):
-    """A ramp shows where it was read: straight, of a slope within the limits, and no further than the clip's ends."""
+    """A ramp shows which positions were read: a straight line, slope within limits, inside the clip."""
     lengths, channels = torch.tensor([50, 50, 31]), 20
     mask = torch.arange(50) < lengths[:, None]
     time = torch.arange(50.0)[None, None, :, None].expand(3, 1, 50, channels)
@@ -100,7 +100,7 @@ def test_crop_resizes_a_range_linearly(encoded):
                 assert np.allclose(bands, np.arange(channels), atol=1e-4), "the channels of states have no order"
             else:
                 assert 0.6 - 1e-3 <= np.diff(bands).max() <= 1 + 1e-3
-            # What is read there is what numpy reads there, axis by axis.
+            # Each axis equals numpy's interpolation.
             plane = mixture.values[clip, 0].double().numpy()
             rows = np.stack([np.interp(where, np.arange(length), plane[:length, c]) for c in range(channels)], axis=1)
             expected = np.stack([np.interp(bands, np.arange(channels), row) for row in rows])
@@ -117,7 +117,7 @@ def test_view_of_strength_zero_is_the_clip():
 @pytest.mark.parametrize("encoded", [False, True])
 def test_views_differ_by_strength(encoded):
     features = clips(lengths=(100,) * 24, channels=40, encoded=encoded)
-    # As smooth as speech is, so that a small shift is a small difference.
+    # Smooth like speech, so that a small shift is a small difference.
     slow = torch.arange(100)[:, None] / 15 + torch.arange(40) / 10 + torch.arange(24)[:, None, None, None]
     features = BatchFeatures(slow.sin(), features.mask, encoded)
     strong = ViewStrength(MASKING, mixup=0.4, least_crop=0.6, greatest_crop=1.5)
