@@ -173,14 +173,14 @@ def test_pushed_adapters_load_with_peft(output, loopback_hub):
 
 def test_push_rejects_unusable_adapters(output, loopback_hub):
     errors = output["errors"]
-    assert "has no adapters to push alone" in errors["no adapters"]
-    assert "/llama, where nobody finds what the adapters adapt" in errors["adapter of a local one"]
-    assert "leave --adapter_only out" in errors["adapter with the rest"]
+    assert "--adapter_only" in errors["no adapters"]
+    assert "/llama" in errors["adapter of a local one"]
+    assert errors["adapter with the rest"].startswith("--adapter_only: ")
     assert ("model", "org/none") not in loopback_hub.repos
 
 
 def test_push_rejects_or_includes_local_backbones(output, loopback_hub):
-    assert "the audio backbone lies at " in output["errors"]["local"]
+    assert "audio backbone" in output["errors"]["local"]
     assert "--include_backbones" in output["errors"]["local"]
     assert output["everything"] == pytest.approx(output["local"], abs=1e-5) and output["places"] == [None, None]
     # One that was trained is in the checkpoint, wherever it once came from.

