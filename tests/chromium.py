@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 
-# The browser takes its orders from file 3 and answers to file 4.
+# The browser reads commands from file 3 and writes to file 4.
 _START = (
     "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
 )
 
 
 def find_chromium() -> str | None:
-    """The browser of this machine, if it has one."""
+    """Return the path of Chromium, or None."""
     names = ("chromium", "chromium-browser", "/usr/lib/chromium/chromium")
     return next((found for name in names if (found := shutil.which(name))), None)
 
@@ -39,7 +39,7 @@ class Chromium:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-")
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
-        # Away from 3 and 4, so that putting the one there does not overwrite the other.
+        # Not 3 or 4 themselves, so that setting one does not overwrite the other.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser)]
         options = [
             *("--headless=new", "--remote-debugging-pipe", f"--user-data-dir={self._profile.name}"),
@@ -72,7 +72,7 @@ class Chromium:
         self._profile.cleanup()
 
     def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One call of the DevTools protocol and its result."""
+        """Call a method of the DevTools protocol and return its result."""
         self._asked += 1
         message = {"id": self._asked, "method": method, "params": parameters}
         message |= {"sessionId": self._session} if self._session else {}
@@ -94,19 +94,19 @@ class Chromium:
         return json.loads(message)
 
     def open(self, url: str, width: int, height: int = 900) -> None:
-        """Loads a page into a window of that many CSS pixels; a narrow one is a telephone's."""
+        """Load a page into a window of this size in CSS pixels; below 600, emulate a telephone."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.ask("Emulation.setDeviceMetricsOverride", **size)
         self.ask("Page.navigate", url=url)
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression is worth on the page."""
+        """Return the value of a JavaScript expression."""
         found = self.ask("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, f"{expression}: {found['exceptionDetails']}"
         return found["result"].get("value")
 
     def wait_for(self, expression: str, seconds: float = 60.0) -> Any:
-        """The value of an expression once it is true."""
+        """Wait until an expression is true and return its value."""
         end = time.monotonic() + seconds
         while not (value := self.value(expression)):
             assert time.monotonic() < end, f"after {seconds:g} s not yet: {expression}"
@@ -114,23 +114,23 @@ class Chromium:
         return value
 
     def upload(self, file: Path) -> None:
-        """Chooses a file in the first upload field, as a person would."""
+        """Select a file in the first upload field."""
         page = self.ask("DOM.getDocument")["root"]["nodeId"]
         field = self.ask("DOM.querySelector", nodeId=page, selector="input[type=file]")["nodeId"]
         self.ask("DOM.setFileInputFiles", files=[str(file)], nodeId=field)
 
     def click(self, text: str) -> None:
-        """Presses the button that is labelled so."""
+        """Click the button with this label."""
         buttons = f"[...document.querySelectorAll('button')].find(one => one.innerText.trim() === {json.dumps(text)})"
         self.wait_for(f"!!{buttons}")
         self.value(f"{buttons}.click()")
 
     def text(self) -> str:
-        """All that can be read on the page."""
+        """Return the visible text."""
         return self.value("document.body.innerText")
 
     def screenshot(self, file: Path) -> None:
-        """The whole page, however long, as PNG."""
+        """Return the complete page as PNG."""
         size = self.ask("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.ask("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where processes that a test starts can meet."""
+"""A free port for processes that a test starts."""
 
 import socket
 
 
 def free_port() -> str:
-    """A port of this machine that nobody listens at."""
+    """Return an unused port of this machine."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return str(free.getsockname()[1])

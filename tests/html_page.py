@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A report as a test reads it."""
+"""Parse a report."""
 
 from html.parser import HTMLParser
 

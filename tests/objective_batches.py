@@ -14,7 +14,7 @@ def labelled(
     speakers: Sequence[int] | None = None,
     progress: float = 0.0,
 ) -> ObjectiveBatch:
-    """A batch; labels that are not given are unknown."""
+    """Return a batch; labels that are not given are unknown."""
     size = next(len(labels) for labels in (emotions, languages, speakers) if labels is not None)
     return ObjectiveBatch(
         *(

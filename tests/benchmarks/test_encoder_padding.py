@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "encoder_padding.p
 def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("encoder_padding", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks its annotations up
+    sys.modules[spec.name] = module  # needed by its dataclass
     spec.loader.exec_module(module)
     return module
 
@@ -41,7 +41,7 @@ def encoder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def speech(tmp_path: Path) -> Path:
-    """Three clips of the length asked for, one too short, one too long, one broken."""
+    """Three clips of the requested length, one too short, one too long, one broken."""
     folder = tmp_path / "speech" / "happy"
     folder.mkdir(parents=True)
     for seconds in (0.2, 0.5, 0.55, 0.6, 1.0):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logits where there are labels cost at most a fifth of the memory that logits everywhere do."""
+"""Logits at the labels need at most a fifth of the memory of all logits."""
 
 import json
 import subprocess

@@ -18,20 +18,20 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "m5ser_scaling.py"
 def script():
     spec = importlib.util.spec_from_file_location("m5ser_scaling", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks its annotations up
+    sys.modules[spec.name] = module  # needed by its dataclass
     spec.loader.exec_module(module)
     return module
 
 
 def test_clock_starts_at_the_first_finished_clips(script, tmp_path):
     clock = script.Clock(tmp_path)
-    # Ten seconds of starting up; then 30 clips in 5 s.
+    # Ten seconds of start, then 30 clips in 5 s.
     clock.seen = [(0.0, 0), (10.0, 8), (12.0, 20), (15.0, 38)]
     assert clock.clips_per_second() == 6.0
 
 
 def test_memory_of_child_processes_is_counted(script):
-    # A process that holds 100 MB through a child of its own.
+    # A process whose child uses 100 MB.
     grandchild = "import time; x = bytearray(b'x') * 100_000_000; time.sleep(2)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
     with script.MemoryPeak() as before:

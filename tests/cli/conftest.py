@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An encoder for the commands that look into one."""
+"""A saved encoder for commands that need one."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Whisper of random weights, which still hears pitch."""
+    """A Whisper with random weights, which still distinguishes pitch."""
     folder = tmp_path_factory.mktemp("whisper")
     sizes = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
     config = WhisperConfig(**sizes, num_mel_bins=20, decoder_layers=1, decoder_attention_heads=2, vocab_size=60_000)

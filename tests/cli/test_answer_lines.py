@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lines of `run-mser predict`: columns by what a terminal shows, within its width, colour on terminals only."""
+"""The lines of `run-mser predict`: aligned columns within the terminal's width, color on terminals only."""
 
 import io
 import re
@@ -42,7 +42,7 @@ def test_narrow_terminal_wraps_and_marks_the_prediction(files):
     for file in files:
         first, *grid = lines.text(file, prediction(file)).split("\n")
         assert first.split(maxsplit=2)[:2] == ["happy", "0.88"]
-        # Only a path that is longer than the terminal is wide may run over its edge.
+        # Only a path that is longer than the terminal's width may exceed it.
         assert first.endswith(str(file)) and (display_width(first) <= 80 or display_width(str(file)) > 60)
         assert all(display_width(line) <= 80 for line in grid)
         pairs = re.findall(r"(\*?)(\w+) +(\d\.\d\d)", "\n".join(grid))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser baselines` from folders of recordings to the table."""
+"""`run-mser baselines`, from recordings to the table."""
 
 import csv
 import json
@@ -84,7 +84,7 @@ def test_baselines_rejects_invalid_arguments_before_reading(corpora, tmp_path, c
 
 
 def test_baselines_does_not_probe_other_encoders(corpora, tmp_path, capsys):
-    """Nor is it found out after the other systems were measured."""
+    """It is rejected before the other systems are evaluated."""
     model = tmp_path / "wavlm"
     Wav2Vec2ClassifierConfig(audio_backbone="microsoft/wavlm-base").save_pretrained(model)
     assert run(corpora, tmp_path / "out", "--model", str(model)) == 2
@@ -107,7 +107,7 @@ def test_baselines_rejects_test_speakers_in_training(corpora, tmp_path, capsys):
 
 
 def test_baselines_rejects_renamed_test_files_in_training(corpora, tmp_path, capsys):
-    """Its speaker has another name there, as in a user's own copy of a corpus."""
+    """The speaker has another name there, as in a user's own copy of a corpus."""
     copy = shutil.copytree(corpora / "test", tmp_path / "copy")
     index = (copy / "index.csv").read_text(encoding="utf-8")
     for name in ("dario", "elena", "fabio"):

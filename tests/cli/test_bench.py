@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser bench --quick` runs every part and writes its report; no test checks how fast anything is."""
+"""`run-mser bench --quick` runs every part and writes its report. No test checks a speed."""
 
 import json
 import math

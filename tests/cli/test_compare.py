@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser compare`, from two tables of predictions to a line a corpus."""
+"""`run-mser compare`, from tables of predictions to a line per corpus."""
 
 import json
 from dataclasses import replace
@@ -36,7 +36,7 @@ def system(seed, right, corpora=("emodb", "nemo", "shemo"), speakers=10, clips=1
 
 @pytest.fixture
 def systems(tmp_path):
-    """A system that is better on two corpora and worse by nothing on the third, and the one it is compared with."""
+    """Write predictions of two systems: one is better on two corpora and equal on the third."""
     good = system(0, {"emodb": 0.8, "nemo": 0.75, "shemo": 0.6})
     plain = system(1, {"emodb": 0.5, "nemo": 0.6, "shemo": 0.6})
     return good, plain, write_predictions(tmp_path / "good" / "predictions.csv", good).parent, tmp_path / "plain.csv"
@@ -74,7 +74,7 @@ def test_compare_resamples_speakers_for_shown_differences_only(systems, monkeypa
     drawn = bootstrap.resampled
     monkeypatch.setattr(bootstrap, "resampled", lambda *given: draws.append(len(given[0])) or drawn(*given))
     made = compare([good, good], [plain, plain])
-    # Two runs of two systems at once, for each of three corpora and for all of them.
+    # Two runs of two systems, for each of three corpora and for all of them.
     assert draws == [4] * 4
     assert set(made["pooled"]["first"]) == {"mean", "std", "values"}
 

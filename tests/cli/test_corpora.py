@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser corpora` on trees whose content is known, and on the real corpora where they are."""
+"""`run-mser corpora` on small known corpora, and on real ones if available."""
 
 import os
 import re
@@ -23,14 +23,14 @@ def is_indented(line):
 
 
 def line_of(text, start):
-    """The words of the one line that starts so."""
+    """Return the words of the only line with this beginning."""
     (line,) = (line for line in text.splitlines() if line.strip().startswith(start))
     return line.split()
 
 
 @pytest.fixture
 def ravdess(tmp_path):
-    """Two actors, five clips, one song that is left out and one stray file; nothing in them, for nothing is opened."""
+    """Two actors, five empty clips, one song that is left out and one unknown file."""
     folder = tmp_path / "RAVDESS speech"
     names = ["01-01-01-01", "05-01-01-01", "05-02-01-01"]
     (folder / "Actor_01").mkdir(parents=True)

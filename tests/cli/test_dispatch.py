@@ -23,7 +23,7 @@ class NoArguments:
 
 
 def add_command(monkeypatch, run, name="mine"):
-    """Register a command of this test."""
+    """Register a command for this test."""
     module = types.ModuleType("mser_llm.cli.of_test")
     module.ARGUMENTS, module.HELP, module.run = NoArguments, "Of a test.", run
     monkeypatch.setitem(sys.modules, module.__name__, module)

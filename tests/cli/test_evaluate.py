@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser evaluate`, from a folder of recordings to the page."""
+"""`run-mser evaluate`, from recordings to the report."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ EMOTIONS = ("neutral", "happiness", "sad", "angry", "excited", "calm")
 
 @pytest.fixture
 def recordings(tmp_path) -> Path:
-    """A user's own data: a folder for each emotion."""
+    """A user's own data: a folder per emotion."""
     generator = np.random.default_rng(0)
     for emotion in EMOTIONS:
         folder = tmp_path / "my recordings" / emotion
@@ -46,7 +46,7 @@ def test_evaluate_writes_metrics_and_a_report(recordings, tiny_model_dir, tmp_pa
     results = json.loads((output / "results.json").read_text(encoding="utf-8"))
     metrics = results["corpora"]["folder"]
     assert results["labels"] == ["neutral", "happy", "sad", "angry"]
-    # Happiness is happy by name and excited by the protocol of the four classes; calm is in neither.
+    # Happiness and excited are happy in the four classes; calm is not in them.
     assert metrics["support"] == {"neutral": 3, "happy": 6, "sad": 3, "angry": 3}
     assert (metrics["n"], metrics["dropped"], metrics["errors"]) == (15, 3, 0)
     assert results["model"] == str(tiny_model_dir)

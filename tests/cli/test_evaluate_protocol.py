@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser evaluate --protocol`, and the refusal of what training heard, with a protocol and without."""
+"""`run-mser evaluate --protocol`, and rejection of training speakers."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ CODES = {"W": "angry", "F": "happy", "T": "sad", "N": "neutral"}
 
 @pytest.fixture(scope="module")
 def emodb(tmp_path_factory) -> Path:
-    """EMO-DB's names over noise: ten speakers, the four emotions and boredom, one clip too short."""
+    """Noise with the file names of EMO-DB: ten speakers, the four emotions and boredom, one clip too short."""
     folder = tmp_path_factory.mktemp("emodb") / "wav"
     folder.mkdir()
     generator = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def emodb(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def trained(tiny_model_dir, tmp_path) -> Path:
-    """A model whose training heard one man of EMO-DB, and Polish."""
+    """A model trained on one man of EMO-DB, and on Polish."""
     folder = tmp_path / "model"
     shutil.copytree(tiny_model_dir, folder)
     leak_record = {
@@ -77,7 +77,7 @@ def test_protocol_sets_labels_clips_and_published_results(emodb, tiny_model_dir,
     (own,) = (line.split() for line in out.splitlines() if line.startswith("measured here"))
     assert own[2:5] == [f"{metrics[name]:.3f}" for name in ("WA", "UA", "macro_F1")]
     assert "emodb 40 of 339" in out
-    # The tiny model has no record of a training.
+    # The tiny model has no training record.
     assert results["leak"]["found"] is False and "not checked: " in out
     assert results["leak"]["unchecked"]
 

@@ -69,7 +69,7 @@ def parse_recipe(tmp_path, content, *flags):
 
 
 def error_of(capsys, sections, arguments):
-    """The single line with which the parser exits."""
+    """Return the single line with which the parser exits."""
     with pytest.raises(SystemExit) as left:
         parse(sections, arguments)
     assert left.value.code == 2
@@ -320,6 +320,6 @@ def test_missing_recipe_lists_the_known_ones(tmp_path):
 
 
 def test_recipes_of_the_project_read_as_plain_yaml():
-    """Otherwise another tool would read another value."""
+    """Otherwise another tool would read other values."""
     for path in sorted(recipe_folder().rglob("*.yaml")):
         assert read_recipe(path) == yaml.safe_load(Path(path).read_text(encoding="utf-8")), path

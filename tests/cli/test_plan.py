@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser plan`: what fits and what does not, without weights and without a network."""
+"""`run-mser plan` estimates what fits, without weights and network."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_plan_of_a_missing_backbone_is_an_error(tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize("found", [None, "whisper", "wav2vec2_classifier"])
 def test_plan_rejects_a_checkpoint_that_training_rejects(found: str | None, tmp_path: Path, capsys):
-    """None: the folder above that of a stage."""
+    """`None` is the parent folder of a stage's folder."""
     folder = tmp_path / "runs"
     MSERConfig().save_pretrained(folder / "stage1")
     if found is not None:

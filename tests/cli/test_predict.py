@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser predict`, from the command line's words to the lines on the terminal."""
+"""`run-mser predict`, from arguments to printed lines."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def noise(seconds: float, seed: int = 0, rate: int = SAMPLING_RATE) -> np.ndarra
 
 
 def break_audio(folder: Path) -> dict[str, str]:
-    """Ten kinds of broken audio; file name to what its error must speak of."""
+    """Write ten kinds of broken audio; return each file name with a part of its expected error."""
     soundfile.write(folder / "good.wav", noise(1.0), SAMPLING_RATE)
     whole = (folder / "good.wav").read_bytes()
     (folder / "good.wav").unlink()
@@ -253,7 +253,7 @@ def test_folder_without_audio_is_reported_in_its_own_line(good_file, tiny_model_
 
 
 def test_predict_survives_a_closed_pipe_and_unusual_names(tiny_model_dir, tmp_path):
-    """Through a real pipe: `head` leaves after one line, and a name that is not UTF-8 reaches it as valid JSON."""
+    """Through a real pipe: `head` closes it after one line, and a name that is not UTF-8 gives valid JSON."""
     folder = os.fsencode(tmp_path / "many")
     os.mkdir(folder)
     soundfile.write(tmp_path / "one.wav", noise(0.3), SAMPLING_RATE)

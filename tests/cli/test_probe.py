@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser probe` from folders of recordings to the table of layers."""
+"""`run-mser probe`, from recordings to the table of layers."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ def corpora(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tones")
     write_tones(folder / "train", {"anna": "de", "bert": "de", "carla": "de"}, takes=2)
     write_tones(folder / "test", {"dario": "it", "elena": "it"}, takes=1, seed=5)
-    # A copy under other names of the files and without the people's.
+    # A copy with other names of files and speakers.
     for file in sorted((folder / "test").glob("*.wav")):
         speaker, emotion, take = file.stem.split("-")
         (folder / "copy" / emotion).mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def test_probe_prints_a_line_per_layer(corpora, encoder, tmp_path, capsys):
     assert not made["leak"]["found"] and made["leak"]["tested"] == 8
     printed = capsys.readouterr()
     assert "24 training clips, 4 classes\n" in printed.out and "leak" not in printed.err
-    # Without a test corpus there is nothing that could be shared.
+    # Without a test corpus nothing can be shared.
     assert probe(encoder, tmp_path, [trained]) == 0
 
 

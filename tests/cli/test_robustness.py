@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser robustness` from folders of recordings to the picture."""
+"""`run-mser robustness`, from recordings to the figure."""
 
 import csv
 import json
@@ -99,7 +99,7 @@ def test_robustness_detects_changed_audio(corpora, tiny_model_dir, tmp_path, cap
     assert not (tmp_path / "out" / "predictions" / "level_10.csv").exists()
     happy.write_bytes(before)
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
-    # What only lends voices and halves decides answers as well.
+    # Clips used only for babble and halves affect predictions too.
     others = ["--others", f"folder={shutil.copytree(corpora / 'italian', tmp_path / 'italian')}"]
     assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 0
     shutil.copyfile(german / "bert-sad-0.wav", tmp_path / "italian" / "carla-sad-0.wav")

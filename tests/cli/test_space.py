@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The address of `run-mser space`; the page itself is used in tests/hub_cards."""
+"""The address of `run-mser space`; tests/hub_cards tests the page."""
 
 import socket
 

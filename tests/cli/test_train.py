@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`run-mser train` and `plan`: what a first call lacks is one line that says what to do next."""
+"""`run-mser train` and `plan` report what a first call lacks in one line with a fix."""
 
 import pytest
 

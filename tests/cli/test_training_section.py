@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The flags of a training, which are read from the source of transformers, against the class itself."""
+"""Compare the flags of a training, which are read from transformers' source, with the class."""
 
 from dataclasses import fields
 
@@ -12,7 +12,7 @@ from mser_llm.cli.training_section import TrainingSection, transformers_argument
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
-# A class of accelerate, which no flag can give.
+# A class of accelerate, which has no flag.
 WITHOUT_FLAG = {"parallelism_config"}
 
 

@@ -9,7 +9,7 @@ from .files import Clip, touch, write
 
 def iemocap(root: Path) -> dict[str, Clip]:
     turns = {
-        # In Ses01F the woman wears the markers; the man answers her.
+        # In Ses01F the woman wears the markers, and the man speaks too.
         "Ses01F_impro01_F000": ("neu", "Excuse me."),
         "Ses01F_impro01_M000": ("ang", "Do you have your forms?"),
         "Ses01M_impro01_F000": ("xxx", "Yeah."),
@@ -51,7 +51,7 @@ MELD_FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "
 def meld(root: Path, extension: str = ".wav") -> dict[str, Clip]:
     header = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
     tail = '8,21,"00:16:16,059","00:16:21,731"'
-    # Every split has a dialogue 0.
+    # Dialogue 0 exists in every split.
     write(
         root,
         "train_sent_emo.csv",
@@ -184,7 +184,7 @@ def crema_d(root: Path) -> dict[str, Clip]:
     clips = ["1001_DFA_ANG_XX", "1001_IEO_SAD_HI", "1001_IEO_NEU_XX", "1040_ITH_SAD_X", "1040_TSI_DIS_XX"]
     clips += ["1040_TSI_FEA_XX", "1040_TSI_HAP_XX"]
     touch(root, *(f"AudioWAV/{clip}.wav" for clip in clips))
-    # The same clips again as published, compressed, and with their picture.
+    # The same clips as published, compressed, and with video.
     touch(root, *(f"AudioMP3/{clip}.mp3" for clip in clips), *(f"VideoFlash/{clip}.flv" for clip in clips))
     words = {"ANG": "angry", "SAD": "sad", "NEU": "neutral", "DIS": "disgust", "FEA": "fear", "HAP": "happy"}
     genders = {"1001": "male", "1040": "female"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading a corpus whose copy is odd, incomplete or damaged."""
+"""Read incomplete, damaged or unusual copies of corpora."""
 
 import io
 import shutil

@@ -70,7 +70,7 @@ def test_predictions_escape_formulas(tmp_path):
     assert list_clips(path)[-1] == ("-x", "=y")
     with open(path, encoding="utf-8", newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
-    # As OWASP lists them: what a spreadsheet evaluates, also behind the white space that it drops.
+    # The formula prefixes of OWASP, also after white space that spreadsheets remove.
     assert [cell for cell in cells if cell.lstrip()[:1] in set("=+-@＝") or cell[:1] in set("\t\r")] == []
 
 

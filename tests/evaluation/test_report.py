@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report: one page that holds everything and asks for nothing."""
+"""The report: one self-contained page."""
 
 import base64
 import dataclasses
@@ -120,7 +120,7 @@ def test_report_shows_every_metric(full, results):
         assert text in page.text
     for text in ("calm 3", "is empty (0 bytes)", "stage1.learning_rate", "2 3", "excited counts as happy", "2.13.0"):
         assert text in page.text
-    # Two corpora and the pooled one, two curves a stage, one map.
+    # Two corpora and the pooled one, two curves per stage, one map.
     assert page.count("svg") == 3 + 4 + 1
 
 
@@ -159,7 +159,7 @@ def test_report_accepts_results_json(tiny, tmp_path):
 
 
 def biased(hurt, field, clips=400):
-    """Create predictions that are right in 90 % of clips, and in 40 % of the clips of one group."""
+    """Create predictions with 90 % accuracy, and 40 % in one group."""
     generator = np.random.default_rng(0)
     speakers = [f"s{n % 20}" for n in range(clips)]
     groups = [("female", "male")[n % 2] if field == "genders" else ("de", "el")[n % 2] for n in range(clips)]
@@ -244,7 +244,7 @@ def test_report_worst_errors_are_playable(tmp_path):
     embeddings = EmbeddingMap(scores, playable.truths, ["de"] * 40, captions)
     path = write_report(results_of(playable), tmp_path / "r.html", predictions=playable, embeddings=embeddings)
     page = Page(path.read_text(encoding="utf-8"))
-    # The one error whose file is still there.
+    # The only error whose file exists.
     (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "audio"]
     sound, _ = soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
     assert np.abs(sound - wave).max() < 1e-4
@@ -285,7 +285,7 @@ def test_fallback_fonts_accept_pattern_characters(tmp_path, monkeypatch: pytest.
 
 
 def test_plots_draw_dollar_signs_literally(tmp_path):
-    labels = ["$x^2$", "$\\undefined$", "a$"]  # a formula, a faulty one, and half of one
+    labels = ["$x^2$", "$\\undefined$", "a$"]  # a formula, an invalid one, and an incomplete one
     matrix = [[3, 1, 0], [0, 2, 0], [1, 0, 1]]
     write_png(confusion_figure(matrix, labels, title="$\\sqrt$"), tmp_path / "confusion.png")
     svg = inline_svg(confusion_figure(matrix, labels, title="$\\sqrt$"), "confusion")
@@ -299,7 +299,7 @@ def test_plots_draw_dollar_signs_literally(tmp_path):
 
 def test_confusion_figure_shows_shares_and_counts():
     figure = confusion_figure([[3, 1], [0, 0]], ["happy", "sad"], unparsed=[4, 0])
-    # 3, 1 and 4 of a row of 8; a row without a clip has no shares.
+    # 3, 1 and 4 of a row of 8; a row without clips has no shares.
     assert texts(figure) == ["38", "3", "12", "1", "50", "4", "–", "–", "–"]
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["happy", "sad", "unparsed"]
     assert len(texts(confusion_figure([[1, 0], [0, 1]], ["happy", "sad"]))) == 6
@@ -332,7 +332,7 @@ def test_curve_figure_matches_log_history():
 
 
 def test_curve_figure_ignores_final_evaluation():
-    """The Trainer logs the best checkpoint once more, at the last epoch."""
+    """The Trainer logs the best checkpoint again at the last epoch."""
     epochs = [{"epoch": float(epoch), "eval_UA": value} for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))]
     figure = curve_figure([*epochs, {"epoch": 3.0, "eval_UA": 0.9}], ["eval_UA"], "UA")
     (line,) = figure.axes[0].lines

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What results say of one list of clips, and that a planted bias comes first among the gaps."""
+"""Summarize predictions, and rank a planted bias first among the gaps."""
 
 import json
 
@@ -15,7 +15,7 @@ WORDS = ("happy", "sad", "angry")
 
 
 def voices(rng, right, corpus="one", language="de", speakers=12, clips=30) -> Predictions:
-    """Speakers of a corpus, as many women as men; `right` is the chance that a clip of each is recognised."""
+    """Create predictions of a corpus with as many women as men; `right` is the accuracy of each gender."""
     lines = []
     for number in range(speakers):
         gender = ("female", "male")[number % 2]
@@ -37,7 +37,7 @@ def voices(rng, right, corpus="one", language="de", speakers=12, clips=30) -> Pr
 
 
 def results(**corpora: Predictions):
-    """As `evaluate_corpora` puts them together."""
+    """Build results like `evaluate_corpora`."""
     languages = {name: sorted(set(part.languages)) for name, part in corpora.items()}
     pooled = Predictions.concatenate(list(corpora.values()))
     made = {"corpora": {name: {**summary(part), "languages": languages[name]} for name, part in corpora.items()}}
@@ -84,7 +84,7 @@ def test_summary_of_one_speaker_has_no_interval():
 
 
 def test_gaps_rank_planted_gender_bias_first():
-    """As in Urdu in the second paper: 0.41 on women and 0.73 on men, behind a good average over corpora."""
+    """Like Urdu in the second paper: 0.41 for women and 0.73 for men, behind a good average."""
     rng = np.random.default_rng(2)
     fair, biased = {"female": 0.8, "male": 0.8}, {"female": 0.41, "male": 0.73}
     made = gaps(
@@ -100,7 +100,7 @@ def test_gaps_rank_planted_gender_bias_first():
     (urdu,) = [gap for gap in made if gap["name"] == "urdu"]
     assert (urdu["worst"], urdu["best"]) == ("female", "male")
     assert urdu["low"] < 0.32 < urdu["high"]
-    # Urdu is that corpus, and is not told twice.
+    # Urdu is that corpus, so its gap is listed once.
     assert not [gap for gap in made if gap["scope"] == "language"]
 
 
@@ -110,5 +110,5 @@ def test_gaps_rank_planted_language_bias_first():
     made = gaps(results(one=Predictions.concatenate(parts)))
     assert (made[0]["by"], made[0]["best"], made[0]["worst"]) == ("language", "de", "ur")
     assert made[0]["flagged"]
-    # Two languages in one corpus: each has genders of its own.
+    # Two languages in one corpus, each with both genders.
     assert {gap["name"] for gap in made if gap["scope"] == "language"} == {"de", "ur"}

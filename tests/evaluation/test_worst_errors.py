@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The errors put before a reader are the surest ones, and not all of one kind."""
+"""The most confident errors of different kinds."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ LABELS = ("happy", "sad", "angry")
 
 
 def predictions(pairs, surety):
-    """Answers, each with a probability of its own and the rest shared by the other words."""
+    """Return predictions with the given probability; the other labels share the rest."""
     scores = np.array(
         [
             [p if word == prediction else (1 - p) / 2 for word in LABELS]

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What somebody gets from the Hub who never installed this project: transformers, torch, soundfile and soxr, and
-datasets for the data set, in a clean virtual environment."""
+"""Use the Hub's repositories in a clean environment without this project."""
 
 import configparser
 import json
@@ -53,7 +52,7 @@ print(json.dumps(output))
 
 @pytest.fixture(scope="module")
 def mser(hub_python):
-    """Runs `run-mser`, as the owner of the Hub's repositories."""
+    """Return a function that runs `run-mser` with the token of the repositories' owner."""
 
     def run(*words):
         done = hub_python.run(ROOT / "run_mser.py", *words)
@@ -64,7 +63,7 @@ def mser(hub_python):
 
 @pytest.fixture(scope="module")
 def trained(mser, tones, tmp_path_factory):
-    """A model that `run-mser train` wrote."""
+    """A model trained by `run-mser train`."""
     folder = tmp_path_factory.mktemp("trained")
     short = ["--num_train_epochs", "1", "--max_steps", "4", "--cache_dir", folder / "cache"]
     mser("train", RECIPE, "--corpora", f"folder={tones}", *short, "--output_dir", folder / "model")
@@ -73,7 +72,7 @@ def trained(mser, tones, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def french(tmp_path_factory):
-    """The rows of an M5SER, and its folder."""
+    """Rows of M5SER and their folder."""
     rows = {language: corpus_rows(language, "folder") for language in ("en", "fr")}
     folder = write_m5ser(tmp_path_factory.mktemp("built") / "m5ser", rows)
     write_card(folder)
@@ -82,7 +81,7 @@ def french(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def output(mser, trained, french, tones, loopback_hub, tmp_path_factory):
-    """What a process says that has nothing but the libraries and the ids."""
+    """The output of a process that has only the libraries and the ids."""
     mser("push", "--model", trained, "--repo_id", "org/tones")
     mser("m5ser", "push", french[1], "--repo_id", "org/m5ser-demo")
     python = build_clean_environment(tmp_path_factory.mktemp("clean") / "venv", INSTALLED)

@@ -61,7 +61,7 @@ def results():
 
 @pytest.fixture
 def measured(tmp_path):
-    """What an evaluation on another corpus writes, by the real metrics."""
+    """Return results of an evaluation on another corpus, with real metrics."""
     metrics = emotion_metrics(["sad", "happy", "sad", "angry"], ["sad", "sad", "sad", "angry"], FOUR.words)
     corpora = {"nemo": {**metrics, "chance": 1 / 3, "languages": ["pl"]}}
     results = {"corpora": corpora, "labels": list(FOUR.words), "label_set": "four", "prompt": "v1", "decode": "score"}
@@ -146,7 +146,7 @@ def test_card_omits_metrics_with_an_allowed_leak(measured):
 
 
 def test_card_shows_intervals_of_metrics(tiny_model_dir, results, measured):
-    """Results of before there were intervals have none, and still make a card."""
+    """Results without intervals still give a card."""
     written = json.loads(measured.read_text())
     written["corpora"]["nemo"] |= {"intervals": {"UA": [0.51234, 0.78], "WA": [0.5, 0.9]}, "clusters": 9}
     measured.write_text(json.dumps(written))
@@ -175,7 +175,7 @@ def test_card_rejects_a_file_without_results(tmp_path, content):
 
 @pytest.mark.slow
 def test_card_snippet_runs_without_the_project(tiny_model_dir, results, tmp_path):
-    """As it is typed in the folder, which was moved and renamed after the card was written."""
+    """The folder was moved and renamed after the card was written."""
     folder = shutil.copytree(tiny_model_dir, tmp_path / "stage2")
     write_model_card(folder, results)
     folder = folder.rename(tmp_path / "renamed")
@@ -230,7 +230,7 @@ def test_card_is_written_atomically_without_local_paths(tiny_model_dir, results,
     )
     write_model_card(tmp_path, results)
     local = (tmp_path / "README.md").read_text()
-    # What the model is, wherever the folder lies and whatever it is called.
+    # The type of the model, wherever its folder is.
     assert "\n# Speech emotion recognition: neutral, happy, sad, angry (de, en)\n" in local
     assert 'pipeline(model=".", trust_remote_code=True)' in local and "modeling_mser" not in local
     assert str(tmp_path) not in local.replace(str(tiny_model_dir), "")
@@ -255,4 +255,4 @@ def test_card_mentions_a_separate_backbone_only_if_omitted(tiny_model_dir, resul
     (tmp_path / "config.json").write_text(json.dumps(config | over_a_backbone | changes))
     card = render_model_card(tmp_path, results, repo_id="org/mser")
     assert ("- the language model: `org/llama`" in card) is absent
-    assert metadata(card)["base_model"] == ["org/llama"]  # and its license with it, trained on or not
+    assert metadata(card)["base_model"] == ["org/llama"]  # with its license, whether trained or not

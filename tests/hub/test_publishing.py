@@ -18,8 +18,8 @@ from processing_mser import label_set
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-# huggingface_hub reads HF_ENDPOINT when it is imported, so one process pushes for all tests here. It retries as
-# often as others, without their waits of half a minute.
+# huggingface_hub reads HF_ENDPOINT on import, so one process pushes for all tests here. It retries without the usual
+# waits of half a minute.
 CLIENT = """
 import json, os, sys, time
 time.sleep = lambda seconds: None
@@ -145,13 +145,13 @@ def test_push_fails_offline_and_cached_models_load(client, hub_python, tiny_mode
     assert hub_python.run(program, "org/cached").stdout.startswith("loaded mser in ")
     with LoopbackHub() as gone:
         address = {"HF_ENDPOINT": gone.url}
-    # With the cache of `hub_python`; nobody listens at the Hub's address.
+    # With the cache of `hub_python` and an address without a server.
     with WarmPython(hub_python.environment | address) as offline:
         done = offline.run(ROOT / "run_mser.py", "push", "--model", tiny_model_dir, "--repo_id", "org/x")
         assert done.returncode == 2
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("run-mser: error:")]
         assert gone.url in line
-        # The libraries would retry for minutes: six times for each of ten files.
+        # The libraries would retry for minutes.
         for repo_id, expected in (("org/cached", "loaded mser"), ("org/other", "ModelNotFoundError")):
             outcome, _, seconds = offline.run(program, repo_id).stdout.rpartition(" in ")
             assert outcome.strip() == expected and float(seconds) < 60

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is pushed of a model over backbones: what was trained, the adapters alone, or everything."""
+"""Push a model with backbones: the trained parts, the adapters alone, or everything."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from mser_llm.inference.tokenizer import build_tokenizer
 pytest.importorskip("peft")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
-# In a process of its own, for the clients read HF_ENDPOINT when they are imported.
+# In a separate process, because clients read HF_ENDPOINT on import.
 SESSION = """
 import copy, json, sys
 from pathlib import Path
@@ -112,7 +112,7 @@ print(json.dumps(output))
 
 
 def on_the_hub(hub, repo_id, folder):
-    """A repository with the files of a folder, as if somebody had put them there."""
+    """Create a repository with the files of a folder."""
     files = {path.name: Blob(path.read_bytes(), path.suffix == ".safetensors") for path in folder.iterdir()}
     repo = hub.repos["model", repo_id] = Repo("model", repo_id)
     repo.commit("a backbone", files)
@@ -120,7 +120,7 @@ def on_the_hub(hub, repo_id, folder):
 
 @pytest.fixture(scope="module")
 def output(loopback_hub, tmp_path_factory):
-    """What a session of pushes and loads said."""
+    """The output of a process that pushes and loads."""
     folder = tmp_path_factory.mktemp("parts")
     torch.manual_seed(3)
     sizes = {"d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "num_mel_bins": 20, "vocab_size": 60}
@@ -183,7 +183,7 @@ def test_push_rejects_or_includes_local_backbones(output, loopback_hub):
     assert "audio backbone" in output["errors"]["local"]
     assert "--include_backbones" in output["errors"]["local"]
     assert output["everything"] == pytest.approx(output["local"], abs=1e-5) and output["places"] == [None, None]
-    # One that was trained is in the checkpoint, wherever it once came from.
+    # A backbone that was trained is in the checkpoint, wherever it came from.
     assert output["trained, then frozen"] != pytest.approx(output["local"], abs=1e-2)
     assert output["trained, then frozen, from the Hub"] == pytest.approx(output["trained, then frozen"], abs=1e-5)
     repo = loopback_hub.repos["model", "org/everything"]

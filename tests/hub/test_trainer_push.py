@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`--push_to_hub` and `MSERTrainer.push_to_hub`: the Hub gets what `run-mser push` sends, once."""
+"""`--push_to_hub` and `MSERTrainer.push_to_hub` send the same files as `run-mser push`, once."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from loopback_hub.repositories import Blob, Repo
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = Path(__file__).parents[1] / "recipe.yaml"
-# As a program of one's own has it: the trainer made by hand, and nothing written by `run-mser train`.
+# Like a user's own program: the trainer is created manually, and `run-mser train` is not used.
 LIBRARY = """
 import sys
 from mser_llm.cli.parser import MSERArgumentParser
@@ -52,14 +52,14 @@ def flags(folder, *more):
 
 @pytest.fixture
 def train(tones, hub_python, tmp_path):
-    """Trains by the command line, with further flags."""
+    """Run `run-mser train` with further flags."""
     return lambda *more: hub_python.run(
         ROOT / "run_mser.py", "train", RECIPE, "--corpora", f"folder={tones}", *flags(tmp_path, *more)
     )
 
 
 def check_repository(repo, folder):
-    """It holds what a push holds, its card tells this training, and nothing else of the run is there."""
+    """Check that the repository has the files of a push, the card of this training, and nothing else."""
     files = set(repo.files)
     assert {"config.json", "model.safetensors", "handler.py", "pipeline_mser.py", "processing_mser.py"} <= files
     assert not [name for name in files if "checkpoint" in name.split("/")[0] and not name.endswith("_mser.py")]
@@ -78,7 +78,7 @@ def test_training_pushes_its_model_once(train, loopback_hub, tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/org/trained"
     repo = loopback_hub.repos["model", "org/trained"]
-    # The Hub's own and ours: no checkpoint on the way.
+    # The Hub's own and ours; checkpoints are not pushed.
     assert len(repo.commits) == 2
     check_repository(repo, tmp_path)
     again = train("--hub_model_id", "org/trained")
@@ -99,7 +99,7 @@ def test_custom_trainer_pushes_the_same_files(tones, hub_python, loopback_hub, t
     program.write_text(LIBRARY)
     done = hub_python.run(program, tones, RECIPE, *flags(tmp_path, "--hub_private_repo", "true"))
     assert done.returncode == 0, done.stderr
-    # Under the folder's name, in the namespace of whose token it is.
+    # The folder's name in the namespace of the token's owner.
     assert done.stdout.splitlines()[-1] == f"{loopback_hub.url}/owner/run"
     repo = loopback_hub.repos["model", "owner/run"]
     assert repo.private and [commit.title for commit in repo.commits[1:]] == ["first words"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private interfaces of `mser_llm.inference.compat` exist in the installed versions."""
+"""Private APIs that inference depends on."""
 
 import pytest
 import torch

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches have a few fixed shapes, and compiled predictions equal those of the plain path."""
+"""Batches have a few fixed shapes, and compiled predictions equal uncompiled ones."""
 
 import copy
 import shutil

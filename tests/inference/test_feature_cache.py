@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each clip is encoded once, and cached features equal those that the encoder computes."""
+"""Each clip is encoded once, and cached features equal computed ones."""
 
 import errno
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading a trained model, and what is told when there is none."""
+"""Load a trained model, or report why it cannot be loaded."""
 
 import json
 import shutil

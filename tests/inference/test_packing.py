@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packed layers against plain ones, and that a packed model saves what it was loaded from."""
+"""Packed layers equal plain ones, and a packed model saves its original weights."""
 
 import copy
 import pickle

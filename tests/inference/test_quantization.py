@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""int8 against arithmetic in whole numbers by numpy, and what is refused before a model is loaded."""
+"""Compare int8 with integer arithmetic in numpy, and reject quantization that is not available."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recognition loop, on a small model with all its parts and real audio reading."""
+"""Predict with a small complete model and real audio files."""
 
 import itertools
 import os
@@ -21,7 +21,7 @@ WORDS = label_set("seven").words
 
 
 def tone(seconds: float, seed: int) -> np.ndarray:
-    """A warbling tone in noise: every seed sounds different."""
+    """A modulated tone in noise, different for each seed."""
     generator = np.random.default_rng(seed)
     time = np.arange(int(seconds * SAMPLING_RATE)) / SAMPLING_RATE
     pitch = generator.uniform(100, 400) * (1 + 0.1 * np.sin(2 * np.pi * generator.uniform(1, 6) * time))
@@ -36,7 +36,7 @@ def clips() -> list[np.ndarray]:
 
 
 def plain_probabilities(model, processor, clip) -> np.ndarray:
-    """One clip by the processor's front door, without batch or loop."""
+    """Compute the probabilities of one clip with the processor alone."""
     with torch.no_grad():
         scores = model.score_emotions(**processor(audio=[clip]), candidate_ids=processor.candidate_ids(WORDS))
     return scores[0].softmax(-1).numpy()
@@ -193,7 +193,7 @@ def test_windows_are_limited_by_total_duration(monkeypatch):
 
 
 def test_generated_text_is_parsed_or_unparsed(tiny, clips):
-    """A random model writes nonsense, so it is made to say a word: its output layer repeats the ids it is given."""
+    """A random model writes nonsense, so its output layer is set to repeat given ids."""
     model, processor = tiny
     (nonsense,) = recognize(model, processor, clips[:1], WORDS, ScoringOptions(decode="generate"))
     assert nonsense.label == UNPARSED
@@ -209,7 +209,7 @@ def test_generated_text_is_parsed_or_unparsed(tiny, clips):
 
 
 def say(model, token_ids: list[int]) -> None:
-    """Makes the language model emit these tokens and then eos, whatever it hears."""
+    """Make the language model generate these tokens and then eos for any input."""
     sequence = [*token_ids, model.config.text_config.eos_token_id]
     prompt_length = None
 

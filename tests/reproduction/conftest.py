@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recipes and speech with which the papers' tables take seconds."""
+"""Recipes and speech for tables that take seconds."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 from run_mser import main
 
 
-# Models of a few thousand weights, as in tests/recipe.yaml, trained for a few steps.
+# Models with a few thousand weights, as in tests/recipe.yaml, trained for a few steps.
 TINY = Path(__file__).parents[1] / "recipe.yaml"
 SHAPE = {"audio_config", "qformer_config", "text_config", "num_query_tokens", "encoder_layers"}
 
@@ -47,7 +47,7 @@ def tested_speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def table2_command(
     tiny_recipes: Path, trained_speech: Path, tested_speech: Path, tmp_path_factory: pytest.TempPathFactory
 ):
-    """The command line of a table in a folder, with further flags."""
+    """Return a function that returns the arguments of a table in a folder, with further flags."""
     cache = tmp_path_factory.mktemp("features")
 
     def words(folder: Path, *flags: str, tested: Path = tested_speech) -> list[str]:
@@ -68,7 +68,7 @@ def finished_table2(table2_command, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def base_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny encoder in the place of `MSER_BACKBONES` of the base recipes."""
+    """A tiny encoder in place of `MSER_BACKBONES` of the base recipes."""
     folder = tmp_path_factory.mktemp("backbones")
     torch.manual_seed(0)
     sizes = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run `run-mser` and kill it with SIGKILL at a given moment: a script for test_table2.py, not a test.
+"""Run `run-mser` and kill it with SIGKILL at a given moment. A script for test_table2.py.
 
-interrupted_reproduction.py MOMENT reproduce …, MOMENT one of `never`, `step:N:M` (before step M of training N),
-`record:N` (before the N-th training, or the N-th measuring, is written down as finished), and `predictions:N` (before
-the results of the N-th measuring appear).
+Usage: interrupted_reproduction.py MOMENT reproduce …
+
+MOMENT is `never`, `step:N:M` (before step M of training N), `record:N` (before the N-th training or evaluation is
+recorded as finished) or `predictions:N` (before the results of the N-th evaluation are written).
 """
 
 import os

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The difference of two confusion matrices, for all clips and by gender."""
+"""The difference of two confusion matrices, overall and by gender."""
 
 import json
 import re
@@ -21,7 +21,7 @@ WORDS = ("angry", "happy", "sad")
 
 
 def predict(right: dict[str, float], seed: int) -> Predictions:
-    """30 clips of each of 20 speakers; the share of right predictions depends on the gender."""
+    """Create 30 clips for each of 20 speakers; accuracy depends on the gender."""
     rng = np.random.default_rng(seed)
     speakers = [f"s{number // 30}" for number in range(600)]
     genders = [("female", "male")[number // 30 % 2] for number in range(600)]
@@ -52,7 +52,7 @@ def test_differences_by_gender_show_what_the_average_hides(tmp_path: Path):
     text = write_confusion_differences(list(found.values()), WORDS, tmp_path, {}).replace(" ", "")
     assert "|sadness" not in text and "|sad|+0|+0|−42|+42|" in text
     assert f"|angry|{100 * found['female'].difference[0, 0]:+.0f}|".replace("-", "−") in text
-    # One minus sign in all tables.
+    # All tables use the same minus sign.
     assert "UA−" in text and not re.search(r"-\d", text)
     written = json.loads((tmp_path / "lowresource-table2.json").read_text(encoding="utf-8"))
     assert written["groups"][1]["difference"][0][0] == pytest.approx(found["female"].difference[0, 0])
@@ -93,7 +93,7 @@ def test_leaking_model_is_rejected_or_marked(tiny_model_dir: Path, tmp_path: Pat
     record = {"speakers": ["folder-s1"], "data": data}
     (model / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
     words = ["reproduce", "lowresource-table2", "--test", f"folder={speech}", "--labels", "four"]
-    # The leak of the second model is found before the first is evaluated.
+    # A leak of the second model is found before the first is evaluated.
     words += ["--output_dir", str(tmp_path / "out"), "--models", str(tiny_model_dir), str(model)]
     assert main(words) == 2
     error = capsys.readouterr().err

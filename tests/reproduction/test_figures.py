@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures 1, 2 and 4: the numbers beside the pictures, against plain loops and planted embeddings."""
+"""Compare the numbers of the figures with plain loops and planted embeddings."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ FOUR = label_set("four")
 
 
 def planted(spread: float, by_language: float, rng: np.random.Generator, clips: int = 90):
-    """Embeddings around a direction for each emotion and, with `by_language`, another for each language."""
+    """Create embeddings around a direction per emotion and, with `by_language`, another per language."""
     emotions, languages = np.arange(clips) % 3, np.arange(clips) // 3 % 2
     centres, tongues = np.eye(8)[:3], np.eye(8)[3:5]
     values = centres[emotions] + by_language * tongues[languages] + spread * rng.standard_normal((clips, 8))
@@ -59,7 +59,7 @@ def test_neighbors_in_one_language_are_other_speakers():
     values, emotions, _, _ = planted(0.5, 0, np.random.default_rng(1), clips=30)
     speakers = ["a"] * 27 + ["b"] * 3
     purity = cluster_metrics(values, emotions, ["el"] * 30, speakers)["purity"]
-    # Three clips of the other speaker are too few for the first; the second has 27.
+    # Clips of the first speaker have only three clips of others, which is too few; the second's have 27.
     assert np.isnan(purity[:27]).all() and np.isfinite(purity[27:]).all()
     with pytest.raises(ValueError, match="30 clips"):
         cluster_metrics(values, ["sad"] * 30, ["el"] * 30, speakers)
@@ -111,7 +111,7 @@ def test_figure_4_of_two_models(tiny_model_dir: Path, tmp_path: Path):
         "el",
         "fa",
     }
-    # Both models have the same weights: their embeddings are computed once, and again only for other clips.
+    # Both models have the same weights, so embeddings are computed once and again only for other clips.
     for clips, cached in ((rows, 1), (rows[:12], 2)):
         figure4(models, {"folder": clips}, label_set("four"), tmp_path / "out")
         assert len(Store(tmp_path / "out" / "embeddings")) == cached

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a table says of a model's parts, with a training record beside the model and without."""
+"""Describe a model's backbones, with and without a training record."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ WHISPER = {"model_type": "whisper_classifier", "max_seconds": 4.0, "audio_backbo
             MSER | {"freeze_audio": False, "text_backbone": "owner/llama", "freeze_text": True},
             "whisper-base, layers weighted; llama (frozen)",
         ),
-        # Adapters change what a frozen language model answers.
+        # Adapters change the predictions of a frozen language model.
         (
             MSER | {"text_backbone": "owner/llama", "freeze_text": True, "lora": {"r": 8}},
             "whisper-base (frozen), layers weighted; llama",
@@ -46,7 +46,7 @@ WHISPER = {"model_type": "whisper_classifier", "max_seconds": 4.0, "audio_backbo
 def test_format_backbones_without_record_uses_the_config(config: dict[str, Any], expected: str, tmp_path: Path):
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert format_backbones(tmp_path) == expected
-    # The first records held speakers and no sizes.
+    # The first records have speakers and no sizes.
     (tmp_path / "train_results.json").write_text('{"speakers": []}', encoding="utf-8")
     assert format_backbones(tmp_path) == expected
 

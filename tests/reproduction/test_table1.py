@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table I on tones in the rows of IEMOCAP, MELD, M5SER and AESDD: what each fold trains on, and leaks."""
+"""Table I on tones as rows of IEMOCAP, MELD, M5SER and AESDD: training clips of each fold, and leaks."""
 
 import json
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_fold_trains_on_no_translation_of_its_test(iemocap, m5ser, recipes, tmp_
     for tested in ("Session1", "Session2"):
         run = tmp_path / "table1a" / "iemocap-4" / tested / "seed0" / "stage1-contrast_stage2-contrast"
         results = json.loads((run / "train_results.json").read_text(encoding="utf-8"))
-        # 8 clips of the other session and their 8 translations; of the tested session nothing in any language.
+        # 8 clips of the other session and their 8 translations, and nothing of the tested session.
         assert results["clips"]["train"] == 16
         assert not any(tested in speaker for speaker in results["speakers"])
     table = json.loads((tmp_path / "table1a" / "table1a.json").read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def test_fold_trains_on_no_translation_of_its_test(iemocap, m5ser, recipes, tmp_
 
 
 def test_table2_takes_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_path: Path, monkeypatch):
-    """Table II of the paper is on IEMOCAP, which it trains on too."""
+    """Table II of the paper is on IEMOCAP, on which it also trains."""
     monkeypatch.setattr(reproduce, "read_rows", lambda corpora: {"iemocap": iemocap, "m5ser": m5ser})
     words = {"recipe": str(tiny_recipes), "output_dir": str(tmp_path), "protocol": "iemocap-4", "fold": "2"}
     made = reproduce.experiment(ReproduceArguments("table2", **words))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Table II end to end on tones: what is trained and evaluated, and how an interrupted table is resumed."""
+"""Table II end to end on tones: trainings, evaluations, and resuming."""
 
 import json
 import shutil
@@ -43,7 +43,7 @@ def row(name: str, emotion: str, folder: Path) -> dict:
 
 
 def expected_metrics(folder: Path, seeds: list[int]) -> dict[str, dict[str, list[float]]]:
-    """The metrics of each seed by system, from scikit-learn."""
+    """Compute the metrics of each seed by system with scikit-learn."""
     found: dict[str, dict[str, list[float]]] = {}
     for system in SYSTEMS:
         runs = [truths_and_predictions(folder / f"seed{seed}" / FOLDERS[system]) for seed in seeds]
@@ -141,7 +141,7 @@ def test_damaged_training_record_is_written_again(finished_table2: Path, table2_
 
 
 def test_missing_weights_are_trained_again(finished_table2: Path, table2_command):
-    """Those of a first stage, which a second one starts from."""
+    """The weights of a first stage from which a second one starts."""
     weights = finished_table2 / "seed0" / "stage1" / "model.safetensors"
     content, text = weights.read_bytes(), (finished_table2 / "table2.md").read_text(encoding="utf-8")
     weights.unlink()

@@ -106,7 +106,7 @@ def test_unknown_fold_lists_the_known_ones(capsys):
     assert "--protocol" in capsys.readouterr().err
 
 
-def test_without_emotions_of_applies_to_every_language(tmp_path: Path):
+def test_unlabelled_corpora_apply_to_every_language(tmp_path: Path):
     arguments = DataArguments(unlabelled_corpora=["ravdess"], labelled_languages=["en"], validation_fraction=0)
     tones = read_corpus("folder", write_tones(tmp_path / "tones", {"a": "en", "b": "en"}, takes=1)).rows
     target, human = ([one for one in tones if one["id"].startswith(name)] for name in "ab")

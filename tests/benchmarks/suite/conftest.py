@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The benchmark's model at its smallest sizes."""
+"""The benchmark's model in its minimum size."""
 
 import pytest
 

@@ -45,7 +45,7 @@ def test_measured_step_keeps_the_weights(own):
 
 @pytest.mark.parametrize(("seconds", "count"), [(1.0, 7), (2.0, 50)])
 def test_operation_count_equals_torch(seconds: float, count: int):
-    """Of the plain way, in which every product is one that the counter knows, whatever a mask then hides."""
+    """In the plain form, in which the counter knows every product, masked or not."""
     own = build_own_model(QUICK)
     model, words = own.model.requires_grad_(False), own.candidates(count)
     model.set_attn_implementation("eager")

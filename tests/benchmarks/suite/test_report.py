@@ -44,7 +44,7 @@ def test_table_shows_ratio_spread_and_target():
 def test_page_changes_only_between_its_markers(tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    for _ in range(2):  # and again, to the same end
+    for _ in range(2):  # repeated with the same result
         write_into_page(page, markdown(COMPARISONS, machine("cpu")))
         text = page.read_text()
         assert text.startswith(f"before\n{BEGIN}\n\n") and text.endswith(f"\n\n{END}\nafter\n")

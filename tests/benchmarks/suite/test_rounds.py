@@ -17,7 +17,7 @@ def test_alternate_excludes_the_warm_up(warm_up: bool, monkeypatch: pytest.Monke
     def work(name: str):
         def run() -> None:
             calls.append(name)
-            now[0] += 64.0 if len(calls) <= 2 else len(calls)  # cold
+            now[0] += 64.0 if len(calls) <= 2 else len(calls)  # slow warm-up
 
         return run
 

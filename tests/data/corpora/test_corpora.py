@@ -120,14 +120,14 @@ def test_small_copy_gives_its_rows_in_any_place(name, tmp_path):
     assert {row["audio"]["path"] for row in corpus.rows} <= set(map(str, find_audio([tmp_path])))
     assert all(row["audio"]["bytes"] is None for row in corpus.rows)
     assert str(corpus).startswith(f"{name}: ")
-    # The only difference from what is published is the number of clips.
+    # The only difference from the published corpus is the number of clips.
     counts = [warning for warning in corpus.warnings if str(CORPORA[name].clips) in warning]
     assert len(counts) == (CORPORA[name].clips is not None)
 
     TREES[name](tmp_path / "y")
     again = read_corpus(name, tmp_path / "y").rows
     assert [{**row, "audio": None} for row in again] == [{**row, "audio": None} for row in corpus.rows]
-    if name != "crema-d":  # there a clip has the place of its first format
+    if name != "crema-d":  # there a clip is in the folder of its first format
         assert [row["audio"]["path"] for row in again] == sorted(row["audio"]["path"] for row in again)
 
 

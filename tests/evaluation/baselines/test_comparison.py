@@ -22,7 +22,7 @@ def clips(corpus, speakers=8, seed=0):
 
 
 def predict_with_errors(given, wrong, seed=0):
-    """Answers of which about such a part is wrong."""
+    """Return predictions with about this share of errors."""
     random = np.random.default_rng(seed)
     predicted = [random.choice(WORDS) if random.random() < wrong else truth for truth in given.truths]
     return given.to_predictions(WORDS, predicted)

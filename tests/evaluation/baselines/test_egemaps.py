@@ -51,7 +51,7 @@ def test_egemaps_without_opensmile_names_extra(monkeypatch):
 def test_egemaps_svm_matches_scikit_learn():
     random = np.random.default_rng(0)
     truths = np.array(["sad", "happy", "angry"] * 40)
-    # A ring around a core: no line divides it, so that the kernel matters.
+    # A ring around a core cannot be separated linearly, so the kernel matters.
     radius = np.select([truths == "sad", truths == "happy"], [0.3, 1.5], 3.0)
     angle = random.uniform(0, 2 * np.pi, 120)
     features = np.column_stack([radius * np.cos(angle), radius * np.sin(angle)]) + random.normal(0, 0.1, (120, 2))

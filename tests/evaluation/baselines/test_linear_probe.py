@@ -18,12 +18,12 @@ TELLING = 2
 
 
 def speech(count, seed):
-    """Features `(count, 4, 6)` of which one layer tells the emotion, and their clips, of six speakers."""
+    """Return features `(count, 4, 6)`, one layer of which encodes the emotion, and clips of six speakers."""
     random = np.random.default_rng(seed)
     truths = [WORDS[i % 3] for i in range(count)]
     features = random.normal(size=(count, 4, 6)).astype(np.float32)
     features[np.arange(count), TELLING, [i % 3 for i in range(count)]] += 2.5
-    features[:, 1] *= 100.0  # a loud layer that tells nothing
+    features[:, 1] *= 100.0  # a layer of large values without information
     rows = [
         new_row(id=str(i), path=f"{i}.wav", corpus="toy", speaker=f"s{i * 7 % 6}", language="de") for i in range(count)
     ]
@@ -59,7 +59,7 @@ def test_weighted_probe_finds_informative_layer():
 
 
 def test_weighted_probe_weights_equal_layers_equally():
-    """Their mean tells more than either; a penalty that favours large inputs would take one of them alone."""
+    """Their mean is more informative than either; a penalty favoring large inputs would select one alone."""
     features, clips = speech(150, seed=0)
     features[np.arange(150), 3, [i % 3 for i in range(150)]] += 2.5
     weights = WeightedLayersClassifier(C=0.001).fit(features, np.array(clips.truths)).layer_weights_

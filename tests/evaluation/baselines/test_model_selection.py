@@ -15,11 +15,11 @@ from mser_llm.evaluation.baselines.model_selection import probabilities, select_
 
 @pytest.fixture
 def voices():
-    """Ten speakers far apart and two emotions that differ a little in the same direction for all of them."""
+    """Ten distant speakers and two emotions that differ a little in the same direction."""
     random = np.random.default_rng(0)
     speakers = np.repeat([f"s{i}" for i in range(10)], 30)
     truths = np.where(random.random(300) < 0.5, "sad", "happy")
-    # Each speaker mostly has one emotion: who knows the speaker knows the emotion, until the speaker is new.
+    # Each speaker mostly has one emotion, so knowing the speaker helps only for known speakers.
     for i in range(10):
         own = np.flatnonzero(speakers == f"s{i}")
         truths[own[:24]] = ("sad", "happy")[i % 2]
@@ -29,7 +29,7 @@ def voices():
 
 
 class SpeakerMemory(ClassifierMixin, BaseEstimator):
-    """Knows the speakers that it heard, and what they mostly felt."""
+    """Predict the most frequent emotion of a known speaker."""
 
     def fit(self, X, y):
         self.nearest_ = KNeighborsClassifier(15).fit(X[:, :3], y)

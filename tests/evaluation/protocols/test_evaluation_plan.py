@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a protocol measures of a corpus, and what the result says of it."""
+"""Plan the evaluation of a protocol and describe it in the results."""
 
 import json
 import statistics
@@ -49,7 +49,7 @@ def test_plan_counts_expected_found_and_left_out():
     assert plan["name"] == "emodb-4" and plan["fold"] is None and chosen.fold_statistics({"emodb": METRICS}) is None
     assert (plan["expected"], plan["found"]) == ({"emodb": 339}, {"emodb": 40})
     assert plan["left_out"] == {"shorter than 0.5 s": 2}
-    # What the words do not hold is for the evaluation to count as dropped.
+    # Emotions outside the labels are counted as dropped by the evaluation.
     assert len(chosen.rows["emodb"]) == 48
     best = {"system": "Contrastive", "metric": "WA", "value": 0.906, "where": "Table 1", "std": 0.017, "group": None}
     assert best in plan["published"]

@@ -110,7 +110,7 @@ def test_check_leak_compares_content_on_request(tmp_path, monkeypatch):
         stored(row(1, "folder", None, "sad"), "long.wav", b"another length"),
         stored(row(2, "folder", None, "sad"), "nothing.wav", b""),
         translated(row(3, "iemocap", "1", "sad")) | {"audio": {"bytes": b"a translation", "path": "t.flac"}},
-        row(4, "folder", None, "sad"),  # whose file is not there
+        row(4, "folder", None, "sad"),  # whose file is missing
     ]
     test = [
         stored(row(9, "emodb", "3", "sad"), "03a01Ta.wav", b"sound"),

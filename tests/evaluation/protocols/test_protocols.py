@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every protocol: its words and counts, its division, and what it refuses."""
+"""Every protocol: labels, counts, folds, and rejected corpora."""
 
 from collections import Counter
 
@@ -26,7 +26,7 @@ from mser_llm.evaluation.protocols.cross_lingual import NINE_LANGUAGES
 
 FOUR = "neutral happy sad angry"
 SEVEN = "neutral happy sad angry surprise disgust fear"
-# Words and tested clips, from what the corpora's publishers count by emotion.
+# Labels and test clips, from the publishers' counts by emotion.
 KNOWN = {
     "iemocap-4": (FOUR, 1708 + (595 + 1041) + 1084 + 1103),
     "iemocap-7": (SEVEN, 1708 + 595 + 1084 + 1103 + 107 + 2 + 40),
@@ -46,7 +46,7 @@ KNOWN = {
     "cross-lingual-am": (FOUR, 522 + 486 + 470 + 486),
     "cross-lingual-ru": (FOUR, 191 + 218 + 162 + 219),
 }
-# Tested clips of the words in the small copies.
+# Test clips with these labels in the small copies.
 IN_THE_TREE = {
     "iemocap-4": 4,
     "iemocap-7": 3,
@@ -123,7 +123,7 @@ def test_folds_reject_planted_training_speaker(protocol):
     rows = rows_for(protocol)
     fold = protocol.divide(rows)[-1]
     victim = fold.test[0]
-    # Another clip of the same person; where nobody is named, the clip itself.
+    # Another clip of the same speaker; without speakers, the clip itself.
     planted = victim if victim["speaker"] is None else victim | {"id": "another"}
     with pytest.raises(SpeakerLeakError, match=f"^{protocol.name}, "):
         protocol.folds(rows, [planted])
@@ -262,7 +262,7 @@ def test_low_resource_gains_match_its_table(corpus, system, gain):
 
 def test_nine_languages_have_all_four_emotions():
     assert len(NINE_LANGUAGES) == 9
-    for language in ("el", "tr"):  # AESDD has no neutral speech, TurEV-DB calm in its place
+    for language in ("el", "tr"):  # AESDD has no neutral speech, TurEV-DB has calm instead
         with pytest.raises(ProtocolError, match=f"language {language}"):
             cross_lingual(("en",), language)
     for name, protocol in PROTOCOLS.items():

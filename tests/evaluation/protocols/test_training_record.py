@@ -86,7 +86,7 @@ def test_record_identifies_files_by_content(tmp_path):
     others = [
         stored(row(10, "emodb", "3", "sad"), "03a01Tb.wav", b"other"),
         stored(row(11, "emodb", "3", "sad"), "03a01Tc.wav", b"translated"),
-        row(12, "emodb", "3", "sad"),  # whose file is not there
+        row(12, "emodb", "3", "sad"),  # whose file is missing
     ]
     for record in (first, second):
         assert key[:16] in record.files

@@ -17,7 +17,7 @@ def tone(frequency, seconds=1.0, amplitude=0.3):
 
 @pytest.fixture
 def chirps():
-    """Sound that is nowhere periodic, so that a shift shows."""
+    """Sound without any period, so that a shift is visible."""
     times = np.arange(int(1.503 * SAMPLING_RATE)) / SAMPLING_RATE
     sweep = np.sin(2 * np.pi * (300 * times + 500 * times**2))
     return 0.3 * sweep * np.random.default_rng(0).uniform(0.2, 1, 16)[(times * 10).astype(int)]
@@ -53,11 +53,11 @@ def test_codecs_have_requested_rate_without_delay(name, chirps, monkeypatch):
         sizes.append(len(file.getvalue()))
 
     monkeypatch.setattr(channel.soundfile, "write", weighed)
-    long = np.tile(chirps, 4)  # headers weigh little
+    long = np.tile(chirps, 4)  # long enough that headers are small
     for level in CONDITIONS[name].levels:
         decoded = CONDITIONS[name].apply(long, level, np.random.default_rng(0), [])
         kilobits = sizes[-1] * 8 / 1000 / (len(long) / SAMPLING_RATE)
-        # Opus varies its rate with the sound, and its pages weigh about 2 kbit/s of their own.
+        # Opus varies its rate with the sound, and its pages add about 2 kbit/s.
         assert kilobits == pytest.approx(level, rel=0.08) if name == "mp3" else 0.9 < kilobits / level < 1.8
         assert len(decoded) == len(long)
     light = CONDITIONS[name].apply(chirps, CONDITIONS[name].levels[0], np.random.default_rng(0), [])
@@ -90,7 +90,7 @@ def test_change_level_applies_gain_without_clipping():
 
 
 def test_codecs_match_soundfile(chirps):
-    """The same numbers by another way: written to memory at libsndfile's own level and read back."""
+    """Encode and decode in memory with soundfile at libsndfile's own level."""
     buffer = io.BytesIO()
     soundfile.write(buffer, chirps, SAMPLING_RATE, format="OGG", subtype="OPUS", compression_level=(256 - 16) / 250)
     buffer.seek(0)

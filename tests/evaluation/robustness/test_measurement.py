@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A whole run with a small model: resumed without it, refused under other settings, metrics from the answers alone."""
+"""A complete run with a small model: resuming, rejected settings, metrics."""
 
 import csv
 import json
@@ -122,7 +122,7 @@ def test_predict_all_leaves_out_unreadable_clips(clips, tiny, tmp_path):
 
 
 def predictions(right):
-    """Forty clips of ten speakers; the first `right` of each emotion are recognised."""
+    """Return predictions of forty clips by ten speakers; the first `right` of each emotion are correct."""
     truths = [WORDS[i % 4] for i in range(40)]
     predicted = [truth if i // 4 < right else WORDS[(i + 1) % 4] for i, truth in enumerate(truths)]
     speakers = [f"s{i % 10}" for i in range(40)]
@@ -181,7 +181,7 @@ def test_write_robustness_writes_all_formats(results, tmp_path):
 
 
 def test_robustness_figure_draws_chance_of_all_labels():
-    """Of the four words two occur."""
+    """Two of the four labels occur."""
     some = predictions(9).subset([truth in ("happy", "sad") for truth in predictions(9).truths])
     found = robustness_metrics(
         ConditionPredictions(some, {"telephone": {8.0: some}}), select_conditions(["telephone"]), {}

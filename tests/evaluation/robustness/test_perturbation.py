@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which clips are mixed with which, and that the same clip is always perturbed alike."""
+"""Clips are mixed with suitable others, reproducibly."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from mser_llm.evaluation.robustness.perturbation import BABBLE_SPEAKERS, ClipPer
 from processing_mser import SAMPLING_RATE, load_audio
 
 
-# Each clip is a tone of its own, so that a mixture tells what is in it.
+# Each clip is a different tone, which identifies it in a mixture.
 FREQUENCIES = [300 + 130 * number for number in range(24)]
 
 
@@ -35,7 +35,7 @@ def clips(tmp_path_factory):
 
 
 def clips_in(waveform):
-    """The numbers of the clips whose tone is in a waveform."""
+    """Return the numbers of the clips whose tone is in a waveform."""
     power = np.abs(np.fft.rfft(waveform * np.hanning(len(waveform)))) ** 2
     bins = np.array(FREQUENCIES) * len(waveform) // SAMPLING_RATE
     strength = np.array([power[place - 3 : place + 4].sum() for place in bins])
@@ -82,7 +82,7 @@ def test_check_rejects_code_switch_without_other_language(clips):
 
 
 def test_check_rejects_babble_with_too_few_clips(clips, tmp_path):
-    """The first speaker's clips have five others; with one of these gone, or unreadable, they have four."""
+    """The first speaker's clips have five others, and four without one of these or if it is unreadable."""
     five = clips.subset([0, 1, 4, 2, 3, 6, 7, 10])
     alone = clips.subset([0])
     ClipPerturber(five).check(alone, CONDITIONS["babble"])
@@ -98,7 +98,7 @@ def test_check_rejects_babble_with_too_few_clips(clips, tmp_path):
 
 
 def unread_clips(number: int) -> LabeledClips:
-    """Clips that nobody opens: two corpora, three emotions, three languages or none, speakers or none."""
+    """Clips that are never read: two corpora, three emotions, languages and speakers partly unknown."""
     drawn = np.random.default_rng(0).integers(12, size=(number, 4)).tolist()
     corpora = ["ab"[corpus % 2] for corpus, *_ in drawn]
     truths = [("happy", "sad", "angry")[emotion % 3] for _, emotion, *_ in drawn]
@@ -146,7 +146,7 @@ def test_perturb_depends_on_seed_and_scales_with_level(clips, name):
     assert not np.allclose(perturbed(clips, 0, name, 10.0), perturbed(clips, 0, name, 10.0, seed=1))
     weak, strong = (perturbed(clips, 0, name, level) - clean for level in (20.0, 10.0))
     assert np.std(strong) > 2 * np.std(weak)
-    if name != "reverberation":  # which keeps the loudness, so that the direct sound is lowered too
+    if name != "reverberation":  # which keeps the loudness, so the direct sound is lowered too
         assert np.allclose(strong, np.sqrt(10) * weak, atol=1e-5)
 
 

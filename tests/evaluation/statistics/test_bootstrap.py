@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Intervals over speakers: against loops, scipy and simulations in which the truth is known."""
+"""Compare intervals over speakers with loops, scipy and simulations of a known truth."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def answers_of(right, truths, rng) -> list[str]:
 
 
 def simulate(rng, speakers, clips=20, more=0.0, **fields) -> Predictions:
-    """Speakers who differ in how well they are recognised; over all of them the recalls are `RECALL` + `more`."""
+    """Simulate speakers of different accuracy; the mean recalls are `RECALL` + `more`."""
     skill = rng.uniform(-0.2, 0.2, size=speakers).repeat(clips)
     truths = np.tile(np.arange(clips) % 4, speakers)
     right = rng.random(len(truths)) < RECALL[truths] + more + skill
@@ -44,7 +44,7 @@ def test_resampled_matches_explicit_loop():
     predicted = rng.choice([*WORDS, UNPARSED], 60)
     speakers = rng.choice(list("abcde"), 60)
     one = predictions(truths, predicted, [None if name == "e" else name for name in speakers])
-    # Who was drawn is the only thing taken over from the code under test.
+    # Only the drawn speakers come from the tested code.
     clusters = one.clusters()
     count = clusters.max() + 1
     drawn = np.random.default_rng(7).integers(count, size=(20, count))
@@ -89,12 +89,12 @@ def test_intervals_have_nominal_coverage(speakers):
         plain += low <= truth <= high
     # Three standard errors of 1000 trials.
     assert covered / trials == pytest.approx(0.95, abs=0.021)
-    # What the interval is widened for.
+    # The reason why the interval is widened.
     assert plain / trials < {3: 0.8, 10: 0.93}.get(speakers, covered / trials)
 
 
 def test_intervals_ignore_repeated_clips_of_a_speaker():
-    """Each clip ten times over: the same people, so the same interval."""
+    """Each clip is repeated ten times: the same speakers, so the same interval."""
     one = simulate(np.random.default_rng(3), 12)
     ten = predictions(one.truths * 10, one.predicted * 10, one.speakers * 10)
     assert {name: pytest.approx(bounds) for name, bounds in intervals(one).items()} == intervals(ten)
@@ -114,7 +114,7 @@ def test_one_speaker_has_no_interval():
     [
         (["sad"] * 8, ["sad"] * 8, (1, 1)),
         (["sad"] * 8, [UNPARSED] * 8, (0, 0)),
-        # Two speakers of one label each: a resample that lacks one averages over the other, and is never padded.
+        # Two speakers of one label each: a resample without one of them averages over the other label.
         (["sad"] * 4 + ["happy"] * 4, ["sad"] * 8, (0, 1)),
     ],
 )
@@ -150,7 +150,7 @@ def test_paired_difference_has_nominal_error_rate():
     trials, found = 300, 0
     for trial in range(trials):
         first, second = simulate(rng, 12), simulate(rng, 12)
-        # Half of the other system's answers are the first's own, as those of two real systems are.
+        # Half of the other system's predictions equal the first's, as for two real systems.
         kept = rng.random(len(first)) < 0.5
         mixed = [a if keep else b for a, b, keep in zip(first.predicted, second.predicted, kept, strict=True)]
         made = paired_difference(first, predictions(first.truths, mixed, first.speakers), resamples=1000, seed=trial)
@@ -196,7 +196,7 @@ def test_paired_difference_to_itself_is_zero():
 
 
 def test_p_value_is_level_at_which_interval_touches_zero():
-    """And where no resample lies beyond 0, p is that of Student's t of the mean."""
+    """If no resample is beyond 0, p is that of Student's t of the mean."""
     rng = np.random.default_rng(9)
     differences = rng.normal(0.02, 0.01, 20_000)
     p = p_value(differences, 15)
@@ -232,7 +232,7 @@ def test_summarize_seeds_has_nominal_coverage():
         runs = [simulate(rng, 20, more=rng.normal(0, 0.04)) for _ in range(4)]
         low, high = summarize_seeds(runs, ["UA"], resamples=500, seed=trial)["UA"]["interval"]
         covered += low <= RECALL.mean() <= high
-    # Four seeds say little of how much seeds differ, and each run here has speakers of its own.
+    # Four seeds estimate the variation between seeds poorly, and each run has its own speakers.
     assert covered / trials == pytest.approx(0.95, abs=0.05)
 
 
@@ -249,7 +249,7 @@ def test_several_seeds_widen_the_difference():
 
 
 def test_matched_seeds_cancel_shared_variation():
-    """Seeds that are good for both systems alike widen the interval only where the runs are not matched."""
+    """Seeds that are good for both systems widen the interval only if the runs are not matched."""
     rng = np.random.default_rng(13)
     seeds = [simulate(rng, 10, more=more) for more in (-0.3, 0.0, 0.3)]
     matched, free = (paired_difference(seeds, seeds, matched=choice) for choice in (True, False))
@@ -320,7 +320,7 @@ def test_group_gap_without_variance_uses_permutations():
     people, genders = list("aabbccdd"), ["female"] * 4 + ["male"] * 4
     predicted = ["sad"] * 4 + ["happy"] * 4
     made = group_gap(predictions(["sad"] * 8, predicted, people, genders=genders))
-    # Two of four people are women: six divisions, two of which are as far apart.
+    # Two of four speakers are women: six divisions, two of which have the same maximum gap.
     assert (made["gap"], made["p"], made["flagged"]) == (1.0, pytest.approx(1 / 3), False)
     perfect = group_gap(predictions(["sad"] * 8, ["sad"] * 8, people, genders=genders))
     assert (perfect["gap"], perfect["p"], perfect["flagged"]) == (0.0, 1.0, False)

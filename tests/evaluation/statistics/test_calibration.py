@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration, against scikit-learn's curve, a loop, and systems whose calibration is known."""
+"""Compare calibration with scikit-learn's curve, a loop, and systems of known calibration."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def system(scores, truths) -> Predictions:
 
 
 def random_system(size=3000, sharpen=1.0) -> Predictions:
-    """Its probabilities are those with which the truths are drawn, sharpened afterwards."""
+    """Draw truths from the probabilities of a system, and sharpen these afterwards."""
     rng = np.random.default_rng(0)
     honest = rng.dirichlet([1, 1, 1], size=size)
     truths = [WORDS[rng.choice(3, p=row)] for row in honest]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures by group: what is behind an average, and in which order gaps are told."""
+"""Metrics by group, and the order of gaps."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ WORDS = ("happy", "sad")
 
 
 def voices(right: dict[str, float], clips=40, languages=None) -> Predictions:
-    """So many clips of each speaker, a fraction of them right; `f…` are women, `m…` men, others unknown."""
+    """Create clips per speaker with a share of correct predictions; `f…` are women, `m…` men."""
     speakers = [name for name in right for _ in range(clips)]
     truths = [WORDS[number % 2] for _ in right for number in range(clips)]
     predicted = [
@@ -82,7 +82,7 @@ def test_breakdowns_by_language_and_corpus():
     made = breakdowns(one)
     assert set(made["language"]["groups"]) == {"de", "ur"}
     assert made["language"]["gap"]["best"] == "ur"
-    # One corpus is harder than another; that is no bias.
+    # One corpus is harder than another, which is no bias.
     assert set(made["corpus"]) == {"groups", "unknown"}
     assert "language" not in breakdowns(parts[0])
 
