@@ -78,17 +78,17 @@ class Chromium:
         message |= {"sessionId": self._session} if self._session else {}
         os.write(self._write, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._message()
-            if answer.get("id") == self._asked:
-                assert "error" not in answer, f"{method}: {answer['error']}"
-                return answer["result"]
+            reply = self._message()
+            if reply.get("id") == self._asked:
+                assert "error" not in reply, f"{method}: {reply['error']}"
+                return reply["result"]
 
     def _message(self, seconds: float = 60.0) -> dict[str, Any]:
         while b"\0" not in self._received:
             ready, _, _ = select.select([self._read], [], [], seconds)
-            assert ready, "the browser does not answer"
+            assert ready, "the browser does not respond"
             piece = os.read(self._read, 1 << 20)
-            assert piece, "the browser has gone"
+            assert piece, "the browser ended"
             self._received += piece
         message, _, self._received = self._received.partition(b"\0")
         return json.loads(message)

@@ -45,7 +45,7 @@ def test_baselines_writes_all_systems_into_one_table(corpora, encoder, tiny_mode
     assert names[5:] == [f"model {tiny_model_dir.name}"]
     metrics = {row["system"]: row for row in rows}
     assert metrics["chance"]["UA"] == metrics["majority"]["UA"] == 0.25
-    assert metrics["eGeMAPS + SVM"]["UA"] > 0.6, "the emotions of the tones are their pitches"
+    assert metrics["eGeMAPS + SVM"]["UA"] > 0.6, "the pitch of a tone is its emotion"
     assert metrics["probe of the chosen layer"]["UA"] > 0.6
     (layers,) = results["layers"].values()
     assert [layer["facts"]["layer"] for layer in layers] == [0, 1, 2]

@@ -29,12 +29,12 @@ def noise(seconds: float, seed: int = 0, rate: int = SAMPLING_RATE) -> np.ndarra
 def break_audio(folder: Path) -> dict[str, str]:
     """Write ten kinds of broken audio; return each file name with a part of its expected error."""
     soundfile.write(folder / "good.wav", noise(1.0), SAMPLING_RATE)
-    whole = (folder / "good.wav").read_bytes()
+    content = (folder / "good.wav").read_bytes()
     (folder / "good.wav").unlink()
     (folder / "empty.wav").write_bytes(b"")
     (folder / "text.mp3").write_text("this is no sound\n" * 50)
-    (folder / "header_only.wav").write_bytes(whole[:44])
-    (folder / "cut_short.wav").write_bytes(whole[: len(whole) // 3])
+    (folder / "header_only.wav").write_bytes(content[:44])
+    (folder / "cut_short.wav").write_bytes(content[: len(content) // 3])
     soundfile.write(folder / "silence.flac", np.zeros(SAMPLING_RATE), SAMPLING_RATE)
     spoilt = noise(1.0)
     spoilt[100] = np.nan

@@ -16,7 +16,7 @@ def clips(tmp_path, monkeypatch) -> str:
     return "folder=clips"
 
 
-def refused(capsys, *words: str) -> str:
+def error_of(capsys, *words: str) -> str:
     assert main(list(words)) == 2
     error = capsys.readouterr().err
     assert error.startswith("run-mser: error: ")
@@ -26,19 +26,19 @@ def refused(capsys, *words: str) -> str:
 
 def test_second_stage_without_the_first_names_its_recipe(clips, tmp_path, capsys):
     for words in (["train", "tiny/stage2", "--corpora", clips], ["plan", "tiny/stage2"]):
-        error = refused(capsys, *words)
+        error = error_of(capsys, *words)
         assert "runs/tiny/stage1: no such folder" in error
         assert "run-mser train tiny/stage1" in error
     model = tmp_path / "runs" / "tiny" / "stage1"
     model.mkdir(parents=True)
-    assert "run-mser train tiny/stage1" in refused(capsys, "train", "tiny/stage2", "--corpora", clips)
+    assert "run-mser train tiny/stage1" in error_of(capsys, "train", "tiny/stage2", "--corpora", clips)
     (model / "config.json").write_text('{"model_type": "mser"}')
-    error = refused(capsys, "train", "tiny/stage2", "--corpora", clips, "--init_from", "runs/tinny/stage1")
+    error = error_of(capsys, "train", "tiny/stage2", "--corpora", clips, "--init_from", "runs/tinny/stage1")
     assert "did you mean runs/tiny/stage1?" in error
 
 
 def test_unset_variable_is_named_with_the_command_that_sets_it(clips, monkeypatch, capsys):
     monkeypatch.delenv("MSER_BACKBONES", raising=False)
-    error = refused(capsys, "train", "base/joint", "--corpora", clips, "--labels", "happy,sad")
+    error = error_of(capsys, "train", "base/joint", "--corpora", clips, "--labels", "happy,sad")
     assert "export MSER_BACKBONES=" in error
     assert "whisper-base-encoder" in error

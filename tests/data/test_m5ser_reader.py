@@ -73,8 +73,8 @@ def test_one_language_can_be_read(folder):
 
 def test_build_may_be_in_a_folder_called_data(folder, tmp_path):
     shutil.copytree(folder, tmp_path / "data" / "m5ser")
-    whole = read_m5ser(tmp_path / "data" / "m5ser", tmp_path / "cache")
-    assert len(whole.rows) == len(read_m5ser(folder, tmp_path / "cache").rows)
+    corpus = read_m5ser(tmp_path / "data" / "m5ser", tmp_path / "cache")
+    assert len(corpus.rows) == len(read_m5ser(folder, tmp_path / "cache").rows)
     one = read_m5ser(tmp_path / "data" / "m5ser" / "data" / "fr", tmp_path / "cache")
     assert {row["language"] for row in one.rows} == {"fr"}
     half = tmp_path / "data" / "half"

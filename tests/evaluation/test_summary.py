@@ -14,7 +14,7 @@ from mser_llm.evaluation.summary import gaps, summary
 WORDS = ("happy", "sad", "angry")
 
 
-def voices(rng, right, corpus="one", language="de", speakers=12, clips=30) -> Predictions:
+def make_predictions(rng, right, corpus="one", language="de", speakers=12, clips=30) -> Predictions:
     """Create predictions of a corpus with as many women as men; `right` is the accuracy of each gender."""
     lines = []
     for number in range(speakers):
@@ -49,7 +49,7 @@ def results(**corpora: Predictions):
 
 def test_summary_has_metrics_intervals_and_groups():
     rng = np.random.default_rng(0)
-    one = voices(rng, {"female": 0.6, "male": 0.7})
+    one = make_predictions(rng, {"female": 0.6, "male": 0.7})
     made = summary(one)
     assert json.loads(json.dumps(made)) == made
     assert {name: made[name] for name in one.metrics()} == one.metrics()
@@ -78,7 +78,7 @@ def test_chance_counts_labels_without_clips():
 
 
 def test_summary_of_one_speaker_has_no_interval():
-    made = summary(voices(np.random.default_rng(1), {"female": 0.6}, speakers=1))
+    made = summary(make_predictions(np.random.default_rng(1), {"female": 0.6}, speakers=1))
     assert made["intervals"] is None
     assert made["clusters"] == 1
 
@@ -89,9 +89,9 @@ def test_gaps_rank_planted_gender_bias_first():
     fair, biased = {"female": 0.8, "male": 0.8}, {"female": 0.41, "male": 0.73}
     made = gaps(
         results(
-            emodb=voices(rng, fair, "emodb", "de"),
-            urdu=voices(rng, biased, "urdu", "ur"),
-            shemo=voices(rng, fair, "shemo", "fa"),
+            emodb=make_predictions(rng, fair, "emodb", "de"),
+            urdu=make_predictions(rng, biased, "urdu", "ur"),
+            shemo=make_predictions(rng, fair, "shemo", "fa"),
         )
     )
     flagged = [(gap["scope"], gap["name"], gap["by"]) for gap in made if gap["flagged"]]
@@ -106,7 +106,10 @@ def test_gaps_rank_planted_gender_bias_first():
 
 def test_gaps_rank_planted_language_bias_first():
     rng = np.random.default_rng(3)
-    parts = [voices(rng, {"female": right, "male": right}, "one", code) for code, right in (("de", 0.8), ("ur", 0.5))]
+    parts = [
+        make_predictions(rng, {"female": right, "male": right}, "one", code)
+        for code, right in (("de", 0.8), ("ur", 0.5))
+    ]
     made = gaps(results(one=Predictions.concatenate(parts)))
     assert (made[0]["by"], made[0]["best"], made[0]["worst"]) == ("language", "de", "ur")
     assert made[0]["flagged"]

@@ -28,10 +28,10 @@ for line in sys.stdin:
     token, model, repo_id, options = json.loads(line)
     os.environ["HF_TOKEN"], shown = token, []
     try:
-        answer = {"url": push(model, repo_id, show=shown.append, **options)}
+        response = {"url": push(model, repo_id, show=shown.append, **options)}
     except ValueError as error:
-        answer = {"error": str(error), "kind": type(error).__name__, **vars(error)}
-    print(json.dumps(answer | {"shown": shown}), flush=True)
+        response = {"error": str(error), "kind": type(error).__name__, **vars(error)}
+    print(json.dumps(response | {"shown": shown}), flush=True)
 """
 
 
@@ -42,9 +42,9 @@ def client(loopback_hub, tmp_path_factory):
 
 
 def test_push_sends_one_commit_that_verifies_and_repeats_nothing(client, tiny_model_dir, loopback_hub):
-    answer = client(tiny_model_dir, "org/complete", verify=True, space=True)
-    assert answer["url"] == f"{loopback_hub.url}/org/complete"
-    assert any(line.startswith("verified: ") for line in answer["shown"])
+    response = client(tiny_model_dir, "org/complete", verify=True, space=True)
+    assert response["url"] == f"{loopback_hub.url}/org/complete"
+    assert any(line.startswith("verified: ") for line in response["shown"])
     repo = loopback_hub.repos["model", "org/complete"]
     code = {
         path.name for package in ("modeling_mser", "processing_mser") for path in (ROOT / package).glob("*_mser.py")
@@ -72,9 +72,9 @@ def test_push_resumes_after_an_interrupted_upload(client, tiny_model_dir, loopba
     loopback_hub.objects.clear()
     loopback_hub.uploads.clear()
     loopback_hub.cut_uploads = 1_000  # more often than huggingface_hub retries
-    answer = client(tiny_model_dir, "org/cut")
+    response = client(tiny_model_dir, "org/cut")
     loopback_hub.cut_uploads = 0
-    assert (answer["kind"], answer["source"]) == ("PushError", "org/cut")
+    assert (response["kind"], response["source"]) == ("PushError", "org/cut")
     repo = loopback_hub.repos["model", "org/cut"]
     assert set(repo.files) == {".gitattributes"}
     assert "url" in client(tiny_model_dir, "org/cut")
@@ -95,8 +95,8 @@ def test_push_removes_files_of_an_earlier_push(client, tiny_model_dir, loopback_
     [("hf_nobody", "HF_TOKEN"), ("", "HF_TOKEN"), ("hf_reader", "--repo_id"), ("hf_stranger", "--repo_id")],
 )
 def test_push_without_permission_creates_nothing(client, tiny_model_dir, loopback_hub, token, fix):
-    answer = client(tiny_model_dir, "org/x", token=token)
-    assert (answer["kind"], answer["source"]) == ("PushError", "org/x") and fix in answer["fix"]
+    response = client(tiny_model_dir, "org/x", token=token)
+    assert (response["kind"], response["source"]) == ("PushError", "org/x") and fix in response["fix"]
     assert ("model", "org/x") not in loopback_hub.repos
 
 
@@ -106,8 +106,8 @@ def test_push_leaves_other_and_public_repositories_alone(client, tiny_model_dir,
     repo.commit("another model", {"config.json": Blob(b'{"model_type": "bert"}', False)})
     commits = len(repo.commits)
     for options in ({}, {"private": True}):
-        answer = client(tiny_model_dir, "org/taken", **options)
-        assert (answer["kind"], answer["source"]) == ("PushError", "org/taken") and "settings" in answer["fix"]
+        response = client(tiny_model_dir, "org/taken", **options)
+        assert (response["kind"], response["source"]) == ("PushError", "org/taken") and "settings" in response["fix"]
     assert len(repo.commits) == commits
     shown = client(tiny_model_dir, "org/private", private=True, space=True)["shown"]
     assert loopback_hub.repos["model", "org/private"].private

@@ -209,18 +209,18 @@ def served(endpoint, tmp_path_factory):
     good, hostile = good_requests(), hostile_requests(secret)
     mixed = [request for place in range(200) for request in [good[place], *(r for r, _ in hostile[place : place + 1])]]
     found = endpoint(mixed)
-    answers = iter(found["answers"])
-    pairs = [(next(answers), next(answers) if place < len(hostile) else None) for place in range(200)]
-    found["good"] = [(request, answer) for request, (answer, _) in zip(good, pairs)]
-    found["hostile"] = [(expected, answer) for (_, expected), (_, answer) in zip(hostile, pairs)]
+    responses = iter(found["answers"])
+    pairs = [(next(responses), next(responses) if place < len(hostile) else None) for place in range(200)]
+    found["good"] = [(request, response) for request, (response, _) in zip(good, pairs)]
+    found["hostile"] = [(expected, response) for (_, expected), (_, response) in zip(hostile, pairs)]
     return found
 
 
 def test_handler_answers_200_valid_requests(served):
     assert len(served["good"]) == 200
-    for request, answer in served["good"]:
+    for request, response in served["good"]:
         parameters = request.get("parameters") or {}
-        scores = answer["answer"]
+        scores = response["answer"]
         if parameters.get("timeline"):
             assert [(one["start"], one["end"]) for one in scores] == [(0.0, 0.2)]
             continue
@@ -238,15 +238,15 @@ def test_handler_answers_200_valid_requests(served):
 
 def test_bytes_and_base64_give_equal_results(served):
     first = served["good"][0]
-    as_text = next(answer for request, answer in served["good"] if request["inputs"] == text(first[0]["inputs"]))
+    as_text = next(response for request, response in served["good"] if request["inputs"] == text(first[0]["inputs"]))
     assert as_text == first[1]
 
 
 def test_hostile_requests_give_status_400_and_one_line(served):
     assert len(served["hostile"]) >= 40
-    for expected, answer in served["hostile"]:
-        assert answer.get("kind") == "BadRequest" and answer["status"] == 400, (expected, answer)
-        assert expected in answer["error"] and "\n" not in answer["error"] and len(answer["error"]) < 400
+    for expected, response in served["hostile"]:
+        assert response.get("kind") == "BadRequest" and response["status"] == 400, (expected, response)
+        assert expected in response["error"] and "\n" not in response["error"] and len(response["error"]) < 400
 
 
 def test_requests_open_no_file_or_connection(served):

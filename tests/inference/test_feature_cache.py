@@ -98,10 +98,10 @@ def test_feature_cache_encodes_clips_beyond_the_limit_anew(make_tiny, clips, tmp
     assert [clip.key in features.cache for clip in clips] == [True, True, True, False, False]
     size = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.store"))
     assert size < 1.15 * bound * 1e9
-    whole = ClipFeatures(encoder, str(tmp_path / "whole"), cache_gb=1)
-    whole.prepare([(clip, 0) for clip in clips])
+    unlimited = ClipFeatures(encoder, str(tmp_path / "whole"), cache_gb=1)
+    unlimited.prepare([(clip, 0) for clip in clips])
     for clip in clips:
-        torch.testing.assert_close(features(clip, 0), whole(clip, 0), atol=2e-3, rtol=1e-3)
+        torch.testing.assert_close(features(clip, 0), unlimited(clip, 0), atol=2e-3, rtol=1e-3)
 
 
 def test_feature_cache_rejects_workers_that_run_the_encoder(tones: Path, recipe, tiny_model_dir: Path, tmp_path: Path):

@@ -24,10 +24,10 @@ for line in sys.stdin:
     token, folder, repo_id, options = json.loads(line)
     os.environ["HF_TOKEN"] = token
     try:
-        answer = {"url": push(folder, repo_id, **options)}
+        response = {"url": push(folder, repo_id, **options)}
     except ValueError as error:
-        answer = {"error": str(error), "source": getattr(error, "source", None)}
-    print(json.dumps(answer), flush=True)
+        response = {"error": str(error), "source": getattr(error, "source", None)}
+    print(json.dumps(response), flush=True)
 """
 
 
@@ -116,9 +116,9 @@ def test_push_resumes_without_sending_anything_twice(client, loopback_hub, tmp_p
     loopback_hub.uploads.clear()
     # More often than the client retries.
     loopback_hub.cut_uploads = 1_000
-    answer = client(folder, "org/broken")
+    response = client(folder, "org/broken")
     loopback_hub.cut_uploads = 0
-    assert loopback_hub.url in answer["error"]
+    assert loopback_hub.url in response["error"]
     repo = loopback_hub.repos["dataset", "org/broken"]
     assert set(repo.files) == {".gitattributes", "manifest.json", "config.yaml"}
     assert "url" in client(folder, "org/broken")
@@ -147,8 +147,8 @@ def test_private_push_needs_a_private_repository(client, folder, loopback_hub):
     assert "url" in client(folder, "org/private", private=True)
     assert loopback_hub.repos["dataset", "org/private"].private
     client(folder, "org/open")
-    answer = client(folder, "org/open", private=True)
-    assert answer["source"] == "org/open"
+    response = client(folder, "org/open", private=True)
+    assert response["source"] == "org/open"
     assert not loopback_hub.repos["dataset", "org/open"].private
 
 
@@ -165,8 +165,8 @@ def test_gated_repository_is_gated_before_the_first_commit(client, folder, loopb
 def test_push_rejects_sources_without_redistribution(client, loopback_hub, tmp_path):
     bound = build(tmp_path / "m5ser", corpus="iemocap")
     for options in ({}, {"gated": True}):
-        answer = client(bound, "org/bound", **options)
-        assert answer["source"] == str(bound) and "iemocap" in answer["error"]
+        response = client(bound, "org/bound", **options)
+        assert response["source"] == str(bound) and "iemocap" in response["error"]
     assert ("dataset", "org/bound") not in loopback_hub.repos
     assert "url" in client(bound, "org/bound", private=True)
     assert "url" in client(bound, "org/recipe", recipe_only=True)
@@ -188,8 +188,8 @@ def test_push_leaves_another_repository_alone(client, folder, loopback_hub, tmp_
     other = build(tmp_path / "other", corpus="another")
     assert "url" in client(folder, "org/taken")
     before = loopback_hub.repos["dataset", "org/taken"].commits[:]
-    answer = client(other, "org/taken", private=False, recipe_only=True)
-    assert answer["source"] == "org/taken"
+    response = client(other, "org/taken", private=False, recipe_only=True)
+    assert response["source"] == "org/taken"
     assert loopback_hub.repos["dataset", "org/taken"].commits == before
 
 

@@ -192,7 +192,7 @@ def test_time_masks_are_ranges_of_frames_without_padding(left):
         masked = mask_features(hidden, mask, time_masks=2, time_width=12, channel_masks=0, generator=generator) == 0
         assert torch.equal(masked.any(2), masked.all(2)), "a frame is masked in all channels or in none"
         frames = masked.all(2)
-        assert not frames[mask == 0].any(), "padding is left as it is"
+        assert not frames[mask == 0].any(), "padding is unchanged"
         for row, length in enumerate(lengths):
             lengths_of_masks = runs(frames[row])
             assert len(lengths_of_masks) <= 2

@@ -53,12 +53,12 @@ def test_changed_metadata_of_clips_is_evaluated_again(tiny_model_dir: Path, tmp_
 def test_damaged_predictions_are_replaced(kept: float | None, tiny_model_dir: Path, tmp_path: Path):
     speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)
     tests = EvaluationSet({"folder": read_folder(speech).rows}, label_set("four"))
-    whole, file = evaluate_once(tiny_model_dir, tests, tmp_path / "out"), tmp_path / "out" / "predictions.csv"
+    predictions, file = evaluate_once(tiny_model_dir, tests, tmp_path / "out"), tmp_path / "out" / "predictions.csv"
     content = file.read_bytes()
     file.unlink()
     if kept is not None:
         # A file cut at the end of a line is only recognized by its digest.
         cut = content.rindex(b"\n", 0, -1) + 1 if kept == 0.9 else int(kept * len(content))
         file.write_bytes(content[:cut])
-    assert evaluate_once(tiny_model_dir, tests, tmp_path / "out").ids == whole.ids
+    assert evaluate_once(tiny_model_dir, tests, tmp_path / "out").ids == predictions.ids
     assert file.read_bytes() == content

@@ -75,7 +75,7 @@ def test_statistics_separate_emotion_from_language_clusters():
         means[name] = {figure: np.nanmean(values) for figure, values in found.items()}
     assert means["emotions"]["silhouette"] > 0.7 and means["emotions"]["purity"] > 0.95
     assert abs(means["noise"]["purity"] - means["noise"]["purity_chance"]) < 0.12
-    assert means["languages"]["silhouette"] < 0.3, "languages apart pull the clips of an emotion apart"
+    assert means["languages"]["silhouette"] < 0.3, "distance between languages separates the clips of an emotion"
 
 
 def test_mean_has_an_interval_over_speakers():

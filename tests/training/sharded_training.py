@@ -36,7 +36,7 @@ def watch(kill_step: str) -> None:
     step = MSERTrainer.training_step
 
     def training_step(self: MSERTrainer, *args: Any, **kwargs: Any) -> Any:
-        assert isinstance(self.model, FSDPModule), "the weights are not spread"
+        assert isinstance(self.model, FSDPModule), "the weights are not sharded"
         if rank == last and str(self.state.global_step) == kill_step:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(self, *args, **kwargs)

@@ -51,12 +51,12 @@ def test_batch_size_is_halved_until_it_fits(parts, recipe, capsys: pytest.Captur
     model, dataset, collator = parts
     sizes = []
 
-    def starved(module, args, kwargs):
+    def run_out_of_memory(module, args, kwargs):
         sizes.append(len(kwargs["input_ids"]))
         if sizes[-1] > 10:
             torch.empty(2**60)  # raises the real error of the allocator
 
-    model.register_forward_pre_hook(starved, with_kwargs=True)
+    model.register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
     arguments = resolve_batch_size(arguments, model, dataset, collator)
     assert sizes == [48, 24, 12, 6]
     assert arguments.per_device_train_batch_size == 6
@@ -69,12 +69,12 @@ def test_batch_size_must_fit_with_gradient_accumulation(parts, recipe):
     model, dataset, collator = parts
     held = []
 
-    def starved(module, args, kwargs):
+    def run_out_of_memory(module, args, kwargs):
         held.append(any(parameter.grad is not None for parameter in module.parameters()))
         if held[-1] and len(kwargs["input_ids"]) > 4:
             torch.empty(2**60)
 
-    model.register_forward_pre_hook(starved, with_kwargs=True)
+    model.register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
     arguments = resolve_batch_size(arguments, model, dataset, collator)
     assert held == [False, True, False, True] and arguments.per_device_train_batch_size == 4
     assert all(value.grad is None for value in model.parameters())
@@ -102,22 +102,22 @@ def test_out_of_memory_includes_onednn_errors(parts, recipe, message: str):
     """The message is all that oneDNN gives; the thread that raised it fails at its next call too."""
     *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "8")
     model, dataset, collator = parts
-    largest, spoilt = 4, {threading.main_thread()}
+    largest, failed_threads = 4, {threading.main_thread()}
 
-    def starved(module, args, kwargs):
-        assert threading.current_thread() not in spoilt
+    def run_out_of_memory(module, args, kwargs):
+        assert threading.current_thread() not in failed_threads
         if len(kwargs["input_ids"]) > largest:
-            spoilt.add(threading.current_thread())
+            failed_threads.add(threading.current_thread())
             raise RuntimeError(message)
 
-    model.register_forward_pre_hook(starved, with_kwargs=True)
+    model.register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
     arguments = resolve_batch_size(arguments, model, dataset, collator)
     assert arguments.per_device_train_batch_size == 4
     largest = 0
     *_, arguments = recipe("--auto_find_batch_size", "true")
-    with pytest.raises(ValueError, match="auto_find_batch_size") as refused:
+    with pytest.raises(ValueError, match="auto_find_batch_size") as raised:
         resolve_batch_size(arguments, model, dataset, collator)
-    assert str(refused.value.__cause__) == message
+    assert str(raised.value.__cause__) == message
 
 
 def test_out_of_memory_excludes_other_errors(parts, recipe):

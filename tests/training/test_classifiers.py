@@ -90,7 +90,7 @@ def test_classifier_learns_tones_predicts_and_evaluates(recipe, tones, tmp_path,
     card = (tmp_path / "run" / "README.md").read_text()
     assert 'pipeline(model=".", trust_remote_code=True)' in card
     assert "language model" not in card
-    assert ("Not in this folder" in card) == (kind == "wav2vec2"), "an encoder that is trained lies in the folder"
+    assert ("Not in this folder" in card) == (kind == "wav2vec2"), "a trained encoder is in the folder"
     new_speakers = {row["speaker"] for row in rows} - set(results["speakers"])
     new_rows = [row for row in rows if row["speaker"] in new_speakers]
     measured = evaluate_corpora(
@@ -117,7 +117,7 @@ def test_classifier_caches_states_of_frozen_layers(recipe, tones, tmp_path):
     after, _ = load_model(str(tmp_path / "run"), "cpu")
     assert not torch.equal(before.audio_tower.layers[2].fc1.weight, after.audio_tower.layers[2].fc1.weight)
     prints = {FeatureEncoder(model, processor).fingerprint() for model in (before, after)}
-    assert len(prints) == 1, "another stage finds the same states"
+    assert len(prints) == 1, "another stage uses the same states"
     for change in ({"trained_layers": 2}, {"max_seconds": 3.0}, {}):
         other, its_processor = build_model(recipe("whisper", **{"trained_layers": 1, **change})[0], WORDS)
         if not change:
@@ -128,7 +128,7 @@ def test_classifier_caches_states_of_frozen_layers(recipe, tones, tmp_path):
 
 
 def test_classifier_training_resumes_after_a_kill(recipe, tones, tmp_path):
-    unbroken = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
+    uninterrupted = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
     for left_of_it in ("train_results.json", "model.safetensors"):
         (tmp_path / "run" / left_of_it).unlink()
@@ -138,7 +138,7 @@ def test_classifier_training_resumes_after_a_kill(recipe, tones, tmp_path):
     last.rmdir()
     again = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
-    assert again["validation"]["eval_UA"] == unbroken["validation"]["eval_UA"]
+    assert again["validation"]["eval_UA"] == uninterrupted["validation"]["eval_UA"]
 
 
 def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tmp_path):

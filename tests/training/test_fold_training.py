@@ -74,14 +74,14 @@ def test_fold_of_meld_selects_on_the_dev_part():
     data = arguments_for_fold(DataArguments(), fold, protocol)
     assert data.validation_splits == ["dev"]
     assert {one["split"] for one in fold_rows(fold, data)} == {"train", "dev"}
-    nobody = arguments_for_fold(DataArguments(validation_fraction=0), fold, protocol)
-    assert {one["split"] for one in fold_rows(fold, nobody)} == {"train"}
+    without_validation = arguments_for_fold(DataArguments(validation_fraction=0), fold, protocol)
+    assert {one["split"] for one in fold_rows(fold, without_validation)} == {"train"}
 
 
 def test_fold_keeps_unlabelled_speech_for_the_recipe():
     protocol = PROTOCOLS["emodb-4-5fold"]
-    voices = [row(number, "commonvoice", str(number), None, "train") for number in range(900, 904)]
-    rows = [*rows_for(protocol), *voices]
+    unlabelled = [row(number, "commonvoice", str(number), None, "train") for number in range(900, 904)]
+    rows = [*rows_for(protocol), *unlabelled]
     kept = training_fold(protocol, rows, DataArguments(labelled_languages=["en"]), "fold3")
     assert sum(one["corpus"] == "commonvoice" for one in kept.train) == 4
     assert sum(one["corpus"] == "emodb" for one in kept.train) == 32

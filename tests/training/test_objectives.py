@@ -36,14 +36,14 @@ def embeddings(dtype: torch.dtype) -> torch.Tensor:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_objective_computes_half_precision_in_float32(objective: Objective, dtype: torch.dtype):
     halved = embeddings(dtype)
-    whole = halved.detach().float().requires_grad_()
+    full = halved.detach().float().requires_grad_()
     with torch.autocast("cpu", dtype=dtype):
         found = objective(halved, BATCH)
-    expected = objective(whole, BATCH)
+    expected = objective(full, BATCH)
     assert found.dtype == torch.float32 and torch.equal(found, expected)
     found.backward()
     expected.backward()
-    assert torch.equal(halved.grad, whole.grad.to(dtype)) and whole.grad.abs().max() > 0
+    assert torch.equal(halved.grad, full.grad.to(dtype)) and full.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize(

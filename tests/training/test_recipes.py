@@ -55,12 +55,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch):
     """Fail the test on any connection, even if the error is caught."""
     asked = []
 
-    def refuse(self: socket.socket, address: Any) -> None:
+    def reject(self: socket.socket, address: Any) -> None:
         asked.append(address)
         raise OSError(f"this test must not connect to {address}")
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect", reject)
     yield
     assert asked == []
 
@@ -106,7 +106,7 @@ def test_recipe_values_reach_the_training(path: Path):
         assert getattr(found, "value", found) == value, key
     _, _, data, _ = arguments
     assert len(label_set(data.labels)) >= 2
-    assert data.corpora == [], "where speech lies is the user's to say"
+    assert data.corpora == [], "users pass the location of speech"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -220,7 +220,7 @@ def test_byol_recipe_has_the_published_values():
         options = one["objectives"]["byol"]
         assert (options["lambda_start"], options["lambda_end"]) == (0.8, 0.2)
         assert (one["labels"], one["labelled_languages"], one["balance"]) == ("four", ["en"], "source")
-        assert "views" not in one, "drawn of the features"
+        assert "views" not in one, "drawn from the features"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def outcome(folder: Path) -> tuple[dict[str, torch.Tensor], list[tuple[float, fl
 
 
 @pytest.fixture(scope="module")
-def unbroken(run, tmp_path_factory: pytest.TempPathFactory):
+def uninterrupted(run, tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("unbroken")
     finished = run("never", folder)
     assert finished.returncode == 0, finished.stderr
@@ -45,18 +45,18 @@ def unbroken(run, tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["step", "save:begun", "save:written", "cache"])
-def test_training_resumes_after_a_kill(kind: str, run, tmp_path: Path, unbroken):
+def test_training_resumes_after_a_kill(kind: str, run, tmp_path: Path, uninterrupted):
     # One step after the first checkpoint.
     moment = f"step:{random.randrange(7, STEPS)}" if kind == "step" else kind
     killed = run(moment, tmp_path)
     assert killed.returncode == -signal.SIGKILL, f"{moment}: {killed.stderr}"
-    whole = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
-    assert bool(whole) == (kind == "step"), whole
+    checkpoints = sorted(path.name for path in (tmp_path / "run").glob("checkpoint-*"))
+    assert bool(checkpoints) == (kind == "step"), checkpoints
     resumed = run("never", tmp_path)
     assert resumed.returncode == 0, resumed.stderr
     assert not list((tmp_path / "run").glob("partial*"))
     weights, losses, final = outcome(tmp_path)
-    expected_weights, expected_losses, expected_final = unbroken
+    expected_weights, expected_losses, expected_final = uninterrupted
     # An evaluation between the last checkpoint and the kill is repeated and recorded once.
     assert losses == expected_losses, moment
     assert final == expected_final
@@ -65,13 +65,13 @@ def test_training_resumes_after_a_kill(kind: str, run, tmp_path: Path, unbroken)
 
 
 @pytest.mark.slow
-def test_training_resumes_after_repeated_kills(run, tmp_path: Path, unbroken):
+def test_training_resumes_after_repeated_kills(run, tmp_path: Path, uninterrupted):
     for moment in ("step:8", "step:12", "save:written", "step:17"):
         assert run(moment, tmp_path).returncode == -signal.SIGKILL
     assert run("never", tmp_path).returncode == 0
     weights, losses, _ = outcome(tmp_path)
-    assert losses == unbroken[1]
-    assert all(torch.equal(weights[name], tensor) for name, tensor in unbroken[0].items())
+    assert losses == uninterrupted[1]
+    assert all(torch.equal(weights[name], tensor) for name, tensor in uninterrupted[0].items())
     again = run("never", tmp_path)
     assert again.returncode == 0 and "already contains this run" in again.stdout
 
@@ -91,9 +91,9 @@ def test_resume_restores_averaged_weights(run, tmp_path: Path):
 @pytest.mark.slow
 def test_resume_rejects_other_settings(run, tmp_path: Path):
     assert run("step:8", tmp_path).returncode == -signal.SIGKILL
-    refused = run("never", tmp_path, "--learning_rate", "0.5")
-    assert refused.returncode == 2
-    assert "learning_rate 0.01 -> 0.5" in refused.stderr and "--no_resume" in refused.stderr
-    assert len(refused.stderr.strip().splitlines()[-1]) < 500
+    rejected = run("never", tmp_path, "--learning_rate", "0.5")
+    assert rejected.returncode == 2
+    assert "learning_rate 0.01 -> 0.5" in rejected.stderr and "--no_resume" in rejected.stderr
+    assert len(rejected.stderr.strip().splitlines()[-1]) < 500
     afresh = run("never", tmp_path, "--learning_rate", "0.5", "--no_resume")
     assert afresh.returncode == 0, afresh.stderr

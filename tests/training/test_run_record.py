@@ -88,7 +88,7 @@ def test_run_ignores_logging_and_saving_settings(rows, recipe, tmp_path: Path):
     other = [*first[:2], "--save_total_limit", "1", "--logging_steps", "3"]
     results = train(rows, *recipe(*other))
     assert weights(run) == before and len([*run.glob("checkpoint-*")]) <= 2
-    assert train(rows, *recipe(*first)) == json.loads(json.dumps(results)), "finished, and not repeated"
+    assert train(rows, *recipe(*first)) == json.loads(json.dumps(results)), "a finished run is not repeated"
 
 
 def test_run_does_not_overwrite_another_model(rows, recipe, tmp_path: Path, tiny_model_dir):

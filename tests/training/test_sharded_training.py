@@ -72,7 +72,7 @@ def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(recipe_file: Path, tones: Path, shared_folder) -> Path:
+def uninterrupted(recipe_file: Path, tones: Path, shared_folder) -> Path:
     def train(folder: Path) -> None:
         command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
         command += [str(SCRIPT), "never", *training(recipe_file, tones, folder)]
@@ -110,12 +110,13 @@ def data_parallel(
 
 
 @pytest.mark.slow
-def test_fsdp_trains_to_the_weights_of_data_parallel(unbroken: Path, data_parallel: Path):
+def test_fsdp_trains_to_the_weights_of_data_parallel(uninterrupted: Path, data_parallel: Path):
     last = Path(f"checkpoint-{4 * STEPS_PER_EPOCH}", "model.safetensors")
     # Adam takes a full step even where the gradient is only rounding, e.g. of a bias before a softmax.
-    assert largest_difference(unbroken / last, data_parallel / last) < 0.01
+    assert largest_difference(uninterrupted / last, data_parallel / last) < 0.01
     found, expected = (
-        json.loads((folder / "train_results.json").read_text())["log_history"] for folder in (unbroken, data_parallel)
+        json.loads((folder / "train_results.json").read_text())["log_history"]
+        for folder in (uninterrupted, data_parallel)
     )
     metrics = {"loss", "loss_ce", "loss_margin_contrast", "grad_norm", "eval_loss", "eval_UA"}
     for one, other in zip(found, expected, strict=True):
@@ -125,14 +126,14 @@ def test_fsdp_trains_to_the_weights_of_data_parallel(unbroken: Path, data_parall
 
 
 @pytest.mark.slow
-def test_fsdp_saves_a_model_like_any_other(unbroken: Path):
-    trained = load_file(unbroken / "model.safetensors")
+def test_fsdp_saves_a_model_like_any_other(uninterrupted: Path):
+    trained = load_file(uninterrupted / "model.safetensors")
     assert trained and not [name for name in trained if name.startswith(("audio_tower", "language_model"))]
-    state = json.loads((unbroken / f"checkpoint-{4 * STEPS_PER_EPOCH}" / "trainer_state.json").read_text())
+    state = json.loads((uninterrupted / f"checkpoint-{4 * STEPS_PER_EPOCH}" / "trainer_state.json").read_text())
     best = Path(state["best_model_checkpoint"], "model.safetensors")
-    assert largest_difference(unbroken / "model.safetensors", best) == 0
-    assert not list(unbroken.rglob("*fsdp*")), "the code of PyTorch's FSDP travels along, or the frozen model"
-    model, _ = load_model(str(unbroken))
+    assert largest_difference(uninterrupted / "model.safetensors", best) == 0
+    assert not list(uninterrupted.rglob("*fsdp*")), "the folder contains code of FSDP or the frozen model"
+    model, _ = load_model(str(uninterrupted))
     assert type(model).__name__ == "MSERForEmotionGeneration"
     for name, value in trained.items():
         assert torch.equal(model.state_dict()[name], value), name
@@ -140,7 +141,11 @@ def test_fsdp_saves_a_model_like_any_other(unbroken: Path):
 
 @pytest.mark.slow
 def test_fsdp_resumes_to_the_same_result(
-    unbroken: Path, sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
+    uninterrupted: Path,
+    sharded: Callable[..., subprocess.CompletedProcess],
+    recipe_file: Path,
+    tones: Path,
+    tmp_path: Path,
 ):
     words = training(recipe_file, tones, tmp_path)
     killed = sharded(str(STEPS_PER_EPOCH + 2), *words)
@@ -150,7 +155,7 @@ def test_fsdp_resumes_to_the_same_result(
     assert resumed.returncode == 0, resumed.stderr
     last = f"checkpoint-{4 * STEPS_PER_EPOCH}"
     for file in (f"{last}/model.safetensors", f"{last}/objectives.safetensors", "model.safetensors"):
-        assert largest_difference(tmp_path / "run" / file, unbroken / file) == 0
+        assert largest_difference(tmp_path / "run" / file, uninterrupted / file) == 0
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ def test_source_batches_have_one_source_drawn_evenly():
     labelled = [[EMOTIONS[item] is not None for item in batch] for batch in found]
     assert all(len(set(one)) == 1 for one in labelled)
     share = sum(one[0] for one in labelled) / 400
-    assert 0.4 < share < 0.6, "and not 12 of 108"
+    assert 0.4 < share < 0.6, "not 12 of 108"
     # Sources do not alternate: a fair coin repeats itself about every second time.
     repeats = sum(first[0] == second[0] for first, second in pairwise(labelled))
     assert 150 < repeats < 250

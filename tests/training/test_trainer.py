@@ -173,7 +173,7 @@ def test_two_stages_learn_and_share_held_out_speakers(tones: Path, recipe, tmp_p
     assert first["clips"]["train"] + first["clips"]["validation"] == 36
     assert second["clips"]["train"] + second["clips"]["validation"] == 72
     assert first["clips"]["validation"] > 0
-    assert second["validation"]["eval_UA"] >= 0.5, "four tones an octave apart should be told apart"
+    assert second["validation"]["eval_UA"] >= 0.5, "four tones an octave apart should be distinguished"
 
     card = ModelCard.load(tmp_path / "run" / "README.md")
     assert card.data.language == ["en", "pl"] and card.data.pipeline_tag == "audio-classification"

@@ -89,10 +89,10 @@ def test_split_keeps_translations_with_their_source(tones: Path, recipe):
     ]
     for speakers in (lambda row: row["speaker"], lambda row: None):
         human, synthetic = ([{**row, "speaker": speakers(row)} for row in side] for side in (rows, made))
-        alone, beside = prepare_data(human, arguments), prepare_data([*synthetic, *human], arguments)
+        alone, together = prepare_data(human, arguments), prepare_data([*synthetic, *human], arguments)
         for part in ("train", "validation"):
             sources = {clip.row["id"] for clip in getattr(alone, part)}
-            kept = [clip.row for clip in getattr(beside, part)]
+            kept = [clip.row for clip in getattr(together, part)]
             assert {row["id"] for row in kept if row["corpus"] == "folder"} == sources
             translations = {row["source_id"] for row in kept if row["corpus"] == "m5ser"}
             assert translations == sources & {row["source_id"] for row in synthetic} != set()
@@ -102,10 +102,10 @@ def test_held_out_speakers_do_not_depend_on_other_corpora(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
     other = [{**row, "corpus": "other", "speaker": f"other-{row['speaker']}"} for row in rows]
-    alone, beside = prepare_data(rows, arguments), prepare_data([*other, *rows], arguments)
+    alone, together = prepare_data(rows, arguments), prepare_data([*other, *rows], arguments)
     held = {clip.row["speaker"] for clip in alone.validation}
-    assert held == {clip.row["speaker"] for clip in beside.validation if clip.row["corpus"] == "folder"}
-    assert not held & {clip.row["speaker"] for clip in beside.train}
+    assert held == {clip.row["speaker"] for clip in together.validation if clip.row["corpus"] == "folder"}
+    assert not held & {clip.row["speaker"] for clip in together.train}
     # A corpus of one speaker is used for training if others can validate.
     one = [{**row, "corpus": "one", "speaker": "one"} for row in rows[:8]]
     with_one = prepare_data([*one, *rows], arguments)
@@ -166,7 +166,7 @@ def test_published_test_part_is_not_trained_on(tones: Path, recipe, capsys):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert prepare_data([*rows, *divided], recipe(*flags)[1]).other_splits == data.other_splits
-        assert len(prepare_data([*rows, *divided], recipe(*flags[:2])[1]).train) == 144, "all, if nothing is said"
+        assert len(prepare_data([*rows, *divided], recipe(*flags[:2])[1]).train) == 144, "all by default"
     assert without_rejected(data, [Rejection(data.train[0].row, "silent")]).other_splits == data.other_splits
 
 

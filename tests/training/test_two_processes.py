@@ -68,7 +68,7 @@ def validation(tones: Path, recipe) -> list[Clip]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tones: Path, shared_folder) -> Path:
+def uninterrupted(tones: Path, shared_folder) -> Path:
     def train(folder: Path) -> None:
         launch = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
         command = [sys.executable, "-m", *launch, str(SCRIPT), *training(tones, folder)]
@@ -79,14 +79,14 @@ def unbroken(tones: Path, shared_folder) -> Path:
     return shared_folder("two-processes", train)
 
 
-def test_two_processes_end_with_the_same_weights(unbroken: Path):
-    first, second = ranks(unbroken)
+def test_two_processes_end_with_the_same_weights(uninterrupted: Path):
+    first, second = ranks(uninterrupted)
     assert {"supervised_contrast.projection.2.weight", "speaker_adversarial.classifier.0.bias"} < set(first)
     assert_equal(second, first)
 
 
-def test_two_processes_write_one_result_and_valid_checkpoints(unbroken: Path):
-    run = unbroken / "run"
+def test_two_processes_write_one_result_and_valid_checkpoints(uninterrupted: Path):
+    run = uninterrupted / "run"
     results = json.loads((run / "train_results.json").read_text())
     assert results["clips"] == {"train": 48, "validation": 24}
     assert json.loads((run / "run.json").read_text())["num_processes"] == 2
@@ -101,24 +101,24 @@ def test_two_processes_write_one_result_and_valid_checkpoints(unbroken: Path):
     assert_equal(load_file(run / "model.safetensors"), best)
 
 
-def test_two_processes_evaluate_each_clip_once(unbroken: Path, validation: list[Clip]):
+def test_two_processes_evaluate_each_clip_once(uninterrupted: Path, validation: list[Clip]):
     """A short last batch is padded with clips already evaluated, which must not count twice."""
-    model, processor = load_model(str(unbroken / "run"))
-    features = ClipFeatures(FeatureEncoder(model, processor), str(unbroken / "cache"), cache_gb=1)
+    model, processor = load_model(str(uninterrupted / "run"))
+    features = ClipFeatures(FeatureEncoder(model, processor), str(uninterrupted / "cache"), cache_gb=1)
     dataset = EmotionDataset(validation, features, LABELS)
     batch = EmotionCollator(processor, encoded=False)([dataset[index] for index in range(len(dataset))])
     question = processor.encode_text(len(dataset))
     audio = {name: batch[name] for name in ("input_features", "input_features_mask")}
     scores = model.score_emotions(**question, **audio, candidate_ids=processor.candidate_ids(LABELS.words))
     truth, found = batch["emotion_labels"].numpy(), scores.argmax(-1).numpy()
-    metrics = json.loads((unbroken / "run" / "train_results.json").read_text())["validation"]
-    assert len(set(found)) > 1, "a model of one answer would not show what was counted"
+    metrics = json.loads((uninterrupted / "run" / "train_results.json").read_text())["validation"]
+    assert len(set(found)) > 1, "equal predictions would not show which clips were counted"
     assert metrics["eval_UA"] == pytest.approx(recall_score(truth, found, average="macro"), abs=1e-6)
     assert metrics["eval_WA"] == pytest.approx(accuracy_score(truth, found), abs=1e-6)
 
 
-def test_two_processes_encode_each_clip_once(unbroken: Path, tones: Path):
-    content = b"".join(path.read_bytes() for path in (unbroken / "cache").rglob("*.store"))
+def test_two_processes_encode_each_clip_once(uninterrupted: Path, tones: Path):
+    content = b"".join(path.read_bytes() for path in (uninterrupted / "cache").rglob("*.store"))
     keys = [bytes.fromhex(digest(file_sha256(path))) for path in tones.glob("*.wav")]
     assert {content.count(key) for key in keys} == {1}
 
@@ -135,7 +135,7 @@ def test_late_process_encodes_its_share(tones: Path, make_tiny, tmp_path: Path):
     assert all(clip.key in cache for clip in clips)
 
 
-def test_two_processes_resume_after_a_kill(unbroken: Path, tones: Path, warm_python: WarmPython, tmp_path: Path):
+def test_two_processes_resume_after_a_kill(uninterrupted: Path, tones: Path, warm_python: WarmPython, tmp_path: Path):
     # In the second epoch, after a checkpoint.
     killed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
     assert killed.returncode != 0
@@ -143,6 +143,8 @@ def test_two_processes_resume_after_a_kill(unbroken: Path, tones: Path, warm_pyt
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
     resumed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path))
     assert resumed.returncode == 0, resumed.stderr
-    for found, expected in zip(ranks(tmp_path), ranks(unbroken), strict=True):
+    for found, expected in zip(ranks(tmp_path), ranks(uninterrupted), strict=True):
         assert_equal(found, expected)
-    assert_equal(load_file(tmp_path / "run" / "model.safetensors"), load_file(unbroken / "run" / "model.safetensors"))
+    assert_equal(
+        load_file(tmp_path / "run" / "model.safetensors"), load_file(uninterrupted / "run" / "model.safetensors")
+    )

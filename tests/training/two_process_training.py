@@ -41,5 +41,5 @@ def watch(folder: Path, kill_step: str) -> None:
 if __name__ == "__main__":
     watch(Path(sys.argv[1]), sys.argv[2])
     status = main(sys.argv[3:])
-    assert status or not torch.distributed.is_initialized(), "a finished training has not left its process group"
+    assert status or not torch.distributed.is_initialized(), "a finished training did not leave its process group"
     sys.exit(status)

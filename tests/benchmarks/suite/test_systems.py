@@ -35,7 +35,7 @@ def test_full_sizes_are_whisper_base_and_100m_parameters():
 def test_labels_start_with_the_sets_and_have_one_token(own):
     assert WORDS[:7] == label_set("seven").words and WORDS[:4] == label_set("four").words
     assert len(set(WORDS)) == len(WORDS) == 50
-    assert {len(ids) for ids in own.candidates(50)} == {2}, "a token and the end"
+    assert {len(ids) for ids in own.candidates(50)} == {2}, "a token and eos"
 
 
 @torch.inference_mode()

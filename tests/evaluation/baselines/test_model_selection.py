@@ -14,7 +14,7 @@ from mser_llm.evaluation.baselines.model_selection import probabilities, select_
 
 
 @pytest.fixture
-def voices():
+def speaker_clips():
     """Ten distant speakers and two emotions that differ a little in the same direction."""
     random = np.random.default_rng(0)
     speakers = np.repeat([f"s{i}" for i in range(10)], 30)
@@ -40,8 +40,8 @@ class SpeakerMemory(ClassifierMixin, BaseEstimator):
         return self.nearest_.predict(X[:, :3])
 
 
-def test_select_by_speakers_rejects_memorization(voices):
-    features, truths, speakers = voices
+def test_select_by_speakers_rejects_memorization(speaker_clips):
+    features, truths, speakers = speaker_clips
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     random_folds = cross_val_predict(SpeakerMemory(), features, truths, cv=folds)
     assert balanced_accuracy_score(truths, random_folds) > 0.7
@@ -51,8 +51,8 @@ def test_select_by_speakers_rejects_memorization(voices):
     assert choice.validation["memory"] < 0.6
 
 
-def test_select_by_speakers_matches_scikit_learn(voices):
-    features, truths, speakers = voices
+def test_select_by_speakers_matches_scikit_learn(speaker_clips):
+    features, truths, speakers = speaker_clips
     candidates = {c: make_pipeline(StandardScaler(), LogisticRegression(C=c)) for c in (0.01, 1.0)}
     choice = select_by_speakers(candidates, features, truths, speakers)
     for name, candidate in candidates.items():

@@ -71,14 +71,14 @@ def test_predict_all_resumes_with_missing_levels(clips, tiny, tmp_path):
 def test_predict_all_rewrites_incomplete_files(torn, clips, tiny, tmp_path):
     first = run(clips, tmp_path, lambda: tiny, seed=0)
     path = tmp_path / "predictions" / "white_0.csv"
-    whole = path.read_text(encoding="utf-8")
-    header, *lines = whole.splitlines(keepends=True)
+    original = path.read_text(encoding="utf-8")
+    header, *lines = original.splitlines(keepends=True)
     kept = {"rows": lines[:3], "another": [*lines[:-1], lines[-1].replace("toy,7", "toy,8")]}
     kept |= {"line": [*lines[:-1], lines[-1][:-20]], "twice": [*lines, lines[0]], "noise": []}
     assert kept["another"] != lines
     path.write_text("".join([header if torn != "noise" else "noise", *kept[torn]]), encoding="utf-8")
     again = run(clips, tmp_path, lambda: tiny, seed=0)
-    assert path.read_text(encoding="utf-8") == whole
+    assert path.read_text(encoding="utf-8") == original
     assert again.perturbed["white"][0.0].ids == first.perturbed["white"][0.0].ids
 
 

@@ -21,11 +21,11 @@ def decibels(one, other):
 @pytest.mark.parametrize("level", [20.0, 7.0, 0.0])
 def test_noise_has_requested_ratio(speech, level):
     chance = np.random.default_rng(1)
-    voices = [chance.standard_normal(SAMPLING_RATE // 3) * scale for scale in (0.001, 1.0, 5.0)]
+    speakers = [chance.standard_normal(SAMPLING_RATE // 3) * scale for scale in (0.001, 1.0, 5.0)]
     for perturbed in (
         noise.white(speech, level, chance),
-        noise.babble(speech, level, chance, voices),
-        noise.overlap(speech, level, chance, voices[0]),
+        noise.babble(speech, level, chance, speakers),
+        noise.overlap(speech, level, chance, speakers[0]),
     ):
         assert perturbed.shape == speech.shape
         assert decibels(speech, perturbed - speech) == pytest.approx(level, abs=0.01)
@@ -33,8 +33,8 @@ def test_noise_has_requested_ratio(speech, level):
 
 def test_babble_speakers_are_equally_loud(speech):
     times = np.arange(len(speech)) / SAMPLING_RATE
-    voices = [scale * np.sin(2 * np.pi * f * times) for scale, f in ((0.01, 400), (1.0, 900), (30.0, 1700))]
-    added = noise.babble(speech, 0.0, np.random.default_rng(0), voices) - speech
+    speakers = [scale * np.sin(2 * np.pi * f * times) for scale, f in ((0.01, 400), (1.0, 900), (30.0, 1700))]
+    added = noise.babble(speech, 0.0, np.random.default_rng(0), speakers) - speech
     spectrum = np.abs(np.fft.rfft(added)) ** 2
     parts = [spectrum[2 * f - 20 : 2 * f + 21].sum() for f in (400, 900, 1700)]
     assert np.ptp(parts) < 0.05 * np.mean(parts)

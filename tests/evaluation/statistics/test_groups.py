@@ -13,7 +13,7 @@ from mser_llm.evaluation.statistics.groups import breakdowns, sorted_gaps
 WORDS = ("happy", "sad")
 
 
-def voices(right: dict[str, float], clips=40, languages=None) -> Predictions:
+def make_predictions(right: dict[str, float], clips=40, languages=None) -> Predictions:
     """Create clips per speaker with a share of correct predictions; `f…` are women, `m…` men."""
     speakers = [name for name in right for _ in range(clips)]
     truths = [WORDS[number % 2] for _ in right for number in range(clips)]
@@ -28,7 +28,7 @@ def voices(right: dict[str, float], clips=40, languages=None) -> Predictions:
 
 
 def test_breakdowns_match_metrics_of_subsets():
-    one = voices({"f1": 0.4, "f2": 0.3, "f3": 0.5, "m1": 0.8, "m2": 0.7, "x": 0.5})
+    one = make_predictions({"f1": 0.4, "f2": 0.3, "f3": 0.5, "m1": 0.8, "m2": 0.7, "x": 0.5})
     made = breakdowns(one)
     assert set(made) == {"gender", "speaker"}
     assert made["gender"]["unknown"] == 40
@@ -47,8 +47,8 @@ def test_breakdowns_match_metrics_of_subsets():
 
 def test_breakdowns_rank_speakers_with_enough_clips():
     right = {"f1": 0.3, "f2": 0.5, "m1": 0.6, "m2": 0.9}
-    few = voices({"m3": 0.0}, clips=4)
-    one = Predictions.concatenate([voices(right), few])
+    few = make_predictions({"m3": 0.0}, clips=4)
+    one = Predictions.concatenate([make_predictions(right), few])
     speaker = breakdowns(one)["speaker"]
     assert speaker["n"] == 4
     assert speaker["worst"] == {"speaker": "f1", "UA": pytest.approx(0.3), "n": 40}
@@ -62,19 +62,22 @@ def test_breakdowns_count_all_speakers_at_once(monkeypatch):
     counts = []
     for speakers in (10, 100):
         asked.clear()
-        breakdowns(voices({f"f{number}": 0.5 for number in range(speakers)}, clips=10))
+        breakdowns(make_predictions({f"f{number}": 0.5 for number in range(speakers)}, clips=10))
         counts.append(len(asked))
     assert counts[0] == counts[1]
 
 
 def test_breakdowns_without_speakers_have_no_ranking():
-    one = voices({"f1": 0.3, "f2": 0.5})
-    nobody = Predictions(WORDS, one.corpora, one.ids, one.truths, one.predicted)
-    assert "speaker" not in breakdowns(nobody)
+    one = make_predictions({"f1": 0.3, "f2": 0.5})
+    anonymous = Predictions(WORDS, one.corpora, one.ids, one.truths, one.predicted)
+    assert "speaker" not in breakdowns(anonymous)
 
 
 def test_breakdowns_by_language_and_corpus():
-    parts = [voices({"a": 0.5, "b": 0.6}, languages=["de"] * 80), voices({"c": 0.9, "d": 0.8}, languages=["ur"] * 80)]
+    parts = [
+        make_predictions({"a": 0.5, "b": 0.6}, languages=["de"] * 80),
+        make_predictions({"c": 0.9, "d": 0.8}, languages=["ur"] * 80),
+    ]
     one = Predictions.concatenate(parts)
     one = Predictions(
         WORDS, ["x"] * 80 + ["y"] * 80, one.ids, one.truths, one.predicted, None, one.speakers, [], one.languages

@@ -156,7 +156,7 @@ class Interrupted(Exception):
 def test_byol_resumes_to_the_same_result(recipe, tones, tmp_path, monkeypatch, trained_layers):
     rows = rows_of(tones)
     settings = {"trained_layers": trained_layers, "validation_fraction": 0, "load_best_model_at_end": False}
-    unbroken = train(rows, *recipe(**settings, output_dir=str(tmp_path / "unbroken")))
+    uninterrupted = train(rows, *recipe(**settings, output_dir=str(tmp_path / "unbroken")))
     step = MSERTrainer.training_step
 
     def training_step(self, *args, **kwargs):
@@ -169,7 +169,7 @@ def test_byol_resumes_to_the_same_result(recipe, tones, tmp_path, monkeypatch, t
         with pytest.raises(Interrupted):
             train(rows, *recipe(**settings))
     resumed = train(rows, *recipe(**settings))
-    assert resumed["byol"] == unbroken["byol"]
+    assert resumed["byol"] == uninterrupted["byol"]
     for file in ("model.safetensors", "checkpoint-8/objectives.safetensors", "checkpoint-8/byol_target.safetensors"):
         found, expected = (load_file(tmp_path / run / file) for run in ("run", "unbroken"))
         assert found.keys() == expected.keys()

@@ -94,7 +94,7 @@ def test_crop_resizes_a_range_linearly(encoded):
             inside = steps[(where[1:] < length - 1.001) & (where[:-1] > 0.001)]
             assert inside.max() - inside.min() < 1e-3
             slopes.append(inside[0])
-            assert torch.equal(read_time[clip, 0, length:], time[clip, 0, length:]), "padding is left alone"
+            assert torch.equal(read_time[clip, 0, length:], time[clip, 0, length:]), "padding is unchanged"
             bands = read_band[clip, 0, 0].double().numpy()
             if encoded:
                 assert np.allclose(bands, np.arange(channels), atol=1e-4), "the channels of states have no order"
