@@ -46,9 +46,9 @@ def test_compare_corrects_over_the_corpora(systems, tmp_path, capsys):
     good, plain, first, second = systems
     write_predictions(second, plain.subset(np.arange(len(plain))[::-1]))
     assert main(["compare", str(first), str(second), "--output", str(tmp_path / "made.json")]) == 0
-    made = json.loads((tmp_path / "made.json").read_text())
-    assert list(made["corpora"]) == ["emodb", "nemo", "shemo"]
-    for name, row in made["corpora"].items():
+    result = json.loads((tmp_path / "made.json").read_text())
+    assert list(result["corpora"]) == ["emodb", "nemo", "shemo"]
+    for name, row in result["corpora"].items():
         a, b = (one.subset([corpus == name for corpus in one.corpora]) for one in (good, plain))
         expected = [balanced_accuracy_score(one.truths, one.predicted) for one in (a, b)]
         assert [row["first"]["mean"], row["second"]["mean"]] == pytest.approx(expected)
@@ -59,13 +59,13 @@ def test_compare_corrects_over_the_corpora(systems, tmp_path, capsys):
         right = [np.array(one.predicted) == np.array(one.truths) for one in (a, b)]
         table = [[(right[0] & right[1]).sum(), (right[0] & ~right[1]).sum()], [(~right[0] & right[1]).sum(), 0]]
         assert row["mcnemar"]["exact"] == pytest.approx(mcnemar(table, exact=True).pvalue)
-    corrected = multipletests([row["p"] for row in made["corpora"].values()], method="holm")[1]
-    assert [row["p_holm"] for row in made["corpora"].values()] == pytest.approx(list(corrected))
-    assert made["pooled"]["n"] == len(good)
+    corrected = multipletests([row["p"] for row in result["corpora"].values()], method="holm")[1]
+    assert [row["p_holm"] for row in result["corpora"].values()] == pytest.approx(list(corrected))
+    assert result["pooled"]["n"] == len(good)
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed] == ["corpus", "emodb", "nemo", "shemo", "all"]
-    assert f"{made['corpora']['emodb']['difference']:+.3f}" in printed[1]
-    assert made["corpora"]["emodb"]["p_holm"] < 0.05 < made["corpora"]["shemo"]["p_holm"]
+    assert f"{result['corpora']['emodb']['difference']:+.3f}" in printed[1]
+    assert result["corpora"]["emodb"]["p_holm"] < 0.05 < result["corpora"]["shemo"]["p_holm"]
 
 
 def test_compare_resamples_speakers_for_shown_differences_only(systems, monkeypatch):
@@ -73,10 +73,10 @@ def test_compare_resamples_speakers_for_shown_differences_only(systems, monkeypa
     draws = []
     drawn = bootstrap.resampled
     monkeypatch.setattr(bootstrap, "resampled", lambda *given: draws.append(len(given[0])) or drawn(*given))
-    made = compare([good, good], [plain, plain])
+    result = compare([good, good], [plain, plain])
     # Two runs of two systems, for each of three corpora and for all of them.
     assert draws == [4] * 4
-    assert set(made["pooled"]["first"]) == {"mean", "std", "values"}
+    assert set(result["pooled"]["first"]) == {"mean", "std", "values"}
 
 
 def test_compare_treats_runs_as_one_system(systems, tmp_path, capsys):
@@ -86,12 +86,12 @@ def test_compare_treats_runs_as_one_system(systems, tmp_path, capsys):
     places = [str(write_predictions(tmp_path / f"{number}.csv", run)) for number, run in enumerate(runs)]
     words = ["compare", ",".join(places), str(second), "--metric", "WA", "--output", str(tmp_path / "made.json")]
     assert main(words) == 0
-    made = json.loads((tmp_path / "made.json").read_text())
+    result = json.loads((tmp_path / "made.json").read_text())
     expected = [accuracy_score(run.truths, run.predicted) for run in runs]
-    assert made["pooled"]["first"]["values"] == pytest.approx(expected)
-    assert made["pooled"]["first"]["std"] == pytest.approx(np.std(expected, ddof=1))
-    assert made["pooled"]["second"]["std"] is None
-    assert "mcnemar" not in made["pooled"]
+    assert result["pooled"]["first"]["values"] == pytest.approx(expected)
+    assert result["pooled"]["first"]["std"] == pytest.approx(np.std(expected, ddof=1))
+    assert result["pooled"]["second"]["std"] is None
+    assert "mcnemar" not in result["pooled"]
     assert f"{np.mean(expected):.3f} ± {np.std(expected, ddof=1):.3f}" in capsys.readouterr().out
 
 

@@ -31,9 +31,9 @@ def probe(encoder, tmp_path, corpora, *more):
 def test_probe_prints_a_line_per_layer(corpora, encoder, tmp_path, capsys):
     trained, tested = f"folder={corpora / 'train'}", f"folder={corpora / 'test'}"
     assert probe(encoder, tmp_path, [trained], "--test", tested) == 0
-    made = json.loads((tmp_path / "out" / "probe.json").read_text(encoding="utf-8"))
-    assert [one["layer"] for one in made["layers"]] == [0, 1, 2] and made["chosen"] in made["layers"]
-    assert not made["leak"]["found"] and made["leak"]["tested"] == 8
+    result = json.loads((tmp_path / "out" / "probe.json").read_text(encoding="utf-8"))
+    assert [one["layer"] for one in result["layers"]] == [0, 1, 2] and result["chosen"] in result["layers"]
+    assert not result["leak"]["found"] and result["leak"]["tested"] == 8
     printed = capsys.readouterr()
     assert "24 training clips, 4 classes\n" in printed.out and "leak" not in printed.err
     # Without a test corpus nothing can be shared.

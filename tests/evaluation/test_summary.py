@@ -40,24 +40,24 @@ def results(**corpora: Predictions):
     """Build results like `evaluate_corpora`."""
     languages = {name: sorted(set(part.languages)) for name, part in corpora.items()}
     pooled = Predictions.concatenate(list(corpora.values()))
-    made = {"corpora": {name: {**summary(part), "languages": languages[name]} for name, part in corpora.items()}}
-    made["pooled"] = summary(pooled)
+    computed = {"corpora": {name: {**summary(part), "languages": languages[name]} for name, part in corpora.items()}}
+    computed["pooled"] = summary(pooled)
     spoken = sorted(set(pooled.languages))
     chosen = {code: pooled.subset([one == code for one in pooled.languages]) for code in spoken}
-    return made | {"languages": {code: summary(part) for code, part in chosen.items()}}
+    return computed | {"languages": {code: summary(part) for code, part in chosen.items()}}
 
 
 def test_summary_has_metrics_intervals_and_groups():
     rng = np.random.default_rng(0)
     one = make_predictions(rng, {"female": 0.6, "male": 0.7})
-    made = summary(one)
-    assert json.loads(json.dumps(made)) == made
-    assert {name: made[name] for name in one.metrics()} == one.metrics()
-    assert made["chance"] == pytest.approx(1 / 3)
-    assert made["intervals"] == {name: list(ends) for name, ends in intervals(one).items()}
-    assert (made["clusters"], made["clips_without_speaker"]) == (12, 0)
-    assert set(made["groups"]) == {"gender", "speaker"}
-    assert made["calibration"] is None
+    computed = summary(one)
+    assert json.loads(json.dumps(computed)) == computed
+    assert {name: computed[name] for name in one.metrics()} == one.metrics()
+    assert computed["chance"] == pytest.approx(1 / 3)
+    assert computed["intervals"] == {name: list(ends) for name, ends in intervals(one).items()}
+    assert (computed["clusters"], computed["clips_without_speaker"]) == (12, 0)
+    assert set(computed["groups"]) == {"gender", "speaker"}
+    assert computed["calibration"] is None
     scores = rng.dirichlet([1, 1, 1], size=len(one))
     lines = [{"corpus": "x", "id": str(number), "emotion": "sad", "prediction": "sad"} for number in range(len(one))]
     scored = summary(Predictions.from_clips(WORDS, lines, scores))
@@ -78,30 +78,30 @@ def test_chance_counts_labels_without_clips():
 
 
 def test_summary_of_one_speaker_has_no_interval():
-    made = summary(make_predictions(np.random.default_rng(1), {"female": 0.6}, speakers=1))
-    assert made["intervals"] is None
-    assert made["clusters"] == 1
+    computed = summary(make_predictions(np.random.default_rng(1), {"female": 0.6}, speakers=1))
+    assert computed["intervals"] is None
+    assert computed["clusters"] == 1
 
 
 def test_gaps_rank_planted_gender_bias_first():
     """Like Urdu in the second paper: 0.41 for women and 0.73 for men, behind a good average."""
     rng = np.random.default_rng(2)
     fair, biased = {"female": 0.8, "male": 0.8}, {"female": 0.41, "male": 0.73}
-    made = gaps(
+    computed = gaps(
         results(
             emodb=make_predictions(rng, fair, "emodb", "de"),
             urdu=make_predictions(rng, biased, "urdu", "ur"),
             shemo=make_predictions(rng, fair, "shemo", "fa"),
         )
     )
-    flagged = [(gap["scope"], gap["name"], gap["by"]) for gap in made if gap["flagged"]]
+    flagged = [(gap["scope"], gap["name"], gap["by"]) for gap in computed if gap["flagged"]]
     assert ("corpus", "urdu", "gender") in flagged[:2]
     assert ("corpus", "emodb", "gender") not in flagged
-    (urdu,) = [gap for gap in made if gap["name"] == "urdu"]
+    (urdu,) = [gap for gap in computed if gap["name"] == "urdu"]
     assert (urdu["worst"], urdu["best"]) == ("female", "male")
     assert urdu["low"] < 0.32 < urdu["high"]
     # Urdu is that corpus, so its gap is listed once.
-    assert not [gap for gap in made if gap["scope"] == "language"]
+    assert not [gap for gap in computed if gap["scope"] == "language"]
 
 
 def test_gaps_rank_planted_language_bias_first():
@@ -110,8 +110,8 @@ def test_gaps_rank_planted_language_bias_first():
         make_predictions(rng, {"female": right, "male": right}, "one", code)
         for code, right in (("de", 0.8), ("ur", 0.5))
     ]
-    made = gaps(results(one=Predictions.concatenate(parts)))
-    assert (made[0]["by"], made[0]["best"], made[0]["worst"]) == ("language", "de", "ur")
-    assert made[0]["flagged"]
+    computed = gaps(results(one=Predictions.concatenate(parts)))
+    assert (computed[0]["by"], computed[0]["best"], computed[0]["worst"]) == ("language", "de", "ur")
+    assert computed[0]["flagged"]
     # Two languages in one corpus, each with both genders.
-    assert {gap["name"] for gap in made if gap["scope"] == "language"} == {"de", "ur"}
+    assert {gap["name"] for gap in computed if gap["scope"] == "language"} == {"de", "ur"}

@@ -83,12 +83,12 @@ def test_mean_has_an_interval_over_speakers():
     speakers = np.repeat([f"s{number}" for number in range(12)], 20)
     offsets = np.repeat(rng.normal(0.5, 0.2, 12), 20)
     runs = [offsets + rng.normal(0, 0.01, 240) for _ in range(2)]
-    made = summarize_over_speakers(runs, speakers)
-    assert made["mean"] == pytest.approx(np.mean(runs)) and made["clusters"] == 12
-    assert made["values"] == pytest.approx([run.mean() for run in runs])
+    summary = summarize_over_speakers(runs, speakers)
+    assert summary["mean"] == pytest.approx(np.mean(runs)) and summary["clusters"] == 12
+    assert summary["values"] == pytest.approx([run.mean() for run in runs])
     means = [np.mean(runs, axis=0)[speakers == name].mean() for name in dict.fromkeys(speakers)]
     half = 2.201 * np.std(means, ddof=1) / np.sqrt(12)
-    assert (made["high"] - made["low"]) / 2 == pytest.approx(half, rel=0.15)
+    assert (summary["high"] - summary["low"]) / 2 == pytest.approx(half, rel=0.15)
     assert summarize_over_speakers([np.ones(5)], ["a"] * 5) | {"values": None} == {
         "mean": 1.0, "low": None, "high": None, "p": None, "values": None, "clusters": 1,
     }  # fmt: skip

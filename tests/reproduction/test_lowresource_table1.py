@@ -84,8 +84,8 @@ def results(folder: Path) -> dict:
 
 @pytest.mark.slow
 def test_each_clip_is_predicted_once_by_its_fold(finished: Path):
-    made = table(finished)
-    ours = [line for line in made["lines"] if line["by"] == "ours"]
+    content = table(finished)
+    ours = [line for line in content["lines"] if line["by"] == "ours"]
     assert [line["system"] for line in ours] == [f"{name}, emodb" for name in SYSTEMS]
     for line in ours:
         folders = [finished / FOLDERS[line["system"].removesuffix(", emodb")].format(fold) for fold in range(1, 6)]
@@ -100,9 +100,9 @@ def test_each_clip_is_predicted_once_by_its_fold(finished: Path):
                 "macro_F1": f1_score(truths, predicted, average="macro", zero_division=0),
             }
         )
-    paper = {line["system"]: line["figures"] for line in made["lines"] if line["by"] == "paper"}
+    paper = {line["system"]: line["figures"] for line in content["lines"] if line["by"] == "paper"}
     assert paper["Contrastive, emodb"]["macro_F1"] == {"mean": 0.901, "std": 0.018, "low": None, "high": None}
-    assert {one["choice"].split(":")[0] for one in made["differences"]} == {"speaker contrast", "BYOL", "contrast"}
+    assert {one["choice"].split(":")[0] for one in content["differences"]} == {"speaker contrast", "BYOL", "contrast"}
 
 
 @pytest.mark.slow

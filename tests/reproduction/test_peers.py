@@ -128,8 +128,8 @@ def test_selected_systems_are_reused(finished: Path, peers_command, base_encoder
     before = {path: path.read_text(encoding="utf-8") for path in finished.glob("peers.*")}
     try:
         assert main(peers_command(finished, "--systems", BASELINE, MSER)) == 0
-        made = json.loads((finished / "peers.json").read_text(encoding="utf-8"))
-        assert [line["system"] for line in made["lines"]] == [BASELINE, MSER]
+        content = json.loads((finished / "peers.json").read_text(encoding="utf-8"))
+        assert [line["system"] for line in content["lines"]] == [BASELINE, MSER]
         assert {path: path.stat().st_mtime_ns for path in finished.rglob("model.safetensors")} == weights
     finally:
         for path, text in before.items():

@@ -80,12 +80,12 @@ def test_table2_takes_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_pat
     """Table II of the paper is on IEMOCAP, on which it also trains."""
     monkeypatch.setattr(reproduce, "read_rows", lambda corpora: {"iemocap": iemocap, "m5ser": m5ser})
     words = {"recipe": str(tiny_recipes), "output_dir": str(tmp_path), "protocol": "iemocap-4", "fold": "2"}
-    made = reproduce.experiment(ReproduceArguments("table2", **words))
-    assert made.labels.name == "four" and list(made.tests) == ["iemocap"]
-    assert {row["split"] for row in made.tests["iemocap"]} == {"Session2"}
-    speakers = {row["speaker"] for row in made.training}
-    assert speakers == {"iemocap-Session1F", "iemocap-Session1M"} and not made.leak.found
-    assert {row["corpus"] for row in made.training} == {"iemocap", "m5ser"}
+    found = reproduce.experiment(ReproduceArguments("table2", **words))
+    assert found.labels.name == "four" and list(found.tests) == ["iemocap"]
+    assert {row["split"] for row in found.tests["iemocap"]} == {"Session2"}
+    speakers = {row["speaker"] for row in found.training}
+    assert speakers == {"iemocap-Session1F", "iemocap-Session1M"} and not found.leak.found
+    assert {row["corpus"] for row in found.training} == {"iemocap", "m5ser"}
     with pytest.raises(ValueError, match="--test"):
         reproduce.experiment(ReproduceArguments("table2", test=["emodb=x"], **words))
 
@@ -94,8 +94,8 @@ def test_table2_takes_a_fold_of_a_protocol(iemocap, m5ser, tiny_recipes, tmp_pat
 def test_english_only_trains_in_one_stage(iemocap, recipes, tmp_path: Path, monkeypatch):
     monkeypatch.setattr("mser_llm.reproduction.table1.TABLE_1A", ("iemocap-4",))
     table1a({"iemocap": iemocap}, recipes, [0], tmp_path)
-    made = sorted(path.parent.name for path in tmp_path.glob("iemocap-4/*/seed0/*/model.safetensors"))
-    assert made == ["stage1-contrast"] * 2
+    found = sorted(path.parent.name for path in tmp_path.glob("iemocap-4/*/seed0/*/model.safetensors"))
+    assert found == ["stage1-contrast"] * 2
 
 
 def test_table1_with_meld_needs_allow_leak(recipes, tmp_path: Path, monkeypatch):

@@ -83,12 +83,12 @@ def test_split_keeps_translations_with_their_source(tones: Path, recipe):
     _, arguments, _ = recipe()
     rows = read_corpus("folder", tones).rows
     # Translations of every second clip only, so that a split of translations alone would differ.
-    made = [
+    m5ser_rows = [
         {**row, "id": f"folder/{row['id']}/fr", "corpus": "m5ser", "source_corpus": "folder", "source_id": row["id"]}
         for row in rows[::2]
     ]
     for speakers in (lambda row: row["speaker"], lambda row: None):
-        human, synthetic = ([{**row, "speaker": speakers(row)} for row in side] for side in (rows, made))
+        human, synthetic = ([{**row, "speaker": speakers(row)} for row in side] for side in (rows, m5ser_rows))
         alone, together = prepare_data(human, arguments), prepare_data([*synthetic, *human], arguments)
         for part in ("train", "validation"):
             sources = {clip.row["id"] for clip in getattr(alone, part)}
@@ -116,12 +116,14 @@ def test_held_out_corpus_includes_its_translations(tones: Path, recipe):
     rows = read_corpus("folder", tones).rows
     english, polish = ([row for row in rows if row["language"] == language] for language in ("en", "pl"))
     polish = [{**row, "corpus": "other"} for row in polish]
-    made = [
+    m5ser_rows = [
         {**row, "corpus": "m5ser", "source_corpus": row["corpus"], "source_id": row["id"], "id": f"{row['id']}/fr"}
         for row in (*english, *polish)
     ]
     for stage in ("1", "joint"):
-        data = prepare_data([*made, *polish, *english], recipe("--validation_corpora", "other", "--stage", stage)[1])
+        data = prepare_data(
+            [*m5ser_rows, *polish, *english], recipe("--validation_corpora", "other", "--stage", stage)[1]
+        )
         assert [clip.row["id"] for clip in data.validation] == [row["id"] for row in polish]
         assert {clip.row["corpus"] for clip in data.train} == {"folder", "m5ser"}
         assert not {clip.row["speaker"] for clip in data.train} & {row["speaker"] for row in polish}

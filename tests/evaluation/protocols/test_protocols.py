@@ -144,18 +144,18 @@ def test_folds_leave_out_translations_of_test_clips(protocol):
             protocol.check([planted], fold.test)
         assert protocol.check([planted], fold.test, allow=True).found
         stranger = translated(row(0, "mead", "1", "sad"))
-        made = protocol.folds(rows, [planted, stranger], allow_leak=allowed)[index]
-        assert planted not in made.train and stranger in made.train
-        assert made.leak is not None and (made.leak.found == allowed)
+        checked_fold = protocol.folds(rows, [planted, stranger], allow_leak=allowed)[index]
+        assert planted not in checked_fold.train and stranger in checked_fold.train
+        assert checked_fold.leak is not None and (checked_fold.leak.found == allowed)
 
 
 def test_folds_leave_out_translations_of_validation():
     rows = rows_for(PROTOCOLS["meld-7"])
     (fold,) = PROTOCOLS["meld-7"].divide(PROTOCOLS["meld-7"].rows_with_labels(rows))
     translations = [translated(one) for one in rows if one["emotion"] != "frustrated"]
-    (made,) = PROTOCOLS["meld-7"].folds(rows, translations, allow_leak=True)
-    assert names(made.train) == names([*fold.train, *(translated(one) for one in fold.train)])
-    assert not made.leak.recordings
+    (checked_fold,) = PROTOCOLS["meld-7"].folds(rows, translations, allow_leak=True)
+    assert names(checked_fold.train) == names([*fold.train, *(translated(one) for one in fold.train)])
+    assert not checked_fold.leak.recordings
 
 
 def test_meld_split_needs_allow_leak():

@@ -78,8 +78,8 @@ def test_record_identifies_files_by_content(tmp_path):
 
     trained_on = stored(row(0, "folder", None, "sad"), "mine.wav")
     key = hashlib.sha256(b"sound").hexdigest()
-    made = stored(translated(row(1, "iemocap", "1", "sad")), "made.wav", b"translated")
-    both = [Clip(trained_on, "sad", key, 2.0), Clip(made, "sad", hashlib.sha256(b"translated").hexdigest(), 2.0)]
+    synthetic = stored(translated(row(1, "iemocap", "1", "sad")), "made.wav", b"translated")
+    both = [Clip(trained_on, "sad", key, 2.0), Clip(synthetic, "sad", hashlib.sha256(b"translated").hexdigest(), 2.0)]
     first = write(tmp_path / "first", both)
     second = write(tmp_path / "second", clips(row(2, "ravdess", "1", "sad")), (), first)
     copy = stored(row(9, "emodb", "3", "sad"), "03a01Ta.wav")

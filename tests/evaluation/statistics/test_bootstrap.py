@@ -17,7 +17,7 @@ WORDS = ("neutral", "happy", "sad", "angry")
 RECALL = np.array([0.8, 0.6, 0.5, 0.7])
 
 
-def answers_of(right, truths, rng) -> list[str]:
+def simulate_predictions(right, truths, rng) -> list[str]:
     others = (truths + rng.integers(1, 4, size=len(truths))) % 4
     return [WORDS[index] for index in np.where(right, truths, others)]
 
@@ -28,7 +28,7 @@ def simulate(rng, speakers, clips=20, more=0.0, **fields) -> Predictions:
     truths = np.tile(np.arange(clips) % 4, speakers)
     right = rng.random(len(truths)) < RECALL[truths] + more + skill
     names = [f"s{number}" for number in range(speakers) for _ in range(clips)]
-    return predictions([WORDS[index] for index in truths], answers_of(right, truths, rng), names, **fields)
+    return predictions([WORDS[index] for index in truths], simulate_predictions(right, truths, rng), names, **fields)
 
 
 def predictions(truths, predicted, speakers, **fields) -> Predictions:
@@ -119,8 +119,8 @@ def test_one_speaker_has_no_interval():
     ],
 )
 def test_constant_predictions_have_empty_intervals(truths, predicted, expected):
-    made = intervals(predictions(truths, predicted, ["a"] * 4 + ["b"] * 4))
-    assert made["UA"] == made["WA"] == expected
+    result = intervals(predictions(truths, predicted, ["a"] * 4 + ["b"] * 4))
+    assert result["UA"] == result["WA"] == expected
 
 
 def test_intervals_are_reproducible():
@@ -132,14 +132,14 @@ def test_paired_difference_uses_shared_clips():
     rng = np.random.default_rng(6)
     first, second = simulate(rng, 10, more=0.15), simulate(rng, 10)
     chosen = np.arange(40, 200)[::-1]
-    made = paired_difference(first, second.subset(chosen))
+    result = paired_difference(first, second.subset(chosen))
     truths = [first.truths[i] for i in chosen]
     expected = [balanced_accuracy_score(truths, [one.predicted[i] for i in chosen]) for one in (first, second)]
-    assert made["difference"] == pytest.approx(expected[0] - expected[1])
-    assert (made["n"], made["clusters"]) == (160, 8)
-    assert made["low"] < made["difference"] < made["high"]
+    assert result["difference"] == pytest.approx(expected[0] - expected[1])
+    assert (result["n"], result["clusters"]) == (160, 8)
+    assert result["low"] < result["difference"] < result["high"]
     turned = paired_difference(second, first.subset(chosen))
-    assert turned["difference"] == pytest.approx(-made["difference"])
+    assert turned["difference"] == pytest.approx(-result["difference"])
     with pytest.raises(PredictionsError):
         paired_difference(first.subset(np.arange(5)), second.subset(np.arange(5, 9)))
 
@@ -153,9 +153,9 @@ def test_paired_difference_has_nominal_error_rate():
         # Half of the other system's predictions equal the first's, as for two real systems.
         kept = rng.random(len(first)) < 0.5
         mixed = [a if keep else b for a, b, keep in zip(first.predicted, second.predicted, kept, strict=True)]
-        made = paired_difference(first, predictions(first.truths, mixed, first.speakers), resamples=1000, seed=trial)
-        excluded = made["low"] > 0 or made["high"] < 0
-        assert (made["p"] < 0.05) == excluded or made["p"] == pytest.approx(0.05, abs=0.01)
+        result = paired_difference(first, predictions(first.truths, mixed, first.speakers), resamples=1000, seed=trial)
+        excluded = result["low"] > 0 or result["high"] < 0
+        assert (result["p"] < 0.05) == excluded or result["p"] == pytest.approx(0.05, abs=0.01)
         found += excluded
     assert found / trials == pytest.approx(0.05, abs=0.038)
 
@@ -163,19 +163,19 @@ def test_paired_difference_has_nominal_error_rate():
 @pytest.mark.parametrize("speakers", [2, 4])
 def test_paired_difference_error_rate_for_few_speakers(speakers):
     rng = np.random.default_rng(19)
-    made = [
+    result = [
         paired_difference(*(simulate(rng, speakers, 8) for _ in "ab"), resamples=300, seed=trial)
         for trial in range(300)
     ]
-    assert np.mean([one["p"] < 0.05 for one in made]) < 0.08
-    assert min(one["p"] for one in made) > 0.001
+    assert np.mean([one["p"] < 0.05 for one in result]) < 0.08
+    assert min(one["p"] for one in result) > 0.001
 
 
 def test_p_value_of_constant_difference_is_sign_test():
     right = predictions(["sad"] * 6, ["sad"] * 6, list("aabbcc"))
     wrong = predictions(["sad"] * 6, ["happy"] * 6, list("aabbcc"))
-    made = paired_difference(right, wrong)
-    assert (made["low"], made["high"], made["p"]) == (1, 1, 0.25)
+    result = paired_difference(right, wrong)
+    assert (result["low"], result["high"], result["p"]) == (1, 1, 0.25)
 
 
 def test_paired_difference_merges_known_speakers():
@@ -191,8 +191,8 @@ def test_paired_difference_merges_known_speakers():
 
 def test_paired_difference_to_itself_is_zero():
     one = simulate(np.random.default_rng(8), 10)
-    made = paired_difference(one, one)
-    assert (made["difference"], made["low"], made["high"], made["p"]) == (0, 0, 0, 1)
+    result = paired_difference(one, one)
+    assert (result["difference"], result["low"], result["high"], result["p"]) == (0, 0, 0, 1)
 
 
 def test_p_value_is_level_at_which_interval_touches_zero():
@@ -211,14 +211,14 @@ def test_p_value_is_level_at_which_interval_touches_zero():
 def test_summarize_seeds_resamples_speakers_and_seeds():
     rng = np.random.default_rng(10)
     runs = [simulate(rng, 10, more=more) for more in (-0.25, 0.0, 0.25)]
-    made = summarize_seeds(runs)
+    result = summarize_seeds(runs)
     for metric in ("UA", "WA"):
         values = [run.metrics()[metric] for run in runs]
-        assert made[metric]["values"] == pytest.approx(values)
-        assert made[metric]["mean"] == pytest.approx(np.mean(values))
-        assert made[metric]["std"] == pytest.approx(np.std(values, ddof=1))
+        assert result[metric]["values"] == pytest.approx(values)
+        assert result[metric]["mean"] == pytest.approx(np.mean(values))
+        assert result[metric]["std"] == pytest.approx(np.std(values, ddof=1))
     same = summarize_seeds([runs[1]] * 3)
-    assert np.diff(made["UA"]["interval"]) > 1.3 * np.diff(same["UA"]["interval"])
+    assert np.diff(result["UA"]["interval"]) > 1.3 * np.diff(same["UA"]["interval"])
     assert same["UA"]["std"] == pytest.approx(0)
     assert same["UA"]["interval"] == pytest.approx(intervals(runs[1])["UA"])
     assert summarize_seeds([runs[1]])["UA"]["std"] is None
@@ -270,13 +270,13 @@ def two_groups(rng, gap, speakers=10, names=("female", "male")):
 
 def test_group_gap_finds_planted_gap():
     one = two_groups(np.random.default_rng(13), 0.2)
-    made = group_gap(one)
+    result = group_gap(one)
     women, men = (one.subset([gender == name for gender in one.genders]) for name in ("female", "male"))
-    assert (made["best"], made["worst"]) == ("male", "female")
-    assert made["groups"] == {"female": women.metrics()["UA"], "male": men.metrics()["UA"]}
-    assert made["gap"] == pytest.approx(men.metrics()["UA"] - women.metrics()["UA"])
-    assert made["flagged"] and 0 < made["low"] < made["gap"] < made["high"] and made["p"] < 0.05
-    assert (made["n"], made["clusters"]) == ({"female": 200, "male": 200}, {"female": 10, "male": 10})
+    assert (result["best"], result["worst"]) == ("male", "female")
+    assert result["groups"] == {"female": women.metrics()["UA"], "male": men.metrics()["UA"]}
+    assert result["gap"] == pytest.approx(men.metrics()["UA"] - women.metrics()["UA"])
+    assert result["flagged"] and 0 < result["low"] < result["gap"] < result["high"] and result["p"] < 0.05
+    assert (result["n"], result["clusters"]) == ({"female": 200, "male": 200}, {"female": 10, "male": 10})
 
 
 @pytest.mark.slow
@@ -297,9 +297,9 @@ def test_group_gap_interval_has_nominal_coverage():
     rng = np.random.default_rng(15)
     trials, covered = 300, 0
     for trial in range(trials):
-        made = group_gap(two_groups(rng, 0.1, speakers=6), resamples=1000, seed=trial)
-        sign = 1 if made["best"] == "male" else -1
-        low, high = sorted((sign * made["low"], sign * made["high"]))
+        result = group_gap(two_groups(rng, 0.1, speakers=6), resamples=1000, seed=trial)
+        sign = 1 if result["best"] == "male" else -1
+        low, high = sorted((sign * result["low"], sign * result["high"]))
         covered += low <= 0.1 <= high
     assert covered / trials == pytest.approx(0.95, abs=0.04)
 
@@ -308,10 +308,10 @@ def test_group_gap_compares_shared_labels():
     truths = ["sad", "happy"] * 6 + ["sad", "angry"] * 6
     predicted = ["sad"] * 12 + ["sad", "angry"] * 6
     one = predictions(truths, predicted, list("aabbccddeeff") * 2, languages=["de"] * 12 + ["el"] * 12)
-    made = group_gap(one, "language")
-    assert made["labels"] == ["sad"]
-    assert made["groups"] == {"de": 1.0, "el": 1.0}
-    assert (made["gap"], made["flagged"]) == (0, False)
+    result = group_gap(one, "language")
+    assert result["labels"] == ["sad"]
+    assert result["groups"] == {"de": 1.0, "el": 1.0}
+    assert (result["gap"], result["flagged"]) == (0, False)
     apart = predictions(["sad"] * 2 + ["happy"] * 2, ["sad"] * 4, list("abcd"), languages=["de", "de", "el", "el"])
     assert group_gap(apart, "language") is None
 
@@ -319,26 +319,26 @@ def test_group_gap_compares_shared_labels():
 def test_group_gap_without_variance_uses_permutations():
     people, genders = list("aabbccdd"), ["female"] * 4 + ["male"] * 4
     predicted = ["sad"] * 4 + ["happy"] * 4
-    made = group_gap(predictions(["sad"] * 8, predicted, people, genders=genders))
+    result = group_gap(predictions(["sad"] * 8, predicted, people, genders=genders))
     # Two of four speakers are women: six divisions, two of which have the same maximum gap.
-    assert (made["gap"], made["p"], made["flagged"]) == (1.0, pytest.approx(1 / 3), False)
+    assert (result["gap"], result["p"], result["flagged"]) == (1.0, pytest.approx(1 / 3), False)
     perfect = group_gap(predictions(["sad"] * 8, ["sad"] * 8, people, genders=genders))
     assert (perfect["gap"], perfect["p"], perfect["flagged"]) == (0.0, 1.0, False)
 
 
 def test_group_gap_of_one_speaker_has_no_interval():
     one = two_groups(np.random.default_rng(16), 0.2, speakers=1)
-    made = group_gap(one)
-    assert made["gap"] > 0
-    assert made["low"] is made["high"] is made["p"] is None
-    assert not made["flagged"]
+    result = group_gap(one)
+    assert result["gap"] > 0
+    assert result["low"] is result["high"] is result["p"] is None
+    assert not result["flagged"]
     three = Predictions.concatenate([two_groups(np.random.default_rng(17), 0.2), one.subset(np.arange(20))])
     three = predictions(
         three.truths, three.predicted, three.speakers, languages=["de"] * 200 + ["el"] * 200 + ["x"] * 20
     )
-    made = group_gap(three, "language")
-    assert set(made["groups"]) == {"de", "el"}
-    assert made["flagged"]
+    result = group_gap(three, "language")
+    assert set(result["groups"]) == {"de", "el"}
+    assert result["flagged"]
 
 
 def test_group_gap_without_known_groups_is_none():

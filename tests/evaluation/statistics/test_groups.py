@@ -29,11 +29,11 @@ def make_predictions(right: dict[str, float], clips=40, languages=None) -> Predi
 
 def test_breakdowns_match_metrics_of_subsets():
     one = make_predictions({"f1": 0.4, "f2": 0.3, "f3": 0.5, "m1": 0.8, "m2": 0.7, "x": 0.5})
-    made = breakdowns(one)
-    assert set(made) == {"gender", "speaker"}
-    assert made["gender"]["unknown"] == 40
-    assert set(made["gender"]["groups"]) == {"female", "male"}
-    for name, group in made["gender"]["groups"].items():
+    computed = breakdowns(one)
+    assert set(computed) == {"gender", "speaker"}
+    assert computed["gender"]["unknown"] == 40
+    assert set(computed["gender"]["groups"]) == {"female", "male"}
+    for name, group in computed["gender"]["groups"].items():
         own = [index for index, gender in enumerate(one.genders) if gender == name]
         truths, predicted = [one.truths[i] for i in own], [one.predicted[i] for i in own]
         assert group["n"] == len(own)
@@ -41,8 +41,8 @@ def test_breakdowns_match_metrics_of_subsets():
         assert group["interval"] == list(intervals(one.subset(np.array(own)))["UA"])
         assert group["supported_labels"] == 2
         assert group["clusters"] == {"female": 3, "male": 2}[name]
-    assert made["gender"]["gap"]["gap"] == pytest.approx(0.75 - 0.4)
-    assert made["gender"]["gap"]["flagged"]
+    assert computed["gender"]["gap"]["gap"] == pytest.approx(0.75 - 0.4)
+    assert computed["gender"]["gap"]["flagged"]
 
 
 def test_breakdowns_rank_speakers_with_enough_clips():
@@ -82,11 +82,11 @@ def test_breakdowns_by_language_and_corpus():
     one = Predictions(
         WORDS, ["x"] * 80 + ["y"] * 80, one.ids, one.truths, one.predicted, None, one.speakers, [], one.languages
     )
-    made = breakdowns(one)
-    assert set(made["language"]["groups"]) == {"de", "ur"}
-    assert made["language"]["gap"]["best"] == "ur"
+    computed = breakdowns(one)
+    assert set(computed["language"]["groups"]) == {"de", "ur"}
+    assert computed["language"]["gap"]["best"] == "ur"
     # One corpus is harder than another, which is no bias.
-    assert set(made["corpus"]) == {"groups", "unknown"}
+    assert set(computed["corpus"]) == {"groups", "unknown"}
     assert "language" not in breakdowns(parts[0])
 
 
@@ -101,6 +101,6 @@ def test_sorted_gaps_flagged_first_then_by_size():
         {"name": "large", "gap": 0.3, "p": 0.001, "flagged": True},
         {"name": "one speaker each", "gap": 0.6, "p": None, "flagged": False},
     ]
-    made = sorted_gaps(found)
-    assert [gap["name"] for gap in made] == ["large", "small", "one speaker each", "unsure"]
-    assert [gap["p_holm"] for gap in made] == pytest.approx([0.003, 0.02, None, 0.4])
+    computed = sorted_gaps(found)
+    assert [gap["name"] for gap in computed] == ["large", "small", "one speaker each", "unsure"]
+    assert [gap["p_holm"] for gap in computed] == pytest.approx([0.003, 0.02, None, 0.4])

@@ -13,21 +13,21 @@ def systems(both, only_first, only_second, neither) -> tuple[Predictions, Predic
     first = ["sad"] * (both + only_first) + ["happy"] * (only_second + neither)
     second = ["sad"] * both + ["happy"] * only_first + ["sad"] * only_second + ["happy"] * neither
     ids = [str(number) for number in range(len(first))]
-    made = [Predictions(("happy", "sad"), ["x"] * len(ids), ids, ["sad"] * len(ids), one) for one in (first, second)]
-    return made[0], made[1].subset(np.random.default_rng(0).permutation(len(ids)))
+    result = [Predictions(("happy", "sad"), ["x"] * len(ids), ids, ["sad"] * len(ids), one) for one in (first, second)]
+    return result[0], result[1].subset(np.random.default_rng(0).permutation(len(ids)))
 
 
 def test_mcnemar_matches_published_example():
     """Fagerland et al. 2013, Table 1, airway hyper-responsiveness: exact 0.0703, mid-p 0.0391, corrected 0.0771."""
-    made = mcnemar(*systems(1, 1, 7, 12))
-    assert made["exact"] == pytest.approx(0.0703, abs=5e-5)
-    assert made["mid_p"] == pytest.approx(0.0391, abs=5e-5)
-    assert made["corrected"] == pytest.approx(0.0771, abs=5e-5)
+    result = mcnemar(*systems(1, 1, 7, 12))
+    assert result["exact"] == pytest.approx(0.0703, abs=5e-5)
+    assert result["mid_p"] == pytest.approx(0.0391, abs=5e-5)
+    assert result["corrected"] == pytest.approx(0.0771, abs=5e-5)
 
 
 def test_mcnemar_without_discordant_clips_is_one():
-    made = mcnemar(*systems(5, 0, 0, 3))
-    assert made["exact"] == made["mid_p"] == made["corrected"] == 1
+    result = mcnemar(*systems(5, 0, 0, 3))
+    assert result["exact"] == result["mid_p"] == result["corrected"] == 1
     equal = mcnemar(*systems(5, 4, 4, 3))
     assert (equal["only_first"], equal["only_second"], equal["n"]) == (4, 4, 16)
     assert (
