@@ -57,9 +57,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import the processors on first use: torch and transformers take seconds, and reading audio needs neither."""
     if name in ("MSERProcessor", "PROMPTS"):
-        from . import processing_mser
+        from .processing_mser import PROMPTS, MSERProcessor
 
-        return getattr(processing_mser, name)
+        return PROMPTS if name == "PROMPTS" else MSERProcessor
     if name == "EmotionClassifierProcessor":
         from .classifier_processing_mser import EmotionClassifierProcessor
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import find_protocol
-from mser_llm.evaluation.protocols.published import published_table
+from mser_llm.evaluation.protocols.published_table import published_table
 
 
 # More gaps would push the model and its metrics off the first screen.

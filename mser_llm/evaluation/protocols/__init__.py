@@ -19,7 +19,7 @@ from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, check_mo
 from mser_llm.evaluation.protocols.low_resource_paper import LOW_RESOURCE_PAPER
 from mser_llm.evaluation.protocols.mser_paper import MSER_PAPER
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
-from mser_llm.evaluation.protocols.published import format_published, published_table
+from mser_llm.evaluation.protocols.published_table import format_published, published_table
 from mser_llm.evaluation.protocols.training_record import (
     TrainingRecord,
     UnlabeledTraining,

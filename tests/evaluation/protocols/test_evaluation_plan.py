@@ -17,7 +17,7 @@ from mser_llm.evaluation.protocols import (
     plan_evaluation,
     published_table,
 )
-from mser_llm.evaluation.protocols.published import MEASURED
+from mser_llm.evaluation.protocols.published_table import MEASURED
 
 
 METRICS = emotion_metrics(["sad", "happy", "sad"], ["sad", "sad", "sad"], ["happy", "sad"])
