@@ -27,7 +27,7 @@ def error_of(capsys, *words: str) -> str:
 def test_second_stage_without_the_first_names_its_recipe(clips, tmp_path, capsys):
     for words in (["train", "tiny/stage2", "--corpora", clips], ["plan", "tiny/stage2"]):
         error = error_of(capsys, *words)
-        assert "runs/tiny/stage1: no such folder" in error
+        assert "runs/tiny/stage1" in error
         assert "run-mser train tiny/stage1" in error
     model = tmp_path / "runs" / "tiny" / "stage1"
     model.mkdir(parents=True)

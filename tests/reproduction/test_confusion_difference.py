@@ -89,8 +89,8 @@ def test_leaking_model_is_rejected_or_marked(tiny_model_dir: Path, tmp_path: Pat
     speech = write_tones(tmp_path / "speech", {"s0": "ur", "s1": "ur"}, takes=1)
     model = tmp_path / "model"
     shutil.copytree(tiny_model_dir, model)
-    data = {"sources": [{"corpus": "folder"}], "languages": ["ur"], "split": {"clips_without_speaker": 0}}
-    record = {"speakers": ["folder-s1"], "data": data}
+    trained_on = {"speakers": ["folder-s1"], "recordings": [], "corpora": ["folder"], "languages": ["ur"]}
+    record = {"data": {"heard": trained_on}}
     (model / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
     words = ["reproduce", "lowresource-table2", "--test", f"folder={speech}", "--labels", "four"]
     # A leak of the second model is found before the first is evaluated.

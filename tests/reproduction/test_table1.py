@@ -123,10 +123,10 @@ def test_table1b_has_the_labels_of_each_corpus(tiny_model_dir: Path, tmp_path: P
     (tmp_path / "trained").mkdir()
     for path in tiny_model_dir.iterdir():
         (tmp_path / "trained" / path.name).symlink_to(path)
-    record = {"speakers": ["x-1"], "data": {"sources": [], "languages": {"en": 1}, "corpora": []}}
+    trained_on = {"speakers": ["x-1"], "recordings": [], "corpora": ["x"], "languages": ["en"]}
+    record = {"data": {"heard": trained_on, "languages": {"en": 1}, "corpora": []}}
     record["data"] |= {"sources": [{"corpus": "x", "clips": 3, "translator": None, "seconds": 1.0}]}
     record |= {"parameters": {part: {"parameters": 1, "trained": 1} for part in ("audio_tower", "language_model")}}
-    record["data"]["split"] = {"clips_without_speaker": 0}
     (tmp_path / "trained" / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
     text = table1b([tmp_path / "trained"], {"aesdd": aesdd}, tmp_path / "out")
     table = json.loads((tmp_path / "out" / "table1b.json").read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ def test_table1b_has_the_labels_of_each_corpus(tiny_model_dir: Path, tmp_path: P
     assert (paper["by"], paper["figures"]["UA"]["mean"]) == ("paper", 0.426)
     assert (cited["by"], cited["figures"]["UA"]["mean"]) == ("cited", 0.723)
     assert "The corpus has no neutral speech." in text
-    record["data"]["sources"][0]["corpus"] = "aesdd"
+    trained_on["corpora"] = ["aesdd"]
     (tmp_path / "trained" / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(SpeakerLeakError, match="aesdd"):
         table1b([tmp_path / "trained"], {"aesdd": aesdd}, tmp_path / "out")

@@ -101,7 +101,7 @@ def test_run_does_not_overwrite_another_model(rows, recipe, tmp_path: Path, tiny
 def test_damaged_record_of_a_previous_stage_names_the_file(rows, recipe, tmp_path: Path, tiny_model_dir):
     shutil.copytree(tiny_model_dir, tmp_path / "first")
     (tmp_path / "first" / "train_results.json").write_text('{"speakers": ["s')
-    with pytest.raises(TrainingRecordError, match=r"first/train_results\.json: is not what run-mser train writes"):
+    with pytest.raises(TrainingRecordError, match=r"first/train_results\.json"):
         train(rows, *recipe(*SHORT, "--init_from", str(tmp_path / "first")))
 
 
