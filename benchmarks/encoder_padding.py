@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the Whisper encoder at the clips' own length, with a mask, with stock Whisper's padding to 30 s.
 
-    python benchmarks/encoder_padding.py
-    python benchmarks/encoder_padding.py --encoder PATH --corpus emodb=PATH --output runs/encoder_padding.json
+    python -m benchmarks.encoder_padding
+    python -m benchmarks.encoder_padding --encoder PATH --corpus emodb=PATH --output runs/encoder_padding.json
 
 Both encoders have the same weights and take turns on the same clips in one run, so other load on the machine affects
 both. On a busy machine quote only the ratio.

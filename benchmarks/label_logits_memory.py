@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare the peak memory of a training step with logits only at the labels with logits at every position.
 
-    python benchmarks/label_logits_memory.py
-    python benchmarks/label_logits_memory.py --batch_size 32 --output runs/label_logits_memory.json
+    python -m benchmarks.label_logits_memory
+    python -m benchmarks.label_logits_memory --batch_size 32 --output runs/label_logits_memory.json
 
 The language model has LLaMA 3's vocabulary and a small hidden size, so the logits dominate. The naive form passes the
 labels to the language model, which computes its own loss. Each form runs in its own process, whose peak (VmHWM) is

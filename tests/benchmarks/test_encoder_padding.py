@@ -18,12 +18,12 @@ from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "encoder_padding.py"
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("encoder_padding", SCRIPT)
+    spec = importlib.util.spec_from_file_location("encoder_padding", ROOT / "benchmarks" / "encoder_padding.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # needed by its dataclass
     spec.loader.exec_module(module)
@@ -112,8 +112,9 @@ def test_corpus_without_clips_of_that_length_is_an_error(script, encoder: Path, 
 @pytest.mark.slow
 def test_default_encoder_has_the_size_of_whisper_base(tmp_path: Path):
     output = tmp_path / "figures.json"
-    command = [sys.executable, str(SCRIPT), "--clips", "1", "--repeats", "1", "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = ["benchmarks.encoder_padding", "--clips", "1", "--repeats", "1", "--output", str(output)]
+    command = [sys.executable, "-m", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     results = json.loads(output.read_text())
     assert results["encoder_parameters"] == 20_590_592
