@@ -85,6 +85,9 @@ class AtomicCheckpointMixin(Trainer):
         final, staging = run_dir / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}", run_dir / STAGING
         if self.args.should_save:
             shutil.rmtree(staging, ignore_errors=True)
+            with explain_disk_full(run_dir):
+                staging.mkdir(parents=True)
+        # Other processes write their own part of the state, as soon as the folder exists.
         self.accelerator.wait_for_everyone()
         self.store_flos()
         if self.state.best_global_step:
