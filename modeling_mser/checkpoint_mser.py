@@ -52,6 +52,7 @@ class BackboneCheckpointMixin(PreTrainedModel):
     load_audio = staticmethod(load_audio_backbone)
 
     def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
+        """Freeze or unfreeze parts as the arguments or the configuration say. Defined by each model."""
         raise NotImplementedError
 
     @classmethod

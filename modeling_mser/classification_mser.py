@@ -60,10 +60,6 @@ class EmotionClassifier(BackboneCheckpointMixin):
         """Build the parts above the encoder; return the last, from emotion embeddings to logits."""
         raise NotImplementedError
 
-    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
-        """Freeze what the configuration says. The arguments are MSER's and have no effect here."""
-        raise NotImplementedError
-
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
         """
         Return everything except the clip that the result of `encode_audio` depends on: the selection of layers, and

@@ -50,9 +50,9 @@ def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> LoadedC
         CorpusError: no M5SER, an incomplete build or download, or one without rows.
     """
     path = Path(path).expanduser()
-    whole = path.parent.parent
-    one_language = path.parent.name == "data" and (whole / MANIFEST).is_file() and not (path / MANIFEST).is_file()
-    root = whole if one_language else path
+    corpus = path.parent.parent
+    one_language = path.parent.name == "data" and (corpus / MANIFEST).is_file() and not (path / MANIFEST).is_file()
+    root = corpus if one_language else path
     manifest = read_manifest(root)
     shards: dict[str, list[Path]] = {}
     for shard in manifest["shards"]:

@@ -47,7 +47,7 @@ class Store:
 
     def refresh(self) -> None:
         """Find what other processes wrote since."""
-        for file in sorted(self.directory.glob(f"*{_SUFFIX}")):
+        for file in sorted(self.directory.glob(f"*{_SUFFIX}"), key=_modified):  # of equal keys, the newest wins
             with suppress(FileNotFoundError):
                 self._scan(file)
 
@@ -94,11 +94,13 @@ class Store:
                 _write_all(writer, _HEADER.pack(_MAGIC, bytes.fromhex(key), len(value), checksum))
                 places[bytes.fromhex(key)] = _Place(file, writer.tell(), len(value), checksum)
                 _write_all(writer, value)
-        except OSError as error:
+        except BaseException as error:
             with suppress(OSError):
                 writer.truncate(start)
-                writer.seek(start)
-            error.filename = error.filename or str(file)
+            # Another process may have read up to the old end, so nothing else is written here.
+            self.close()
+            if isinstance(error, OSError):
+                error.filename = error.filename or str(file)
             raise
         self._places.update(places)
         self._scanned[file] = writer.tell()
@@ -120,7 +122,9 @@ class Store:
         return {**self.__dict__, "_writer": None}
 
     def _open_writer(self) -> IO[bytes]:
-        if self._writer is None or self._writer_process != os.getpid():  # a forked process shares the parent's file
+        # A forked process shares the file of its parent, and a deleted file takes writes that nobody can read.
+        ours = self._writer is not None and self._writer_process == os.getpid() and os.path.exists(self._writer.name)
+        if self._writer is None or not ours:
             self.directory.mkdir(parents=True, exist_ok=True)
             file = self.directory / f"{uuid.uuid4().hex}{_SUFFIX}"
             self._writer, self._writer_process = open(file, "xb", buffering=0), os.getpid()  # noqa: SIM115
@@ -134,13 +138,22 @@ class Store:
         with open(path, "rb") as file:
             while size - offset >= _HEADER.size:
                 file.seek(offset)
-                magic, key, length, checksum = _HEADER.unpack(file.read(_HEADER.size))
+                header = file.read(_HEADER.size)
+                if len(header) < _HEADER.size:  # the writer has removed an incomplete value in the meantime
+                    break
+                magic, key, length, checksum = _HEADER.unpack(header)
                 start = offset + _HEADER.size
                 if magic != _MAGIC or start + length > size:
                     break
                 self._places[key] = _Place(path, start, length, checksum)
                 offset = start + length
         self._scanned[path] = offset
+
+
+def _modified(path: Path) -> int:
+    with suppress(FileNotFoundError):
+        return path.stat().st_mtime_ns
+    return 0
 
 
 def _write_all(file: IO[bytes], content: bytes) -> None:

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import pickle
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,12 +68,23 @@ def test_store_ignores_damaged_values(tmp_path):
     assert read_all(tmp_path) == VALUES | {last: None}
 
 
+def test_store_prefers_the_newest_of_several_files(tmp_path):
+    key = digest("key")
+    for number in range(10):  # file names are random
+        with Store(tmp_path) as store:
+            store.write({key: b"%d" % number})
+        (file,) = set(tmp_path.iterdir()) - {path for path in tmp_path.iterdir() if path.stat().st_mtime < 1000}
+        os.utime(file, (number, number))
+        assert Store(tmp_path).get(key) == b"%d" % number
+
+
 def test_store_survives_deletion_of_its_directory(tmp_path):
     store = Store(tmp_path / "cache")
     store.write(VALUES)
-    for file in (tmp_path / "cache").iterdir():
-        file.unlink()
+    shutil.rmtree(tmp_path / "cache")
     assert store.get(next(iter(VALUES))) is None
+    store.write(VALUES)
+    assert {key: store.get(key) for key in VALUES} == read_all(tmp_path / "cache") == VALUES
 
 
 def write_many(directory, number):
@@ -132,3 +144,32 @@ def test_store_keeps_none_of_a_batch_when_the_disk_is_full(tmp_path):
     assert read_all(tmp_path) == dict.fromkeys(others) | {key: VALUES[key]}
     store.write(VALUES)
     assert read_all(tmp_path) == VALUES
+
+
+def test_reader_finds_all_values_after_an_interrupted_write(tmp_path):
+    first, second, *others = VALUES
+
+    class Interrupted(dict):
+        def items(self):
+            yield second, b"longer than a header and not kept" * 9
+            reader.refresh()
+            raise KeyboardInterrupt
+
+    with Store(tmp_path) as store:
+        store.write({first: VALUES[first]})
+        reader = Store(tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            store.write(Interrupted(second=b""))
+        for key in (second, *others):
+            store.write({key: VALUES[key]})
+    reader.refresh()
+    assert {key: reader.get(key) for key in VALUES} == read_all(tmp_path) == VALUES
+
+
+def test_reader_skips_a_header_that_is_removed_while_it_reads(tmp_path, monkeypatch):
+    Store(tmp_path).write(VALUES)
+    (file,) = tmp_path.iterdir()
+    size = file.stat()
+    os.truncate(file, 10)
+    monkeypatch.setattr(type(file), "stat", lambda *arguments, **options: size)
+    assert len(Store(tmp_path)) == 0

@@ -85,4 +85,5 @@ def test_saved_folder_loads_without_the_project(tiny, backbones, build, tmp_path
         if "pipeline" in way:
             assert list(scores) == sorted(expected, key=lambda label: -expected[label])
     saved, again = ({path.name for path in (tmp_path / folder).iterdir()} for folder in ("hub", "out/parts"))
-    assert saved <= again
+    # `AutoModel` adds GenerationMixin, which saves this file, to a class outside the project that has `generate`.
+    assert again == saved | ({"generation_config.json"} if build else set())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Unusable audio raises an `AudioError` that names the source, the value and the fix in one line."""
 
+import ast
 import errno
 import os
 import pickle
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from audio_files import RATE, constant_mp3, encoded, noise, ogg_pages, tone, with_data_length, with_flac_total
 
+import processing_mser
 from processing_mser import audio_mser
 from processing_mser.audio_mser import AudioError, AudioTooLongError, find_audio, load_audio
 
@@ -257,3 +259,27 @@ def test_missing_library_is_named_when_needed(monkeypatch):
     monkeypatch.setattr(audio_mser, "soundfile", None)
     with pytest.raises(ImportError, match="soundfile"):
         load_audio(encoded(tone()))
+
+
+def problems_in_code() -> set[str]:
+    """Return the problems of all `AudioError`s up to the first bracket or value."""
+    problems = set()
+    for path in Path(processing_mser.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text: ast.expr | None = None
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "problem":
+                text = node.value
+            elif isinstance(node, ast.Call):
+                place = {"Problem": 0, "AudioError": 1, "AudioTooLongError": 1}.get(ast.unparse(node.func))
+                text = None if place is None else node.args[place]
+            if isinstance(text, ast.JoinedStr):
+                text = text.values[0]
+            if isinstance(text, ast.Constant):
+                problems.add(text.value.split(" (")[0].strip())
+    return problems
+
+
+def test_page_lists_every_problem():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "audio.md").read_text(encoding="utf-8")
+    section = page.split("\n## Errors\n")[1].split("\n## ")[0]
+    assert {row.split(" (")[0] for row in re.findall(r"^\| `(.+?)` \|", section, re.MULTILINE)} == problems_in_code()

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import pickle
+import re
+from pathlib import Path
 
 import pytest
 
@@ -7,6 +9,7 @@ from processing_mser.emotions_mser import (
     EMOTION_SYNONYMS,
     EMOTIONS,
     INFLECTIONS,
+    LABEL_SETS,
     UNPARSED,
     LabelSet,
     canonical_emotion,
@@ -16,6 +19,7 @@ from processing_mser.emotions_mser import (
 )
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "emotions.md"
 SEVEN = ("neutral", "happy", "sad", "angry", "surprise", "disgust", "fear")
 
 
@@ -210,3 +214,18 @@ def test_inflections_are_unique_and_parsed_as_their_word():
 )
 def test_suggest_emotion_finds_words_one_letter_apart(word, near):
     assert suggest_emotion(word) == near
+
+
+def test_page_lists_the_words_synonyms_and_label_sets():
+    page = PAGE.read_text(encoding="utf-8")
+
+    def rows(heading):
+        section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+        return re.findall(r"^\| `?(.+?)`? \| (.+?) \|", section, re.MULTILINE)[1:-1]  # without header and "any other"
+
+    words = re.search(r"these words: (.+?)\.", page)[1]
+    assert tuple(words.split(", ")) == EMOTIONS
+    synonyms = {label: word for labels, word in rows("Labels of your own recordings") for label in labels.split(", ")}
+    assert synonyms | dict(zip(EMOTIONS, EMOTIONS)) == EMOTION_SYNONYMS
+    sets = {name: tuple(words.split(", ")) for name, words in rows("Label sets")}
+    assert sets == {name: labels.words for name, labels in LABEL_SETS.items()}

@@ -116,7 +116,7 @@ class TranslatorProcess(Translator):
         worker = self._worker or self._start()
         try:
             answers = worker.ask((list(clips), language), seconds=self._seconds_per_batch)
-        except WorkerError:
+        except BaseException:  # the child has ended, also after Ctrl-C
             self._worker = None
             raise
         if isinstance(answers, LanguageError):
@@ -133,7 +133,7 @@ class TranslatorProcess(Translator):
 def _find_problem(waveform: np.ndarray, sampling_rate: Any, declared: int | None) -> str | None:
     """Return what is wrong with a translation, or None."""
     lowest, highest = SAMPLING_RATES
-    if not isinstance(sampling_rate, int) or not lowest <= sampling_rate <= highest:
+    if not isinstance(sampling_rate, (int, np.integer)) or not lowest <= sampling_rate <= highest:
         return f"has a sampling rate of {sampling_rate} Hz, not {lowest} to {highest}"
     if declared is not None and sampling_rate != declared:
         return f"has a sampling rate of {sampling_rate} Hz, and the translator declares {declared}"

@@ -60,8 +60,8 @@ class WorkerProcess:
         Raises:
             WorkerError: the child died, raised, or was silent for `seconds`. It has ended then.
         """
-        self._socket.settimeout(seconds)
         try:
+            self._socket.settimeout(seconds)
             self._socket.sendall(pickle.dumps(request, _PROTOCOL))
             succeeded, answer = pickle.load(self._answers)
         except TimeoutError:
@@ -73,6 +73,10 @@ class WorkerProcess:
                 self._process.wait(timeout=5.0)
             self.kill()
             raise WorkerError(f"died ({_status(self._process.returncode)})") from None
+        except BaseException:
+            # Such as Ctrl-C. The late answer would be taken for that of the next request.
+            self.kill()
+            raise
         if not succeeded:
             self.close()
             raise WorkerError(f"failed ({answer})")

@@ -44,7 +44,7 @@ class Misbehaving(Translator):
 
     def one(self, clip, batch_size, language):
         action = clip.id.split("-")[0]
-        waveform, rate = clip.waveform * self.gain, 16_000
+        waveform, rate = clip.waveform * self.gain, np.int64(16_000)
         if action == "die":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif action == "exit":
@@ -53,6 +53,8 @@ class Misbehaving(Translator):
             os.kill(os.getpid(), signal.SIGKILL)
         elif action == "hang":
             time.sleep(60)
+        elif action == "delay":
+            time.sleep(2)
         elif action == "raise":
             raise RuntimeError("out of memory")
         elif action == "decline":

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -90,6 +91,26 @@ def test_child_killed_between_batches_is_replaced(start, log, make_clips):
     psutil.Process(batches(log)[0][0]).kill()
     (second,) = process.translate(make_clips("good"), "fr")
     assert (first.waveform == second.waveform).all()
+
+
+def test_interrupted_batch_leaves_no_late_translation(start, log, make_clips):
+    process = start()
+    delayed, good = make_clips("delay", "good")
+
+    def interrupt(*arguments):
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            process.translate([delayed], "fr")
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    (translation,) = process.translate([good], "fr")
+    np.testing.assert_array_equal(translation.waveform, good.waveform / 2)
+    assert not psutil.pid_exists(batches(log)[0][0])
 
 
 def test_invalid_output_costs_one_clip_and_no_restart(start, log, make_clips):
