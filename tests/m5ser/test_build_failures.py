@@ -69,10 +69,10 @@ def inodes(output):
     return {str(path.relative_to(output)): path.stat().st_ino for path in output.glob("data/*/*.parquet")}
 
 
-def check_stops_and_resumes(corpus, undisturbed, output, make_room, **limits):
+def check_stops_and_resumes(corpus, undisturbed, output, make_room, full, **limits):
     stopped = run_build(corpus, output, *FLAGS, **limits)
     assert stopped.returncode == 2, stopped.stdout + stopped.stderr
-    assert stopped.stderr.strip().splitlines()[-1].startswith(f"run-mser: error: {output}")
+    assert stopped.stderr.strip().splitlines()[-1].startswith(f"run-mser: error: {full}")
     assert "Traceback" not in stopped.stderr
     finished = inodes(output)
     make_room()
@@ -92,7 +92,9 @@ def test_build_stops_at_a_file_size_limit_and_resumes(corpus, undisturbed, tmp_p
     def limited():
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    finished = check_stops_and_resumes(corpus, undisturbed, tmp_path / "out", lambda: None, preexec_fn=limited)
+    output = tmp_path / "out"
+    full = output / "data" / "fr"
+    finished = check_stops_and_resumes(corpus, undisturbed, output, lambda: None, full, preexec_fn=limited)
     assert sorted(finished) == [f"data/en/train-0000{index}-of-00002.parquet" for index in (0, 1)]
 
 
@@ -111,7 +113,7 @@ def test_build_stops_on_a_full_disk_and_resumes(corpus, undisturbed, tiny_disk):
     def enlarge():
         subprocess.run(["mount", "-o", "remount,size=8m", str(tiny_disk)], check=True)
 
-    check_stops_and_resumes(corpus, undisturbed, tiny_disk / "m5ser", enlarge)
+    check_stops_and_resumes(corpus, undisturbed, tiny_disk / "m5ser", enlarge, tiny_disk / "m5ser")
 
 
 def start_build(corpus, recipe, output, clips):
