@@ -12,7 +12,7 @@ from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
 from mser_llm.data.loaded_corpus import UNLABELED, CorpusError, LoadedCorpus
-from mser_llm.data.parquet_audio import ParquetAudio
+from mser_llm.data.parquet_audio import ParquetAudio, unpacked
 from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import speaker_split
 from mser_llm.io.errors import InputError
@@ -63,6 +63,7 @@ def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> LoadedC
                 raise CorpusError(file, problem, "run the build or the download again")
             if shard["rows"]:
                 shards.setdefault(shard["language"], []).append(file)
+    unpacked.cache_clear()  # the same folder may have been built again since
     rows: list[dict[str, Any]] = []
     for files in shards.values():
         rows += _rows(files, cache_dir)

@@ -64,6 +64,13 @@ def test_audio_can_be_pickled_and_indexed_for_training(folder, rows):
     assert [clip.seconds for clip in clips] == [found["duration"] for found in reading.rows]
 
 
+def test_folder_that_was_built_again_gives_its_new_audio(folder, rows):
+    assert read_m5ser(folder).rows[0]["audio"]["bytes"] == rows["en"][0]["audio"]["bytes"]
+    shutil.rmtree(folder)
+    write_m5ser(folder, {"en": rows["en"][::-1]})
+    assert read_m5ser(folder).rows[0]["audio"]["bytes"] == rows["en"][-1]["audio"]["bytes"]
+
+
 def test_one_language_can_be_read(folder):
     corpora = parse_corpora([f"m5ser={folder}/data/fr", f"m5ser={folder}/data/de"])
     assert list(corpora) == ["m5ser:fr", "m5ser:de"]
