@@ -8,7 +8,10 @@ from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
-_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+# The words of transformers' `HfArgumentParser`.
+_BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
+
+_METADATA = ("help", "metavar", "positional", "const")
 
 
 class UnfitValue(Exception):
@@ -27,6 +30,7 @@ class Argument:
         help: may be None.
         metavar: name of the value in the help; by default `name`, or the choices.
         positional: whether it is a positional (`list[...]`: all the words) instead of a flag.
+        const: value of the flag without a word; None if it needs one.
     """
 
     name: str
@@ -35,6 +39,7 @@ class Argument:
     help: str | None = None
     metavar: str | None = None
     positional: bool = False
+    const: Any = None
 
     @property
     def members(self) -> tuple[Any, ...]:
@@ -63,7 +68,9 @@ class Argument:
         if self.is_list:
             (listed,) = (member for member in self.members if (get_origin(member) or member) is list)
             type_ = (get_args(listed) or (str,))[0]
-        return lambda word: convert(word, type_)
+        # In a recipe, YAML tells true from "true".
+        booleans = _BOOLEANS if bool in self.members else {}
+        return lambda word: booleans[word.lower()] if word.lower() in booleans else convert(word, type_)
 
 
 def arguments_of(class_: type) -> dict[str, Argument]:
@@ -74,7 +81,9 @@ def arguments_of(class_: type) -> dict[str, Argument]:
             field.name,
             with_choices(hints[field.name], field.metadata.get("choices")),
             default=_default(field),
-            **{key: field.metadata[key] for key in ("help", "metavar", "positional") if key in field.metadata},
+            **{
+                key: field.metadata[key] for key in ("help", "metavar", "positional", "const") if key in field.metadata
+            },
         )
         for field in fields(class_)
         if field.init
@@ -99,6 +108,9 @@ def convert(value: Any, type_: Any) -> Any:
     members = get_args(type_) if _is_union(type_) else (type_,)
     if value is None and type(None) in members:
         return None
+    if isinstance(value, str) and str in members:
+        # Not a list of one: `str | list[str]` may mean different things by the two.
+        members = tuple(member for member in members if get_origin(member) is not list)
     expected = []
     # Text last: it takes words that another member reads as something better.
     for member in sorted(members, key=lambda member: member is str):
@@ -130,8 +142,6 @@ def _convert_single(value: Any, type_: Any) -> Any:
                 return choice
         raise UnfitValue(f"one of {', '.join(map(repr, choices))}")
     elif type_ is bool:
-        if isinstance(value, str) and value.lower() in _BOOLEANS:
-            return _BOOLEANS[value.lower()]
         if not isinstance(value, bool):
             raise UnfitValue("true or false")
     elif type_ in (int, float):

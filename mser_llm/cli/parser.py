@@ -90,8 +90,8 @@ class MSERArgumentParser(argparse.ArgumentParser):
             return
         if argument.is_list:
             options["nargs"] = "+"
-        elif bool in argument.members:
-            options |= {"nargs": "?", "const": True}
+        elif bool in argument.members or argument.const is not None:
+            options |= {"nargs": "?", "const": True if argument.const is None else argument.const}
         self.add_argument(f"--{argument.name}", default=argparse.SUPPRESS, **options)
         if argument.default is True:
             self.add_argument(

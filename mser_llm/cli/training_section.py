@@ -97,9 +97,10 @@ def _argument(name: str, node: ast.AnnAssign, types: Mapping[str, Any]) -> Argum
     choices = None
     if "choices" in described:
         choices = _LOG_LEVELS if name.startswith("log_level") else _literal(described["choices"])
-    help_ = _literal(described["help"]) if "help" in described else None
+    help_, const = (_literal(described[key]) if key in described else None for key in ("help", "const"))
     # What cannot be read is computed in the class itself; None only means that the help shows no default.
-    return Argument(name, with_choices(type_, choices), default=None if default is MISSING else default, help=help_)
+    default = None if default is MISSING else default
+    return Argument(name, with_choices(type_, choices), default=default, help=help_, const=const)
 
 
 def _literal(node: ast.expr | None) -> Any:

@@ -45,6 +45,7 @@ class Recipe:
     stage: Literal["1", "2"] = "1"
     color: Color = Color.RED
     layers: list[int] = field(default_factory=lambda: [1])
+    modules: str | list[str] | None = None
     text_config: dict | None = None
 
     def __post_init__(self) -> None:
@@ -138,6 +139,8 @@ def test_sections_become_dicts_and_have_no_flag(tmp_path, capsys):
         ("limit: 4", "limit", 4),
         ("layers: 3", "layers", [3]),
         ("layers: [2, 3]", "layers", [2, 3]),
+        ("modules: all-linear", "modules", "all-linear"),
+        ("modules: [q, v]", "modules", ["q", "v"]),
         ("mode: sum", "mode", "sum"),
         ("color: blue", "color", "blue"),
         ("stage: 2", "stage", "2"),
@@ -161,6 +164,7 @@ def test_recipe_values_get_the_type_of_their_argument(tmp_path, line, attribute,
         ("steps: .inf", "got inf"),
         ("steps:", "steps: "),
         ("flag: 1", "got 1"),
+        ('flag: "yes"', "got 'yes'"),
         ("name: no", "got False"),
         ("name: 007", "name: "),
         ("mode: no", "'mean', 'sum', got False"),
@@ -254,6 +258,7 @@ def test_missing_arguments_are_named_together(tmp_path, monkeypatch, capsys):
 def test_flag_errors_name_the_value(tmp_path, capsys):
     assert "'x'" in error_of_recipe(tmp_path, capsys, "corpora: x", "--steps", "x")
     assert "'max'" in error_of_recipe(tmp_path, capsys, "corpora: x", "--mode", "max")
+    assert "'maybe'" in error_of_recipe(tmp_path, capsys, "corpora: x", "--flag", "maybe")
     assert "'sad'" in error_of(capsys, Recipe, ["r.yaml", "--name", "happy", "sad"])
 
 
