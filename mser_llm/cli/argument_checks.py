@@ -92,7 +92,6 @@ def check_init_from(init_from: str | None) -> None:
 
     Raises:
         ModelNotFoundError: there is no such folder, or no model in it.
-        InputError: the same, of a folder that a recipe of the project writes.
     """
     from mser_llm.inference.loading import ModelNotFoundError, find_model
     from mser_llm.training.model_building import expanded
@@ -109,4 +108,4 @@ def check_init_from(init_from: str | None) -> None:
             f"train that stage first with `run-mser train {recipes[0]} --corpora NAME=PATH`, or pass another model as "
             "--init_from FOLDER"
         )
-        raise InputError(f"init_from {init_from}", "no model in this folder", fix) from error
+        raise ModelNotFoundError(error.source, error.problem, fix) from error
