@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
+# The names of `planning.MACHINES`, which takes seconds to import.
 GPUS = ("A100", "H100", "H200", "L40S", "RTX4090")
 
 
@@ -29,9 +30,7 @@ class PlanArguments(TrainArguments):
     validation_clips: int | None = field(
         default=None, metadata={"help": "Clips evaluated after each epoch. Default: from validation_fraction."}
     )
-    gpu: str = field(
-        default="cpu", metadata={"help": "A100, H100, H200, L40S, RTX4090, or cpu: this machine, measured."}
-    )
+    gpu: str = field(default="cpu", metadata={"help": f"{', '.join(GPUS)}, or cpu: this machine, measured."})
     share: float = field(default=0.4, metadata={"help": "Part of the peak arithmetic that is reached."})
     num_processes: int = field(default=1, metadata={"help": "Number of processes, each on its own GPU."})
 

@@ -11,6 +11,8 @@ from transformers import WhisperConfig
 
 import run_mser
 from modeling_mser import MSERConfig, WhisperClassifierConfig
+from mser_llm.cli.plan import GPUS
+from mser_llm.training.planning import MACHINES
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(socket.socket, "connect", fail)
+
+
+def test_gpus_are_the_machines_of_the_estimate():
+    assert tuple(MACHINES) == GPUS
 
 
 def test_plan_of_the_paper_model(capsys: pytest.CaptureFixture[str]):
