@@ -81,8 +81,8 @@ class AnswerLines:
         self.answer_width = self.label_width + (len(" 0.00") if scored else 0)
         self.file_width = max((display_width(printable(str(file))) for file in files), default=0)
         cells = sum(display_width(shown) for shown in self.shown.values()) + len(self.words) * len("* 0.00")
-        whole = self.answer_width + self.file_width + cells + len(_GAP) * (len(self.words) + 1)
-        self.wrapped = width is not None and whole > width
+        total_width = self.answer_width + self.file_width + cells + len(_GAP) * (len(self.words) + 1)
+        self.wrapped = width is not None and total_width > width
 
     def text(self, file: Path, answer: "Recognition") -> str:
         """The line of one file, or its lines on a narrow terminal, without the last line break."""

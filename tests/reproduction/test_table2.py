@@ -18,8 +18,10 @@ from modeling_mser.file_digests_mser import MODEL_DIGESTS, write_digests
 from mser_llm.cli import reproduce
 from mser_llm.cli.reproduce import ReproduceArguments
 from mser_llm.data.schema import new_row
+from mser_llm.evaluation.protocols import LeakReport
 from mser_llm.reproduction.evaluation_cache import EvaluationSet
 from mser_llm.reproduction.systems import Step
+from mser_llm.reproduction.writers import write_table
 from processing_mser import label_set
 from run_mser import main
 
@@ -191,6 +193,25 @@ def test_leak_is_rejected_before_training(
     error = capsys.readouterr().err
     assert "folder-s0" in error and "--allow_leak" in error
     assert not (tmp_path / "table2").exists()
+
+
+def test_allowed_leak_marks_every_file(finished_table2: Path, table2_command, tmp_path: Path, monkeypatch):
+    """With the trainings of the fixture, as if they had seen two speakers of the test."""
+
+    def leaking(training: object, test: list, *, allow: bool) -> LeakReport:
+        assert allow
+        return LeakReport(speakers=("folder-s0", "folder-s1"), clips=len(test), tested=len(test))
+
+    monkeypatch.setattr("mser_llm.reproduction.runs.check_leak", leaking)
+    monkeypatch.setattr(
+        "mser_llm.reproduction.table2.write_table", lambda table, _, name: write_table(table, tmp_path, name)
+    )
+    assert main(table2_command(finished_table2, "--allow_leak")) == 0
+    for suffix, mark in {"md": "(LEAK)", "tex": "(LEAK)", "csv": "2 speaker(s)"}.items():
+        assert (tmp_path / f"table2.{suffix}").read_text(encoding="utf-8").count(mark) >= len(SYSTEMS), suffix
+    table = json.loads((tmp_path / "table2.json").read_text(encoding="utf-8"))
+    assert table["configuration"]["leak"]["found"]
+    assert all(("2 speaker(s)" in line["leak"]) == (line["by"] == "ours") for line in table["lines"])
 
 
 def test_several_processes_are_rejected(table2_command, tmp_path: Path, monkeypatch, capsys):

@@ -81,9 +81,9 @@ def _points(
     for number, (corpus, hue) in enumerate(hues.items()):
         entries = [clean[corpus], *(condition["levels"][0]["corpora"][corpus] for condition in conditions)]
         low, middle, high = _bounds(entries)
-        beside = where + 0.16 * (number - (len(hues) - 1) / 2)
-        axes.vlines(beside, low, high, color=hue, alpha=0.45, linewidth=3)
-        axes.plot(beside, middle, color=hue, linestyle="none", marker="o", markersize=4)
+        position = where + 0.16 * (number - (len(hues) - 1) / 2)
+        axes.vlines(position, low, high, color=hue, alpha=0.45, linewidth=3)
+        axes.plot(position, middle, color=hue, linestyle="none", marker="o", markersize=4)
     axes.set_xlim(-0.5, len(conditions) + 0.5)
     titles = [_CLEAN, *(condition["title"] for condition in conditions)]
     axes.set_xticks(where, titles, rotation=22, ha="right", rotation_mode="anchor")
