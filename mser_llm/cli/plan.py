@@ -62,12 +62,12 @@ def run(command: PlanArguments, model: ModelArguments, data: DataArguments, trai
     from mser_llm.training.planning import (
         MACHINES,
         ClipCounts,
-        build_meta_model,
         largest_batch,
         make_plan,
         measure_cpu,
     )
     from mser_llm.training.run_training import resolve_recipe
+    from mser_llm.training.step_cost import build_meta_model
 
     check_init_from(model.init_from)
     resolve_recipe(model, data, training)

@@ -17,12 +17,10 @@ from mser_llm.training.planning import (
     GPU_RESERVE,
     MACHINES,
     ClipCounts,
-    MetaModel,
-    build_meta_model,
     largest_batch,
     make_plan,
-    step_cost,
 )
+from mser_llm.training.step_cost import MetaModel, build_meta_model, step_cost
 from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import label_set
 
