@@ -4,8 +4,10 @@
 from pathlib import Path
 
 import pytest
+from accelerate import Accelerator
 
 from mser_llm.data.read_corpus import read_corpus
+from mser_llm.training.checkpointing import STAGING
 from mser_llm.training.run_training import train
 
 
@@ -20,3 +22,19 @@ def test_checkpoint_that_is_damaged_is_not_resumed(tones: Path, recipe, tmp_path
     (checkpoint / "model.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=f"{checkpoint.name}/model.safetensors was modified"):
         train(rows, *recipe(*flags))
+
+
+def test_checkpoint_folder_exists_before_other_processes_write(tones: Path, recipe, tmp_path: Path, monkeypatch):
+    """What the other processes find when they pass each barrier of a save."""
+    run, found, wait = tmp_path / "run", [], Accelerator.wait_for_everyone
+
+    def record(accelerator: Accelerator) -> None:
+        partial = run / STAGING
+        found.append((partial.is_dir(), (partial / "trainer_state.json").is_file(), bool([*run.glob("checkpoint-*")])))
+        wait(accelerator)
+
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", record)
+    train(read_corpus("folder", tones).rows, *recipe("--max_steps", "1", "--num_train_epochs", "1"))
+    start = found.index((True, False, False))
+    created, complete, published = found[start : start + 3]
+    assert (created, complete, published) == ((True, False, False), (True, True, False), (False, False, True))

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.evaluation.protocols import check_model_leak
 from mser_llm.inference.loading import load_model
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives import BYOL, UNKNOWN, ObjectiveBatch, ObjectiveError
 from mser_llm.training.objectives.byol import steps_below
-from mser_llm.training.run_training import train
+from mser_llm.training.run_training import resolve_recipe, train
 from mser_llm.training.trainer import MSERTrainer
 
 
@@ -200,6 +201,15 @@ def test_byol_reports_collapse(recipe, tones):
     assert results["byol"]["collapsed"] and results["byol"]["std"] < 0.1
 
 
+@pytest.mark.slow
+def test_byol_with_its_protections_does_not_collapse(recipe, tones):
+    settings = {"epoch_batches": 60, "validation_fraction": 0, "load_best_model_at_end": False}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="byol has collapsed")
+        results = train(rows_of(tones), *recipe(**settings))
+    assert not results["byol"]["collapsed"] and results["byol"]["std"] > 0.3
+
+
 def test_steps_below_counts_back_from_the_last_log():
     def history(*spreads):
         return [{"step": 10 * n, "byol_std": spread} for n, spread in enumerate(spreads, 1)] + [{"step": 99}]
@@ -219,10 +229,16 @@ def test_byol_rejects_settings_it_cannot_combine_with(recipe, tones, capsys):
     assert "average_from: byol" in capsys.readouterr().err
     model, data, training = recipe()
     model.model_type = "mser"
-    with pytest.raises(ValueError, match="mser"):
-        train(rows, model, data, training)
-    with pytest.raises(ValueError, match="balance"):
+    with pytest.raises(InputError) as raised:
+        resolve_recipe(model, data, training)
+    assert raised.value.source == "labelled_languages"
+    data.labelled_languages = []
+    with pytest.raises(ObjectiveError) as raised:
+        resolve_recipe(model, data, training)
+    assert raised.value.source == "objectives: byol"
+    with pytest.raises(InputError) as raised:
         train(rows, *recipe(labelled_languages=[]))
+    assert raised.value.source == "balance source"
 
 
 def test_byol_trains_with_other_objectives_and_mixed_batches(recipe, tones, watched):
