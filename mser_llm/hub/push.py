@@ -14,6 +14,7 @@ from mser_llm.hub.space import write_space
 from mser_llm.hub.upload import check_connection, hub_errors, open_repository, settings_page
 from mser_llm.hub.verify import verify_pushed
 from mser_llm.io.disk_errors import explain_disk_full
+from mser_llm.io.errors import InputError
 
 
 if TYPE_CHECKING:
@@ -63,13 +64,14 @@ def push(
     Raises:
         PushError: the repository contains something else, or is public although `private` is set; the token is
             invalid or read-only; there is no connection; the scores of the pushed model differ.
-        ValueError: see `build_repository` and `build_adapter_repository`; or `adapter_only` is combined with `space`,
+        InputError: see `build_repository` and `build_adapter_repository`; or `adapter_only` is combined with `space`,
             `verify` or `include_backbones`.
     """
     if adapter_only and (space or verify or include_backbones):
-        raise ValueError(
-            "--adapter_only: adapters alone cannot be shown, verified or completed with backbones; leave out "
-            "--adapter_only, or --space, --verify and --include_backbones"
+        raise InputError(
+            "--adapter_only",
+            "adapters alone cannot be shown, verified or completed with backbones",
+            "leave out --adapter_only, or --space, --verify and --include_backbones",
         )
     api = HfApi(token=token)
     with hub_errors(repo_id, api.endpoint):

@@ -88,7 +88,7 @@ def resolve_batch_size(
             "balance speaker fixes the batch size to speakers_per_batch x clips_per_speaker",
             "leave it out",
         )
-    asked = arguments.per_device_train_batch_size
+    requested = arguments.per_device_train_batch_size
     found = recorded_batch_size(arguments.output_dir) if arguments.resume else None
     if found is None:
         longest = max(range(len(dataset.clips)), key=lambda index: dataset.clips[index].seconds)
@@ -103,7 +103,7 @@ def resolve_batch_size(
                 "pass --backbone_dtype bfloat16, --gradient_checkpointing, or a smaller backbone",
             ) from failure
     if arguments.process_index == 0:
-        print(f"Batch size: {found}" + ("" if found == asked else f" ({asked} does not fit into memory)"))
+        print(f"Batch size: {found}" + ("" if found == requested else f" ({requested} does not fit into memory)"))
     arguments = copy(arguments)
     arguments.per_device_train_batch_size, arguments.auto_find_batch_size = found, False
     return arguments

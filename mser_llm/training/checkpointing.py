@@ -158,7 +158,7 @@ class AtomicCheckpointMixin(Trainer):
         if self.args.device.type != "cpu":
             module = torch.get_device_module(self.args.device)
             states["device"] = module.get_rng_state_all() if self.args.n_gpu > 1 else module.get_rng_state()
-        Path(output_dir).mkdir(parents=True, exist_ok=True)  # the main process may create it later
+        Path(output_dir).mkdir(parents=True, exist_ok=True)  # on another machine, nobody else creates it
         save_state(states, self._rng_file(output_dir))
 
     # Load

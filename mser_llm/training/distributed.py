@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import distributed
 from torch import distributed as dist
 
 
@@ -54,7 +53,7 @@ class _Gather(torch.autograd.Function):
 # Number of processes, as set by torchrun, Open MPI, MPICH and Intel MPI, and Slurm's srun.
 _NUMBERS = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 # Seconds for gloo's threads to release the tensors they sent last; 0.2 s sufficed for 4 processes on 2 CPU cores.
-_PARTING = 0.5
+_RELEASE_SECONDS = 0.5
 
 
 def missing_processes(environment: Mapping[str, str], running: int) -> str | None:
@@ -69,14 +68,14 @@ def missing_processes(environment: Mapping[str, str], running: int) -> str | Non
         running: number of processes that train together.
     """
     numbers = [int(environment[name]) for name in _NUMBERS if environment.get(name, "").isdecimal()]
-    asked = max(numbers, default=1)
+    requested = max(numbers, default=1)
     alone = "WORLD_SIZE" not in environment and {"ACCELERATE_MIXED_PRECISION", "MASTER_ADDR"} <= environment.keys()
-    if asked <= running and not (alone and running == 1):
+    if requested <= running and not (alone and running == 1):
         return None
-    wanted = str(asked) if asked > running else "several"
+    number = str(requested) if requested > running else "several"
     return (
-        f"{wanted} processes were asked for, and {running} is training; start them with "
-        f"`torchrun --nproc_per_node {asked if asked > running else 'N'} -m run_mser train …` or "
+        f"{number} processes were requested, but only {running} trains; start them with "
+        f"`torchrun --nproc_per_node {requested if requested > running else 'N'} -m run_mser train …` or "
         "`accelerate launch --config_file configs/accelerate/ddp.yaml --num_processes N …`"
     )
 
@@ -90,9 +89,9 @@ def leave_process_group() -> None:
     down (https://github.com/pytorch/pytorch/pull/179291). If a model was wrapped for data-parallel training, these
     threads outlive the group, so the function also waits for them.
     """
-    if not (distributed.is_available() and distributed.is_initialized()):
+    if not (dist.is_available() and dist.is_initialized()):
         return
-    alone = distributed.get_world_size() == 1
-    distributed.destroy_process_group()
+    alone = dist.get_world_size() == 1
+    dist.destroy_process_group()
     if not alone:
-        time.sleep(_PARTING)
+        time.sleep(_RELEASE_SECONDS)

@@ -26,6 +26,7 @@ from modeling_mser.backbones_mser import offline_options
 from mser_llm.inference.loading import find_model
 from mser_llm.inference.model_types import MODEL_TYPES, find_model_type, model_type_of
 from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.io.errors import InputError
 from mser_llm.training.arguments import ModelArguments
 from processing_mser import EmotionClassifierProcessor, MSERProcessor
 
@@ -62,7 +63,9 @@ def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase |
             freeze_text=arguments.freeze_text,
         )
     except StrictDataclassError as error:
-        raise ValueError(f"the recipe's shapes do not fit: {error}") from error
+        reason = " ".join(str(error).split())
+        source = "audio_config, qformer_config, text_config"
+        raise InputError(source, f"not valid ({reason})", "correct the recipe") from error
 
 
 Model: TypeAlias = MSERForEmotionGeneration | EmotionClassifier
@@ -79,7 +82,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
 
     Raises:
         BackboneError: a backbone is missing or incomplete.
-        ValueError: a frozen part would have random weights, the checkpoint has another model type, or the tokenizer
+        InputError: a frozen part would have random weights, the checkpoint has another model type, or the tokenizer
             cannot encode a word.
     """
     has_language_model = find_model_type(arguments.model_type).has_language_model
@@ -102,10 +105,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
 
     if not has_language_model:
         if arguments.audio_backbone is None:
-            raise ValueError(
-                f"audio_backbone is not set, and a {arguments.model_type} keeps layers of its encoder as they are; "
-                "name a pretrained one"
-            )
+            raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
         return build_classifier(arguments, expanded(arguments.audio_backbone), words)
     check_frozen_parts(arguments)
     processor = build_processor(arguments)
@@ -135,13 +135,14 @@ def check_frozen_parts(arguments: ModelArguments) -> None:
     Check that frozen parts have a backbone; otherwise they would keep random weights.
 
     Raises:
-        ValueError: names the part.
+        InputError: names the part.
     """
     for part in ("audio", "text"):
         if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
-            raise ValueError(
-                f"freeze_{part} is true and {part}_backbone is not set, which would freeze random weights; "
-                f"name a backbone, or set freeze_{part}: false to train that part from scratch"
+            raise InputError(
+                f"freeze_{part}",
+                f"true without {part}_backbone would freeze random weights",
+                f"pass {part}_backbone, or set freeze_{part} false to train that part from scratch",
             )
 
 
@@ -212,25 +213,27 @@ def check_model_type(checkpoint: str, model_type: str) -> None:
         model_type: the recipe's model type.
 
     Raises:
-        ValueError: the checkpoint has another model type, or none.
+        InputError: the checkpoint has another model type, or none.
         OSError: the checkpoint is neither on this machine nor available from the Hub.
     """
     if not (Path(checkpoint) / "config.json").is_file():
         find_model(checkpoint)  # raises with a suggestion unless this is a Hub id
     found = model_type_of(checkpoint, **offline_options(checkpoint))
     if not found:
-        raise ValueError(
-            f"{checkpoint}: has no config.json that names a type of model; give the folder that a training wrote its "
-            "model to, or a Hub id"
+        raise InputError(
+            checkpoint,
+            "has no config.json with a model_type",
+            "pass the output folder of a training, or an id on the Hub",
         )
     if found not in MODEL_TYPES:
-        raise ValueError(
-            f"{checkpoint}: holds a model of type {found}, and init_from takes one of {', '.join(MODEL_TYPES)}; name "
-            "backbones as audio_backbone and text_backbone"
+        raise InputError(
+            checkpoint,
+            f"is a model of type {found}, and init_from takes one of {', '.join(MODEL_TYPES)}",
+            "pass backbones as audio_backbone and text_backbone",
         )
     if found != model_type:
-        raise ValueError(
-            f"{checkpoint}: holds a model of type {found}, and model_type is {model_type}; give both alike"
+        raise InputError(
+            checkpoint, f"is a model of type {found}, and model_type is {model_type}", f"pass model_type {found}"
         )
 
 
@@ -262,9 +265,10 @@ def expanded(path_or_id: str | None) -> str | None:
     unset = re.search(r"\$(\w+|\{[^}]*\})", expanded)
     if unset:
         name, rest = unset[1].strip("{}"), expanded[unset.end() :].strip("/")
-        raise ValueError(
-            f"{path_or_id}: the environment variable {name} is not set; run `export {name}=FOLDER`"
-            f"{f', with {rest} in that folder,' if rest else ''} or pass a path or a Hub id instead"
+        raise InputError(
+            path_or_id,
+            f"the environment variable {name} is not set",
+            f"run `export {name}=FOLDER`{f', with {rest} in that folder,' if rest else ''} or pass a path or a Hub id",
         )
     return os.path.expanduser(expanded)
 
@@ -310,14 +314,15 @@ def continue_classifier(
         words: the emotion words to train on.
 
     Raises:
-        ValueError: the classifier has no output for a word, or the number of layers is invalid.
+        InputError: the classifier has no output for a word, or the number of layers is invalid.
     """
     own = model.config.learned_words or []
     unknown = [word for word in words if word not in own]
     if unknown:
-        raise ValueError(
-            f"{checkpoint} is a classifier of {', '.join(own)} and has no output for "
-            f"{', '.join(unknown)}; give both stages the same labels"
+        raise InputError(
+            checkpoint,
+            f"is a classifier of {', '.join(own)} and has no output for {', '.join(unknown)}",
+            "pass the same labels for both stages",
         )
     model.config.emotion_words = list(words)
     if "trained_layers" in find_model_type(arguments.model_type).settings:
@@ -331,7 +336,7 @@ def continue_classifier(
 
 TYPES = {"audio_config": "whisper", "qformer_config": "blip_2_qformer", "text_config": "llama"}
 # Keys that transformers reads in addition to the fields of a configuration, some of them old names.
-_BESIDE = {"model_type", "torch_dtype", "attn_implementation", "rope_theta", "rope_scaling"}
+_OTHER_KEYS = {"model_type", "torch_dtype", "attn_implementation", "rope_theta", "rope_scaling"}
 
 
 def check_section(name: str, section: Mapping[str, Any]) -> None:
@@ -345,16 +350,18 @@ def check_section(name: str, section: Mapping[str, Any]) -> None:
         section: the recipe's section of that name.
 
     Raises:
-        ValueError: a misspelled key, with the probable spelling, or an unknown `model_type`.
+        InputError: a misspelled key, with the probable spelling, or an unknown `model_type`.
     """
     model_type = section.get("model_type", TYPES[name])
     if model_type not in CONFIG_MAPPING:
-        raise ValueError(f"{name}: model_type is {model_type!r}, which transformers does not know; mend the recipe")
+        raise InputError(f"{name}: model_type", f"{model_type!r} is unknown to transformers", "correct the recipe")
     config = CONFIG_MAPPING[model_type]
     generation = set(GenerationConfig().to_dict())  # older configurations have these too
-    known = {field.name for field in fields(config)} | set(config.attribute_map) | generation | _BESIDE
+    known = {field.name for field in fields(config)} | set(config.attribute_map) | generation | _OTHER_KEYS
     for key in section:
         if key not in known and not key.startswith("_"):
             near = get_close_matches(key, known, 1, cutoff=0.8)
             if near:
-                raise ValueError(f"{name}: {key} is no setting of a {model_type} model; did you mean {near[0]}?")
+                raise InputError(
+                    f"{name}: {key}", f"is not a setting of a {model_type} model", f"did you mean {near[0]}?"
+                )

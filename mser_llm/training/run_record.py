@@ -13,6 +13,7 @@ from mser_llm.data.clips import Clip
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.inference.model_types import model_types_with
 from mser_llm.io.atomic_files import write_json
+from mser_llm.io.errors import InputError
 from mser_llm.io.hashing import file_sha256
 from mser_llm.training.arguments import DataArguments, ModelArguments, MSERTrainingOptions
 from mser_llm.training.checkpointing import last_checkpoint
@@ -33,10 +34,11 @@ MACHINE_SETTINGS = {
     *("corpora", "cache_dir", "cache_gb", "resume"),
     *("logging_steps", "save_total_limit", "ddp_find_unused_parameters"),
 }
-_IN_WORDS = {
+# How the digests in a record are named in an error.
+_DIGESTS = {
     "clips": "other clips",
     "people": "clips of other speakers, languages or splits",
-    "init_from_weights": "the weights that it goes on from were trained again",
+    "init_from_weights": "the weights in init_from were trained again",
 }
 
 
@@ -81,10 +83,10 @@ def describe_run(
     keys = "\n".join(f"{clip.row['corpus']} {clip.row['id']} {clip.key} {clip.emotion}" for clip in clips)
     # These determine the split, the balance and the contrast.
     people = "\n".join(f"{clip.row['speaker']} {clip.row['language']} {clip.row['split']}" for clip in clips)
-    made_of = {"clips": _digest(keys), "people": _digest(people), "num_processes": num_processes}
+    data_used = {"clips": _digest(keys), "people": _digest(people), "num_processes": num_processes}
     if model.init_from is not None:
-        made_of["init_from_weights"] = _weights(Path(model.init_from).expanduser())
-    return json.loads(json.dumps(settings | made_of))
+        data_used["init_from_weights"] = _weights(Path(model.init_from).expanduser())
+    return json.loads(json.dumps(settings | data_used))
 
 
 def as_known_to(record: Any, run: Any) -> Any:
@@ -114,7 +116,7 @@ def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -
         resume: whether to resume from existing checkpoints; otherwise they are deleted.
 
     Raises:
-        ValueError: the folder contains checkpoints or the model of another run; names up to three settings that
+        InputError: the folder contains checkpoints or the model of another run; names up to three settings that
             differ.
     """
     folder = Path(output_dir)
@@ -128,16 +130,18 @@ def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -
         checkpoint = None
     elif earlier is not None and earlier != known and (checkpoint is not None or (folder / TRAIN_RESULTS).exists()):
         settings = [name for name in sorted(earlier | known) if earlier.get(name) != known.get(name)]
-        told = [_IN_WORDS.get(name, f"{name} {earlier.get(name)!r} -> {known.get(name)!r}") for name in settings]
-        held = "checkpoints" if checkpoint is not None else "the model"
-        raise ValueError(
-            f"{folder} holds {held} of a run with other settings ({', '.join(told[:3])}); give another --output_dir, "
-            "or start anew over what is there (run-mser train: --no_resume)"
+        changes = [_DIGESTS.get(name, f"{name} {earlier.get(name)!r} -> {known.get(name)!r}") for name in settings]
+        contents = "checkpoints" if checkpoint is not None else "the model"
+        raise InputError(
+            folder,
+            f"contains {contents} of a run with other settings ({', '.join(changes[:3])})",
+            "pass another --output_dir, or --no_resume to overwrite it",
         )
     elif earlier is None and checkpoint is None and (folder / TRAIN_RESULTS).exists():
-        raise ValueError(
-            f"{folder} holds a model that was trained elsewhere; give another --output_dir, or --no_resume to write "
-            "over it"
+        raise InputError(
+            folder,
+            "contains a model without the record of its run",
+            "pass another --output_dir, or --no_resume to overwrite it",
         )
     (folder / TRAIN_RESULTS).unlink(missing_ok=True)
     write_json(folder / RECORD, run)

@@ -11,6 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from mser_llm.io.errors import InputError
+
 
 _STRUCTURE, _DIGEST = "structure", "sha256"
 _PLAIN = (str, bool, int, float, type(None))
@@ -25,7 +27,7 @@ def save_state(state: Any, file: str | Path) -> None:
         file: the file to write.
 
     Raises:
-        ValueError: a value of another type, which only pickle could write.
+        InputError: a value of another type, which only pickle could write.
     """
     tensors: dict[str, torch.Tensor] = {}
     structure = json.dumps(_encoded(state, tensors, str(file)))
@@ -37,23 +39,23 @@ def load_state(file: str | Path) -> Any:
     Load what `save_state` wrote, with tensors on the CPU; a NumPy array comes back as one.
 
     Raises:
-        ValueError: the file is missing, or is not as it was saved.
+        InputError: the file is missing, or is not as it was saved.
     """
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     except FileNotFoundError:
-        raise ValueError(f"{file} is missing; {_cure(file)}") from None
+        raise InputError(file, "is missing", _fix(file)) from None
     except SafetensorError as error:
-        raise ValueError(f"{file}: damaged ({error}); {_cure(file)}") from error
+        raise InputError(file, f"damaged ({error})", _fix(file)) from error
     structure = metadata.get(_STRUCTURE, "")
     if metadata.get(_DIGEST) != _digest(structure, tensors):
-        raise ValueError(f"{file}: modified after it was saved; {_cure(file)}")
+        raise InputError(file, "modified after it was saved", _fix(file))
     return _decoded(json.loads(structure), tensors)
 
 
-def _cure(file: str | Path) -> str:
+def _fix(file: str | Path) -> str:
     return f"delete {Path(file).parent} to resume from an earlier checkpoint, or start again with --no_resume"
 
 
@@ -78,12 +80,13 @@ def _encoded(value: Any, tensors: dict[str, torch.Tensor], file: str) -> Any:
         return ["array" if isinstance(value, np.ndarray) else "tensor", name]
     if isinstance(value, dict):
         return ["dict", [[_encoded(part, tensors, file) for part in item] for item in value.items()]]
-    for kind, made in (("list", list), ("tuple", tuple), ("set", set)):
-        if isinstance(value, made):
+    for kind, type_ in (("list", list), ("tuple", tuple), ("set", set)):
+        if isinstance(value, type_):
             return [kind, [_encoded(part, tensors, file) for part in value]]
-    raise ValueError(
-        f"{file}: the training state holds a {type(value).__module__}.{type(value).__name__}, which only pickle could "
-        "write; choose another optim or lr_scheduler_type"
+    raise InputError(
+        file,
+        f"the training state contains a {type(value).__module__}.{type(value).__name__}, which only pickle could save",
+        "pass another optim or lr_scheduler_type",
     )
 
 

@@ -23,6 +23,7 @@ from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.recognition import recognize
 from mser_llm.inference.scoring_options import ScoringOptions
+from mser_llm.io.errors import InputError
 from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.model_building import build_model
 from mser_llm.training.run_training import train
@@ -162,16 +163,19 @@ def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tm
     trained = saved.audio_tower.layers[2].fc1.weight
     assert not torch.equal(trained, backbone.layers[2].fc1.weight)
     assert torch.equal(again.audio_tower.layers[2].fc1.weight, trained)
-    with pytest.raises(ValueError, match="has no output for fear"):
+    with pytest.raises(InputError) as raised:
         build_model(second[0], ["sad", "fear"])
-    with pytest.raises(ValueError, match="holds a model of type whisper_classifier, and model_type is mser"):
+    assert raised.value.source == run and raised.value.problem.endswith(" fear")
+    with pytest.raises(InputError) as raised:
         build_model(ModelArguments(init_from=run), WORDS)
+    assert raised.value.source == run and raised.value.fix == "pass model_type whisper_classifier"
     with pytest.raises(ValueError, match="trained_layers"):
         ModelArguments(trained_layers=2)
     with pytest.raises(ValueError, match="lora"):
         ModelArguments(model_type="wav2vec2_classifier", lora=True)
-    with pytest.raises(ValueError, match="audio_backbone is not set"):
+    with pytest.raises(InputError) as raised:
         build_model(ModelArguments(model_type="whisper_classifier"), WORDS)
+    assert raised.value.source == "audio_backbone"
 
 
 def test_classifier_trains_with_speaker_contrast_in_two_stages(recipe, tones, tmp_path):
@@ -201,11 +205,12 @@ def test_classifier_trains_with_speaker_contrast_in_two_stages(recipe, tones, tm
     assert results["data"]["heard"]["languages"] == ["en"]
     assert results["data"]["heard_unlabelled"]["languages"] == ["pl"]
 
-    for wrong, words in (
-        ({"per_device_train_batch_size": 8}, "3 speakers x 4 clips x 2 views are a batch of 24"),
-        ({"validation_fraction": 0.3}, "unlabelled"),
-        ({"balance": "none"}, "epoch_batches and clean_views need batches that are drawn"),
+    for wrong, source, fix in (
+        ({"per_device_train_batch_size": 8}, "per_device_train_batch_size 8", "per_device_train_batch_size 24"),
+        ({"validation_fraction": 0.3}, "unlabelled", "validation_fraction 0"),
+        ({"balance": "none"}, "epoch_batches, clean_views", "balance"),
     ):
         settings = {**shared, **first, "output_dir": str(tmp_path / "wrong"), **wrong}
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(InputError) as raised:
             train(rows, *recipe("whisper", **settings))
+        assert raised.value.source == source and fix in raised.value.fix

@@ -12,6 +12,7 @@ from tone_corpus import write_tones
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols import PROTOCOLS, ProtocolError
+from mser_llm.io.errors import InputError
 from mser_llm.training.arguments import DataArguments
 from mser_llm.training.data.clip_selection import prepare_data
 from mser_llm.training.data.folds import arguments_for_fold, fold_rows, training_fold
@@ -116,5 +117,6 @@ def test_unlabelled_corpora_apply_to_every_language(tmp_path: Path):
         ("ravdess", True),
         ("folder", False),
     }
-    with pytest.raises(ValueError, match="unlabelled_corpora names ravdes;"):
+    with pytest.raises(InputError) as raised:
         prepare_data([*target, *human], DataArguments(unlabelled_corpora=["ravdes"]))
+    assert raised.value.source == "unlabelled_corpora ravdes" and raised.value.problem.endswith(" folder, ravdess")

@@ -18,7 +18,7 @@ from free_port import free_port
 
 from mser_llm.inference.loading import load_model
 from mser_llm.training.distributed import missing_processes
-from mser_llm.training.planning import build_meta_model
+from mser_llm.training.step_cost import build_meta_model
 from processing_mser import label_set
 
 
@@ -93,9 +93,9 @@ def test_fsdp_wraps_layers_of_the_paper_model(recipe_of):
         ({"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}, 2, None),
         ({"ACCELERATE_MIXED_PRECISION": "no"}, 1, None),
         ({"MASTER_ADDR": "node7"}, 1, None),
-        (ALONE, 1, "several processes were asked for, and 1 is training"),
-        ({"WORLD_SIZE": "4"}, 1, "4 processes were asked for, and 1 is training"),
-        ({"SLURM_STEP_NUM_TASKS": "8"}, 1, "8 processes were asked for, and 1 is training"),
+        (ALONE, 1, "several processes were requested, but only 1 trains"),
+        ({"WORLD_SIZE": "4"}, 1, "4 processes were requested, but only 1 trains"),
+        ({"SLURM_STEP_NUM_TASKS": "8"}, 1, "8 processes were requested, but only 1 trains"),
     ],
 )
 def test_launch_warns_about_missing_processes(environment: dict[str, str], running: int, message: str | None):
@@ -119,7 +119,7 @@ def test_documented_launch_trains_in_each_process(words: list[str], tones: Path,
     done = run_alone([*command, "--per_device_train_batch_size", "4", "--save_strategy", "no"])
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == processes
-    assert "were asked for" not in done.stdout
+    assert "processes were requested" not in done.stdout
     assert done.stdout.count("The model is in") == 1, "every process reports"
     load_model(str(tmp_path / "run"))
 
@@ -131,4 +131,4 @@ def test_launcher_with_one_of_two_processes_is_reported(tones: Path, tmp_path: P
     assert json.loads((tmp_path / "run" / "run.json").read_text())["num_processes"] == 1
     warnings = [line for line in done.stdout.splitlines() if "were asked for" in line]
     assert len(warnings) == 1
-    assert warnings[0].startswith("Warning: several processes were asked for, and 1 is training")
+    assert warnings[0].startswith("Warning: several processes were requested, but only 1 trains")

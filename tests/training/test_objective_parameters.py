@@ -13,6 +13,7 @@ from modeling_mser import MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.read_corpus import read_corpus
+from mser_llm.io.errors import InputError
 from mser_llm.training.objectives import ObjectiveError
 from mser_llm.training.objectives.callback import FILE, ObjectiveCallback
 from mser_llm.training.run_training import train
@@ -149,14 +150,16 @@ def test_run_record_contains_objectives(tones: Path, combined, tmp_path: Path):
     quick = ["--num_train_epochs", "1"]
     train(rows, *combined(*quick))
     assert json.loads((tmp_path / "run" / "run.json").read_text())["objectives"] == SECTION
-    with pytest.raises(ValueError, match="objectives"):
+    with pytest.raises(InputError) as raised:
         train(rows, *combined(*quick, section={"supervised_contrast": {}}))
+    assert raised.value.source == str(tmp_path / "run") and "(objectives " in raised.value.problem
 
 
 def test_objective_reports_missing_speakers_before_encoding(tones: Path, combined, tmp_path: Path):
     rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
-    with pytest.raises(ObjectiveError, match="speaker_adversarial"):
+    with pytest.raises(ObjectiveError) as raised:
         train(rows, *combined())
+    assert raised.value.source == "objectives: speaker_adversarial"
     assert not list((tmp_path / "cache").rglob("*.store"))
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mser_llm.data.read_corpus import read_corpus
+from mser_llm.io.errors import InputError
 from mser_llm.training.run_training import train
 from mser_llm.training.training_state import load_state, save_state
 
@@ -74,13 +75,16 @@ def test_state_that_was_changed_is_rejected(tmp_path: Path, damage: str):
         file.unlink()
     else:
         file.write_bytes(content[:-50] if damage == "cut" else content)
-    with pytest.raises(ValueError, match=r"checkpoint-6/optimizer\.safetensors.*--no_resume"):
+    with pytest.raises(InputError) as raised:
         load_state(file)
+    assert raised.value.source == str(file)
+    assert str(file.parent) in raised.value.fix and "--no_resume" in raised.value.fix
 
 
 def test_state_that_needs_pickle_is_rejected(tmp_path: Path):
-    with pytest.raises(ValueError, match="optim"):
+    with pytest.raises(InputError) as raised:
         save_state({"state": {0: object()}}, tmp_path / "state.safetensors")
+    assert "builtins.object" in raised.value.problem and "optim" in raised.value.fix
     assert not list(tmp_path.iterdir())
 
 

@@ -11,6 +11,7 @@ import pytest
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.protocols.training_record import TrainingRecordError
+from mser_llm.io.errors import InputError
 from mser_llm.training.run_record import describe_run
 from mser_llm.training.run_training import train
 
@@ -34,11 +35,14 @@ def test_run_with_other_settings_overwrites_nothing(rows, recipe, tmp_path: Path
     if kept == "the model":
         for checkpoint in (tmp_path / "run").glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
-    with pytest.raises(ValueError, match=rf"holds {kept} of a run with other settings \(seed 42 -> 1\)"):
+    with pytest.raises(InputError) as raised:
         train(rows, *recipe(*SHORT, "--seed", "1"))
+    assert raised.value.source == str(tmp_path / "run") and "--no_resume" in raised.value.fix
+    assert kept in raised.value.problem and raised.value.problem.endswith("(seed 42 -> 1)")
     # A setting of the earlier run alone is named too; the clips are the same and are not named.
-    with pytest.raises(ValueError, match=r"other settings \(bf16 None -> True, neftune_noise_alpha None -> 5.0\)"):
+    with pytest.raises(InputError) as raised:
         train(rows, *recipe(*SHORT, "--bf16", "--use_cpu", "--neftune_noise_alpha", "5"))
+    assert raised.value.problem.endswith("(bf16 None -> True, neftune_noise_alpha None -> 5.0)")
     assert weights(tmp_path / "run") == before
     train(rows, *recipe(*SHORT, "--seed", "1", "--no_resume"))
     assert weights(tmp_path / "run") != before
@@ -58,8 +62,9 @@ def test_run_depends_on_the_languages(rows, recipe, tmp_path: Path):
     """Languages balance the batches, so they matter even if the held-out speakers are the same."""
     results = train(rows, *recipe(*SHORT))
     others = [{**row, "language": {"en": "sv", "pl": "hu"}[row["language"]]} for row in rows]
-    with pytest.raises(ValueError, match=r"other settings \(clips of other speakers, languages or splits\)"):
+    with pytest.raises(InputError) as raised:
         train(others, *recipe(*SHORT))
+    assert raised.value.problem.endswith("(clips of other speakers, languages or splits)")
     # A record without languages matches.
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     (tmp_path / "run" / "run.json").write_text(json.dumps({key: record[key] for key in record if key != "people"}))
@@ -94,8 +99,10 @@ def test_run_ignores_logging_and_saving_settings(rows, recipe, tmp_path: Path):
 def test_run_does_not_overwrite_another_model(rows, recipe, tmp_path: Path, tiny_model_dir):
     shutil.copytree(tiny_model_dir, tmp_path / "run")
     (tmp_path / "run" / "train_results.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds a model that was trained elsewhere; give another --output_dir"):
+    with pytest.raises(InputError) as raised:
         train(rows, *recipe(*SHORT))
+    assert raised.value.source == str(tmp_path / "run") and "--output_dir" in raised.value.fix
+    assert (tmp_path / "run" / "train_results.json").read_text() == "{}"
 
 
 def test_damaged_record_of_a_previous_stage_names_the_file(rows, recipe, tmp_path: Path, tiny_model_dir):
@@ -114,10 +121,12 @@ def test_stage_detects_a_retrained_previous_stage(rows, recipe, tmp_path: Path):
     train(rows, *recipe(*stage))  # unchanged
     assert weights(tmp_path / "second") == before
     train(rows, *recipe(*first, "--seed", "1", "--no_resume"))
-    with pytest.raises(ValueError, match=r"other settings \(the weights that it goes on from were trained again\)"):
+    with pytest.raises(InputError) as raised:
         train(rows, *recipe(*stage))
-    with pytest.raises(ValueError, match="output_dir"):
+    assert raised.value.source == str(tmp_path / "second") and raised.value.problem.endswith("trained again)")
+    with pytest.raises(InputError) as raised:
         train(rows, *recipe(*first, "--init_from", f"{tmp_path}/second/../first"))
+    assert raised.value.source == "output_dir, init_from"
 
 
 def test_init_from_variable_keeps_the_speakers(rows, recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -133,16 +142,17 @@ def test_init_from_variable_keeps_the_speakers(rows, recipe, tmp_path: Path, mon
 
 @pytest.mark.skipif(find_spec("comet_ml") is not None, reason="it is installed")
 def test_missing_reporter_is_rejected_before_reading(recipe):
-    with pytest.raises(ValueError, match="comet_ml"):
+    with pytest.raises(InputError, match="comet_ml"):
         train([], *recipe("--report_to", "comet_ml"))
 
 
-@pytest.mark.parametrize("told_by", ["flag", "accelerate"])
-def test_train_rejects_fp16_on_cpu(recipe, told_by, monkeypatch):
-    if told_by == "accelerate":
+@pytest.mark.parametrize("origin", ["flag", "accelerate"])
+def test_train_rejects_fp16_on_cpu(recipe, origin, monkeypatch):
+    if origin == "accelerate":
         monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
-    with pytest.raises(ValueError, match="fp16"):
-        train([], *recipe("--use_cpu", *(["--fp16"] if told_by == "flag" else [])))
+    with pytest.raises(InputError) as raised:
+        train([], *recipe("--use_cpu", *(["--fp16"] if origin == "flag" else [])))
+    assert raised.value.source == "fp16"
 
 
 @pytest.mark.parametrize(

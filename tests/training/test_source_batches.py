@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.data.samplers import SourceBatchSampler
 
 
@@ -58,5 +59,7 @@ def test_source_batches_draw_views_with_or_without_the_clip():
 
 @pytest.mark.parametrize(("emotions", "word"), [([None] * 4, "without"), (["sad"] * 4, "with")])
 def test_source_batches_reject_a_single_source(emotions, word):
-    with pytest.raises(ValueError, match=f"all 4 clips are {word} one; add corpora and name in labelled_languages"):
+    with pytest.raises(InputError) as raised:
         SourceBatchSampler(emotions, ["en"] * 4, 2)
+    assert raised.value.source == "balance source" and raised.value.problem.endswith(f"all 4 clips are {word} one")
+    assert "labelled_languages" in raised.value.fix

@@ -7,6 +7,7 @@ import pytest
 from accelerate.data_loader import BatchSamplerShard
 from torch.utils.data import BatchSampler
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.data.samplers import BalancedSampler, SpeakerBatchSampler
 
 
@@ -62,10 +63,13 @@ def test_speaker_batches_differ_by_epoch_reproducibly():
 
 
 def test_speaker_batches_reject_too_few_speakers():
-    with pytest.raises(ValueError, match="16 speakers with 4 clips each, and 7 of the 8 speakers have as many clips"):
+    with pytest.raises(InputError) as raised:
         SpeakerBatchSampler(SPEAKERS)
-    with pytest.raises(ValueError, match="two speakers at least"):
+    assert raised.value.source == "speakers_per_batch 16, clips_per_speaker 4"
+    assert "7 of the 8 speakers" in raised.value.problem and "from 2 to 7" in raised.value.fix
+    with pytest.raises(InputError) as raised:
         SpeakerBatchSampler(SPEAKERS, speakers_per_batch=1)
+    assert raised.value.source.startswith("speakers_per_batch 1,")
 
 
 def test_balanced_order_has_any_length_and_may_omit_clips():

@@ -11,6 +11,7 @@ from mser_llm.data.clips import Clip, Rejection, index_clips
 from mser_llm.data.loaded_corpus import UNLABELED
 from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import published_part, recording_names, speaker_split
+from mser_llm.io.errors import InputError
 from mser_llm.training.arguments import DataArguments
 from processing_mser import LabelSet, label_set
 
@@ -73,7 +74,7 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     speaker are dropped.
 
     Raises:
-        ValueError: no training or validation clips are left, or a corpus of `validation_corpora` is missing.
+        InputError: no training or validation clips are left, or a corpus of `validation_corpora` is missing.
     """
     labels = label_set(arguments.labels)
     kept: list[Row] = []
@@ -89,30 +90,33 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
         else:
             kept.append(row if used else {**row, "emotion": None})
     if not kept:
-        seen = ", ".join(sorted({str(row["emotion"]) for row in rows} - {"None"})) or "not known"
-        raise ValueError(
-            f"none of the {len(rows)} rows has an emotion of the label set {', '.join(labels.words)}; their emotions "
-            f"are {seen}; choose other labels or another corpus"
+        found = ", ".join(sorted({str(row["emotion"]) for row in rows} - {"None"})) or "unknown"
+        raise InputError(
+            f"labels {', '.join(labels.words)}",
+            f"none of the {len(rows)} rows has one of these emotions; their emotions are {found}",
+            "pass other labels or another corpus",
         )
     corpora = sorted(dict.fromkeys(row["corpus"] for row in kept), key=lambda corpus: corpus == M5SER_CORPUS)
     by_corpus = {corpus: [row for row in kept if row["corpus"] == corpus] for corpus in corpora}
-    divide = _whole_corpora_apart if arguments.validation_corpora else _divided
+    divide = _hold_out_corpora if arguments.validation_corpora else _divided
     parts = divide(by_corpus, arguments)
     clips: dict[str, list[Clip]] = {"training": [], "validation": []}
     rejections: list[Rejection] = []
     for name, part in parts.items():
         if name == "validation" and arguments.validation_splits and not part:
-            raise ValueError(
-                f"validation_splits is {', '.join(arguments.validation_splits)}, and no clip of the label set is of "
-                "such a part; pass a part that a corpus has, or a validation_fraction"
+            raise InputError(
+                f"validation_splits {', '.join(arguments.validation_splits)}",
+                "no clip of the label set is in such a split",
+                "pass a split that a corpus publishes, or a validation_fraction",
             )
-        whole = name == "validation" and arguments.validation_corpora
-        chosen = part if whole else stage_rows(part, arguments.stage, arguments.stage2_mix)
+        every_stage = name == "validation" and arguments.validation_corpora
+        chosen = part if every_stage else stage_rows(part, arguments.stage, arguments.stage2_mix)
         if not chosen:
-            languages = sorted({row["language"] or "no stated language" for row in part})
-            raise ValueError(
-                f"stage {arguments.stage} finds no {name} rows; the corpora given are in {', '.join(languages)}, "
-                f"and stage 1 needs English ({ENGLISH}); state it in a table's column language, or give --stage joint"
+            languages = sorted({row["language"] or "unknown" for row in part})
+            raise InputError(
+                f"stage {arguments.stage}",
+                f"no {name} rows; the languages of the corpora are {', '.join(languages)}",
+                f"stage 1 needs English ({ENGLISH}): add it in the column language of a table, or pass --stage joint",
             )
         clips[name], unusable = index_clips(
             chosen, labels, max_seconds=arguments.max_clip_seconds, min_seconds=arguments.min_clip_seconds
@@ -124,20 +128,26 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
 
 def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
     """Reject a misspelled language, which would remove the emotions of its clips."""
-    there = {row["language"] for row in rows}
-    absent = [language for language in labelled if language not in there]
-    if absent:
-        spoken = ", ".join(sorted(language or "no stated language" for language in there))
-        raise ValueError(f"labelled_languages names {', '.join(absent)}, and no clip is in it; they are in {spoken}")
+    known = {row["language"] for row in rows}
+    missing = [language for language in labelled if language not in known]
+    if missing:
+        languages = ", ".join(sorted(language or "unknown" for language in known))
+        raise InputError(
+            f"labelled_languages {', '.join(missing)}",
+            f"no clip is in this language; the languages of the clips are {languages}",
+            "pass some of these",
+        )
 
 
 def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
     """Reject a misspelled corpus, whose clips would keep their emotions."""
-    there = {row["corpus"] for row in rows}
-    absent = [corpus for corpus in unlabelled if corpus not in there]
-    if absent:
-        raise ValueError(
-            f"unlabelled_corpora names {', '.join(absent)}; the corpora given are {', '.join(sorted(there))}"
+    known = {row["corpus"] for row in rows}
+    missing = [corpus for corpus in unlabelled if corpus not in known]
+    if missing:
+        raise InputError(
+            f"unlabelled_corpora {', '.join(missing)}",
+            f"no such corpus; the corpora are {', '.join(sorted(known))}",
+            "pass some of these",
         )
 
 
@@ -157,12 +167,12 @@ def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[
     parts = sorted(f"{corpus} {part}" for corpus, part in others)
     if parts:
         warnings.warn(
-            f"train_splits is {', '.join(arguments.train_splits)}, which is no part of some corpora; they are used "
-            f"whole: {', '.join(parts)}",
+            f"train_splits {', '.join(arguments.train_splits)}: some corpora have other splits and are used "
+            f"completely: {', '.join(parts)}",
             stacklevel=3,
         )
     aside = [(corpus, part) for _, corpus, part in placed if corpus in divided and part not in names]
-    counts = Counter(f"{corpus} {part or '(no part stated)'}" for corpus, part in aside)
+    counts = Counter(f"{corpus} {part or '(no split)'}" for corpus, part in aside)
     left = [row for row, corpus, part in placed if corpus not in divided or part in names]
     return left, dict(sorted(counts.items()))
 
@@ -177,21 +187,22 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
         return parts
     sides: dict[str, str] = {}
     for rows in by_corpus.values():
-        own = [row for row in rows if row["emotion"] is not None and _voices(row)[0] not in sides]
+        own = [row for row in rows if row["emotion"] is not None and _speaker_keys(row)[0] not in sides]
         # A corpus of one speaker cannot be split; it is trained on, and the other corpora validate.
-        judged_by_others = len(by_corpus) > 1 or bool(parts["validation"])
-        single = judged_by_others and len({row["speaker"] or row["id"] for row in own}) == 1
-        if own and not judged_by_others and len({_voices(row)[0] for row in own}) == 1:
-            raise ValueError(
-                f"all {len(own)} clips of the label set are of one speaker, and nobody is left to validate by; add "
-                "clips of another one, or hold nothing out (validation_fraction 0, average_from 0.3)"
+        others_validate = len(by_corpus) > 1 or bool(parts["validation"])
+        single = others_validate and len({row["speaker"] or row["id"] for row in own}) == 1
+        if own and not others_validate and len({_speaker_keys(row)[0] for row in own}) == 1:
+            raise InputError(
+                f"validation_fraction {arguments.validation_fraction:g}",
+                f"all {len(own)} clips of the label set are of one speaker, so no other speaker can validate",
+                "add clips of another speaker, or hold nothing out (validation_fraction 0, average_from 0.3)",
             )
         if own and not single:
             held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
             placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
-            sides |= {voice: name for row, name in placed for voice in _voices(row)}
+            sides |= {key: name for row, name in placed for key in _speaker_keys(row)}
     for row in (row for rows in by_corpus.values() for row in rows):
-        side = sides.get(_voices(row)[0], "training")
+        side = sides.get(_speaker_keys(row)[0], "training")
         if side == "training" or row["emotion"] is not None:
             parts[side].append(row)
     return parts
@@ -222,24 +233,25 @@ def _published_parts(
     return parts, others
 
 
-def _whole_corpora_apart(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
+def _hold_out_corpora(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
     """
     Hold out `validation_corpora`; translations of held-out clips are dropped.
 
     Raises:
-        ValueError: a corpus to hold out has no clips, or no corpus is left to train on.
+        InputError: a corpus to hold out has no clips, or no corpus is left to train on.
     """
     names = arguments.validation_corpora
     missing = [name for name in names if name not in by_corpus]
     if missing or set(names) == set(by_corpus):
-        raise ValueError(
-            f"validation_corpora are {', '.join(names)}, and the corpora with clips of the label set are "
-            f"{', '.join(by_corpus)}; name some of these, and leave one to train on"
+        raise InputError(
+            f"validation_corpora {', '.join(names)}",
+            f"the corpora with clips of the label set are {', '.join(by_corpus)}",
+            "pass some of these, and leave one to train on",
         )
     held = [row for name in names for row in by_corpus[name] if row["emotion"] is not None]
-    heard = {voice for row in held for voice in _voices(row)}
+    held_keys = {key for row in held for key in _speaker_keys(row)}
     rest = [row for name, rows in by_corpus.items() if name not in names for row in rows]
-    return {"training": [row for row in rest if heard.isdisjoint(_voices(row))], "validation": held}
+    return {"training": [row for row in rest if held_keys.isdisjoint(_speaker_keys(row))], "validation": held}
 
 
 def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[list[Clip], list[Rejection]]:
@@ -247,25 +259,27 @@ def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[
     Remove training clips whose file is also a validation clip, e.g. if a corpus is given twice.
 
     Raises:
-        ValueError: no training clip is left.
+        InputError: no training clip is left.
     """
     held = {clip.key: clip for clip in validation}
     copies = [clip for clip in train if clip.key in held]
     left = [clip for clip in train if clip.key not in held]
     if copies and not left:
-        raise ValueError(
-            f"every training clip is a copy of a validation clip, as {copies[0].row['audio']['path']} is of "
-            f"{held[copies[0].key].row['audio']['path']}; give each recording once"
+        raise InputError(
+            copies[0].row["audio"]["path"],
+            f"the same file as the validation clip {held[copies[0].key].row['audio']['path']}, and so is every other "
+            "training clip",
+            "pass each recording once",
         )
-    said = "{}: the same file as the validation clip {}; give each recording once"
+    reason = "{}: the same file as the validation clip {}; pass each recording once"
     return left, [
-        Rejection(clip.row, said.format(clip.row["audio"]["path"], held[clip.key].row["audio"]["path"]))
+        Rejection(clip.row, reason.format(clip.row["audio"]["path"], held[clip.key].row["audio"]["path"]))
         for clip in copies
     ]
 
 
-def _voices(row: Row) -> tuple[str, ...]:
-    """Return the speaker, or for an unknown speaker the recording names, which translations share."""
+def _speaker_keys(row: Row) -> tuple[str, ...]:
+    """Return the speaker; if unknown, the names of the recording, which its translations share."""
     return (row["speaker"],) if row["speaker"] is not None else recording_names(row)
 
 
@@ -281,7 +295,7 @@ def without_rejected(data: TrainingData, rejections: Sequence[Rejection]) -> Tra
     for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
         if not left and (before or name == "training"):
             reason = [*rejections, *data.rejections][0].reason
-            raise ValueError(f"no clip can be read for {name}; the first: {reason}")
+            raise InputError(f"{name} clips", f"none can be read, the first because of {reason}")
     rejections = [*data.rejections, *unusable.values()]
     return replace(data, train=train, validation=validation, rejections=rejections)
 
@@ -313,10 +327,10 @@ def log_dataset_summary(data: TrainingData, labels: LabelSet) -> None:
             f"{len(both)} speakers are in training and in validation, as the corpus is published: {', '.join(parts)}"
         )
     if data.other_splits:
-        print(f"Left aside, being of other parts of a corpus's division: {data.other_splits}")
+        print(f"Left out, because they are in other published splits: {data.other_splits}")
     if data.dropped:
         words = ", ".join(f"{word} {number}" for word, number in sorted(data.dropped.items()))
-        print(f"Dropped, being outside the label set: {words}")
+        print(f"Dropped, because they are outside the label set: {words}")
     for rejection in data.rejections[:10]:
         print(f"Rejected: {rejection.reason}")
     if len(data.rejections) > 10:

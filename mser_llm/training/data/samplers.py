@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
+from mser_llm.io.errors import InputError
 from mser_llm.training.data.dataset import EmotionDataset
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
@@ -101,7 +102,7 @@ class SourceBatchSampler(Sampler[int]):
         seed: seed of the first epoch; the epoch number is added to it.
 
     Raises:
-        ValueError: all clips are labelled, or none is.
+        InputError: all clips are labelled, or none is.
     """
 
     def __init__(
@@ -120,10 +121,12 @@ class SourceBatchSampler(Sampler[int]):
             cells, cell = (others, language) if emotion is None else (labelled, emotion)
             cells.setdefault(cell, []).append(index)
         if not (labelled and others):
-            raise ValueError(
-                "balance source draws clips with and clips without a known emotion, and all "
-                f"{len(emotions)} clips are {'without' if others else 'with'} one; add corpora and "
-                "name in labelled_languages those whose emotions are used (en), or give balance emotion"
+            raise InputError(
+                "balance source",
+                f"needs clips with and without a known emotion, and all {len(emotions)} clips are "
+                f"{'without' if others else 'with'} one",
+                "add corpora and list the languages whose emotions are used in labelled_languages (such as en), or "
+                "pass balance emotion",
             )
         self.sources = [list(labelled.values()), list(others.values())]
         self.batch_size = batch_size
@@ -162,7 +165,7 @@ class SpeakerBatchSampler(Sampler[int]):
         seed: seed of the first epoch; the epoch number is added to it.
 
     Raises:
-        ValueError: too few speakers have enough clips.
+        InputError: too few speakers have enough clips.
     """
 
     def __init__(
@@ -180,10 +183,10 @@ class SpeakerBatchSampler(Sampler[int]):
                 clips.setdefault(speaker, []).append(index)
         self.clips = [own for own in clips.values() if len(own) >= clips_per_speaker]
         if len(self.clips) < speakers_per_batch or speakers_per_batch < 2:
-            raise ValueError(
-                f"a batch is to hold {speakers_per_batch} speakers with {clips_per_speaker} clips each, and "
-                f"{len(self.clips)} of the {len(clips)} speakers have as many clips; "
-                "give speakers_per_batch and clips_per_speaker that fit, two speakers at least"
+            raise InputError(
+                f"speakers_per_batch {speakers_per_batch}, clips_per_speaker {clips_per_speaker}",
+                f"{len(self.clips)} of the {len(clips)} speakers have {clips_per_speaker} clips or more",
+                f"pass speakers_per_batch from 2 to {len(self.clips)}, or a lower clips_per_speaker",
             )
         self.speakers_per_batch, self.clips_per_speaker, self.views = speakers_per_batch, clips_per_speaker, views
         drawn = speakers_per_batch * clips_per_speaker
@@ -213,14 +216,18 @@ def build_sampler(dataset: EmotionDataset, arguments: MSERTrainingArguments) -> 
     Build the sampler that `balance` names; `None` for the shuffling sampler of transformers.
 
     Raises:
-        ValueError: the settings do not fit the clips, their views or the batch size.
+        InputError: the settings do not fit the clips, their views or the batch size.
     """
     if arguments.balance == "none":
         if arguments.epoch_batches is not None or not arguments.clean_views:
-            raise ValueError('epoch_batches and clean_views need batches that are drawn; give a balance but "none"')
+            raise InputError(
+                "epoch_batches, clean_views",
+                "have no effect with balance none",
+                "pass another balance, or leave them out",
+            )
         return None
     if not arguments.clean_views and dataset.views < 2:
-        raise ValueError("clean_views is false, and there are no others; give views: 2 or more")
+        raise InputError("clean_views false", "there are no augmented views to train on", "pass views 2 or more")
     seed = arguments.data_seed if arguments.data_seed is not None else arguments.seed
     batch = arguments.train_batch_size * arguments.world_size
     if arguments.balance == "speaker":
@@ -234,9 +241,11 @@ def build_sampler(dataset: EmotionDataset, arguments: MSERTrainingArguments) -> 
         )
         if order.batch_size != batch:
             each = f"{arguments.speakers_per_batch} speakers x {arguments.clips_per_speaker} clips"
-            raise ValueError(
-                f"{each}{' x 2 views' if dataset.views > 1 else ''} are a batch of {order.batch_size}, and all "
-                f"processes hold {batch}; give per_device_train_batch_size {order.batch_size // arguments.world_size}"
+            raise InputError(
+                f"per_device_train_batch_size {arguments.train_batch_size}",
+                f"{each}{' x 2 views' if dataset.views > 1 else ''} are a batch of {order.batch_size}, and the batch "
+                f"of all processes is {batch}",
+                f"pass per_device_train_batch_size {order.batch_size // arguments.world_size}",
             )
         return order
     emotions = [clip.emotion for clip in dataset.clips]
