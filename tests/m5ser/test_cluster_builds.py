@@ -2,15 +2,15 @@
 """Run the documented commands on a real Ray and a real Slurm, kill a worker, and compare with a local build."""
 
 import json
-import os
 import re
 import shlex
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from m5ser_building.clusters import jobs, local_ray, one_node_slurm
 from m5ser_building.toy_corpus import ROOT
@@ -64,15 +64,29 @@ def manifest_hash(output: Path) -> str:
     return json.loads((output / "manifest.json").read_text(encoding="utf-8"))["manifest_hash"]
 
 
-def holder_of(file: Path) -> int | None:
-    """Return the process that has a file open."""
-    for entry in Path("/proc").glob("[0-9]*/fd/*"):
-        try:
-            if os.readlink(entry) == str(file):
-                return int(entry.parts[2])
-        except OSError:
-            continue
-    return None
+def writes(process: psutil.Process, counter: Path) -> bool:
+    """Whether a process has a progress counter open for writing: it is in the middle of a shard."""
+    try:
+        return any(file.path == str(counter) and file.mode == "w" for file in process.open_files())
+    except psutil.Error:
+        return False
+
+
+def kill_in_shard(worker: psutil.Process, counter: Path) -> bool:
+    """Step a worker until it has finished a clip, then kill it; return False if its shard ends before."""
+    with suppress(psutil.NoSuchProcess):
+        worker.suspend()
+        while writes(worker, counter):
+            if int(counter.read_bytes() or 0):
+                worker.kill()
+                return True
+            worker.resume()
+            time.sleep(0.002)
+            worker.suspend()
+            while worker.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE):
+                time.sleep(0.001)
+        worker.resume()
+    return False
 
 
 def kill_a_worker(output: Path, running: Callable[[], bool], seconds: float = 200) -> bool:
@@ -80,13 +94,10 @@ def kill_a_worker(output: Path, running: Callable[[], bool], seconds: float = 20
     end = time.monotonic() + seconds
     while running() and time.monotonic() < end:
         for counter in output.resolve().glob("logs/*/progress/*"):
-            if int(counter.read_bytes() or 0) and (worker := holder_of(counter)) is not None:
-                os.kill(worker, signal.SIGSTOP)
-                if holder_of(counter) == worker:
-                    os.kill(worker, signal.SIGKILL)
-                    return True
-                os.kill(worker, signal.SIGCONT)
-        time.sleep(0.05)
+            workers = [process for process in psutil.process_iter() if writes(process, counter)]
+            if any(kill_in_shard(worker, counter) for worker in workers):
+                return True
+        time.sleep(0.02)
     return False
 
 
