@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from transformers.utils import can_return_tuple
 
 from .configuration_mser import MSERConfig
 from .modeling_mser import MSERForEmotionGeneration
-from .outputs_mser import EmotionClassifierOutput
+from .outputs_mser import EmotionClassifierOutput, classifier_output
 
 
 class MSERForAudioClassification(MSERForEmotionGeneration):
@@ -85,18 +84,7 @@ class MSERForAudioClassification(MSERForEmotionGeneration):
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
         candidate_ids = self.config.label_token_ids or ()
         logits, _ = self.score_queries(input_ids, attention_mask, audio.pooler_output, candidate_ids)
-        loss = None
-        if labels is not None:
-            total = nn.functional.cross_entropy(logits, labels, ignore_index=-100, reduction="sum")
-            loss = total / (labels != -100).sum().clamp(min=1)
-        return EmotionClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=audio.last_hidden_state,
-            emotion_embedding=audio.emotion_embedding,
-        )
+        return classifier_output(audio, logits, labels)
 
 
 MSERForAudioClassification.register_for_auto_class("AutoModelForAudioClassification")
-
-__all__ = ["MSERForAudioClassification"]

@@ -209,15 +209,3 @@ def explain_unreadable_weights(path_or_id: str) -> Iterator[None]:
             f"its weights cannot be read ({error}); they are truncated, or are a pointer that git-lfs left",
             "run `git lfs pull` there, or copy it again",
         ) from error
-
-
-__all__ = [
-    "BackboneError",
-    "explain_unreadable_weights",
-    "load_audio_backbone",
-    "load_speech_backbone",
-    "load_text_backbone",
-    "offline_options",
-    "shape_difference",
-    "verify_fingerprint",
-]

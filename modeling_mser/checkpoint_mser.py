@@ -3,7 +3,7 @@
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
@@ -27,6 +27,7 @@ from .configuration_mser import MSERConfig
 from .file_digests_mser import MODEL_DIGESTS, pop_push_arguments, verified_files, write_digests
 from .fingerprint_mser import weight_files
 from .lora_mser import inject_lora, is_lora, merge_lora, require_peft
+from .outputs_mser import AudioFeatures
 from .qformer_mser import EmotionQFormer
 from .remote_code_mser import declare_remote_code
 
@@ -51,15 +52,28 @@ class BackboneCheckpointMixin(PreTrainedModel):
     language_model: Any
     load_audio = staticmethod(load_audio_backbone)
 
-    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
-        """Freeze or unfreeze parts as the arguments or the configuration say. Defined by each model."""
-        raise NotImplementedError
+    # Defined by each model
+    freeze: Callable[..., None]
+    """Freeze or unfreeze parts as the arguments or the configuration say."""
+    frozen_encoder: Callable[[], tuple[Any, dict[str, torch.Tensor]] | None]
+    """
+    Return everything except the clip that the result of `encode_audio` depends on: the selection of layers, and the
+    weights up to them. `None` if caching it is useless because all layers are trained.
+    """
+    encode_audio: Callable[..., tuple[torch.Tensor, torch.Tensor | None]]
+    """
+    Run the frozen part of the encoder on features `(batch_size, num_mel_bins, num_frames)` or waveforms `(batch_size,
+    num_samples)` and the mask of their last axis. Return states `(batch_size, num_layers, num_output_frames,
+    hidden_size)` and their mask `(batch_size, num_output_frames)`.
+    """
+    _embed: Callable[..., AudioFeatures]
+    """Compute the embeddings from the states of `encode_audio` and their mask."""
 
     @classmethod
     def from_backbones(
         cls,
         audio: str,
-        text: str,
+        text: str | None = None,
         qformer: str | None = None,
         audio_revision: str | None = None,
         text_revision: str | None = None,
@@ -67,32 +81,49 @@ class BackboneCheckpointMixin(PreTrainedModel):
         **config_kwargs: Any,
     ) -> "BackboneCheckpointMixin":
         """
-        Build a model for training from a pretrained encoder and a pretrained language model.
+        Build a model for training from a pretrained encoder and, except for a classifier, a pretrained language model.
 
         Args:
-            audio: path or Hub id of a Whisper checkpoint.
+            audio: path or Hub id of the encoder, a Whisper checkpoint for MSER.
             text: path or Hub id of a causal language model.
             qformer: path or Hub id of a BERT to initialize the Emotion Q-Former from; `None` for random weights.
             audio_revision, text_revision: Hub revisions.
             dtype: dtype of the backbones; the Q-Former stays in float32.
-            config_kwargs: other fields of `MSERConfig` (`qformer_config`, `num_query_tokens`, `encoder_layers`, …).
+            config_kwargs: other fields of the configuration (`emotion_words`, `num_query_tokens`, …).
         """
-        config = MSERConfig(
-            audio_config=AutoConfig.from_pretrained(audio, revision=audio_revision),
-            text_config=AutoConfig.from_pretrained(text, revision=text_revision),
-            audio_backbone=audio,
-            audio_backbone_revision=audio_revision,
-            text_backbone=text,
-            text_backbone_revision=text_revision,
-            **config_kwargs,
-        )
-        # Parts that are loaded next are not built at full size with random weights first.
-        model = cls(config, skip_init=tuple(PARTS))
+        for part, source, revision in (("audio", audio, audio_revision), ("text", text, text_revision)):
+            if source is not None:
+                config_kwargs[f"{part}_config"] = AutoConfig.from_pretrained(source, revision=revision)
+                config_kwargs[f"{part}_backbone"] = source
+                config_kwargs[f"{part}_backbone_revision"] = revision
+        config = cls.config_class(**config_kwargs)
+        # Large parts that are loaded next are not built at full size with random weights first.
+        model = cls(config, skip_init=() if text is None else tuple(PARTS))
         # The smallest part first, so that its errors come before minutes of loading.
         if qformer is not None:
             model.emotion_qformer = EmotionQFormer.from_bert(qformer, config)
         model.load_backbones(dtype=dtype)
         return model
+
+    def get_audio_features(
+        self,
+        input_features: torch.Tensor | None = None,
+        input_features_mask: torch.Tensor | None = None,
+        encoder_states: torch.Tensor | None = None,
+        encoder_mask: torch.Tensor | None = None,
+    ) -> AudioFeatures:
+        """
+        Compute the emotion embedding of each clip and, for MSER, the audio embeddings for the language model.
+
+        Args:
+            input_features, input_features_mask: as in `encode_audio`.
+            encoder_states, encoder_mask: result of `encode_audio`, instead of the features.
+        """
+        if (input_features is None) == (encoder_states is None):
+            raise ValueError("pass either input_features or encoder_states")
+        if encoder_states is None:
+            encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
+        return self._embed(encoder_states, encoder_mask)
 
     def load_backbones(
         self, parts: Sequence[str] = ("audio", "text"), accept_other: bool = False, **kwargs: Any
@@ -187,7 +218,6 @@ class BackboneCheckpointMixin(PreTrainedModel):
     def _from_verified(
         cls, path: str, sources: dict[str, str | None], accept_other_backbones: bool, *args: Any, **kwargs: Any
     ) -> "BackboneCheckpointMixin":
-        """Load as `from_pretrained` does, without verifying the checkpoint's own files."""
         with_info = kwargs.pop("output_loading_info", False)
         hub = {name: kwargs[name] for name in (*HUB_OPTIONS, "subfolder") if kwargs.get(name) is not None}
         config = kwargs.get("config")
@@ -248,7 +278,7 @@ class BackboneCheckpointMixin(PreTrainedModel):
 
     @torch.no_grad()
     def _load_lora(self, path: str, hub: dict[str, Any]) -> set[str]:
-        """Load the adapters of the language model from a checkpoint and return the names of missing ones."""
+        """Load the adapters of the language model and return the names of missing ones."""
         wanted = {name: value for name, value in self.named_parameters() if is_lora(name)}
         for file in weight_files(path, **hub):
             with safe_open(file, framework="pt") as tensors:
@@ -391,6 +421,3 @@ def _language_model_only(quantization_config: Any) -> Any:
         elif hasattr(chosen, name):
             setattr(chosen, name, [*(getattr(chosen, name) or []), *kept])
     return chosen
-
-
-__all__ = ["BackboneCheckpointMixin", "reloadable_parts"]

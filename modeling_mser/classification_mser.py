@@ -6,19 +6,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import can_return_tuple
 
 from .checkpoint_mser import BackboneCheckpointMixin
 from .classifier_configuration_mser import EmotionClassifierConfig
 from .compat_mser import build_from_config
-from .outputs_mser import AudioFeatures, EmotionClassifierOutput
+from .outputs_mser import EmotionClassifierOutput, classifier_output
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
 class EmotionClassifier(BackboneCheckpointMixin):
     """
-    Emotion classifier with MSER's interface, limited to the labels that it was trained on.
+    Emotion classifier with MSER's interface, limited to the labels that it was trained on. Subclasses build the head.
 
     Trainer, objectives, feature cache, recognition and pipeline use its `encode_audio`, `get_audio_features`,
     `score_emotions`, and its output with `loss`, `logits` and `emotion_embedding`, as they use MSER's.
@@ -45,100 +45,32 @@ class EmotionClassifier(BackboneCheckpointMixin):
         self.register_module("audio_tower", None)  # the first part, whenever it is set
         if "audio" not in skip_init:
             self.audio_tower = self._encoder(config.audio_config)
-        self.classifier = self._build_head()
-        self.post_init()
-        self.freeze()
-
-    # Defined by each classifier
 
     @staticmethod
     def _encoder(audio_config: PreTrainedConfig) -> PreTrainedModel:
         """Build the encoder with random weights."""
         return build_from_config(MaskedWhisperEncoder, audio_config)
 
-    def _build_head(self) -> nn.Module:
-        """Build the parts above the encoder; return the last, from emotion embeddings to logits."""
-        raise NotImplementedError
+    def _trained(self) -> list[nn.Module]:
+        """Return the parts of the encoder that are trained."""
+        return []
 
-    def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
-        """
-        Return everything except the clip that the result of `encode_audio` depends on: the selection of layers, and
-        the weights up to them. `None` if caching it is useless because all layers are trained.
-        """
-        raise NotImplementedError
+    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
+        """Freeze the encoder except its trained parts, whatever the arguments."""
+        if self.audio_tower is not None:
+            self.audio_tower.requires_grad_(False)
+            for module in self._trained():
+                module.requires_grad_(True)
+        self.train(self.training)
 
-    def encode_audio(
-        self, input_features: torch.Tensor, input_features_mask: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """
-        Run the frozen part of the encoder, outside autograd, whose output can be cached for all of training.
-
-        Args:
-            input_features: log-mel spectrograms `(batch_size, num_mel_bins, num_frames)` or, for an encoder of
-                waveforms, `(batch_size, num_samples)`.
-            input_features_mask: mask over their last axis, true from the left.
-
-        Returns:
-            States of `config.used_encoder_layers` `(batch_size, num_layers, num_output_frames, hidden_size)`, and
-            their mask `(batch_size, num_output_frames)`.
-        """
-        raise NotImplementedError
-
-    def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
-        """Compute the emotion embedding `(batch_size, size)` from the states of `encode_audio`."""
-        raise NotImplementedError
-
-    # Shared by all classifiers
-
-    @classmethod
-    def from_backbone(
-        cls,
-        audio: str,
-        emotion_words: Sequence[str],
-        audio_revision: str | None = None,
-        dtype: torch.dtype = torch.float32,
-        **config_kwargs: Any,
-    ) -> "EmotionClassifier":
-        """
-        Build a model for training from a pretrained encoder.
-
-        Args:
-            audio: path or Hub id of the encoder.
-            emotion_words: the classes.
-            audio_revision: Hub revision.
-            dtype: dtype of the encoder.
-            config_kwargs: other fields of the configuration.
-        """
-        config = cls.config_class(
-            audio_config=AutoConfig.from_pretrained(audio, revision=audio_revision),
-            audio_backbone=audio,
-            audio_backbone_revision=audio_revision,
-            emotion_words=list(emotion_words),
-            **config_kwargs,
-        )
-        model = cls(config)
-        model.load_backbones(("audio",), dtype=dtype)
-        return model
-
-    def get_audio_features(
-        self,
-        input_features: torch.Tensor | None = None,
-        input_features_mask: torch.Tensor | None = None,
-        encoder_states: torch.Tensor | None = None,
-        encoder_mask: torch.Tensor | None = None,
-    ) -> AudioFeatures:
-        """
-        Compute the emotion embedding of each clip.
-
-        Args:
-            input_features, input_features_mask: as in `encode_audio`.
-            encoder_states, encoder_mask: result of `encode_audio`, instead of the features.
-        """
-        if (input_features is None) == (encoder_states is None):
-            raise ValueError("pass either input_features or encoder_states")
-        if encoder_states is None:
-            encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
-        return self._embed(encoder_states, encoder_mask)
+    def train(self, mode: bool = True) -> "EmotionClassifier":
+        """Set training mode for the trained parts. Frozen parts stay in evaluation mode, without dropout."""
+        super().train(mode)
+        if self.audio_tower is not None:
+            self.audio_tower.eval()
+            for module in self._trained():
+                module.train(mode)
+        return self
 
     @can_return_tuple
     def forward(
@@ -157,17 +89,7 @@ class EmotionClassifier(BackboneCheckpointMixin):
         """
         audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
         logits = self.classifier(audio.emotion_embedding.to(self.classifier[1].bias.dtype))
-        loss = None
-        if labels is not None:
-            known = (labels != -100).sum()
-            total = nn.functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
-            loss = total / known.clamp(min=1)
-        return EmotionClassifierOutput(
-            loss=loss,
-            logits=logits,
-            hidden_states=audio.last_hidden_state,
-            emotion_embedding=audio.emotion_embedding,
-        )
+        return classifier_output(audio, logits, labels)
 
     @torch.no_grad()
     def score_emotions(
@@ -212,11 +134,11 @@ class EmotionClassifier(BackboneCheckpointMixin):
         return torch.zeros(1, 16000, device=self.device)
 
 
-def two_layer_head(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
-    """Build two fully connected layers with dropout, from embeddings of `size` to the classes."""
+def two_layer_head(config: EmotionClassifierConfig) -> nn.Sequential:
+    """Build two fully connected layers with dropout, from emotion embeddings to the classes."""
     return nn.Sequential(
         nn.Dropout(config.head_dropout),
-        nn.Linear(size, config.head_size),
+        nn.Linear(config.emotion_embedding_size, config.head_size),
         nn.ReLU(),
         nn.Dropout(config.head_dropout),
         nn.Linear(config.head_size, len(config.learned_words or ())),
@@ -224,16 +146,7 @@ def two_layer_head(size: int, config: EmotionClassifierConfig) -> nn.Sequential:
 
 
 def masked_mean(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """
-    Average over a clip's own frames, in float32.
-
-    Args:
-        states: `(batch_size, num_frames, hidden_size)`.
-        mask: `(batch_size, num_frames)`; `None` means all true.
-
-    Returns:
-        `(batch_size, hidden_size)`.
-    """
+    """Average states `(batch_size, num_frames, hidden_size)` over the frames of a mask, in float32."""
     states = states.float()
     if mask is None:
         return states.mean(1)
@@ -243,5 +156,3 @@ def masked_mean(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor
 
 
 EmotionClassifier.register_for_auto_class("AutoModelForAudioClassification")  # saves the code with every checkpoint
-
-__all__ = ["EmotionClassifier", "masked_mean", "two_layer_head"]

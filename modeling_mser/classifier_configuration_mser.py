@@ -2,11 +2,10 @@
 """Configurations of the two classifiers that MSER is compared with."""
 
 import math
-from dataclasses import field
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
-from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
+from transformers import AutoConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_mser import BackboneConfig, label_maps, used_layers
@@ -17,23 +16,12 @@ class EmotionClassifierConfig(BackboneConfig):
     r"""
     Configuration shared by both classifiers: an encoder, and a head over one label set.
 
+    Fields about the encoder, the labels and the training are those of [`MSERConfig`]. Subclasses define
+    `used_encoder_layers`, `freeze_audio` and `emotion_embedding_size`.
+
     Args:
-        audio_config (`PreTrainedConfig` or `dict`, *optional*):
-            The encoder.
-        audio_backbone, audio_backbone_revision (`str`, *optional*):
-            Path or Hub id that the encoder was loaded from, and its revision; `None` for one trained from scratch.
-        audio_backbone_fingerprint (`dict`, *optional*):
-            Fingerprint of its weight files at training time. Set on loading them.
-        includes_backbones (`bool`, *optional*, defaults to `False`):
-            Whether this checkpoint contains the weights of a frozen encoder. Set on saving.
-        changed_backbones (`list[str]`, *optional*):
-            `["audio"]` if the encoder is frozen but was trained before, so that every checkpoint contains it.
-        emotion_words (`list[str]`, *optional*):
-            Labels of the last training stage: the default candidates.
         learned_words (`list[str]`, *optional*, defaults to `emotion_words`):
             The classes, in the order of the logits.
-        training_stages (`list[dict]`, *optional*):
-            Labels, languages and speech sources of every training stage, oldest first. Set by training.
         head_size (`int`, *optional*, defaults to 256):
             Width of the hidden layer of the head.
         head_dropout (`float`, *optional*, defaults to 0.1):
@@ -47,40 +35,14 @@ class EmotionClassifierConfig(BackboneConfig):
     text_backbone = None
     lora = None
 
-    audio_config: dict | PreTrainedConfig | None = None
-    audio_backbone: str | None = None
-    audio_backbone_revision: str | None = None
-    audio_backbone_fingerprint: dict | None = None
-    includes_backbones: bool = False
-    changed_backbones: list[str] = field(default_factory=list)
-    emotion_words: list[str] | None = None
-    learned_words: list[str] | None = None
-    training_stages: list[dict] | None = None
     head_size: int = 256
     head_dropout: float = 0.1
-    initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.emotion_words = self.emotion_words or ["neutral", "happy", "sad", "angry"]
         self.learned_words = self.learned_words or list(self.emotion_words)
         kwargs["id2label"], kwargs["label2id"] = label_maps(self.learned_words)
         super().__post_init__(**kwargs)
-        self.used_encoder_layers  # noqa: B018 - raises on a wrong selection before the first forward
-
-    @property
-    def used_encoder_layers(self) -> tuple[int, ...]:
-        """Encoder layers that `encode_audio` returns."""
-        raise NotImplementedError
-
-    @property
-    def freeze_audio(self) -> bool:
-        """Whether no layer of the encoder is trained."""
-        raise NotImplementedError
-
-    @property
-    def emotion_embedding_size(self) -> int:
-        """Size of the emotion embedding."""
-        raise NotImplementedError
 
     @property
     def audio_depth(self) -> int:
@@ -115,6 +77,7 @@ class WhisperClassifierConfig(EmotionClassifierConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
+        self.used_encoder_layers  # noqa: B018 - raises on a wrong selection before the first forward
         if not 0 < self.max_seconds <= 30:
             raise ValueError(f"max_seconds is {self.max_seconds:g}; pass more than 0 and at most Whisper's 30")
         # Two frames of 10 ms share a position; an odd last frame has its own.
@@ -167,6 +130,7 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
+        self.used_encoder_layers  # noqa: B018 - raises on a wrong selection before the first forward
         if self.pooling not in ("mean", "mean_std"):
             raise ValueError(f'pooling is {self.pooling!r}; pass "mean" or "mean_std"')
         # A frozen encoder is not masked in training, and some checkpoints lack the mask embedding.
@@ -184,5 +148,3 @@ class Wav2Vec2ClassifierConfig(EmotionClassifierConfig):
 
 
 EmotionClassifierConfig.register_for_auto_class()  # saves the code with every configuration
-
-__all__ = ["EmotionClassifierConfig", "Wav2Vec2ClassifierConfig", "WhisperClassifierConfig"]

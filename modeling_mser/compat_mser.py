@@ -50,6 +50,3 @@ def quiet_load_report() -> Iterator[None]:
 
 def _drop(record: logging.LogRecord) -> bool:
     return False
-
-
-__all__ = ["build_from_config", "count_output_frames", "exclude_from_saving", "is_stateful", "quiet_load_report"]

@@ -10,8 +10,20 @@ from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 from transformers.configuration_utils import SubConfigSpec
 
 
+@strict
 class BackboneConfig(PreTrainedConfig):
-    """A configuration with `audio_backbone`, possibly `text_backbone`, and their revisions."""
+    """Fields of every configuration; [`MSERConfig`] describes them."""
+
+    audio_config: dict | PreTrainedConfig | None = None
+    audio_backbone: str | None = None
+    audio_backbone_revision: str | None = None
+    audio_backbone_fingerprint: dict | None = None
+    includes_backbones: bool = False
+    changed_backbones: list[str] = field(default_factory=list)
+    emotion_words: list[str] | None = None
+    learned_words: list[str] | None = None
+    training_stages: list[dict] | None = None
+    initializer_range: float = 0.02
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
@@ -91,28 +103,18 @@ class MSERConfig(BackboneConfig):
         "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama"),
     }
 
-    audio_config: dict | PreTrainedConfig | None = None
     qformer_config: dict | PreTrainedConfig | None = None
     text_config: dict | PreTrainedConfig | None = None
     num_query_tokens: int = 32
     encoder_layers: str | list[int] = "last"
     audio_token_id: int | None = None
-    audio_backbone: str | None = None
-    audio_backbone_revision: str | None = None
     text_backbone: str | None = None
     text_backbone_revision: str | None = None
-    audio_backbone_fingerprint: dict | None = None
     text_backbone_fingerprint: dict | None = None
-    includes_backbones: bool = False
-    changed_backbones: list[str] = field(default_factory=list)
     lora: dict | None = None
     freeze_audio: bool = True
     freeze_text: bool = True
-    emotion_words: list[str] | None = None
     label_token_ids: list[list[int]] | None = None
-    learned_words: list[str] | None = None
-    training_stages: list[dict] | None = None
-    initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -170,5 +172,3 @@ def label_maps(labels: Sequence[str]) -> tuple[dict[int, str], dict[str, int]]:
 
 
 MSERConfig.register_for_auto_class()  # saves the code with every configuration
-
-__all__ = ["BackboneConfig", "MSERConfig", "label_maps", "used_layers"]

@@ -233,6 +233,3 @@ def _norm_and_samples(tensor: torch.Tensor) -> tuple[float, np.ndarray]:
     values = tensor[tuple(middle + last)].to(torch.float32).reshape(-1).numpy()
     samples[: len(values)] = values
     return square**0.5, samples
-
-
-__all__ = ["backbone_fingerprint", "fingerprint_difference", "is_unchanged", "weight_files"]

@@ -98,6 +98,3 @@ def _listed(labels: Sequence[str]) -> str:
             return f"{', '.join(shown)} and {len(labels) - len(shown)} more"
         shown.append(label)
     return ", ".join(shown)
-
-
-__all__ = ["UnlearnedLabelError", "check_candidate_size", "check_labels", "unlearned_labels"]

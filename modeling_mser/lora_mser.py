@@ -56,6 +56,3 @@ def require_peft() -> Any:
     except ImportError as error:
         raise ImportError('adapters of the language model need peft; pip install "mser-llm[lora]"') from error
     return peft
-
-
-__all__ = ["inject_lora", "is_lora", "merge_lora", "require_peft"]

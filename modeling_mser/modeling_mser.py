@@ -155,8 +155,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
             if self.config.encoder_layers != "last":
                 states = [nn.functional.layer_norm(state, state.shape[-1:]) for state in states]
             stacked = torch.stack(list(states), dim=1)
-        mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
-        return stacked, mask
+        return stacked, self.audio_tower.output_mask(input_features_mask)
 
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
         """
@@ -165,25 +164,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         """
         return (self.config.encoder_layers, self.audio_tower.state_dict()) if self.config.freeze_audio else None
 
-    def get_audio_features(
-        self,
-        input_features: torch.Tensor | None = None,
-        input_features_mask: torch.Tensor | None = None,
-        encoder_states: torch.Tensor | None = None,
-        encoder_mask: torch.Tensor | None = None,
-    ) -> AudioFeatures:
-        """
-        Compute the audio embeddings for the language model, and the emotion embedding.
-
-        Args:
-            input_features: `(batch_size, num_mel_bins, num_frames)`.
-            input_features_mask: `(batch_size, num_frames)`.
-            encoder_states, encoder_mask: result of `encode_audio`, instead of the features.
-        """
-        if (input_features is None) == (encoder_states is None):
-            raise ValueError("pass either input_features or encoder_states")
-        if encoder_states is None:
-            encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
+    def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
         queries = self.emotion_qformer(encoder_states, encoder_mask)
         return AudioFeatures(
             last_hidden_state=queries, pooler_output=self.projection(queries), emotion_embedding=queries.mean(1)
@@ -335,11 +316,16 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         Returns:
             `(batch_size, num_labels)` float32. Their softmax is a distribution over the candidates.
         """
-        audio = self.get_audio_features(input_features, input_features_mask, encoder_states, encoder_mask)
+        if encoder_states is None and input_features is not None:
+            encoder_states, encoder_mask = self.encode_audio(input_features, input_features_mask)
+            input_features = None
+        audio = self.get_audio_features(input_features, None, encoder_states, encoder_mask)
         scores, lengths = self.score_queries(input_ids, attention_mask, audio.pooler_output, candidate_ids)
         if prior_correction:
-            fills_window = self._fills_window(input_features, input_features_mask, encoder_states, encoder_mask)
-            silence = self._silence_queries(fills_window)
+            batch_size, _, positions, _ = encoder_states.shape
+            used = [positions] * batch_size if encoder_mask is None else encoder_mask.sum(-1).tolist()
+            window = self.config.audio_config.max_source_positions
+            silence = self._silence_queries([count == window for count in used])
             scores = scores - self.score_queries(input_ids, attention_mask, silence, candidate_ids)[0]
         return scores / lengths if length_normalize else scores
 
@@ -363,40 +349,16 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         embeds = self.merge_audio(input_ids, audio_embeds)
         return score_candidates(self.language_model, embeds, attention_mask, candidate_ids)
 
-    def _fills_window(
-        self,
-        input_features: torch.Tensor | None,
-        input_features_mask: torch.Tensor | None,
-        encoder_states: torch.Tensor | None,
-        encoder_mask: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """Return whether each clip uses all positions of the encoder, as bool `(batch_size,)`."""
-        if input_features is not None:
-            batch_size, _, num_frames = input_features.shape
-            positions, mask = (num_frames + 1) // 2, None
-            if input_features_mask is not None:
-                mask = self.audio_tower.output_mask(input_features_mask)
-        else:
-            batch_size, _, positions, _ = encoder_states.shape
-            mask = encoder_mask
-        lengths = torch.full((batch_size,), positions) if mask is None else mask.sum(-1)
-        return lengths.to(self.device) == self.config.audio_config.max_source_positions
-
-    def _silence_queries(self, fills_window: torch.Tensor) -> torch.Tensor:
-        """
-        Compute projected queries of silence `(batch_size, num_query_tokens, text hidden_size)`: of a full window where
-        `fills_window` `(batch_size,)` is true, else of one second.
-        """
+    def _silence_queries(self, fills_window: Sequence[bool]) -> torch.Tensor:
+        """Compute projected queries of silence per clip: of a full window where `fills_window`, else of one second."""
         encoder = self.config.audio_config
         window = 2 * encoder.max_source_positions
         queries: dict[bool, torch.Tensor] = {}
-        for full in fills_window.unique().tolist():
+        for full in set(fills_window):
             # Whisper's log-mel spectrogram of zeros is (log10(1e-10) + 4) / 4 throughout.
             shape = (1, encoder.num_mel_bins, window if full else min(100, window))
             queries[full] = self.get_audio_features(torch.full(shape, -1.5, device=self.device))["pooler_output"][0]
-        return torch.stack([queries[full] for full in fills_window.tolist()])
+        return torch.stack([queries[full] for full in fills_window])
 
 
 MSERForEmotionGeneration.register_for_auto_class("AutoModel")  # saves the code with every checkpoint
-
-__all__ = ["MSERForEmotionGeneration"]

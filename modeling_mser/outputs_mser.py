@@ -66,4 +66,13 @@ class EmotionClassifierOutput(ModelOutput):
     emotion_embedding: torch.Tensor | None = None
 
 
-__all__ = ["AudioFeatures", "EmotionClassifierOutput", "MSEROutput"]
+def classifier_output(
+    audio: AudioFeatures, logits: torch.Tensor, labels: torch.Tensor | None
+) -> EmotionClassifierOutput:
+    """Build the output, with the mean loss over the labels `(batch_size,)` that are not -100."""
+    loss = None
+    if labels is not None:
+        total = torch.nn.functional.cross_entropy(logits.float(), labels, ignore_index=-100, reduction="sum")
+        loss = total / (labels != -100).sum().clamp(min=1)
+    states, embedding = audio.last_hidden_state, audio.emotion_embedding
+    return EmotionClassifierOutput(loss=loss, logits=logits, hidden_states=states, emotion_embedding=embedding)

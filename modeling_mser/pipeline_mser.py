@@ -372,6 +372,3 @@ def _download(source: str, response: Any, file: Any, max_bytes: int | None, max_
         file.write(block)
     if received < count:
         raise ValueError(f"the connection ended after {received} of {count} bytes")
-
-
-__all__ = ["MSERPipeline"]

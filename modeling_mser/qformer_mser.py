@@ -148,6 +148,3 @@ def bert_to_qformer(state_dict: dict[str, torch.Tensor], num_layers: int) -> dic
             old, new = next(pair for pair in BERT_TO_QFORMER if pair[0] in key)
             renamed[key.replace(old, new)] = value
     return renamed
-
-
-__all__ = ["EmotionQFormer"]

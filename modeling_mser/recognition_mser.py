@@ -64,6 +64,3 @@ def majority(seconds: Sequence[float], labels: Sequence[str], none: str) -> str:
         if label != none:
             votes[label] = votes.get(label, 0.0) + duration
     return max(votes, key=lambda label: votes[label]) if votes else none
-
-
-__all__ = ["generate_texts", "label_probabilities", "majority", "mean_over_time"]

@@ -64,6 +64,3 @@ def save_for_hub(model: Any, processor: Any, directory: str, include_backbones: 
     """
     model.save_pretrained(directory, include_backbones=include_backbones)
     processor.save_pretrained(directory)
-
-
-__all__ = ["declare_remote_code", "save_for_hub"]

@@ -202,6 +202,3 @@ def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dt
 def positions_from_mask(attention_mask: torch.Tensor) -> torch.Tensor:
     """Return positions `(batch_size, length)` that count real tokens only."""
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
-
-
-__all__ = ["score_candidates", "supports_tree_attention"]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`Wav2Vec2ForEmotionClassification`: a frozen self-supervised encoder, a learned mix of its layers, a head."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -32,6 +33,17 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
     config_class = Wav2Vec2ClassifierConfig
     _keep_in_fp32_modules_strict = ["classifier", "shared", "layer_weights"]  # noqa: RUF012
 
+    def __init__(self, config: Wav2Vec2ClassifierConfig, skip_init: Sequence[str] = ()):
+        super().__init__(config, skip_init)
+        self.layer_weights = nn.Parameter(torch.zeros(len(config.used_encoder_layers)))
+        pooled = config.audio_config.hidden_size * (2 if config.pooling == "mean_std" else 1)
+        self.shared = nn.Sequential(
+            nn.Dropout(config.head_dropout), nn.Linear(pooled, config.embedding_size), nn.ReLU()
+        )
+        self.classifier = two_layer_head(config)
+        self.post_init()
+        self.freeze()
+
     @staticmethod
     def _encoder(audio_config: PreTrainedConfig) -> PreTrainedModel:
         if audio_config.model_type == "whisper":
@@ -56,32 +68,11 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         """
         return getattr(self.config.audio_config, "feat_extract_norm", "layer") == "group"
 
-    def _build_head(self) -> nn.Module:
-        config = self.config
-        self.layer_weights = nn.Parameter(torch.zeros(len(config.used_encoder_layers)))
-        pooled = config.audio_config.hidden_size * (2 if config.pooling == "mean_std" else 1)
-        self.shared = nn.Sequential(
-            nn.Dropout(config.head_dropout), nn.Linear(pooled, config.embedding_size), nn.ReLU()
-        )
-        return two_layer_head(config.embedding_size, config)
-
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         if module is self:
             init.zeros_(self.layer_weights)
-
-    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
-        if self.audio_tower is not None:
-            self.audio_tower.requires_grad_(False)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "Wav2Vec2ForEmotionClassification":
-        """Set training mode for the head. The encoder stays in evaluation mode."""
-        super().train(mode)
-        if self.audio_tower is not None:
-            self.audio_tower.eval()
-        return self
 
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
         return self.config.encoder_layers, self.audio_tower.state_dict()
@@ -93,7 +84,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
         layers = self.config.used_encoder_layers
         if self.config.audio_config.model_type == "whisper":
             states = self.audio_tower(input_features, input_features_mask, output_layers=layers).hidden_states
-            mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
+            mask = self.audio_tower.output_mask(input_features_mask)
         else:
             states, mask = self._encode_waveforms(input_features, input_features_mask)
             states = [states[layer] for layer in layers]
@@ -104,10 +95,7 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
     def _encode_waveforms(
         self, waveforms: torch.Tensor, waveform_mask: torch.Tensor | None
     ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
-        """
-        Compute all layers of an encoder of waveforms, each `(batch_size, num_output_frames, hidden_size)`, and their
-        mask `(batch_size, num_output_frames)`.
-        """
+        """Compute all layers of an encoder of waveforms, and their mask `(batch_size, num_output_frames)`."""
         encoder = self.audio_tower
         waveforms = waveforms.to(encoder.dtype)
         if waveform_mask is None:
@@ -138,6 +126,3 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
             pooled = torch.cat([pooled, (spread + 1e-6).sqrt()], dim=-1)
         embedding = self.shared(pooled.to(self.shared[1].bias.dtype))
         return AudioFeatures(last_hidden_state=frames, pooler_output=pooled, emotion_embedding=embedding)
-
-
-__all__ = ["Wav2Vec2ForEmotionClassification"]

@@ -2,6 +2,7 @@
 """`WhisperForEmotionClassification`: Whisper's encoder on a few seconds, mean over time, two layers."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,10 +14,6 @@ from .classification_mser import EmotionClassifier, masked_mean, two_layer_head
 from .classifier_configuration_mser import WhisperClassifierConfig
 from .outputs_mser import AudioFeatures
 from .whisper_encoder_mser import MaskedWhisperEncoder
-
-
-POSITIONS = 1500
-"""Positions of a published Whisper, for 30 s."""
 
 
 class WhisperForEmotionClassification(EmotionClassifier):
@@ -32,8 +29,11 @@ class WhisperForEmotionClassification(EmotionClassifier):
     config: WhisperClassifierConfig
     config_class = WhisperClassifierConfig
 
-    def _build_head(self) -> nn.Module:
-        return two_layer_head(self.config.audio_config.d_model, self.config)
+    def __init__(self, config: WhisperClassifierConfig, skip_init: Sequence[str] = ()):
+        super().__init__(config, skip_init)
+        self.classifier = two_layer_head(config)
+        self.post_init()
+        self.freeze()
 
     @staticmethod
     def load_audio(  # type: ignore[override]
@@ -41,29 +41,13 @@ class WhisperForEmotionClassification(EmotionClassifier):
     ) -> MaskedWhisperEncoder:
         """Load the encoder of a published Whisper and crop its positions to those of `config`."""
         uncropped = copy.deepcopy(config)
-        uncropped.max_source_positions = POSITIONS
+        uncropped.max_source_positions = 1500  # 30 s
         encoder = load_audio_backbone(path_or_id, uncropped, **kwargs)
         count = config.max_source_positions
         kept = encoder.embed_positions.weight[:count].detach().clone()
         encoder.embed_positions = nn.Embedding.from_pretrained(kept, freeze=True)
         encoder.max_source_positions = encoder.config.max_source_positions = count
         return encoder
-
-    def freeze(self, audio: bool | None = None, qformer: bool | None = None, text: bool | None = None) -> None:
-        if self.audio_tower is not None:
-            self.audio_tower.requires_grad_(False)
-            for module in self._trained():
-                module.requires_grad_(True)
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> "WhisperForEmotionClassification":
-        """Set training mode for the trained parts. The layers below stay in evaluation mode, without dropout."""
-        super().train(mode)
-        if mode and self.audio_tower is not None:
-            self.audio_tower.eval()
-            for module in self._trained():
-                module.train()
-        return self
 
     def _trained(self) -> list[nn.Module]:
         (frozen,) = self.config.used_encoder_layers
@@ -85,8 +69,7 @@ class WhisperForEmotionClassification(EmotionClassifier):
         layers = self.config.used_encoder_layers
         with torch.no_grad():
             states = self.audio_tower(input_features, input_features_mask, output_layers=layers).last_hidden_state
-        mask = None if input_features_mask is None else self.audio_tower.output_mask(input_features_mask)
-        return states[:, None], mask
+        return states[:, None], self.audio_tower.output_mask(input_features_mask)
 
     def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:
         (frozen,) = self.config.used_encoder_layers
@@ -94,6 +77,3 @@ class WhisperForEmotionClassification(EmotionClassifier):
         states = self.audio_tower.resume(states, encoder_mask, after_layer=frozen).last_hidden_state
         pooled = masked_mean(states, encoder_mask)
         return AudioFeatures(last_hidden_state=states, pooler_output=pooled, emotion_embedding=pooled)
-
-
-__all__ = ["WhisperForEmotionClassification"]

@@ -45,18 +45,16 @@ class MaskedWhisperEncoder(WhisperEncoder):
                 f"({limit / 100:g} s); split longer audio into windows"
             )
         features = input_features.to(self.conv1.weight.dtype)
-        frame_mask = None
         if input_features_mask is not None:
             features = features * input_features_mask[:, None].to(features)
         hidden_states = nn.functional.gelu(self.conv1(features))
         if input_features_mask is not None:
             hidden_states = hidden_states * input_features_mask[:, None].to(features)
-            frame_mask = self.output_mask(input_features_mask)
         hidden_states = nn.functional.gelu(self.conv2(hidden_states)).transpose(1, 2)
         hidden_states = hidden_states + self.embed_positions.weight[: hidden_states.shape[1]]
         hidden_states = nn.functional.dropout(hidden_states, p=self.dropout, training=self.training)
 
-        return self.resume(hidden_states, frame_mask, 0, output_layers)
+        return self.resume(hidden_states, self.output_mask(input_features_mask), 0, output_layers)
 
     def resume(
         self,
@@ -88,9 +86,9 @@ class MaskedWhisperEncoder(WhisperEncoder):
         return BaseModelOutput(last_hidden_state=outputs[-1], hidden_states=outputs)
 
     @staticmethod
-    def output_mask(input_features_mask: torch.Tensor) -> torch.Tensor:
+    def output_mask(input_features_mask: torch.Tensor | None) -> torch.Tensor | None:
         """Convert a mask of the input frames to one of the output frames `(batch_size, ceil(num_frames / 2))`."""
-        return input_features_mask[:, ::2].bool()
+        return None if input_features_mask is None else input_features_mask[:, ::2].bool()
 
 
 def mix_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -> torch.Tensor:
@@ -106,6 +104,3 @@ def mix_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -> tor
     # As a matrix product the sum reads each layer once. One per clip, because a single one would copy all layers.
     mixed = torch.bmm(weights.expand(len(states), 1, -1), states.flatten(2))
     return mixed.view(len(states), *states.shape[2:])
-
-
-__all__ = ["MaskedWhisperEncoder", "mix_layers"]

@@ -120,15 +120,3 @@ class FlacDigest:
 
     def digest(self) -> bytes:
         return self._digest.digest()
-
-
-__all__ = [
-    "MAX_AMPLITUDE",
-    "MIN_SECONDS",
-    "AudioError",
-    "AudioTooLongError",
-    "FlacDigest",
-    "Problem",
-    "SampleCheck",
-    "damaged",
-]

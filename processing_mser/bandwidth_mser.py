@@ -47,6 +47,3 @@ def narrow_bandwidth(powers: np.ndarray, sampling_rate: int) -> float | None:
     """Return the effective bandwidth in Hz if the recording is narrow-band, else `None`."""
     hertz = effective_bandwidth(powers, sampling_rate)
     return hertz if hertz <= NARROW_HERTZ else None
-
-
-__all__ = ["BANDS", "NARROW_HERTZ", "band_powers", "effective_bandwidth", "narrow_bandwidth"]

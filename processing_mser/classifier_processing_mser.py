@@ -136,6 +136,3 @@ class EmotionClassifierProcessor(SpeechProcessor):
                 f"{', '.join(unknown)}; choose from its words, or train it on yours"
             )
         return [[classes[word.casefold()]] for word in words]
-
-
-__all__ = ["EmotionClassifierProcessor"]

@@ -341,6 +341,3 @@ _CHECKS: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, int, int], Pro
     (lambda head: head[:19] == b"Creative Voice File", _voc),
     (lambda head: head[:7] == b"NIST_1A", _sphere),
 )
-
-
-__all__ = ["Inspection", "inspect_container"]

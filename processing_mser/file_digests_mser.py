@@ -229,16 +229,3 @@ def file_digest(file: Path) -> str:
         while block := content.read(_BLOCK):
             digest.update(block)
     return digest.hexdigest()
-
-
-__all__ = [
-    "MODEL_DIGESTS",
-    "PROCESSOR_DIGESTS",
-    "ModifiedFilesError",
-    "file_digest",
-    "find_file",
-    "modified_files",
-    "pop_push_arguments",
-    "verified_files",
-    "write_digests",
-]

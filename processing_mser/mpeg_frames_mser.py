@@ -167,6 +167,3 @@ def _only_tags_follow(file: BinaryIO, place: int, size: int) -> bool:
     file.seek(place)
     after = file.read(11)
     return (size - place == 128 and after[:3] == b"TAG") or after[:8] == b"APETAGEX" or after == b"LYRICSBEGIN"
-
-
-__all__ = ["MpegCount", "count_mpeg_frames", "looks_like_mpeg"]

@@ -62,6 +62,3 @@ def _checksum(page: bytes) -> int:
     """CRC-32 with polynomial 0x04C11DB7, most significant bit first, initially 0."""
     reflected = zlib.crc32(page.translate(_REVERSED), _ALL_ONES) ^ _ALL_ONES
     return int.from_bytes(reflected.to_bytes(4, "little").translate(_REVERSED), "big")
-
-
-__all__ = ["find_ogg_damage"]

@@ -259,6 +259,3 @@ def _check_words(words: Sequence[str]) -> None:
     invalid = [word for word in words if not isinstance(word, str) or not word.strip()]
     if invalid:
         raise ValueError(f"{invalid[0]!r} is not a word; pass each as text, and leave out clips without an emotion")
-
-
-__all__ = ["PROMPTS", "MSERProcessor"]

@@ -164,6 +164,3 @@ class SpeechProcessor(ProcessorMixin):
             "input_features": padded,
             "input_features_mask": torch.arange(padded.shape[-1]) < lengths[:, None],
         }
-
-
-__all__ = ["SpeechProcessor"]

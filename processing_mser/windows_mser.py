@@ -202,6 +202,3 @@ def _resampled(source: Any, sampling_rate: int, max_seconds: float | None = None
         check.finish()
         if stream is not None:
             yield sound.name, stream.resample_chunk(np.zeros(0, np.float32), last=True)
-
-
-__all__ = ["Recording", "Window", "read_recording", "sliding_windows"]

@@ -69,7 +69,9 @@ def build(folder: Path, seed: int) -> None:
     for name, include in (("over backbones", False), ("self-contained", True)):
         model.save_pretrained(folder / name, include_backbones=include, max_shard_size="30KB")
         processor.save_pretrained(folder / name)
-    classifier = WhisperForEmotionClassification.from_backbone(str(folder / "whisper"), WORDS, max_seconds=2.0)
+    classifier = WhisperForEmotionClassification.from_backbones(
+        str(folder / "whisper"), emotion_words=WORDS, max_seconds=2.0
+    )
     classifier.save_pretrained(folder / "classifier")
     EmotionClassifierProcessor(WhisperFeatureExtractor(feature_size=8), WORDS, 2.0).save_pretrained(
         folder / "classifier"

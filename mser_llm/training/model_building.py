@@ -290,7 +290,7 @@ def build_classifier(
     settings = classifier_settings(arguments)
     network = find_model_type(arguments.model_type).network
     revision = arguments.audio_backbone_revision
-    model = network.from_backbone(audio_backbone, words, audio_revision=revision, **settings)
+    model = network.from_backbones(audio_backbone, emotion_words=words, audio_revision=revision, **settings)
     extractor = AutoFeatureExtractor.from_pretrained(audio_backbone, revision=revision)
     return model, EmotionClassifierProcessor(extractor, words, settings.get("max_seconds"))
 

@@ -57,6 +57,10 @@ def whisper(backbones) -> str:
     return str(backbones[0])
 
 
+def over_whisper(whisper: str, kind: type = WhisperForEmotionClassification, **config) -> nn.Module:
+    return kind.from_backbones(whisper, **{"emotion_words": LABELS} | config)
+
+
 def perturbed(model: nn.Module) -> nn.Module:
     """Break the symmetry of initial weights, which could hide a wrong order or mask."""
     torch.manual_seed(1)
@@ -84,9 +88,11 @@ def clips(*seconds: float) -> list[np.ndarray]:
 def kinds(whisper: str) -> dict[str, nn.Module]:
     """Build Whisper with all and with top layers trained, and classifiers over three kinds of frozen encoder."""
     models = {
-        "whisper": WhisperForEmotionClassification.from_backbone(whisper, LABELS),
-        "top": WhisperForEmotionClassification.from_backbone(whisper, LABELS, trained_layers=1),
-        "over whisper": Wav2Vec2ForEmotionClassification.from_backbone(whisper, LABELS, pooling="mean_std"),
+        "whisper": over_whisper(whisper),
+        "top": over_whisper(whisper, trained_layers=1),
+        "over whisper": Wav2Vec2ForEmotionClassification.from_backbones(
+            whisper, emotion_words=LABELS, pooling="mean_std"
+        ),
     }
     for norm in ("group", "layer"):
         config = Wav2Vec2ClassifierConfig(audio_config=waves(norm), emotion_words=LABELS)
@@ -95,7 +101,9 @@ def kinds(whisper: str) -> dict[str, nn.Module]:
 
 
 def test_whisper_classifier_equals_stock_encoder_mean_and_head(whisper):
-    model = WhisperForEmotionClassification.from_backbone(whisper, LABELS, max_seconds=2.0, head_size=8).eval()
+    model = WhisperForEmotionClassification.from_backbones(
+        whisper, emotion_words=LABELS, max_seconds=2.0, head_size=8
+    ).eval()
     assert model.audio_tower.embed_positions.weight.shape == (100, 32)
     stock = WhisperModel.from_pretrained(whisper).encoder
     features = torch.randn(1, 20, 200)
@@ -212,7 +220,7 @@ def test_processor_crops_to_the_middle_and_encodes_labels():
 
 def test_invalid_settings_are_rejected(whisper):
     with pytest.raises(ValueError, match="trained_layers"):
-        WhisperForEmotionClassification.from_backbone(whisper, LABELS, trained_layers=3)
+        over_whisper(whisper, trained_layers=3)
     with pytest.raises(ValueError, match="max_seconds"):
         WhisperClassifierConfig(max_seconds=31.0)
     with pytest.raises(ValueError, match="pooling"):
@@ -247,7 +255,7 @@ def test_frozen_encoder_is_omitted_and_verified(kind, tmp_path: Path):
     config = waves("layer") if kind is Wav2Vec2ForPreTraining else HubertConfig(**WAVES)
     encoder = perturbed(kind(config))
     encoder.save_pretrained(tmp_path / "encoder")
-    model = Wav2Vec2ForEmotionClassification.from_backbone(str(tmp_path / "encoder"), LABELS)
+    model = Wav2Vec2ForEmotionClassification.from_backbones(str(tmp_path / "encoder"), emotion_words=LABELS)
     model.save_pretrained(tmp_path / "model")
     keys = set(load_file(tmp_path / "model" / "model.safetensors"))
     assert keys and not [key for key in keys if key.startswith("audio_tower.")]
@@ -272,7 +280,9 @@ def test_frozen_encoder_is_omitted_and_verified(kind, tmp_path: Path):
 
 
 def test_frozen_whisper_is_cropped_on_loading(whisper, tmp_path: Path):
-    model = WhisperForEmotionClassification.from_backbone(whisper, LABELS, trained_layers=0, max_seconds=1.0).eval()
+    model = WhisperForEmotionClassification.from_backbones(
+        whisper, emotion_words=LABELS, trained_layers=0, max_seconds=1.0
+    ).eval()
     model.save_pretrained(tmp_path)
     assert all(key.startswith("classifier.") for key in load_file(tmp_path / "model.safetensors"))
     loaded = WhisperForEmotionClassification.from_pretrained(tmp_path)
@@ -283,7 +293,7 @@ def test_frozen_whisper_is_cropped_on_loading(whisper, tmp_path: Path):
 
 @pytest.mark.parametrize("seconds", [0.29, 1.25, 3.33])
 def test_positions_match_the_processor_crop(whisper, seconds: float):
-    model = WhisperForEmotionClassification.from_backbone(whisper, LABELS, max_seconds=seconds).eval()
+    model = over_whisper(whisper, max_seconds=seconds).eval()
     inputs = processor_for(model, crop_seconds=seconds)(audio=clips(5.0))
     assert inputs["input_features"].shape[-1] == round(100 * seconds)
     assert model.config.audio_config.max_source_positions == -(round(-100 * seconds) // 2)
@@ -291,7 +301,7 @@ def test_positions_match_the_processor_crop(whisper, seconds: float):
 
 
 def test_labels_match_in_any_case(whisper):
-    model = WhisperForEmotionClassification.from_backbone(whisper, ["Happy", "Sad"])
+    model = over_whisper(whisper, emotion_words=["Happy", "Sad"])
     processor = processor_for(model)
     assert processor.candidate_ids(["sad", "HAPPY"]) == [[1], [0]]
     pipe = MSERPipeline(model, processor=processor, device="cpu")

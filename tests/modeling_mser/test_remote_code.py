@@ -46,7 +46,7 @@ def test_saved_folder_is_flat_and_complete(tiny, tmp_path: Path):
 
 
 def whisper_classifier(backbones):
-    model = WhisperForEmotionClassification.from_backbone(str(backbones[0]), LABELS, trained_layers=1)
+    model = WhisperForEmotionClassification.from_backbones(str(backbones[0]), emotion_words=LABELS, trained_layers=1)
     return model, EmotionClassifierProcessor(WhisperFeatureExtractor(feature_size=20), LABELS, crop_seconds=4.0)
 
 
