@@ -25,11 +25,11 @@ def write(root: Path, name: str, *lines: str) -> Path:
     return path
 
 
-def named(clips: Mapping[str, Clip]) -> Callable[[Path], dict[str, Clip]]:
-    """Return the builder of a corpus whose file names contain everything, from paths to expected rows."""
+def named(clips: Mapping[str, Clip], *, folders: bool = False) -> Callable[[Path], dict[str, Clip]]:
+    """Return the builder of a corpus from paths to expected rows; `folders` are part of the ids of some corpora."""
 
     def build(root: Path) -> dict[str, Clip]:
         touch(root, *clips)
-        return {Path(path).stem: clip for path, clip in clips.items()}
+        return {str(Path(path).with_suffix("")) if folders else Path(path).stem: clip for path, clip in clips.items()}
 
     return build

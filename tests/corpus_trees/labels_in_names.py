@@ -132,4 +132,36 @@ LABELS_IN_NAMES: dict[str, Callable[[Path], dict[str, Clip]]] = {
             "m3/tri-m3-l1.wav": ("sad", "m3", "male", None),
         }
     ),
+    "banglaser": named(
+        {
+            "Actor_01/03-01-01-01-01-01-01.wav": ("happy", "01", None, None),
+            "Actor_01/03-01-02-01-02-03-01.wav": ("sad", "01", None, None),
+            "Actor_15/01-01-04-02-03-01-15.wav": ("surprise", "15", None, None),
+            "Actor_34/03-01-03-02-02-02-34.wav": ("angry", "34", None, None),
+            "Actor_34/03-01-05-01-02-02-34.wav": ("neutral", "34", None, None),
+        }
+    ),
+    "spanish": named(
+        {
+            "data/0/Alegria_1.wav": ("happy", "0", None, None),
+            "data/0/Ira__7.wav": ("angry", "0", None, None),
+            "data/11/Neutro.wav": ("neutral", "11", None, None),
+            "data/12/Asco_12.wav": ("disgust", "12", None, None),
+            "tests/Test1/Miedo_3.wav": ("fear", "Test1", None, None),
+            "tests/Test2/Alegria_1.wav": ("happy", "Test2", None, None),
+            "tests/Test2/Sorpresa_1.wav": ("surprise", "Test2", None, None),
+            "tests/Test2/Tristeza_1.wav": ("sad", "Test2", None, None),
+        },
+        folders=True,
+    ),
+    "emogator": named(
+        {
+            "data/mp3/000001-01-1.mp3": ("other", "000001", None, None),
+            "data/mp3/000001-03-1.mp3": ("angry", "000001", None, None),
+            "data/mp3/000001-13-3.mp3": ("happy", "000001", None, None),
+            "data/mp3/000357-25-2.mp3": ("calm", "000357", None, None),
+            "data/mp3/000357-27-2.mp3": ("surprise", "000357", None, None),
+            "data/mp3/000357-30-2.mp3": ("other", "000357", None, None),
+        }
+    ),
 }

@@ -246,6 +246,22 @@ def resd_parquet(root: Path, recording: bytes = b"") -> dict[str, Clip]:
     return _RESD_CLIPS
 
 
+def librispeech(root: Path) -> dict[str, Clip]:
+    for chapter, words in {"dev-clean/84/121123": "GO DO YOU HEAR", "train-other-500/20/205": "INTRODUCTION"}.items():
+        clip = "-".join(chapter.split("/")[1:])
+        touch(root, f"{chapter}/{clip}-0000.flac")
+        write(root, f"{chapter}/{clip}.trans.txt", f"{clip}-0000 {words}")
+    lines = ("; ID  |SEX| SUBSET           |MINUTES| NAME", "20   | F | train-other-500  | 30.07 | A B")
+    write(root, "SPEAKERS.TXT", *lines, "84   | M | dev-clean        |  8.02 | C D")
+    return {"84-121123-0000": (None, "84", "male", None), "20-205-0000": (None, "20", "female", None)}
+
+
+def unlabeled(root: Path) -> dict[str, Clip]:
+    clips = ["calls/monday/1", "calls/tuesday/1", "voice memo"]
+    touch(root, *(f"{clip}.ogg" for clip in clips))
+    return dict.fromkeys(clips, (None, None, None, None))
+
+
 LABELS_IN_TABLES: dict[str, Callable[[Path], dict[str, Clip]]] = {
     "iemocap": iemocap,
     "meld": meld,
@@ -255,4 +271,6 @@ LABELS_IN_TABLES: dict[str, Callable[[Path], dict[str, Clip]]] = {
     "resd": resd,
     "nemo": nemo,
     "common-voice": common_voice,
+    "librispeech": librispeech,
+    "unlabeled": unlabeled,
 }

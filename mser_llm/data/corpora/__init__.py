@@ -4,12 +4,15 @@
 from mser_llm.data.corpora import (
     aesdd,
     ased,
+    banglaser,
     cmu_mosei,
     common_voice,
     crema_d,
     emodb,
+    emogator,
     emovo,
     iemocap,
+    librispeech,
     mead,
     meld,
     msp_podcast,
@@ -18,18 +21,21 @@ from mser_llm.data.corpora import (
     resd,
     savee,
     shemo,
+    spanish,
     subesco,
     tess,
     turev_db,
+    unlabeled,
     urdu,
 )
 from mser_llm.data.corpora.spec import CorpusSpec
 
 
-# In the order of listings: labels in tables, acted English, other languages, no emotions.
+# In the order of listings: labels in tables, acted English, other languages, no words, no emotions.
 _MODULES = (
     iemocap, meld, msp_podcast, cmu_mosei, mead, ravdess, tess, crema_d, savee, aesdd, resd, shemo, emodb, urdu,
-    subesco, ased, nemo, turev_db, emovo, common_voice,
+    subesco, banglaser, ased, nemo, turev_db, emovo, spanish, emogator, common_voice, librispeech,
+    unlabeled,
 )  # fmt: skip
 CORPORA: dict[str, CorpusSpec] = {module.CORPUS.name: module.CORPUS for module in _MODULES}
 FOLDER = "folder"

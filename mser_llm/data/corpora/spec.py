@@ -145,7 +145,7 @@ class CorpusSpec:
     name: str
     title: str
     language: str
-    """ISO 639-1, or `many`."""
+    """ISO 639-1; `zxx` for sounds without words, `many` for several languages."""
     pattern: str
     example: str
     """A base name that matches, for error messages."""

@@ -13,7 +13,8 @@ CORPUS = CorpusSpec(
     labels={"kz": "angry", "sk": "calm", "mt": "happy", "hl": "sad"},
     expected={"happy": 357, "sad": 483, "angry": 487, "calm": 408},
     speakers=6,
-    license="not stated",
+    license="CC BY-NC-ND 4.0",
+    # No derivatives: not even a copy in another codec may be redistributed.
     redistribution=False,
     non_commercial=True,
     how_to_get="https://github.com/Xeonen/TurEV-DB",

@@ -85,7 +85,8 @@ def parse_setting(name: str) -> Protocol | None:
 def _corpora_of_four() -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}
     for corpus, spec in CORPORA.items():
-        if set(_FOUR) <= set(spec.labels.values()):
+        # Other codes stand for several languages or for none.
+        if len(spec.language) == 2 and set(_FOUR) <= set(spec.labels.values()):
             known[spec.language] = (*known.get(spec.language, ()), corpus)
     return known
 

@@ -33,6 +33,11 @@ LANGUAGES = {
     "nemo": "pl",
     "turev-db": "tr",
     "emovo": "it",
+    "banglaser": "bn",
+    "spanish": "es",
+    "emogator": "zxx",
+    "librispeech": "en",
+    "unlabeled": None,
 }
 
 
@@ -72,6 +77,7 @@ def test_pages_list_every_corpus_and_label():
             spec.language,
             str(spec.clips or "?"),
             str(spec.speakers or "?"),
+            ", ".join(word for word in EMOTIONS if word in spec.labels.values()) or "none",
             spec.license,
             "yes" if spec.redistribution else "no",
             "no" if spec.non_commercial else "yes",
@@ -110,7 +116,8 @@ def test_small_copy_gives_its_rows_in_any_place(name, tmp_path):
     if name == "cmu-mosei":
         pytest.importorskip("h5py")
     clips = TREES[name](tmp_path / "x" / "the corpus")
-    corpus = read_corpus(name, tmp_path / "x")
+    # The ids of recordings without labels are their paths, so the place matters.
+    corpus = read_corpus(name, tmp_path / "x" / ("the corpus" if name == "unlabeled" else ""))
     assert columns(corpus) == with_prefix(name, clips)
     assert corpus.found == Counter(emotion or UNLABELED for emotion, *_ in clips.values())
     assert {row["corpus"] for row in corpus.rows} == {name}
@@ -156,6 +163,7 @@ def test_common_voice_languages_and_splits(tmp_path):
         ("crema-d", "1040_ITH_SAD_X", "I think I have a doctor's appointment."),
         ("tess", "OAF_back_ps", "Say the word back"),
         ("nemo", "WR0_surprised_64", "Ucho wykrywa dźwięki."),
+        ("librispeech", "84-121123-0000", "GO DO YOU HEAR"),
         ("emodb", "16b10Lb", "Die wird auf dem Platz sein, wo wir sie immer hinlegen."),
     ],
 )
@@ -174,6 +182,14 @@ def test_resd_reads_parquet_from_the_hub(tmp_path, monkeypatch):
     for clip in ("1_anger_fear f_011", "32_happiness_enthusiasm_h_120"):
         assert by_id[clip]["bytes"] == b"RIFF" + clip.encode()
     assert by_id["1_anger_fear f_011"]["path"].endswith("test-00000-of-00001.parquet/1_anger_fear f_011")
+
+
+def test_banglaser_leaves_out_repeated_recordings(tmp_path):
+    touch(tmp_path, "03-01-01-01-01-01-17.wav", "03-01-01-01-01-03-17.wav", "03-01-06-01-01-03-17.wav")
+    corpus = read_corpus("banglaser", tmp_path)
+    assert [row["id"] for row in corpus.rows] == ["03-01-01-01-01-01-17"]
+    assert list(corpus.skipped.values()) == [1]
+    assert [path.name for path in corpus.unmatched] == ["03-01-06-01-01-03-17.wav"]  # a code of RAVDESS
 
 
 def test_iemocap_has_two_speakers_per_session(tmp_path):
@@ -240,17 +256,54 @@ def test_speakers_and_splits_are_compared_if_the_clips_agree(tmp_path):
     assert "train 3 of 4, test 4 of 3" in warning
 
 
+def real_corpus(name, folder=None):
+    path = Path(REAL, folder or name)
+    return read_corpus(name, path) if path.is_dir() else pytest.skip(f"no {path}")
+
+
 @pytest.mark.skipif(not REAL, reason="MSER_CORPORA is not set")
 @pytest.mark.parametrize(
-    ("name", "missing"), [("ravdess", ()), ("nemo", ()), ("emodb", ("boredom", "disgust", "fear"))]
+    ("name", "folder"),
+    [
+        ("ravdess", None),
+        ("nemo", None),
+        ("emodb", "emodb-full"),
+        ("emovo", None),
+        ("turev-db", None),
+        ("spanish", None),
+    ],
 )
-def test_real_corpora(name, missing):
-    corpus = read_corpus(name, Path(REAL, name))
-    assert corpus.found == {emotion: n for emotion, n in CORPORA[name].expected.items() if emotion not in missing}
-    assert corpus.unmatched == []
+def test_complete_real_corpora(name, folder):
+    corpus = real_corpus(name, folder)
+    assert (corpus.found, corpus.unmatched, corpus.warnings) == (CORPORA[name].expected, [], [])
     assert len({row["speaker"] for row in corpus.rows}) == CORPORA[name].speakers
-    assert all(row["gender"] and row["transcript"] for row in corpus.rows)
-    assert len(corpus.warnings) == bool(missing)
-    if name == "emodb":
-        genders = Counter({row["speaker"]: row["gender"] for row in corpus.rows}.values())
-        assert genders == {"male": 5, "female": 5}
+    if name in ("ravdess", "nemo", "emodb"):
+        assert all(row["gender"] and row["transcript"] for row in corpus.rows)
+
+
+@pytest.mark.skipif(not REAL, reason="MSER_CORPORA is not set")
+@pytest.mark.parametrize(
+    ("name", "found", "speakers"),
+    [
+        ("emodb", {"angry": 127, "happy": 71, "sad": 62, "neutral": 79}, 10),
+        # One neutral clip is missing and two recordings are repeated.
+        ("banglaser", {"happy": 304, "sad": 306, "angry": 306, "surprise": 306, "neutral": 242}, 34),
+        ("crema-d", {"happy": 999, "sad": 998, "disgust": 1, "neutral": 1}, 78),
+        ("emogator", dict.fromkeys(("happy", "angry", "disgust", "fear", "neutral", "sad", "surprise"), 357), 357),
+    ],
+)
+def test_parts_of_real_corpora(name, found, speakers):
+    corpus = real_corpus(name)
+    assert (corpus.found, corpus.unmatched) == (found, [])
+    assert len({row["speaker"] for row in corpus.rows}) == speakers
+    assert any("expected" in warning for warning in corpus.warnings)
+
+
+@pytest.mark.skipif(not REAL, reason="MSER_CORPORA is not set")
+@pytest.mark.parametrize(
+    ("name", "folder", "clips"),
+    [("librispeech", "librispeech", 242), ("unlabeled", "kerstin", 1374), ("unlabeled", "yoruba", 500)],
+)
+def test_real_recordings_without_labels(name, folder, clips):
+    corpus = real_corpus(name, f"unlabelled/{folder}")
+    assert (corpus.found, corpus.unmatched) == ({UNLABELED: clips}, [])
