@@ -6,9 +6,8 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Dataset, DatasetDict
 from pyarrow import parquet
 
 from mser_llm.data.loaded_corpus import UNLABELED, CorpusError, LoadedCorpus
@@ -16,6 +15,10 @@ from mser_llm.data.parquet_audio import ParquetAudio, unpacked
 from mser_llm.data.schema import M5SER_CORPUS
 from mser_llm.data.splits import speaker_split
 from mser_llm.io.errors import InputError
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
 
 
 MANIFEST = "manifest.json"
@@ -100,7 +103,7 @@ def read_manifest(root: Path) -> dict[str, Any]:
     return manifest
 
 
-def train_test_split(dataset: Dataset, test_size: float, seed: int) -> DatasetDict:
+def train_test_split(dataset: "Dataset", test_size: float, seed: int) -> "DatasetDict":
     """
     Split M5SER by the speakers of its sources, so that no speaker is in both parts in any language.
 
@@ -120,6 +123,8 @@ def train_test_split(dataset: Dataset, test_size: float, seed: int) -> DatasetDi
     Raises:
         InputError: a size outside (0, 1), fewer than two speakers, or data that are not one split of M5SER.
     """
+    from datasets import Dataset, DatasetDict
+
     needed = ["id", "speaker", "source_corpus", "language", "emotion"]
     if not isinstance(dataset, Dataset) or not set(needed) <= set(dataset.column_names or ()):
         fix = "pass load_dataset(DIR, CONFIG, split='train') with all of its columns"

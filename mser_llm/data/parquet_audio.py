@@ -4,14 +4,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from datasets import Audio, Dataset
 from pyarrow import ArrowInvalid, parquet
 
 from mser_llm.data.corpora.spec import ParquetClips
 from mser_llm.data.listing import extension_of
 from mser_llm.data.loaded_corpus import CorpusError
+
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 
 class ParquetAudio(Mapping[str, Any]):
@@ -52,8 +55,11 @@ class ParquetAudio(Mapping[str, Any]):
 
 
 @cache
-def unpacked(files: tuple[str, ...], column: str, cache_dir: str | None) -> Dataset:
+def unpacked(files: tuple[str, ...], column: str, cache_dir: str | None) -> "Dataset":
     """Load one column of audio from Parquet files, memory-mapped and not decoded."""
+    # Takes several seconds, which most commands do not need.
+    from datasets import Audio, Dataset
+
     dataset = Dataset.from_parquet(list(files), cache_dir=cache_dir).select_columns([column])
     return dataset.cast_column(column, Audio(decode=False))
 

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The row, one clip of any corpus, and the Arrow schemas of rows and of M5SER."""
 
-from collections.abc import Iterable, Mapping
+import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import Audio, Dataset, Features
 
-from mser_llm.io.errors import InputError
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
@@ -41,13 +39,13 @@ _M5SER_COLUMNS = pa.schema(
 )
 
 
-def _m5ser_features() -> Features:
-    features = Features.from_arrow_schema(_M5SER_COLUMNS)
-    features["audio"] = Audio(sampling_rate=SAMPLING_RATE, decode=False)
-    return features
-
-
-M5SER_SCHEMA = _M5SER_COLUMNS.with_metadata(_m5ser_features().arrow_schema.metadata)
+# Written out, because importing datasets takes each process of a build several seconds.
+_FEATURES = {
+    **{field.name: {"dtype": "string", "_type": "Value"} for field in _M5SER_COLUMNS},
+    "audio": {"sampling_rate": SAMPLING_RATE, "decode": False, "_type": "Audio"},
+    "duration": {"dtype": "float64", "_type": "Value"},
+}
+M5SER_SCHEMA = _M5SER_COLUMNS.with_metadata({"huggingface": json.dumps({"info": {"features": _FEATURES}})})
 """`ROW_SCHEMA` and four more columns. For a source row `source_id` and `translator` are null.
 
 - `source_id`: the row that was translated.
@@ -113,23 +111,3 @@ def new_row(
         "duration": duration,
         "split": split,
     }
-
-
-def rows_to_dataset(rows: Iterable[Mapping[str, Any]]) -> Dataset:
-    """
-    Convert rows to a data set with `ROW_SCHEMA`. Its audio column is `Audio(decode=False)`: `{"bytes", "path"}`.
-
-    Raises:
-        InputError: a row has an unknown column, or no id or corpus.
-    """
-    rows = list(rows)
-    for row in rows:
-        unknown = sorted(set(row) - set(ROW_SCHEMA.names))
-        if unknown:
-            problem = f"has the unknown columns {', '.join(unknown)}"
-            raise InputError(f"row {row.get('id')!r}", problem, f"use the columns {', '.join(ROW_SCHEMA.names)}")
-        if not row.get("id") or not row.get("corpus"):
-            raise InputError(f"row {dict(row)}", "has no id or no corpus", "set both")
-    table = pa.Table.from_pylist(rows, schema=ROW_SCHEMA)
-    # Cast afterwards: declaring the feature in the constructor requires torchcodec even with decode=False.
-    return Dataset(table).cast_column("audio", Audio(decode=False))

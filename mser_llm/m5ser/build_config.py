@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from mser_llm.data.read_corpus import resolve_corpus_name
 from mser_llm.io.errors import InputError
 from processing_mser.emotions_mser import label_set
 
@@ -133,9 +134,6 @@ class BuildConfig:
         Raises:
             InputError: not CORPUS=KB, an unknown corpus, a duplicate, or no default.
         """
-        # Imports datasets, which `--help` does not need.
-        from mser_llm.data.read_corpus import resolve_corpus_name
-
         bounds: dict[str, float] = {}
         for entry in self.min_kilobytes:
             corpus, equals, number = (part.strip() for part in entry.partition("="))
