@@ -176,8 +176,8 @@ def test_build_rejects_a_folder_of_other_source_rows(built, corpus, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "value"),
     [
-        ({"translator": TOY.replace("Toy", "Absent")}, TranslatorStartError, "weights of 'absent'"),
-        ({"translator": TOY.replace("Toy", "DiesAtOnce")}, TranslatorStartError, "SIGSEGV"),
+        ({"translator_options": {"at_start": "absent"}}, TranslatorStartError, "weights of 'absent'"),
+        ({"translator_options": {"at_start": "dies"}}, TranslatorStartError, "SIGKILL"),
         ({"languages": ["fr", "es"]}, LanguageError, "'es'"),
     ],
 )

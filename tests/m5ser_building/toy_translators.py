@@ -32,57 +32,69 @@ class Toy(Translator):
     Args:
         seconds: to wait before each clip; not part of the fingerprint.
         loudness: factor of the amplitude; part of the fingerprint.
+        at_start: how it fails to start: `absent`, `dies`, `hangs` or `raises`.
+        log: file to which each batch adds the process id and the ids of its clips.
     """
 
     name = "toy"
     sampling_rate = RATE
+    license = "none"
+    non_commercial = True
+    redistribution = False
 
-    def __init__(self, *, seconds: float = 0.0, loudness: float = 1.0, device: str = "cpu") -> None:
-        self.seconds, self.loudness, self.device = seconds, loudness, device
+    def __init__(
+        self, *, seconds: float = 0.0, loudness: float = 1.0, at_start: str = "", log: str = "", device: str = "cpu"
+    ) -> None:
+        self.seconds, self.loudness, self.log = seconds, loudness, log
+        if at_start == "absent":
+            raise TranslatorStartError("the weights of 'absent' are missing; download them")
+        fail(at_start)
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in SPEED:
             raise LanguageError(f"the translator 'toy' supports {', '.join(SPEED)}, not {language!r}")
-        return [self.one(clip, language) for clip in clips]
+        if self.log:
+            with open(self.log, "a", encoding="utf-8") as file:
+                print(os.getpid(), *(clip.id for clip in clips), file=file)
+            # The output of libraries and of grandchildren must not disturb the protocol.
+            print("translating", len(clips), flush=True)
+            os.system("echo output of a grandchild")
+        return [self.one(clip, language, len(clips)) for clip in clips]
 
-    def one(self, clip: SourceClip, language: str) -> Translation | TranslationError:
+    def one(self, clip: SourceClip, language: str, batch_size: int) -> Translation | TranslationError:
         time.sleep(self.seconds)
         fault = clip.id.removesuffix(".wav").rpartition("-")[2]
-        if fault == "dies":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if fault == "hangs":
-            time.sleep(3600)
-        if fault == "raises":
-            raise RuntimeError("a bug")
+        fail("dies" if fault == "crowd" and batch_size > 1 else fault)
         if fault == "declines":
             return TranslationError("cannot say that")
         speech = self.loudness * np.repeat(clip.waveform, SPEED[language])[::2].astype(np.float32)
-        speech *= {"silence": 0.0, "nan": np.nan}.get(fault, 1.0)
-        if fault == "short":
-            speech = speech[: RATE // 4]
-        rate = 8_000 if fault == "rate" else RATE
-        return Translation(waveform=speech, sampling_rate=rate, transcript=f"{language}: {clip.transcript}")
+        if fault == "nan":
+            speech[3:5] = np.nan, np.inf
+        changed = {"silence": 0 * speech, "short": speech[: RATE // 4], "empty": speech[:0], "flat": speech[None]}
+        return Translation(
+            waveform=changed.get(fault, speech),
+            sampling_rate=np.int64({"slow": 4_000, "rate": 8_000}.get(fault, RATE)),
+            transcript=f"{language}:{clip.transcript}:{clip.speaker}:{clip.gender}:{clip.source_corpus}:{clip.language}",
+            metadata={"seconds": np.float32(len(speech)), "voice": "m1"},
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         return {"name": self.name, "loudness": self.loudness}
 
 
-class Absent(Toy):
-    """Fail to start."""
-
-    def __init__(self, *, device: str = "cpu") -> None:
-        raise TranslatorStartError("the weights of 'absent' are missing; download them")
-
-
-class DiesAtOnce(Toy):
-    """Crash during start-up."""
-
-    def __init__(self, *, device: str = "cpu") -> None:
-        os.kill(os.getpid(), signal.SIGSEGV)
-
-
 class ReportCpus(Toy):
     """Decline every clip, with the available CPUs as the reason."""
 
-    def one(self, clip: SourceClip, language: str) -> TranslationError:
+    def one(self, clip: SourceClip, language: str, batch_size: int) -> TranslationError:
         return TranslationError(" ".join(map(str, sorted(os.sched_getaffinity(0)))))
+
+
+def fail(fault: str) -> None:
+    if fault == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fault == "exits":
+        os._exit(3)
+    if fault == "hangs":
+        time.sleep(3600)
+    if fault == "raises":
+        raise RuntimeError("a bug")

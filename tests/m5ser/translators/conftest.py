@@ -1,6 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -8,22 +6,13 @@ from mser_llm.data.translator import SourceClip
 
 
 @pytest.fixture
-def misbehaving(monkeypatch) -> str:
-    """Make the misbehaving translator importable, and return its name."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    return "misbehaving_translator:Misbehaving"
-
-
-@pytest.fixture
 def make_clips():
     """Return a function that generates different clips with given ids."""
 
-    def make(*ids: str, **fields) -> list[SourceClip]:
+    def make(*ids: str, repeats: int = 1, **fields) -> list[SourceClip]:
         fields = {"language": "en", "transcript": "hello", "source_corpus": "test"} | fields
         rng = np.random.default_rng(0)
-        return [
-            SourceClip(id=id, waveform=rng.uniform(-0.5, 0.5, 4_000 + n).astype(np.float32), **fields)
-            for n, id in enumerate(ids)
-        ]
+        waves = [np.tile(rng.uniform(-0.5, 0.5, 4_000 + n), repeats).astype(np.float32) for n in range(len(ids))]
+        return [SourceClip(id=id, waveform=wave, **fields) for id, wave in zip(ids, waves)]
 
     return make

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+from m5ser_building.toy_corpus import TOY
 
 from mser_llm.data.translator import TRANSLATORS, build_translator, translator_class
 from mser_llm.io.errors import InputError
@@ -15,25 +16,18 @@ def test_license_is_known_without_starting_a_translator():
     assert all(one.license and one.name == name for name, one in found.items())
 
 
-def test_module_and_class_name_a_translator(misbehaving, make_clips):
-    translator = build_translator(misbehaving, {"gain": 0.25})
-    (clip,) = make_clips("good")
-    (translation,) = translator.translate([clip], "de")
-    assert translation.waveform == pytest.approx(clip.waveform / 4)
-
-
 @pytest.mark.parametrize(
     ("name", "options", "parts"),
     [
         ("espaek", {}, ["seamless_m4t_v2", "MODULE:CLASS"]),
         ("nowhere_to_be_found:Class", {}, ["'nowhere_to_be_found'", "PYTHONPATH"]),
-        ("misbehaving_translator:Other", {}, ["'misbehaving_translator'", "'Other'"]),
-        ("misbehaving_translator:Translation", {}, ["mser_llm.data.translator.Translator"]),
-        ("misbehaving_translator:Misbehaving", {"gian": 1}, ["gian", "gain, at_start, log"]),
+        (TOY.replace("Toy", "Other"), {}, ["'m5ser_building.toy_translators'", "'Other'"]),
+        (TOY.replace("Toy", "Translation"), {}, ["mser_llm.data.translator.Translator"]),
+        (TOY, {"gian": 1}, ["gian", "seconds, loudness, at_start, log"]),
         ("seamless_expressive", {"python": "python3"}, ["model_dir"]),
     ],
 )
-def test_wrong_name_or_option_is_rejected(misbehaving, name, options, parts):
+def test_wrong_name_or_option_is_rejected(name, options, parts):
     with pytest.raises(InputError) as caught:
         build_translator(name, options)
     assert caught.value.source == f"translator {name!r}" and caught.value.fix
