@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from benchmarks.suite.rounds import Comparison
-from mser_llm.inference.library_versions import versions
+from mser_llm.inference.deferred_model import versions
 from mser_llm.io.atomic_files import atomic_open, write_json
 
 

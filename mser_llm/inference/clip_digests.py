@@ -2,9 +2,9 @@
 """Identify clips by the content of their files, whatever the file and the corpus are called."""
 
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from mser_llm.io.hashing import file_sha256
@@ -19,38 +19,27 @@ def clip_sha256(source: Any) -> str | None:
     Returns:
         None for other forms of audio, and for a file that cannot be read.
     """
-    source = _file(source)
-    if isinstance(source, (str, PathLike)):
-        try:
-            return file_sha256(source)
-        except OSError:
-            return None
-    return hashlib.sha256(source).hexdigest() if isinstance(source, (bytes, bytearray)) else None
+    return _measure(source, file_sha256, lambda content: hashlib.sha256(content).hexdigest())
 
 
 def clip_bytes(source: Any) -> int | None:
-    """Return the size of a clip's file in bytes without reading it: files of different sizes have different content.
-
-    Args:
-        source: as in `clip_sha256`.
-
-    Returns:
-        None for other forms of audio, and for a missing file.
-    """
-    source = _file(source)
-    if isinstance(source, (str, PathLike)):
-        try:
-            return Path(source).stat().st_size
-        except OSError:
-            return None
-    return len(source) if isinstance(source, (bytes, bytearray)) else None
+    """Return the size of a clip's file in bytes without reading it; sources and None as in `clip_sha256`."""
+    return _measure(source, os.path.getsize, len)
 
 
-def _file(source: Any) -> Any:
-    """Return the content or the path of a clip; None for a waveform."""
-    if not isinstance(source, Mapping):
-        return source
-    if "array" in source:
+def clip_path(source: Any) -> str:
+    """Return the path of a clip as passed; empty if it has none."""
+    path = source.get("path") if isinstance(source, Mapping) else source
+    return str(path) if isinstance(path, (str, PathLike)) else ""
+
+
+def _measure(source: Any, by_path: Callable[[Any], Any], by_content: Callable[[Any], Any]) -> Any:
+    if isinstance(source, Mapping):
+        content = source.get("bytes")
+        source = None if "array" in source else source.get("path") if content is None else content
+    if isinstance(source, (bytes, bytearray)):
+        return by_content(source)
+    try:
+        return by_path(source) if isinstance(source, (str, PathLike)) else None
+    except OSError:
         return None
-    content = source.get("bytes")
-    return source.get("path") if content is None else content

@@ -80,6 +80,3 @@ def to_bucket(inputs: Mapping[str, torch.Tensor], batch_size: int, max_seconds: 
     for name in ("input_features", "input_features_mask"):
         filled[name] = nn.functional.pad(filled[name], (0, length - features.shape[-1]))
     return filled
-
-
-__all__ = ["BUCKET_SECONDS", "CompilationError", "check_compiler", "compiled", "to_bucket"]

@@ -2,11 +2,12 @@
 """Identify a model by the content of its files, and load it only when it is needed."""
 
 import json
+import platform
 from collections.abc import Iterator
 from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from mser_llm.inference.library_versions import versions
 from mser_llm.inference.loading import find_model, load_config, load_network, pick_device
 from mser_llm.inference.quantization import check_quantization
 from mser_llm.io.hashing import digest, file_sha256
@@ -28,6 +29,17 @@ _FILES = (
     "merges.txt",
     "tokenizer.model",
 )
+
+
+def versions(*more: str) -> dict[str, str]:
+    """Return the versions of this project, Python, the libraries that affect a result, and `more` distributions."""
+    found = {"python": platform.python_version()}
+    for distribution in ("mser-llm", "torch", "transformers", "datasets", "numpy", "soundfile", "soxr", *more):
+        try:
+            found[distribution] = version(distribution)
+        except PackageNotFoundError:
+            found[distribution] = "not installed"
+    return found
 
 
 class DeferredModel:

@@ -4,7 +4,7 @@
 import inspect
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from processing_mser.augmentation_mser import WaveformAugmenter
 
 
 ENCODING_BATCH = 16
+_MAKE_ROOM = "free space, or pass another --cache_dir or a smaller --cache_gb"
 
 
 class WaveformEncoder(Protocol):
@@ -108,43 +109,6 @@ def _extraction_settings(extractor: Any) -> dict[str, Any]:
     }
 
 
-class FeatureCache:
-    """
-    Tensors by name on disk, for several processes at once.
-
-    Args:
-        directory: created when something is written.
-    """
-
-    def __init__(self, directory: str | Path):
-        self.store = Store(directory)
-        self.directory = self.store.directory
-
-    def refresh(self) -> None:
-        """Find what other processes wrote since."""
-        self.store.refresh()
-
-    def __contains__(self, name: str) -> bool:
-        return digest(name) in self.store
-
-    def __len__(self) -> int:
-        return len(self.store)
-
-    def get(self, name: str) -> torch.Tensor | None:
-        """Return the features of that name; None if there are none, or if they are damaged."""
-        content = self.store.get(digest(name))
-        return None if content is None else load(content)["features"]
-
-    def write(self, features: Mapping[str, torch.Tensor]) -> None:
-        """Add features.
-
-        Raises:
-            OSError: they cannot be written; names the folder.
-        """
-        with explain_disk_full(self.directory, "free space, or pass another --cache_dir or a smaller --cache_gb"):
-            self.store.write({digest(name): save({"features": tensor}) for name, tensor in features.items()})
-
-
 class ClipFeatures:
     """
     Features of clips and of their augmented views, encoded once each.
@@ -162,7 +126,7 @@ class ClipFeatures:
         self.encoder, self.augmenter = encoder, augmenter
         self.budget = cache_gb * 1e9
         self.fingerprint = encoder.fingerprint()
-        self.cache = FeatureCache(Path(cache_dir).expanduser() / self.fingerprint)
+        self.store = Store(Path(cache_dir) / self.fingerprint)
 
     def capacity(self, jobs: Sequence[tuple[Clip, int]]) -> int:
         """Return how many of these clips and views, from the first on, are cached."""
@@ -186,43 +150,43 @@ class ClipFeatures:
         """
         cached = list(jobs[: self.capacity(jobs)])
         beyond = [clip for clip, view in jobs[len(cached) :] if view == 0]
-        cached.sort(key=lambda job: (job[0].seconds, self.name(*job)))
+        cached.sort(key=lambda job: (job[0].seconds, job[0].key, str(job[1])))
         batches = [cached[start : start + ENCODING_BATCH] for start in range(0, len(cached), ENCODING_BATCH)]
         missing = [
-            batch for batch in batches[rank::world_size] if not all(self.name(*job) in self.cache for job in batch)
+            batch for batch in batches[rank::world_size] if not all(self._key(*job) in self.store for job in batch)
         ]
         if rank == 0:
             total = sum(clip.seconds for clip, _ in cached) * self.encoder.bytes_per_second / 1e9
             print(
-                f"Features: {len(cached)} of {len(jobs)} clips and views are cached in {self.cache.directory} "
+                f"Features: {len(cached)} of {len(jobs)} clips and views are cached in {self.store.directory} "
                 f"({total:.2f} GB of at most {self.budget / 1e9:g})"
             )
-        rejections = []
-        for batch in tqdm(missing, desc="Encoding", unit="batch", disable=not missing):
-            readable, waveforms = [], []
-            for clip, view in batch:
+        rejections: list[Rejection] = []
+
+        def read(jobs: Sequence[tuple[Clip, int]]) -> Iterator[tuple[str, np.ndarray]]:
+            for clip, view in jobs:
                 try:
-                    waveforms.append(self._waveform(clip, view))
-                    readable.append((clip, view))
+                    yield self._key(clip, view), self._waveform(clip, view)
                 except AudioError as error:
                     rejections.append(Rejection(clip.row, str(error)))
-            encoded = self.encoder(waveforms) if waveforms else []
-            named = {self.name(*job): features for job, features in zip(readable, encoded, strict=True)}
-            self.cache.write({name: features for name, features in named.items() if name not in self.cache})
+
+        for batch in tqdm(missing, desc="Encoding", unit="batch", disable=not missing):
+            waveforms = list(read(batch))
+            encoded = self.encoder([waveform for _, waveform in waveforms]) if waveforms else []
+            values = {key: save({"features": tensor}) for (key, _), tensor in zip(waveforms, encoded, strict=True)}
+            with explain_disk_full(self.store.directory, _MAKE_ROOM):
+                self.store.write({key: value for key, value in values.items() if key not in self.store})
         for clip in tqdm(beyond[rank::world_size], desc="Checking", unit="clip", disable=not beyond):
-            try:
-                self._waveform(clip, 0)
-            except AudioError as error:
-                rejections.append(Rejection(clip.row, str(error)))
+            list(read([(clip, 0)]))
         return rejections
 
     def __call__(self, clip: Clip, view: int) -> torch.Tensor:
-        features = self.cache.get(self.name(clip, view))
-        return self.encoder([self._waveform(clip, view)])[0] if features is None else features
+        content = self.store.get(self._key(clip, view))
+        return self.encoder([self._waveform(clip, view)])[0] if content is None else load(content)["features"]
 
-    def name(self, clip: Clip, view: int) -> str:
-        """Return the name of a view in the cache; that of view 0 does not depend on the augmentation."""
-        return clip.key if view == 0 else f"{clip.key}-{self._views.name}-{view}"
+    def _key(self, clip: Clip, view: int) -> str:
+        """Return the key of a view in the store; that of view 0 does not depend on the augmentation."""
+        return digest(clip.key if view == 0 else f"{clip.key}-{self._views.name}-{view}")
 
     def _waveform(self, clip: Clip, view: int) -> np.ndarray:
         processor = self.encoder.processor

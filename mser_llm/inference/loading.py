@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from textwrap import shorten
@@ -234,23 +234,12 @@ def _search_bases(named: str | None, base: str | os.PathLike | None) -> list[Pat
 def _models(base: Path) -> list[Path]:
     """Return the folders with a model, sorted, including `base`; the checkpoints of trainings come last."""
     found = []
-    for folder in islice(_folders(base, _SEARCH_DEPTH), _MAX_SEARCHED):
-        try:
+    for name, inner, _ in islice(os.walk(base, followlinks=True), _MAX_SEARCHED):
+        folder = Path(name)
+        deeper = len(folder.relative_to(base).parts) < _SEARCH_DEPTH
+        inner[:] = sorted(one for one in inner if not one.startswith(".")) if deeper else []
+        with suppress(OSError, ValueError, AttributeError):
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(config, dict) and config.get("model_type") in MODEL_TYPES:
-            found.append(folder)
+            if config.get("model_type") in MODEL_TYPES:
+                found.append(folder)
     return sorted(found, key=lambda folder: (folder.name.startswith("checkpoint-"), folder))
-
-
-def _folders(base: Path, depth: int) -> Iterator[Path]:
-    yield base
-    if depth == 0:
-        return
-    try:
-        inner = sorted(entry.path for entry in os.scandir(base) if entry.is_dir() and not entry.name.startswith("."))
-    except OSError:
-        return
-    for folder in inner:
-        yield from _folders(Path(folder), depth - 1)

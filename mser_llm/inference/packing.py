@@ -102,12 +102,20 @@ def pack_linear_layers(network: nn.Module) -> None:
     if not can_pack():
         return
     shared = {id(module.weight) for module in network.modules() if isinstance(module, nn.Embedding)}
+
+    def chosen(_: str, linear: nn.Linear) -> bool:
+        return linear.weight.dtype == torch.float32 and id(linear.weight) not in shared
+
+    replace_linear_layers(network, PackedLinear, chosen)
+
+
+def replace_linear_layers(
+    network: nn.Module, layer: Callable[[nn.Linear], nn.Module], chosen: Callable[[str, nn.Linear], bool]
+) -> None:
+    """Replace the linear layers that `chosen` accepts by name, in place and one by one."""
     # A list of names, because a list of layers would keep every weight in memory twice.
     for name in [name for name, module in network.named_modules() if type(module) is nn.Linear]:
         linear = network.get_submodule(name)
-        if linear.weight.dtype == torch.float32 and id(linear.weight) not in shared:
+        if chosen(name, linear):
             parent, _, child = name.rpartition(".")
-            setattr(network.get_submodule(parent), child, PackedLinear(linear))
-
-
-__all__ = ["PackedLinear", "RecognitionLinear", "can_pack", "pack_linear_layers"]
+            setattr(network.get_submodule(parent), child, layer(linear))

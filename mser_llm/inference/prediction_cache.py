@@ -3,8 +3,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
-from mser_llm.inference.clip_digests import clip_sha256
+from mser_llm.inference.clip_digests import clip_path, clip_sha256
 from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.prefetch import load_clip
 from mser_llm.inference.recognition import Recognition, recognize
@@ -73,7 +72,7 @@ class PredictionCache:
         pending = [source for source, result in zip(sources, results, strict=True) if result is None]
         self.found += len(sources) - len(pending)
         computed = recognize(model.load(), processor, pending, labels, options) if pending else iter(())
-        with closing(self.store):
+        with self.store:
             for clip, result in zip(hashes, results, strict=True):
                 if result is None:
                     result = next(computed)
@@ -85,7 +84,7 @@ class PredictionCache:
         if clip is None:
             return None
         # An error names the file, so its key has the path.
-        content = self.store.get(digest(question, clip)) or self.store.get(digest(question, clip, _path(source)))
+        content = self.store.get(digest(question, clip)) or self.store.get(digest(question, clip, clip_path(source)))
         if content is None:
             return None
         entry = json.loads(content)
@@ -98,7 +97,7 @@ class PredictionCache:
             return
         entry = {name: getattr(result, name) for name in ("label", "error", "text", "seconds", "bandwidth_hz")}
         entry["scores"] = None if result.scores is None else [result.scores[label] for label in labels]
-        key = digest(question, clip) if result.error is None else digest(question, clip, _path(result.source))
+        key = digest(question, clip) if result.error is None else digest(question, clip, clip_path(result.source))
         try:
             self.store.write({key: json.dumps(entry).encode()})
         except OSError as error:
@@ -110,14 +109,9 @@ class PredictionCache:
             )
 
 
-def _path(source: Any) -> str:
-    path = source.get("path") if isinstance(source, Mapping) else source
-    return str(path) if isinstance(path, (str, PathLike)) else ""
-
-
 def _missing_file(clip: str | None, source: Any) -> Recognition | None:
     """Return the error of a file that cannot be read; the model is not needed for it."""
-    if clip is not None or not _path(source):
+    if clip is not None or not clip_path(source):
         return None
     error = load_clip(source).error
     return None if error is None else Recognition(source, None, error=error)

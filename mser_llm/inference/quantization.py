@@ -2,18 +2,17 @@
 """Quantize weights: int8 in place on a CPU, 4 bits on CUDA with bitsandbytes."""
 
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from modeling_mser.lora_mser import is_lora
 from mser_llm.inference.compat import int8_product
-from mser_llm.inference.packing import RecognitionLinear
+from mser_llm.inference.packing import RecognitionLinear, replace_linear_layers
 from mser_llm.io.errors import InputError
 
 
-Quantization = Literal["int8", "4bit"]
 _MIN_SCALE = 1e-12
 
 
@@ -91,12 +90,5 @@ def quantize_to_int8(model: Any) -> None:
     the scores.
     """
     for part in (model.audio_tower, model.language_model):
-        modules = () if part is None else part.named_modules()
-        # A list of names, because a list of layers would keep every weight in memory twice.
-        for name in [name for name, module in modules if type(module) is nn.Linear]:
-            if not is_lora(name) and name != "lm_head":
-                parent, _, child = name.rpartition(".")
-                setattr(part.get_submodule(parent), child, Int8Linear(part.get_submodule(name)))
-
-
-__all__ = ["Int8Linear", "Quantization", "check_quantization", "four_bit_loading", "quantize_to_int8"]
+        if part is not None:
+            replace_linear_layers(part, Int8Linear, lambda name, _: not is_lora(name) and name != "lm_head")

@@ -2,17 +2,17 @@
 """The recognition loop: clips in, labels with probabilities out, in the same order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import islice
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from modeling_mser.labels_mser import check_labels
 from modeling_mser.recognition_mser import generate_texts, label_probabilities, majority, mean_over_time
+from mser_llm.inference.clip_digests import clip_path
 from mser_llm.inference.compilation import check_compiler, compiled, to_bucket
 from mser_llm.inference.prefetch import LoadedClip, load_ahead, windows_of
 from mser_llm.inference.scoring_options import ScoringOptions
@@ -159,12 +159,8 @@ class _WindowPredictor:
             return Recognition(clip.source, label, text=" | ".join(values), seconds=clip.seconds)
         mean = mean_over_time(seconds, np.stack(values))
         if not np.isfinite(mean).all():
-            error = f"{_name(clip.source)}: the model's scores are not numbers (NaN); load it in float32"
+            name = clip_path(clip.source) or f"<{type(clip.source).__name__}>"
+            error = f"{name}: the model's scores are not numbers (NaN); load it in float32"
             return Recognition(clip.source, None, error=error, seconds=clip.seconds)
         scores = {label: float(probability) for label, probability in zip(self.labels, mean, strict=True)}
         return Recognition(clip.source, self.labels[int(mean.argmax())], scores=scores, seconds=clip.seconds)
-
-
-def _name(source: Any) -> str:
-    path = source.get("path") if isinstance(source, Mapping) else source
-    return str(path) if isinstance(path, (str, PathLike)) else f"<{type(source).__name__}>"

@@ -63,6 +63,3 @@ def remove_abandoned(path: Path) -> None:
                 path.unlink()
     except OSError:
         pass  # removed by another process, or without permission
-
-
-__all__ = ["open_locked", "remove_abandoned", "try_lock"]

@@ -69,6 +69,3 @@ def _update(total: Any, kind: str, content: bytes) -> None:
     # With kind and length in front, no two lists of parts run together to the same bytes.
     total.update(f"{kind}:{len(content)}:".encode())
     total.update(content)
-
-
-__all__ = ["digest", "file_sha256"]

@@ -161,6 +161,3 @@ def _write_all(file: IO[bytes], content: bytes) -> None:
     while view:
         # A full disk takes a part first, and raises only when asked again.
         view = view[file.write(view) :]
-
-
-__all__ = ["Store"]

@@ -114,7 +114,7 @@ def _train(
         check_workers(arguments.dataloader_num_workers, len(jobs) - features.capacity(jobs), len(jobs))
     unreadable = features.prepare(jobs, state.process_index, state.num_processes)
     state.wait_for_everyone()
-    features.cache.refresh()
+    features.store.refresh()
     data = without_rejected(data, gather_object(unreadable))
     if state.is_main_process:
         log_dataset_summary(data, labels)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ten thousand files take no more memory than one thousand."""
+"""Four thousand files take no more memory than one thousand."""
 
 import subprocess
 import sys
@@ -20,9 +20,10 @@ def peak_mebibytes():
     lines = open("/proc/self/status").read().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
-for count in ("1000", "10000"):
+for count in ("1000", "4000"):
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        assert run_mser.main(["predict", f"{folder}/{count}", "--model", model, "--device", "cpu", "--json"]) == 0
+        words = ["predict", f"{folder}/{count}", "--model", model, "--device", "cpu", "--json"]
+        assert run_mser.main(words) == 0
     print(peak_mebibytes())
 """
 
@@ -34,7 +35,7 @@ def test_memory_does_not_grow_with_the_number_of_files(tiny_model_dir, tmp_path)
     clips = [tmp_path / f"{index}.wav" for index in range(10)]
     for path in clips:
         soundfile.write(path, 0.1 * random.standard_normal(2000), 16_000)
-    for count in (1000, 10_000):
+    for count in (1000, 4000):
         folder = tmp_path / str(count)
         folder.mkdir()
         for index in range(count):
@@ -48,4 +49,4 @@ def test_memory_does_not_grow_with_the_number_of_files(tiny_model_dir, tmp_path)
     )
     assert done.returncode == 0, done.stderr
     fewer, more = map(float, done.stdout.split())
-    assert more - fewer < 20, f"the peak grew from {fewer:.0f} to {more:.0f} MiB"
+    assert more - fewer < 12, f"the peak grew from {fewer:.0f} to {more:.0f} MiB"

@@ -12,7 +12,8 @@ import torch
 
 from mser_llm.data.clips import Clip, Rejection, index_clips
 from mser_llm.data.read_corpus import read_corpus
-from mser_llm.inference.feature_cache import ClipFeatures, FeatureCache, FeatureEncoder
+from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
+from mser_llm.io.hashing import digest
 from mser_llm.training.data.dataset import EmotionCollator
 from mser_llm.training.run_training import train
 from processing_mser import MSERProcessor, label_set
@@ -50,42 +51,28 @@ def test_cached_features_equal_computed_ones(make_tiny, clips, tmp_path: Path, f
     assert encoded == []
 
 
-def test_fingerprint_covers_weights_layers_and_padding(make_tiny):
-    prints = set()
-    for change in ("nothing", "weights", "layers", "padding", "trained"):
-        layers = [1] if change == "layers" else "weighted"
-        model, processor = make_tiny(freeze_audio=change != "trained", encoder_layers=layers)
-        if change == "weights":
-            with torch.no_grad():
-                model.audio_tower.conv1.bias[0] += 1e-3
-        if change == "padding":
-            processor.pad_to = "30s"
-        prints.add(FeatureEncoder(model, processor).fingerprint())
-    assert len(prints) == 5
-    same, processor = make_tiny(freeze_audio=True)
-    assert FeatureEncoder(same, processor).fingerprint() in prints
-    # Layers after the encoder do not count.
-    with torch.no_grad():
-        same.projection.bias += 1
-    assert FeatureEncoder(same, processor).fingerprint() in prints
-
-
-def test_fingerprint_survives_a_reload_of_the_processor(make_tiny, tmp_path: Path):
-    """Otherwise each stage that continues a checkpoint would encode every clip again."""
-    model, processor = make_tiny(freeze_audio=True)
-    fresh = FeatureEncoder(model, processor).fingerprint()
-    processor.save_pretrained(tmp_path)
-    assert FeatureEncoder(model, processor).fingerprint() == fresh
-    assert FeatureEncoder(model, MSERProcessor.from_pretrained(tmp_path)).fingerprint() == fresh
-
-
-@pytest.mark.parametrize("change", [{"dither": 0.1}, {"n_fft": 512}, {"hop_length": 80}, {"padding_value": 1.0}])
-def test_fingerprint_covers_the_feature_extraction(make_tiny, change: dict):
+def test_fingerprint_covers_weights_layers_and_feature_extraction(make_tiny, tmp_path: Path):
     model, processor = make_tiny(freeze_audio=True)
     before = FeatureEncoder(model, processor).fingerprint()
-    for name, value in change.items():
+    # Layers after the encoder do not count, nor does a reload, so that a second stage encodes no clip again.
+    with torch.no_grad():
+        model.projection.bias += 1
+    processor.save_pretrained(tmp_path)
+    assert FeatureEncoder(model, processor).fingerprint() == before
+    assert FeatureEncoder(model, MSERProcessor.from_pretrained(tmp_path)).fingerprint() == before
+    prints = {before} | {
+        FeatureEncoder(*make_tiny(**change)).fingerprint()
+        for change in ({"freeze_audio": False}, {"freeze_audio": True, "encoder_layers": [1]})
+    }
+    for name, value in {"dither": 0.1, "n_fft": 512, "hop_length": 80, "padding_value": 1.0}.items():
         setattr(processor.feature_extractor, name, value)
-    assert FeatureEncoder(model, processor).fingerprint() != before
+        prints.add(FeatureEncoder(model, processor).fingerprint())
+    processor.pad_to = "30s"
+    prints.add(FeatureEncoder(model, processor).fingerprint())
+    with torch.no_grad():
+        model.audio_tower.conv1.bias[0] += 1e-3
+    prints.add(FeatureEncoder(model, processor).fingerprint())
+    assert len(prints) == 9
 
 
 def test_feature_cache_encodes_clips_beyond_the_limit_anew(make_tiny, clips, tmp_path: Path, capsys):
@@ -95,7 +82,7 @@ def test_feature_cache_encodes_clips_beyond_the_limit_anew(make_tiny, clips, tmp
     features = ClipFeatures(encoder, str(tmp_path / "cache"), cache_gb=bound)
     features.prepare([(clip, 0) for clip in clips])
     assert "3 of 5 clips" in capsys.readouterr().out
-    assert [clip.key in features.cache for clip in clips] == [True, True, True, False, False]
+    assert [digest(clip.key) in features.store for clip in clips] == [True, True, True, False, False]
     size = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.store"))
     assert size < 1.15 * bound * 1e9
     unlimited = ClipFeatures(encoder, str(tmp_path / "whole"), cache_gb=1)
@@ -122,7 +109,7 @@ def test_feature_cache_separates_augmented_views(make_tiny, clips, tmp_path: Pat
     augmenter = WaveformAugmenter(seed=4, probability=1.0)
     features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1, augmenter)
     features.prepare([(clip, view) for clip in clips[:2] for view in range(3)])
-    assert len(features.cache) == 6
+    assert len(features.store) == 6
     views = [features(clips[0], view) for view in range(3)]
     assert not any(views[0].shape == view.shape and torch.equal(views[0], view) for view in views[1:])
     plain = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
@@ -147,7 +134,7 @@ def test_feature_cache_rejects_broken_clips_with_a_reason(make_tiny, clips, tmp_
     features = ClipFeatures(FeatureEncoder(model, processor), str(tmp_path / "cache"), 1)
     (silent,) = features.prepare([(clip, 0) for clip in [*clips, *indexed]])
     assert isinstance(silent, Rejection) and silent.row["id"] == "silent.wav" and "silen" in silent.reason
-    assert all(clip.key in features.cache for clip in clips)
+    assert all(digest(clip.key) in features.store for clip in clips)
 
 
 def test_feature_cache_replaces_damaged_features(make_tiny, clips, tmp_path: Path):
@@ -159,14 +146,13 @@ def test_feature_cache_replaces_damaged_features(make_tiny, clips, tmp_path: Pat
     torch.testing.assert_close(features(clips[0], 0), expected)
 
 
-def test_feature_cache_on_a_full_disk_names_folder_and_flags(tmp_path: Path, monkeypatch):
+def test_feature_cache_on_a_full_disk_names_folder_and_flags(make_tiny, clips, tmp_path: Path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("mser_llm.io.store.Store.write", full)
-    with pytest.raises(OSError, match="--cache_dir") as caught:
-        FeatureCache(tmp_path).write({"a": torch.ones(3)})
-    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(OSError, match=f"{tmp_path}.*--cache_dir"):
+        ClipFeatures(FeatureEncoder(*make_tiny()), str(tmp_path), 1).prepare([(clips[0], 0)])
 
 
 def test_collator_pads_batches_under_a_mask(make_tiny):

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import Any
 
-from mser_llm.inference.feature_cache import FeatureCache
+from mser_llm.io.store import Store
 from mser_llm.training.checkpointing import AtomicCheckpointMixin
 from mser_llm.training.trainer import MSERTrainer
 from run_mser import main
@@ -39,13 +39,13 @@ def arm(moment: str) -> None:
     elif moment == "save:written":
         AtomicCheckpointMixin._publish = die
     elif moment == "cache":
-        original_write = FeatureCache.write
+        original_write = Store.write
 
-        def write(self: FeatureCache, features: Any) -> None:
+        def write(self: Store, features: Any) -> None:
             original_write(self, features)
             die()
 
-        FeatureCache.write = write
+        Store.write = write
     elif moment != "never":
         raise SystemExit(f"unknown moment {moment}")
 
