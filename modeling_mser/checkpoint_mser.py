@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME
 
+from .backbone_files_mser import backbone_config, resolve_backbone
 from .backbones_mser import (
     HUB_OPTIONS,
     BackboneError,
@@ -85,15 +86,16 @@ class BackboneCheckpointMixin(PreTrainedModel):
 
         Args:
             audio: path or Hub id of the encoder, a Whisper checkpoint for MSER.
-            text: path or Hub id of a causal language model.
-            qformer: path or Hub id of a BERT to initialize the Emotion Q-Former from; `None` for random weights.
+            text: a causal language model: path, Hub id, GGUF file or `"smollm2"` (see `resolve_backbone`).
+            qformer: a BERT to initialize the Emotion Q-Former from, a path, Hub id or `"minilm"`; `None` for random
+                weights.
             audio_revision, text_revision: Hub revisions.
             dtype: dtype of the backbones; the Q-Former stays in float32.
             config_kwargs: other fields of the configuration (`emotion_words`, `num_query_tokens`, …).
         """
         for part, source, revision in (("audio", audio, audio_revision), ("text", text, text_revision)):
             if source is not None:
-                config_kwargs[f"{part}_config"] = AutoConfig.from_pretrained(source, revision=revision)
+                config_kwargs[f"{part}_config"] = backbone_config(source, revision=revision)
                 config_kwargs[f"{part}_backbone"] = source
                 config_kwargs[f"{part}_backbone_revision"] = revision
         config = cls.config_class(**config_kwargs)
@@ -149,6 +151,9 @@ class BackboneCheckpointMixin(PreTrainedModel):
             if source is None or part in config.changed_backbones:
                 continue
             options = {"revision": getattr(config, f"{part}_backbone_revision"), **_for_part(kwargs, part)}
+            if part == "text":
+                hub = {name: options[name] for name in HUB_OPTIONS if name in options}
+                source = resolve_backbone(source, **hub)
             options |= offline_options(source, options)
             # A copy, so that how it is loaded this time is not saved.
             part_config = copy.deepcopy(getattr(config, f"{part}_config"))

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, BertConfig, BertModel, Blip2QFormerModel, PreTrainedConfig
 
+from .backbone_files_mser import resolve_backbone
 from .backbones_mser import shape_difference
 from .compat_mser import build_from_config, quiet_load_report
 from .configuration_mser import MSERConfig
@@ -60,8 +61,8 @@ class EmotionQFormer(nn.Module):
         The cross-attention and the queries, which BERT does not have, are initialized randomly.
 
         Args:
-            path_or_id: a BERT checkpoint with the hidden, feed-forward and head sizes of `config.qformer_config` and
-                at least as many layers; its first layers are used.
+            path_or_id: a BERT (path, Hub id or `"minilm"`) with the hidden, feed-forward and head sizes of
+                `config.qformer_config` and at least as many layers; its first layers are used.
             config: configuration of the complete model.
             kwargs: passed to `from_pretrained` (`revision`, `token`, …).
 
@@ -69,6 +70,7 @@ class EmotionQFormer(nn.Module):
             ValueError: the checkpoint is not a BERT, is incomplete, or has other sizes.
         """
         wanted = config.qformer_config
+        path_or_id = resolve_backbone(path_or_id)
         found = bert_config(path_or_id, **kwargs)
         if found.model_type != "bert":
             raise ValueError(f"{path_or_id}: is a {found.model_type} checkpoint; pass a BERT")

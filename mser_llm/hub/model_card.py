@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from modeling_mser.backbone_files_mser import PACKAGED_MODELS, hub_id_of_backbone
 from modeling_mser.checkpoint_mser import reloadable_parts
 from mser_llm.data.licenses import Terms, card_license
 from mser_llm.data.lineage import (
@@ -85,14 +86,13 @@ def render_model_card(
     names = {"text": "language model"} if adapter_only else {"audio": "audio encoder", "text": "language model"}
     places = {part: config.get(f"{part}_backbone") for part in names}
     backbones = {part: place for part, place in places.items() if place is not None}
-    # A local path is not a repository.
-    backbone_ids = [place for place in backbones.values() if not Path(place).exists()]
+    backbone_ids = [hub_id for place in backbones.values() if (hub_id := hub_id_of_backbone(place)) is not None]
     # Adapters fit the language model only.
     base_models = backbone_ids if adapter_only else list(dict.fromkeys([*parents_of_stages(stages), *backbone_ids]))
     network = find_model_type(config["model_type"]).network
     # Parts that were trained are in the folder.
     absent = [] if config.get("includes_backbones") else reloadable_parts(network.config_class.from_dict(config))
-    left_out = {names[part]: backbones[part] for part in absent if part in backbones}
+    left_out = {names[part]: _origin(backbones[part], repo_id) for part in absent if part in backbones}
     name = repo_id.split("/")[-1] if repo_id is not None else None
     words = data.get("labels") or config.get("emotion_words") or []
     languages = languages_of_stages(stages)
@@ -145,6 +145,15 @@ def training_results(folder: str | Path) -> dict[str, Any]:
         return json.loads((Path(folder) / TRAIN_RESULTS).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
+
+
+def _origin(backbone: str, repo_id: str | None) -> str:
+    """Describe where a backbone comes from, for readers of the card."""
+    if (packaged := PACKAGED_MODELS.get(backbone)) is not None:
+        return f"`{backbone}`, from the package {packaged.package} {packaged.version} on PyPI"
+    if repo_id is None or hub_id_of_backbone(backbone) is not None:
+        return f"`{backbone}`"
+    return f"`{Path(backbone).name}, a folder of the person who trained it`"
 
 
 def _title(words: Sequence[str], languages: Sequence[str]) -> str:

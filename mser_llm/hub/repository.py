@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from modeling_mser.backbone_files_mser import hub_id_of_backbone
 from modeling_mser.checkpoint_mser import reloadable_parts
 from mser_llm.hub.eval_results import read_results
 from mser_llm.hub.example_clips import ExampleClip, example_clips
@@ -105,6 +106,9 @@ def build_adapter_repository(model: str, folder: Path, repo_id: str, evaluations
         raise InputError(model, "its language model is not from the Hub, so adapters alone are useless to others", fix)
     if Path(config.text_backbone).exists():
         problem = f"its language model is the local folder {config.text_backbone}, which others do not have"
+        raise InputError(model, problem, fix)
+    if hub_id_of_backbone(config.text_backbone) != config.text_backbone:
+        problem = f"its language model {config.text_backbone} is a GGUF file, which PEFT cannot load"
         raise InputError(model, problem, fix)
     _write_adapter(network, folder)
     with tempfile.TemporaryDirectory() as complete:

@@ -52,12 +52,18 @@ class ModelArguments:
     )
     audio_backbone_revision: str | None = field(default=None, metadata={"help": "Hub revision of the encoder."})
     text_backbone: str | None = field(
-        default=None, metadata={"help": "Path or Hub id of the language model; environment variables are expanded."}
+        default=None,
+        metadata={
+            "help": "Language model: a path or Hub id, a GGUF file, or smollm2 (docs/language_models.md); environment "
+            "variables are expanded."
+        },
     )
     text_backbone_revision: str | None = field(default=None, metadata={"help": "Hub revision of the language model."})
     qformer_backbone: str | None = field(
         default=None,
-        metadata={"help": "Path or Hub id of a BERT that initializes the Q-Former; random weights by default."},
+        metadata={
+            "help": "Path or Hub id of a BERT that initializes the Q-Former, or minilm; random weights by default."
+        },
     )
     audio_config: dict | None = None
     qformer_config: dict | None = None

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from modeling_mser import EmotionClassifier, EmotionQFormer, MSERConfig, MSERForEmotionGeneration
+from modeling_mser.backbone_files_mser import backbone_config, resolve_backbone
 from modeling_mser.backbones_mser import offline_options
 from mser_llm.inference.loading import find_model
 from mser_llm.inference.model_types import MODEL_TYPES, find_model_type, model_type_of
@@ -43,20 +44,21 @@ def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase |
     """
     for name in ("audio_config", "qformer_config", "text_config"):
         check_section(name, getattr(arguments, name) or {})
-    text_config = dict(arguments.text_config or {})
-    if tokenizer is not None and arguments.text_backbone is None:
+    text_config: Any = dict(arguments.text_config or {})
+    if not text_config and arguments.text_backbone is not None:
+        text_config = backbone_config(expanded(arguments.text_backbone), revision=arguments.text_backbone_revision)
+    elif tokenizer is not None and arguments.text_backbone is None:
         special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
         text_config |= {"vocab_size": len(tokenizer), **special}
-    audio_section, audio_revision = arguments.audio_config, arguments.audio_backbone_revision
     try:
         return MSERConfig(
-            audio_config=_sub_config(audio_section, arguments.audio_backbone, audio_revision),
+            audio_config=_audio_config(arguments),
             qformer_config=dict(arguments.qformer_config or {}),
-            text_config=_sub_config(text_config, arguments.text_backbone, arguments.text_backbone_revision),
+            text_config=text_config or None,
             num_query_tokens=arguments.num_query_tokens,
             encoder_layers=arguments.parsed_layers,
             audio_backbone=expanded(arguments.audio_backbone),
-            audio_backbone_revision=audio_revision,
+            audio_backbone_revision=arguments.audio_backbone_revision,
             text_backbone=expanded(arguments.text_backbone),
             text_backbone_revision=arguments.text_backbone_revision,
             freeze_audio=arguments.freeze_audio,
@@ -175,9 +177,9 @@ def build_processor(arguments: ModelArguments) -> MSERProcessor:
     else:
         feature_extractor = WhisperFeatureExtractor(feature_size=(arguments.audio_config or {})["num_mel_bins"])
     if arguments.text_backbone is not None:
-        tokenizer = AutoTokenizer.from_pretrained(
-            expanded(arguments.text_backbone), revision=arguments.text_backbone_revision
-        )
+        revision = arguments.text_backbone_revision
+        place = resolve_backbone(expanded(arguments.text_backbone), revision=revision)
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
     else:
         tokenizer = build_tokenizer()
     return MSERProcessor(
@@ -244,13 +246,13 @@ def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
     return found.network.from_pretrained(checkpoint, **options), found.processor.from_pretrained(checkpoint)
 
 
-def _sub_config(section: dict[str, Any] | None, backbone: str | None, revision: str | None) -> Any:
-    if section:
-        return dict(section)
-    if backbone is None:
+def _audio_config(arguments: ModelArguments) -> Any:
+    if arguments.audio_config:
+        return dict(arguments.audio_config)
+    if arguments.audio_backbone is None:
         return None
-    place = expanded(backbone)
-    return AutoConfig.from_pretrained(place, revision=revision, **offline_options(place))
+    place = expanded(arguments.audio_backbone)
+    return AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **offline_options(place))
 
 
 @overload

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoTokenizer, WhisperFeatureExtractor
 
 from modeling_mser import MSERForEmotionGeneration
+from modeling_mser.backbone_files_mser import resolve_backbone
 from modeling_mser.backbones_mser import offline_options
 from mser_llm.inference.model_types import find_model_type
 from mser_llm.inference.tokenizer import build_tokenizer
@@ -131,7 +132,7 @@ def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -
     tokenizer = None
     if place is not None:
         try:
-            tokenizer = AutoTokenizer.from_pretrained(expanded(place), local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(expanded(place)), local_files_only=True)
         except (OSError, ValueError):
             pass
     processor = MSERProcessor(

@@ -25,7 +25,7 @@ from processing_mser import label_set
 
 
 ROOT = Path(__file__).resolve().parents[2]
-FAMILIES = ("tiny", "base", "paper", "paper_literal")
+FAMILIES = ("tiny", "base", "llama", "paper", "paper_literal")
 # Methods that MSER is compared with, in their published form; small forms are in "base".
 NEIGHBOURS = ("lowresource", "emotion_discriminative")
 RECIPES = [path for family in (*FAMILIES, *NEIGHBOURS) for path in sorted((ROOT / "configs" / family).glob("*.yaml"))]
@@ -122,8 +122,9 @@ def test_recipe_of_stage_2_starts_from_stage_1(family: str):
     assert set(first) - SHAPE == (set(second) - {"init_from", "stage2_mix"})
 
 
-def test_base_recipes_differ_in_the_stage_only():
-    joint, first, second = (content(f"base/{name}") for name in ("joint", "stage1", "stage2"))
+@pytest.mark.parametrize("family", ["base", "llama"])
+def test_recipes_of_a_family_differ_in_the_stage_only(family: str):
+    joint, first, second = (content(f"{family}/{name}") for name in ("joint", "stage1", "stage2"))
     stage = {"stage", "stage2_mix", "init_from", "output_dir"}
 
     def rest(recipe: dict[str, Any], without: set[str]) -> dict[str, Any]:
@@ -136,7 +137,7 @@ def test_base_recipes_differ_in_the_stage_only():
 
 
 @pytest.mark.parametrize(
-    "name", [f"{family}/{name}" for family in FAMILIES[2:] for name in ("stage1", "stage2", "joint")]
+    "name", [f"{family}/{name}" for family in ("paper", "paper_literal") for name in ("stage1", "stage2", "joint")]
 )
 def test_paper_recipes_have_the_published_values(name: str):
     """arXiv:2503.21806, Sec. V-B."""
