@@ -32,6 +32,30 @@ def savee(root: Path) -> dict[str, Clip]:
     }
 
 
+def casia(root: Path) -> dict[str, Clip]:
+    """Both layouts."""
+    words = ("angry", "fear", "happy", "neutral", "sad", "surprise")
+    touch(root, *(f"liuchanhg/{word}/201.wav" for word in words), "angry/250-angry-ZhaoZuoxiang.wav")
+    clips = {f"liuchanhg-{word}-201": (word, "liuchanhg", None, None) for word in words}
+    return {"ZhaoZuoxiang-angry-250": ("angry", "ZhaoZuoxiang", None, None), **clips}
+
+
+def oreau(root: Path) -> dict[str, Clip]:
+    build = named(
+        {
+            "OréauFR_02/f/sessc/10a01Ca.wav": ("angry", "10", "female", None),
+            "OréauFR_02/f/sessd/10a01Da.wav": ("disgust", "10", "female", None),
+            "OréauFR_02/f/sessj/10a02Ja.wav": ("happy", "10", "female", None),
+            "OréauFR_02/f/sessn/10a01Na.wav": ("neutral", "10", "female", None),
+            "OréauFR_02/m/sessp/07a01Pa.wav": ("fear", "07", "male", None),
+            "OréauFR_02/m/sesss/07z03Sa.wav": ("surprise", "07", "male", None),
+            "OréauFR_02/m/sesst/07a01Ta.wav": ("sad", "07", "male", None),
+        }
+    )
+    touch(root, "OréauFR_01/f/sessc/10a01Ca.wav")
+    return build(root)
+
+
 LABELS_IN_NAMES: dict[str, Callable[[Path], dict[str, Clip]]] = {
     "mead": mead,
     "ravdess": named(
@@ -162,6 +186,82 @@ LABELS_IN_NAMES: dict[str, Callable[[Path], dict[str, Clip]]] = {
             "data/mp3/000357-25-2.mp3": ("calm", "000357", None, None),
             "data/mp3/000357-27-2.mp3": ("surprise", "000357", None, None),
             "data/mp3/000357-30-2.mp3": ("other", "000357", None, None),
+        }
+    ),
+    "casia": casia,
+    "eyase": named(
+        {
+            "fm01_ang (1).wav": ("angry", "fm01", None, None),
+            "fm01_hap (12).wav": ("happy", "fm01", None, None),
+            "mm02_neu (3).wav": ("neutral", "mm02", None, None),
+            "mm02_sad (4).wav": ("sad", "mm02", None, None),
+        }
+    ),
+    "esd": named(
+        {
+            "0001/Neutral/0001_000001.wav": ("neutral", "0001", "female", None),
+            "0010/Surprise/test/0010_001421.wav": ("surprise", "0010", "male", "test"),
+            "0011/Angry/evaluation/0011_000351.wav": ("angry", "0011", "male", "evaluation"),
+            "0011/Happy/train/0011_000721.wav": ("happy", "0011", "male", "train"),
+            "0019/Sad/0019_001051.wav": ("sad", "0019", "female", None),
+        }
+    ),
+    "jl-corpus": named(
+        {
+            "JL(wav+txt)/female1_angry_10a_1.wav": ("angry", "female1", "female", None),
+            "JL(wav+txt)/female1_concerned_1a_2.wav": ("other", "female1", "female", None),
+            "JL(wav+txt)/male2_excited_15b_2.wav": ("excited", "male2", "male", None),
+            "JL(wav+txt)/male2_happy_4b_1.wav": ("happy", "male2", "male", None),
+            "JL(wav+txt)/male2_neutral_4b_1.wav": ("neutral", "male2", "male", None),
+            "JL(wav+txt)/male2_sad_4b_1.wav": ("sad", "male2", "male", None),
+        }
+    ),
+    "emov-db": named(
+        {
+            "bea/Amused/amused_1-28_0011.wav": ("happy", "bea", "female", None),
+            "jenie_Angry/anger_1-28_0011.wav": ("angry", "jenie", "female", None),
+            "josh_Neutral/neutral_1-28_0011.wav": ("neutral", "josh", "male", None),
+            "sam/Disgusted/disgust_1-28_0011.wav": ("disgust", "sam", "male", None),
+            "sam/Sleepy/sleepiness_1-28_0011.wav": ("other", "sam", "male", None),
+        },
+        folders=True,
+    ),
+    "cafe": named(
+        {
+            "Colère/Faible/01-C-1-1.wav": ("angry", "01", "male", None),
+            "Dégoût/Fort/02-D-2-2.aiff": ("disgust", "02", "female", None),
+            "Joie/Fort/02-J-2-3.wav": ("happy", "02", "female", None),
+            "Neutre/11-N-1-4.wav": ("neutral", "11", "male", None),
+            "Peur/Fort/12-P-2-5.wav": ("fear", "12", "female", None),
+            "Surprise/Fort/12-S-2-6.wav": ("surprise", "12", "female", None),
+            "Tristesse/Fort/12-T-2-6.wav": ("sad", "12", "female", None),
+        }
+    ),
+    "oreau": oreau,
+    "mesd": named(
+        {
+            "Anger_F_A_tarde.wav": ("angry", None, "female", None),
+            "Disgust_M_A_rapido.wav": ("disgust", None, "male", None),
+            "Fear_M_A_basta_ya.wav": ("fear", None, "male", None),
+            "Happiness_C_B_bebe.wav": ("happy", None, None, None),
+            "Neutral_F_B_hondo.wav": ("neutral", None, "female", None),
+            "Sadness_C_A_si.wav": ("sad", None, None, None),
+        }
+    ),
+    "kannada": named(
+        {
+            "01-01-01.wav": ("angry", "01", None, None),
+            "01-02-06.wav": ("sad", "01", None, None),
+            "02-03-01.wav": ("surprise", "02", None, None),
+            "12-04-01.wav": ("happy", "12", None, None),
+            "13-05-01.wav": ("fear", "13", None, None),
+            "13-06-01.wav": ("neutral", "13", None, None),
+        }
+    ),
+    "baved": named(
+        {
+            "0/12-m-21-0-0-345.wav": (None, "12", "male", None),
+            "2/7-F-33-6-2-1.wav": (None, "7", "female", None),
         }
     ),
 }

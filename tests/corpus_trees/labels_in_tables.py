@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Corpora whose labels, genders or transcripts are in tables."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -256,6 +257,55 @@ def librispeech(root: Path) -> dict[str, Clip]:
     return {"84-121123-0000": (None, "84", "male", None), "20-205-0000": (None, "20", "female", None)}
 
 
+EMOZIONALMENTE = ("anger", "disgust", "fear", "joy", "neutrality", "sadness", "surprise")
+
+
+def emozionalmente(root: Path) -> dict[str, Clip]:
+    names = [f"161365836645{number}" for number in range(7)]
+    touch(root, *(f"audio/{name}.wav" for name in names))
+    rows = [f'{name}.wav,ada,"Io, tu",{label}' for name, label in zip(names, EMOZIONALMENTE)]
+    write(root, "metadata/samples.csv", "file_name,actor,sentence,emotion_expressed", *rows)
+    write(root, "metadata/users.csv", "username,age,gender", "ada,36,female", "ugo,36,male")
+    words = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    return {name: (word, "ada", "female", None) for name, word in zip(names, words)}
+
+
+DUSHA = ("angry", "sad", "neutral", "positive", "other")
+
+
+def dusha(root: Path) -> dict[str, Clip]:
+    for split, words in {"train": DUSHA, "test": DUSHA[:1]}.items():
+        records = [
+            {"hash_id": f"{split}{word}", "emotion": word, "speaker_text": "да", "source_id": ""} for word in words
+        ]
+        touch(root, *(f"crowd_{split}/wavs/{split}{word}.wav" for word in words))
+        folder = "processed_dataset_090/aggregated_dataset"
+        write(root, f"{folder}/crowd_{split}.jsonl", *map(json.dumps, records))
+    names = {"positive": "happy"}
+    train = {f"train{word}": (names.get(word, word), None, None, "train") for word in DUSHA}
+    return {"testangry": ("angry", None, None, "test"), **train}
+
+
+def thai_ser(root: Path) -> dict[str, Clip]:
+    votes = {
+        "s001_1": [["Neutral"], ["Neutral"], ["Neutral"], ["Sad"]],
+        "s001_2": [["Angry"], ["Angry", "Frustrated"]],  # 0.75 angry
+        "s001_3": [["Happy"]],
+        "s002_1": [["Sad"], ["Sad", "Other"]],
+        "z001_1": [["Frustrated"]],
+    }
+    labels = {f"{name}.wav": [{"annotated": chosen}] for name, chosen in votes.items()}
+    write(root, "emotion_label_v1.json", json.dumps(labels))
+    places = {"s": ("studio", "con"), "z": ("zoom", "mic")}
+    for name in votes:
+        place, microphone = places[name[0]]
+        touch(root, f"{place}{name[1:4]}/{microphone}/{name}.flac")
+    touch(root, "studio001/clip/s001_1.flac")
+    words = ("neutral", "angry", "happy", "sad", "frustrated")
+    sessions = ("studio001", "studio001", "studio001", "studio002", "zoom001")
+    return {name: (word, session, None, None) for name, word, session in zip(votes, words, sessions)}
+
+
 def unlabeled(root: Path) -> dict[str, Clip]:
     clips = ["calls/monday/1", "calls/tuesday/1", "voice memo"]
     touch(root, *(f"{clip}.ogg" for clip in clips))
@@ -271,6 +321,9 @@ LABELS_IN_TABLES: dict[str, Callable[[Path], dict[str, Clip]]] = {
     "resd": resd,
     "nemo": nemo,
     "common-voice": common_voice,
+    "emozionalmente": emozionalmente,
+    "dusha": dusha,
+    "thai-ser": thai_ser,
     "librispeech": librispeech,
     "unlabeled": unlabeled,
 }

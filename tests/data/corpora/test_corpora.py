@@ -12,7 +12,7 @@ from corpus_trees import TREES, resd_parquet, touch
 
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.corpus_reader import read_known_corpus
-from mser_llm.data.loaded_corpus import UNLABELED
+from mser_llm.data.loaded_corpus import UNLABELED, CorpusError
 from mser_llm.data.read_corpus import read_corpus
 from processing_mser.audio_mser import find_audio
 from processing_mser.emotions_mser import EMOTIONS
@@ -38,6 +38,18 @@ LANGUAGES = {
     "emogator": "zxx",
     "librispeech": "en",
     "unlabeled": None,
+    "casia": "zh",
+    "eyase": "ar",
+    "jl-corpus": "en",
+    "emov-db": "en",
+    "cafe": "fr",
+    "oreau": "fr",
+    "mesd": "es",
+    "emozionalmente": "it",
+    "kannada": "kn",
+    "baved": "ar",
+    "dusha": "ru",
+    "thai-ser": "th",
 }
 
 
@@ -162,6 +174,10 @@ def test_common_voice_languages_and_splits(tmp_path):
         ("ravdess", "03-01-06-02-02-02-24", "Dogs are sitting by the door"),
         ("crema-d", "1040_ITH_SAD_X", "I think I have a doctor's appointment."),
         ("tess", "OAF_back_ps", "Say the word back"),
+        ("cafe", "11-N-1-4", "Quatre vieilles truies éléphantesques"),
+        ("emozionalmente", "1613658366450", "Io, tu"),
+        ("dusha", "trainsad", "да"),
+        ("baved", "7-F-33-6-2-1", "سيئ"),
         ("nemo", "WR0_surprised_64", "Ucho wykrywa dźwięki."),
         ("librispeech", "84-121123-0000", "GO DO YOU HEAR"),
         ("emodb", "16b10Lb", "Die wird auf dem Platz sein, wo wir sie immer hinlegen."),
@@ -190,6 +206,33 @@ def test_banglaser_leaves_out_repeated_recordings(tmp_path):
     assert [row["id"] for row in corpus.rows] == ["03-01-01-01-01-01-17"]
     assert list(corpus.skipped.values()) == [1]
     assert [path.name for path in corpus.unmatched] == ["03-01-06-01-01-03-17.wav"]  # a code of RAVDESS
+
+
+def test_esd_has_two_languages(tmp_path):
+    TREES["esd"](tmp_path)
+    languages = {row["speaker"]: row["language"] for row in read_corpus("esd", tmp_path).rows}
+    assert languages == {"esd-0001": "zh", "esd-0010": "zh", "esd-0011": "en", "esd-0019": "en"}
+
+
+def test_thai_ser_needs_listeners_who_agree(tmp_path):
+    TREES["thai-ser"](tmp_path)
+    labels = tmp_path / "emotion_label_v1.json"
+    labels.write_text(labels.read_text().replace('[["Happy"]]', '[["Happy"], ["Sad"]]'))
+    corpus = read_corpus("thai-ser", tmp_path)
+    assert [path.name for path in corpus.unmatched] == ["s001_3.flac"]
+    assert list(corpus.skipped.values()) == [1]  # the second microphone
+    labels.write_text("{}")
+    with pytest.raises(CorpusError, match="no valid record"):
+        read_corpus("thai-ser", tmp_path)
+    labels.write_text("no JSON")
+    with pytest.raises(CorpusError, match="cannot be read"):
+        read_corpus("thai-ser", tmp_path)
+
+
+def test_dusha_lists_clips_without_agreement(tmp_path):
+    TREES["dusha"](tmp_path)
+    touch(tmp_path, "crowd_train/wavs/0a1b.wav")
+    assert [path.name for path in read_corpus("dusha", tmp_path).unmatched] == ["0a1b.wav"]
 
 
 def test_iemocap_has_two_speakers_per_session(tmp_path):
