@@ -14,7 +14,7 @@ CORPUS = CorpusSpec(
     gender=Rule("{sex}"),
     folders={"sex": {"f": "female", "m": "male"}},
     # With a composed and a decomposed accent.
-    skip_folders=dict.fromkeys(("or\u00e9aufr_01", "ore\u0301aufr_01"), "not in the release OréauFR_02"),
+    skip_folders=dict.fromkeys(("or\u00e9aufr_01", "ore\u0301aufr_01"), "the folder OréauFR_01; OréauFR_02 is used"),
     expected={"angry": 67, "disgust": 67, "happy": 62, "neutral": 70, "fear": 51, "surprise": 62, "sad": 55},
     speakers=32,
     license="CC BY 4.0",

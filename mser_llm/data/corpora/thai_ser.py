@@ -2,7 +2,6 @@
 """THAI-SER."""
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,12 @@ _AGREEMENT = 0.71
 
 def _agreed(votes: Sequence[Sequence[str]]) -> str:
     """Return the emotion with enough agreement, else an empty text; a listener may choose several emotions."""
-    shares: Counter[str] = Counter()
+    shares = dict.fromkeys(_LABELS, 0.0)
     for words in votes:
         chosen = [word for word in words if word in _LABELS]
         for word in chosen:
             shares[word] += 1 / len(chosen) / len(votes)
-    return next((word for word, share in shares.most_common(1) if share >= _AGREEMENT), "")
+    return next((word for word, share in shares.items() if share >= _AGREEMENT), "")
 
 
 @dataclass(frozen=True)
