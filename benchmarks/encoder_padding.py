@@ -10,21 +10,22 @@ both. On a busy machine quote only the ratio.
 
 import statistics
 import sys
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from tqdm.auto import tqdm
 from transformers import WhisperConfig, WhisperFeatureExtractor
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from benchmarks.suite.report import processor_name
+from benchmarks.suite.rounds import Comparison, alternate
+from benchmarks.suite.sizes import FULL
 from modeling_mser import MaskedWhisperEncoder
 from modeling_mser.backbones_mser import load_audio_backbone
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.data.read_corpus import parse_corpora, read_corpus
 from mser_llm.inference.tokenizer import build_tokenizer
@@ -32,25 +33,17 @@ from mser_llm.io.atomic_files import write_json
 from processing_mser import SAMPLING_RATE, AudioError, MSERProcessor, load_audio
 
 
-WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048}
-
-
 @dataclass
 class BenchmarkArguments:
-    encoder: str | None = field(
-        default=None,
-        metadata={"help": "folder or Hub id of a Whisper model; default: random weights, size of base"},
-    )
-    corpus: str | None = field(default=None, metadata={"help": "NAME=PATH of the clips; default: noise"})
-    seconds: list[float] = field(
-        default_factory=lambda: [2.0, 3.0], metadata={"help": "minimum and maximum clip length"}
-    )
-    clips: int = field(default=16, metadata={"help": "maximum number of clips, drawn at random"})
-    batch_size: int = field(default=8, metadata={"help": "clips per batch, sorted by length as in recognition"})
-    repeats: int = field(default=5, metadata={"help": "rounds over all clips per encoder, after one warm-up round"})
-    threads: int = field(default=0, metadata={"help": "threads of torch; 0: torch's default"})
-    seed: int = field(default=0, metadata={"help": "seed of the selection, the noise and random weights"})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the results"})
+    encoder: str | None = option(None, "folder or Hub id of a Whisper model; default: random weights, size of base")
+    corpus: str | None = option(None, "NAME=PATH of the clips; default: noise")
+    seconds: list[float] = option([2.0, 3.0], "minimum and maximum clip length")
+    clips: int = option(16, "maximum number of clips, drawn at random")
+    batch_size: int = option(8, "clips per batch, sorted by length as in recognition")
+    repeats: int = option(5, "rounds over all clips per encoder, after one warm-up round")
+    threads: int = option(0, "threads of torch; 0: torch's default")
+    seed: int = option(0, "seed of the selection, the noise and random weights")
+    output: str | None = option(None, "JSON file for the results")
 
     def __post_init__(self) -> None:
         if len(self.seconds) != 2 or not 0.1 <= self.seconds[0] <= self.seconds[1] <= 30.0:
@@ -66,7 +59,7 @@ def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
         torch.set_num_threads(arguments.threads)
     torch.manual_seed(arguments.seed)
     if arguments.encoder is None:
-        masked = MaskedWhisperEncoder(WhisperConfig(**WHISPER_BASE)).eval()
+        masked = MaskedWhisperEncoder(WhisperConfig(**FULL.audio)).eval()
         extractor = WhisperFeatureExtractor(feature_size=masked.config.num_mel_bins)
     else:
         masked = load_audio_backbone(arguments.encoder).eval()
@@ -79,21 +72,18 @@ def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
     tokenizer = build_tokenizer()
     own = [MSERProcessor(extractor, tokenizer).extract_features(batch) for batch in batches]
     padded = [MSERProcessor(extractor, tokenizer, pad_to="30s").extract_features(batch) for batch in batches]
-    rounds: dict[str, list[float]] = {"masked": [], "stock": []}
+    works = {
+        "masked": lambda: [masked(**batch) for batch in own],
+        "stock": lambda: [stock(batch["input_features"]) for batch in padded],
+    }
     with torch.inference_mode():
-        for number in tqdm(range(arguments.repeats + 1), desc="Encoding", unit="round"):
-            for name, encoder, inputs in (("masked", masked, own), ("stock", stock, padded)):
-                start = time.perf_counter()
-                for batch in inputs:
-                    mask = {"input_features_mask": batch["input_features_mask"]} if encoder is masked else {}
-                    encoder(batch["input_features"], **mask)
-                if number:  # the first round warms up
-                    rounds[name].append((time.perf_counter() - start) / len(waveforms))
-    medians = {name: statistics.median(times) for name, times in rounds.items()}
+        taken = alternate(works, arguments.repeats, "Encoding")
+    rounds = {name: [seconds / len(waveforms) for seconds in each] for name, each in taken.items()}
+    compared = Comparison("encoder", rounds["masked"], rounds["stock"], "s per clip", "less")
     return {
-        "seconds_per_clip": medians,
-        "ratio": medians["stock"] / medians["masked"],
-        "ratio_of_each_round": [slow / fast for slow, fast in zip(rounds["stock"], rounds["masked"], strict=True)],
+        "seconds_per_clip": {name: statistics.median(times) for name, times in rounds.items()},
+        "ratio": compared.summary["ratio"],
+        "ratio_of_each_round": compared.ratios,
         "rounds": rounds,
         "clips": {"count": len(waveforms), "mean_seconds": sum(map(len, waveforms)) / len(waveforms) / SAMPLING_RATE},
         "encoder_parameters": sum(parameter.numel() for parameter in masked.parameters()),

@@ -13,13 +13,14 @@ import math
 import multiprocessing
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from benchmarks.suite.memory import reset_peak, resident_mebibytes
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.io.atomic_files import write_json
 
@@ -30,11 +31,11 @@ WIDTH = 64
 
 @dataclass
 class MemoryArguments:
-    vocabulary: int = field(default=128256, metadata={"help": "Tokens of the language model."})
-    hidden_size: int = field(default=64, metadata={"help": "Hidden size of the language model."})
-    batch_size: int = field(default=8, metadata={"help": "Clips per batch."})
-    text_length: int = field(default=48, metadata={"help": "Tokens per row, audio included."})
-    output: str | None = field(default=None, metadata={"help": "JSON file for the results"})
+    vocabulary: int = option(128256, "Tokens of the language model.")
+    hidden_size: int = option(64, "Hidden size of the language model.")
+    batch_size: int = option(8, "Clips per batch.")
+    text_length: int = option(48, "Tokens per row, audio included.")
+    output: str | None = option(None, "JSON file for the results")
 
 
 def benchmark(arguments: MemoryArguments) -> dict[str, Any]:
@@ -42,13 +43,9 @@ def benchmark(arguments: MemoryArguments) -> dict[str, Any]:
     context = multiprocessing.get_context("spawn")
     results: dict[str, Any] = {}
     for form in ("at_labels", "naive"):
-        receiving, sending = context.Pipe(duplex=False)
-        process = context.Process(target=_measured, args=(form, arguments, sending))
-        process.start()
-        sending.close()
-        results[form] = receiving.recv()
-        process.join()
-    losses = [results[form]["loss"] for form in ("at_labels", "naive")]
+        with context.Pool(1) as pool:
+            results[form] = pool.apply(_measured, (form, arguments))
+    losses = [found["loss"] for found in results.values()]
     if not math.isclose(*losses, rel_tol=1e-4):
         raise ValueError(f"the two forms have the losses {losses[0]} and {losses[1]}; they compute different things")
     return results | {
@@ -57,7 +54,7 @@ def benchmark(arguments: MemoryArguments) -> dict[str, Any]:
     }
 
 
-def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
+def _measured(form: str, arguments: MemoryArguments) -> dict[str, float]:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     model = _model(arguments)
@@ -79,8 +76,7 @@ def _measured(form: str, arguments: MemoryArguments, answer: Any) -> None:
         embeds = model.merge_audio(rows, audio.pooler_output)
         loss = model.language_model(inputs_embeds=embeds, labels=labels, use_cache=False).loss
     loss.backward()
-    answer.send({"peak_bytes": round((resident_mebibytes("VmHWM") - before) * 2**20), "loss": loss.item()})
-    answer.close()
+    return {"peak_bytes": round((resident_mebibytes("VmHWM") - before) * 2**20), "loss": loss.item()}
 
 
 def _model(arguments: MemoryArguments) -> MSERForEmotionGeneration:

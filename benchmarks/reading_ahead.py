@@ -12,23 +12,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import torch
 
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.inference.prefetch import LoadedClip, load_ahead, load_clip
 
 
 @dataclass
 class ReadingArguments:
-    files: int = field(default=128, metadata={"help": "number of files per format"})
-    seconds: float = field(default=3.0, metadata={"help": "length of a file"})
-    milliseconds: float = field(default=10.0, metadata={"help": "time of the network per clip"})
-    repeats: int = field(default=3, metadata={"help": "rounds"})
+    files: int = option(128, "number of files per format")
+    seconds: float = option(3.0, "length of a file")
+    milliseconds: float = option(10.0, "time of the network per clip")
+    repeats: int = option(3, "rounds")
 
 
 def windows_in_sequence(paths: Sequence[Path], size: int) -> Iterable[list[LoadedClip]]:

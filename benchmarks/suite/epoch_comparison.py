@@ -3,7 +3,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,41 +29,26 @@ from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import SAMPLING_RATE, MSERProcessor, label_set
 
 
-@dataclass
-class Stopwatch:
-    """Total seconds spent in the wrapped functions."""
+class Stopwatch(TrainerCallback):
+    """Total seconds of the wrapped function, or from reading the first batch to the last step of an epoch."""
 
-    seconds: float = 0.0
-    _start: float = field(default=0.0, repr=False)
+    seconds = 0.0
 
-    def start(self) -> None:
-        self._start = time.perf_counter()
+    def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds -= time.perf_counter()
 
-    def stop(self) -> None:
-        self.seconds += time.perf_counter() - self._start
+    def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
+        self.seconds += time.perf_counter()
 
     def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*args: Any, **kwargs: Any) -> Any:
-            self.start()
+            self.on_epoch_begin()
             try:
                 return function(*args, **kwargs)
             finally:
-                self.stop()
+                self.on_epoch_end()
 
         return timed
-
-
-class EpochTime(TrainerCallback):
-    """Seconds from reading the first batch to the last step of an epoch."""
-
-    def __init__(self) -> None:
-        self.watch = Stopwatch()
-
-    def on_epoch_begin(self, *args: Any, **kwargs: Any) -> None:
-        self.watch.start()
-
-    def on_epoch_end(self, *args: Any, **kwargs: Any) -> None:
-        self.watch.stop()
 
 
 @dataclass(frozen=True)
@@ -125,7 +110,7 @@ class EpochBench:
 
     def epoch(self, features: ClipFeatures) -> Epoch:
         facts = training_facts(self.model.config.emotion_embedding_size, self.clips)
-        lookup, encoder, total = Stopwatch(), Stopwatch(), EpochTime()
+        lookup, encoder, total = Stopwatch(), Stopwatch(), Stopwatch()
         dataset = EmotionDataset(self.clips, features, self.labels, facts=facts)
         dataset.features = lookup.around(features)  # type: ignore[assignment]
         trainer = MSERTrainer(
@@ -145,7 +130,7 @@ class EpochBench:
             trainer.train()
         finally:
             self.model.encode_audio = encode  # type: ignore[method-assign]
-        return Epoch(total.watch.seconds, lookup.seconds + encoder.seconds, encoder.seconds)
+        return Epoch(total.seconds, lookup.seconds + encoder.seconds, encoder.seconds)
 
 
 def epochs(
@@ -192,6 +177,3 @@ def epochs(
         "s per epoch",
         "share",
     )
-
-
-__all__ = ["Epoch", "EpochBench", "Stopwatch", "epochs"]

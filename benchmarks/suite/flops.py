@@ -105,6 +105,3 @@ def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequen
 def _tokens(own: OwnModel, candidates: Sequence[Sequence[int]]) -> tuple[int, int]:
     """Number of prefix tokens, and of label tokens that are inputs."""
     return own.processor.encode_text(1)["input_ids"].shape[1], sum(len(ids) - 1 for ids in candidates)
-
-
-__all__ = ["MatrixShape", "RecognitionFlops", "encoder_frames", "recognition_flops", "weight_shapes"]

@@ -102,6 +102,3 @@ def _reading(sizes: BenchmarkSizes, own: OwnModel) -> Iterator[Comparison]:
     where = f"of recognition from {FILE_RATE // 1000} kHz files"
     yield Comparison(f"reading and resampling, {where}", parts["reading"], parts["total"], "ms per clip", "share")
     yield Comparison(f"log-mel spectrogram, {where}", parts["features"], parts["total"], "ms per clip", "share")
-
-
-__all__ = ["limit"]

@@ -119,6 +119,3 @@ def _finished(work: Callable[[], Any], device: str) -> Callable[[], None]:
             torch.cuda.synchronize()
 
     return run
-
-
-__all__ = ["build_paper_model", "paper_size"]

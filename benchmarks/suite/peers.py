@@ -120,6 +120,3 @@ def granite_speech(sizes: BenchmarkSizes) -> System:
         lambda given: generate(model, given, prompt.new_tokens),
         lambda given: model(**given, logits_to_keep=1, use_cache=True),
     )
-
-
-__all__ = ["granite_speech", "qwen2_audio"]

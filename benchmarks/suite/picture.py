@@ -75,6 +75,3 @@ def _bars(part: Figure, bars: Sequence[Comparison]) -> None:
     axes.tick_params(axis="x", labelsize=7, colors=MUTED)
     axes.grid(axis="x", color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
-
-
-__all__ = ["draw"]

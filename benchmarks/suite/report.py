@@ -122,6 +122,3 @@ def write_into_page(page: Path, text: str) -> None:
     before, after = around_table(page)
     with atomic_open(page) as file:
         file.write(f"{before}\n\n{text.strip()}\n\n{after}")
-
-
-__all__ = ["around_table", "machine", "markdown", "table", "write_into_page", "write_report"]

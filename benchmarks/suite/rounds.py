@@ -102,6 +102,3 @@ def clips_per_second(
         "more",
         target,
     )
-
-
-__all__ = ["Comparison", "Work", "alternate", "clips_per_second"]

@@ -108,6 +108,3 @@ def _curve(
     rounds = tuple(tuple(taken[str(at)]) for at in values)
     medians = tuple(float(np.median(each)) for each in rounds)
     return Curve(name, unit, tuple(map(float, values)), medians, rounds)
-
-
-__all__ = ["Curve", "curves"]

@@ -153,19 +153,3 @@ def padded_inputs(own: OwnModel) -> Callable[[float, int], Inputs]:
         processor.feature_extractor, processor.tokenizer, num_query_tokens=processor.num_query_tokens, pad_to="30s"
     )
     return OwnModel(own.model, stock).inputs
-
-
-__all__ = [
-    "Inputs",
-    "OwnModel",
-    "System",
-    "build_own_model",
-    "build_packed_model",
-    "generate",
-    "naive_system",
-    "noise",
-    "num_answer_tokens",
-    "own_system",
-    "padded_inputs",
-    "text_config",
-]

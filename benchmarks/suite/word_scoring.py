@@ -90,6 +90,3 @@ def _slope(sizes: BenchmarkSizes, own: OwnModel, target: str = "") -> Iterator[C
         "share",
         facts=facts,
     )
-
-
-__all__ = ["one_pass_per_word", "word_scoring"]

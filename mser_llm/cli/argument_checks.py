@@ -20,55 +20,40 @@ def check_sections(sections: Iterable[Any]) -> None:
         sections: the dataclasses of the command.
 
     Raises:
-        InputError: see `check_folder` and `check_writable`.
+        InputError: see `check_folder`.
     """
     for section in sections:
         for name in ("output_dir", "cache_dir"):
             folder = getattr(section, name, None)
             if isinstance(folder, str):
-                check_folder(f"--{name}", folder)
-                if name == "output_dir":
-                    check_writable(f"--{name}", folder)
+                check_folder(f"--{name}", folder, written=name == "output_dir")
         warn_of_misspelled_labels(getattr(section, "labels", None))
 
 
-def check_folder(flag: str, folder: str | Path) -> None:
+def check_folder(flag: str, folder: str | Path, written: bool = False) -> None:
     """
-    Reject a folder that cannot be created because a file is in its way.
+    Reject a folder that cannot be created.
 
     Args:
         flag: the flag that names it.
         folder: existing, or to be created with its parents.
+        written: whether to try to write to it.
 
     Raises:
-        InputError: it is a file or inside one.
+        InputError: it is a file or inside one, or the system denies it, as on a read-only disk or without permission.
     """
     path = Path(folder).expanduser()
     for part in (path, *path.parents):
         if part.is_dir():
-            return
+            break
         # A broken link is in the way too.
         if part.exists() or part.is_symlink():
             raise InputError(part, "is not a directory", f"pass another {flag}, or move the file away")
-
-
-def check_writable(flag: str, folder: str | Path) -> None:
-    """
-    Check that a folder can be created and written to.
-
-    Args:
-        flag: the flag that names it.
-        folder: existing, or to be created with its parents.
-
-    Raises:
-        InputError: the system denies it, as on a read-only disk, without permission, or under `/proc`.
-    """
-    path = Path(folder).expanduser().absolute()
-    existing = next(part for part in (path, *path.parents) if part.is_dir())
     try:
-        os.rmdir(tempfile.mkdtemp(prefix=".mser-", dir=existing))
+        if written:
+            os.rmdir(tempfile.mkdtemp(prefix=".mser-", dir=part))
     except OSError as error:
-        raise InputError(path, f"cannot be written ({error.strerror})", f"pass another {flag}") from error
+        raise InputError(path.absolute(), f"cannot be written ({error.strerror})", f"pass another {flag}") from error
 
 
 def warn_of_misspelled_labels(labels: Any) -> None:

@@ -6,10 +6,11 @@ run-mser baselines --train ravdess=/data/ravdess --test emodb=/data/emodb --labe
 
 import sys
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.io.errors import InputError
 
 
@@ -21,45 +22,28 @@ if TYPE_CHECKING:
 
 @dataclass
 class BaselinesArguments:
-    train: list[str] = field(metadata={"help": "training corpora of the baselines as NAME=PATH"})
-    test: list[str] = field(metadata={"help": "test corpora as NAME=PATH"})
-    labels: str = field(default="four", metadata={"help": "label set: four, seven, or labels separated by commas"})
-    systems: list[str] = field(
-        default_factory=lambda: ["majority", "egemaps", "probe"],
-        metadata={
-            "help": "baselines: majority, egemaps (needs the extra baselines) and probe; chance is always included"
-        },
+    train: list[str] = option(help="training corpora of the baselines as NAME=PATH")
+    test: list[str] = option(help="test corpora as NAME=PATH")
+    labels: str = "four"
+    systems: list[str] = option(
+        ["majority", "egemaps", "probe"],
+        "baselines: majority, egemaps (needs the extra baselines) and probe; chance is always included",
     )
-    encoder: str | None = field(
-        default=None,
-        metadata={"help": "folder or Hub id of the Whisper model to probe; default: the first model's encoder"},
+    encoder: str | None = option(
+        None, "folder or Hub id of the Whisper model to probe; default: the first model's encoder"
     )
-    model: list[str] = field(
-        default_factory=list,
-        metadata={"help": "folders or Hub ids of trained models; all systems are compared with the last"},
+    model: list[str] = option([], "folders or Hub ids of trained models; all systems are compared with the last")
+    pad_to: Literal["longest", "30s"] = option(
+        "longest", "padding for the probe: longest clip with a mask, or 30s as stock Whisper"
     )
-    pad_to: Literal["longest", "30s"] = field(
-        default="longest",
-        metadata={"help": "padding for the probe: longest clip with a mask, or 30s as stock Whisper"},
-    )
-    cache_dir: str = field(
-        default="~/.cache/mser-llm", metadata={"help": "directory of the feature and prediction caches"}
-    )
-    output_dir: str = field(default="runs/baselines", metadata={"help": "directory for tables and predictions"})
-    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
-    device: str = field(default="auto", metadata={"help": "device of the models: auto, cpu, cuda or cuda:N"})
-    allow_leak: bool = field(
-        default=False, metadata={"help": "continue although training and test overlap, and mark the results"}
-    )
-    allow_unlearned_labels: bool = field(
-        default=False,
-        metadata={
-            "help": "accept labels that a language model trained from scratch never learned; their scores are "
-            "meaningless, and the results are marked"
-        },
-    )
-    resamples: int = field(default=5000, metadata={"help": "bootstrap resamples over speakers"})
-    seed: int = field(default=0, metadata={"help": "of the bootstrap and of guessing"})
+    cache_dir: str = option("~/.cache/mser-llm", "directory of the feature and prediction caches")
+    output_dir: str = option("runs/baselines", "directory for tables and predictions")
+    batch_size: int = 16
+    device: str = option("auto", "device of the models: auto, cpu, cuda or cuda:N")
+    allow_leak: bool = False
+    allow_unlearned_labels: bool = False
+    resamples: int = 5000
+    seed: int = option(0, "of the bootstrap and of guessing")
 
 
 ARGUMENTS = BaselinesArguments

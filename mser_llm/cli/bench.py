@@ -8,12 +8,14 @@ run-mser bench --device cuda --output_dir runs/bench-cuda
 """
 
 import sys
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import mser_llm
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.train import parse_training
 from mser_llm.io.errors import InputError
 
@@ -26,17 +28,13 @@ HELP = (
 
 @dataclass
 class BenchArguments:
-    output_dir: str = field(default="runs/bench", metadata={"help": "folder for numbers, table and picture"})
-    quick: bool = field(
-        default=False, metadata={"help": "use tiny models: shows that it runs, not how fast anything is"}
+    output_dir: str = option("runs/bench", "folder for numbers, table and picture")
+    quick: bool = option(False, "use tiny models: shows that it runs, not how fast anything is")
+    parts: list[str] = option([], "parts to run; by default all")
+    device: Literal["cpu", "cuda"] = option(
+        "cpu", "cuda measures the paper-size model in bfloat16 instead of all this"
     )
-    parts: list[str] = field(default_factory=list, metadata={"help": "parts to run; by default all"})
-    device: Literal["cpu", "cuda"] = field(
-        default="cpu", metadata={"help": "cuda measures the paper-size model in bfloat16 instead of all this"}
-    )
-    page: str | None = field(
-        default=None, metadata={"help": "page in Markdown whose table, between its two markers, is replaced"}
-    )
+    page: str | None = option(None, "page in Markdown whose table, between its two markers, is replaced")
 
 
 ARGUMENTS = BenchArguments
@@ -47,10 +45,13 @@ def run(args: BenchArguments) -> int:
     add_benchmarks_to_path(Path(mser_llm.__file__).parents[1])
     import torch
 
+    from benchmarks.suite.paper_size import paper_size
     from benchmarks.suite.picture import draw
     from benchmarks.suite.report import around_table, machine, markdown, table, write_into_page, write_report
+    from benchmarks.suite.rounds import Comparison
+    from benchmarks.suite.scaling import Curve
     from benchmarks.suite.sizes import FULL, QUICK
-    from benchmarks.suite.suite import PARTS, Findings, measure_paper_size, run_suite
+    from benchmarks.suite.suite import PARTS, run_suite
 
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda", "torch finds no CUDA device", "leave it out to measure on the CPU")
@@ -59,19 +60,23 @@ def run(args: BenchArguments) -> int:
             raise InputError(args.page, "no such file", "pass a page with the markers of the table as --page")
         around_table(Path(args.page))
     sizes = QUICK if args.quick else FULL
-    about, found, output = machine(args.device), Findings(), Path(args.output_dir)
+    about, output = machine(args.device), Path(args.output_dir)
+    comparisons, curves = [], []
+    measured: Iterator[Comparison | Curve]
     with TemporaryDirectory() as folder:
         if args.device == "cuda":
-            measured = measure_paper_size(_recipe(PAPER_RECIPE, folder)[0], args.device, found)
+            measured = paper_size(_recipe(PAPER_RECIPE, folder)[0], args.device)
         else:
-            measured = run_suite(sizes, _recipe(EPOCH_RECIPE, folder), found, args.parts or PARTS)
-        for comparison in measured:
-            print(f"{comparison.name}: {comparison.summary['ratio']:.3g}", flush=True)
-            write_report(output, found.comparisons, about, asdict(sizes))  # so that an interrupted run has a report
-    draw(output / "bench.png", found.comparisons, found.curves)
-    print(f"\n{table(found.comparisons)}\n\nThe results are in {output}")
+            measured = run_suite(sizes, _recipe(EPOCH_RECIPE, folder), args.parts or PARTS)
+        for one in measured:
+            curves += [one] if isinstance(one, Curve) else []
+            comparisons.append(one.comparison if isinstance(one, Curve) else one)
+            print(f"{comparisons[-1].name}: {comparisons[-1].summary['ratio']:.3g}", flush=True)
+            write_report(output, comparisons, about, asdict(sizes))  # so that an interrupted run has a report
+    draw(output / "bench.png", comparisons, curves)
+    print(f"\n{table(comparisons)}\n\nThe results are in {output}")
     if args.page is not None:
-        write_into_page(Path(args.page), markdown(found.comparisons, about))
+        write_into_page(Path(args.page), markdown(comparisons, about))
     return 0
 
 

@@ -6,9 +6,11 @@ run-mser compare runs/mine-0,runs/mine-1,runs/mine-2 runs/baseline-0,runs/baseli
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 HELP = "Compare two systems by their predictions: paired bootstrap over speakers, McNemar's test, Holm's correction."
@@ -16,19 +18,14 @@ HELP = "Compare two systems by their predictions: paired bootstrap over speakers
 
 @dataclass
 class CompareArguments:
-    first: str = field(
-        metadata={
-            "positional": True,
-            "help": "a predictions.csv or an output folder of run-mser evaluate; separate seeds by commas",
-        }
+    first: str = option(
+        help="a predictions.csv or an output folder of run-mser evaluate; separate seeds by commas", positional=True
     )
-    second: str = field(metadata={"positional": True, "help": "the system to compare with, in the same form"})
-    metric: Literal["UA", "WA", "WF1", "macro_F1", "precision"] = field(
-        default="UA", metadata={"help": "metric to compare"}
-    )
-    confidence: float = field(default=0.95, metadata={"help": "confidence level of the interval"})
-    resamples: int = field(default=5000, metadata={"help": "bootstrap resamples"})
-    output: str | None = field(default=None, metadata={"help": "JSON file for all results"})
+    second: str = option(help="the system to compare with, in the same form", positional=True)
+    metric: Literal["UA", "WA", "WF1", "macro_F1", "precision"] = option("UA", "metric to compare")
+    confidence: float = option(0.95, "confidence level of the interval")
+    resamples: int = option(5000, "bootstrap resamples")
+    output: str | None = option(None, "JSON file for all results")
 
 
 ARGUMENTS = CompareArguments

@@ -7,7 +7,9 @@ run-mser corpora ravdess=/data/ravdess folder=my_recordings
 
 import sys
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 HELP = "Compare the contents of corpora with what is expected; without arguments, list the known corpora."
@@ -16,10 +18,7 @@ _WIDTH = 100
 
 @dataclass
 class CorporaArguments:
-    corpora: list[str] = field(
-        default_factory=list,
-        metadata={"positional": True, "metavar": "NAME=PATH", "help": "corpora to read; no recording is opened"},
-    )
+    corpora: list[str] = option([], "corpora to read; no recording is opened", positional=True, metavar="NAME=PATH")
 
 
 ARGUMENTS = CorporaArguments

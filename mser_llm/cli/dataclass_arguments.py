@@ -3,7 +3,7 @@
 
 import types
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, Field, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -11,7 +11,35 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 # The words of transformers' `HfArgumentParser`.
 _BOOLEANS = dict.fromkeys(("true", "t", "yes", "y", "1"), True) | dict.fromkeys(("false", "f", "no", "n", "0"), False)
 
-_METADATA = ("help", "metavar", "positional", "const")
+_SHARED_HELP = {
+    "model": "folder or Hub id of a trained model",
+    "labels": "label set: four, seven, or labels separated by commas",
+    "batch_size": "clips per forward pass",
+    "device": "auto, cpu, cuda or cuda:N",
+    "decode": "score compares the candidate labels; generate parses a label from generated text",
+    "quantize": "int8: encoder and language model on a CPU; 4bit: language model on CUDA",
+    "compile": "use torch.compile, which takes minutes before the first prediction",
+    "allow_leak": "continue although training and test overlap, and mark the results",
+    "allow_unlearned_labels": "accept labels that a language model trained from scratch never learned; their scores "
+    "are meaningless, and the results are marked",
+    "resamples": "bootstrap resamples over speakers",
+}
+"""Help of the arguments that several commands have."""
+
+
+def option(default: Any = MISSING, help: str | None = None, **metadata: Any) -> Any:
+    """
+    Define a dataclass field that is an argument of a command.
+
+    Args:
+        default: may be a list; without one, the argument is required.
+        help: of the argument; without one, it has that of `_SHARED_HELP`.
+        **metadata: `metavar`, `positional`, `const` and `choices` of its `Argument`.
+    """
+    metadata["help"] = help
+    if isinstance(default, list):
+        return field(default_factory=default.copy, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 class UnfitValue(Exception):
@@ -77,16 +105,15 @@ def arguments_of(class_: type) -> dict[str, Argument]:
     """The arguments that the fields of a dataclass describe, by name."""
     hints = get_type_hints(class_)
     return {
-        field.name: Argument(
-            field.name,
-            with_choices(hints[field.name], field.metadata.get("choices")),
-            default=_default(field),
-            **{
-                key: field.metadata[key] for key in ("help", "metavar", "positional", "const") if key in field.metadata
-            },
+        one.name: Argument(
+            one.name,
+            with_choices(hints[one.name], one.metadata.get("choices")),
+            default=one.default if one.default_factory is MISSING else one.default_factory(),
+            help=one.metadata.get("help") or _SHARED_HELP.get(one.name),
+            **{key: one.metadata[key] for key in ("metavar", "positional", "const") if key in one.metadata},
         )
-        for field in fields(class_)
-        if field.init
+        for one in fields(class_)
+        if one.init
     }
 
 
@@ -173,7 +200,3 @@ def _choices(type_: Any) -> tuple[Any, ...]:
 
 def _is_union(type_: Any) -> bool:
     return get_origin(type_) in (Union, types.UnionType)
-
-
-def _default(field: Field) -> Any:
-    return field.default if field.default_factory is MISSING else field.default_factory()

@@ -3,22 +3,21 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mser_llm.cli import m5ser_build as m5ser_build_command
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import parse_training
 
 
 @dataclass
 class DemoArguments:
-    size: Literal["small", "full"] = field(
-        default="full", metadata={"help": "small only shows that all parts work; full has useful results"}
-    )
-    output_dir: str = field(default="runs/demo", metadata={"help": "folder of speech, models and report"})
-    seed: int = field(default=0, metadata={"help": "of the speech and of the training"})
+    size: Literal["small", "full"] = option("full", "small only shows that all parts work; full has useful results")
+    output_dir: str = option("runs/demo", "folder of speech, models and report")
+    seed: int = option(0, "of the speech and of the training")
 
 
 ARGUMENTS = DemoArguments

@@ -6,10 +6,11 @@ run-mser evaluate --model runs/demo/model --corpora folder=my_recordings --label
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.protocols import format_protocol_results
 
 
@@ -18,72 +19,34 @@ HELP = "Evaluate a model on labeled corpora: results.json, predictions.csv, conf
 
 @dataclass
 class EvaluateArguments:
-    model: str = field(metadata={"help": "folder or Hub id of a trained model"})
-    corpora: list[str] = field(
-        metadata={"help": "corpora as NAME=PATH, for example emodb=/data/emodb folder=my_recordings"}
+    model: str
+    corpora: list[str] = option(help="corpora as NAME=PATH, for example emodb=/data/emodb folder=my_recordings")
+    labels: str | None = option(
+        None,
+        "label set: four, seven, or labels separated by commas; other emotions are dropped; default: the "
+        "protocol's labels, or four",
     )
-    labels: str | None = field(
-        default=None,
-        metadata={
-            "help": "label set: four, seven, or labels separated by commas; other emotions are dropped; default: the "
-            "protocol's labels, or four"
-        },
+    protocol: str | None = option(
+        None, "protocol of a paper with its labels, split and published results; see run-mser protocols"
     )
-    protocol: str | None = field(
-        default=None,
-        metadata={"help": "protocol of a paper with its labels, split and published results; see run-mser protocols"},
+    fold: str | None = option(None, "a single fold of the protocol, such as session3; default: all")
+    allow_leak: bool = False
+    allow_unlearned_labels: bool = False
+    decode: Literal["score", "generate"] = "score"
+    output_dir: str = option("runs/evaluation", "directory for the results")
+    batch_size: int = 16
+    device: str = "auto"
+    prompt: str | None = option(None, "version of the prompt template; default: as in training")
+    prompts: list[str] = option([], "further versions of the prompt template to evaluate, or all")
+    pad_to: Literal["longest", "30s"] | None = option(
+        None, "longest pads to the longest clip with a mask, 30s pads as stock Whisper; default: as in training"
     )
-    fold: str | None = field(
-        default=None, metadata={"help": "a single fold of the protocol, such as session3; default: all"}
-    )
-    allow_leak: bool = field(
-        default=False, metadata={"help": "evaluate although training and test overlap, and mark the results"}
-    )
-    allow_unlearned_labels: bool = field(
-        default=False,
-        metadata={
-            "help": "accept labels that a language model trained from scratch never learned; their scores are "
-            "meaningless, and the results are marked"
-        },
-    )
-    decode: Literal["score", "generate"] = field(
-        default="score",
-        metadata={"help": "score compares the candidate labels; generate parses a label from generated text"},
-    )
-    output_dir: str = field(default="runs/evaluation", metadata={"help": "directory for the results"})
-    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    prompt: str | None = field(
-        default=None, metadata={"help": "version of the prompt template; default: as in training"}
-    )
-    prompts: list[str] = field(
-        default_factory=list,
-        metadata={"help": "further versions of the prompt template to evaluate, or all"},
-    )
-    pad_to: Literal["longest", "30s"] | None = field(
-        default=None,
-        metadata={
-            "help": "longest pads to the longest clip with a mask, 30s pads as stock Whisper; default: as in training"
-        },
-    )
-    length_normalize: bool = field(
-        default=False, metadata={"help": "divide each label's score by its number of tokens"}
-    )
-    prior_correction: bool = field(
-        default=False, metadata={"help": "subtract each label's score for silence, to remove prior preferences"}
-    )
-    quantize: Literal["int8", "4bit"] | None = field(
-        default=None,
-        metadata={"help": "int8: encoder and language model on a CPU; 4bit: language model on CUDA"},
-    )
-    compile: bool = field(
-        default=False, metadata={"help": "use torch.compile, which takes minutes before the first prediction"}
-    )
-    cache_dir: str = field(
-        default="~/.cache/mser-llm",
-        metadata={"help": "directory of the prediction cache"},
-    )
-    no_cache: bool = field(default=False, metadata={"help": "do not use the prediction cache"})
+    length_normalize: bool = option(False, "divide each label's score by its number of tokens")
+    prior_correction: bool = option(False, "subtract each label's score for silence, to remove prior preferences")
+    quantize: Literal["int8", "4bit"] | None = None
+    compile: bool = False
+    cache_dir: str = option("~/.cache/mser-llm", "directory of the prediction cache")
+    no_cache: bool = option(False, "do not use the prediction cache")
 
 
 ARGUMENTS = EvaluateArguments
@@ -91,7 +54,7 @@ ARGUMENTS = EvaluateArguments
 
 def run(args: EvaluateArguments) -> int:
     """Evaluate and write everything to `args.output_dir`; return 0, or 1 if a clip is unreadable."""
-    from mser_llm.data.read_corpus import parse_corpora, read_corpus
+    from mser_llm.cli.corpus_arguments import read_rows
     from mser_llm.evaluation.evaluation import evaluate_corpora, rows_in_label_set, write_results
     from mser_llm.evaluation.predictions import read_predictions
     from mser_llm.evaluation.protocols import check_model_leak, find_protocol, plan_evaluation
@@ -111,11 +74,7 @@ def run(args: EvaluateArguments) -> int:
     if protocol is None and args.fold is not None:
         raise InputError("--fold", "needs a protocol", "pass --protocol")
     labels = protocol.labels if protocol is not None else label_set(args.labels or "four")
-    readings = {key: read_corpus(name, path) for key, (name, path) in parse_corpora(args.corpora).items()}
-    for key, reading in readings.items():
-        for warning in reading.warnings:
-            print(f"{key}: {warning}", file=sys.stderr)
-    corpora: Mapping[str, Sequence[Mapping[str, Any]]] = {key: reading.rows for key, reading in readings.items()}
+    corpora: Mapping[str, Sequence[Mapping[str, Any]]] = read_rows(args.corpora)
     measured = None
     if protocol is not None:
         measured = plan_evaluation(protocol, [row for rows in corpora.values() for row in rows], args.fold)

@@ -5,9 +5,11 @@ run-mser m5ser analyse runs/m5ser-demo --output_dir runs/m5ser-analysis
 """
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 HELP = "Analyze a built M5SER: emotions, languages, distances, prosody, label noise. Writes a report."
@@ -15,25 +17,19 @@ HELP = "Analyze a built M5SER: emotions, languages, distances, prosody, label no
 
 @dataclass
 class AnalyseArguments:
-    folder: str = field(metadata={"positional": True, "metavar": "DIR", "help": "folder from m5ser build"})
-    output_dir: str = field(
-        default="runs/m5ser-analysis", metadata={"help": "folder for the report, its numbers and the cached measures"}
+    folder: str = option(help="folder from m5ser build", positional=True, metavar="DIR")
+    output_dir: str = option("runs/m5ser-analysis", "folder for the report, its numbers and the cached measures")
+    model: str | None = option(
+        None, "classifier to compare the labels with: folder of a trained model, or id on the Hub"
     )
-    model: str | None = field(
-        default=None,
-        metadata={"help": "classifier to compare the labels with: folder of a trained model, or id on the Hub"},
+    sources_per_cell: int = option(
+        300, "source clips to measure per corpus and emotion, with all their translations; 0 measures all"
     )
-    sources_per_cell: int = field(
-        default=300,
-        metadata={
-            "help": "source clips to measure per corpus and emotion, with all their translations; 0 measures all"
-        },
-    )
-    permutations: int = field(default=999, metadata={"help": "permutations per test"})
-    seed: int = field(default=0, metadata={"help": "seed of the permutations"})
-    workers: int = field(default=1, metadata={"help": "number of processes that measure"})
-    batch_size: int = field(default=16, metadata={"help": "clips per forward pass of the classifier"})
-    device: str = field(default="auto", metadata={"help": "device of the classifier: auto, cpu, cuda or cuda:N"})
+    permutations: int = option(999, "permutations per test")
+    seed: int = option(0, "seed of the permutations")
+    workers: int = option(1, "number of processes that measure")
+    batch_size: int = option(16, "clips per forward pass of the classifier")
+    device: str = option("auto", "device of the classifier: auto, cpu, cuda or cuda:N")
 
 
 ARGUMENTS = AnalyseArguments

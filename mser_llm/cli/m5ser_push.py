@@ -5,7 +5,9 @@ run-mser m5ser push runs/m5ser --repo_id me/m5ser --private
 run-mser m5ser push runs/m5ser --repo_id me/m5ser-recipe --recipe_only
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 HELP = "Publish a built M5SER on the Hugging Face Hub; after a failure, run again to send what is missing."
@@ -13,13 +15,11 @@ HELP = "Publish a built M5SER on the Hugging Face Hub; after a failure, run agai
 
 @dataclass
 class PushArguments:
-    folder: str = field(metadata={"positional": True, "metavar": "DIR", "help": "folder of a finished build"})
-    repo_id: str = field(metadata={"help": "the data set on the Hub, NAMESPACE/NAME; created if missing"})
-    private: bool = field(default=False, metadata={"help": "visible to you or your organization only"})
-    gated: bool = field(
-        default=False, metadata={"help": "visible to everyone, readable after accepting the conditions on the card"}
-    )
-    recipe_only: bool = field(default=False, metadata={"help": "send manifest, configuration and card, but no audio"})
+    folder: str = option(help="folder of a finished build", positional=True, metavar="DIR")
+    repo_id: str = option(help="the data set on the Hub, NAMESPACE/NAME; created if missing")
+    private: bool = option(False, "visible to you or your organization only")
+    gated: bool = option(False, "visible to everyone, readable after accepting the conditions on the card")
+    recipe_only: bool = option(False, "send manifest, configuration and card, but no audio")
 
 
 ARGUMENTS = PushArguments

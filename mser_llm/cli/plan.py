@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser plan CONFIG.yaml`: estimate the memory and time of a training before anything is loaded."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.train import TrainArguments
 from mser_llm.cli.training_section import TrainingSection
 from mser_llm.training.arguments import DataArguments, ModelArguments
+from mser_llm.training.number_bounds import AT_LEAST_ONE, NOT_NEGATIVE, Bounds, check_numbers
 from processing_mser import MAX_SECONDS, label_set
 
 
@@ -16,40 +18,30 @@ if TYPE_CHECKING:
 
 # The names of `planning.MACHINES`, which takes seconds to import.
 GPUS = ("A100", "H100", "H200", "L40S", "RTX4090")
+BOUNDS = {
+    **dict.fromkeys(("clips", "num_processes"), AT_LEAST_ONE),
+    **dict.fromkeys(("seconds", "longest"), Bounds(0.1, MAX_SECONDS)),
+    "validation_clips": NOT_NEGATIVE,
+    "share": Bounds(0, 1, above=True),
+}
 
 
 @dataclass
 class PlanArguments(TrainArguments):
     """What to plan for, in addition to the recipe."""
 
-    clips: int = field(default=10_000, metadata={"help": "Number of training clips."})
-    seconds: float = field(default=3.0, metadata={"help": "Mean length of a clip."})
-    longest: float | None = field(
-        default=None, metadata={"help": "Seconds of the longest clip, which decides the memory. Default: the mean."}
-    )
-    validation_clips: int | None = field(
-        default=None, metadata={"help": "Clips evaluated after each epoch. Default: from validation_fraction."}
-    )
-    gpu: str = field(default="cpu", metadata={"help": f"{', '.join(GPUS)}, or cpu: this machine, measured."})
-    share: float = field(default=0.4, metadata={"help": "Part of the peak arithmetic that is reached."})
-    num_processes: int = field(default=1, metadata={"help": "Number of processes, each on its own GPU."})
+    clips: int = option(10_000, "Number of training clips.")
+    seconds: float = option(3.0, "Mean length of a clip.")
+    longest: float | None = option(None, "Seconds of the longest clip, which decides the memory. Default: the mean.")
+    validation_clips: int | None = option(None, "Clips evaluated after each epoch. Default: from validation_fraction.")
+    gpu: str = option("cpu", "A GPU with published numbers, or cpu: this machine, measured.", choices=(*GPUS, "cpu"))
+    share: float = option(0.4, "Part of the peak arithmetic that is reached.")
+    num_processes: int = option(1, "Number of processes, each on its own GPU.")
 
     def __post_init__(self) -> None:
-        for name in ("clips", "num_processes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; pass at least 1")
-        if self.validation_clips is not None and self.validation_clips < 0:
-            raise ValueError(f"validation_clips is {self.validation_clips}; pass 0 or more")
-        for name in ("seconds", "longest"):
-            value = getattr(self, name)
-            if value is not None and not 0.1 <= value <= MAX_SECONDS:
-                raise ValueError(f"{name} is {value:g}; pass 0.1 to {MAX_SECONDS:g} seconds")
+        check_numbers(self, BOUNDS)
         if self.longest is not None and self.longest < self.seconds:
             raise ValueError(f"longest is {self.longest:g}, less than the mean, seconds ({self.seconds:g}); raise it")
-        if not 0 < self.share <= 1:
-            raise ValueError(f"share is {self.share:g}; pass a number above 0 and at most 1")
-        if self.gpu not in (*GPUS, "cpu"):
-            raise ValueError(f"gpu is {self.gpu!r}; choose from {', '.join(GPUS)}, or cpu for this machine")
 
 
 ARGUMENTS = (PlanArguments, ModelArguments, DataArguments, TrainingSection())
@@ -59,13 +51,7 @@ HELP = "estimate the memory and time of a training; reads configurations, loads 
 def run(command: PlanArguments, model: ModelArguments, data: DataArguments, training: "MSERTrainingArguments") -> int:
     """Estimate and print."""
     from mser_llm.cli.argument_checks import check_init_from
-    from mser_llm.training.planning import (
-        MACHINES,
-        ClipCounts,
-        largest_batch,
-        make_plan,
-        measure_cpu,
-    )
+    from mser_llm.training.planning import MACHINES, ClipCounts, largest_batch, make_plan, measure_cpu
     from mser_llm.training.run_training import resolve_recipe
     from mser_llm.training.step_cost import build_meta_model
 

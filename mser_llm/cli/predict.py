@@ -8,12 +8,13 @@ run-mser predict a.wav b.mp3 --model runs/demo/model --labels happy,sad,angry --
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mser_llm.cli import paused_garbage_collection
 from mser_llm.cli.answer_lines import AnswerLines, shows_colour, terminal_width
+from mser_llm.cli.dataclass_arguments import option
 
 
 if TYPE_CHECKING:
@@ -25,35 +26,18 @@ HELP = "Recognize the emotion in audio files or folders, one line per file."
 
 @dataclass
 class PredictArguments:
-    files: list[str] = field(
-        metadata={"positional": True, "help": "audio files, or folders, searched with their subfolders"}
+    files: list[str] = option(help="audio files, or folders, searched with their subfolders", positional=True)
+    model: str = option()
+    labels: str | None = option(
+        None, "four, seven, or words separated by commas; default: the model's own labels, or seven"
     )
-    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
-    labels: str | None = field(
-        default=None,
-        metadata={"help": "four, seven, or words separated by commas; default: the model's own labels, or seven"},
-    )
-    allow_unlearned_labels: bool = field(
-        default=False,
-        metadata={
-            "help": "accept labels that a language model trained from scratch never learned; their scores are "
-            "meaningless, and the output marks them"
-        },
-    )
-    json: bool = field(default=False, metadata={"help": "print one JSON object per line"})
-    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    decode: Literal["score", "generate"] = field(
-        default="score",
-        metadata={"help": "score compares the candidate labels; generate parses a label from the model's free text"},
-    )
-    quantize: Literal["int8", "4bit"] | None = field(
-        default=None,
-        metadata={"help": "int8 for encoder and language model on a CPU, 4bit for the language model on CUDA"},
-    )
-    compile: bool = field(
-        default=False, metadata={"help": "run through torch.compile, which takes minutes before the first prediction"}
-    )
+    allow_unlearned_labels: bool = False
+    json: bool = option(False, "print one JSON object per line")
+    batch_size: int = 16
+    device: str = "auto"
+    decode: Literal["score", "generate"] = "score"
+    quantize: Literal["int8", "4bit"] | None = None
+    compile: bool = False
 
 
 ARGUMENTS = PredictArguments

@@ -2,9 +2,11 @@
 """`run-mser probe`: fit linear probes on the layers of a frozen encoder, as a baseline for training."""
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 if TYPE_CHECKING:
@@ -15,22 +17,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class ProbeArguments:
-    encoder: str = field(metadata={"help": "folder or Hub id of a Whisper model"})
-    corpora: list[str] = field(metadata={"help": "NAME=PATH of each training corpus"})
-    test: list[str] = field(default_factory=list, metadata={"help": "NAME=PATH of each test corpus"})
-    labels: str = field(default="four", metadata={"help": "label set: four, seven, or labels separated by commas"})
-    max_clips: int = field(
-        default=1200, metadata={"help": "maximum number of randomly drawn clips per training corpus; 0 takes all"}
-    )
-    seed: int = field(default=0, metadata={"help": "of the random draw"})
-    pad_to: str = field(
-        default="longest", metadata={"help": "longest pads to the longest clip with a mask, 30s pads as stock Whisper"}
-    )
-    cache_dir: str = field(default="~/.cache/mser-llm", metadata={"help": "directory of the feature cache"})
-    output_dir: str = field(default="runs/probe", metadata={"help": "directory for probe.json"})
-    allow_leak: bool = field(
-        default=False, metadata={"help": "continue although training and test overlap, and mark the results"}
-    )
+    encoder: str = option(help="folder or Hub id of a Whisper model")
+    corpora: list[str] = option(help="NAME=PATH of each training corpus")
+    test: list[str] = option([], "NAME=PATH of each test corpus")
+    labels: str = "four"
+    max_clips: int = option(1200, "maximum number of randomly drawn clips per training corpus; 0 takes all")
+    seed: int = option(0, "of the random draw")
+    pad_to: str = option("longest", "longest pads to the longest clip with a mask, 30s pads as stock Whisper")
+    cache_dir: str = option("~/.cache/mser-llm", "directory of the feature cache")
+    output_dir: str = option("runs/probe", "directory for probe.json")
+    allow_leak: bool = False
 
 
 ARGUMENTS = ProbeArguments

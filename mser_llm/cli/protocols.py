@@ -7,8 +7,10 @@ run-mser protocols iemocap-7 en+pl-to-de
 
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 if TYPE_CHECKING:
@@ -21,10 +23,7 @@ _WIDTH = 100
 
 @dataclass
 class ProtocolsArguments:
-    names: list[str] = field(
-        default_factory=list,
-        metadata={"positional": True, "metavar": "NAME", "help": "protocols to show; default: list all"},
-    )
+    names: list[str] = option([], "protocols to show; default: list all", positional=True, metavar="NAME")
 
 
 ARGUMENTS = ProtocolsArguments

@@ -5,7 +5,9 @@ run-mser push --model runs/mine --repo_id me/mser --private --verify
 run-mser push --model runs/mine --repo_id me/mser --results runs/mine/emodb/results.json --space
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 HELP = "Publish a trained model on the Hugging Face Hub; run again after a failure, it sends only what is missing."
@@ -13,22 +15,16 @@ HELP = "Publish a trained model on the Hugging Face Hub; run again after a failu
 
 @dataclass
 class PushArguments:
-    model: str = field(metadata={"help": "folder of a trained model"})
-    repo_id: str = field(metadata={"help": "the model on the Hub, NAMESPACE/NAME; made if need be"})
-    private: bool = field(default=False, metadata={"help": "only you, or your organisation, can see it"})
-    results: list[str] = field(
-        default_factory=list, metadata={"help": "results.json files of run-mser evaluate, for the card"}
+    model: str = option(help="folder of a trained model")
+    repo_id: str = option(help="the model on the Hub, NAMESPACE/NAME; made if need be")
+    private: bool = option(False, "only you, or your organisation, can see it")
+    results: list[str] = option([], "results.json files of run-mser evaluate, for the card")
+    include_backbones: bool = option(
+        False, "send the frozen encoder and language model along, if their terms allow it"
     )
-    include_backbones: bool = field(
-        default=False, metadata={"help": "send the frozen encoder and language model along, if their terms allow it"}
-    )
-    adapter_only: bool = field(
-        default=False, metadata={"help": "send the adapters of --lora alone, for peft, and not the model"}
-    )
-    verify: bool = field(
-        default=False, metadata={"help": "load it from the Hub into an empty cache, and compare the answers"}
-    )
-    space: bool = field(default=False, metadata={"help": "push a Space of the same name that shows it"})
+    adapter_only: bool = option(False, "send the adapters of --lora alone, for peft, and not the model")
+    verify: bool = option(False, "load it from the Hub into an empty cache, and compare the answers")
+    space: bool = option(False, "push a Space of the same name that shows it")
 
 
 ARGUMENTS = PushArguments
@@ -38,14 +34,4 @@ def run(args: PushArguments) -> None:
     """Push the model and print its address."""
     from mser_llm.hub.push import push
 
-    address = push(
-        args.model,
-        args.repo_id,
-        private=args.private,
-        space=args.space,
-        verify=args.verify,
-        include_backbones=args.include_backbones,
-        adapter_only=args.adapter_only,
-        results=args.results,
-    )
-    print(address)
+    print(push(**vars(args)))

@@ -5,13 +5,14 @@ run-mser reproduce table2 --demo --recipe tiny --output_dir runs/table2-demo
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mser_llm.cli.corpus_arguments import read_rows
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.reproduce_recipes import RecipeFamily
 from mser_llm.io.errors import InputError
 
@@ -26,62 +27,39 @@ Row = Mapping[str, Any]
 
 @dataclass
 class ReproduceArguments:
-    what: str = field(
-        metadata={
-            "positional": True,
-            "metavar": "WHAT",
-            "help": "table1a, table1b, table2, peers, figure1, figure2, figure4, lowresource-table1, "
-            "lowresource-table2, lowresource-figure3",
-        }
+    what: str = option(
+        help="table1a, table1b, table2, peers, figure1, figure2, figure4, lowresource-table1, "
+        "lowresource-table2, lowresource-figure3",
+        positional=True,
+        metavar="WHAT",
     )
-    recipe: str | None = field(
-        default=None,
-        metadata={
-            "help": "folder of recipes: tiny (the default), base, paper, or one with stage1.yaml and stage2.yaml; for "
-            "lowresource-table1 lowresource (the default), base, or one with the same files"
-        },
+    recipe: str | None = option(
+        None,
+        "folder of recipes: tiny (the default), base, paper, or one with stage1.yaml and stage2.yaml; for "
+        "lowresource-table1 lowresource (the default), base, or one with the same files",
     )
-    corpora: list[str] = field(default_factory=list, metadata={"help": "training corpora, NAME=PATH each"})
-    test: list[str] = field(default_factory=list, metadata={"help": "test corpora, NAME=PATH each"})
-    labels: str = field(default="seven", metadata={"help": "label set: four, seven, or words separated by commas"})
-    protocol: str | None = field(
-        default=None,
-        metadata={"help": "for table2 and figure4: a protocol whose fold divides the corpora, instead of --test"},
+    corpora: list[str] = option([], "training corpora, NAME=PATH each")
+    test: list[str] = option([], "test corpora, NAME=PATH each")
+    labels: str = option("seven", "label set: four, seven, or words separated by commas")
+    protocol: str | None = option(
+        None, "for table2 and figure4: a protocol whose fold divides the corpora, instead of --test"
     )
-    fold: str | None = field(default=None, metadata={"help": "of the protocol, by name or number, such as session5"})
-    seeds: list[int] = field(
-        default_factory=list,
-        metadata={"help": "every system is trained with each; by default 0 1 2, and 0 1 2 3 4 for lowresource-table1"},
+    fold: str | None = option(None, "of the protocol, by name or number, such as session5")
+    seeds: list[int] = option(
+        [], "every system is trained with each; by default 0 1 2, and 0 1 2 3 4 for lowresource-table1"
     )
-    systems: list[str] = field(
-        default_factory=list, metadata={"help": "for peers and lowresource-table1; by default all"}
+    systems: list[str] = option([], "for peers and lowresource-table1; by default all")
+    budget: int = option(3200, "clips drawn in the training of each system of peers")
+    settings: list[str] = option([], "KEY=VALUE over every recipe, for example num_train_epochs=1")
+    demo: bool = option(False, "train and test on the speech of `run-mser demo --size small`")
+    models: list[str] = option(
+        [], "trained models, instead of training: one per seed (table1b), or without and with contrast (figure4)"
     )
-    budget: int = field(default=3200, metadata={"help": "clips drawn in the training of each system of peers"})
-    settings: list[str] = field(
-        default_factory=list,
-        metadata={"help": "KEY=VALUE over every recipe, for example num_train_epochs=1"},
-    )
-    demo: bool = field(
-        default=False, metadata={"help": "train and test on the speech of `run-mser demo --size small`"}
-    )
-    models: list[str] = field(
-        default_factory=list,
-        metadata={
-            "help": "trained models, instead of training: one per seed (table1b), or without and with contrast "
-            "(figure4)"
-        },
-    )
-    projection: Literal["tsne", "umap"] = field(
-        default="tsne", metadata={"help": "of the picture of figure4; umap needs the extra umap"}
-    )
-    output_dir: str | None = field(default=None, metadata={"help": "output folder; by default runs/WHAT"})
-    cache_dir: str | None = field(
-        default=None, metadata={"help": "folder of cached features; by default the recipe's"}
-    )
-    allow_leak: bool = field(
-        default=False, metadata={"help": "evaluate although the model was trained on the test, and mark the result"}
-    )
-    device: str = field(default="auto", metadata={"help": "for the evaluation: auto, cpu, cuda or cuda:N"})
+    projection: Literal["tsne", "umap"] = option("tsne", "of the picture of figure4; umap needs the extra umap")
+    output_dir: str | None = option(None, "output folder; by default runs/WHAT")
+    cache_dir: str | None = option(None, "folder of cached features; by default the recipe's")
+    allow_leak: bool = False
+    device: str = option("auto", "for the evaluation: auto, cpu, cuda or cuda:N")
 
     def __post_init__(self) -> None:
         low_resource = self.what == "lowresource-table1"
@@ -106,9 +84,10 @@ def run(args: ReproduceArguments) -> int:
         raise InputError(
             "reproduce", "runs in one process", "train with `run-mser train` on several and pass --models"
         )
-    if args.what not in WHAT:
-        raise InputError(args.what, "is not a known table or figure", f"choose from {', '.join(WHAT)}")
-    WHAT[args.what](args)
+    functions = {function.__name__.replace("_", "-"): function for function in (*MSER_PAPER, *LOW_RESOURCE_PAPER)}
+    if args.what not in functions:
+        raise InputError(args.what, "is not a known table or figure", f"choose from {', '.join(functions)}")
+    functions[args.what](args)
     return 0
 
 
@@ -196,17 +175,19 @@ def figure4(args: ReproduceArguments) -> None:
     """Figure 4: embeddings of a test corpus without and with the contrast, of given models or newly trained ones."""
     from mser_llm.reproduction import figure4
     from mser_llm.reproduction.evaluation_cache import model_folders
+    from mser_llm.reproduction.systems import SYSTEMS
     from processing_mser import label_set
 
     if args.models:
         if len(args.models) != 2:
             raise InputError("--models", f"{len(args.models)} models", "pass two, the one without the contrast first")
-        folders = model_folders(args.models)
+        folders = [[folder] for folder in model_folders(args.models)]
         tests: Mapping[str, Sequence[Row]] = read_rows(args.test)
-        models = {name: [one] for name, one in zip((figure4.WITHOUT, figure4.WITH), folders)}
     else:
-        models, tests = trained_pair(args)
-    labels = label_set(args.labels)
+        trained, systems = experiment(args), [SYSTEMS["MSER (S2)"], SYSTEMS["MSER + L_lec (S2)"]]
+        tests, runs = trained.tests, trained.run(systems, args.seeds)
+        folders = [[run.folder for run in runs[system.name]] for system in systems]
+    models, labels = dict(zip((figure4.WITHOUT, figure4.WITH), folders, strict=True)), label_set(args.labels)
     results = figure4.figure4(models, tests, labels, args.folder, args.projection, args.allow_leak, args.device)
     print(figure4.summary(results))
     print(f"written to {args.folder / 'figure4.png'} and figure4.json")
@@ -216,15 +197,8 @@ def lowresource_table1(args: ReproduceArguments) -> None:
     """Table 1 and Sec. 4.3 of the low-resource paper: baseline, contrastive and BYOL in five folds."""
     from mser_llm.reproduction.lowresource_table1 import LowResourceTable
 
-    table = LowResourceTable(
-        _joined(read_rows(args.corpora)),
-        read_rows(args.test),
-        args.family.of_low_resource(),
-        args.seeds,
-        args.folder,
-        args.allow_leak,
-        args.device,
-    )
+    training, tests, recipe = _joined(read_rows(args.corpora)), read_rows(args.test), args.family.of_low_resource()
+    table = LowResourceTable(training, tests, recipe, args.seeds, args.folder, args.allow_leak, args.device)
     print(table.write(args.systems))
 
 
@@ -251,6 +225,7 @@ def lowresource_table2(args: ReproduceArguments) -> None:
 def lowresource_figure3(args: ReproduceArguments) -> None:
     """Figure 3 of the low-resource paper: embeddings of several models, corpus by corpus."""
     from mser_llm.reproduction import lowresource_figure3
+    from mser_llm.reproduction.clusters import CLUSTER_METRICS
     from mser_llm.reproduction.evaluation_cache import model_folders
     from mser_llm.reproduction.formatting import format_interval
     from processing_mser import label_set
@@ -262,25 +237,13 @@ def lowresource_figure3(args: ReproduceArguments) -> None:
         models, tests, label_set(args.labels), args.folder, args.projection, args.allow_leak, args.device
     )
     for one in results:
-        metrics = "  ".join(
-            f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity", "purity_chance")
-        )
+        metrics = "  ".join(f"{name} {format_interval(one[name])}" for name in CLUSTER_METRICS)
         print(f"{one['corpus']}, {one['model']}: {metrics}; {one['leak']}")
     print(f"written to {args.folder / 'lowresource-figure3.png'} and .json")
 
 
-WHAT: dict[str, Callable[[ReproduceArguments], None]] = {
-    "table1a": table1a,
-    "table1b": table1b,
-    "table2": table2,
-    "peers": peers,
-    "figure1": figure1,
-    "figure2": figure2,
-    "figure4": figure4,
-    "lowresource-table1": lowresource_table1,
-    "lowresource-table2": lowresource_table2,
-    "lowresource-figure3": lowresource_figure3,
-}
+MSER_PAPER = (table1a, table1b, table2, peers, figure1, figure2, figure4)
+LOW_RESOURCE_PAPER = (lowresource_table1, lowresource_table2, lowresource_figure3)
 
 
 def experiment(args: ReproduceArguments) -> "Experiment":
@@ -296,26 +259,8 @@ def experiment(args: ReproduceArguments) -> "Experiment":
         rows, recipe_for = _joined(read_rows(args.corpora)), args.family.of_systems
         return fold_experiment(args.protocol, args.fold, rows, recipe_for, args.folder, args.allow_leak, args.device)
     training, tests = speech(args)
-    return Experiment(
-        recipe=args.family.of_systems(),
-        training=training,
-        tests=tests,
-        labels=label_set(args.labels),
-        folder=args.folder,
-        device=args.device,
-        allow_leak=args.allow_leak,
-    )
-
-
-def trained_pair(args: ReproduceArguments) -> tuple[dict[str, list[Path]], Mapping[str, Sequence[Row]]]:
-    """Train the two-stage systems without and with the contrast; return their folders by seed, and the tests."""
-    from mser_llm.reproduction.figure4 import WITH, WITHOUT
-    from mser_llm.reproduction.systems import SYSTEMS
-
-    trained = experiment(args)
-    names = {WITHOUT: "MSER (S2)", WITH: "MSER + L_lec (S2)"}
-    runs = trained.run([SYSTEMS[name] for name in names.values()], args.seeds)
-    return {choice: [run.folder for run in runs[name]] for choice, name in names.items()}, trained.tests
+    recipe, labels = args.family.of_systems(), label_set(args.labels)
+    return Experiment(recipe, training, tests, labels, args.folder, args.device, args.allow_leak)
 
 
 def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
@@ -331,10 +276,9 @@ def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
         if args.corpora or args.test:
             raise InputError("--demo", "brings its own speech", "leave out --corpora and --test")
         training, tested = demonstration_speech(args.folder / "demo", "small", seed=0)
-        languages = sorted({row["language"] for row in tested})
-        by_language: dict[str, list[Row]] = {
-            f"demo-{code}": [row for row in tested if row["language"] == code] for code in languages
-        }
+        by_language: dict[str, list[Row]] = {}
+        for row in sorted(tested, key=lambda row: row["language"]):
+            by_language.setdefault(f"demo-{row['language']}", []).append(row)
         return list(training), by_language
     if not args.corpora or not args.test:
         fix = "pass --corpora NAME=PATH … to train on and --test NAME=PATH …, or --demo"

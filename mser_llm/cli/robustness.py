@@ -6,8 +6,10 @@ run-mser robustness --model runs/base/joint --corpora emodb=/data/emodb --labels
 
 import io
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 if TYPE_CHECKING:
@@ -16,32 +18,21 @@ if TYPE_CHECKING:
 
 @dataclass
 class RobustnessArguments:
-    model: str = field(metadata={"help": "folder or Hub id of a trained model"})
-    corpora: list[str] = field(metadata={"help": "corpora to perturb as NAME=PATH"})
-    labels: str = field(default="four", metadata={"help": "label set: four, seven, or labels separated by commas"})
-    conditions: list[str] = field(
-        default_factory=list, metadata={"help": "conditions to test; default: all that the clips allow"}
+    model: str
+    corpora: list[str] = option(help="corpora to perturb as NAME=PATH")
+    labels: str = "four"
+    conditions: list[str] = option([], "conditions to test; default: all that the clips allow")
+    others: list[str] = option(
+        [], "further corpora as NAME=PATH that only provide second halves, e.g. for code_switch"
     )
-    others: list[str] = field(
-        default_factory=list,
-        metadata={"help": "further corpora as NAME=PATH that only provide second halves, e.g. for code_switch"},
-    )
-    sample: int = field(default=0, metadata={"help": "maximum number of clips per corpus; 0 takes all"})
-    seed: int = field(default=0, metadata={"help": "of the sample, noise, reverberation and other speakers"})
-    output_dir: str = field(default="runs/robustness", metadata={"help": "directory for the results"})
-    batch_size: int = field(default=16, metadata={"help": "clips per forward pass"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    allow_leak: bool = field(
-        default=False, metadata={"help": "continue although training and test overlap, and mark the results"}
-    )
-    allow_unlearned_labels: bool = field(
-        default=False,
-        metadata={
-            "help": "accept labels that a language model trained from scratch never learned; their scores are "
-            "meaningless, and the results are marked"
-        },
-    )
-    resamples: int = field(default=5000, metadata={"help": "bootstrap resamples over speakers"})
+    sample: int = option(0, "maximum number of clips per corpus; 0 takes all")
+    seed: int = option(0, "of the sample, noise, reverberation and other speakers")
+    output_dir: str = option("runs/robustness", "directory for the results")
+    batch_size: int = 16
+    device: str = "auto"
+    allow_leak: bool = False
+    allow_unlearned_labels: bool = False
+    resamples: int = 5000
 
 
 ARGUMENTS = RobustnessArguments

@@ -7,8 +7,10 @@ run-mser space --model runs/demo/model
 import signal
 import socket
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from mser_llm.cli.dataclass_arguments import option
 
 
 HELP = "Serve a page to try a model on in the browser: microphone or upload, your words, probabilities, a timeline."
@@ -16,10 +18,10 @@ HELP = "Serve a page to try a model on in the browser: microphone or upload, you
 
 @dataclass
 class SpaceArguments:
-    model: str = field(metadata={"help": "folder of a trained model, or its id on the Hub"})
-    device: str = field(default="auto", metadata={"help": "auto, cpu, cuda or cuda:N"})
-    host: str = field(default="127.0.0.1", metadata={"help": "address to listen at; 0.0.0.0 lets other machines in"})
-    port: int | None = field(default=None, metadata={"help": "port to listen at; by default the first free from 7860"})
+    model: str
+    device: str = "auto"
+    host: str = option("127.0.0.1", "address to listen at; 0.0.0.0 lets other machines in")
+    port: int | None = option(None, "port to listen at; by default the first free from 7860")
 
 
 ARGUMENTS = SpaceArguments

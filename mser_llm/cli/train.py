@@ -6,9 +6,10 @@ run-mser train paper/stage1 --protocol iemocap-7 --fold session1 --corpora iemoc
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.training_section import TrainingSection
 from mser_llm.training.arguments import DataArguments, ModelArguments
@@ -22,17 +23,13 @@ if TYPE_CHECKING:
 class TrainArguments:
     """The recipe and the protocol."""
 
-    config: str = field(metadata={"positional": True, "help": "Recipe, such as configs/tiny/stage1.yaml."})
-    protocol: str | None = field(
-        default=None,
-        metadata={"help": "Protocol to train for (run-mser protocols): its labels, and the training part of a fold."},
+    config: str = option(help="Recipe, such as configs/tiny/stage1.yaml.", positional=True)
+    protocol: str | None = option(
+        None, "Protocol to train for (run-mser protocols): its labels, and the training part of a fold."
     )
-    fold: str | None = field(
-        default=None, metadata={"help": "Fold of the protocol, by name or number, such as session3 or 3."}
-    )
-    allow_leak: bool = field(
-        default=False,
-        metadata={"help": "Train on a fold whose training and test parts share speakers, such as MELD's own split."},
+    fold: str | None = option(None, "Fold of the protocol, by name or number, such as session3 or 3.")
+    allow_leak: bool = option(
+        False, "Train on a fold whose training and test parts share speakers, such as MELD's own split."
     )
 
 

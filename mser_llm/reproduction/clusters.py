@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import silhouette_samples
+from sklearn.metrics import pairwise_distances, silhouette_samples
 
 from mser_llm.evaluation.statistics.bootstrap import RESAMPLES
 from mser_llm.evaluation.statistics.resampling import interval, p_value
@@ -16,15 +16,6 @@ NEIGHBOURS = 5
 _BOUNDS = (-2.0, 2.0)
 CLUSTER_METRICS = ("silhouette", "purity", "purity_chance")
 Names = Sequence[str] | np.ndarray
-
-
-def cosine_distances(embeddings: np.ndarray) -> np.ndarray:
-    """Convert `(num_clips, hidden_size)` to `(num_clips, num_clips)`: 1 - cosine, which the contrast trains."""
-    rows = embeddings.astype(np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    distances = np.clip(1 - rows @ rows.T, 0, 2)
-    np.fill_diagonal(distances, 0)
-    return distances
 
 
 def cluster_metrics(
@@ -49,7 +40,7 @@ def cluster_metrics(
             f"{len(set(labels))} emotion(s) in {len(labels)} clips; pass clips of at least two emotions, and several "
             "of one"
         )
-    distances = cosine_distances(embeddings)
+    distances = pairwise_distances(embeddings.astype(np.float64), metric="cosine")  # which the contrast trains
     group = language_of if len(set(language_of)) > 1 else speaker_of
     purity, chance = np.full(len(labels), np.nan), np.full(len(labels), np.nan)
     for clip in range(len(labels)):

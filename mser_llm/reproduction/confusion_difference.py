@@ -68,15 +68,14 @@ def confusion_differences(baseline: Sequence[Predictions], other: Sequence[Predi
     genders = sorted({gender for gender in baseline[0].genders if gender is not None})
     differences = []
     for group in (ALL, *genders):
-        first, second = ([_of(run, group) for run in runs] for runs in (baseline, other))
+        first, second = (
+            [run.subset([group in (ALL, gender) for gender in run.genders]) for run in runs]
+            for runs in (baseline, other)
+        )
         difference = np.mean([shares(run) for run in second], axis=0) - np.mean([shares(run) for run in first], axis=0)
         ua = paired_difference(second, first, "UA", matched=True)
         differences.append(ConfusionDifference(group, len(first[0]), difference, ua))
     return differences
-
-
-def _of(predictions: Predictions, group: str) -> Predictions:
-    return predictions if group == ALL else predictions.subset([gender == group for gender in predictions.genders])
 
 
 def write_confusion_differences(

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Emotion embeddings of test clips, computed once per model and clips."""
 
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,7 +59,7 @@ def model_embeddings(folder: Path, clips: LabeledClips, cache_dir: Path, device:
     Raises:
         ValueError: none of the clips can be read.
     """
-    key = digest(folder / "model.safetensors", [_stamp(row) for row in clips.rows])
+    key = digest(folder / "model.safetensors", clips.fingerprint())
     with Store(cache_dir) as store:
         cached = store.get(key)
         if cached is None:
@@ -73,17 +72,6 @@ def model_embeddings(folder: Path, clips: LabeledClips, cache_dir: Path, device:
     if not len(read):
         raise ValueError(f"none of {len(clips)} clips can be read; check the corpus with run-mser corpora")
     return Embeddings(values[read], clips.subset(read.tolist()))
-
-
-def _stamp(row: Mapping[str, Any]) -> list[Any]:
-    audio = row["audio"]
-    if audio["bytes"] is not None:
-        return [digest(audio["bytes"])]
-    try:
-        found = os.stat(audio["path"])
-    except OSError:
-        return [audio["path"], "missing"]
-    return [audio["path"], found.st_size, found.st_mtime_ns]
 
 
 @torch.inference_mode()

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluate a trained model once: predictions are kept, and reused for the same weights, clips and labels."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mser_llm.data.clips import Clip, index_clips
 from mser_llm.data.splits import SpeakerLeakError
 from mser_llm.evaluation.evaluation import evaluate_corpora
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.predictions import Predictions, read_predictions
 from mser_llm.evaluation.protocols import LeakReport, check_model_leak
 from mser_llm.inference.loading import find_model, load_model
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.errors import InputError
-from mser_llm.io.hashing import file_sha256
+from mser_llm.io.hashing import digest, file_sha256
 from processing_mser import LabelSet
 
 
@@ -35,18 +34,16 @@ class EvaluationSet:
     labels: LabelSet
 
     @cached_property
+    def clips(self) -> LabeledClips:
+        """The clips whose emotion is among the labels."""
+        return LabeledClips.concatenate(
+            [LabeledClips.from_rows(name, rows, self.labels) for name, rows in self.corpora.items()]
+        )
+
+    @cached_property
     def identity(self) -> str:
         """The digest of the clips (audio, emotion, speaker, gender, language) and of the labels."""
-        clips = [clip for rows in self.corpora.values() for clip in self._index(rows)]
-        # The columns that the kept predictions and their intervals depend on.
-        columns = ("corpus", "id", "speaker", "gender", "language")
-        lines = [" ".join(map(str, [*(clip.row[name] for name in columns), clip.key, clip.emotion])) for clip in clips]
-        return hashlib.sha256("\n".join([*self.corpora, *self.labels.words, *lines]).encode()).hexdigest()
-
-    def _index(self, rows: Sequence[Row]) -> list[Clip]:
-        """The readable clips of the labels, each with the hash of its audio."""
-        known = [row for row in rows if self.labels.map(row["emotion"]) is not None]
-        return index_clips(known, self.labels, max_seconds=float("inf"))[0]
+        return digest(list(self.labels.words), self.clips.fingerprint())
 
 
 def model_folders(models: Sequence[str]) -> list[Path]:
@@ -78,11 +75,10 @@ def model_leaks(models: Sequence[Path], tests: EvaluationSet, allow_leak: bool =
     Raises:
         SpeakerLeakError: a model was trained on test speakers or clips, and it is not allowed; names the model.
     """
-    rows = [row for own in tests.corpora.values() for row in own if tests.labels.map(row["emotion"]) is not None]
     leaks = {}
     for model in models:
         try:
-            leaks[str(model)] = check_model_leak(model, rows, allow=allow_leak)
+            leaks[str(model)] = check_model_leak(model, tests.clips.rows, allow=allow_leak)
         except SpeakerLeakError as error:
             raise SpeakerLeakError(f"{model}: {error}") from None
     return leaks

@@ -12,12 +12,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.plots import INK, MARKERS, MUTED, emotion_hues, style_axes, write_png
 from mser_llm.evaluation.protocols import check_leak, read_training_record
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.clusters import CLUSTER_METRICS, NEIGHBOURS, cluster_metrics, summarize_over_speakers
 from mser_llm.reproduction.embeddings import Embeddings, model_embeddings
+from mser_llm.reproduction.evaluation_cache import EvaluationSet
 from mser_llm.reproduction.formatting import format_interval
 from mser_llm.reproduction.published import FIGURE_4_NOTE
 from processing_mser import LabelSet
@@ -45,19 +45,14 @@ def figure4(
         labels: clips with other emotions are left out.
         output_dir: created if needed; embeddings are cached in it.
         projection: of the picture, which shows the first model of each; the metrics are of all, before projection.
-        allow_leak: accept models that were trained on the test, and mark the result.
-        device: as for `load_model`.
+        allow_leak, device: as in `Experiment`.
 
     Returns:
         The content of `figure4.json`: for `WITHOUT` and `WITH` each of `CLUSTER_METRICS` as `summarize_over_speakers`
         returns it, their `difference` (with minus without) and the `points` of the picture.
-
-    Raises:
-        ImportError: UMAP is not installed.
-        SpeakerLeakError: a model was trained on the test.
     """
     project = projector(projection)
-    clips = LabeledClips.concatenate([LabeledClips.from_rows(name, rows, labels) for name, rows in tests.items()])
+    clips = EvaluationSet(tests, labels).clips
     records = [read_training_record(folder) for folders in models.values() for folder in folders]
     leaks = [str(check_leak(record, clips.rows, allow=allow_leak)) for record in records if record is not None]
     found = {
@@ -142,12 +137,7 @@ def picture(
         draw_panel(axes, places, shown, hues, marks)
         metrics = [f"{metric} {format_interval(results[name][metric])}" for metric in ("silhouette", "purity")]
         axes.set_title(f"{name}\n{', '.join(metrics)}", loc="left", fontsize=10, color=INK)
-    first = panels[0]
-    handles = [first.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
-    if len(marks) > 1:
-        handles += [first.scatter([], [], s=26, marker=mark, color=MUTED, label=code) for code, mark in marks.items()]
-    style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.2}
-    figure.legend(handles=handles, loc="outside lower center", ncols=7, **style)
+    add_legend(figure, panels[0], hues, marks if len(marks) > 1 else {})
     return figure
 
 
@@ -164,6 +154,14 @@ def draw_panel(
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
+
+
+def add_legend(figure: Figure, axes: Axes, hues: Mapping[str, str], marks: Mapping[str, str]) -> None:
+    """Add the emotions with their colors and the languages with their markers below the panels."""
+    handles = [axes.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
+    handles += [axes.scatter([], [], s=26, marker=mark, color=MUTED, label=code) for code, mark in marks.items()]
+    style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.2}
+    figure.legend(handles=handles, loc="outside lower center", ncols=7, **style)
 
 
 def summary(results: Mapping[str, Any]) -> str:

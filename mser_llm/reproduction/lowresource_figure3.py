@@ -13,7 +13,7 @@ from mser_llm.evaluation.protocols import check_leak, read_training_record
 from mser_llm.io.atomic_files import write_json
 from mser_llm.reproduction.clusters import CLUSTER_METRICS, cluster_metrics, summarize_over_speakers
 from mser_llm.reproduction.embeddings import model_embeddings
-from mser_llm.reproduction.figure4 import Projection, draw_panel, projector
+from mser_llm.reproduction.figure4 import Projection, add_legend, draw_panel, projector
 from mser_llm.reproduction.formatting import format_interval
 from processing_mser import LabelSet
 
@@ -37,10 +37,6 @@ def lowresource_figure3(
     Returns:
         For each corpus and model `corpus`, `model`, `n`, each of `CLUSTER_METRICS` as `summarize_over_speakers`
         returns it, and `difference` from the baseline of silhouette and purity.
-
-    Raises:
-        ImportError: UMAP is not installed.
-        SpeakerLeakError: a model was trained on the test.
     """
     project = projector(projection)
     figure = Figure(figsize=(3.6 * len(models), 0.6 + 3.5 * len(tests)), layout="constrained")
@@ -69,9 +65,7 @@ def lowresource_figure3(
             draw_panel(panels[row][column], project(found.values), found, hues, marks)
             metrics = "\n".join(f"{name} {format_interval(one[name])}" for name in ("silhouette", "purity"))
             panels[row][column].set_title(f"{corpus}, {model.name}\n{metrics}", loc="left", fontsize=9, color=INK)
-    handles = [panels[0][0].scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
-    style: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK, "handletextpad": 0.2}
-    figure.legend(handles=handles, loc="outside lower center", ncols=7, **style)
+    add_legend(figure, panels[0][0], hues, {})
     output_dir.mkdir(parents=True, exist_ok=True)
     write_png(figure, output_dir / "lowresource-figure3.png")
     write_json(output_dir / "lowresource-figure3.json", {"projection": projection, "figures": results})

@@ -14,19 +14,11 @@ from typing import Any
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import PROTOCOLS, Fold
 from mser_llm.io.errors import InputError
-from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.peer_systems import RecipeStep
-from mser_llm.reproduction.published import (
-    LOW_RESOURCE,
-    LOW_RESOURCE_BACKBONE,
-    LOW_RESOURCE_TABLE_1,
-    LOW_RESOURCE_TABLE_1_NOTES,
-    LOW_RESOURCE_TABLE_1_SPEECH,
-    published_rows,
-)
-from mser_llm.reproduction.runs import Experiment, Recipe, Run, Settings
+from mser_llm.reproduction.published import LOW_RESOURCE_TABLE_1, LOW_RESOURCE_TABLE_1_NOTES
+from mser_llm.reproduction.runs import Experiment, Recipe, Run, Settings, concatenate_folds, runs_line
 from mser_llm.reproduction.systems import Effect, System
-from mser_llm.reproduction.table import Line, Table, differences, measured_line, published_line, summarize_effect
+from mser_llm.reproduction.table import Line, Table, differences, low_resource_lines, summarize_effects
 from mser_llm.reproduction.writers import write_table
 from processing_mser import LABEL_SETS
 
@@ -56,18 +48,8 @@ EFFECTS = (
 )
 
 
-@dataclass(frozen=True)
-class Job:
-    """
-    Trainings of one fold on the same speech, and their systems.
-
-    Attributes:
-        experiment: its tests are the held-out fold of each test corpus.
-        systems: the last step of each system by name.
-    """
-
-    experiment: Experiment
-    systems: Mapping[str, System]
+# Trainings on the same speech and the same fold, which is the test of the experiment.
+Job = tuple[Experiment, list[System]]
 
 
 @dataclass(frozen=True)
@@ -108,20 +90,20 @@ class LowResourceTable:
         chosen = self._chosen(names)
         first_stage = self._first_stage_job(chosen)
         jobs = [job for number in range(FOLDS) for job in self._jobs(number, chosen)]
-        for job in ([first_stage] if first_stage else []) + jobs:
-            job.experiment.check(job.systems.values(), self.seeds)
-        if first_stage:
-            first_stage.experiment.train(first_stage.systems.values(), self.seeds)
-        runs: dict[str, dict[str, list[list[Run]]]] = {name: {corpus: [] for corpus in self.tests} for name in chosen}
+        for experiment, systems in first_stage + jobs:
+            experiment.check(systems, self.seeds)
+        for experiment, systems in first_stage:
+            experiment.train(systems, self.seeds)
+        runs: dict[tuple[str, str], list[list[Run]]] = {(name, corpus): [] for name in chosen for corpus in self.tests}
         leaks: dict[str, str] = {}
-        for number, job in enumerate(jobs, 1):
+        for number, (experiment, systems) in enumerate(jobs, 1):
             print(f"Part {number} of {len(jobs)}", flush=True)
-            for name, own in job.experiment.run(job.systems.values(), self.seeds).items():
-                for corpus in job.experiment.tests:
-                    runs[name][corpus].append(own)
-                if job.experiment.leak.found:
-                    leaks[name] = str(job.experiment.leak)
-        return write_table(self._table(chosen, runs, leaks), self.folder, "lowresource-table1")
+            for name, own in experiment.run(systems, self.seeds).items():
+                for corpus in experiment.tests:
+                    runs[name, corpus].append([_on_corpus(run, corpus) for run in own])
+                if experiment.leak.found:
+                    leaks[name] = str(experiment.leak)
+        return write_table(self._table(runs, leaks), self.folder, "lowresource-table1")
 
     def _chosen(self, names: Sequence[str]) -> list[str]:
         if unknown := [name for name in names if name not in SYSTEMS]:
@@ -153,30 +135,28 @@ class LowResourceTable:
             for corpus, rows in self.tests.items()
         }
 
-    def _first_stage_job(self, chosen: Sequence[str]) -> Job | None:
+    def _first_stage_job(self, chosen: Sequence[str]) -> list[Job]:
         """The first stage of the contrast, which is the same in all folds."""
         if CONTRASTIVE not in chosen:
-            return None
-        step = RecipeStep("voices", "speaker_contrast_stage1")
-        return Job(
-            self._experiment(self._other_languages, {}, self.folder), {CONTRASTIVE: System(CONTRASTIVE, step, "")}
-        )
+            return []
+        first = System(CONTRASTIVE, RecipeStep("voices", "speaker_contrast_stage1"), "")
+        return [(self._experiment(self._other_languages, {}, self.folder), [first])]
 
     def _jobs(self, number: int, chosen: Sequence[str]) -> Iterator[Job]:
         folder, flags = self.folder / f"fold{number + 1}", held_out_english(self._english, number)
         tests = {corpus: folds[number].test for corpus, folds in self._folds.items()}
 
-        def system(name: str, step: RecipeStep) -> dict[str, System]:
-            return {name: System(name, step, SYSTEMS[name])} if name in chosen else {}
+        def system(name: str, step: RecipeStep) -> list[System]:
+            return [System(name, step, SYSTEMS[name])] if name in chosen else []
 
         english = system(BASELINE, RecipeStep("baseline", "baseline", flags))
         second = RecipeStep("contrastive", "speaker_contrast_stage2", flags)
-        english |= system(CONTRASTIVE, second)
+        english += system(CONTRASTIVE, second)
         if english:
             started = _starting_from(self.recipe, lambda seed: self.folder / f"seed{seed}" / "voices")
-            yield Job(self._experiment(self._english, tests, folder, started), english)
+            yield self._experiment(self._english, tests, folder, started), english
         if both := system(BYOL_OTHER, RecipeStep("byol-voices", "byol", flags)):
-            yield Job(self._experiment([*self._english, *self._other_languages], tests, folder), both)
+            yield self._experiment([*self._english, *self._other_languages], tests, folder), both
         for corpus, folds in self._folds.items():
             target = folds[number].train
             unlabelled = (*flags, "--unlabelled_corpora", corpus)
@@ -184,11 +164,11 @@ class LowResourceTable:
             # Not for English: RAVDESS is not a low-resource corpus.
             if any(row["language"] != ENGLISH for row in target):
                 first = RecipeStep("voices", "speaker_contrast_stage1")
-                own |= system(CONTRASTIVE_TARGET, replace(second, after=first))
+                own += system(CONTRASTIVE_TARGET, replace(second, after=first))
             if own:
                 fitting = _fitting_speakers(self.recipe, target)
                 rows, tested = [*self._english, *target], {corpus: folds[number].test}
-                yield Job(self._experiment(rows, tested, self.folder / corpus / folder.name, fitting), own)
+                yield self._experiment(rows, tested, self.folder / corpus / folder.name, fitting), own
 
     def _experiment(
         self, training: Sequence[Row], tests: Mapping[str, Sequence[Row]], folder: Path, recipe: Recipe | None = None
@@ -196,25 +176,22 @@ class LowResourceTable:
         labels = LABEL_SETS["four"]
         return Experiment(recipe or self.recipe, training, tests, labels, folder, self.device, self.allow_leak)
 
-    def _table(
-        self, chosen: Sequence[str], runs: Mapping[str, Mapping[str, list[list[Run]]]], leaks: Mapping[str, str]
-    ) -> Table:
+    def _table(self, runs: Mapping[tuple[str, str], list[list[Run]]], leaks: Mapping[str, str]) -> Table:
         lines: list[Line] = []
         by_system: dict[str, list[Predictions]] = {}
-        published: dict[str, dict[str, float]] = {}
+        published: dict[str, Line] = {}
         for corpus in self.tests:
-            for name in chosen:
-                if runs[name][corpus]:
-                    line, predictions = self._line(name, corpus, runs[name][corpus], leaks.get(name, ""))
-                    lines.append(line)
-                    by_system[line.system] = predictions
-            for system, numbers in published_rows(f"{corpus}-4", "Table 1").items():
-                trained_on = LOW_RESOURCE_TABLE_1_SPEECH[system]
-                line = published_line(
-                    numbers, corpus, 4, trained_on, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE
+            for name, folds in [(name, folds) for (name, tested), folds in runs.items() if tested == corpus and folds]:
+                pooled = concatenate_folds(folds, kept=0)
+                further = {UNLABELLED: SYSTEMS[name]}
+                line = runs_line(
+                    f"{name}, {corpus}", pooled, METRICS, "fold1", leak=leaks.get(name, ""), further=further
                 )
-                lines.append(replace(line, system=f"{system}, {corpus}", runs=FOLDS))
-                published[f"{system}, {corpus}"] = {number.metric: number.value for number in numbers}
+                lines.append(line)
+                by_system[line.system] = [run.predictions for run in pooled]
+            for system, line in low_resource_lines(corpus).items():
+                published[f"{system}, {corpus}"] = replace(line, system=f"{system}, {corpus}", runs=FOLDS)
+                lines.append(published[f"{system}, {corpus}"])
         effects = [
             Effect(one.choice, f"{one.without}, {corpus}", f"{one.having}, {corpus}")
             for one in EFFECTS
@@ -222,48 +199,22 @@ class LowResourceTable:
             if f"{one.without}, {corpus}" in by_system and f"{one.having}, {corpus}" in by_system
         ]
         found = differences(effects, by_system, published, ("UA", "macro_F1"))
-        choices = list(dict.fromkeys(effect.choice for effect in effects))
         return Table(
             title="Low-resource Table 1: baseline, contrastive and BYOL on corpora without emotion labels in training",
             lines=lines,
             metrics=METRICS,
             differences=found,
-            notes=[
-                *(summarize_effect(choice, "UA", found) for choice in choices),
-                *self._caveats(leaks),
-                *LOW_RESOURCE_TABLE_1_NOTES,
-            ],
+            notes=[*summarize_effects(found), *self._caveats(leaks), *LOW_RESOURCE_TABLE_1_NOTES],
             configuration={
                 "labels": list(LABEL_SETS["four"].words),
                 "seeds": list(self.seeds),
                 "folds": FOLDS,
                 "runs": {
-                    f"{name}, {corpus}": [str(run.folder) for own in parts for run in own]
-                    for name, by_corpus in runs.items()
-                    for corpus, parts in by_corpus.items()
+                    f"{name}, {corpus}": [str(run.folder) for own in folds for run in own]
+                    for (name, corpus), folds in runs.items()
                 },
             },
         )
-
-    def _line(self, name: str, corpus: str, parts: list[list[Run]], leak: str) -> tuple[Line, list[Predictions]]:
-        """Build the line of a system on a corpus, over the clips of all folds, and its predictions by seed."""
-
-        def of_corpus(run: Run) -> Predictions:
-            return run.predictions.subset([own == corpus for own in run.predictions.corpora])
-
-        predictions = [Predictions.concatenate([of_corpus(run) for run in runs]) for runs in zip(*parts, strict=True)]
-        first = parts[0][0]
-        line = measured_line(
-            f"{name}, {corpus}",
-            predictions,
-            format_backbones(first.folder),
-            f"{format_training(first.training)} (of fold1)",
-            format_test(predictions[0]),
-            METRICS,
-            leak,
-            {UNLABELLED: SYSTEMS[name]},
-        )
-        return line, predictions
 
     def _caveats(self, leaks: Mapping[str, str]) -> list[str]:
         notes = []
@@ -273,6 +224,10 @@ class LowResourceTable:
             if found != expected:
                 notes.append(f"{corpus}: {found} clips of the labels; the protocol has {expected}.")
         return [*notes, *(f"{name}: LEAK, allowed by --allow_leak: {leak}." for name, leak in leaks.items())]
+
+
+def _on_corpus(run: Run, corpus: str) -> Run:
+    return replace(run, predictions=run.predictions.subset([own == corpus for own in run.predictions.corpora]))
 
 
 def held_out_english(rows: Sequence[Row], number: int) -> tuple[str, ...]:

@@ -45,56 +45,39 @@ FROZEN, FROZEN_CONTRAST = "frozen encoder", "frozen encoder + supervised contras
 FROZEN_ADVERSARY = "frozen encoder + adversary"
 FROZEN_BOTH = "frozen encoder + supervised contrast + adversary"
 MSER = "MSER"
+
+
+def _system(name: str, data: str, folder: str, recipe: str, *flags: str) -> System:
+    return System(name, RecipeStep(folder, recipe, flags), data)
+
+
+_SPEAKERS_STAGES = RecipeStep("emotions", "speaker_contrast_stage2", after=_SPEAKERS_STAGE, share=0.5)
+_EMOTIONS = "emotion_discriminative"
 PEERS = {
     system.name: system
     for system in (
-        System(BASELINE, RecipeStep("baseline", "lowresource_baseline"), ENGLISH),
-        System(
-            SPEAKER_CONTRAST,
-            RecipeStep("emotions", "speaker_contrast_stage2", after=_SPEAKERS_STAGE, share=0.5),
-            ENGLISH,
-        ),
-        System(BYOL, RecipeStep("byol", "byol"), ENGLISH),
-        System(MSER_ENGLISH, RecipeStep("mser-english", "joint", ("--stage", "1")), ENGLISH),
-        System(
-            BASELINE_ALL,
-            RecipeStep("baseline-all", "lowresource_baseline", (*_JOINT, "--balance", "emotion_language")),
-            ALL,
-        ),
-        System(FROZEN, RecipeStep("frozen", "emotion_discriminative", _WITHOUT_BOTH), ALL),
-        System(
-            FROZEN_CONTRAST,
-            RecipeStep("frozen-contrast", "emotion_discriminative", ("--without", "speaker_adversarial")),
-            ALL,
-        ),
-        System(
-            FROZEN_ADVERSARY,
-            RecipeStep("frozen-adversary", "emotion_discriminative", ("--without", "supervised_contrast")),
-            ALL,
-        ),
-        System(FROZEN_BOTH, RecipeStep("frozen-both", "emotion_discriminative"), ALL),
-        System(MSER, RecipeStep("mser", "joint"), ALL),
+        _system(BASELINE, ENGLISH, "baseline", "lowresource_baseline"),
+        System(SPEAKER_CONTRAST, _SPEAKERS_STAGES, ENGLISH),
+        _system(BYOL, ENGLISH, "byol", "byol"),
+        _system(MSER_ENGLISH, ENGLISH, "mser-english", "joint", "--stage", "1"),
+        _system(BASELINE_ALL, ALL, "baseline-all", "lowresource_baseline", *_JOINT, "--balance", "emotion_language"),
+        _system(FROZEN, ALL, "frozen", _EMOTIONS, *_WITHOUT_BOTH),
+        _system(FROZEN_CONTRAST, ALL, "frozen-contrast", _EMOTIONS, "--without", "speaker_adversarial"),
+        _system(FROZEN_ADVERSARY, ALL, "frozen-adversary", _EMOTIONS, "--without", "supervised_contrast"),
+        _system(FROZEN_BOTH, ALL, "frozen-both", _EMOTIONS),
+        _system(MSER, ALL, "mser", "joint"),
     )
 }
 """The methods, with the languages whose emotion labels they train on."""
 
+_INSTEAD = ("--without", "margin_contrast", "speaker_adversarial")
 COMBINATIONS = {
     system.name: system
     for system in (
-        System(
-            "MSER + supervised contrast",
-            RecipeStep("mser-contrast", "combined", ("--without", "speaker_adversarial")),
-            ALL,
-        ),
-        System(
-            "MSER + adversary", RecipeStep("mser-adversary", "combined", ("--without", "supervised_contrast")), ALL
-        ),
-        System("MSER + supervised contrast + adversary", RecipeStep("mser-both", "combined"), ALL),
-        System(
-            "MSER with supervised contrast in place of Eq. (1)",
-            RecipeStep("mser-instead", "combined", ("--without", "margin_contrast", "speaker_adversarial")),
-            ALL,
-        ),
+        _system("MSER + supervised contrast", ALL, "mser-contrast", "combined", "--without", "speaker_adversarial"),
+        _system("MSER + adversary", ALL, "mser-adversary", "combined", "--without", "supervised_contrast"),
+        _system("MSER + supervised contrast + adversary", ALL, "mser-both", "combined"),
+        _system("MSER with supervised contrast in place of Eq. (1)", ALL, "mser-instead", "combined", *_INSTEAD),
     )
 }
 """Combinations; the one that is best on held-out speakers of the training corpora is compared."""

@@ -6,11 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import PROTOCOLS
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.reproduction.evaluation_cache import read_json
-from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.peer_systems import (
     ALL,
     BASELINE,
@@ -21,10 +19,9 @@ from mser_llm.reproduction.peer_systems import (
     SPEAKER_CONTRAST,
     effects,
 )
-from mser_llm.reproduction.published import LOW_RESOURCE, LOW_RESOURCE_BACKBONE, LOW_RESOURCE_TABLE_1_SPEECH
-from mser_llm.reproduction.runs import Experiment, Recipe, Run
-from mser_llm.reproduction.systems import Effect, System
-from mser_llm.reproduction.table import Line, Table, differences, measured_line, published_line, summarize_effect
+from mser_llm.reproduction.runs import Experiment, Recipe, Run, concatenate_folds, runs_line
+from mser_llm.reproduction.systems import System
+from mser_llm.reproduction.table import Line, Table, differences, low_resource_lines, summarize_effects
 from mser_llm.reproduction.writers import write_table
 from processing_mser import LABEL_SETS
 
@@ -73,18 +70,20 @@ class PeerExperiment:
         runs = replace(self.experiment, recipe=self.recipe(0)).run(systems.values(), self.seeds)
         lines = [self._line(systems[name], own, held_out.get(name)) for name, own in runs.items()]
         lines += self._upper_bounds() if FROZEN in systems else []
-        lines += self._published()
+        published = self._published()
+        lines += published
         predictions = {name: [run.predictions for run in own] for name, own in runs.items()}
         best = max(held_out, key=held_out.__getitem__) if held_out else ""
         compared = [one for one in effects(best) if one.without in runs and one.having in runs]
-        found = differences(compared, predictions, _published_figures(self.experiment.tests), METRICS[:2])
-        choices = list(dict.fromkeys(effect.choice for effect in compared))
+        # With several test corpora, the systems have no single published line.
+        paper = {line.system: line for line in published if len(self.experiment.tests) == 1}
+        found = differences(compared, predictions, paper, METRICS[:2])
         table = Table(
             title="MSER and its neighbours: one budget, one encoder, a language that none was trained on",
             lines=lines,
             metrics=METRICS,
             differences=found,
-            notes=[*(summarize_effect(choice, "UA", found) for choice in choices), *self._caveats(best, compared)],
+            notes=[*summarize_effects(found), *self._caveats(best)],
             configuration={
                 "labels": list(self.experiment.labels.words),
                 "seeds": list(self.seeds),
@@ -118,17 +117,7 @@ class PeerExperiment:
         }
         if held_out is not None:
             further[HELD_OUT] = f"{100 * held_out:.1f}"
-        leak = self.experiment.leak
-        return measured_line(
-            system.name,
-            [run.predictions for run in own],
-            format_backbones(own[0].folder),
-            format_training(own[0].training),
-            format_test(own[0].predictions),
-            METRICS,
-            str(leak) if leak.found else "",
-            further,
-        )
+        return runs_line(system.name, own, METRICS, leak=self.experiment.leak_mark, further=further)
 
     def _upper_bounds(self) -> list[Line]:
         """Train the frozen encoder on other speakers of each test corpus, with its labels."""
@@ -137,7 +126,7 @@ class PeerExperiment:
             protocol = PROTOCOLS.get(f"{corpus}-4-5fold")
             if protocol is None or self.experiment.labels != LABEL_SETS["four"]:
                 continue
-            parts: list[list[Predictions]] = [[] for _ in self.seeds]
+            parts: list[list[Run]] = []
             for fold in protocol.folds(rows, ()):
                 folder = self.experiment.folder / "upper-bound" / corpus / fold.name
                 inside = replace(
@@ -147,36 +136,21 @@ class PeerExperiment:
                     tests={corpus: fold.test},
                     folder=folder,
                 )
-                runs = inside.run([PEERS[FROZEN]], self.seeds)[FROZEN]
-                for part, run in zip(parts, runs, strict=True):
-                    part.append(run.predictions)
-            predictions = [Predictions.concatenate(part) for part in parts]
-            lines.append(
-                measured_line(
-                    f"upper bound: {FROZEN} trained on {corpus}",
-                    predictions,
-                    format_backbones(runs[0].folder),
-                    f"{format_training(runs[0].training)} (of {fold.name})",
-                    format_test(predictions[0]),
-                    METRICS,
-                    further={LABELS_OF: f"{corpus}, other speakers", CLIPS: str(self.budget)},
-                )
-            )
+                parts += inside.run([PEERS[FROZEN]], self.seeds).values()
+            name = f"upper bound: {FROZEN} trained on {corpus}"
+            further = {LABELS_OF: f"{corpus}, other speakers", CLIPS: str(self.budget)}
+            lines.append(runs_line(name, concatenate_folds(parts), METRICS, fold.name, further=further))
         return lines
 
     def _published(self) -> list[Line]:
         """Build the second paper's lines for the test corpora."""
-        lines = []
-        for corpus in self.experiment.tests:
-            for system, numbers in _published(corpus).items():
-                trained_on = LOW_RESOURCE_TABLE_1_SPEECH[system]
-                line = published_line(
-                    numbers, corpus, 4, trained_on, backbones=LOW_RESOURCE_BACKBONE, paper=LOW_RESOURCE
-                )
-                lines.append(replace(line, system=PUBLISHED[system], further={LABELS_OF: "English"}))
-        return lines
+        return [
+            replace(line, system=PUBLISHED[system], further={LABELS_OF: "English"})
+            for corpus in self.experiment.tests
+            for system, line in low_resource_lines(corpus).items()
+        ]
 
-    def _caveats(self, best: str, compared: Sequence[Effect]) -> list[str]:
+    def _caveats(self, best: str) -> list[str]:
         speakers = {row["speaker"] for rows in self.experiment.tests.values() for row in rows} - {None}
         notes = [
             f"Budget: {self.budget} clips drawn in the training of a system, shared by its stages.",
@@ -194,25 +168,6 @@ class PeerExperiment:
         if self.experiment.leak.found:
             notes.append(f"LEAK, allowed by --allow_leak: {self.experiment.leak}.")
         return [*notes, *self.experiment.leak.unchecked]
-
-
-def _published(corpus: str) -> dict[str, list[Any]]:
-    protocol = PROTOCOLS.get(f"{corpus}-4")
-    rows: dict[str, list[Any]] = {}
-    for number in protocol.published if protocol else ():
-        if number.group is None and number.system in PUBLISHED:
-            rows.setdefault(number.system, []).append(number)
-    return rows
-
-
-def _published_figures(tests: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Return the published numbers by our system and metric; empty for several test corpora."""
-    if len(tests) != 1:
-        return {}
-    return {
-        PUBLISHED[system]: {number.metric: number.value for number in numbers}
-        for system, numbers in _published(*tests).items()
-    }
 
 
 def _each(run: Run) -> dict[str, Any]:

@@ -5,7 +5,7 @@ import gc
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,17 @@ from typing import Any
 import torch
 
 from mser_llm.data.clips import Clip, index_clips
+from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import LeakReport, check_leak
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.errors import InputError
 from mser_llm.reproduction.evaluation_cache import WEIGHTS, EvaluationSet, evaluate_once, read_json
+from mser_llm.reproduction.formatting import format_backbones, format_training
+from mser_llm.reproduction.published import METRICS
 from mser_llm.reproduction.systems import System, TrainingStep, steps_of
+from mser_llm.reproduction.table import Line, measured_line
 from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.checkpointing import last_checkpoint
 from mser_llm.training.run_record import describe_run
@@ -55,6 +59,23 @@ class Run:
     predictions: Predictions
     training: tuple[Mapping[str, Any], ...]
     cpu_seconds: float | None
+
+
+def concatenate_folds(folds: Sequence[Sequence[Run]], kept: int = -1) -> list[Run]:
+    """Join the predictions of each seed over its runs in all folds; everything else is that of the fold `kept`."""
+    return [
+        replace(runs[kept], predictions=Predictions.concatenate([run.predictions for run in runs]))
+        for runs in zip(*folds, strict=True)
+    ]
+
+
+def runs_line(
+    system: str, runs: Sequence[Run], metrics: Sequence[str] = METRICS, fold: str = "", **columns: Any
+) -> Line:
+    """Build the line of a system from its runs, one per seed; `fold` is the one whose training clips are counted."""
+    trained_on = format_training(runs[0].training) + (f" (of {fold})" if fold else "")
+    predictions = [run.predictions for run in runs]
+    return measured_line(system, predictions, format_backbones(runs[0].folder), trained_on, metrics, **columns)
 
 
 @dataclass(frozen=True)
@@ -117,6 +138,11 @@ class Experiment:
                 self._settings(step, seed)
         self.leak  # noqa: B018 - raises
 
+    @property
+    def leak_mark(self) -> str:
+        """The leak, if there is one and it is allowed."""
+        return str(self.leak) if self.leak.found else ""
+
     def run(self, systems: Iterable[System], seeds: Sequence[int]) -> dict[str, list[Run]]:
         """Train the systems and return the runs of each by name, in the order of the seeds."""
         systems = list(systems)
@@ -138,11 +164,8 @@ class Experiment:
         Raises:
             SpeakerLeakError: they overlap, and it is not allowed.
         """
-        known = [
-            [row for row in rows if self.labels.map(row["emotion"]) is not None]
-            for rows in (self.training, *self.tests.values())
-        ]
-        return check_leak(known[0], [row for rows in known[1:] for row in rows], allow=self.allow_leak)
+        known = LabeledClips.from_rows("", self.training, self.labels).rows
+        return check_leak(known, self._tests.clips.rows, allow=self.allow_leak)
 
     @cached_property
     def _training_clips(self) -> list[Clip]:
@@ -179,13 +202,11 @@ class Experiment:
         return EvaluationSet(self.tests, self.labels)
 
     def _finished(self, step: TrainingStep, seed: int) -> Run:
-        results = [
-            json.loads((self._folder(one, seed) / TRAIN_RESULTS).read_text(encoding="utf-8")) for one in step.chain
-        ]
-        costs = [(read_json(self._folder(one, seed) / COST) or {}).get("cpu_seconds") for one in step.chain]
-        known = [cost for cost in costs if cost is not None]
-        cpu_seconds = sum(known) if len(known) == len(costs) else None
-        return Run(seed, self._folder(step, seed), self._predict(step, seed), tuple(results), cpu_seconds)
+        folders = [self._folder(one, seed) for one in step.chain]
+        results = tuple(json.loads((folder / TRAIN_RESULTS).read_text(encoding="utf-8")) for folder in folders)
+        costs: list[Any] = [(read_json(folder / COST) or {}).get("cpu_seconds") for folder in folders]
+        cpu_seconds = None if None in costs else sum(costs)
+        return Run(seed, folders[-1], self._predict(step, seed), results, cpu_seconds)
 
 
 def _release() -> None:

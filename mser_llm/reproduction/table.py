@@ -9,8 +9,17 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import Published
 from mser_llm.evaluation.statistics.bootstrap import paired_difference, summarize_seeds
 from mser_llm.evaluation.statistics.significance import holm_correction
-from mser_llm.reproduction.formatting import format_points
-from mser_llm.reproduction.published import BACKBONES, METRICS, MSER
+from mser_llm.reproduction.formatting import format_points, format_test
+from mser_llm.reproduction.published import (
+    BACKBONES,
+    LOW_RESOURCE,
+    LOW_RESOURCE_BACKBONE,
+    LOW_RESOURCE_TABLE_1,
+    LOW_RESOURCE_TABLE_1_SPEECH,
+    METRICS,
+    MSER,
+    published_rows,
+)
 from mser_llm.reproduction.systems import Effect
 
 
@@ -117,28 +126,18 @@ def measured_line(
     runs: Sequence[Predictions],
     backbones: str,
     trained_on: str,
-    tested_on: str,
     metrics: Sequence[str] = METRICS,
     leak: str = "",
     further: Mapping[str, str] | None = None,
 ) -> Line:
     """Build a line from our predictions, one per seed."""
-    figures = {}
-    for metric, found in summarize_seeds(runs, metrics).items():
-        low, high = found["interval"] or (None, None)
-        figures[metric] = MetricValue(found["mean"], found["std"], low, high)
-    return Line(
-        system,
-        OURS,
-        backbones,
-        trained_on,
-        tested_on,
-        len(runs[0].labels),
-        len(runs),
-        figures,
-        leak=leak,
-        further=further or {},
-    )
+    figures = {
+        metric: MetricValue(found["mean"], found["std"], *(found["interval"] or ()))
+        for metric, found in summarize_seeds(runs, metrics).items()
+    }
+    tested_on, classes = format_test(runs[0]), len(runs[0].labels)
+    ours = (system, OURS, backbones, trained_on, tested_on, classes, len(runs), figures)
+    return Line(*ours, leak=leak, further=further or {})
 
 
 def published_line(
@@ -156,10 +155,26 @@ def published_line(
     return Line(numbers[0].system, by, backbones, trained_on, tested_on, classes, None, figures, place)
 
 
+def low_resource_lines(corpus: str) -> dict[str, Line]:
+    """Build the lines of the low-resource paper's Table 1 for a corpus, by system; none for other corpora."""
+    rows = published_rows(f"{corpus}-4", "Table 1") if corpus in LOW_RESOURCE_TABLE_1 else {}
+    return {
+        system: published_line(
+            numbers,
+            corpus,
+            4,
+            LOW_RESOURCE_TABLE_1_SPEECH[system],
+            backbones=LOW_RESOURCE_BACKBONE,
+            paper=LOW_RESOURCE,
+        )
+        for system, numbers in rows.items()
+    }
+
+
 def differences(
     effects: Sequence[Effect],
     runs: Mapping[str, Sequence[Predictions]],
-    published: Mapping[str, Mapping[str, float]],
+    published: Mapping[str, Line],
     metrics: Sequence[str] = ("UA", "WA"),
 ) -> list[Difference]:
     """
@@ -168,7 +183,7 @@ def differences(
     Args:
         effects: pairs of systems.
         runs: the predictions of each system, one per seed.
-        published: the paper's numbers of each system, by metric.
+        published: the paper's line of each system.
         metrics: names of `emotion_metrics`.
     """
     results = []
@@ -179,26 +194,27 @@ def differences(
         tested = [one["p"] for one in found if one["p"] is not None]
         corrected = iter(holm_correction(tested))
         for effect, one in zip(effects, found, strict=True):
-            paper = [published.get(name, {}).get(metric) for name in (effect.having, effect.without)]
+            lines = [published[name] for name in (effect.having, effect.without) if name in published]
+            paper = [line.figures[metric].mean for line in lines if metric in line.figures]
             results.append(
                 Difference(
-                    effect.choice,
-                    effect.without,
-                    effect.having,
-                    metric,
-                    one["difference"],
-                    one["low"],
-                    one["high"],
-                    one["p"],
-                    None if one["p"] is None else next(corrected),
-                    None if paper[0] is None or paper[1] is None else round(paper[0] - paper[1], 4),
+                    **asdict(effect),
+                    metric=metric,
+                    **{key: one[key] for key in ("difference", "low", "high", "p")},
+                    p_holm=None if one["p"] is None else next(corrected),
+                    published=round(paper[0] - paper[1], 4) if len(paper) == 2 else None,
                 )
             )
     return results
 
 
-def summarize_effect(choice: str, metric: str, found: Sequence[Difference]) -> str:
-    """Summarize the effect of a choice: its smallest and largest difference, and which of them are significant."""
+def summarize_effects(found: Sequence[Difference], metrics: Sequence[str] = ("UA",)) -> list[str]:
+    """Summarize each choice by metric: its smallest and largest difference, and which of them are significant."""
+    choices = dict.fromkeys(one.choice for one in found)
+    return [_summarize_effect(choice, metric, found) for metric in metrics for choice in choices]
+
+
+def _summarize_effect(choice: str, metric: str, found: Sequence[Difference]) -> str:
     own = [one for one in found if (one.choice, one.metric) == (choice, metric)]
     low, high = min(one.difference for one in own), max(one.difference for one in own)
     significant = [one for one in own if one.p_holm is not None and one.p_holm < LEVEL]

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from mser_llm.data.splits import SpeakerLeakError
-from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import (
     PROTOCOLS,
     Fold,
@@ -18,9 +17,9 @@ from mser_llm.evaluation.protocols import (
 from mser_llm.evaluation.protocols.training_record import TRAIN_RESULTS, read_training_record
 from mser_llm.io.errors import InputError
 from mser_llm.reproduction.evaluation_cache import EvaluationSet, evaluate_once, read_json
-from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
+from mser_llm.reproduction.formatting import format_backbones, format_training
 from mser_llm.reproduction.published import BACKBONES, TABLE_1A, TABLE_1B, is_own, published_rows
-from mser_llm.reproduction.runs import Experiment, Recipe, Settings
+from mser_llm.reproduction.runs import Experiment, Recipe, Run, Settings, concatenate_folds, runs_line
 from mser_llm.reproduction.systems import FULL, SYSTEMS, System
 from mser_llm.reproduction.table import CITED, PAPER, Line, Table, measured_line, published_line
 from mser_llm.reproduction.writers import write_table
@@ -41,8 +40,7 @@ def table1a(
     device: str = "auto",
 ) -> str:
     """
-    Train and evaluate every fold of the protocols whose corpora are given; write `table1a.md`, `.tex`, `.csv` and
-    `.json`.
+    Train and evaluate every fold of the protocols whose corpora are given; write the files of the table.
 
     Args:
         corpora: rows by corpus. Each protocol divides its own corpus; the others are trained on in every fold, M5SER
@@ -50,15 +48,10 @@ def table1a(
         recipe_for: returns the recipe of a label set, by its name.
         seeds: of the trainings.
         folder: of the runs, each in `PROTOCOL/FOLD/seedN/STEP`.
-        allow_leak: evaluate although training and test overlap, and mark the result; MELD's own split needs it.
-        device: as for `load_model`.
+        allow_leak, device: as in `Experiment`; MELD's own split needs `allow_leak`.
 
     Returns:
         The Markdown.
-
-    Raises:
-        InputError: no protocol's corpus is given.
-        SpeakerLeakError: training and test overlap.
     """
     protocols = [PROTOCOLS[name] for name in TABLE_1A if PROTOCOLS[name].corpora[0] in corpora]
     if not protocols:
@@ -69,47 +62,23 @@ def table1a(
         own = corpora[protocol.corpora[0]]
         others = [row for name, rows in corpora.items() if name != protocol.corpora[0] for row in rows]
         folds = protocol.folds(own, others, allow_leak=allow_leak)
-        parts: list[list[Predictions]] = [[] for _ in seeds]
+        parts: list[list[Run]] = []
         leak = ""
         system = system_for(folds[0].train)
         for fold in folds:
             recipe = for_fold(recipe_for(protocol.labels.name), fold, protocol)
             training = fold_rows(fold, recipe(system.last.chain[0], seeds[0], folder, None)[1])
-            experiment = Experiment(
-                recipe,
-                training,
-                {protocol.corpora[0]: fold.test},
-                protocol.labels,
-                folder / protocol.name / fold.name,
-                device,
-                allow_leak,
-            )
-            runs = experiment.run([system], seeds)[system.name]
-            for part, run in zip(parts, runs, strict=True):
-                part.append(run.predictions)
-            leak = str(experiment.leak) if experiment.leak.found else leak
-        trained_on = f"{format_training(runs[0].training)} (of {folds[-1].name})"
-        predictions = [Predictions.concatenate(part) for part in parts]
-        backbones = format_backbones(runs[0].folder)
-        lines.append(
-            measured_line(
-                f"{system.name}, {protocol.name}",
-                predictions,
-                backbones,
-                trained_on,
-                format_test(predictions[0]),
-                METRICS,
-                leak,
-            )
-        )
+            tests, own_folder = {protocol.corpora[0]: fold.test}, folder / protocol.name / fold.name
+            experiment = Experiment(recipe, training, tests, protocol.labels, own_folder, device, allow_leak)
+            parts += experiment.run([system], seeds).values()
+            leak = experiment.leak_mark or leak
+        runs = concatenate_folds(parts)
+        lines.append(runs_line(f"{system.name}, {protocol.name}", runs, METRICS, folds[-1].name, leak=leak))
         lines += published_lines(protocol, "Table I a")
-        notes += notes_of(protocol, len(predictions[0]))
+        notes += notes_of(protocol, len(runs[0].predictions))
         if any(fold.validation for fold in folds):
-            use = (
-                "chooses the checkpoint"
-                if len(training) > len(folds[-1].train)
-                else "is neither trained on nor tested"
-            )
+            chooses = len(training) > len(folds[-1].train)
+            use = "chooses the checkpoint" if chooses else "is neither trained on nor tested"
             notes.append(f"{protocol.name}: the published validation part {use}.")
         notes.append(f"{protocol.name}: metrics are over the clips of all {len(folds)} fold(s) together.")
     return write_table(
@@ -127,17 +96,10 @@ def fold_experiment(
     device: str = "auto",
 ) -> Experiment:
     """
-    Build the experiment of one fold of a protocol.
-
-    Args:
-        name: of the protocol.
-        fold: name or number; not needed if there is only one.
-        rows: of all given corpora.
-        recipe_for, folder, allow_leak, device: as in `table1a`.
+    Build the experiment of one fold of a protocol, given by name or number.
 
     Raises:
         ProtocolError: no such protocol or fold.
-        SpeakerLeakError: training and test overlap.
     """
     protocol = find_protocol(name)
     chosen = training_fold(protocol, rows, DataArguments(), fold, allow_leak=allow_leak)
@@ -175,21 +137,16 @@ def table1b(
     device: str = "auto",
 ) -> str:
     """
-    Evaluate trained models on complete corpora, each with its own labels; write `table1b.md`, `.tex`, `.csv`, `.json`.
+    Evaluate trained models on complete corpora, each with its own labels; write the files of the table.
 
     Args:
         models: folders of one system, one per seed.
         tests: rows by corpus.
         folder: of the predictions, each in `PROTOCOL/MODEL`.
-        allow_leak: evaluate although training and test overlap, and mark the result.
-        device: as for `load_model`.
+        allow_leak, device: as in `Experiment`.
 
     Returns:
         The Markdown.
-
-    Raises:
-        InputError: no protocol's corpus is given.
-        SpeakerLeakError: training and test overlap.
     """
     protocols = zero_shot_protocols(tests)
     chosen = {one.name: one.rows_with_labels(tests[one.corpora[0]]) for one in protocols}
@@ -210,7 +167,6 @@ def table1b(
                 predictions,
                 format_backbones(models[0]),
                 format_training([results]) if results and "data" in results else "not recorded",
-                format_test(predictions[0]),
                 METRICS,
                 "; ".join(dict.fromkeys(str(leak) for leak in found if leak.found)),
             )
@@ -230,12 +186,7 @@ def table1b(
 
 
 def zero_shot_protocols(tests: Mapping[str, Sequence[Row]]) -> list[Protocol]:
-    """
-    List the protocols of Table I b whose corpora are given.
-
-    Raises:
-        InputError: there is none.
-    """
+    """List the protocols of Table I b whose corpora are given."""
     protocols = [PROTOCOLS[name] for name in TABLE_1B if PROTOCOLS[name].corpora[0] in tests]
     if not protocols:
         given = ", ".join(tests) or "no corpus"
@@ -244,12 +195,7 @@ def zero_shot_protocols(tests: Mapping[str, Sequence[Row]]) -> list[Protocol]:
 
 
 def check_zero_shot(training: Sequence[Row], tests: Mapping[str, Sequence[Row]], allow_leak: bool) -> None:
-    """
-    Check, before anything is trained, that training and zero-shot tests do not overlap.
-
-    Raises:
-        SpeakerLeakError: they do.
-    """
+    """Raise a `SpeakerLeakError`, before anything is trained, if training and zero-shot tests overlap."""
     for protocol in zero_shot_protocols(tests):
         protocol.check(training, protocol.rows_with_labels(tests[protocol.corpora[0]]), allow=allow_leak)
 
@@ -269,11 +215,9 @@ def published_lines(protocol: Protocol, where: str) -> list[Line]:
     rows = published_rows(protocol.name, where)
     lines = []
     for system in sorted(rows, key=lambda name: not is_own(name)):
-        own = is_own(system)
-        trained_on = "English corpora, then M5SER" if own else "see the paper"
-        by, backbones = (PAPER, BACKBONES) if own else (CITED, "see the paper")
-        line = published_line(rows[system], protocol.title, len(protocol.labels), trained_on, by, backbones)
-        lines.append(line)
+        unknown = (CITED, "see the paper", "see the paper")
+        by, trained_on, backbones = (PAPER, "English corpora, then M5SER", BACKBONES) if is_own(system) else unknown
+        lines.append(published_line(rows[system], protocol.title, len(protocol.labels), trained_on, by, backbones))
     return lines
 
 

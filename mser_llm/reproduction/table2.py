@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mser_llm.evaluation.protocols import PROTOCOLS
-from mser_llm.reproduction.formatting import format_backbones, format_test, format_training
 from mser_llm.reproduction.published import METRICS, TABLE_2_NOTES, TABLE_2_PROTOCOL, published_rows
-from mser_llm.reproduction.runs import Experiment, Run
+from mser_llm.reproduction.runs import Experiment, Run, runs_line
 from mser_llm.reproduction.systems import EFFECTS, SYSTEMS
-from mser_llm.reproduction.table import Line, Table, differences, measured_line, published_line, summarize_effect
+from mser_llm.reproduction.table import Line, Table, differences, published_line, summarize_effects
 from mser_llm.reproduction.writers import write_table
 
 
@@ -34,30 +33,19 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
     protocol = PROTOCOLS[TABLE_2_PROTOCOL]
     predictions = {name: [run.predictions for run in own] for name, own in runs.items()}
     lines: list[Line] = []
+    published: dict[str, Line] = {}
     for name, system in SYSTEMS.items():
-        first = runs[name][0]
-        lines.append(
-            measured_line(
-                name,
-                predictions[name],
-                format_backbones(first.folder),
-                format_training(first.training),
-                format_test(first.predictions),
-                leak=str(experiment.leak) if experiment.leak.found else "",
-            )
-        )
         trained_on = "English corpora" if system.data == "English" else f"{system.data} (M5SER)"
-        lines.append(published_line(paper[name], "IEMOCAP", len(protocol.labels), trained_on))
-    values = {name: {number.metric: number.value for number in rows} for name, rows in paper.items()}
-    found = differences(EFFECTS, predictions, values)
-    choices = list(dict.fromkeys(effect.choice for effect in EFFECTS))
+        published[name] = published_line(paper[name], "IEMOCAP", len(protocol.labels), trained_on)
+        lines += [runs_line(name, runs[name], leak=experiment.leak_mark), published[name]]
+    found = differences(EFFECTS, predictions, published)
     return Table(
         title="Table II: English or multilingual, with and without contrast, in one stage or two",
         lines=lines,
         metrics=METRICS,
         differences=found,
         notes=[
-            *(summarize_effect(choice, metric, found) for metric in ("UA", "WA") for choice in choices),
+            *summarize_effects(found, ("UA", "WA")),
             *caveats(experiment, runs),
             *TABLE_2_NOTES,
         ],
@@ -68,7 +56,7 @@ def table2(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> Table:
 
 def caveats(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> list[str]:
     """Describe what of our own setup limits the comparison."""
-    steps = {name: sum(_steps(results) for results in own[0].training) for name, own in runs.items()}
+    steps = {name: sum(one["log_history"][-1]["step"] for one in own[0].training) for name, own in runs.items()}
     listed = ", ".join(f"{name} {count}" for name, count in steps.items())
     notes = [f"Training steps: {listed}. The systems differ in them too, because the recipes count epochs."]
     predictions = runs["SER"][0].predictions
@@ -81,10 +69,6 @@ def caveats(experiment: Experiment, runs: Mapping[str, Sequence[Run]]) -> list[s
         notes.append(f"LEAK, allowed by --allow_leak: {experiment.leak}.")
     notes += experiment.leak.unchecked
     return notes
-
-
-def _steps(results: Mapping[str, Any]) -> int:
-    return int(results["log_history"][-1]["step"])
 
 
 def _each(own: Sequence[Run]) -> list[dict[str, Any]]:

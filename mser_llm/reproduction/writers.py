@@ -4,7 +4,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mser_llm.evaluation.tables import escape_latex, format_table, write_csv
 from mser_llm.io.atomic_files import atomic_open
@@ -37,35 +37,33 @@ def write_table(table: Table, folder: Path, name: str) -> str:
 
 def markdown(table: Table) -> str:
     """Format the lines, the differences and the notes as Markdown."""
-    text = range(len(_TEXT_COLUMNS))
-    parts = [f"# {table.title}", "", "In percent: mean ± standard deviation over runs [95 % interval].", ""]
-    parts.append(format_table(_headers(table), _rows(table), text_columns=text))
+    lines, differences = _format(table, "markdown")
+    parts = [f"# {table.title}", "", "In percent: mean ± standard deviation over runs [95 % interval].", "", lines]
     if table.differences:
-        cells = [_difference_cells(one) for one in table.differences]
-        parts += ["", "In percentage points, with the choice minus without it, on the same clips:", ""]
-        parts.append(format_table(_DIFFERENCE_COLUMNS, cells, text_columns=range(4)))
+        title = "In percentage points, with the choice minus without it, on the same clips:"
+        parts += ["", title, "", differences]
     return "\n".join([*parts, "", *(f"- {note}" for note in table.notes)]) + "\n"
 
 
 def latex(table: Table) -> str:
     """Format the lines and the differences as two `tabular`s, and the notes as an `itemize`."""
-    text = range(len(_TEXT_COLUMNS))
-    parts = [f"% {table.title}", format_table(_headers(table), _rows(table), "latex", text_columns=text)]
-    if table.differences:
-        cells = [_difference_cells(one) for one in table.differences]
-        parts += ["", format_table(_DIFFERENCE_COLUMNS, cells, "latex", text_columns=range(4))]
+    lines, differences = _format(table, "latex")
+    parts = [f"% {table.title}", lines, *(["", differences] if table.differences else [])]
     if table.notes:
         items = [rf"\item {escape_latex(note)}" for note in table.notes]
         parts += ["", r"\begin{itemize}", *items, r"\end{itemize}"]
     return "\n".join(parts) + "\n"
 
 
-def _headers(table: Table) -> list[str]:
-    return [*_TEXT_COLUMNS, *table.further, *table.metrics]
-
-
-def _rows(table: Table) -> list[list[str]]:
-    return [_cells(line, table.further, table.metrics) for line in table.lines]
+def _format(table: Table, style: Literal["markdown", "latex"]) -> tuple[str, str]:
+    """Format the lines, and the differences."""
+    headers = [*_TEXT_COLUMNS, *table.further, *table.metrics]
+    lines = [_cells(line, table.further, table.metrics) for line in table.lines]
+    differences = [_difference_cells(one) for one in table.differences]
+    return (
+        format_table(headers, lines, style, text_columns=range(len(_TEXT_COLUMNS))),
+        format_table(_DIFFERENCE_COLUMNS, differences, style, text_columns=range(4)) if differences else "",
+    )
 
 
 def _text_cells(line: Line) -> list[str]:

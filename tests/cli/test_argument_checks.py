@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import run_mser
-from mser_llm.cli.argument_checks import check_folder, check_sections, check_writable
+from mser_llm.cli.argument_checks import check_folder, check_sections
 from mser_llm.io.errors import InputError
 
 
@@ -15,7 +15,6 @@ from mser_llm.io.errors import InputError
 class Folders:
     output_dir: str
     cache_dir: str = "."
-    labels: str | None = None
 
 
 @pytest.mark.parametrize("below", [".", "some/more"])
@@ -50,19 +49,13 @@ def test_check_folder_takes_folders_and_rejects_broken_links(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
-def test_check_writable_rejects_folder_that_cannot_be_created():
+def test_check_folder_rejects_folder_that_cannot_be_created():
     with pytest.raises(InputError) as raised:
         check_sections([Folders("/proc/x")])
     assert raised.value.source == "/proc/x"
 
 
-def test_check_writable_leaves_nothing_behind(tmp_path):
-    check_writable("--output_dir", tmp_path / "some" / "more")
-    check_writable("--output_dir", tmp_path)
+def test_check_folder_leaves_nothing_behind(tmp_path):
+    check_folder("--output_dir", tmp_path / "some" / "more", written=True)
+    check_folder("--output_dir", tmp_path, written=True)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_misspelled_labels_raise_a_warning(tmp_path, capsys):
-    check_sections([Folders(str(tmp_path), labels="happi,sad,grumpy")])
-    warning = capsys.readouterr().err
-    assert "'happi'" in warning and "sad" not in warning.replace("'happi'", "") and warning.count("\n") == 1

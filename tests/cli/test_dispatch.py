@@ -126,58 +126,39 @@ def test_arguments_reach_the_command(monkeypatch, capsys, name):
     assert capsys.readouterr().out == "given\n"
 
 
-@pytest.mark.parametrize("error", [ValueError("one\ntwo"), FileNotFoundError("one two"), ImportError("one two")])
-def test_user_error_is_one_line_and_status_2(monkeypatch, capsys, error):
-    add_command(monkeypatch, raising(error))
+@pytest.mark.parametrize(
+    ("outcome", "status", "printed"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (1, 1, ""),
+        (ValueError("one\ntwo"), 2, "run-mser: error: one two\n"),
+        (FileNotFoundError("one two"), 2, "run-mser: error: one two\n"),
+        (ImportError("one two"), 2, "run-mser: error: one two\n"),
+    ],
+)
+def test_exit_status_is_that_of_the_command_and_user_errors_are_one_line(
+    monkeypatch, capsys, outcome, status, printed
+):
+    add_command(monkeypatch, raising(outcome) if isinstance(outcome, Exception) else lambda _: outcome)
     monkeypatch.delenv("MSER_TRACEBACK", raising=False)
-    assert run_mser.main(["mine"]) == 2
-    assert capsys.readouterr().err == "run-mser: error: one two\n"
+    assert run_mser.main(["mine"]) == status
+    assert capsys.readouterr().err == printed
 
 
-def test_traceback_flag_or_variable_raises_the_error(monkeypatch):
+def test_interrupt_is_one_line_and_status_130(monkeypatch, capsys):
+    add_command(monkeypatch, raising(KeyboardInterrupt()))
+    assert run_mser.main(["mine"]) == 130
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_bug_and_traceback_flag_or_variable_raise_the_error(monkeypatch):
+    add_command(monkeypatch, raising(KeyError("bug")))
+    with pytest.raises(KeyError):
+        run_mser.main(["mine"])
     add_command(monkeypatch, raising(ValueError("one")))
     with pytest.raises(ValueError, match="one"):
         run_mser.main(["mine", "--traceback"])
     monkeypatch.setenv("MSER_TRACEBACK", "1")
     with pytest.raises(ValueError, match="one"):
         run_mser.main(["mine"])
-
-
-def test_unexpected_error_is_raised(monkeypatch):
-    add_command(monkeypatch, raising(KeyError("bug")))
-    with pytest.raises(KeyError):
-        run_mser.main(["mine"])
-
-
-@pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1)])
-def test_exit_status_is_what_the_command_returns(monkeypatch, returned, status):
-    add_command(monkeypatch, lambda arguments: returned)
-    assert run_mser.main(["mine"]) == status
-
-
-def test_interrupt_is_status_130(monkeypatch, capsys):
-    add_command(monkeypatch, raising(KeyboardInterrupt()))
-    assert run_mser.main(["mine"]) == 130
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_closed_pipe_is_no_error():
-    """As in `run-mser predict ... | head -1`."""
-    code = (
-        "import sys, types, dataclasses, run_mser\n"
-        "module = types.ModuleType('mser_llm.cli.of_test')\n"
-        "module.ARGUMENTS = dataclasses.make_dataclass('Arguments', [])\n"
-        "module.HELP = 'x'\n"
-        "module.run = lambda arguments: [print('x' * 1000) for _ in range(10_000)] and None\n"
-        "sys.modules['mser_llm.cli.of_test'] = module\n"
-        "run_mser.COMMANDS['mine'] = ('mser_llm.cli.of_test', '')\n"
-        "sys.exit(run_mser.main(['mine']))\n"
-    )
-    command = [sys.executable, "-c", code]
-    writer = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert writer.stdout is not None
-    assert writer.stderr is not None
-    writer.stdout.readline()
-    writer.stdout.close()
-    assert writer.stderr.read() == b""
-    assert writer.wait(timeout=240) == 1

@@ -74,13 +74,15 @@ def test_evaluate_writes_the_predictions_of_the_model(recordings, tiny_model_dir
         )
 
 
-def test_evaluate_uses_and_records_the_prompt(recordings, tiny_model_dir, tmp_path):
-    evaluate(tiny_model_dir, recordings, tmp_path / "v1")
-    evaluate(tiny_model_dir, recordings, tmp_path / "v2", "--prompt", "v2")
-    first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("v1", "v2"))
-    assert (first["prompt"], second["prompt"]) == ("v1", "v2")
-    assert second["prompt_text"] == PROMPTS["v2"]
-    assert (tmp_path / "v1" / "predictions.csv").read_text() != (tmp_path / "v2" / "predictions.csv").read_text()
+@pytest.mark.parametrize(("key", "values"), [("prompt", ("v1", "v2")), ("pad_to", ("longest", "30s"))])
+def test_evaluate_uses_and_records_prompt_and_padding(recordings, tiny_model_dir, tmp_path, key, values):
+    evaluate(tiny_model_dir, recordings, tmp_path / "default")
+    evaluate(tiny_model_dir, recordings, tmp_path / "given", f"--{key}", values[1])
+    outputs = [tmp_path / name for name in ("default", "given")]
+    results = [json.loads((output / "results.json").read_text()) for output in outputs]
+    assert tuple(result[key] for result in results) == values
+    assert results[1]["prompt_text"] == PROMPTS[results[1]["prompt"]]
+    assert len({(output / "predictions.csv").read_text() for output in outputs}) == 2
 
 
 def test_evaluate_compares_prompts(recordings, tiny_model_dir, tmp_path, capsys):
@@ -99,30 +101,17 @@ def test_evaluate_reuses_cached_predictions(recordings, tiny_model_dir, tmp_path
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_evaluate_supports_and_records_stock_padding(recordings, tiny_model_dir, tmp_path):
-    evaluate(tiny_model_dir, recordings, tmp_path / "own")
-    evaluate(tiny_model_dir, recordings, tmp_path / "stock", "--pad_to", "30s")
-    first, second = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("own", "stock"))
-    assert (first["pad_to"], second["pad_to"]) == ("longest", "30s")
-    assert (tmp_path / "own" / "predictions.csv").read_text() != (tmp_path / "stock" / "predictions.csv").read_text()
-
-
-def test_evaluate_counts_unreadable_clips_with_status_1(recordings, tiny_model_dir, tmp_path, capsys):
-    (recordings / "sad" / "broken.wav").write_bytes(b"")
-    assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 1
-    metrics = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
-    assert (metrics["n"], metrics["errors"]) == (15, 1)
-    assert "broken.wav" in metrics["error_clips"][0]["error"]
-    assert "1 clips are unreadable" in capsys.readouterr().err
-
-
-def test_evaluate_counts_narrow_band_clips(recordings, tiny_model_dir, tmp_path, capsys):
+def test_evaluate_counts_unreadable_and_narrow_band_clips(recordings, tiny_model_dir, tmp_path, capsys):
     telephone = np.random.default_rng(1).uniform(-0.2, 0.2, 4000)
     soundfile.write(recordings / "sad" / "telephone.wav", telephone, 8000)
     assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 0
-    metrics = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
-    assert (metrics["n"], metrics["narrow_band"]) == (16, 1)
     assert "1 of 16 clips" in capsys.readouterr().err
+    (recordings / "sad" / "broken.wav").write_bytes(b"")
+    assert evaluate(tiny_model_dir, recordings, tmp_path / "out") == 1
+    metrics = json.loads((tmp_path / "out" / "results.json").read_text())["corpora"]["folder"]
+    assert (metrics["n"], metrics["errors"], metrics["narrow_band"]) == (16, 1, 1)
+    assert "broken.wav" in metrics["error_clips"][0]["error"]
+    assert "1 clips are unreadable" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

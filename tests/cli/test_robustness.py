@@ -58,39 +58,40 @@ def test_robustness_reports_conditions_it_leaves_out(corpora, tiny_model_dir, tm
     assert [metrics["n"] for metrics in results["clean"].values()] == [4]
 
 
-def test_robustness_rejects_training_speakers(corpora, tiny_model_dir, tmp_path, capsys):
-    model = tmp_path / "model"
-    shutil.copytree(tiny_model_dir, model)
-    record = {"speakers": ["folder-anna"], "recordings": [], "corpora": ["folder"], "languages": ["de"]}
-    (model / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
-    chosen = ["--conditions", "telephone"]
+@pytest.fixture
+def trained_on(tiny_model_dir, tmp_path):
+    """Return a function that returns a model trained on a speaker."""
+
+    def model(speaker):
+        folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+        record = {"speakers": [speaker], "recordings": [], "corpora": ["folder"], "languages": ["de"]}
+        (folder / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
+        return folder
+
+    return model
+
+
+def test_robustness_rejects_training_speakers(corpora, trained_on, tmp_path, capsys):
+    model, chosen = trained_on("folder-anna"), ["--conditions", "telephone"]
     assert run(model, corpora, tmp_path / "out", *chosen) == 2
     assert "1 speaker(s) are in training and in test: folder-anna" in capsys.readouterr().err
     assert run(model, corpora, tmp_path / "out", *chosen, "--allow_leak") == 0
     assert "of 8 of 16 clips" in capsys.readouterr().out
 
 
-def test_robustness_reports_halves_from_training(corpora, tiny_model_dir, tmp_path, capsys):
-    model = tmp_path / "model"
-    shutil.copytree(tiny_model_dir, model)
-    record = {"speakers": ["folder-carla"], "recordings": [], "corpora": ["folder"], "languages": ["it"]}
-    (model / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
+def test_robustness_reports_halves_from_training(corpora, trained_on, tmp_path, capsys):
     others = ["--conditions", "code_switch", "--others", f"folder={corpora / 'italian'}"]
-    assert run(model, corpora, tmp_path / "out", *others) == 0
+    assert run(trained_on("folder-carla"), corpora, tmp_path / "out", *others) == 0
     assert "of 4 of 4 clips from --others" in capsys.readouterr().out
     results = json.loads((tmp_path / "out" / "robustness.json").read_text(encoding="utf-8"))
     assert results["lent_leak"]["found"] and not results["leak"]["found"]
 
 
-def test_robustness_rejects_another_seed_in_the_same_folder(corpora, tiny_model_dir, tmp_path, capsys):
-    assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level") == 0
-    assert run(tiny_model_dir, corpora, tmp_path, "--conditions", "level", "--seed", "1") == 2
-    assert "other settings (seed)" in capsys.readouterr().err
-
-
-def test_robustness_detects_changed_audio(corpora, tiny_model_dir, tmp_path, capsys):
+def test_robustness_detects_another_seed_audio_or_speaker(corpora, tiny_model_dir, tmp_path, capsys):
     german, first = shutil.copytree(corpora / "german", tmp_path / "german"), ["--conditions", "telephone"]
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first, "--seed", "1") == 2
+    assert "other settings (seed)" in capsys.readouterr().err
     happy = german / "anna-happy-0.wav"
     before = happy.read_bytes()
     shutil.copyfile(german / "bert-sad-0.wav", happy)
@@ -99,21 +100,16 @@ def test_robustness_detects_changed_audio(corpora, tiny_model_dir, tmp_path, cap
     assert not (tmp_path / "out" / "predictions" / "level_10.csv").exists()
     happy.write_bytes(before)
     assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
+    table = (german / "index.csv").read_text(encoding="utf-8")
+    (german / "index.csv").write_text(table.replace(",bert,", ",anna,"), encoding="utf-8")
+    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 2
+    assert "other settings (clips, pool)" in capsys.readouterr().err
     # Clips used only for babble and halves affect predictions too.
     others = ["--others", f"folder={shutil.copytree(corpora / 'italian', tmp_path / 'italian')}"]
     assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 0
     shutil.copyfile(german / "bert-sad-0.wav", tmp_path / "italian" / "carla-sad-0.wav")
     assert run(tiny_model_dir, tmp_path, tmp_path / "lent", *first, *others) == 2
     assert "other settings (pool)" in capsys.readouterr().err
-
-
-def test_robustness_detects_a_changed_speaker(corpora, tiny_model_dir, tmp_path, capsys):
-    german, first = shutil.copytree(corpora / "german", tmp_path / "german"), ["--conditions", "telephone"]
-    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 0
-    table = (german / "index.csv").read_text(encoding="utf-8")
-    (german / "index.csv").write_text(table.replace(",bert,", ",anna,"), encoding="utf-8")
-    assert run(tiny_model_dir, tmp_path, tmp_path / "out", *first) == 2
-    assert "other settings (clips, pool)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -125,14 +125,8 @@ def test_lowresource_figure_3_has_a_panel_per_model_and_corpus(
         part.save_pretrained(tmp_path / "other")
     speech = [write_tones(tmp_path / name, {f"{name}0": "ur", f"{name}1": "ur"}, takes=1) for name in ("a", "b")]
     words = ["reproduce", "lowresource-figure3", "--models", str(tiny_model_dir), str(tmp_path / "other")]
-    words += [
-        "--labels",
-        "four",
-        "--output_dir",
-        str(tmp_path / "out"),
-        "--test",
-        *(f"folder={one}" for one in speech),
-    ]
+    words += ["--labels", "four", "--output_dir", str(tmp_path / "out"), "--test"]
+    words += [f"folder={one}" for one in speech]
     assert main(words) == 0
     panels = json.loads((tmp_path / "out" / "lowresource-figure3.json").read_text(encoding="utf-8"))["figures"]
     assert [(one["corpus"], Path(one["model"]).name) for one in panels] == [

@@ -12,7 +12,7 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols import Published
 from mser_llm.reproduction.published import METRICS, TABLE_2_PROTOCOL, published_rows
 from mser_llm.reproduction.systems import EFFECTS, FULL, SYSTEMS, Effect, steps_of
-from mser_llm.reproduction.table import Table, differences, measured_line, published_line, summarize_effect
+from mser_llm.reproduction.table import Table, differences, measured_line, published_line, summarize_effects
 from mser_llm.reproduction.writers import latex, write_table
 
 
@@ -64,7 +64,10 @@ def test_differences_find_a_planted_effect_only():
         "C": [predict(0.6, 4), predict(0.6, 5)],
     }
     effects = (Effect("contrast", "A", "B"), Effect("contrast", "A", "C"))
-    found = differences(effects, runs, {"A": {"UA": 0.5}, "B": {"UA": 0.519}}, metrics=("UA",))
+    paper = {
+        name: published_line([Published(name, "UA", ua, "")], "", 2, "") for name, ua in (("A", 0.5), ("B", 0.519))
+    }
+    found = differences(effects, runs, paper, metrics=("UA",))
     by_name = {one.having: one for one in found}
     expected = np.mean([run.metrics()["UA"] for run in runs["B"]]) - np.mean(
         [run.metrics()["UA"] for run in runs["A"]]
@@ -73,7 +76,7 @@ def test_differences_find_a_planted_effect_only():
     assert by_name["B"].low > 0.2 and by_name["B"].p_holm == pytest.approx(2 * by_name["B"].p)
     assert by_name["B"].published == pytest.approx(0.019) and by_name["C"].published is None
     assert by_name["C"].low < 0 < by_name["C"].high
-    summary = summarize_effect("contrast", "UA", found)
+    (summary,) = summarize_effects(found)
     assert "B over A" in summary and "C over A" not in summary
 
 
@@ -81,13 +84,13 @@ def test_differences_of_one_speaker_have_no_interval():
     runs = {"A": [predict(0.1, 0, speakers=1)], "B": [predict(0.9, 1, speakers=1)]}
     (one,) = differences((Effect("contrast", "A", "B"),), runs, {}, metrics=("UA",))
     assert (one.low, one.high, one.p, one.p_holm) == (None, None, None, None)
-    assert "B over A" not in summarize_effect("contrast", "UA", [one])
+    assert "B over A" not in summarize_effects([one])[0]
 
 
 @pytest.fixture
 def table() -> Table:
     runs = {"A_1": [predict(0.6, 0), predict(0.7, 1)], "B": [predict(0.8, 2), predict(0.9, 3)]}
-    ours = measured_line("A_1", runs["A_1"], "base | tiny", "ravdess 672", "emodb 360", leak="2 speaker(s) & more")
+    ours = measured_line("A_1", runs["A_1"], "base | tiny", "ravdess 672", leak="2 speaker(s) & more")
     numbers = [Published("A_1", "UA", 0.488, "Table II"), Published("A_1", "WA", 0.597, "Table II")]
     paper = published_line(numbers, "IEMOCAP", 7, "English")
     found = differences((Effect("contrast", "A_1", "B"),), runs, {}, metrics=("UA",))

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.suite.comparisons import naive_loss, training_step
 from benchmarks.suite.flops import recognition_flops, weight_shapes
 from benchmarks.suite.scaling import Curve
 from benchmarks.suite.sizes import QUICK
 from benchmarks.suite.systems import build_own_model
-from benchmarks.suite.training_comparison import naive_loss, training_step
 from benchmarks.suite.word_scoring import one_pass_per_word
 from processing_mser import PROMPTS
 

@@ -4,7 +4,7 @@
 import pytest
 import torch
 
-from benchmarks.suite.naive_comparison import against_naive
+from benchmarks.suite.comparisons import against_naive
 from benchmarks.suite.peers import granite_speech, qwen2_audio
 from benchmarks.suite.sizes import FULL, QUICK, WORDS
 from benchmarks.suite.systems import build_own_model, build_packed_model, naive_system, noise, own_system
