@@ -13,15 +13,7 @@ from mser_llm.io.errors import InputError
 
 
 def check_sections(sections: Iterable[Any]) -> None:
-    """
-    Check the output folders of a command's arguments, and warn of misspelled labels.
-
-    Args:
-        sections: the dataclasses of the command.
-
-    Raises:
-        InputError: see `check_folder`.
-    """
+    """Check the output folders of a command's arguments, and warn of misspelled labels."""
     for section in sections:
         for name in ("output_dir", "cache_dir"):
             folder = getattr(section, name, None)
@@ -31,17 +23,7 @@ def check_sections(sections: Iterable[Any]) -> None:
 
 
 def check_folder(flag: str, folder: str | Path, written: bool = False) -> None:
-    """
-    Reject a folder that cannot be created.
-
-    Args:
-        flag: the flag that names it.
-        folder: existing, or to be created with its parents.
-        written: whether to try to write to it.
-
-    Raises:
-        InputError: it is a file or inside one, or the system denies it, as on a read-only disk or without permission.
-    """
+    """Reject a folder that cannot be created."""
     path = Path(folder).expanduser()
     for part in (path, *path.parents):
         if part.is_dir():
@@ -69,15 +51,7 @@ def warn_of_misspelled_labels(labels: Any) -> None:
 
 
 def check_init_from(init_from: str | None) -> None:
-    """
-    Reject an `init_from` without a model, and name the recipe that trains it.
-
-    Args:
-        init_from: folder or Hub id (which is not looked up), or None.
-
-    Raises:
-        ModelNotFoundError: there is no such folder, or no model in it.
-    """
+    """Reject an `init_from` without a model, and name the recipe that trains it."""
     from mser_llm.inference.loading import ModelNotFoundError, find_model
     from mser_llm.training.model_building import expanded
 

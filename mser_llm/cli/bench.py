@@ -81,15 +81,7 @@ def run(args: BenchArguments) -> int:
 
 
 def add_benchmarks_to_path(root: Path) -> None:
-    """
-    Make `benchmarks` importable, which is part of a checkout and not installed.
-
-    Args:
-        root: the folder of the package `mser_llm`.
-
-    Raises:
-        InputError: it is not a checkout.
-    """
+    """Make `benchmarks` importable, which is part of a checkout and not installed."""
     if not (root / "benchmarks" / "suite").is_dir():
         raise InputError(
             "run-mser bench",

@@ -12,15 +12,7 @@ if TYPE_CHECKING:
 
 
 def read_rows(corpora: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
-    """
-    Read the rows of each corpus, and print the readers' warnings on standard error.
-
-    Args:
-        corpora: `NAME=PATH` each.
-
-    Raises:
-        CorpusError: a corpus cannot be read.
-    """
+    """Read the rows of each corpus, and print the readers' warnings on standard error."""
     from mser_llm.data.read_corpus import parse_corpora, read_corpus
 
     found: dict[str, list[Mapping[str, Any]]] = {}
@@ -33,13 +25,7 @@ def read_rows(corpora: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def read_labeled(corpora: Sequence[str], labels: "LabelSet") -> dict[str, "LabeledClips"]:
-    """
-    Read the clips of each corpus whose emotion is in the label set.
-
-    Raises:
-        CorpusError: a corpus cannot be read.
-        EvaluationError: a corpus has none of the emotions.
-    """
+    """Read the clips of each corpus whose emotion is in the label set."""
     from mser_llm.evaluation.evaluation import rows_in_label_set
     from mser_llm.evaluation.labeled_clips import LabeledClips
 

@@ -2,7 +2,8 @@
 """Read command-line arguments from dataclass fields, and convert text and YAML values to their types."""
 
 import types
-from collections.abc import Callable, Iterable
+from argparse import ArgumentTypeError
+from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -89,16 +90,19 @@ class Argument:
     def choices(self) -> tuple[Any, ...]:
         return _choices(self.members[0]) if len(self.members) == 1 else ()
 
-    @property
-    def word_converter(self) -> Callable[[str], Any]:
-        """The function that converts one word of the command line."""
+    def convert_word(self, word: str) -> Any:
+        """Convert one word of the command line."""
         type_ = self.type
         if self.is_list:
             (listed,) = (member for member in self.members if (get_origin(member) or member) is list)
             type_ = (get_args(listed) or (str,))[0]
         # In a recipe, YAML tells true from "true".
-        booleans = _BOOLEANS if bool in self.members else {}
-        return lambda word: booleans[word.lower()] if word.lower() in booleans else convert(word, type_)
+        if bool in self.members and word.lower() in _BOOLEANS:
+            return _BOOLEANS[word.lower()]
+        try:
+            return convert(word, type_)
+        except UnfitValue as unfit:
+            raise ArgumentTypeError(f"expected {unfit}, got {word!r}") from None
 
 
 def arguments_of(class_: type) -> dict[str, Argument]:

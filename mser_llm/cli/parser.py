@@ -81,7 +81,7 @@ class MSERArgumentParser(argparse.ArgumentParser):
     def _add(self, argument: Argument) -> None:
         choices = f"{{{','.join(map(str, argument.choices))}}}" if argument.choices else None
         options: dict[str, Any] = {
-            "type": self._word_converter(argument),
+            "type": argument.convert_word,
             "help": _help(argument),
             "metavar": argument.metavar or choices,
         }
@@ -97,18 +97,6 @@ class MSERArgumentParser(argparse.ArgumentParser):
             self.add_argument(
                 f"--no_{argument.name}", action="store_false", dest=argument.name, default=argparse.SUPPRESS
             )
-
-    @staticmethod
-    def _word_converter(argument: Argument) -> Any:
-        convert_word = argument.word_converter
-
-        def converter(word: str) -> Any:
-            try:
-                return convert_word(word)
-            except UnfitValue as unfit:
-                raise argparse.ArgumentTypeError(f"expected {unfit}, got {word!r}") from None
-
-        return converter
 
     def _with_underscores(self, word: str) -> str:
         """`--batch-size` as `--batch_size`, if there is such a flag."""

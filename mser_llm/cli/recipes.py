@@ -28,9 +28,6 @@ def find_recipe(name: str) -> Path:
     Find the recipe at the path `name`, or the project's own recipe of that name.
 
     `configs/tiny/stage1.yaml`, `tiny/stage1.yaml` and `tiny/stage1` name the same recipe from any folder.
-
-    Raises:
-        RecipeError: there is neither; the message lists the project's recipes.
     """
     path = Path(name)
     if path.is_file():
@@ -104,13 +101,7 @@ _RecipeLoader.add_implicit_resolver(
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
-    """
-    Read a recipe: a mapping of argument names to values, sections as nested mappings.
-
-    Raises:
-        RecipeError: the file is not YAML, is not a mapping, has a key twice, or too many or too deeply nested values.
-        OSError: the file cannot be read.
-    """
+    """Read a recipe: a mapping of argument names to values, sections as nested mappings."""
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_RecipeLoader)
     except UnicodeDecodeError as error:

@@ -156,12 +156,7 @@ def figure2(args: ReproduceArguments) -> None:
 
 
 def m5ser_folder(args: ReproduceArguments) -> Path:
-    """
-    Return the path in `--corpora m5ser=PATH`.
-
-    Raises:
-        InputError: other corpora are given, or none.
-    """
+    """Return the path in `--corpora m5ser=PATH`."""
     from mser_llm.data.read_corpus import parse_corpora
 
     named = list(parse_corpora(args.corpora).values())
@@ -264,12 +259,7 @@ def experiment(args: ReproduceArguments) -> "Experiment":
 
 
 def speech(args: ReproduceArguments) -> tuple[list[Row], dict[str, list[Row]]]:
-    """
-    Read the training rows, and those of each test corpus by name.
-
-    Raises:
-        InputError: neither corpora nor --demo is given, or both.
-    """
+    """Read the training rows, and those of each test corpus by name."""
     if args.demo:
         from mser_llm.cli.demo import demonstration_speech
 

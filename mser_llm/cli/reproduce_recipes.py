@@ -43,9 +43,6 @@ class RecipeFamily:
 
         A family without `joint.yaml` trains jointly by its `stage1.yaml`, with the `balance` of its `stage2.yaml`:
         one stage and two must not differ in how batches are balanced.
-
-        Args:
-            labels: label set, instead of that of the family.
         """
 
         def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> "Settings":
@@ -70,13 +67,7 @@ class RecipeFamily:
         return settings
 
     def of_peers(self, budget: int, validation_fraction: float) -> "Recipe":
-        """
-        The settings of `peers`: the recipe of the step, for as many steps as the budget has batches.
-
-        Args:
-            budget: clips drawn in the training of a system.
-            validation_fraction: share of the speakers that are not trained on.
-        """
+        """The settings of `peers`: the recipe of the step, for as many steps as the budget has batches."""
 
         def settings(step: Any, seed: int, folder: Path, earlier: Path | None) -> "Settings":
             recipe = find_recipe(f"{self.folder}/{step.recipe}.yaml")
@@ -122,12 +113,7 @@ class RecipeFamily:
 
 
 def as_flag(setting: str) -> tuple[str, str]:
-    """
-    Convert `KEY=VALUE` to a flag of `run-mser train` and its value.
-
-    Raises:
-        InputError: it is not `KEY=VALUE`.
-    """
+    """Convert `KEY=VALUE` to a flag of `run-mser train` and its value."""
     key, equals, value = setting.partition("=")
     if not key or not equals:
         raise InputError(f"--settings {setting}", "is not KEY=VALUE", "pass for example --settings num_train_epochs=1")

@@ -40,11 +40,7 @@ def run(args: SpaceArguments) -> None:
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Check the address before a model is loaded, because gradio keeps retrying an invalid one.
-
-    Raises:
-        ValueError: the host is not an address of this machine, or the port is in use or not permitted.
-    """
+    """Check the address before a model is loaded, because gradio keeps retrying an invalid one."""
     try:
         family, *_, address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
         socket.create_server((address[0], port or 0), family=family).close()

@@ -34,11 +34,7 @@ class TrainingSection:
         return transformers_arguments() | arguments_of(MSERTrainingOptions)
 
     def __call__(self, **values: Any) -> "MSERTrainingArguments":
-        """Build the arguments; numbers are checked before anything is imported.
-
-        Raises:
-            ValueError: a value is out of range or contradicts another.
-        """
+        """Build the arguments; numbers are checked before anything is imported."""
         check_values(values, TRAINING_BOUNDS)
         from mser_llm.training.training_arguments import MSERTrainingArguments
 

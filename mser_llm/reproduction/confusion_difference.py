@@ -56,15 +56,7 @@ def shares(predictions: Predictions) -> np.ndarray:
 
 
 def confusion_differences(baseline: Sequence[Predictions], other: Sequence[Predictions]) -> list[ConfusionDifference]:
-    """
-    Compare two systems over all clips and over those of each gender.
-
-    Args:
-        baseline, other: one per seed, over the same clips, the same number of both.
-
-    Raises:
-        ValueError: the numbers differ.
-    """
+    """Compare two systems over all clips and over those of each gender."""
     genders = sorted({gender for gender in baseline[0].genders if gender is not None})
     differences = []
     for group in (ALL, *genders):

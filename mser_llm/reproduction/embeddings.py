@@ -47,18 +47,7 @@ class Embeddings:
 
 
 def model_embeddings(folder: Path, clips: LabeledClips, cache_dir: Path, device: str = "auto") -> Embeddings:
-    """
-    Compute the embeddings of a trained model, or read them from the cache if weights and clips are the same.
-
-    Args:
-        folder: of the model.
-        clips: with their audio.
-        cache_dir: of a [`Store`]; one for all models and clips.
-        device: as for `load_model`.
-
-    Raises:
-        ValueError: none of the clips can be read.
-    """
+    """Compute the embeddings of a trained model, or read them from the cache if weights and clips are the same."""
     key = digest(folder / "model.safetensors", clips.fingerprint())
     with Store(cache_dir) as store:
         cached = store.get(key)

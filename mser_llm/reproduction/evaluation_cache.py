@@ -51,10 +51,6 @@ def model_folders(models: Sequence[str]) -> list[Path]:
     Find the folders of trained models, before any speech is read.
 
     Ids of the Hub are rejected: predictions are kept by the digest of the weights, which have to be local.
-
-    Raises:
-        ModelNotFoundError: there is no model.
-        InputError: a folder has no weights, or is not on this machine.
     """
     folders = [Path(find_model(model)) for model in models]
     for folder in folders:
@@ -66,15 +62,7 @@ def model_folders(models: Sequence[str]) -> list[Path]:
 
 
 def model_leaks(models: Sequence[Path], tests: EvaluationSet, allow_leak: bool = False) -> dict[str, LeakReport]:
-    """
-    Check what each model was trained on against the test clips, before any model is evaluated.
-
-    Returns:
-        The reports by folder.
-
-    Raises:
-        SpeakerLeakError: a model was trained on test speakers or clips, and it is not allowed; names the model.
-    """
+    """Check what each model was trained on against the test clips, before any model is evaluated."""
     leaks = {}
     for model in models:
         try:
@@ -85,15 +73,7 @@ def model_leaks(models: Sequence[Path], tests: EvaluationSet, allow_leak: bool =
 
 
 def evaluate_once(model_dir: Path, tests: EvaluationSet, output_dir: Path, device: str = "auto") -> Predictions:
-    """
-    Return the predictions of a trained model; `output_dir` gets the files of `run-mser evaluate`.
-
-    Args:
-        model_dir: of the model.
-        tests: clips and labels.
-        output_dir: predictions in it are reused if they are complete and of these weights, clips and labels.
-        device: as for `load_model`.
-    """
+    """Return the predictions of a trained model; `output_dir` gets the files of `run-mser evaluate`."""
     predictions = output_dir / PREDICTIONS
     record = {"weights": file_sha256(model_dir / WEIGHTS), "tested": tests.identity}
     known = read_json(output_dir / MEASURED)

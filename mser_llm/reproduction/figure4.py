@@ -101,12 +101,7 @@ def figure4(
 
 
 def projector(projection: Projection) -> Any:
-    """
-    Return a function from `(num_clips, hidden_size)` to `(num_clips, 2)` over cosine distances.
-
-    Raises:
-        ImportError: UMAP is not installed.
-    """
+    """Return a function from `(num_clips, hidden_size)` to `(num_clips, 2)` over cosine distances."""
     if projection == "umap":
         try:
             from umap import UMAP

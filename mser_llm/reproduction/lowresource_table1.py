@@ -74,19 +74,7 @@ class LowResourceTable:
     device: str = "auto"
 
     def write(self, names: Sequence[str] = ()) -> str:
-        """
-        Train and evaluate, and write `lowresource-table1.md`, `.tex`, `.csv` and `.json`.
-
-        Args:
-            names: of the systems; by default all.
-
-        Returns:
-            The Markdown.
-
-        Raises:
-            InputError: an unknown system or corpus, or speech that a system needs is missing.
-            SpeakerLeakError: training and test overlap.
-        """
+        """Train and evaluate, and write `lowresource-table1.md`, `.tex`, `.csv` and `.json`."""
         chosen = self._chosen(names)
         first_stage = self._first_stage_job(chosen)
         jobs = [job for number in range(FOLDS) for job in self._jobs(number, chosen)]
@@ -236,10 +224,6 @@ def held_out_english(rows: Sequence[Row], number: int) -> tuple[str, ...]:
 
     This is a session of IEMOCAP, and the development part of corpora that have one. Of other English corpora speakers
     are held out, different ones in each fold.
-
-    Args:
-        rows: English.
-        number: of the fold, from 0.
     """
     parts = {row["split"] for row in rows} - {None}
     sessions = sorted(part for part in parts if part.startswith("session"))

@@ -50,18 +50,7 @@ class PeerExperiment:
     seeds: Sequence[int]
 
     def write(self, names: Sequence[str] = ()) -> str:
-        """
-        Train and evaluate, and write `peers.md`, `.tex`, `.csv` and `.json`.
-
-        Args:
-            names: of the systems; by default all.
-
-        Returns:
-            the Markdown.
-
-        Raises:
-            ValueError: an unknown system.
-        """
+        """Train and evaluate, and write `peers.md`, `.tex`, `.csv` and `.json`."""
         known = PEERS | COMBINATIONS
         if unknown := [name for name in names if name not in known]:
             raise ValueError(f"--systems: there is no {unknown[0]!r}; there are {', '.join(map(repr, known))}")

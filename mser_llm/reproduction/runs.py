@@ -126,13 +126,7 @@ class Experiment:
         return {system.name: [self._folder(system.last, seed) for seed in seeds] for system in systems}
 
     def check(self, systems: Iterable[System], seeds: Sequence[int]) -> None:
-        """
-        Check the settings of every training, and for leaks, before hours of training.
-
-        Raises:
-            ValueError: a recipe cannot be used.
-            SpeakerLeakError: training and test overlap.
-        """
+        """Check the settings of every training, and for leaks, before hours of training."""
         for step in steps_of(systems):
             for seed in seeds:
                 self._settings(step, seed)

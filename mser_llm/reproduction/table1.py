@@ -95,12 +95,7 @@ def fold_experiment(
     allow_leak: bool = False,
     device: str = "auto",
 ) -> Experiment:
-    """
-    Build the experiment of one fold of a protocol, given by name or number.
-
-    Raises:
-        ProtocolError: no such protocol or fold.
-    """
+    """Build the experiment of one fold of a protocol, given by name or number."""
     protocol = find_protocol(name)
     chosen = training_fold(protocol, rows, DataArguments(), fold, allow_leak=allow_leak)
     recipe = for_fold(recipe_for(protocol.labels.name), chosen, protocol)

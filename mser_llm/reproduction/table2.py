@@ -13,16 +13,7 @@ from mser_llm.reproduction.writers import write_table
 
 
 def write_table2(experiment: Experiment, seeds: Sequence[int]) -> str:
-    """
-    Train and evaluate the six systems, and write `table2.md`, `.tex`, `.csv` and `.json`.
-
-    Args:
-        experiment: training and test speech.
-        seeds: of the trainings, at least one.
-
-    Returns:
-        The Markdown.
-    """
+    """Train and evaluate the six systems, and write `table2.md`, `.tex`, `.csv` and `.json`."""
     runs = experiment.run(SYSTEMS.values(), seeds)
     return write_table(table2(experiment, runs), experiment.folder, "table2")
 
