@@ -98,12 +98,7 @@ def benchmark(arguments: BenchmarkArguments) -> dict[str, Any]:
 
 
 def draw_clips(arguments: BenchmarkArguments) -> list[np.ndarray]:
-    """
-    Draw waveforms `(num_samples,)` at 16 kHz between the minimum and the maximum length.
-
-    Raises:
-        ValueError: the corpus has no clip of that length.
-    """
+    """Draw waveforms `(num_samples,)` at 16 kHz between the minimum and the maximum length."""
     random = np.random.default_rng(arguments.seed)
     shortest, longest = (round(seconds * SAMPLING_RATE) for seconds in arguments.seconds)
     if arguments.corpus is None:

@@ -32,11 +32,6 @@ def against_peers(sizes: BenchmarkSizes, own: OwnModel, plain: OwnModel) -> Iter
     For each length and batch size, compare MSER's scoring with the peer's `generate` and with its prefill alone.
 
     At the target size, MSER without packed weights is measured too.
-
-    Args:
-        sizes: of the models and of the measurements.
-        own: MSER with packed weights.
-        plain: MSER without packed weights.
     """
     ours, unpacked = own_system(sizes, own), own_system(sizes, plain)
     builds: tuple[Callable[[BenchmarkSizes], System], ...] = (qwen2_audio, granite_speech)
@@ -81,11 +76,6 @@ def against_naive(sizes: BenchmarkSizes, own: OwnModel, plain: OwnModel) -> Iter
     """
     Measure 30 s of padding, unpacked weights, `generate` instead of scoring, and logits at every position: together,
     then one at a time.
-
-    Args:
-        sizes: of the measurement.
-        own: the model with packed weights.
-        plain: the same model without packed weights.
     """
     ours, naive = own_system(sizes, own), naive_system(sizes, plain)
     batch_size, seconds = sizes.batch_size, sizes.target_seconds

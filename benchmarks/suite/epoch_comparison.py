@@ -61,14 +61,7 @@ class Epoch:
 
 
 class EpochBench:
-    """
-    A recipe's model with a random encoder, and clips of noise.
-
-    Args:
-        sizes: of the encoder and the epoch.
-        model_arguments, arguments: the recipe; its encoder is replaced by one of the benchmark's size.
-        folder: where clips and cache are written.
-    """
+    """A recipe's model with a random encoder, and clips of noise."""
 
     def __init__(
         self,

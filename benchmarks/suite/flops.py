@@ -72,12 +72,7 @@ def weight_shapes(
 
 
 def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequence[int]]) -> RecognitionFlops:
-    """
-    Args:
-        own: the model.
-        seconds: length of the clip.
-        candidates: token ids of each label; all but the last token of a label are inputs.
-    """
+    """Count the operations for one clip; all but the last token of a label are inputs."""
     config = own.model.config
     audio, qformer, text = config.audio_config, config.qformer_config, config.text_config
     shapes = weight_shapes(own, seconds, 1, candidates)

@@ -40,11 +40,7 @@ def resident_mebibytes(line: str) -> float:
 
 
 def reset_peak() -> None:
-    """Reset `VmHWM` to the current memory.
-
-    Raises:
-        OSError: the system does not allow it.
-    """
+    """Reset `VmHWM` to the current memory."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

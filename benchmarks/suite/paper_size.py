@@ -44,16 +44,7 @@ def paper_size(
     rounds: int = 5,
     square: int = 8192,
 ) -> Iterator[Comparison]:
-    """
-    Compare recognition, and a training step through the frozen language model, with products of square matrices.
-
-    Args:
-        arguments: the recipe's model section.
-        device: `cuda`, or `cpu` to test the code.
-        seconds, batch_size: of the clips.
-        rounds: of each measurement.
-        square: number of rows and columns of the matrices.
-    """
+    """Compare recognition, and a training step through the frozen language model, with products of square matrices."""
     torch.manual_seed(0)
     own = build_paper_model(arguments, device)
     model = own.model

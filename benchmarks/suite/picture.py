@@ -18,12 +18,7 @@ RATIO_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 
 
 def draw(path: Path, comparisons: Sequence[Comparison], curves: Sequence[Curve]) -> None:
-    """
-    Args:
-        path: PNG file.
-        comparisons: their ratios are drawn as bars on a logarithmic axis; shares only if nothing else was measured.
-        curves: each is drawn in its own plot.
-    """
+    """Draw ratios as bars on a logarithmic axis (shares only if nothing else was measured), and a plot per curve."""
     bars = [comparison for comparison in comparisons if comparison.better != "share"] or comparisons
     height = 0.22 * len(bars) + 1.2
     figure = Figure(figsize=(11, height + (3.2 if curves else 0)), layout="constrained")

@@ -104,12 +104,7 @@ def write_report(folder: Path, comparisons: Sequence[Comparison], about: dict[st
 
 
 def around_table(page: Path) -> tuple[str, str]:
-    """
-    Split a Markdown page at its table: the text before and after it, including the two markers.
-
-    Raises:
-        ValueError: the page lacks the markers, or their order is wrong.
-    """
+    """Split a Markdown page at its table: the text before and after it, including the two markers."""
     before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

@@ -16,18 +16,7 @@ Work = Callable[[], Any]
 def alternate(
     works: Mapping[str, Work], rounds: int, description: str = "Measuring", warm_up: bool = True
 ) -> dict[str, list[float]]:
-    """
-    Time each function in each round. Within a round every function runs once.
-
-    Args:
-        works: functions by name.
-        rounds: number of timed rounds.
-        description: text of the progress bar.
-        warm_up: run one untimed round first; not needed for functions of many seconds.
-
-    Returns:
-        Seconds of each function, one per round.
-    """
+    """Time each function in each round. Within a round every function runs once."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for number in tqdm(range(rounds + warm_up), desc=description, unit="round", leave=False):
         for name, work in works.items():

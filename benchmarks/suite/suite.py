@@ -24,17 +24,7 @@ def run_suite(
     recipe: tuple[ModelArguments, MSERTrainingArguments],
     parts: Collection[str] = PARTS,
 ) -> Iterator[Comparison | Curve]:
-    """
-    Run the comparisons and yield each as soon as it is measured; the part `scaling` yields curves.
-
-    Args:
-        sizes: of the models and the measurements.
-        recipe: its epoch is measured.
-        parts: subset of `PARTS` to run.
-
-    Raises:
-        ValueError: a part is unknown.
-    """
+    """Run the comparisons and yield each as soon as it is measured; the part `scaling` yields curves."""
     unknown = [part for part in parts if part not in PARTS]
     if unknown:
         raise ValueError(f"--parts {unknown[0]}: unknown; choose from {', '.join(PARTS)}")

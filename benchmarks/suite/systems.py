@@ -71,11 +71,7 @@ def text_config(sizes: BenchmarkSizes) -> LlamaConfig:
 
 
 def build_own_model(sizes: BenchmarkSizes, **changes: Any) -> OwnModel:
-    """
-    Args:
-        sizes: of the model.
-        changes: arguments of `MSERConfig` that replace those.
-    """
+    """Build MSER; `changes` are arguments of `MSERConfig` that replace those of the sizes."""
     torch.manual_seed(0)
     tokenizer = build_tokenizer(WORDS)
     audio = WhisperConfig(**sizes.audio)

@@ -73,18 +73,7 @@ def confusion_differences(baseline: Sequence[Predictions], other: Sequence[Predi
 def write_confusion_differences(
     found: Sequence[ConfusionDifference], words: Sequence[str], folder: Path, leaks: Mapping[str, LeakReport]
 ) -> str:
-    """
-    Write `lowresource-table2.json`.
-
-    Args:
-        found: as `confusion_differences` returns it.
-        words: the labels of rows and columns.
-        folder: created if needed.
-        leaks: the leak report of each model by name.
-
-    Returns:
-        The leaks, and the matrices with the paper's as Markdown, in percentage points.
-    """
+    """Write `lowresource-table2.json`; return leaks and matrices as Markdown, in percentage points."""
     parts = _format_leaks(leaks)
     parts += [
         _matrix(f"{one.group}, {one.n} clips, {_format_ua(one.UA)}", words, 100 * one.difference) for one in found

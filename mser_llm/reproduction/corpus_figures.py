@@ -19,19 +19,7 @@ from mser_llm.m5ser.analysis.overview import overview
 
 
 def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
-    """
-    Write `figure1.png`, hours by language and emotion, and `figure1.json`.
-
-    Args:
-        folder: as `run-mser m5ser build` writes it.
-        output_dir: created if needed.
-
-    Returns:
-        The content of `figure1.json`: hours and clips of each language and of each emotion, and of both (`cells`).
-
-    Raises:
-        BuiltCorpusError: the folder is not a built corpus.
-    """
+    """Write `figure1.png`, hours by language and emotion, and `figure1.json`."""
     counted = overview(BuiltCorpus(folder))
     hours: dict[str, dict[str, float]] = {code: defaultdict(float) for code in counted["languages"]}
     totals: dict[str, dict[str, dict[str, float]]] = {"language": {}, "emotion": {}}
@@ -59,18 +47,10 @@ def figure1(folder: Path, output_dir: Path) -> dict[str, Any]:
 def figure2(folder: Path, output_dir: Path) -> dict[str, Any]:
     """
     Write `figure2_CORPUS.png` (mean spectra of emotions and languages) of each source corpus, `figure2.json`, and the
-    files of the whole analysis.
+    files of the whole analysis. Measurements in the output folder are reused.
 
-    Args:
-        folder: as `run-mser m5ser build` writes it.
-        output_dir: created if needed; measurements in it are reused.
-
-    Returns:
-        The content of `figure2.json`: `points` of each picture, and the `test` (not in the paper) whether clips of one
-        emotion are closer together across languages than clips of different emotions.
-
-    Raises:
-        BuiltCorpusError: the folder is not a built corpus, or too small for a picture.
+    The `test` in the JSON is not in the paper: whether clips of one emotion are closer together across languages than
+    clips of different emotions.
     """
     analysis = analyse_corpus(folder, output_dir)
     spectra = analysis["distances"]["spectrum"]

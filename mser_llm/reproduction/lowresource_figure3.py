@@ -30,13 +30,7 @@ def lowresource_figure3(
     """
     Write `lowresource-figure3.png`, with a row per corpus and a column per model, and `.json`.
 
-    Args:
-        models: folders, the baseline first.
-        tests, labels, output_dir, projection, allow_leak, device: as in `figure4`.
-
-    Returns:
-        For each corpus and model `corpus`, `model`, `n`, each of `CLUSTER_METRICS` as `summarize_over_speakers`
-        returns it, and `difference` from the baseline of silhouette and purity.
+    Return the metrics of each corpus and model, with their `difference` from the first model, which is the baseline.
     """
     project = projector(projection)
     figure = Figure(figsize=(3.6 * len(models), 0.6 + 3.5 * len(tests)), layout="constrained")

@@ -177,15 +177,7 @@ def differences(
     published: Mapping[str, Line],
     metrics: Sequence[str] = ("UA", "WA"),
 ) -> list[Difference]:
-    """
-    Compare the systems of each effect in each metric; Holm's correction is over the effects of one metric.
-
-    Args:
-        effects: pairs of systems.
-        runs: the predictions of each system, one per seed.
-        published: the paper's line of each system.
-        metrics: names of `emotion_metrics`.
-    """
+    """Compare the systems of each effect in each metric; Holm's correction is over the effects of one metric."""
     results = []
     for metric in metrics:
         found = [

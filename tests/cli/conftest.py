@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A saved encoder for commands that need one."""
+"""A saved encoder and a model with a training record for commands that need one."""
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,3 +19,16 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     WhisperModel(config).save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=20).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def trained_on(tiny_model_dir: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that returns a model trained on a speaker of `folder`."""
+
+    def model(speaker: str) -> Path:
+        folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
+        record = {"speakers": [speaker], "recordings": [], "corpora": ["folder"], "languages": ["de"]}
+        (folder / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
+        return folder
+
+    return model

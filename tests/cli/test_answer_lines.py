@@ -75,10 +75,8 @@ def test_pipe_has_one_aligned_line_per_file():
     assert len(set(starts)) == 1
     ends = {display_width(text[: re.search(r"[ *]neutral 0", text).start()]) for text in texts[:-1]}
     assert len(ends) == 1
-
-
-def test_wide_terminal_has_one_line_per_file():
-    assert "\n" not in AnswerLines(FILES[:3], WORDS, width=160).text(FILES[0], prediction(FILES[0]))
+    wide_terminal = AnswerLines(FILES[:3], WORDS, width=160)
+    assert "\n" not in wide_terminal.text(FILES[0], prediction(FILES[0]))
 
 
 def test_colour_is_for_terminals_without_no_color(monkeypatch):

@@ -118,12 +118,8 @@ def test_baselines_rejects_renamed_test_files_in_training(corpora, tmp_path, cap
     assert "24 test recording(s)" in capsys.readouterr().err
 
 
-def test_baselines_rejects_training_speakers_of_the_model(corpora, tiny_model_dir, tmp_path, capsys):
-    model = tmp_path / "model"
-    shutil.copytree(tiny_model_dir, model)
-    record = {"speakers": ["folder-dario"], "recordings": [], "corpora": ["folder"], "languages": ["it"]}
-    (model / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
-    kept = ["--systems", "majority", "--model", str(model), "--device", "cpu"]
+def test_baselines_rejects_training_speakers_of_the_model(corpora, trained_on, tmp_path, capsys):
+    kept = ["--systems", "majority", "--model", str(trained_on("folder-dario")), "--device", "cpu"]
     assert run(corpora, tmp_path, *kept) == 2
     assert "1 speaker(s) are in training and in test: folder-dario" in capsys.readouterr().err
     assert run(corpora, tmp_path, *kept, "--allow_leak") == 0

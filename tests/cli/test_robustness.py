@@ -58,19 +58,6 @@ def test_robustness_reports_conditions_it_leaves_out(corpora, tiny_model_dir, tm
     assert [metrics["n"] for metrics in results["clean"].values()] == [4]
 
 
-@pytest.fixture
-def trained_on(tiny_model_dir, tmp_path):
-    """Return a function that returns a model trained on a speaker."""
-
-    def model(speaker):
-        folder = shutil.copytree(tiny_model_dir, tmp_path / "model")
-        record = {"speakers": [speaker], "recordings": [], "corpora": ["folder"], "languages": ["de"]}
-        (folder / "train_results.json").write_text(json.dumps({"data": {"heard": record}}), encoding="utf-8")
-        return folder
-
-    return model
-
-
 def test_robustness_rejects_training_speakers(corpora, trained_on, tmp_path, capsys):
     model, chosen = trained_on("folder-anna"), ["--conditions", "telephone"]
     assert run(model, corpora, tmp_path / "out", *chosen) == 2

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks.suite.paper_size import build_paper_model, paper_size
+from benchmarks.suite.sizes import QUICK
 from mser_llm.cli.bench import PAPER_RECIPE, _recipe
 from mser_llm.training.arguments import ModelArguments
 
@@ -16,23 +17,9 @@ def tiny_arguments() -> ModelArguments:
         audio_backbone="somebody/whisper",
         text_backbone="somebody/llama",
         qformer_backbone="somebody/bert",
-        audio_config={"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64},
-        qformer_config={
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-            "cross_attention_frequency": 2,
-        },
-        text_config={
-            "model_type": "llama",
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "vocab_size": 1200,
-        },
+        audio_config=dict(QUICK.audio),
+        qformer_config=dict(QUICK.qformer),
+        text_config={"model_type": "llama", **QUICK.text},
         num_query_tokens=4,
     )
 
