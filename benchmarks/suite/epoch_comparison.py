@@ -3,11 +3,12 @@
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import soundfile
 import torch
 from transformers import PrinterCallback, TrainerCallback, WhisperConfig, WhisperFeatureExtractor
@@ -51,15 +52,6 @@ class Stopwatch(TrainerCallback):
         return timed
 
 
-@dataclass(frozen=True)
-class Epoch:
-    """Seconds of an epoch, of the features that the cache saves (reading, log-mel, encoder), and of the encoder."""
-
-    total: float
-    features: float
-    encoder: float
-
-
 class EpochBench:
     """A recipe's model with a random encoder, and clips of noise."""
 
@@ -101,7 +93,8 @@ class EpochBench:
             rows.append({"audio": audio, "emotion": emotion, **facts})
         return index_clips(rows, self.labels)[0]
 
-    def epoch(self, features: ClipFeatures) -> Epoch:
+    def epoch(self, features: ClipFeatures) -> tuple[float, float, float]:
+        """Return the seconds of an epoch, of what the cache saves in it (encoder included), and of the encoder."""
         facts = training_facts(self.model.config.emotion_embedding_size, self.clips)
         lookup, encoder, total = Stopwatch(), Stopwatch(), Stopwatch()
         dataset = EmotionDataset(self.clips, features, self.labels, facts=facts)
@@ -123,7 +116,7 @@ class EpochBench:
             trainer.train()
         finally:
             self.model.encode_audio = encode  # type: ignore[method-assign]
-        return Epoch(total.seconds, lookup.seconds + encoder.seconds, encoder.seconds)
+        return total.seconds, lookup.seconds + encoder.seconds, encoder.seconds
 
 
 def epochs(
@@ -132,41 +125,21 @@ def epochs(
     """Run the two epochs in turns, both on clips at their own length."""
     with TemporaryDirectory() as folder:
         bench = EpochBench(sizes, model_arguments, arguments, Path(folder))
-        with_cache, without = [], []
-        for number in range(sizes.slow_rounds + 1):
-            pair = bench.epoch(bench.cached), bench.epoch(bench.uncached)
-            if number:  # the first pair warms up
-                with_cache.append(pair[0])
-                without.append(pair[1])
-    rest = [epoch.total - epoch.features for epoch in without]
+        # The first pair warms up.
+        pairs = [(bench.epoch(bench.cached), bench.epoch(bench.uncached)) for _ in range(sizes.slow_rounds + 1)][1:]
+    (total, states, _), (slow_total, features, encoder) = np.array(pairs).transpose(1, 2, 0)
+    rest = slow_total - features
     facts = {
-        "encoder_seconds_without_cache": [epoch.encoder for epoch in without],
-        "reading_and_log_mel_seconds_without_cache": [epoch.features - epoch.encoder for epoch in without],
-        "rest_seconds_without_cache": rest,
+        "encoder_seconds_without_cache": encoder.tolist(),
+        "reading_and_log_mel_seconds_without_cache": (features - encoder).tolist(),
+        "rest_seconds_without_cache": rest.tolist(),
         "clips": sizes.epoch_clips,
     }
-    totals = [epoch.total for epoch in with_cache], [epoch.total for epoch in without]
-    yield Comparison("epoch of base/joint, with the cache", *totals, "s per epoch", "less", facts=facts)
-    yield Comparison(
-        "epoch of base/joint, speed-up compared with (encoder + rest) / rest",
-        [slow / fast for fast, slow in zip(*totals, strict=True)],
-        [epoch.total / left for epoch, left in zip(without, rest, strict=True)],
-        "times",
-        "share",
-        ">= 0.8",
-    )
-    yield Comparison(
-        "epoch of base/joint, share of encoder states with the cache",
-        [epoch.features for epoch in with_cache],
-        [epoch.total for epoch in with_cache],
-        "s per epoch",
-        "share",
-        "<= 0.05",
-    )
-    yield Comparison(
-        "epoch of base/joint, share of the encoder without the cache",
-        [epoch.encoder for epoch in without],
-        [epoch.total for epoch in without],
-        "s per epoch",
-        "share",
-    )
+    speed_up = "speed-up compared with (encoder + rest) / rest"
+    for name, ours, other, *kind in (
+        ("with the cache", total, slow_total, "s per epoch", "less", "", facts),
+        (speed_up, slow_total / total, slow_total / rest, "times", "share", ">= 0.8"),
+        ("share of encoder states with the cache", states, total, "s per epoch", "share", "<= 0.05"),
+        ("share of the encoder without the cache", encoder, slow_total, "s per epoch", "share"),
+    ):
+        yield Comparison(f"epoch of base/joint, {name}", ours.tolist(), other.tolist(), *kind)

@@ -15,19 +15,6 @@ FRAMES_PER_SECOND = 100
 
 
 @dataclass(frozen=True)
-class RecognitionFlops:
-    """Operations for one clip."""
-
-    encoder: float
-    qformer: float
-    language_model: float
-
-    @property
-    def total(self) -> float:
-        return self.encoder + self.qformer + self.language_model
-
-
-@dataclass(frozen=True)
 class MatrixShape:
     """`count` products of `(rows, inner)` and `(inner, columns)`."""
 
@@ -71,8 +58,8 @@ def weight_shapes(
     ]
 
 
-def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequence[int]]) -> RecognitionFlops:
-    """Count the operations for one clip; all but the last token of a label are inputs."""
+def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequence[int]]) -> dict[str, float]:
+    """Count the operations for one clip by part of the model; all but the last token of a label are inputs."""
     config = own.model.config
     audio, qformer, text = config.audio_config, config.qformer_config, config.text_config
     shapes = weight_shapes(own, seconds, 1, candidates)
@@ -92,9 +79,8 @@ def recognition_flops(own: OwnModel, seconds: float, candidates: Sequence[Sequen
     crosswise = 4.0 * queries * size**2 + 4.0 * frames * audio.d_model * size + 4.0 * queries * frames * size
     feed_forward = 4.0 * queries * size * qformer.intermediate_size
     projection = 2.0 * queries * size * text.hidden_size
-    return RecognitionFlops(
-        encoder, layers * (own_attention + feed_forward) + crossing * crosswise + projection, language_model
-    )
+    bridge = layers * (own_attention + feed_forward) + crossing * crosswise + projection
+    return {"encoder": encoder, "qformer": bridge, "language_model": language_model}
 
 
 def _tokens(own: OwnModel, candidates: Sequence[Sequence[int]]) -> tuple[int, int]:

@@ -72,7 +72,7 @@ def paper_size(
         torch.cuda.reset_peak_memory_stats()
     taken = alternate({name: _finished(work, device) for name, work in works.items()}, rounds, "Paper-size model")
     rate = [2.0 * square**3 / seconds_ for seconds_ in taken["products"]]
-    needed = batch_size * recognition_flops(own, seconds, words).total
+    needed = batch_size * sum(recognition_flops(own, seconds, words).values())
     yield Comparison(
         f"paper size, recognition, share of matrix products, {seconds:g} s, batch {batch_size}",
         [needed / seconds_ / 1e12 for seconds_ in taken["recognition"]],

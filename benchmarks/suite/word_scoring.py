@@ -75,7 +75,9 @@ def _slope(sizes: BenchmarkSizes, own: OwnModel, target: str = "") -> Iterator[C
         f"{FEW} and {MANY} labels, {sizes.num_query_tokens} queries",
     )
     tokens = {count: sum(len(ids) - 1 for ids in own.candidates(count)) for count in (FEW, MANY)}
-    flops = {count: recognition_flops(own, sizes.target_seconds, own.candidates(count)).total for count in tokens}
+    flops = {
+        count: sum(recognition_flops(own, sizes.target_seconds, own.candidates(count)).values()) for count in tokens
+    }
     facts = {"prefix_tokens": prefix.shape[1], "word_tokens": tokens}
     place = f"{MANY} labels compared with {FEW}, {sizes.num_query_tokens} queries"
     seconds = taken["many"], taken["few"]
