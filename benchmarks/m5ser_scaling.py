@@ -23,14 +23,14 @@ import sys
 import tempfile
 import threading
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import soundfile
 
 from mser_llm.cli.parser import MSERArgumentParser
@@ -96,7 +96,8 @@ def speed(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
                 shards_per_language=16,
                 workers=workers,
             )
-            with processors(workers), Clock(output) as clock:
+            clock = Clock(output)
+            with processors(workers), polling(clock.look):
                 build(config, rows)
             rates[workers].append(clock.clips_per_second())
             shutil.rmtree(output)
@@ -142,15 +143,12 @@ def translate_alone(
     """Translate every recording once, then time `count` translations per language."""
     os.sched_setaffinity(0, {processor})
     translator = build_translator("espeak", {})
+    fields = ("id", "language", "transcript", "speaker", "gender")
     clips = [
         SourceClip(
-            id=row["id"],
             waveform=load_audio(row["audio"]["path"]),
-            language="en",
-            transcript=row["transcript"],
-            speaker=row["speaker"],
-            gender=row["gender"],
             source_corpus=row["corpus"],
+            **{name: row[name] for name in fields},
         )
         for row in recordings
     ]
@@ -184,15 +182,10 @@ def memory(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
     for factor in (1, 10):
         rows = echo_rows(folder / "clips", arguments.rows * factor)
         output = folder / f"memory-{factor}"
-        config = BuildConfig(
-            output_dir=str(output),
-            languages=["fr"],
-            translator=ECHO,
-            min_kilobytes=["default=0"],
-        )
-        with MemoryPeak() as peak:
+        config = BuildConfig(output_dir=str(output), languages=["fr"], translator=ECHO, min_kilobytes=["default=0"])
+        peaks[factor] = MemoryPeak()
+        with polling(peaks[factor].look):
             build(config, rows)
-        peaks[factor] = peak
         shutil.rmtree(output)
     largest = {factor: peak.largest / 1e6 for factor, peak in peaks.items()}
     total = {factor: peak.total / 1e6 for factor, peak in peaks.items()}
@@ -218,31 +211,26 @@ def echo_rows(folder: Path, count: int) -> list[dict[str, Any]]:
     ]
 
 
-class Poll(ABC):
-    """Poll something while the block runs."""
+@contextmanager
+def polling(look: Callable[[], None]) -> Iterator[None]:
+    """Call a function every 0.1 s while the block runs, and once more at its end."""
+    over = threading.Event()
 
-    seconds = 0.1
+    def watch() -> None:
+        while not over.wait(0.1):
+            look()
 
-    @abstractmethod
-    def look(self) -> None: ...
-
-    def __enter__(self) -> Any:
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._over.set()
-        self._thread.join()
-        self.look()
-
-    def _watch(self) -> None:
-        while not self._over.wait(self.seconds):
-            self.look()
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        look()
 
 
-class Clock(Poll):
+class Clock:
     """Record when clips were finished, from the progress files of the workers."""
 
     def __init__(self, output: Path):
@@ -261,36 +249,18 @@ class Clock(Poll):
         return (last - first) / (end - begin)
 
 
-class MemoryPeak(Poll):
-    """Peak resident memory in bytes of this process and its children: of the largest process, and of all at once."""
+class MemoryPeak:
+    """Peak proportional memory (PSS) in bytes of this process and its children: of the largest one, and of all."""
 
     def __init__(self) -> None:
         self.largest = self.total = 0
 
     def look(self) -> None:
-        sizes = [resident(pid) for pid in process_tree(os.getpid())]
+        sizes = []
+        for process in (own := psutil.Process(), *own.children(recursive=True)):
+            with suppress(psutil.Error):  # of a process that has just ended
+                sizes.append(process.memory_full_info().pss)
         self.largest, self.total = max(self.largest, *sizes), max(self.total, sum(sizes))
-
-
-def process_tree(pid: int) -> list[int]:
-    """A process and its descendants."""
-    try:
-        tasks = Path(f"/proc/{pid}/task").iterdir()
-        children = [int(word) for task in tasks for word in (task / "children").read_text().split()]
-    except OSError:
-        return [pid]
-    return [pid, *(one for child in children for one in process_tree(child))]
-
-
-def resident(pid: int) -> int:
-    """Proportional set size in bytes: shared memory counts once."""
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return 1024 * int(line.split()[1])
-    except OSError:
-        pass
-    return 0
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -305,10 +275,7 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"{results['processors']} processors, {arguments.clips_to_translate} clips into {languages} languages")
     print(f"1 worker   {rates['1 worker']:8.2f} clips/s")
     print(f"2 workers  {rates['2 workers']:8.2f} clips/s")
-    for label, measured in (
-        ("ratio", results["speed"]),
-        ("at most", results["speed"]["translator_alone"]),
-    ):
+    for label, measured in (("ratio", results["speed"]), ("at most", results["speed"]["translator_alone"])):
         lowest, highest = measured["min_and_max_ratio"]
         print(f"{label:<10} {measured['ratio']:8.2f} ({lowest:.2f} to {highest:.2f} in {arguments.repeats} rounds)")
     print("           (independent translators)")

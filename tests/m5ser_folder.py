@@ -83,33 +83,28 @@ def write_m5ser(
     entries = []
     for language, kept in rows.items():
         for number in range(shards):
-            name = f"data/{language}/train-{number:05d}-of-{shards:05d}.parquet"
+            count, own = f"{number:05d}-of-{shards:05d}", kept[number::shards]
             dropped = (rejects or {}).get(language, [])[number::shards]
-            number_of = {b"m5ser.shard": f"{language}-{number}".encode()}
-            for path, schema, content in (
-                (root / f"rejects/{language}-{number:05d}-of-{shards:05d}.parquet", REJECTS, dropped),
-                (root / name, SCHEMA, kept[number::shards]),
-            ):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                schema = schema.with_metadata({**(schema.metadata or {}), **number_of})
+            data, lost = f"data/{language}/train-{count}.parquet", f"rejects/{language}-{count}.parquet"
+            shard = {b"m5ser.shard": f"{language}-{number}".encode()}
+            for name, schema, content in ((lost, REJECTS, dropped), (data, SCHEMA, own)):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                schema = schema.with_metadata({**(schema.metadata or {}), **shard})
                 # An empty shard has no row group, because `datasets` cannot read one without rows.
-                with parquet.ParquetWriter(path, schema) as writer:
+                with parquet.ParquetWriter(root / name, schema) as writer:
                     if content:
                         writer.write_table(pa.Table.from_pylist(content, schema=schema))
-            data = (root / name).read_bytes()
             entries.append(
                 {
-                    "path": name,
+                    "path": data,
                     "language": language,
-                    "rows": len(kept[number::shards]),
-                    "seconds": sum(clip["duration"] for clip in kept[number::shards]),
-                    "bytes": len(data),
-                    "sha256": hashlib.sha256(data).hexdigest(),
+                    "rows": len(own),
+                    "seconds": sum(clip["duration"] for clip in own),
+                    "bytes": (root / data).stat().st_size,
+                    "sha256": hashlib.sha256((root / data).read_bytes()).hexdigest(),
                     "rejects": len(dropped),
-                    "rejects_path": f"rejects/{language}-{number:05d}-of-{shards:05d}.parquet",
-                    "rejects_sha256": hashlib.sha256(
-                        (root / f"rejects/{language}-{number:05d}-of-{shards:05d}.parquet").read_bytes()
-                    ).hexdigest(),
+                    "rejects_path": lost,
+                    "rejects_sha256": hashlib.sha256((root / lost).read_bytes()).hexdigest(),
                 }
             )
     identity = {

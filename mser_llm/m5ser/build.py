@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,14 +46,7 @@ MAKE_ROOM = f"make room there and {RUN_AGAIN}"
 
 @dataclass
 class Build:
-    """A prepared build.
-
-    Attributes:
-        config: as requested.
-        identity: everything that determines the result.
-        shards: by rank.
-        logs: folder of this configuration's logs, locks, markers and row lists.
-    """
+    """A prepared build: its shards by rank, and the folder of its logs, locks, markers and row lists."""
 
     config: BuildConfig
     identity: dict[str, Any]
@@ -165,11 +158,7 @@ def reject_other_builds(prepared: Build, folder: Path) -> None:
 
 
 def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
-    """Write manifest and card once all shards are complete; an existing card of the same corpus is kept.
-
-    Raises:
-        OSError: a shard is incomplete.
-    """
+    """Write manifest and card once all shards are complete; an existing card of the same corpus is kept."""
     missing = [shard.name for shard in prepared.shards if not shard.is_complete(prepared.text)]
     folder = prepared.shards[0].folder
     if missing:
@@ -178,27 +167,18 @@ def finish(prepared: Build, *, progress: bool = True) -> dict[str, Any]:
             f"logs in {prepared.logs} and run the same command again"
         )
     manifest = derive_manifest(prepared.shards, prepared.identity, progress=progress)
-    keep_card = _has_card_of(folder, manifest)
+    keep_card = False
+    with suppress(CorpusError):
+        # The user may have edited the card of this very corpus.
+        keep_card = (folder / CARD).is_file() and read_manifest(folder)["manifest_hash"] == manifest["manifest_hash"]
     write_json(folder / MANIFEST, manifest)
     if not keep_card:
         write_card(folder)
     return manifest
 
 
-def _has_card_of(folder: Path, manifest: Mapping[str, Any]) -> bool:
-    """Whether there is a card of this very corpus, which the user may have edited."""
-    try:
-        return (folder / CARD).is_file() and read_manifest(folder)["manifest_hash"] == manifest["manifest_hash"]
-    except CorpusError:
-        return False
-
-
 class Finish(PipelineStep):
-    """Write manifest and card: the last job of a build on Slurm.
-
-    Args:
-        prepared: the build whose shards the other jobs wrote.
-    """
+    """Write manifest and card: the last job of a build on Slurm."""
 
     name = "Manifest and card"
     type = "M5SER"

@@ -102,8 +102,8 @@ class BuildConfig:
         )
         self._require("languages", bool(self.languages), "pass at least one, such as fr")
         for language in self.all_languages:
-            fix = "pass ISO 639-1 codes, such as fr"
-            self._require("languages", language.isascii() and language.isalpha(), fix, language)
+            valid = language.isascii() and language.isalpha()
+            self._require("languages", valid, "pass ISO 639-1 codes, such as fr", language)
         if self.source_language in self.languages:
             raise InputError(
                 f"languages {self.source_language}",
@@ -129,11 +129,7 @@ class BuildConfig:
         return [*([self.source_language] if self.include_source else []), *self.languages]
 
     def kilobytes(self) -> dict[str, float]:
-        """Return `min_kilobytes` by corpus name, with `default` for all others.
-
-        Raises:
-            InputError: not CORPUS=KB, an unknown corpus, a duplicate, or no default.
-        """
+        """Return `min_kilobytes` by corpus name, with `default` for all others."""
         bounds: dict[str, float] = {}
         for entry in self.min_kilobytes:
             corpus, equals, number = (part.strip() for part in entry.partition("="))
@@ -154,9 +150,6 @@ class BuildConfig:
         """Map each source emotion to translate to the label that it counts as when a sample is balanced.
 
         The first label set that has the emotion decides (excited counts as happy in `four`).
-
-        Raises:
-            ValueError: an unknown label set.
         """
         counted: dict[str, str] = {}
         for labels in map(label_set, self.labels):
@@ -169,12 +162,7 @@ class BuildConfig:
         return {name: value for name, value in asdict(self).items() if name != "config"}
 
     def identity(self, sources: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> dict[str, Any]:
-        """Return everything that determines the shards: no path, no machine, no number of workers.
-
-        Args:
-            sources: see [`mser_llm.m5ser.sources.describe_sources`].
-            fingerprint: of the translator.
-        """
+        """Return everything that determines the shards: no path, no machine, no number of workers."""
         return {
             "format": FORMAT,
             "corpora": dict(sources),
@@ -208,9 +196,5 @@ def differences(old: Any, new: Any, name: str = "") -> list[str]:
         return found
     if isinstance(old, Sequence) and isinstance(new, Sequence) and list(old) == list(new):
         return []
-    return [] if old == new else [f"{name}: {_short(old)} -> {_short(new)}"]
-
-
-def _short(value: Any, width: int = 60) -> str:
-    text = str(value)
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    before, after = (text if len(text) <= 60 else f"{text[:59]}…" for text in (str(old), str(new)))
+    return [] if old == new else [f"{name}: {before} -> {after}"]

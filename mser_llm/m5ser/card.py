@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write the data set card of a built folder, with numbers from the shards and the manifest."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
@@ -20,6 +19,7 @@ from mser_llm.io.packaged_folders import packaged_folder
 
 CARD = "README.md"
 ANY = "(any)"
+_CELL = ["language", "emotion", "source_corpus"]
 _SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M")
 # Errors of a translator may be thousands of different sentences.
 _MAX_REJECTS = 20
@@ -32,22 +32,21 @@ def write_card(out_dir: str | Path) -> None:
 
 
 def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bool = False) -> str:
-    """Render the card.
-
-    Args:
-        out_dir: a built folder.
-        repo_id: name of the data set in the example; by default the name of the folder.
-        recipe_only: whether the repository has no audio.
-    """
+    """Render the card of a built folder; its example names `repo_id`, by default the folder."""
     root = Path(out_dir)
     manifest = read_manifest(root)
-    counts = count_clips(root, manifest)
+    counts = ClipCounts(root, manifest)
     identity = manifest["config"]
-    sources = [source_terms(name) for name in sorted(counts.sources)]
+    sources = [source_terms(name) for name in counts.sources]
     translator = translator_terms(identity["translator"])
     terms = [*sources, translator]
-    emotions = _ordered(counts.emotions(), identity.get("labels", ()))
-    languages = list(counts.languages)
+    # In the order of the label set, then others by name.
+    order = {word: index for index, word in enumerate(identity.get("labels", ()))}
+    emotions = sorted(
+        {cell[1] for cell in counts.cells}, key=lambda word: (order.get(word or "", len(order)), word or "")
+    )
+    languages = list(dict.fromkeys(language for language, _, _ in counts.cells))
+    clips, seconds = counts.of()
     name = f"M5SER by {identity['translator']}" + (" (recipe)" if recipe_only else "")
     data = DatasetCardData(
         pretty_name=name,
@@ -55,7 +54,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
         **card_license(terms),
         extra_gated_prompt=_conditions(terms),
         task_categories=["audio-classification"],
-        size_categories=[_SIZES[max(0, len(str(max(counts.clips - 1, 0))) - 3)]],
+        size_categories=[_SIZES[max(0, len(str(max(clips - 1, 0))) - 3)]],
         multilinguality="multilingual" if len(languages) > 1 else "monolingual",
         annotations_creators="machine-generated",
         source_datasets=["extended"],
@@ -77,16 +76,16 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
             }
             for word in [*emotions, ANY]
         ],
-        clips=counts.clips,
-        length=_length(counts.of()[1]),
-        speakers=len(counts.speakers),
+        clips=clips,
+        length=_length(seconds),
+        speakers=counts.speakers,
         unknown_speakers=counts.unknown_speakers,
         sources=[{"terms": one, "cell": _cell(*counts.of(source=one.name))} for one in sources],
         source_language=language_name(identity.get("source_language", "en")),
         translator=translator,
         settings=_settings(identity),
         rejects=_rejects(counts.rejects),
-        rejected=counts.rejects.total(),
+        rejected=sum(counts.rejects.values()),
         binding=[one.title for one in terms if one.non_commercial],
         without_redistribution=[one.title for one in without_redistribution(terms)],
         manifest_hash=manifest["manifest_hash"],
@@ -95,60 +94,37 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
     return str(card)
 
 
-@dataclass
 class ClipCounts:
-    """Clips and seconds of a built folder, by language, emotion and source corpus."""
+    """Clips and seconds in the shards of a manifest by language, emotion and source corpus, and the rejects."""
 
-    cells: dict[tuple[str, str | None, str], tuple[int, float]] = field(default_factory=dict)
-    speakers: set[str] = field(default_factory=set)
-    unknown_speakers: int = 0
-    rejects: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By stage and reason."""
+    def __init__(self, root: Path, manifest: Mapping[str, Any]):
+        files = [root / shard["path"] for shard in manifest["shards"]]
+        rows = _read(files, [*_CELL, "speaker", "duration"])
+        cells = rows.group_by(_CELL, use_threads=False).aggregate([("duration", "sum"), ([], "count_all")])
+        self.cells: dict[tuple, tuple[int, float]] = {
+            tuple(cell[name] for name in _CELL): (cell["count_all"], cell["duration_sum"] or 0.0)
+            for cell in cells.to_pylist()
+        }
+        self.speakers = len(rows["speaker"].drop_null().unique())
+        self.unknown_speakers = rows["speaker"].null_count
+        self.sources = sorted({source for _, _, source in self.cells})
+        rejects = _read(sorted((root / "rejects").glob("*.parquet")), ["stage", "reason"])
+        groups = rejects.group_by(["stage", "reason"]).aggregate([([], "count_all")]).to_pylist()
+        self.rejects = {(group["stage"], group["reason"]): group["count_all"] for group in groups}
 
     def of(self, language: str = ANY, emotion: str | None = ANY, source: str = ANY) -> tuple[int, float]:
         """Return the clips and seconds of a language, emotion and source, each of them or any."""
+        wanted = (language, emotion, source)
         chosen = [
-            cell
-            for (cell_language, cell_emotion, cell_source), cell in self.cells.items()
-            if language in (ANY, cell_language) and emotion in (ANY, cell_emotion) and source in (ANY, cell_source)
+            amount
+            for cell, amount in self.cells.items()
+            if all(want in (ANY, own) for want, own in zip(wanted, cell, strict=True))
         ]
         return sum(clips for clips, _ in chosen), sum(seconds for _, seconds in chosen)
 
-    @property
-    def clips(self) -> int:
-        return self.of()[0]
 
-    @property
-    def languages(self) -> list[str]:
-        """Languages with a clip, in the order of the shards."""
-        return list(dict.fromkeys(language for language, _, _ in self.cells))
-
-    @property
-    def sources(self) -> set[str]:
-        return {source for _, _, source in self.cells}
-
-    def emotions(self) -> set[str | None]:
-        return {emotion for _, emotion, _ in self.cells}
-
-
-def count_clips(root: Path, manifest: Mapping[str, Any]) -> ClipCounts:
-    """Count the clips in the shards of a manifest, without reading audio, and the rejects."""
-    counts = ClipCounts()
-    for shard in manifest["shards"]:
-        table = parquet.ParquetFile(root / shard["path"]).read(["emotion", "source_corpus", "speaker", "duration"])
-        groups = table.group_by(["emotion", "source_corpus"], use_threads=False)
-        for group in groups.aggregate([("duration", "sum"), ([], "count_all")]).to_pylist():
-            key = (shard["language"], group["emotion"], group["source_corpus"])
-            clips, seconds = counts.cells.get(key, (0, 0.0))
-            counts.cells[key] = (clips + group["count_all"], seconds + (group["duration_sum"] or 0.0))
-        speakers = table["speaker"]
-        counts.unknown_speakers += speakers.null_count
-        counts.speakers.update(name for name in speakers.unique().to_pylist() if name is not None)
-    for file in sorted((root / "rejects").glob("*.parquet")):
-        rejects = parquet.ParquetFile(file).read(["stage", "reason"])
-        for group in rejects.group_by(["stage", "reason"]).aggregate([([], "count_all")]).to_pylist():
-            counts.rejects[group["stage"], group["reason"]] += group["count_all"]
-    return counts
+def _read(files: Iterable[Path], columns: list[str]) -> pa.Table:
+    return pa.concat_tables(parquet.ParquetFile(file).read(columns) for file in files)
 
 
 def _configs(languages: Iterable[str]) -> list[dict[str, Any]]:
@@ -170,9 +146,7 @@ def _conditions(terms: Iterable[Terms]) -> str | None:
 def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that determine the result, as shown on the card."""
     shown = {
-        "labels": identity.get("labels"),
-        "sample": identity.get("sample"),
-        "seed": identity.get("seed"),
+        **{name: identity.get(name) for name in ("labels", "sample", "seed")},
         **identity.get("filters", {}),
         **identity.get("gates", {}),
         **{f"translator: {key}": value for key, value in identity.get("translator_fingerprint", {}).items()},
@@ -199,7 +173,7 @@ def _format_value(value: Any) -> str:
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _rejects(rejects: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+def _rejects(rejects: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
     ordered = sorted(rejects.items(), key=lambda item: (-item[1], item[0]))
     shown = [{"stage": stage, "reason": _format_value(reason), "clips": n} for (stage, reason), n in ordered]
     rest = [n for _, n in ordered[_MAX_REJECTS:]]
@@ -207,12 +181,6 @@ def _rejects(rejects: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
         others = {"stage": "any", "reason": f"{len(rest)} other reasons", "clips": sum(rest)}
         return [*shown[:_MAX_REJECTS], others]
     return shown
-
-
-def _ordered(emotions: set[str | None], labels: Iterable[str]) -> list[str | None]:
-    """Sort emotions in the order of the label set, then others by name."""
-    order = {word: index for index, word in enumerate(labels)}
-    return sorted(emotions, key=lambda emotion: (order.get(emotion or "", len(order)), emotion or ""))
 
 
 def _version() -> str:

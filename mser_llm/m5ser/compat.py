@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The private API of datatrove that a build uses; `tests/m5ser/test_compat.py` reports when a version changes it."""
+"""The private API of datatrove that a build uses; `test_executors.py` reports when a version changes it."""
 
 from pathlib import Path
 
@@ -15,12 +15,6 @@ def run_rank(executor: PipelineExecutor, rank: int, number: int, log_folder: Pat
 
     `_run_for_rank` is private. datatrove's public `run` copies the pipeline for every rank, which would start the
     translator again for every shard.
-
-    Args:
-        executor: whose pipeline runs.
-        rank: number of the shard.
-        number: number of the worker, for the log.
-        log_folder: named in the message of an unexpected error.
 
     Returns:
         None, or the error: an OSError, ValueError or ImportError as it was raised, anything else as a RuntimeError.

@@ -51,13 +51,7 @@ def executor_options(config: BuildConfig) -> dict[str, Any]:
 
 
 def require_executor(config: BuildConfig) -> None:
-    """Check that the executor and its options can be used, before anything else runs.
-
-    Raises:
-        ImportError: Ray is not installed.
-        FileNotFoundError: `sbatch` is not on PATH.
-        InputError: as for [`executor_options`].
-    """
+    """Check that the executor and its options can be used, before anything else runs."""
     executor_options(config)
     if config.executor == "slurm":
         require_slurm()

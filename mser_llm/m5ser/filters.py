@@ -19,8 +19,6 @@ from processing_mser.audio_mser import SAMPLING_RATE
 FULL_SCALE = 0.999
 SILENT_DECIBELS = -40.0
 """Of a frame, relative to the loudest frame of the clip."""
-_BYTES_PER_SAMPLE = 2
-_KILOBYTE = 1000
 _FRAME = SAMPLING_RATE // 50
 _CONTOUR_POINTS = 100
 _MIN_VOICED_FRAMES = 10
@@ -49,11 +47,8 @@ class TranslationFilter(PipelineStep):
 class LengthFilter(TranslationFilter):
     """The paper's filter (arXiv 2503.21806, III-B, Data Filtering).
 
-    Size is that of the clip as 16-bit PCM at 16 kHz without a header, independent of the file format.
-
-    Args:
-        min_seconds: minimum duration.
-        min_kilobytes: minimum size in units of 1000 bytes, by source corpus; `default` for all others.
+    Size is that of the clip as 16-bit PCM at 16 kHz without a header, independent of the file format, in units of 1000
+    bytes.
     """
 
     name = "Duration and size"
@@ -65,7 +60,7 @@ class LengthFilter(TranslationFilter):
     def filter(self, clip: Clip) -> None:
         assert clip.speech is not None
         minimum = self.min_kilobytes.get(clip.row["corpus"], self.min_kilobytes["default"])
-        kilobytes = len(clip.speech) * _BYTES_PER_SAMPLE / _KILOBYTE
+        kilobytes = 2 * len(clip.speech) / 1000
         if clip.seconds < self.min_seconds:
             clip.reject("filter", f"shorter than {self.min_seconds:g} s", clip.seconds)
         elif kilobytes < minimum:
@@ -73,11 +68,7 @@ class LengthFilter(TranslationFilter):
 
 
 class QualityFilter(TranslationFilter):
-    """Bounds that the paper does not have. Each is active only if it is set.
-
-    Args:
-        config: of the build.
-    """
+    """Bounds that the paper does not have. Each is active only if it is set."""
 
     name = "Quality"
 
@@ -89,14 +80,12 @@ class QualityFilter(TranslationFilter):
         """Reject a translation at the first bound that it violates."""
         assert clip.speech is not None and clip.source is not None
         bounds = self.config
-        if bounds.max_clipping is not None:
-            value = clipping(clip.speech)
-            if value > bounds.max_clipping:
-                return clip.reject("quality", f"clipping above {bounds.max_clipping:g}", value)
-        if bounds.max_silence is not None:
-            value = silence(clip.speech)
-            if value > bounds.max_silence:
-                return clip.reject("quality", f"silence above {bounds.max_silence:g}", value)
+        for name, measure, maximum in (
+            ("clipping", clipping, bounds.max_clipping),
+            ("silence", silence, bounds.max_silence),
+        ):
+            if maximum is not None and (value := measure(clip.speech)) > maximum:
+                return clip.reject("quality", f"{name} above {maximum:g}", value)
         if bounds.duration_ratio is not None:
             low, high = bounds.duration_ratio
             value = len(clip.speech) / len(clip.source)
@@ -128,13 +117,8 @@ def silence(clip: np.ndarray) -> float:
 def f0_correlation(clip: np.ndarray, source: np.ndarray) -> float | None:
     """Return the Pearson correlation of two F0 contours: log F0 over the voiced stretch, normalized in time.
 
-    A translation has other words and another duration, so only the broad shape can agree.
-
-    Returns:
-        -1 to 1; None if either clip has less than 0.1 s of voiced speech or a constant contour.
-
-    Raises:
-        ImportError: praat-parselmouth is not installed.
+    A translation has other words and another duration, so only the broad shape can agree. None if either clip has less
+    than 0.1 s of voiced speech or a constant contour.
     """
     first, second = _contour(clip), _contour(source)
     if first is None or second is None or first.std() == 0 or second.std() == 0:

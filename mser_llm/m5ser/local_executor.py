@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -24,13 +25,7 @@ from mser_llm.m5ser.translators.worker_process import die_with_parent
 
 
 class BuildExecutor(LocalPipelineExecutor):
-    """Run ranks on this machine.
-
-    Args:
-        devices: worker `i` translates on device `i`, modulo their number.
-        log_folder: for the output of workers and translators.
-        **kwargs: as for `LocalPipelineExecutor`.
-    """
+    """Run ranks on this machine. Worker `i` translates on device `i`, modulo their number."""
 
     def __init__(self, *, devices: Sequence[str], log_folder: Path, **kwargs: Any):
         super().__init__(**kwargs)
@@ -106,12 +101,9 @@ def work(executor: BuildExecutor, number: int, workers: int, connection: Connect
     for step in translate_steps:
         step.device = executor.devices[number % len(executor.devices)]
     try:
-        while True:
-            try:
-                rank = connection.recv()
-            except EOFError:
-                return
-            connection.send(run_rank(executor, rank, number, executor.log_folder))
+        with suppress(EOFError):
+            while True:
+                connection.send(run_rank(executor, connection.recv(), number, executor.log_folder))
     finally:
         for step in translate_steps:
             step.close()
@@ -122,14 +114,7 @@ def limit_cpus(number: int, workers: int) -> None:
 
     Praat and torch start a thread per available CPU, so several workers would slow each other down. Has no effect with
     more workers than CPUs, or on a system without CPU affinity.
-
-    Args:
-        number: number of the worker, from 0.
-        workers: number of workers.
     """
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    allowed = sorted(os.sched_getaffinity(0))
-    if workers <= len(allowed):
+    if hasattr(os, "sched_setaffinity") and workers <= len(allowed := sorted(os.sched_getaffinity(0))):
         first, end = (len(allowed) * n // workers for n in (number, number + 1))
         os.sched_setaffinity(0, allowed[first:end])

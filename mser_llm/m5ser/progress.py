@@ -20,7 +20,7 @@ def show_progress(folder: Path, sizes: Sequence[int], missing: Sequence[int], sh
         folder: with a file per rank that contains the number of clips done; emptied first.
         sizes: clips of every rank.
         missing: ranks to build; the clips of all others count as done.
-        show: whether to show the bar.
+        show: whether to show it.
     """
     for old in folder.glob("*"):
         old.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from mser_llm.data.licenses import source_terms, translator_terms, without_redis
 from mser_llm.data.m5ser_reader import MANIFEST, read_manifest
 from mser_llm.hub.upload import PushError, hub_errors, open_repository, settings_page
 from mser_llm.io.hashing import file_sha256
-from mser_llm.m5ser.card import CARD, count_clips, render_card
+from mser_llm.m5ser.card import CARD, ClipCounts, render_card
 from mser_llm.m5ser.manifest import hash_of
 
 
@@ -78,11 +78,7 @@ def push(
 
 
 def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
-    """Compare every shard and its rejects with their hashes in the manifest, and the manifest with its own.
-
-    Raises:
-        PushError: a file differs.
-    """
+    """Compare every shard and its rejects with their hashes in the manifest, and the manifest with its own."""
     if hash_of({key: value for key, value in manifest.items() if key != "manifest_hash"}) != manifest["manifest_hash"]:
         raise PushError(root / MANIFEST, "was changed after the build", "run the build again, which rewrites it")
     total = sum(shard["bytes"] for shard in manifest["shards"])
@@ -100,8 +96,8 @@ def verify_shards(root: Path, manifest: dict[str, Any]) -> None:
 
 def reject_forbidden(root: Path, manifest: dict[str, Any]) -> None:
     """Raise a PushError if the license of a source, or of the translator, forbids redistribution."""
-    counts = count_clips(root, manifest)
-    terms = [*map(source_terms, sorted(counts.sources)), translator_terms(manifest["config"]["translator"])]
+    sources = ClipCounts(root, manifest).sources
+    terms = [*map(source_terms, sources), translator_terms(manifest["config"]["translator"])]
     names = [f"{one.name} ({one.license})" for one in without_redistribution(terms)]
     if names:
         raise PushError(
@@ -112,11 +108,7 @@ def reject_forbidden(root: Path, manifest: dict[str, Any]) -> None:
 
 
 def public_recipe(root: Path) -> bytes:
-    """Return `config.yaml` with every path of this machine replaced by PATH.
-
-    Raises:
-        PushError: the file is missing or damaged.
-    """
+    """Return `config.yaml` with every path of this machine replaced by PATH."""
 
     def public(value: Any) -> Any:
         if isinstance(value, dict):

@@ -36,10 +36,7 @@ class RayExecutor(PipelineExecutor):
     """Run ranks on the Ray cluster at `RAY_ADDRESS`, on one that runs on this machine, or on a new one.
 
     Args:
-        pipeline: the steps of a rank.
-        tasks: number of ranks.
-        workers: maximum number of ranks at the same time.
-        logging_dir: on a file system that all nodes share.
+        pipeline, tasks, workers, logging_dir: as for datatrove's executors; all nodes share the folder.
         cpus_per_task: CPUs of a worker.
         mem_per_cpu_gb: memory of a worker, in GB per CPU.
         gpus_per_task: GPUs of a worker.
@@ -126,22 +123,13 @@ class RayExecutor(PipelineExecutor):
 
     def _run(self, ray: Any, ranks: list[int]) -> None:
         need = self._resources()
-        options: dict[str, Any] = {
-            "num_cpus": need["CPU"],
-            "num_gpus": need["GPU"],
-            "memory": need["memory"],
-            "max_restarts": RESTARTS,
-            "max_task_retries": RESTARTS,
-            **self.ray_remote_kwargs,
-        }
-        actor_class = ray.remote(_Worker).options(**options)
-        executor = ray.put(self)
+        restarts = {"max_restarts": RESTARTS, "max_task_retries": RESTARTS}
+        resources = {"num_cpus": need["CPU"], "num_gpus": need["GPU"], "memory": need["memory"]}
+        actor_class = ray.remote(_Worker).options(**resources, **restarts | self.ray_remote_kwargs)
+        executor, left = ray.put(self), iter(ranks)
         actors = [actor_class.remote(executor, number) for number in range(min(self.workers, len(ranks)))]
         # An actor without resources keeps its rank until another actor finishes.
-        running = {}
-        for actor in actors:
-            rank = ranks.pop(0)
-            running[actor.build.remote(rank)] = (rank, actor)
+        running = {actor.build.remote(rank): (rank, actor) for actor, rank in zip(actors, left)}
         try:
             while running:
                 (done,), _ = ray.wait(list(running), num_returns=1)
@@ -149,23 +137,21 @@ class RayExecutor(PipelineExecutor):
                 try:
                     error = ray.get(done)
                 except ray.exceptions.RayActorError as death:
-                    raise self._death(rank) from death
+                    raise WorkerDiedError(
+                        f"{self.log_folder}: the Ray worker on rank {rank} died and could not be restarted, perhaps "
+                        "for lack of memory (mem_per_cpu_gb in the recipe's section ray); see the logs there and "
+                        f"{RUN_AGAIN}"
+                    ) from death
                 if error is not None:
                     raise error
-                if ranks:
-                    rank = ranks.pop(0)
-                    running[actor.build.remote(rank)] = (rank, actor)
-                else:
+                following = next(left, None)
+                if following is None:
                     ray.kill(actor)
+                else:
+                    running[actor.build.remote(following)] = (following, actor)
         finally:
             for actor in actors:
                 ray.kill(actor)
-
-    def _death(self, rank: int) -> WorkerDiedError:
-        return WorkerDiedError(
-            f"{self.log_folder}: the Ray worker on rank {rank} died and could not be restarted, perhaps for lack of "
-            f"memory (mem_per_cpu_gb in the recipe's section ray); see the logs there and {RUN_AGAIN}"
-        )
 
 
 def _require_reachable(address: str) -> None:

@@ -52,11 +52,7 @@ class Shard:
         return self.folder / "rejects" / f"{self.language}-{self.number}.parquet"
 
     def metadata(self, build: str) -> dict[bytes, bytes]:
-        """Return the Parquet metadata of both files.
-
-        Args:
-            build: identity of the build, as canonical JSON.
-        """
+        """Return the Parquet metadata of both files; `build` is its identity as canonical JSON."""
         return {_BUILD_KEY: build.encode(), _SHARD_KEY: f"{self.language}-{self.number}".encode()}
 
     def is_complete(self, build: str) -> bool:

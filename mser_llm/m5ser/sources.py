@@ -35,11 +35,7 @@ Row = Mapping[str, Any]
 
 
 def read_sources(corpora: Sequence[str]) -> list[dict[str, Any]]:
-    """Read the rows of corpora given as NAME=PATH, and print the warnings of their readers.
-
-    Raises:
-        CorpusError: a corpus that cannot be read.
-    """
+    """Read the rows of corpora given as NAME=PATH, and print the warnings of their readers."""
     rows: list[dict[str, Any]] = []
     for name, path in tqdm(parse_corpora(corpora).values(), desc="Listing corpora", unit="corpus"):
         reading = read_corpus(name, path)
@@ -53,9 +49,6 @@ def order_sources(rows: Iterable[Row], seed: int) -> list[Row]:
     """Sort rows pseudo-randomly, by a hash of the seed and their ids, independent of how they were listed.
 
     This mixes corpora, emotions and durations, so that shards take about the same time and each is a random sample.
-
-    Raises:
-        InputError: two rows of one corpus have the same id.
     """
     rows = sorted(rows, key=lambda row: _order(row, seed))
     counts = Counter((row["corpus"], row["id"]) for row in rows)
@@ -108,8 +101,7 @@ def write_slices(rows: Sequence[Row], path: Path, slices: int) -> None:
 
 
 def _with_absolute_path(row: Row) -> dict[str, Any]:
-    audio = row["audio"]
-    content, path = audio["bytes"], audio["path"]
+    content, path = row["audio"]["bytes"], row["audio"]["path"]
     return {**row, "audio": {"bytes": content, "path": os.path.abspath(path) if content is None else path}}
 
 
@@ -122,10 +114,7 @@ def slice_sizes(path: Path) -> list[int]:
 class ReadSources(PipelineStep):
     """Read the rows of a rank's slice with their recordings; a row that cannot be used becomes a rejection.
 
-    Args:
-        shards: of all ranks.
-        slices: the file from `write_slices`, by language.
-        config: of the build.
+    `slices` are the files from `write_slices`, by language.
     """
 
     name = "Read sources"
@@ -145,11 +134,7 @@ class ReadSources(PipelineStep):
             yield Document(text=row["transcript"] or "", id=clip.id, metadata={CLIP: clip})
 
     def read(self, row: dict[str, Any], language: str) -> Clip:
-        """Load the recording of a row at 16 kHz, or reject the row.
-
-        Raises:
-            SourceGoneError: the corpus is unreachable.
-        """
+        """Load the recording of a row at 16 kHz, or reject the row."""
         clip = Clip(row=row, language=language)
         if row["emotion"] not in self.emotions:
             clip.reject("read", f"emotion {row['emotion'] or 'unknown'} is not in the label set")

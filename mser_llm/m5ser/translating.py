@@ -28,11 +28,6 @@ class Translate(PipelineStep):
     """Translate each clip into the shard's language; in the source language clips pass unchanged.
 
     The translator starts with the first batch, in its own process, and stays up for the following ranks.
-
-    Args:
-        shards: of all ranks.
-        config: of the build.
-        device: of the translator.
     """
 
     name = "Translate"
@@ -59,7 +54,9 @@ class Translate(PipelineStep):
     def translate(self, clips: Sequence[Clip], language: str) -> None:
         """Set the translation of each clip, or reject the clip."""
         try:
-            answers = self.translator().translate([source_clip(clip, self.config) for clip in clips], language)
+            if self._translator is None:
+                self._translator = start_translator(self.config, self.device)
+            answers = self._translator.translate([source_clip(clip, self.config) for clip in clips], language)
         except (LanguageError, TranslatorStartError):
             raise
         except Exception as error:
@@ -74,12 +71,6 @@ class Translate(PipelineStep):
                     clip.reject("translate", "the translation is silent in 16 bits")
             else:
                 clip.reject("translate", " ".join(str(answer).split()))
-
-    def translator(self) -> Translator:
-        """Return the translator, started on the first call."""
-        if self._translator is None:
-            self._translator = start_translator(self.config, self.device)
-        return self._translator
 
     def close(self) -> None:
         """End the translator's process."""
@@ -104,23 +95,14 @@ def source_clip(clip: Clip, config: BuildConfig) -> SourceClip:
 
 
 def start_translator(config: BuildConfig, device: str) -> Translator:
-    """Start the translator of a build in its own process.
-
-    Raises:
-        TranslatorStartError: it cannot start.
-        ValueError: unknown translator or option.
-    """
+    """Start the translator of a build in its own process."""
     return TranslatorProcess(
         config.translator, config.translator_options, device=device, seconds_per_batch=config.seconds_per_batch
     )
 
 
 def check_languages(translator: Translator, config: BuildConfig, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Translate one source into every language, so that an unsupported one stops the build at once.
-
-    Raises:
-        LanguageError: the translator does not support one of them.
-    """
+    """Translate one source into every language, so that an unsupported one stops the build with a LanguageError."""
     for row in rows:
         clip = Clip(dict(row), config.source_language)
         try:

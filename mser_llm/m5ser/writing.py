@@ -30,11 +30,8 @@ ROWS_PER_GROUP = 100
 class WriteShard(PipelineStep):
     """Write the shard of a rank, unless it is complete.
 
-    Args:
-        shards: of all ranks.
-        build: identity of the build, as canonical JSON.
-        locks: folder of the locks.
-        progress: folder with a file per rank that contains the number of clips done.
+    `build` is the identity of the build, as canonical JSON. In the folder `progress`, a file per rank contains the
+    number of clips done.
     """
 
     name = "Write shard"
@@ -84,15 +81,11 @@ class WriteShard(PipelineStep):
                 os.pwrite(counter.fileno(), b"%d\n" % done, 0)
             if rows:
                 writer.write_table(pa.Table.from_pylist(rows, schema=M5SER_SCHEMA))
-            self.write_rejects(rejects, shard)
-
-    def write_rejects(self, rejects: Sequence[dict[str, Any]], shard: Shard) -> None:
-        """Write the table of rejected clips."""
-        with (
-            atomic_open(shard.rejects, "wb") as file,
-            open_writer(file, REJECTS_SCHEMA, shard, self.build) as writer,
-        ):
-            writer.write_table(pa.Table.from_pylist(list(rejects), schema=REJECTS_SCHEMA))
+            with (
+                atomic_open(shard.rejects, "wb") as rejects_file,
+                open_writer(rejects_file, REJECTS_SCHEMA, shard, self.build) as rejects_writer,
+            ):
+                rejects_writer.write_table(pa.Table.from_pylist(rejects, schema=REJECTS_SCHEMA))
 
 
 def row_of(clip: Clip) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import importlib.util
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -32,11 +31,11 @@ def test_clock_starts_at_the_first_finished_clips(script, tmp_path):
 
 def test_memory_of_child_processes_is_counted(script):
     # A process whose child uses 100 MB.
-    grandchild = "import time; x = bytearray(b'x') * 100_000_000; time.sleep(2)"
+    grandchild = "import time; x = bytearray(b'x') * 100_000_000; time.sleep(1)"
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {grandchild!r}])"
-    with script.MemoryPeak() as before:
-        time.sleep(0.3)
-    with script.MemoryPeak() as peak:
+    before, peak = script.MemoryPeak(), script.MemoryPeak()
+    before.look()
+    with script.polling(peak.look):
         subprocess.run([sys.executable, "-c", child], check=True)
     assert 95e6 < peak.total - before.total < 200e6
 

@@ -42,13 +42,10 @@ def test_build_config_rejects_invalid_values(changes, source):
     assert raised.value.source == source
 
 
-@pytest.mark.parametrize("changes", [{"labels": ["happy"]}, {"min_kilobytes": ["default=50", "foldr=9"]}])
-def test_build_config_rejects_unknown_names(changes):
-    with pytest.raises(ValueError, match=r"happy|foldr"):
-        BuildConfig(**changes)
-
-
-def test_min_kilobytes_takes_corpus_names_in_any_spelling():
+def test_names_of_labels_and_corpora_are_checked():
+    for changes in ({"labels": ["happy"]}, {"min_kilobytes": ["default=50", "foldr=9"]}):
+        with pytest.raises(ValueError, match=r"happy|foldr"):
+            BuildConfig(**changes)
     config = BuildConfig(min_kilobytes=["default=50", "Folder=500", "CREMA_D=3"])
     assert config.kilobytes() == {"default": 50.0, "folder": 500.0, "crema-d": 3.0}
 
@@ -69,12 +66,6 @@ def test_resolved_is_a_recipe_of_the_same_build(tmp_path):
     assert again.resolved() == config.resolved()
 
 
-def test_identity_ignores_paths_and_resources():
-    first = BuildConfig(corpora=["meld=/a"], output_dir="x", workers=1, devices=["cpu"], executor="local")
-    second = BuildConfig(corpora=["meld=/b"], output_dir="y", workers=8, devices=["cuda:0"], executor="ray")
-    assert first.identity(SOURCES, FINGERPRINT) == second.identity(SOURCES, FINGERPRINT)
-
-
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
@@ -84,11 +75,14 @@ def test_identity_ignores_paths_and_resources():
         ({"max_silence": 0.5}, "gates.max_silence: None -> 0.5"),
         ({"seed": 1}, "seed: 0 -> 1"),
         ({"shards_per_language": 2}, "shards_per_language: 1 -> 2"),
+        # Paths and resources are no difference.
+        ({"corpora": ["meld=/b"], "output_dir": "y", "workers": 8, "devices": ["cuda:0"], "executor": "ray"}, None),
     ],
 )
 def test_differences_name_what_determines_the_result(changes, difference):
     before = BuildConfig().identity(SOURCES, FINGERPRINT)
-    assert difference in differences(before, BuildConfig(**changes).identity(SOURCES, FINGERPRINT))
+    found = differences(before, BuildConfig(**changes).identity(SOURCES, FINGERPRINT))
+    assert difference in found if difference else found == []
 
 
 def test_differences_include_the_translators_fingerprint():

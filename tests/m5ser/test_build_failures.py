@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from m5ser_building.toy_corpus import build_command, environment, run_build, shard_bytes, toy_config, write_corpus
+from m5ser_building.toy_corpus import build_command, environment, run_build, toy_config, write_corpus
 from pyarrow import parquet
 
 from mser_llm.m5ser.build import build
@@ -27,8 +27,10 @@ def corpus(tmp_path_factory):
 
 
 def built_files(output):
-    """Everything but the card, which names the folder."""
-    return {name: content for name, content in shard_bytes(output).items() if name != "README.md"}
+    """Return the content of each file, except logs and the two files that contain paths."""
+    files = {str(path.relative_to(output)): path for path in output.rglob("*") if path.is_file()}
+    others = {name: path for name, path in files.items() if not name.startswith("logs/")}
+    return {name: path.read_bytes() for name, path in others.items() if name not in ("config.yaml", "README.md")}
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options and markers of the executors, and the Slurm one up to a fake `sbatch`."""
+"""Options, markers and progress of the executors, and the Slurm one up to a fake `sbatch`."""
 
+import inspect
+import io
 import os
 import sys
+import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from datatrove.executor.base import PipelineExecutor
 from free_port import free_port
 from m5ser_building.toy_corpus import toy_config, write_corpus
 
@@ -13,6 +18,7 @@ from mser_llm.io.errors import InputError
 from mser_llm.m5ser import ray_executor
 from mser_llm.m5ser.build import build
 from mser_llm.m5ser.executors import create_executor, executor_options, mark_complete_shards
+from mser_llm.m5ser.progress import show_progress
 from mser_llm.m5ser.shards import shards_of
 
 
@@ -109,3 +115,25 @@ def test_slurm_build_submits_shards_and_a_last_job(tmp_path, monkeypatch):
     assert "#SBATCH --gpus=1" in first
     assert "--dependency=afterany:1" in last.splitlines()[0]
     assert "#SBATCH --gpus" not in last
+
+
+def test_datatrove_has_the_private_method_that_runs_one_rank():
+    method = getattr(PipelineExecutor, "_run_for_rank", None)
+    release = f"datatrove {version('datatrove')}: adapt mser_llm/m5ser/compat.py"
+    assert method is not None, release
+    assert list(inspect.signature(method).parameters)[:3] == ["self", "rank", "local_rank"], release
+
+
+def test_progress_bar_does_not_block_the_build_if_its_output_breaks(tmp_path, monkeypatch):
+    class Terminal(io.StringIO):
+        broken = False
+
+        def write(self, text):
+            if self.broken:
+                raise BrokenPipeError
+            return super().write(text)
+
+    monkeypatch.setattr("sys.stderr", Terminal())
+    with show_progress(tmp_path, [1], [0], True):
+        Terminal.broken = True
+        time.sleep(0.7)  # longer than the interval of the bar

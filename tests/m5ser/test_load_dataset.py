@@ -14,7 +14,7 @@ from mser_llm.m5ser.card import write_card
 
 
 ROOT = Path(__file__).resolve().parents[2]
-LANGUAGES = ("en", "fr", "de", "it", "zh", "es")
+LANGUAGES = ("en", "fr", "it")
 # In another process, because the clients read HF_ENDPOINT on import, and in a folder without this project.
 CLIENT = """
 import hashlib, io, json, sys

@@ -64,9 +64,3 @@ def run_build(corpus: Path, output: Path, *flags: str, **kwargs: Any) -> subproc
     """Run the command and wait for it."""
     command = build_command(corpus, output, *flags)
     return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, **kwargs)
-
-
-def shard_bytes(output: Path) -> dict[str, bytes]:
-    """Return the content of every file of a build, except logs and the recipe, which contains paths."""
-    files = [path for path in output.rglob("*") if path.is_file() and "logs" not in path.relative_to(output).parts]
-    return {str(path.relative_to(output)): path.read_bytes() for path in files if path.name != "config.yaml"}

@@ -70,12 +70,9 @@ def analyse_corpus(
         ValueError: the classifier lacks a label of the corpus.
         OSError: the disk is full.
     """
-    for name, value, minimum in (
-        ("permutations", permutations, 1),
-        ("workers", workers, 1),
-        ("sources_per_cell", sources_per_cell, 0),
-        ("seed", seed, 0),
-    ):
+    settings = {"sources_per_cell": sources_per_cell, "permutations": permutations, "seed": seed}
+    for name, value in (settings | {"workers": workers}).items():
+        minimum = 1 if name in ("permutations", "workers") else 0
         if value < minimum:
             raise InputError(f"{name} {value}", "too small", f"pass at least {minimum}")
     corpus = BuiltCorpus(folder)
@@ -100,7 +97,6 @@ def analyse_corpus(
     if not clips.num_clips:
         reason = clips.errors[0]["error"] if clips.errors else "no row has an emotion"
         raise BuiltCorpusError(corpus.folder, f"no clip could be measured: {reason}")
-    settings = {"sources_per_cell": sources_per_cell, "permutations": permutations, "seed": seed}
     results: dict[str, Any] = {
         "format": 1,
         "folder": str(folder),
@@ -125,8 +121,7 @@ def analyse_corpus(
         )
         results["label_noise"] = {"model": model_name, **checked}
     with atomic_open(output_dir / "analysis.json") as file:
-        json.dump(results, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+        file.write(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_corpus_report(results, output_dir / "report.html")
     return results
 

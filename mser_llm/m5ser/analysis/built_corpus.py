@@ -4,6 +4,7 @@
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from itertools import chain, compress, islice
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,7 @@ class BuiltCorpusError(InputError):
 
 
 class BuiltCorpus:
-    """The shards of a built folder.
-
-    Args:
-        folder: from `run-mser m5ser build`.
-
-    Attributes:
-        shards: the data shards by language, sorted by name.
+    """The shards of a built folder, by language.
 
     Raises:
         BuiltCorpusError: the folder is missing, contains no shard, or lacks one of its manifest.
@@ -79,36 +74,28 @@ class BuiltCorpus:
     @property
     def num_rows(self) -> int:
         """Number of rows, from the footers of the shards."""
-        return sum(_open(path).metadata.num_rows for paths in self.shards.values() for path in paths)
+        return sum(file.metadata.num_rows for _, file in self._files())
+
+    def _files(self) -> Iterator[tuple[Path, pq.ParquetFile]]:
+        return ((path, _open(path)) for path in chain.from_iterable(self.shards.values()))
 
     def rows(self) -> Iterator[Row]:
         """Yield every row without its audio."""
-        for paths in self.shards.values():
-            for path in paths:
-                for row in _rows(_open(path), path, _LABELS):
-                    yield _with_source(row)
+        for path, file in self._files():
+            yield from map(_with_source, _rows(file, path, _LABELS))
 
     def rows_with_audio(self, wanted: Callable[[Row], bool]) -> Iterator[list[Row]]:
-        """Yield the selected rows with their `audio`, in batches; skip row groups without any.
+        """Yield the rows that `wanted` selects by their other columns with their `audio`, in batches.
 
-        Args:
-            wanted: selects a row by its columns other than the audio.
+        Row groups without any are not read.
         """
-        for paths in self.shards.values():
-            for path in paths:
-                file = _open(path)
-                for group in range(file.num_row_groups):
-                    chosen = [wanted(_with_source(row)) for row in _rows(file, path, _LABELS, group)]
-                    if not any(chosen):
-                        continue
-                    batch = []
-                    for row, take in zip(_rows(file, path, (*_LABELS, "audio"), group), chosen, strict=True):
-                        if take:
-                            batch.append(_with_source(row))
-                        if len(batch) == _BATCH_ROWS:
-                            yield batch
-                            batch = []
-                    if batch:
+        for path, file in self._files():
+            for group in range(file.num_row_groups):
+                chosen = [wanted(_with_source(row)) for row in _rows(file, path, _LABELS, group)]
+                if any(chosen):
+                    rows = map(_with_source, _rows(file, path, (*_LABELS, "audio"), group))
+                    selected = compress(rows, chosen)
+                    while batch := list(islice(selected, _BATCH_ROWS)):
                         yield batch
 
     def rejects(self) -> Iterator[Row]:

@@ -20,7 +20,7 @@ With squared distances, emotions that are strong in every language but expressed
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -56,11 +56,7 @@ class Design:
 
     def permuted(self, rng: np.random.Generator) -> "Design":
         """Return the design with the emotions permuted within each speaker of a corpus."""
-        places = np.lexsort((self.speaker, self.corpus))
-        drawn = np.lexsort((rng.random(len(self.emotion)), self.speaker, self.corpus))
-        emotion = np.empty_like(self.emotion)
-        emotion[places] = self.emotion[drawn]
-        return replace(self, emotion=emotion)
+        return replace(self, emotion=self.emotion[shuffle_within(number_groups(self.corpus, self.speaker), rng)])
 
     def take(self, chosen: np.ndarray) -> "Design":
         """Return the design of a subset of the sources."""
@@ -68,29 +64,32 @@ class Design:
         return Design(*kept, self.num_emotions, self.num_corpora)
 
 
-def independent_units(corpus: np.ndarray, speaker: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the independent units `(num_sources,)`: speakers if a corpus has several known ones, clips otherwise.
+def number_groups(*factors: np.ndarray) -> np.ndarray:
+    """Number the combinations of int factors `(n,)` from 0, in lexicographic order."""
+    return np.unique(np.stack(factors), axis=1, return_inverse=True)[1]
 
-    Args:
-        corpus, speaker: as in `Design`.
-        known: bool array, whether the clip's speaker is known.
-    """
+
+def shuffle_within(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a random permutation `(n,)` within groups."""
+    order = np.empty(len(group), dtype=int)
+    order[np.argsort(group, kind="stable")] = np.lexsort((rng.random(len(group)), group))
+    return order
+
+
+def independent_units(corpus: np.ndarray, speaker: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the independent units `(num_sources,)`: known speakers if a corpus has several, clips otherwise."""
     own = np.arange(len(corpus)) + speaker.max() + 1
     unit = np.where(known, speaker, own)
     for number in np.unique(corpus):
         (within,) = np.nonzero(corpus == number)
         if len(np.unique(unit[within])) < 2:
             unit[within] = own[within]
-    return np.unique(np.stack([corpus, unit]), axis=1, return_inverse=True)[1]
+    return number_groups(corpus, unit)
 
 
 def relative_to_speaker(features: np.ndarray, design: Design) -> np.ndarray:
-    """Subtract the mean of the same speaker in the same language, which removes the mean of the language too.
-
-    Args:
-        features: `(num_languages, num_sources, size)`, NaN where a clip is missing.
-    """
-    group = np.unique(np.stack([design.corpus, design.speaker]), axis=1, return_inverse=True)[1]
+    """Subtract the mean of the same speaker in the same language, which removes the mean of the language too."""
+    group = number_groups(design.corpus, design.speaker)
     sums, counts = _grouped(features, group, int(group.max()) + 1)
     return features - (sums / np.maximum(counts, 1)[..., None])[:, group]
 
@@ -102,14 +101,9 @@ def standardize(features: np.ndarray) -> np.ndarray:
 
 
 def cell_means(features: np.ndarray, design: Design) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean and the number of clips of every cell.
+    """Return the mean of every cell `(num_languages, num_corpora, num_emotions, size)` and its number of clips.
 
-    Args:
-        features: `(num_languages, num_sources, size)`; clips with a NaN are ignored.
-
-    Returns:
-        `(num_languages, num_corpora, num_emotions, size)`, NaN for a cell without clips, and the counts without the
-        last axis.
+    `features` are `(num_languages, num_sources, size)`; clips with a NaN are ignored.
     """
     group = design.corpus * design.num_emotions + design.emotion
     sums, counts = _grouped(features, group, design.num_corpora * design.num_emotions)
@@ -136,20 +130,13 @@ class CellSums:
 
     def minus(self, other: "CellSums") -> "CellSums":
         """Return the sums without the units of another."""
-        return CellSums(
-            self.sums - other.sums,
-            self.counts - other.counts,
-            self.own_products - other.own_products,
-            self.own_pairs - other.own_pairs,
-        )
+        return CellSums(*(getattr(self, one.name) - getattr(other, one.name) for one in fields(self)))
 
     def distances(self) -> np.ndarray:
-        """Return the mean squared differences between cells, over clips of different units only.
+        """Return the mean squared differences between cells `(num_cells, num_cells)`, over clips of different units.
 
-        Returns:
-            `(num_cells, num_cells)`, the mean over the features; NaN for cells with fewer than `MIN_CLIPS` clips and
-            for pairs without clips of different units. Leaving out products within a unit, this is an estimate that
-            may be below 0 for similar cells.
+        NaN for cells with fewer than `MIN_CLIPS` clips and for pairs without clips of different units. The estimate
+        may be below 0 for similar cells.
         """
         means = self.sums / np.maximum(self.counts, 1)[:, None]
         pairs = np.outer(self.counts, self.counts) - self.own_pairs
@@ -241,10 +228,6 @@ def compare_cells(
 
     Args:
         features: `(num_languages, num_sources, size)`; clips with a NaN are ignored.
-        design: of the sources.
-        languages, emotions: their names.
-        permutations: number of permutations of the emotions.
-        seed: of the permutations.
         progress, name: whether to show a progress bar, and its label.
 
     Returns:
@@ -275,8 +258,10 @@ def compare_cells(
         if not (measured[index] and np.isfinite([same[index], different[index]]).all()):
             continue
         result = _compare(same[index], different[index], shuffled[:, :, index], errors[index], groups)
-        own = [between[(of[index] > 0) & np.isfinite(between)] for of in (pairs.same, pairs.different)]
-        result |= {"nearer": _probability_nearer(*own), "pairs_same": len(own[0]), "pairs_different": len(own[1])}
+        near, far = (between[(of[index] > 0) & np.isfinite(between)] for of in (pairs.same, pairs.different))
+        # Ties count half.
+        nearer = mannwhitneyu(far, near, method="asymptotic").statistic / (len(near) * len(far))
+        result |= {"nearer": float(nearer), "pairs_same": len(near), "pairs_different": len(far)}
         if kind == "all":
             found |= result
         else:
@@ -316,12 +301,6 @@ def _compare(same: float, different: float, shuffled: np.ndarray, error: float, 
         result["p_speakers"] = float(student_t.cdf(np.log(ratio) / error, groups - 1))
         result["p"] = max(p_clips, result["p_speakers"])
     return result
-
-
-def _probability_nearer(same: np.ndarray, different: np.ndarray) -> float:
-    """Return the probability that a same-emotion pair is closer than a different-emotion pair, ties counted half."""
-    statistic = mannwhitneyu(different, same, method="asymptotic").statistic
-    return float(statistic / (len(same) * len(different)))
 
 
 def _jackknife(features: np.ndarray, design: Design, pairs: _Pairs, sums: CellSums) -> tuple[np.ndarray, int]:

@@ -47,14 +47,7 @@ class ClipMeasures:
 
 
 def measure_clip(waveform: np.ndarray) -> ClipMeasures:
-    """Measure one clip.
-
-    Args:
-        waveform: float array `(num_samples,)`, 16 kHz mono, from `load_audio`.
-
-    Raises:
-        ImportError: Praat (the extra `m5ser`) is not installed.
-    """
+    """Measure a float waveform `(num_samples,)`, 16 kHz mono. Raises an ImportError without Praat."""
     power = _power_frames(np.asarray(waveform, dtype=np.float64))
     loudness = 10 * np.log10(power.sum(axis=1) + _FLOOR)
     spoken = loudness >= np.percentile(loudness, 95) - _PAUSE_DECIBELS
@@ -135,11 +128,7 @@ def _pitch(waveform: np.ndarray) -> tuple[tuple[float, float], np.ndarray]:
 
 
 def _syllables(loudness: np.ndarray) -> int:
-    """Count loudness peaks with a dip on either side, after de Jong and Wempe (2009), without their voicing test.
-
-    Args:
-        loudness: `(num_frames,)` in dB, 100 frames a second.
-    """
+    """Count loudness peaks with a dip on either side, after de Jong and Wempe (2009), without their voicing test."""
     smooth = np.convolve(np.pad(loudness, 2, mode="edge"), np.full(5, 0.2), mode="valid")
     floor = np.percentile(smooth, 95) - _SYLLABLE_FLOOR
     count, peak, valley, rising = 0, -np.inf, smooth[0], True

@@ -21,46 +21,29 @@ _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8.5, "labelcolor": INK,
 def hours_figure(
     hours: Mapping[str, Mapping[str, float]], emotions: Sequence[str], names: Mapping[str, str], label: str
 ) -> Figure:
-    """Draw Fig. 1: one bar per language, divided by emotion.
-
-    Args:
-        hours: by language, then emotion.
-        emotions: in the order of the parts.
-        names: of the languages.
-        label: of the axis.
-    """
-    figure = Figure(figsize=(_WIDTH, 0.9 + 0.34 * len(hours)), layout="constrained")
-    axes = figure.add_subplot()
+    """Draw Fig. 1: one bar of hours per language, divided by emotion."""
+    figure, axes = _figure(0.9 + 0.34 * len(hours))
     hues = emotion_hues(emotions)
     ends = np.zeros(len(hours))
     for emotion in emotions:
         widths = np.array([of.get(emotion, 0.0) for of in hours.values()])
         axes.barh(range(len(hours)), widths, left=ends, height=0.66, color=hues[emotion], label=emotion)
         ends += widths
-    style_axes(axes)
-    axes.grid(False, axis="y")
-    axes.spines["left"].set_visible(False)
+    _rows(axes, [names[code] for code in hours])
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_yticks(range(len(hours)), [names[code] for code in hours])
-    axes.tick_params(axis="y", labelsize=9, colors=INK)
-    axes.set_ylim(len(hours) - 0.5, -0.5)
     axes.set_xlabel(label, color=MUTED, fontsize=9)
     figure.legend(loc="outside lower center", ncols=4, columnspacing=1.0, **_LEGEND)
     return figure
 
 
 def cells_figure(
-    points: Sequence[Mapping[str, Any]],
-    explained: Sequence[float],
-    emotions: Sequence[str],
-    names: Mapping[str, str],
+    points: Sequence[Mapping[str, Any]], explained: Sequence[float], emotions: Sequence[str], names: Mapping[str, str]
 ) -> Figure:
     """Draw Fig. 2: a mark per cell, colored by emotion, shaped by language, with a line to the mean of its emotion."""
     width, height = np.ptp([[point["x"], point["y"]] for point in points], axis=0)
     # The same scale on both axes, and no higher than needed.
     plot_height = float(np.clip(_WIDTH * height / max(width, 1e-9), 1.4, 3.6))
-    figure = Figure(figsize=(_WIDTH, plot_height + 1.3), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(plot_height + 1.3)
     hues = emotion_hues(emotions)
     marks = dict(zip(names, MARKERS * len(names)))
     for emotion, hue in hues.items():
@@ -71,8 +54,8 @@ def cells_figure(
         for point in own:
             ends = [x.mean(), point["x"]], [y.mean(), point["y"]]
             axes.plot(*ends, color=hue, linewidth=1.0, alpha=0.45, zorder=1)
-            style: dict[str, Any] = {"marker": marks[point["language"]], "color": hue, "linewidths": 0, "zorder": 2}
-            axes.scatter(point["x"], point["y"], s=34, **style)
+            mark = marks[point["language"]]
+            axes.scatter(point["x"], point["y"], s=34, marker=mark, color=hue, linewidths=0, zorder=2)
     style_axes(axes)
     axes.grid(False)
     axes.set_xticks([])
@@ -94,8 +77,7 @@ def cells_figure(
 
 def ratios_figure(tests: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Draw the ratio of same-emotion to different-emotion distances on the band of shuffled emotions."""
-    figure = Figure(figsize=(_WIDTH, 0.85 + 0.42 * len(tests)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(0.85 + 0.42 * len(tests))
     for row, test in enumerate(tests.values()):
         _band(axes, row, test["shuffled"]["interval"])
         _dot(axes, row, test["ratio"], test["interval"], ACCENT)
@@ -114,16 +96,9 @@ def ratios_figure(tests: Mapping[str, Mapping[str, Any]]) -> Figure:
 def preservation_figure(
     by_language: Mapping[str, Mapping[str, Any]], quantities: Mapping[str, str], names: Mapping[str, str]
 ) -> Figure:
-    """Draw correlations with the source: a row per quantity, with a mark per language on the band of shuffled pairs.
-
-    Args:
-        by_language: from `compare_with_source`.
-        quantities: names of its keys.
-        names: of the languages.
-    """
+    """Draw correlations with the source: a row per quantity, a mark per language on the band of shuffled pairs."""
     shown = {key: name for key, name in quantities.items() if any(key in of for of in by_language.values())}
-    figure = Figure(figsize=(_WIDTH, 1.1 + 0.62 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(1.1 + 0.62 * len(shown))
     hues = dict(zip(by_language, HUES[1:] * len(by_language)))
     offsets = np.linspace(-0.28, 0.28, len(by_language)) if len(by_language) > 1 else np.zeros(1)
     for row, key in enumerate(shown):
@@ -147,8 +122,7 @@ def preservation_figure(
 
 def durations_figure(durations: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> Figure:
     """Draw the histogram of durations per language, in half seconds."""
-    figure = Figure(figsize=(_WIDTH, 2.8), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(2.8)
     known = {code: of for code, of in durations.items() if of["histogram"]}
     longest = max(_percentile(of["histogram"], 0.99) for of in known.values()) + 1
     edges = np.arange(0, longest + 0.5, 0.5)
@@ -168,8 +142,7 @@ def durations_figure(durations: Mapping[str, Mapping[str, Any]], names: Mapping[
 
 def speakers_figure(histogram: Sequence[Sequence[int]]) -> Figure:
     """Draw the histogram of clips per speaker, from pairs (clips, speakers)."""
-    figure = Figure(figsize=(_WIDTH, 2.4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _figure(2.4)
     clips, speakers = np.array(histogram).T
     # Bars over equally many integers, or one over two would be twice as high as one over one.
     width = -(-(clips.max() - clips.min() + 1) // 20)
@@ -182,6 +155,11 @@ def speakers_figure(histogram: Sequence[Sequence[int]]) -> Figure:
     axes.set_xlabel("clips per speaker in one language", color=MUTED, fontsize=9)
     axes.set_ylabel("speakers", color=MUTED, fontsize=9)
     return figure
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def _percentile(histogram: Sequence[Sequence[float]], fraction: float) -> float:

@@ -26,15 +26,7 @@ def check_with_classifier(
     batch_size: int = 16,
     progress: bool = True,
 ) -> dict[str, Any]:
-    """Recognize the emotion of the selected clips, in a stream.
-
-    Args:
-        corpus: the built folder.
-        chosen: selects the rows, see `choose_sources`.
-        model, processor: from `load_model`.
-        emotions: of the corpus. The candidate labels are those from `labels_for`.
-        batch_size: clips per forward pass.
-        progress: whether to show a progress bar.
+    """Recognize the emotion of the rows that `chosen` selects, in a stream, among the labels from `labels_for`.
 
     Returns:
         `clips`, `unreadable`, `words`, `chance`; `languages`: the `emotion_metrics` of each, whose `recall` is the
@@ -78,7 +70,7 @@ def check_with_classifier(
     return {
         "clips": len(truths),
         "unreadable": unreadable,
-        "words": list(words),
+        "words": words,
         "chance": 1 / len(words),
         "languages": {code: emotion_metrics(*pairs[code], words) for code in order},
         "pooled": emotion_metrics(truths, predicted, words) if order else None,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -65,14 +65,10 @@ class MeasuredClips:
 
 
 def choose_sources(counted: Mapping[str, Any], sources_per_cell: int) -> Callable[[Row], bool]:
-    """Return a function that selects the rows to measure.
+    """Return a function that selects about `sources_per_cell` sources per corpus and emotion; 0 selects all.
 
     A source is selected with all its translations, by the hash of its name, so the sample is the same in every run and
-    language. Rows without an emotion are never selected.
-
-    Args:
-        counted: from `overview`.
-        sources_per_cell: approximate number per source corpus and emotion; 0 selects all.
+    language. Rows without an emotion are never selected. `counted` is from `overview`.
     """
     # Languages lack their rejects, so the largest count is closest to the number of sources.
     sources: dict[tuple[str, str], int] = {}
@@ -106,18 +102,20 @@ def measure_corpus(
     Memory: the samples of a few dozen clips at a time, and half a kilobyte per measured clip.
 
     Args:
-        corpus: the built folder.
-        counted: from `overview`.
+        corpus, counted: the built folder, and its `overview`.
         cache_dir: directory of a [`mser_llm.io.store.Store`].
         sources_per_cell: see `choose_sources`.
         workers: number of processes; 1 measures in this process.
-        progress: whether to show a progress bar.
     """
     chosen = choose_sources(counted, sources_per_cell)
     languages, corpora = counted["languages"], counted["source_corpora"]
     emotions = [word for word in counted["emotions"] if word != UNLABELLED]
-    total, sources = _list_sources(corpus, chosen)
-    index_of = {source: index for index, source in enumerate(sources)}
+    total, sources = 0, {}
+    for row in filter(chosen, corpus.rows()):
+        total += 1
+        sources[row["source"]] = (row["emotion"], row["source_corpus"], row["speaker"])
+    index_of = {source: index for index, source in enumerate(sorted(sources))}
+    labels = [sources[source] for source in index_of]
     shape = (len(languages), len(sources))
     scalars, spectra, contours = (
         np.full((*shape, size), np.nan, dtype=np.float32) for size in (len(SCALARS), MEL_BANDS, CONTOUR_POINTS)
@@ -134,15 +132,15 @@ def measure_corpus(
                 scalars[cell], spectra[cell], contours[cell] = found.scalars, found.spectrum, found.contour
             bar.update(len(batch))
         bar.close()
-    speakers = [labels.speaker or f"unknown speaker of {labels.source_corpus}" for labels in sources.values()]
+    speakers = [speaker or f"unknown speaker of {name}" for _, name, speaker in labels]
     return MeasuredClips(
         languages=languages,
         emotions=emotions,
         corpora=corpora,
-        emotion=np.array([emotions.index(labels.emotion) for labels in sources.values()], dtype=int),
-        corpus=np.array([corpora.index(labels.source_corpus) for labels in sources.values()], dtype=int),
+        emotion=np.array([emotions.index(emotion) for emotion, _, _ in labels], dtype=int),
+        corpus=np.array([corpora.index(name) for _, name, _ in labels], dtype=int),
         speaker=np.unique(speakers, return_inverse=True)[1],
-        speaker_known=np.array([labels.speaker is not None for labels in sources.values()], dtype=bool),
+        speaker_known=np.array([speaker is not None for _, _, speaker in labels], dtype=bool),
         scalars=scalars,
         spectra=spectra,
         contours=contours,
@@ -151,26 +149,8 @@ def measure_corpus(
     )
 
 
-class _Labels(NamedTuple):
-    emotion: str
-    source_corpus: str
-    speaker: str | None
-
-
-def _list_sources(corpus: BuiltCorpus, chosen: Callable[[Row], bool]) -> tuple[int, dict[str, _Labels]]:
-    """Return the number of selected rows, and the labels of their sources, sorted by name."""
-    total, sources = 0, {}
-    for row in corpus.rows():
-        if chosen(row):
-            total += 1
-            sources[row["source"]] = _Labels(row["emotion"], row["source_corpus"], row["speaker"])
-    return total, dict(sorted(sources.items()))
-
-
 def _measures(
-    batch: Sequence[Row],
-    cache: Store,
-    measure: Callable[[Sequence[Any]], Iterable[ClipMeasures | str]],
+    batch: Sequence[Row], cache: Store, measure: Callable[[Sequence[Any]], Iterable[ClipMeasures | str]]
 ) -> list[ClipMeasures | str]:
     """Return the measures of a batch, or why a clip is unreadable, and add what is new to the cache."""
     keys = [cache_key(row["audio"]) for row in batch]

@@ -21,17 +21,6 @@ _BIN_SECONDS = 0.25
 _MAX_SECONDS = 30.0
 
 
-def emotion_order(emotions: set[str]) -> list[str]:
-    """Sort emotions: the seven in the paper's order, then others alphabetically."""
-    seven = label_set("seven").words
-    return [word for word in seven if word in emotions] + sorted(emotions - set(seven))
-
-
-def language_order(languages: set[str], source: str) -> list[str]:
-    """Sort languages: the source language, then others alphabetically."""
-    return sorted(languages, key=lambda code: (code != source, code))
-
-
 def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
     """Count the rows of a built corpus.
 
@@ -62,15 +51,18 @@ def overview(corpus: BuiltCorpus, progress: bool = True) -> dict[str, Any]:
             by_speaker[speaker][row["language"]] += 1
             genders[speaker] = row["gender"] or "unknown"
     corpora, languages, emotions = ({cell[part] for cell in clips} for part in range(3))
-    ordered = language_order(languages, corpus.source_language)
-    order = {word: place for place, word in enumerate([*ordered, *emotion_order(emotions)])}
+    # The source language and the paper's seven emotions first, then others alphabetically.
+    ordered = sorted(languages, key=lambda code: (code != corpus.source_language, code))
+    seven = label_set("seven").words
+    ordered_emotions = [word for word in seven if word in emotions] + sorted(emotions - set(seven))
+    order = {word: place for place, word in enumerate([*ordered, *ordered_emotions])}
     return {
         "rows": sum(clips.values()),
         "hours": sum(seconds.values()) / 3600,
         "rows_without_duration": unknown_duration,
         "source_language": corpus.source_language,
         "languages": ordered,
-        "emotions": emotion_order(emotions),
+        "emotions": ordered_emotions,
         "source_corpora": sorted(corpora),
         "cells": [
             {"source_corpus": cell[0], "language": cell[1], "emotion": cell[2], "clips": clips[cell]}

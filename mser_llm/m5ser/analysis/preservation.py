@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import norm, rankdata
 from tqdm.auto import tqdm
 
+from mser_llm.m5ser.analysis.cell_distances import number_groups, shuffle_within
 from mser_llm.m5ser.analysis.measured_clips import MeasuredClips
 
 
@@ -26,12 +27,6 @@ def compare_with_source(
     clips: MeasuredClips, *, permutations: int = 999, seed: int = 0, progress: bool = False
 ) -> dict[str, Any]:
     """Correlate source and translation, for each language except the source language.
-
-    Args:
-        clips: the measures.
-        permutations: number of shuffled pairings.
-        seed: of the shuffled pairings.
-        progress: whether to show a progress bar.
 
     Returns:
         By language: `pairs`; `duration_ratio`: geometric `mean` of translation to source, and `spread`, the factor
@@ -84,11 +79,8 @@ def correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def fisher_interval(value: float, pairs: int, means_removed: int, rank: bool = False) -> list[float] | None:
     """Return the 95 % interval of a correlation; None with too few degrees of freedom.
 
-    Args:
-        value: the correlation.
-        pairs: number of pairs.
-        means_removed: number of group means subtracted before; each but the first costs a degree of freedom.
-        rank: whether of ranks, whose variance is 1.06 times as large (Fieller, Hartley and Pearson 1957).
+    Each subtracted group mean but the first costs a degree of freedom. The variance of a rank correlation is 1.06
+    times as large (Fieller, Hartley and Pearson 1957).
     """
     freedom = pairs - means_removed - 2
     if freedom < 1:
@@ -98,19 +90,13 @@ def fisher_interval(value: float, pairs: int, means_removed: int, rank: bool = F
     return [float(bound) for bound in np.tanh([middle - half_width, middle + half_width])]
 
 
-def shuffle_within(group: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a random permutation `(n,)` within groups."""
-    order = np.empty(len(group), dtype=int)
-    order[np.argsort(group, kind="stable")] = np.lexsort((rng.random(len(group)), group))
-    return order
-
-
 def _groups(clips: MeasuredClips, known: np.ndarray) -> dict[str, np.ndarray]:
     """Return the groups to shuffle within, numbered from 0."""
-    speaker = clips.corpus * (clips.speaker.max() + 1) + clips.speaker
-    both = speaker * len(clips.emotions) + clips.emotion
-    keys = {"shuffled": speaker, "shuffled_same_emotion": both}
-    return {name: np.unique(key[known], return_inverse=True)[1] for name, key in keys.items()}
+    speaker = (clips.corpus[known], clips.speaker[known])
+    return {
+        "shuffled": number_groups(*speaker),
+        "shuffled_same_emotion": number_groups(*speaker, clips.emotion[known]),
+    }
 
 
 def _correlations(
@@ -128,11 +114,8 @@ def _correlations(
     for name, (first, second) in {"pearson": sides, "spearman": [rankdata(side) for side in sides]}.items():
         value = float(correlation(first, second))
         interval = fisher_interval(value, len(first), int(speakers.max()) + 1, rank=name == "spearman")
-        result[name] = {"value": value, "interval": interval}
-        for kind, group in groups.items():
-            orders = (shuffle_within(group, rng) for _ in range(permutations))
-            shuffled = [float(correlation(first, second[order])) for order in orders]
-            result[name][kind] = _compare_shuffled(value, shuffled, group)
+        shuffled = _shuffled(first, second, value, groups, permutations, rng)
+        result[name] = {"value": value, "interval": interval, **shuffled}
     return result
 
 
@@ -149,20 +132,27 @@ def _contours(
     half_width = norm.ppf(0.975) * each.std(ddof=1) / np.sqrt(len(each))
     value = float(each.mean())
     result: dict[str, Any] = {"value": value, "interval": [value - float(half_width), value + float(half_width)]}
+    return {"pairs": len(each), "mean": result | _shuffled(first, second, value, groups, permutations, rng)}
+
+
+def _shuffled(
+    first: np.ndarray,
+    second: np.ndarray,
+    value: float,
+    groups: Mapping[str, np.ndarray],
+    permutations: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Compare a mean correlation with those of pairs shuffled within each kind of groups."""
+    found = {}
     for kind, group in groups.items():
         orders = (shuffle_within(group, rng) for _ in range(permutations))
-        result[kind] = _compare_shuffled(
-            value, [float(correlation(first, second[order]).mean()) for order in orders], group
-        )
-    return {"pairs": len(each), "mean": result}
-
-
-def _compare_shuffled(value: float, shuffled: list[float], group: np.ndarray) -> Mapping[str, Any]:
-    reached = sum(other >= value - 1e-12 for other in shuffled)
-    # In groups of one, every permutation is the true pairing.
-    fixed = len(np.unique(group)) == len(group)
-    return {
-        "mean": float(np.mean(shuffled)),
-        "interval": None if fixed else [float(bound) for bound in np.percentile(shuffled, [2.5, 97.5])],
-        "p": (1 + reached) / (1 + len(shuffled)),
-    }
+        shuffled = [float(correlation(first, second[order]).mean()) for order in orders]
+        # In groups of one, every permutation is the true pairing.
+        fixed = len(np.unique(group)) == len(group)
+        found[kind] = {
+            "mean": float(np.mean(shuffled)),
+            "interval": None if fixed else [float(bound) for bound in np.percentile(shuffled, [2.5, 97.5])],
+            "p": (1 + sum(other >= value - 1e-12 for other in shuffled)) / (1 + permutations),
+        }
+    return found

@@ -15,11 +15,7 @@ def project_cells(
     """Project the mean of each cell onto the first two principal components of the means.
 
     There is no random state and no parameter. The sign of a component makes its largest coefficient positive.
-
-    Args:
-        features: `(num_languages, num_sources, size)`; clips with a NaN are ignored.
-        design: of the sources.
-        languages, corpora, emotions: their names.
+    `features` are `(num_languages, num_sources, size)`; clips with a NaN are ignored.
 
     Returns:
         `points`: `language`, `source_corpus`, `emotion`, `clips`, `x` and `y` of each cell of at least `MIN_CLIPS`

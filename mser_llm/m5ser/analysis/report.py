@@ -43,12 +43,7 @@ HEADLINE = "prosody_relative"
 
 
 def write_corpus_report(results: Mapping[str, Any], output_path: str | PathLike) -> Path:
-    """Write the page atomically.
-
-    Args:
-        results: from `analyse_corpus`, or `analysis.json`.
-        output_path: of the page.
-    """
+    """Write the page of the results from `analyse_corpus`, or of `analysis.json`, atomically."""
     counted = results["overview"]
     tests = {name: results["distances"][name]["test"] for name in FEATURES if results["distances"][name]["test"]}
     names = {code: language_name(code) for code in counted["languages"]}

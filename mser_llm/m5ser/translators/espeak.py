@@ -72,13 +72,7 @@ class EspeakTranslator(Translator):
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
         if language not in DEMO_SENTENCES:
             raise LanguageError(f"the translator 'espeak' supports {', '.join(DEMO_SENTENCES)}, not {language!r}")
-        answers: list[Translation | TranslationError] = []
-        for clip in clips:
-            try:
-                answers.append(self._translate(clip, language))
-            except TranslationError as error:
-                answers.append(error)
-        return answers
+        return [self._translate(clip, language) for clip in clips]
 
     def fingerprint(self) -> dict[str, Any]:
         return {
@@ -92,8 +86,13 @@ class EspeakTranslator(Translator):
     def close(self) -> None:
         self._espeak.close()
 
-    def _translate(self, clip: SourceClip, language: str) -> Translation:
-        sentence = _sentence(clip)
+    def _translate(self, clip: SourceClip, language: str) -> Translation | TranslationError:
+        try:
+            sentence = DEMO_SENTENCES[clip.language].index((clip.transcript or "").strip())
+        except (KeyError, ValueError):
+            return TranslationError(
+                f"{clip.transcript!r} in {clip.language!r} is not in the sentence bank of the translator 'espeak'"
+            )
         target = DEMO_SENTENCES[language][sentence]
         voice = voice_of(clip.speaker, clip.gender)
         own = self._neutral_of(voice, clip.language, sentence)
@@ -101,7 +100,7 @@ class EspeakTranslator(Translator):
         try:
             source = measure(clip.waveform, SAMPLING_RATE, **_pitch_limits(own.pitch))
         except ProsodyError as error:
-            raise TranslationError(f"its prosody cannot be measured: {error}") from error
+            return TranslationError(f"its prosody cannot be measured: {error}")
         manner = manner_of(source, own)
         seed = utterance_seed(f"{clip.source_corpus}/{clip.id}", language, self._seed)
         speech = self._speak(voice, language, target, seed, manner)
@@ -157,15 +156,6 @@ def voice_of(speaker: str | None, gender: str | None) -> Voice:
     voices = [voice for voice in VOICES if gender in (None, voice.gender)] or VOICES
     digest = hashlib.blake2b((speaker or "").encode(), digest_size=4).digest()
     return voices[int.from_bytes(digest, "big") % len(voices)]
-
-
-def _sentence(clip: SourceClip) -> int:
-    try:
-        return DEMO_SENTENCES[clip.language].index((clip.transcript or "").strip())
-    except (KeyError, ValueError):
-        raise TranslationError(
-            f"{clip.transcript!r} in {clip.language!r} is not in the sentence bank of the translator 'espeak'"
-        ) from None
 
 
 def _pitch_limits(semitones: float) -> dict[str, float]:

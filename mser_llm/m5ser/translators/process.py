@@ -60,8 +60,6 @@ class TranslatorProcess(Translator):
         self._arguments = (name, dict(options or {}), device)
         self._seconds_per_batch = seconds_per_batch
         self._seconds_to_start = seconds_to_start
-        self._worker: WorkerProcess | None = None
-        self._fingerprint: dict[str, Any] = {}
         self.name = name
         self._start()
 
@@ -84,50 +82,38 @@ class TranslatorProcess(Translator):
         return self._fingerprint
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self._worker.close()
 
-    def _start(self) -> WorkerProcess:
+    def _start(self) -> None:
         # The parent's import path, without an environment variable that grandchildren would inherit.
         code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve_translator; serve_translator()"
-        worker = WorkerProcess([sys.executable, "-c", code])
+        self._worker = WorkerProcess([sys.executable, "-c", code])
         try:
-            greeting = worker.ask(self._arguments, seconds=self._seconds_to_start)
+            greeting = self._worker.ask(self._arguments, seconds=self._seconds_to_start)
         except WorkerError as error:
             raise TranslatorStartError(
                 f"the translator {self.name!r} {error} during start-up; see its own messages above"
             ) from None
         if isinstance(greeting, ValueError):
-            worker.close()
+            self._worker.close()
             raise greeting
         attributes, self._fingerprint = greeting
         for name, value in attributes.items():
             setattr(self, name, value)
-        self._worker = worker
-        return worker
 
     def _attempt(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
-        """Translate with the running child, or with a new one.
-
-        Raises:
-            WorkerError: the child died, hung or raised, and has ended.
-        """
-        worker = self._worker or self._start()
-        try:
-            answers = worker.ask((list(clips), language), seconds=self._seconds_per_batch)
-        except BaseException:  # the child has ended, also after Ctrl-C
-            self._worker = None
-            raise
+        """Translate with the running child, or with a new one."""
+        if self._worker.ended:
+            self._start()
+        answers = self._worker.ask((list(clips), language), seconds=self._seconds_per_batch)
         if isinstance(answers, LanguageError):
             raise answers
-        return [self._validated(answer) for answer in answers]
-
-    def _validated(self, answer: Translation | TranslationError) -> Translation | TranslationError:
-        if isinstance(answer, TranslationError):
-            return answer
-        problem = _find_problem(answer.waveform, answer.sampling_rate, self.sampling_rate)
-        return TranslationError(f"the translation {problem}") if problem else answer
+        for place, answer in enumerate(answers):
+            if isinstance(answer, Translation):
+                problem = _find_problem(answer.waveform, answer.sampling_rate, self.sampling_rate)
+                if problem:
+                    answers[place] = TranslationError(f"the translation {problem}")
+        return answers
 
 
 def _find_problem(waveform: np.ndarray, sampling_rate: Any, declared: int | None) -> str | None:

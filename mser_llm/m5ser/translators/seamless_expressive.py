@@ -85,7 +85,6 @@ class SeamlessExpressiveTranslator(Translator):
         self._settings = {"model_dir": str(model_dir), "model": model, "vocoder": vocoder, "device": device}
         self._factors = dict(duration_factors)
         self._seconds_per_clip = seconds_per_clip
-        self._worker: WorkerProcess | None = None
         self._start()
 
     def translate(self, clips: Sequence[SourceClip], language: str) -> list[Translation | TranslationError]:
@@ -103,26 +102,19 @@ class SeamlessExpressiveTranslator(Translator):
         }
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self._worker.close()
 
-    def _start(self) -> WorkerProcess:
-        worker = WorkerProcess([self._python, str(_WORKER)])
+    def _start(self) -> None:
+        self._worker = WorkerProcess([self._python, str(_WORKER)])
         try:
-            self.sampling_rate = worker.ask(self._settings, seconds=_SECONDS_TO_START)
+            self.sampling_rate = self._worker.ask(self._settings, seconds=_SECONDS_TO_START)
         except WorkerError as error:
             raise TranslatorStartError(f"SeamlessExpressive {error} during start-up; {INSTRUCTIONS}") from None
-        self._worker = worker
-        return worker
 
     def _translate(self, clip: SourceClip, language: str) -> Translation:
-        worker = self._worker or self._start()
+        if self._worker.ended:
+            self._start()
         factor = self._factors.get(language, 1.0)
         request = (clip.waveform.astype(np.float32).tobytes(), LANGUAGE_CODES[language], factor)
-        try:
-            samples, rate, text = worker.ask(request, seconds=self._seconds_per_clip)
-        except WorkerError:
-            self._worker = None
-            raise
+        samples, rate, text = self._worker.ask(request, seconds=self._seconds_per_clip)
         return Translation(np.frombuffer(samples, np.float32), rate, text, {"duration_factor": factor})

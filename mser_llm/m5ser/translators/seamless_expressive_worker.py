@@ -23,9 +23,9 @@ class ExpressiveModel:
     """
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        torch = self._torch = importlib.import_module("torch")
         package = "seamless_communication"
         importlib.import_module(f"{package}.store").add_gated_assets(Path(settings["model_dir"]))
+        torch = self._torch = importlib.import_module("torch")
         inference = importlib.import_module(f"{package}.inference")
         unity = importlib.import_module(f"{package}.models.unity")
         expressivity = importlib.import_module(f"{package}.cli.expressivity.predict.pretssel_generator")

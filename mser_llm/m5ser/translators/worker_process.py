@@ -54,6 +54,10 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def ended(self) -> bool:
+        return self._process.poll() is not None
+
     def ask(self, request: Any, *, seconds: float) -> Any:
         """Send a request and return the answer; both are pickled.
 
@@ -93,7 +97,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kill the child and reap it."""
-        if self._process.poll() is None:
+        if not self.ended:
             self._process.kill()
             self._process.wait()
         self._answers.close()

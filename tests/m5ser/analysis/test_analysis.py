@@ -17,6 +17,7 @@ from mser_llm.cli.m5ser_analyse import AnalyseArguments, run
 from mser_llm.inference.recognition import recognize
 from mser_llm.m5ser.analysis import analyse_corpus
 from mser_llm.m5ser.analysis.built_corpus import BuiltCorpus, BuiltCorpusError
+from mser_llm.m5ser.analysis.figures import speakers_figure
 from mser_llm.m5ser.analysis.label_noise import check_with_classifier, labels_for
 from mser_llm.m5ser.analysis.report import write_corpus_report
 from processing_mser import EmotionClassifierProcessor
@@ -67,15 +68,22 @@ def test_report_is_complete_and_self_contained(kept):
         assert word in page.text
 
 
-def test_report_escapes_text_from_the_corpus(kept, tmp_path):
+def test_report_escapes_text_and_supports_many_languages_and_no_predictions(kept, tmp_path):
     results = json.loads(json.dumps(kept[0]))
     results["folder"] = "<script>alert(1)</script>"
     results["overview"]["rejects"] = {
         "total": 1,
         "reasons": [{"stage": "read", "reason": "<b>bad</b>", "clips": 1, "languages": {"fr": 1}}],
     }
+    # More languages than colors.
+    results["preservation"] = {f"l{number}": results["preservation"]["fr"] for number in range(20)}
+    results["overview"]["languages"] += results["preservation"]
+    # A classifier whose scores are NaN.
+    nothing = {"clips": 0, "unreadable": 72, "languages": {}, "pooled": None, "disagreements": []}
+    results["label_noise"] = {"model": "runs/half", "words": list(EMOTIONS), "chance": 1 / 3, **nothing}
     html = write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script>" not in html and "<b>bad" not in html and "&lt;b&gt;bad" in html
+    assert "l19" in Page(html).text and "runs/half" in Page(html).text
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="no chromium on this machine; apt install chromium")
@@ -90,31 +98,6 @@ def test_report_tables_fit_the_page_with_six_languages(kept, tmp_path):
         browser.wait_for("document.readyState === 'complete' && !!document.querySelector('.wide')")
         hidden = browser.value("[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)")
     assert len(hidden) > 3 and max(hidden) == 0
-
-
-def test_analysis_of_one_language_has_no_comparison(tmp_path):
-    folder = write_m5ser(tmp_path / "m5ser", {"fr": spoken_rows(speakers=2)["fr"]})
-    results = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
-    assert all(found["test"] is None for found in results["distances"].values())
-    assert results["preservation"] == {}
-    assert (tmp_path / "out" / "report.html").is_file()
-
-
-def test_report_supports_more_languages_than_colors(kept, tmp_path):
-    results = json.loads(json.dumps(kept[0]))
-    results["preservation"] = {f"l{number}": results["preservation"]["fr"] for number in range(20)}
-    results["overview"]["languages"] += results["preservation"]
-    page = Page(write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "l19" in page.text
-
-
-def test_report_supports_a_classifier_without_predictions(kept, tmp_path):
-    """As one whose scores are NaN."""
-    results = json.loads(json.dumps(kept[0]))
-    nothing = {"clips": 0, "unreadable": 72, "languages": {}, "pooled": None, "disagreements": []}
-    results["label_noise"] = {"model": "runs/half", "words": list(EMOTIONS), "chance": 1 / 3, **nothing}
-    page = Page(write_corpus_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "runs/half" in page.text
 
 
 def test_analyse_command_reports_unreadable_clips(tmp_path, capsys):
@@ -149,17 +132,14 @@ def test_analysis_of_speakers_with_one_clip_each(tmp_path):
 
 
 def test_source_language_is_read_from_the_build(tmp_path):
-    rows = spoken_rows(languages=("de", "en"), speakers=2)
-    folder = write_m5ser(tmp_path / "m5ser", rows, source_language="de")
+    folder = write_m5ser(tmp_path / "de", spoken_rows(languages=("de", "en"), speakers=2), source_language="de")
     found = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
     assert found["overview"]["languages"] == ["de", "en"] and list(found["preservation"]) == ["en"]
     assert "German is the source language" in Page((tmp_path / "out" / "report.html").read_text("utf-8")).text
-
-
-def test_report_of_a_corpus_without_its_sources(tmp_path):
-    rows = spoken_rows(languages=("fr", "de"), speakers=2)
-    folder = write_m5ser(tmp_path / "m5ser", rows, source_language="ru")
-    analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    # One language, without its sources.
+    folder = write_m5ser(tmp_path / "fr", {"fr": spoken_rows(speakers=2)["fr"]}, source_language="ru")
+    found = analyse_corpus(folder, tmp_path / "out", permutations=9, progress=False)
+    assert all(of["test"] is None for of in found["distances"].values()) and found["preservation"] == {}
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
     assert "translated from Russian" in text and "English" not in text
 
@@ -208,3 +188,12 @@ def test_labels_for_maps_merged_emotions():
     }
     anything = SimpleNamespace(config=SimpleNamespace(emotion_words=None))
     assert labels_for(anything, ["happy", "excited"]) == {"happy": "happy", "excited": "excited"}
+
+
+@pytest.mark.parametrize(("least", "most"), [(1, 2), (10, 29), (10, 40), (4, 70), (1, 1000)])
+def test_speakers_figure_bars_cover_equally_many_integers(least, most):
+    (axes,) = speakers_figure([(clips, 1) for clips in range(least, most + 1)]).axes
+    heights = [bar.get_height() for bar in axes.patches]
+    # The last bar may reach beyond the maximum.
+    assert sum(heights) == most - least + 1 and len(heights) <= 20
+    assert len(set(heights[:-1])) == 1 and 0 < heights[-1] <= heights[0]

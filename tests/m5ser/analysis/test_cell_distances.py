@@ -13,6 +13,7 @@ from mser_llm.m5ser.analysis.cell_distances import (
     compare_cells,
     independent_units,
     relative_to_speaker,
+    shuffle_within,
     standardize,
 )
 
@@ -53,31 +54,9 @@ def features_of(seed, missing=0.1):
     return features, design
 
 
-def loop_means(features, design):
-    means = {}
-    for language, corpus, emotion in itertools.product(range(len(LANGUAGES)), range(2), range(len(EMOTIONS))):
-        clips = [
-            features[language, source]
-            for source in range(len(design.emotion))
-            if design.corpus[source] == corpus
-            and design.emotion[source] == emotion
-            and not np.isnan(features[language, source]).any()
-        ]
-        means[language, corpus, emotion] = (np.mean(clips, axis=0), len(clips))
-    return means
-
-
-def test_cell_means_are_those_of_a_loop():
-    features, design = features_of(0)
-    means, counts = cell_means(features, design)
-    for cell, (mean, count) in loop_means(features, design).items():
-        assert counts[cell] == count
-        assert np.allclose(means[cell], mean)
-
-
-def loop_distances(features, design):
-    """Compute the squared distances of cells of different languages, with a.b over clips of different units only."""
-    members = {
+def members_of(features, design):
+    """Return the sources of each cell, in a loop."""
+    return {
         (language, corpus, emotion): [
             source
             for source in range(len(design.emotion))
@@ -86,6 +65,19 @@ def loop_distances(features, design):
         ]
         for language, corpus, emotion in itertools.product(range(len(LANGUAGES)), range(2), range(len(EMOTIONS)))
     }
+
+
+def test_cell_means_are_those_of_a_loop():
+    features, design = features_of(0)
+    means, counts = cell_means(features, design)
+    for cell, sources in members_of(features, design).items():
+        assert counts[cell] == len(sources)
+        assert np.allclose(means[cell], np.mean(features[cell[0], sources], axis=0))
+
+
+def loop_distances(features, design):
+    """Compute the squared distances of cells of different languages, with a.b over clips of different units only."""
+    members = members_of(features, design)
     means = {cell: np.mean(features[cell[0], sources], axis=0) for cell, sources in members.items()}
     distances = {}
     for one, other in itertools.combinations(members, 2):
@@ -123,7 +115,7 @@ def test_distances_are_those_of_a_loop_over_different_speakers():
     assert found["nearer"] == pytest.approx(further / (60 * 240))
 
 
-def test_permuted_stays_within_the_speakers_of_a_corpus():
+def test_permutations_stay_within_groups_and_are_equally_likely():
     design = make_design(np.random.default_rng(2))
     permuted = design.permuted(np.random.default_rng(0))
 
@@ -132,13 +124,13 @@ def test_permuted_stays_within_the_speakers_of_a_corpus():
 
     assert tally(permuted) == tally(design)
     assert (permuted.emotion != design.emotion).mean() > 0.4
-    # All orders of a speaker's clips are equally likely.
-    speaker = np.array([0, 1, 0, 0])
-    small = Design(np.array([0, 0, 1, 2]), np.zeros(4, int), speaker, speaker, 3, 1)
+    group = np.array([0, 1, 0, 1, 1, 2])
     rng = np.random.default_rng(0)
-    orders, counts = np.unique([small.permuted(rng).emotion for _ in range(3000)], axis=0, return_counts=True)
-    assert len(orders) == 6 and set(orders[:, 1]) == {0}
-    assert counts.min() > 420 and counts.max() < 580
+    orders = np.array([shuffle_within(group, rng) for _ in range(2400)])
+    assert (group[orders] == group).all()
+    assert (np.sort(orders, axis=1) == np.arange(6)).all()
+    found, counts = np.unique(orders, axis=0, return_counts=True)
+    assert len(found) == 2 * 6 and counts.min() > 140 and counts.max() < 260
 
 
 def test_independent_units_are_speakers_or_clips():
@@ -220,7 +212,7 @@ def test_interval_covers_the_true_ratio():
     assert 0.85 <= np.mean([low <= expected <= high for low, high in intervals]) <= 1.0
 
 
-def test_relative_to_speaker_subtracts_means_per_language():
+def test_relative_to_speaker_and_standardize():
     features, design = features_of(6)
     relative = relative_to_speaker(features, design)
     for language, corpus, speaker in itertools.product(range(3), range(2), range(3)):
@@ -229,13 +221,8 @@ def test_relative_to_speaker_subtracts_means_per_language():
         own = own[~np.isnan(own).any(axis=1)]
         kept = relative[language, chosen]
         assert np.allclose(kept[~np.isnan(kept).any(axis=1)], own - own.mean(axis=0))
-
-
-def test_standardize_leaves_constant_features_zero():
-    features, _ = features_of(8)
     features[..., 3] = 0.0
-    scaled = standardize(features)
-    assert np.allclose(np.nanstd(scaled, axis=(0, 1)), [1, 1, 1, 0])
+    assert np.allclose(np.nanstd(standardize(features), axis=(0, 1)), [1, 1, 1, 0])
 
 
 def test_compare_cells_returns_none_with_too_few_clips():

@@ -48,6 +48,9 @@ def test_noise_has_all_measures_except_pitch():
     assert np.isnan(scalars["f0_median"]) and np.isnan(scalars["f0_range"]) and np.isnan(found.contour).all()
     assert np.isfinite([scalars[name] for name in ("seconds", "energy", "rate", "tilt")]).all()
     assert found.spectrum.shape == (MEL_BANDS,) and np.isfinite(found.spectrum).all()
+    # So has the shortest readable clip.
+    shortest, _ = measures(voice([5, 5], seconds=0.1))
+    assert np.isfinite([shortest[name] for name in ("seconds", "energy", "rate", "tilt")]).all()
 
 
 def test_level_changes_only_energy_and_spectrum():
@@ -87,8 +90,3 @@ def test_rate_counts_syllables(per_second):
     seconds = np.arange(2 * RATE) / RATE
     beats = 0.02 + np.sin(np.pi * per_second * seconds) ** 2
     assert measures(0.1 * beats * noise(2.0))[0]["rate"] == pytest.approx(per_second, rel=0.15)
-
-
-def test_shortest_readable_clip_is_measured():
-    scalars, _ = measures(voice([5, 5], seconds=0.1))
-    assert np.isfinite([scalars[name] for name in ("seconds", "energy", "rate", "tilt")]).all()

@@ -87,9 +87,8 @@ def test_changed_and_unreadable_audio_under_an_old_id_is_measured(measured, rows
         assert [error["id"] for error in clips.errors] == [broken["id"]]
         assert "cut.flac" in clips.errors[0]["error"]
         assert clips.num_clips == 10
-    index = sorted(clip["id"].removesuffix("/en") for clip in rows["en"]).index(
-        rows["fr"][0]["id"].removesuffix("/fr")
-    )
+    name = rows["fr"][0]["id"].removesuffix("/fr")
+    index = sorted(clip["id"].removesuffix("/en") for clip in rows["en"]).index(name)
     assert np.array_equal(clips.spectra[1, index], measure_clip(load_audio(rows["en"][5]["audio"])).spectrum)
 
 

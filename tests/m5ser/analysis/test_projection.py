@@ -37,14 +37,9 @@ def test_projection_equals_pca_of_the_cell_means():
     assert found["points"][0]["clips"] == ((emotion == 0) & (corpus == 0)).sum()
 
 
-def test_projection_of_equal_cells_explains_nothing():
-    design = Design(np.arange(12) % 3, *[np.zeros(12, dtype=int)] * 3, 3, 1)
-    found = project_cells(np.ones((2, 12, 4)), design, **WORDS)
+def test_projection_of_equal_or_few_cells():
+    zeros = np.zeros(12, dtype=int)
+    found = project_cells(np.ones((2, 12, 4)), Design(np.arange(12) % 3, zeros, zeros, zeros, 3, 1), **WORDS)
     assert found["explained"] == [0, 0] and {(point["x"], point["y"]) for point in found["points"]} == {(0, 0)}
-
-
-def test_projection_needs_three_cells():
-    zeros = np.zeros(6, dtype=int)
-    design = Design(np.array([0, 0, 0, 1, 1, 1]), zeros, zeros, zeros, 2, 1)
-    names = {"languages": ["en"], "corpora": ["one"], "emotions": ["happy", "sad"]}
-    assert project_cells(np.random.default_rng(0).standard_normal((1, 6, 4)), design, **names) is None
+    two = Design(np.arange(12) % 2, zeros, zeros, zeros, 2, 1)
+    assert project_cells(np.random.default_rng(0).standard_normal((1, 12, 4)), two, **WORDS) is None
