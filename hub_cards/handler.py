@@ -118,28 +118,23 @@ def _check_sound(sound: bytes) -> None:
 
 def _parameters(given: Any) -> dict[str, Any]:
     """Check the parameters and return the arguments of the pipeline."""
-    if given is None:
-        given = {}
-    if not isinstance(given, dict):
+    if not isinstance(given, dict | None):
         raise BadRequest(f"parameters are {type(given).__name__}; send a JSON object")
     switches = ("timeline", "allow_unlearned_labels")
-    unknown = sorted(map(str, set(given) - {"candidate_labels", "top_k", *switches}))
+    parameters = dict.fromkeys(switches, False) | {name: one for name, one in (given or {}).items() if one is not None}
+    unknown = sorted(map(str, set(parameters) - {"candidate_labels", "top_k", *switches}))
     if unknown:
         raise BadRequest(
             f"unknown parameter {unknown[0][:64]!r}; send candidate_labels, top_k, {' or '.join(switches)}"
         )
-    top_k, words = given.get("top_k"), given.get("candidate_labels")
-    parameters: dict[str, Any] = {}
     for name in switches:
-        parameters[name] = given.get(name, False)
         if not isinstance(parameters[name], bool):
-            raise BadRequest(f"{name} is {str(given[name])[:64]!r}; send true or false")
-    if top_k is not None:
-        if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
-            raise BadRequest(f"top_k is {str(top_k)[:64]!r}; send a positive integer")
-        parameters["top_k"] = top_k
-    if words is not None:
-        parameters["candidate_labels"] = _words(words)
+            raise BadRequest(f"{name} is {str(parameters[name])[:64]!r}; send true or false")
+    top_k = parameters.get("top_k", 1)
+    if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
+        raise BadRequest(f"top_k is {str(top_k)[:64]!r}; send a positive integer")
+    if "candidate_labels" in parameters:
+        parameters["candidate_labels"] = _words(parameters["candidate_labels"])
     return parameters
 
 

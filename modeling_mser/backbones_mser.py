@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load frozen backbones by path or Hub id, and check that every weight came from the backbone's own files."""
 
+import copy
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,11 +16,13 @@ from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreT
 from transformers.utils import cached_file
 
 from .compat_mser import quiet_load_report
-from .fingerprint_mser import backbone_fingerprint, fingerprint_difference, is_unchanged, weight_files
+from .fingerprint_mser import backbone_fingerprint, compare_fingerprint, weight_files
 from .whisper_encoder_mser import MaskedWhisperEncoder
 
 
-HUB_TIMEOUT_SECONDS = 5.0
+PARTS = {"audio": "audio_tower", "text": "language_model"}
+# Arguments of `from_pretrained` that only place the language model.
+PLACEMENT = ("max_memory", "offload_folder", "offload_buffers", "offload_state_dict")
 HUB_OPTIONS = ("cache_dir", "local_files_only", "revision", "token")
 
 
@@ -45,16 +48,12 @@ def offline_options(path_or_id: str, given: Mapping[str, Any] | None = None) -> 
     """
     Return `{"local_files_only": True}` if the Hub is unreachable, so that a loader uses the cache or fails at once.
 
-    The libraries would ask for one file after another, for minutes.
-
-    Args:
-        path_or_id: folder or Hub id. A folder needs no Hub.
-        given: arguments of `from_pretrained`. `local_files_only` among them is respected.
+    The libraries would ask for one file after another, for minutes. `local_files_only` in `given` is respected.
     """
     if os.path.exists(path_or_id) or (given or {}).get("local_files_only") is not None:
         return {}
     try:
-        get_session().head(constants.ENDPOINT, timeout=HUB_TIMEOUT_SECONDS)
+        get_session().head(constants.ENDPOINT, timeout=5.0)
     except (HTTPError, OSError):
         return {"local_files_only": True}
     return {}
@@ -112,12 +111,7 @@ def _load(loader: Any, path_or_id: str, config: PreTrainedConfig | None, part: s
 
 
 def shape_difference(mismatched: Iterable[Any]) -> str | None:
-    """
-    Describe the first tensor whose shape in the file is not the model's.
-
-    Args:
-        mismatched: `mismatched_keys` of transformers' loading info: name, shape in the file, shape in the model.
-    """
+    """Describe the first of the `mismatched_keys` of transformers' loading info."""
     for name, stored, wanted in sorted(mismatched, key=lambda one: one[0]):
         return f"{name} is {tuple(stored)} in the file and {tuple(wanted)} in the model"
     return None
@@ -132,21 +126,13 @@ def verify_fingerprint(
     **kwargs: Any,
 ) -> tuple[dict[str, Any], str | None]:
     """
-    Compare a backbone's files with the recorded fingerprint.
-
-    Args:
-        path_or_id: folder or Hub id.
-        part: `"audio"` or `"text"`.
-        config: configuration of the backbone.
-        recorded: fingerprint of the backbone that the model was trained with, if known.
-        accept_other: accept other weights.
-        kwargs: `HUB_OPTIONS`; others are ignored.
+    Compare a backbone's files with the recorded fingerprint, if there is one.
 
     Returns:
         The fingerprint of the files, and their Hub commit (`None` for a folder).
 
     Raises:
-        BackboneError: the files differ from the recorded fingerprint, or cannot be read.
+        BackboneError: the files differ and that is not accepted, or they cannot be read.
     """
     if os.path.isfile(adapter := os.path.join(path_or_id, "adapter_config.json")):
         raise BackboneError(
@@ -156,32 +142,31 @@ def verify_fingerprint(
         )
     ignored = ("lm_head.weight",) if getattr(config, "tie_word_embeddings", False) else ()
     with _explain_load_errors(path_or_id, part):
-        _check_access(path_or_id, kwargs)
-        files = weight_files(path_or_id, **_hub_options(kwargs))
-        if recorded is not None and is_unchanged(recorded, files, ignored):
-            found = recorded
+        files = weight_files(path_or_id, **_check_access(path_or_id, kwargs))
+        if recorded is None:
+            found, difference = backbone_fingerprint(files, ignored), None
         else:
-            found = backbone_fingerprint(files, ignored)
-    if recorded is not None and not accept_other:
-        difference = fingerprint_difference(recorded, files, ignored, found)
-        if difference is not None:
-            raise BackboneError(
-                path_or_id,
-                f"the {part} backbone is not the one that this model was trained with: {difference}",
-                f"{_fix(part)}, or accept this one with accept_other_backbones=True",
-            )
+            found, difference = compare_fingerprint(recorded, files, ignored)
+    if difference is not None and not accept_other:
+        raise BackboneError(
+            path_or_id,
+            f"the {part} backbone is not the one that this model was trained with: {difference}",
+            f"{_fix(part)}, or accept this one with accept_other_backbones=True",
+        )
     # The cache of huggingface_hub keeps a repository's files under snapshots/COMMIT.
     commit = re.search(r"snapshots/([0-9a-f]{40})/", files[0].as_posix())
     return found, None if commit is None else commit[1]
 
 
-def _check_access(path_or_id: str, kwargs: dict[str, Any]) -> None:
-    """Fail on the first file if the Hub is unreachable. A loader asks for one after another, and waits for each."""
-    cached_file(path_or_id, "config.json", **_hub_options(kwargs))
+def _check_access(path_or_id: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """
+    Fail on the first file if the Hub is unreachable, and return the `HUB_OPTIONS` among the arguments.
 
-
-def _hub_options(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+    A loader asks for one file after another, and waits for each.
+    """
+    options = {name: kwargs[name] for name in HUB_OPTIONS if name in kwargs}
+    cached_file(path_or_id, "config.json", **options)
+    return options
 
 
 def _fix(part: str) -> str:
@@ -209,3 +194,50 @@ def explain_unreadable_weights(path_or_id: str) -> Iterator[None]:
             f"its weights cannot be read ({error}); they are truncated, or are a pointer that git-lfs left",
             "run `git lfs pull` there, or copy it again",
         ) from error
+
+
+def dtypes_of_parts(config: PreTrainedConfig, requested: Any) -> dict[str, torch.dtype]:
+    """Return each part's dtype: `requested` for all or by part, or the dtype that it was saved in."""
+    parts = {part: own for part in PARTS if (own := getattr(config, f"{part}_config", None)) is not None}
+    if requested in (None, "auto"):
+        requested = {f"{part}_config": own.dtype for part, own in parts.items()} | {"": config.dtype}
+    if not isinstance(requested, dict):
+        requested = {"": requested}
+    chosen = {part: requested.get(f"{part}_config") or requested.get("") or torch.float32 for part in parts}
+    return {part: getattr(torch, dtype) if isinstance(dtype, str) else dtype for part, dtype in chosen.items()}
+
+
+def options_of_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
+    """Select and adapt the loading arguments that apply to one part."""
+    chosen = dict(kwargs)
+    for name in ("dtype", "attn_implementation"):
+        if isinstance(chosen.get(name), dict):
+            chosen[name] = chosen[name].get(f"{part}_config", chosen[name].get(""))
+    device_map = chosen.pop("device_map", None)
+    if isinstance(device_map, dict) and set(device_map) != {""}:
+        prefix = PARTS[part]
+        device_map = {key[len(prefix) + 1 :]: value for key, value in device_map.items() if key.startswith(prefix)}
+    if device_map is not None:
+        chosen["device_map"] = device_map if part == "text" else small_part_device_map(device_map)
+    return chosen if part == "text" else {name: value for name, value in chosen.items() if name not in PLACEMENT}
+
+
+def small_part_device_map(device_map: Any) -> Any:
+    """Put the parts that are never split on the first device if the map distributes the language model."""
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        # PyTorch built for an accelerator reports it even if the machine has none.
+        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return {"": torch.device("cpu") if device is None else torch.device(device.type, 0)}
+    return device_map
+
+
+def language_model_only(quantization_config: Any) -> Any:
+    """Restrict a quantization to the layers of the language model."""
+    chosen = copy.deepcopy(quantization_config)
+    kept = ["audio_tower", "emotion_qformer", "projection", "lm_head"]
+    for name in ("llm_int8_skip_modules", "modules_to_not_convert"):
+        if isinstance(chosen, dict):
+            chosen[name] = [*(chosen.get(name) or []), *kept]
+        elif hasattr(chosen, name):
+            setattr(chosen, name, [*(getattr(chosen, name) or []), *kept])
+    return chosen

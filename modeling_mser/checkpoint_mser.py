@@ -15,12 +15,18 @@ from transformers.utils import CONFIG_NAME
 from .backbone_files_mser import backbone_config, resolve_backbone
 from .backbones_mser import (
     HUB_OPTIONS,
+    PARTS,
+    PLACEMENT,
     BackboneError,
+    dtypes_of_parts,
     explain_unreadable_weights,
+    language_model_only,
     load_audio_backbone,
     load_text_backbone,
     offline_options,
+    options_of_part,
     shape_difference,
+    small_part_device_map,
     verify_fingerprint,
 )
 from .compat_mser import exclude_from_saving, quiet_load_report
@@ -31,12 +37,6 @@ from .lora_mser import inject_lora, is_lora, merge_lora, require_peft
 from .outputs_mser import AudioFeatures
 from .qformer_mser import EmotionQFormer
 from .remote_code_mser import declare_remote_code
-
-
-PARTS = {"audio": "audio_tower", "text": "language_model"}
-# Arguments of `from_pretrained` for every part, and those that only place the language model.
-_PASSED_ON = ("device_map", "attn_implementation")
-_PLACEMENT = ("max_memory", "offload_folder", "offload_buffers", "offload_state_dict")
 
 
 class BackboneCheckpointMixin(PreTrainedModel):
@@ -150,7 +150,7 @@ class BackboneCheckpointMixin(PreTrainedModel):
             source = getattr(config, f"{part}_backbone")
             if source is None or part in config.changed_backbones:
                 continue
-            options = {"revision": getattr(config, f"{part}_backbone_revision"), **_for_part(kwargs, part)}
+            options = {"revision": getattr(config, f"{part}_backbone_revision"), **options_of_part(kwargs, part)}
             if part == "text":
                 hub = {name: options[name] for name in HUB_OPTIONS if name in options}
                 source = resolve_backbone(source, **hub)
@@ -234,19 +234,20 @@ class BackboneCheckpointMixin(PreTrainedModel):
                 raise BackboneError(
                     str(path), f"contains its own trained {part} part", f"leave out {part}_backbone={source!r}"
                 )
-        dtypes = _dtypes_of_parts(config, kwargs.pop("dtype", kwargs.pop("torch_dtype", None)))
+        dtypes = dtypes_of_parts(config, kwargs.pop("dtype", kwargs.pop("torch_dtype", None)))
         stored = {part: dtype for part, dtype in dtypes.items() if part not in omitted}
         # transformers reads all weights in one dtype. The widest loses nothing.
         kwargs["dtype"] = reduce(torch.promote_types, (stored or dtypes).values())
-        loading: dict[str, Any] = {name: kwargs[name] for name in (*_PASSED_ON, *_PLACEMENT) if name in kwargs}
+        passed_on = ("device_map", "attn_implementation", *PLACEMENT)
+        loading: dict[str, Any] = {name: kwargs[name] for name in passed_on if name in kwargs}
         loading["dtype"] = {f"{part}_config": dtype for part, dtype in dtypes.items()}
         quantization = kwargs.get("quantization_config")
         if "text" in omitted:
             kwargs.pop("quantization_config", None)
-            kwargs["device_map"] = _small_part_device_map(kwargs.get("device_map"))
-            kwargs = {name: value for name, value in kwargs.items() if name not in _PLACEMENT}
+            kwargs["device_map"] = small_part_device_map(kwargs.get("device_map"))
+            kwargs = {name: value for name, value in kwargs.items() if name not in PLACEMENT}
         elif quantization is not None:
-            kwargs["quantization_config"] = _language_model_only(quantization)
+            kwargs["quantization_config"] = language_model_only(quantization)
         if config.lora is not None:
             require_peft()  # here, because its import creates tensors, which below would be on the meta device
         with quiet_load_report(), explain_unreadable_weights(str(path)):
@@ -379,50 +380,3 @@ def reloadable_parts(config: PreTrainedConfig) -> list[str]:
         and getattr(config, f"{part}_backbone") is not None
         and part not in config.changed_backbones
     ]
-
-
-def _dtypes_of_parts(config: PreTrainedConfig, requested: Any) -> dict[str, torch.dtype]:
-    """Return each part's dtype: `requested` for all or by part, or the dtype that it was saved in."""
-    parts = {part: own for part in PARTS if (own := getattr(config, f"{part}_config", None)) is not None}
-    if requested in (None, "auto"):
-        requested = {f"{part}_config": own.dtype for part, own in parts.items()} | {"": config.dtype}
-    if not isinstance(requested, dict):
-        requested = {"": requested}
-    chosen = {part: requested.get(f"{part}_config") or requested.get("") or torch.float32 for part in parts}
-    return {part: getattr(torch, dtype) if isinstance(dtype, str) else dtype for part, dtype in chosen.items()}
-
-
-def _for_part(kwargs: dict[str, Any], part: str) -> dict[str, Any]:
-    """Select and adapt the loading arguments that apply to one part."""
-    chosen = dict(kwargs)
-    for name in ("dtype", "attn_implementation"):
-        if isinstance(chosen.get(name), dict):
-            chosen[name] = chosen[name].get(f"{part}_config", chosen[name].get(""))
-    device_map = chosen.pop("device_map", None)
-    if isinstance(device_map, dict) and set(device_map) != {""}:
-        prefix = PARTS[part]
-        device_map = {key[len(prefix) + 1 :]: value for key, value in device_map.items() if key.startswith(prefix)}
-    if device_map is not None:
-        chosen["device_map"] = device_map if part == "text" else _small_part_device_map(device_map)
-    return chosen if part == "text" else {name: value for name, value in chosen.items() if name not in _PLACEMENT}
-
-
-def _small_part_device_map(device_map: Any) -> Any:
-    """Put the parts that are never split on the first device if the map distributes the language model."""
-    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        # PyTorch built for an accelerator reports it even if the machine has none.
-        device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return {"": torch.device("cpu") if device is None else torch.device(device.type, 0)}
-    return device_map
-
-
-def _language_model_only(quantization_config: Any) -> Any:
-    """Restrict a quantization to the layers of the language model."""
-    chosen = copy.deepcopy(quantization_config)
-    kept = ["audio_tower", "emotion_qformer", "projection", "lm_head"]
-    for name in ("llm_int8_skip_modules", "modules_to_not_convert"):
-        if isinstance(chosen, dict):
-            chosen[name] = [*(chosen.get(name) or []), *kept]
-        elif hasattr(chosen, name):
-            setattr(chosen, name, [*(getattr(chosen, name) or []), *kept])
-    return chosen

@@ -39,14 +39,11 @@ def quiet_load_report() -> Iterator[None]:
     """Silence the report on missing weights while the caller checks them itself. No setting turns it off."""
     # A filter, because the library reads its logger's level and prints more at a higher one.
     loggers = [logging.getLogger(f"transformers.{name}") for name in ("modeling_utils", "utils.loading_report")]
+    drop = logging.Filter("no logger has this name")
     for logger in loggers:
-        logger.addFilter(_drop)
+        logger.addFilter(drop)
     try:
         yield
     finally:
         for logger in loggers:
-            logger.removeFilter(_drop)
-
-
-def _drop(record: logging.LogRecord) -> bool:
-    return False
+            logger.removeFilter(drop)

@@ -47,10 +47,6 @@ def weight_files(path_or_id: str, **hub_options: Any) -> list[Path]:
     """
     Find the weight files of a checkpoint, downloading them if needed. Safetensors are preferred.
 
-    Args:
-        path_or_id: folder or Hub id.
-        hub_options: as for `find_file`.
-
     Raises:
         OSError: there are none, or the Hub is unreachable.
     """
@@ -68,9 +64,7 @@ def weight_files(path_or_id: str, **hub_options: Any) -> list[Path]:
 
 def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> dict[str, Any]:
     """
-    Read all files and return a backbone's fingerprint as JSON-ready values.
-
-    Of a complete Whisper only the encoder counts, so that an encoder extracted from it has the same fingerprint.
+    Read all files and return a backbone's fingerprint, JSON-ready. Of a complete Whisper only the encoder counts.
 
     Args:
         files: result of `weight_files`.
@@ -79,9 +73,6 @@ def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> 
     Returns:
         For safetensors `tensors`, a hash of names and shapes; `dtypes`; and `records`, 37 bytes per tensor: a hash of
         its bytes, its dtype, norm and samples. For other files `sha256`.
-
-    Raises:
-        OSError: a file cannot be read.
     """
     if any(file.suffix != ".safetensors" for file in files):
         return {"sha256": sorted(file_digest(file) for file in files)}
@@ -98,45 +89,33 @@ def backbone_fingerprint(files: Sequence[Path], ignored: Sequence[str] = ()) -> 
     }
 
 
-def is_unchanged(recorded: dict[str, Any], files: Sequence[Path], ignored: Sequence[str] = ()) -> bool:
+def compare_fingerprint(
+    recorded: dict[str, Any], files: Sequence[Path], ignored: Sequence[str] = ()
+) -> tuple[dict[str, Any], str | None]:
     """
-    Return whether files contain bit for bit the tensors of a fingerprint. Faster than a new fingerprint.
-
-    Args:
-        recorded: result of `backbone_fingerprint`.
-        files, ignored: as there.
-    """
-    if "records" not in recorded or any(file.suffix != ".safetensors" for file in files):
-        return recorded == backbone_fingerprint(files, ignored)
-    locations = _locate_tensors(files, ignored)
-    tensors = _tensors(files, [location for _, location in locations], hashes_only=True)
-    records = _records(recorded)
-    return (
-        recorded["tensors"] == _hash_shapes(locations, tensors)
-        and [tensor.dtype for tensor in tensors] == _dtypes(recorded, records).tolist()
-        and [tensor.digest[:16] for tensor in tensors] == [bytes(one) for one in records["hash"]]
-    )
-
-
-def fingerprint_difference(
-    recorded: dict[str, Any],
-    files: Sequence[Path],
-    ignored: Sequence[str] = (),
-    found: dict[str, Any] | None = None,
-) -> str | None:
-    """
-    Describe how files differ from a fingerprint, naming a file; `None` if they contain the same weights.
+    Return the fingerprint of files, and how they differ from a recorded one, naming a file; `None` if they do not.
 
     Tensors of the recorded dtype must be equal bit for bit. Tensors of another dtype must have the same norm and the
     same samples, to the precision of 16 bits.
-
-    Args:
-        recorded: result of `backbone_fingerprint`.
-        files, ignored: as there.
-        found: the fingerprint of the files, if it is known.
     """
-    if found is None:
-        found = backbone_fingerprint(files, ignored)
+    if "records" in recorded and all(file.suffix == ".safetensors" for file in files):
+        # Hashes alone are faster, and mostly enough.
+        locations = _locate_tensors(files, ignored)
+        tensors = _tensors(files, [location for _, location in locations], hashes_only=True)
+        records = _records(recorded)
+        if (
+            recorded["tensors"] == _hash_shapes(locations, tensors)
+            and [tensor.dtype for tensor in tensors] == _dtypes(recorded, records).tolist()
+            and [tensor.digest[:16] for tensor in tensors] == [bytes(one) for one in records["hash"]]
+        ):
+            return recorded, None
+    found = backbone_fingerprint(files, ignored)
+    return found, _difference(recorded, found, files, ignored)
+
+
+def _difference(
+    recorded: dict[str, Any], found: dict[str, Any], files: Sequence[Path], ignored: Sequence[str]
+) -> str | None:
     if found == recorded:
         return None
     if "records" not in recorded or "records" not in found:

@@ -7,9 +7,6 @@ from textwrap import shorten
 from typing import Any
 
 
-_SHOWN_CHARACTERS = 120
-
-
 class UnlearnedLabelError(ValueError):
     """
     Candidate labels that the model never learned.
@@ -35,15 +32,10 @@ class UnlearnedLabelError(ValueError):
 
 def unlearned_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...]:
     """
-    The candidate labels that have no meaning to the model.
+    Return the candidate labels that a language model trained from scratch never learned.
 
-    Args:
-        config: of an `MSERForEmotionGeneration` or a classifier.
-        labels: candidate labels.
-
-    Returns:
-        The labels that a language model trained from scratch never learned. Empty for a pretrained language model,
-        which knows other words too. Empty for a classifier, whose processor rejects other labels in any case.
+    There are none for a pretrained language model, which knows other words too, and for a classifier, whose processor
+    rejects other labels in any case.
     """
     learned = getattr(config, "learned_words", None)
     if learned is None or getattr(config, "text_config", None) is None:
@@ -53,14 +45,7 @@ def unlearned_labels(config: Any, labels: Sequence[str]) -> tuple[str, ...]:
 
 def check_labels(config: Any, labels: Sequence[str], allow_unlearned_labels: bool = False) -> tuple[str, ...]:
     """
-    Reject candidate labels that the model never learned.
-
-    Args:
-        config, labels: as in `unlearned_labels`.
-        allow_unlearned_labels: accept them; their scores mean nothing.
-
-    Returns:
-        The unlearned labels that were allowed, to mark the result with.
+    Reject candidate labels that the model never learned, or return them if they are allowed.
 
     Raises:
         UnlearnedLabelError: a label was never learned and is not allowed.
@@ -71,30 +56,11 @@ def check_labels(config: Any, labels: Sequence[str], allow_unlearned_labels: boo
     return unlearned
 
 
-def check_candidate_size(candidate_ids: Sequence[Sequence[int]], max_tokens: int | None) -> None:
-    """
-    Reject candidate labels that take too long to score.
-
-    Args:
-        candidate_ids: token ids of each label (`candidate_ids` of a processor).
-        max_tokens: limit over all labels together; `None` for no limit.
-
-    Raises:
-        ValueError: the labels have more tokens.
-    """
-    total = sum(map(len, candidate_ids))
-    if max_tokens is not None and total > max_tokens:
-        raise ValueError(
-            f"the {len(candidate_ids)} candidate labels have {total} tokens together, the limit is {max_tokens}; "
-            "pass fewer or shorter labels"
-        )
-
-
 def _listed(labels: Sequence[str]) -> str:
     """Labels separated by commas, the last ones counted where they do not fit in a line."""
     shown: list[str] = []
     for label in (shorten(label, 40, placeholder="…") or label[:40] for label in labels):
-        if shown and len(", ".join([*shown, label])) > _SHOWN_CHARACTERS:
+        if shown and len(", ".join([*shown, label])) > 120:
             return f"{', '.join(shown)} and {len(labels) - len(shown)} more"
         shown.append(label)
     return ", ".join(shown)

@@ -11,15 +11,8 @@ def inject_lora(language_model: nn.Module, settings: Mapping[str, Any]) -> None:
     """
     Insert adapters, which initially change nothing, into a language model. They become its only trainable part.
 
-    Adapters are always float32, because half precision would lose small steps.
-
-    Args:
-        language_model: changed in place.
-        settings: arguments of `peft.LoraConfig` (`r`, `lora_alpha`, `lora_dropout`, `target_modules`).
-
-    Raises:
-        ImportError: peft, of the extra `lora`, is not installed.
-        ValueError: no module of the language model matches `target_modules`.
+    Adapters are always float32, because half precision would lose small steps. `settings` are arguments of
+    `peft.LoraConfig`; if no module matches its `target_modules`, peft raises a `ValueError`.
     """
     peft = require_peft()
     peft.inject_adapter_in_model(peft.LoraConfig(**settings), language_model)
@@ -44,12 +37,7 @@ def is_lora(name: str) -> bool:
 
 
 def require_peft() -> Any:
-    """
-    Import peft, only for models with adapters: the import takes seconds.
-
-    Raises:
-        ImportError: it is not installed.
-    """
+    """Import peft, only for models with adapters: the import takes seconds."""
     try:
         import peft
         import peft.tuners.tuners_utils

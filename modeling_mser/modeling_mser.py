@@ -158,10 +158,7 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         return stacked, self.audio_tower.output_mask(input_features_mask)
 
     def frozen_encoder(self) -> tuple[Any, dict[str, torch.Tensor]] | None:
-        """
-        Return everything except the clip that the result of `encode_audio` depends on: the selection of layers, and
-        the encoder's weights. `None` if the encoder is trained.
-        """
+        """Return the selection of layers and the encoder's weights, or `None` if the encoder is trained."""
         return (self.config.encoder_layers, self.audio_tower.state_dict()) if self.config.freeze_audio else None
 
     def _embed(self, encoder_states: torch.Tensor, encoder_mask: torch.Tensor | None) -> AudioFeatures:

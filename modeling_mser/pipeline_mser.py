@@ -16,15 +16,12 @@ from transformers.pipelines.base import ChunkPipeline
 from transformers.pipelines.pt_utils import PipelineChunkIterator, PipelineIterator, PipelinePackIterator
 from transformers.utils import logging
 
-from .labels_mser import check_candidate_size, check_labels, unlearned_labels
+from .labels_mser import check_labels, unlearned_labels
 from .recognition_mser import generate_texts, label_probabilities, majority, mean_over_time
 
 
 logger = logging.get_logger(__name__)
 
-ABSTAINED = "abstained"
-RESPONSE_TIMEOUT_SECONDS = 30.0
-_BLOCK_BYTES = 1 << 20
 _DEFAULTS: dict[str, Any] = {
     "candidate_labels": None,
     "top_k": None,
@@ -39,7 +36,6 @@ _DEFAULTS: dict[str, Any] = {
     "allow_unlearned_labels": False,
 }
 _FORWARD_SWITCHES = ("length_normalize", "prior_correction", "allow_unlearned_labels")
-_SWITCHES = {"return_embedding", "timeline", *_FORWARD_SWITCHES}
 
 
 class MSERPipeline(ChunkPipeline):
@@ -118,7 +114,7 @@ class MSERPipeline(ChunkPipeline):
             raise ValueError(f"top_k is {top_k!r}; pass an integer of at least 1, or leave it out for all")
         if min_score is not None and not (isinstance(min_score, (int, float)) and 0 <= min_score <= 1):
             raise ValueError(f"min_score is {min_score!r}; pass a probability from 0 to 1")
-        for name in sorted(_SWITCHES & set(given)):
+        for name in sorted({"return_embedding", "timeline", *_FORWARD_SWITCHES} & set(given)):
             # Any string is true, even "no" and "false".
             if not isinstance(given[name], bool) and given[name] is not _DEFAULTS[name]:
                 raise ValueError(f"{name} is {given[name]!r}; pass True or False")
@@ -143,7 +139,12 @@ class MSERPipeline(ChunkPipeline):
         labels = settings.get("labels") or self.default_labels
         check_labels(self.model.config, labels, settings.get("allow_unlearned_labels", False))
         if settings["mode"] == "score":
-            check_candidate_size(self.processor.candidate_ids(labels), self.max_candidate_tokens)
+            tokens = sum(map(len, self.processor.candidate_ids(labels)))
+            if self.max_candidate_tokens is not None and tokens > self.max_candidate_tokens:
+                raise ValueError(
+                    f"the {len(labels)} candidate labels have {tokens} tokens together, the limit is "
+                    f"{self.max_candidate_tokens}; pass fewer or shorter labels"
+                )
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         # transformers looks at the first item of a list, and streams only generators and torch's data sets.
@@ -321,7 +322,7 @@ def _abstain(ranked: list[dict[str, Any]], min_score: float | None) -> list[dict
     if min_score is None or best["score"] >= min_score:
         return ranked
     reason = f"{best['label']} is the most probable label, and its probability is below {min_score:g}"
-    return [best | {"label": ABSTAINED, "reason": reason}]
+    return [best | {"label": "abstained", "reason": reason}]
 
 
 class DownloadLimitError(ValueError):
@@ -336,7 +337,7 @@ def _downloaded(source: Any, max_bytes: int | None, max_seconds: float | None) -
         return
     with tempfile.NamedTemporaryFile() as file:
         try:
-            with urllib.request.urlopen(source, timeout=RESPONSE_TIMEOUT_SECONDS) as response:
+            with urllib.request.urlopen(source, timeout=30.0) as response:
                 _download(source, response, file, max_bytes, max_seconds)
         except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
             if isinstance(error, DownloadLimitError):
@@ -366,7 +367,7 @@ def _download(source: str, response: Any, file: Any, max_bytes: int | None, max_
                 f"{source}: takes longer than {max_seconds:g} s to download; pass a file, or raise the pipeline's "
                 "max_download_seconds"
             )
-        if not (block := response.read1(_BLOCK_BYTES)):
+        if not (block := response.read1(1 << 20)):
             break
         received += len(block)
         file.write(block)

@@ -8,21 +8,12 @@ import numpy as np
 import torch
 
 
-MAX_NEW_TOKENS = 8
-
-
 @torch.inference_mode()
 def label_probabilities(
     model: Any, inputs: Mapping[str, torch.Tensor], candidate_ids: Sequence[Sequence[int]], **scoring: bool
 ) -> torch.Tensor:
     """
-    Compute the probability of each candidate label for each clip.
-
-    Args:
-        model: an `MSERForEmotionGeneration` or a classifier.
-        inputs: the processor's tensors, on the model's device.
-        candidate_ids: result of the processor's `candidate_ids`.
-        scoring: `length_normalize` and `prior_correction` of `score_emotions`.
+    Compute the probability of each candidate label for each clip; arguments as in `score_emotions`.
 
     Returns:
         `(batch_size, num_labels)`, float64 on the CPU.
@@ -36,11 +27,10 @@ def generate_texts(model: Any, inputs: Mapping[str, torch.Tensor]) -> tuple[torc
     Generate a text after each prompt, greedily.
 
     Returns:
-        Token ids `(batch_size, num_new_tokens)` and the texts' probabilities `(batch_size,)` in float64, both on the
-        CPU.
+        Token ids `(batch_size, num_new_tokens)` and probabilities `(batch_size,)` in float64, on the CPU.
     """
     generated = model.generate(
-        **inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False, output_logits=True, return_dict_in_generate=True
+        **inputs, max_new_tokens=8, do_sample=False, output_logits=True, return_dict_in_generate=True
     )
     log_probabilities = torch.stack([step.double().log_softmax(-1) for step in generated.logits], dim=1)
     chosen = log_probabilities.gather(-1, generated.sequences[..., None])[..., 0]

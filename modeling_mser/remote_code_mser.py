@@ -6,34 +6,31 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 
-_MSER = "modeling_mser.MSERForEmotionGeneration"
-_CONFIGURATIONS = "classifier_configuration_mser"
-_CLASSIFIER_PROCESSOR = "classifier_processing_mser.EmotionClassifierProcessor"
-_WHISPER = "whisper_classification_mser.WhisperForEmotionClassification"
-_WAV2VEC2 = "wav2vec2_classification_mser.Wav2Vec2ForEmotionClassification"
+def _classifier(configuration: str, model: str) -> dict[str, str]:
+    return {
+        "AutoConfig": f"classifier_configuration_mser.{configuration}",
+        "AutoModel": model,
+        "AutoModelForAudioClassification": model,
+        "AutoProcessor": "classifier_processing_mser.EmotionClassifierProcessor",
+    }
+
+
 AUTO_MAPS = {
     "mser": {
         "AutoConfig": "configuration_mser.MSERConfig",
-        "AutoModel": _MSER,
-        "AutoModelForCausalLM": _MSER,
+        "AutoModel": "modeling_mser.MSERForEmotionGeneration",
+        "AutoModelForCausalLM": "modeling_mser.MSERForEmotionGeneration",
         "AutoModelForAudioClassification": "audio_classification_mser.MSERForAudioClassification",
         "AutoProcessor": "processing_mser.MSERProcessor",
     },
-    "whisper_classifier": {
-        "AutoConfig": f"{_CONFIGURATIONS}.WhisperClassifierConfig",
-        "AutoModel": _WHISPER,
-        "AutoModelForAudioClassification": _WHISPER,
-        "AutoProcessor": _CLASSIFIER_PROCESSOR,
-    },
-    "wav2vec2_classifier": {
-        "AutoConfig": f"{_CONFIGURATIONS}.Wav2Vec2ClassifierConfig",
-        "AutoModel": _WAV2VEC2,
-        "AutoModelForAudioClassification": _WAV2VEC2,
-        "AutoProcessor": _CLASSIFIER_PROCESSOR,
-    },
+    "whisper_classifier": _classifier(
+        "WhisperClassifierConfig", "whisper_classification_mser.WhisperForEmotionClassification"
+    ),
+    "wav2vec2_classifier": _classifier(
+        "Wav2Vec2ClassifierConfig", "wav2vec2_classification_mser.Wav2Vec2ForEmotionClassification"
+    ),
 }
 """By model type: the file and class of each auto class, in the flat folder."""
-TASK = "audio-classification"
 
 
 def declare_remote_code(config: PreTrainedConfig) -> None:
@@ -44,11 +41,15 @@ def declare_remote_code(config: PreTrainedConfig) -> None:
     """
     # These imports have the files saved with the model's. Importing the pipeline takes a second, so not at the top.
     from .audio_classification_mser import MSERForAudioClassification  # noqa: F401
-    from .pipeline_mser import MSERPipeline
+    from .pipeline_mser import MSERPipeline  # noqa: F401
 
     config.auto_map = dict(AUTO_MAPS[config.model_type])
     config.custom_pipelines = {
-        TASK: {"impl": f"pipeline_mser.{MSERPipeline.__name__}", "pt": ["AutoModel"], "type": "audio"}
+        "audio-classification": {
+            "impl": "pipeline_mser.MSERPipeline",
+            "pt": ["AutoModel"],
+            "type": "audio",
+        }
     }
 
 
@@ -57,8 +58,7 @@ def save_for_hub(model: Any, processor: Any, directory: str, include_backbones: 
     Save a folder that loads without this project: weights in safetensors, processor, and all code, flat.
 
     Args:
-        model: an `MSERForEmotionGeneration` or a classifier.
-        processor: its processor.
+        model, processor: an `MSERForEmotionGeneration` or a classifier, and its processor.
         directory: created if needed.
         include_backbones: as in `save_pretrained`.
     """

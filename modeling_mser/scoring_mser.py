@@ -2,7 +2,6 @@
 """Score all candidate labels of a batch in one pass over their shared prefix, if a tree mask can separate them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from transformers import PreTrainedModel
@@ -22,53 +21,6 @@ _RESCALED_LOGITS = (
 )
 
 
-@dataclass(frozen=True)
-class CandidateTree:
-    """
-    Tokens of the candidate labels in one sequence after a shared prefix. Each label attends to the prefix and itself.
-
-    Attributes:
-        input_ids: `(num_tokens,)`, all tokens except each label's last, which is only predicted.
-        depths: `(num_tokens,)`, position of a token within its label.
-        attends: `(num_tokens, num_tokens)` bool, causal within a label and false between labels.
-        first_ids: `(num_labels,)`, first token of each label, predicted by the prefix.
-        next_ids: `(num_tokens,)`, the token that each input token predicts.
-        label_of: `(num_tokens,)`, the label that an input token belongs to.
-        lengths: `(num_labels,)`, tokens of each label, end of sequence included.
-    """
-
-    input_ids: torch.Tensor
-    depths: torch.Tensor
-    attends: torch.Tensor
-    first_ids: torch.Tensor
-    next_ids: torch.Tensor
-    label_of: torch.Tensor
-    lengths: torch.Tensor
-
-    @classmethod
-    def build(cls, candidate_ids: Sequence[Sequence[int]], device: torch.device) -> "CandidateTree":
-        if not all(isinstance(ids, Sequence) and not isinstance(ids, str) for ids in candidate_ids):
-            raise ValueError("candidate_ids is not a list of lists of token ids; pass processor.candidate_ids(labels)")
-        if not candidate_ids or any(len(ids) == 0 for ids in candidate_ids):
-            raise ValueError("candidate_ids lacks labels, or tokens of a label; pass processor.candidate_ids(labels)")
-
-        def tensor(values: list[int]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.long, device=device)
-
-        label_of = tensor([label for label, ids in enumerate(candidate_ids) for _ in ids[:-1]])
-        depths = tensor([depth for ids in candidate_ids for depth in range(len(ids) - 1)])
-        same_label = label_of[:, None] == label_of[None, :]
-        return cls(
-            input_ids=tensor([token for ids in candidate_ids for token in ids[:-1]]),
-            depths=depths,
-            attends=same_label & (depths[:, None] >= depths[None, :]),
-            first_ids=tensor([ids[0] for ids in candidate_ids]),
-            next_ids=tensor([token for ids in candidate_ids for token in ids[1:]]),
-            label_of=label_of,
-            lengths=tensor([len(ids) for ids in candidate_ids]),
-        )
-
-
 def score_candidates(
     language_model: PreTrainedModel,
     inputs_embeds: torch.Tensor,
@@ -76,38 +28,51 @@ def score_candidates(
     candidate_ids: Sequence[Sequence[int]],
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Compute the log-probability of each candidate label after each prefix.
+    Compute the log-probability of each candidate label after each prefix `(batch_size, prefix_length, hidden_size)`.
 
     Args:
         language_model: a causal language model (`sdpa` or `eager` attention). A model that does not support tree
             attention (recurrent, convolutional, ALiBi) runs once per label.
-        inputs_embeds: prefixes `(batch_size, prefix_length, hidden_size)`, padded on the left.
-        attention_mask: `(batch_size, prefix_length)`.
+        inputs_embeds, attention_mask: the prefixes, padded on the left.
         candidate_ids: token ids of each label, end of sequence included, so that a label may begin another.
 
     Returns:
-        Sums of the tokens' log-probabilities `(batch_size, num_labels)` in float32, and the labels' lengths in tokens
-        `(num_labels,)`.
+        `(batch_size, num_labels)` in float32, and the labels' lengths in tokens `(num_labels,)`.
     """
-    tree = CandidateTree.build(candidate_ids, inputs_embeds.device)
+    if not all(isinstance(ids, Sequence) and not isinstance(ids, str) for ids in candidate_ids):
+        raise ValueError("candidate_ids is not a list of lists of token ids; pass processor.candidate_ids(labels)")
+    if not candidate_ids or any(len(ids) == 0 for ids in candidate_ids):
+        raise ValueError("candidate_ids lacks labels, or tokens of a label; pass processor.candidate_ids(labels)")
+
+    def tensor(values: list[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.long, device=inputs_embeds.device)
+
+    lengths = tensor([len(ids) for ids in candidate_ids])
     if not supports_tree_attention(language_model):
         scores = [_score_alone(language_model, inputs_embeds, attention_mask, ids) for ids in candidate_ids]
-        return torch.stack(scores, dim=1), tree.lengths
+        return torch.stack(scores, dim=1), lengths
+    # All labels are one sequence after the prefix, without each label's last token, which is only predicted.
     batch_size = len(attention_mask)
-    labels = language_model.get_input_embeddings()(tree.input_ids).to(inputs_embeds.dtype)
-    label_positions = attention_mask.sum(-1, keepdim=True) + tree.depths
+    label_of = tensor([label for label, ids in enumerate(candidate_ids) for _ in ids[:-1]])
+    depths = tensor([depth for ids in candidate_ids for depth in range(len(ids) - 1)])
+    first_ids = tensor([ids[0] for ids in candidate_ids])
+    next_ids = tensor([token for ids in candidate_ids for token in ids[1:]])
+    input_ids = tensor([token for ids in candidate_ids for token in ids[:-1]])
+    # Each label attends to the prefix and itself.
+    attends = (label_of[:, None] == label_of[None, :]) & (depths[:, None] >= depths[None, :])
+    labels = language_model.get_input_embeddings()(input_ids).to(inputs_embeds.dtype)
+    label_positions = attention_mask.sum(-1, keepdim=True) + depths
     log_probabilities = _log_probabilities(
         language_model,
-        torch.cat([tree.first_ids, tree.next_ids]),
+        torch.cat([first_ids, next_ids]),
         inputs_embeds=torch.cat([inputs_embeds, labels.expand(batch_size, -1, -1)], dim=1),
-        attention_mask=tree_mask(attention_mask, tree, inputs_embeds.dtype),
+        attention_mask=tree_mask(attention_mask, attends, inputs_embeds.dtype),
         position_ids=torch.cat([positions_from_mask(attention_mask), label_positions], dim=1),
-        logits_to_keep=len(tree.input_ids) + 1,
+        logits_to_keep=len(input_ids) + 1,
     )
     # The prefix predicts each label's first token, and each input token the one after it.
-    next_ids = tree.next_ids.expand(batch_size, -1)[..., None]
-    following = log_probabilities[:, 1:].gather(-1, next_ids)[..., 0]
-    return log_probabilities[:, 0, tree.first_ids].index_add(1, tree.label_of, following), tree.lengths
+    following = log_probabilities[:, 1:].gather(-1, next_ids.expand(batch_size, -1)[..., None])[..., 0]
+    return log_probabilities[:, 0, first_ids].index_add(1, label_of, following), lengths
 
 
 def supports_tree_attention(language_model: PreTrainedModel) -> bool:
@@ -183,17 +148,17 @@ def _can_refine(language_model: PreTrainedModel, head: torch.nn.Module | None) -
     return not rescaled and (head.weight.dtype in halves or torch.is_autocast_enabled(head.weight.device.type))
 
 
-def tree_mask(attention_mask: torch.Tensor, tree: CandidateTree, dtype: torch.dtype) -> torch.Tensor:
+def tree_mask(attention_mask: torch.Tensor, attends: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """
     Build the additive attention mask of `[prefix, labels]` `(batch_size, 1, length, length)`.
 
-    It is causal over the prefix, whose padding is masked, and `tree.attends` over the labels.
+    It is causal over the prefix, whose padding is masked, and `attends` `(num_tokens, num_tokens)` over the labels.
     """
-    prefix_length, num_tokens = attention_mask.shape[1], len(tree.input_ids)
+    prefix_length, num_tokens = attention_mask.shape[1], len(attends)
     causal = torch.ones(prefix_length + num_tokens, prefix_length, dtype=torch.bool, device=attention_mask.device)
     prefix = attention_mask.bool()[:, None] & causal.tril()
     # The prefix attends to no label. Not `pad`: older versions of PyTorch reject it for labels of one token.
-    labels = torch.cat([tree.attends.new_zeros(prefix_length, num_tokens), tree.attends])
+    labels = torch.cat([attends.new_zeros(prefix_length, num_tokens), attends])
     visible = torch.cat([prefix, labels.expand(len(prefix), -1, -1)], dim=-1)
     mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
     return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whisper's encoder for clips of any length, with the same weights and key names, and the mix of encoder layers."""
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers.masking_utils import create_bidirectional_mask
@@ -64,12 +66,10 @@ class MaskedWhisperEncoder(WhisperEncoder):
         output_layers: tuple[int, ...] | None = None,
     ) -> BaseModelOutput:
         """
-        Run the remaining layers on the output of an intermediate layer.
+        Run the layers after an intermediate one.
 
         Args:
-            hidden_states: output of a layer `(batch_size, num_output_frames, d_model)`.
-            frame_mask: `(batch_size, num_output_frames)`, from `output_mask`.
-            after_layer: the layer of this output; 0 is the convolutions.
+            hidden_states, frame_mask: output of `after_layer` (0 for the convolutions), and its mask.
             output_layers: as in `forward`, none before `after_layer`.
         """
         depth = len(self.layers)
@@ -86,19 +86,13 @@ class MaskedWhisperEncoder(WhisperEncoder):
         return BaseModelOutput(last_hidden_state=outputs[-1], hidden_states=outputs)
 
     @staticmethod
-    def output_mask(input_features_mask: torch.Tensor | None) -> torch.Tensor | None:
-        """Convert a mask of the input frames to one of the output frames `(batch_size, ceil(num_frames / 2))`."""
+    def output_mask(input_features_mask: torch.Tensor | None) -> Any:
+        """Convert a mask of input frames, if any, to one of output frames `(batch_size, ceil(num_frames / 2))`."""
         return None if input_features_mask is None else input_features_mask[:, ::2].bool()
 
 
 def mix_layers(encoder_states: torch.Tensor, layer_weights: torch.Tensor) -> torch.Tensor:
-    """
-    Average layers by the softmax of learned weights, to `(batch_size, num_frames, hidden_size)`.
-
-    Args:
-        encoder_states: `(batch_size, num_layers, num_frames, hidden_size)`.
-        layer_weights: `(num_layers,)`.
-    """
+    """Average `(batch_size, num_layers, num_frames, hidden_size)` over layers by the softmax of learned weights."""
     weights = layer_weights.softmax(0)
     states = encoder_states.to(weights.dtype)
     # As a matrix product the sum reads each layer once. One per clip, because a single one would copy all layers.

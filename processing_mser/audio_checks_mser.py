@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Errors of unusable audio, and checks of decoded samples: enough of them, finite, in scale, not all zero."""
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -47,13 +46,7 @@ def damaged(detail: str) -> Problem:
 
 
 class SampleCheck:
-    """
-    Check a recording block by block.
-
-    Args:
-        name: the recording, for errors.
-        rate: Hz.
-    """
+    """Check a recording of a rate in Hz block by block; its name is for errors."""
 
     def __init__(self, name: str, rate: int) -> None:
         self.name, self.rate = name, rate
@@ -102,21 +95,7 @@ class SampleCheck:
             raise AudioError(self.name, problem, "divide them by their full scale, 32768 for 16-bit integers")
 
 
-class FlacDigest:
-    """
-    MD5 of the decoded samples of a FLAC file, for comparison with the one in its header.
-
-    Args:
-        sample_bytes: 1, 2 or 3, depending on the bit depth.
-    """
-
-    def __init__(self, sample_bytes: int) -> None:
-        self._width, self._digest = sample_bytes, hashlib.md5(usedforsecurity=False)
-
-    def add(self, block: np.ndarray) -> None:
-        """Add the next samples `(num_samples, num_channels)`, int32 with the most significant bit at the top."""
-        octets = np.ascontiguousarray(block, "<i4").view(np.uint8).reshape(-1, 4)
-        self._digest.update(octets[:, 4 - self._width :].tobytes())
-
-    def digest(self) -> bytes:
-        return self._digest.digest()
+def flac_bytes(block: np.ndarray, width: int) -> bytes:
+    """Return int32 samples `(num_samples, num_channels)` as a FLAC header's MD5 hashes them: their upper bytes."""
+    octets = np.ascontiguousarray(block, "<i4").view(np.uint8).reshape(-1, 4)
+    return octets[:, 4 - width :].tobytes()

@@ -5,6 +5,7 @@ Nothing is cut off silently: a recording over the caller's limit raises, so does
 header says, and `cut_windows` divides a long waveform into windows that cover all of it.
 """
 
+import hashlib
 import io
 import math
 import os
@@ -12,9 +13,8 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -28,7 +28,7 @@ try:
 except ImportError:
     soxr = None
 
-from .audio_checks_mser import AudioError, AudioTooLongError, FlacDigest, Problem, SampleCheck, damaged
+from .audio_checks_mser import AudioError, AudioTooLongError, Problem, SampleCheck, damaged, flac_bytes
 from .container_checks_mser import Inspection, inspect_container
 
 
@@ -86,16 +86,17 @@ def load_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             raise AudioTooLongError(sound.name, problem, "cut it into shorter pieces") from None
 
 
-def resampled(name: str, samples: np.ndarray, rate: int, sampling_rate: int) -> np.ndarray:
-    """Convert samples `(num_samples,)` to another rate, as float32.
+def resampler(name: str, rate: int) -> Any:
+    """Return the module `soxr`, or raise an `ImportError` that names the recording which needs it."""
+    if soxr is None:
+        raise ImportError(f"{name}: resampling from {rate} Hz needs soxr; pip install soxr")
+    return soxr
 
-    Raises:
-        ImportError: soxr is needed and not installed.
-    """
+
+def resampled(name: str, samples: np.ndarray, rate: int, sampling_rate: int) -> np.ndarray:
+    """Convert samples `(num_samples,)` to another rate, as float32."""
     if rate != sampling_rate:
-        if soxr is None:
-            raise ImportError(f"{name}: resampling from {rate} Hz needs soxr; pip install soxr")
-        samples = soxr.resample(samples, rate, sampling_rate)
+        samples = resampler(name, rate).resample(samples, rate, sampling_rate)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -126,19 +127,16 @@ def find_audio(paths: Iterable[str | os.PathLike]) -> list[Path]:
 
 
 def _search(top: Path) -> list[Path]:
+    unreadable: list[OSError] = []
     found: list[Path] = []
     searched = {os.path.realpath(top)}
-
-    def add_unreadable(error: OSError) -> None:
-        found.append(Path(error.filename))
-
-    for folder, subfolders, files in os.walk(top, onerror=add_unreadable, followlinks=True):
+    for folder, subfolders, files in os.walk(top, onerror=unreadable.append, followlinks=True):
         paths = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(subfolders)}
         subfolders[:] = [name for name, path in paths.items() if not name.startswith(".") and path not in searched]
         searched.update(paths[name] for name in subfolders)
         known = AUDIO_EXTENSIONS + _FOREIGN_EXTENSIONS
         found += [Path(folder, name) for name in files if name.lower().endswith(known) and not name.startswith(".")]
-    return sorted(found)
+    return sorted([*found, *(Path(error.filename) for error in unreadable)])
 
 
 def _expand(path: str | os.PathLike) -> Path:
@@ -158,20 +156,12 @@ def _too_long(name: str, seconds: float, max_seconds: float) -> AudioTooLongErro
     return AudioTooLongError(name, problem, "cut it into shorter pieces (predict does this itself)")
 
 
-@dataclass(frozen=True)
-class Sound:
-    """
-    An opened recording.
+class Sound(NamedTuple):
+    """An opened recording."""
 
-    Attributes:
-        name: the file, or a placeholder such as `<bytes>`.
-        rate: Hz.
-        blocks: mono float32 `(num_samples,)`, decoded on iteration.
-    """
-
-    name: str
-    rate: int
-    blocks: Iterator[np.ndarray]
+    name: str  # the file, or a placeholder such as `<bytes>`
+    rate: int  # Hz
+    blocks: Iterator[np.ndarray]  # mono float32 `(num_samples,)`, decoded on iteration
 
 
 @contextmanager
@@ -193,17 +183,16 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
         data, path = source.get("bytes"), source.get("path")
         if data is None and not path:
             keys = ", ".join(map(str, source)) or "none"
-            raise AudioError(
-                "<dict>", f"contains no audio (keys: {keys})", "pass array and sampling_rate, bytes or path"
-            )
+            fix = "pass array and sampling_rate, bytes or path"
+            raise AudioError("<dict>", f"contains no audio (keys: {keys})", fix)
         if data is not None:
-            yield from _open_bytes(str(path or "<bytes>"), data, max_seconds)
+            yield from _open_stream(str(path or "<bytes>"), io.BytesIO(data), len(data), max_seconds)
             return
         source = path
     if isinstance(source, (str, os.PathLike)):
         yield from _open_file(source, max_seconds)
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        yield from _open_bytes("<bytes>", source, max_seconds)
+        yield from _open_stream("<bytes>", io.BytesIO(source), len(source), max_seconds)
     elif hasattr(source, "get_all_samples"):
         decoded = source.get_all_samples()
         name = "<AudioDecoder>"
@@ -213,7 +202,7 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
         data = source.read()
         if isinstance(data, str):
             raise AudioError(name, "is open as text", 'open it with mode "rb"')
-        yield from _open_bytes(name, data, max_seconds)
+        yield from _open_stream(name, io.BytesIO(data), len(data), max_seconds)
     elif isinstance(source, np.ndarray) or hasattr(source, "detach"):
         yield _opened_array("<array>", _checked_rate("<array>", sampling_rate), source, max_seconds)
     else:
@@ -240,9 +229,8 @@ def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator
     try:
         if path.is_dir():
             os.scandir(path).close()  # raises if it is not readable
-            raise AudioError(
-                name, "is a folder, not an audio file", "pass an audio file, or a folder that contains some"
-            )
+            fix = "pass an audio file, or a folder that contains some"
+            raise AudioError(name, "is a folder, not an audio file", fix)
         if path.exists() and not path.is_file():
             raise AudioError(name, "is a device or a pipe, not a file", "save the audio to a file first")
         with open(path, "rb") as file:
@@ -254,10 +242,6 @@ def _open_file(source: str | os.PathLike, max_seconds: float | None) -> Iterator
         raise AudioError(name, "is not readable (permission denied)", fix) from None
     except OSError as error:
         raise AudioError(name, f"cannot be read ({error.strerror or error})", "check the disk and the path") from error
-
-
-def _open_bytes(name: str, data: bytes | bytearray | memoryview, max_seconds: float | None) -> Iterator[Sound]:
-    yield from _open_stream(name, io.BytesIO(data), len(data), max_seconds)
 
 
 def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None) -> Iterator[Sound]:
@@ -288,20 +272,17 @@ def _open_stream(name: str, file: BinaryIO, size: int, max_seconds: float | None
 def _blocks(name: str, sound: Any, inspection: Inspection, max_seconds: float | None) -> Iterator[np.ndarray]:
     """Decode the blocks of an open `SoundFile`, and raise if their length differs from the header's."""
     rate, declared, count = sound.samplerate, sound.frames, 0
-    flac = None
+    flac, width = None, {"PCM_S8": 1, "PCM_16": 2, "PCM_24": 3}.get(sound.subtype, 0)
     if sound.format == "FLAC" and inspection.flac_digest:
-        flac = FlacDigest({"PCM_S8": 1, "PCM_16": 2, "PCM_24": 3}[sound.subtype])
+        flac = hashlib.md5(usedforsecurity=False)
     try:
-        while len(
-            block := sound.read(
-                max(1, _BLOCK_SAMPLES // sound.channels), "float32" if flac is None else "int32", always_2d=True
-            )
-        ):
+        frames, kind = max(1, _BLOCK_SAMPLES // sound.channels), "float32" if flac is None else "int32"
+        while len(block := sound.read(frames, kind, always_2d=True)):
             count += len(block)
             if max_seconds is not None and count > max_seconds * rate:
                 raise _too_long(name, max(count, declared) / rate, max_seconds)
             if flac is not None:
-                flac.add(block)
+                flac.update(flac_bytes(block, width))
                 block = block.astype(np.float32) * np.float32(2.0**-31)
             yield block[:, 0] if sound.channels == 1 else block.mean(axis=1)
     except soundfile.LibsndfileError:

@@ -98,12 +98,6 @@ class WaveformAugmenter:
             waveform = waveform + noise * (loudness * 10 ** (-snr_db / 20))
         return waveform.astype(np.float32)
 
-    def views(
-        self, waveform: np.ndarray, clip_id: str, count: int, sampling_rate: int = SAMPLING_RATE
-    ) -> list[np.ndarray]:
-        """Create views 0 to `count` - 1; view 0 is the unchanged recording."""
-        return [self.view(waveform, clip_id, index, sampling_rate) for index in range(count)]
-
 
 def low_resource_augmenter(seed: int = 0) -> WaveformAugmenter:
     """

@@ -18,11 +18,7 @@ _FLOOR = 1e-6  # 60 dB below the strongest band
 
 
 def band_powers(waveform: np.ndarray) -> np.ndarray:
-    """Compute the energy in each band, `(BANDS,)` float64. The energies of several windows may be added.
-
-    Args:
-        waveform: `(num_samples,)`.
-    """
+    """Compute the energy in each band, `(BANDS,)` float64. The energies of several windows may be added."""
     padded = np.pad(waveform, (0, max(0, _FRAME - len(waveform))))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _FRAME)[::_HOP]
     window = np.hanning(_FRAME).astype(np.float32)
@@ -33,12 +29,7 @@ def band_powers(waveform: np.ndarray) -> np.ndarray:
 
 
 def effective_bandwidth(powers: np.ndarray, sampling_rate: int) -> float:
-    """Find the frequency in Hz above which every band is more than 60 dB below the strongest.
-
-    Args:
-        powers: from `band_powers`, `(BANDS,)`.
-        sampling_rate: Hz.
-    """
+    """Find the frequency in Hz above which every band is more than 60 dB below the strongest."""
     highest = int(np.flatnonzero(powers >= _FLOOR * powers.max())[-1])
     return (highest + 1) * sampling_rate / 2 / BANDS
 

@@ -6,18 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import BatchFeature
 
 from .speech_processing_mser import SpeechProcessor
-
-
-try:
-    import torch
-except ImportError as error:
-    raise ImportError("a processor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
-
-
-IGNORED = -100
 
 
 class EmotionClassifierProcessor(SpeechProcessor):
@@ -88,36 +80,27 @@ class EmotionClassifierProcessor(SpeechProcessor):
         emotions = [emotion] if isinstance(emotion, str) else emotion
         return BatchFeature({**self.extract_features(waveforms), **self.encode_text(len(waveforms), emotions)})
 
-    def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
-        """
-        Crop mono float waveforms `(num_samples,)` at `sampling_rate` and extract features of each alone.
-
-        Returns:
-            `input_features` and `input_features_mask` as in `__call__`.
-        """
+    def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        """Crop mono waveforms `(num_samples,)` and extract `input_features` and their mask of each alone."""
         how: dict[str, Any] = {"truncation": False}
         if self.feature_extractor.model_input_names[0] == "input_features":
             how["padding"] = "do_not_pad"
-        return self._features([self._cropped(waveform) for waveform in waveforms], **how)
+        if self.crop_seconds is not None:
+            size = int(self.crop_seconds * self.sampling_rate)
+            starts = [max(0, (len(waveform) - size) // 2) for waveform in waveforms]
+            waveforms = [waveform[start : start + size] for waveform, start in zip(waveforms, starts)]
+        return self._features(waveforms, **how)
 
-    def _cropped(self, waveform: np.ndarray) -> np.ndarray:
-        if self.crop_seconds is None:
-            return waveform
-        size = int(self.crop_seconds * self.sampling_rate)
-        start = max(0, (len(waveform) - size) // 2)
-        return waveform[start : start + size]
-
-    def encode_text(self, batch_size: int, emotion: Sequence[str | None] | None = None) -> dict[str, "torch.Tensor"]:
+    def encode_text(self, batch_size: int, emotion: Sequence[str | None] | None = None) -> dict[str, torch.Tensor]:
         """Return `labels` `(batch_size,)`, -100 for an emotion that is `None`; without emotions an empty dict."""
         if emotion is None:
             return {}
         if len(emotion) != batch_size:
             raise ValueError(f"{len(emotion)} values of emotion for {batch_size} clips; pass one per clip")
-        return {
-            "labels": torch.tensor([IGNORED if one is None else self.candidate_ids([one])[0][0] for one in emotion])
-        }
+        classes = [-100 if one is None else self.candidate_ids([one])[0][0] for one in emotion]
+        return {"labels": torch.tensor(classes)}
 
-    def prompt_inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
+    def prompt_inputs(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """Return the text inputs before the answer: none."""
         return {}
 

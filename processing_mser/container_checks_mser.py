@@ -9,7 +9,6 @@ give a shorter recording.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, Literal, NamedTuple
 
 from .audio_checks_mser import Problem, damaged
@@ -37,32 +36,17 @@ _AIFF_BYTES = (
 """Bytes per sample by compression type; 0 means that the bit depth decides."""
 
 
-@dataclass(frozen=True)
-class Inspection:
-    """
-    Result of checking a file's structure.
-
-    Attributes:
-        damage: the problem, or `None`.
-        samples: per channel, if the structure gives them and libsndfile does not.
-        guessed: whether libsndfile's length is a guess.
-        flac_digest: MD5 of the samples in a FLAC header, or `None`.
-    """
+class Inspection(NamedTuple):
+    """Result of checking a file's structure."""
 
     damage: Problem | None = None
-    samples: int | None = None
-    guessed: bool = False
-    flac_digest: bytes | None = None
+    samples: int | None = None  # per channel, if the structure gives them and libsndfile does not
+    guessed: bool = False  # whether libsndfile's length is a guess
+    flac_digest: bytes | None = None  # MD5 of the samples in a FLAC header
 
 
 def inspect_container(file: BinaryIO, size: int) -> Inspection:
-    """
-    Check the structure of an audio file; an unknown format has no damage.
-
-    Args:
-        file: seekable binary file; its position changes.
-        size: of the file, in bytes.
-    """
+    """Check the structure of an audio file of `size` bytes; an unknown format has no damage."""
     start = _after_tags(file)
     if start >= size:
         return Inspection(_counted(start, size)) if start else Inspection()
@@ -116,19 +100,13 @@ def _contradiction(detail: str) -> Problem:
     return Problem(f"has a wrong header ({detail})", "copy or export it again")
 
 
-class _Chunk(NamedTuple):
-    name: bytes
-    start: int  # of its contents
-    counted: int
-
-
-def _chunks(file: BinaryIO, place: int, size: int, order: Order) -> Iterator[_Chunk]:
-    """Iterate over the chunks of a RIFF or IFF file, starting at a byte."""
+def _chunks(file: BinaryIO, place: int, size: int, order: Order) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start of the contents, and length of the chunks of a RIFF or IFF file, starting at a byte."""
     while place + 8 <= size:
         file.seek(place)
-        chunk = _Chunk(file.read(4), place + 8, int.from_bytes(file.read(4), order))
-        yield chunk
-        place = chunk.start + chunk.counted + chunk.counted % 2
+        name, counted = file.read(4), int.from_bytes(file.read(4), order)
+        yield name, place + 8, counted
+        place += 8 + counted + counted % 2
 
 
 def _riff(file: BinaryIO, start: int, size: int) -> Problem | None:
@@ -148,7 +126,7 @@ def _riff(file: BinaryIO, start: int, size: int) -> Problem | None:
                 counted = long_data
             elif counted >= _STREAMED_BYTES:
                 return None
-            return _sound(file, _Chunk(name, place, counted), start + 8 + riff_size, size, order)
+            return _sound(file, place, counted, start + 8 + riff_size, size, order)
     return None
 
 
@@ -184,7 +162,7 @@ def _aiff(file: BinaryIO, start: int, size: int) -> Problem | None:
         elif name == b"SSND":
             if counted >= _STREAMED_BYTES:
                 return None
-            wrong = _sound(file, _Chunk(name, place, counted), start + 8 + form_size, size, "big")
+            wrong = _sound(file, place, counted, start + 8 + form_size, size, "big")
             file.seek(place)
             present = counted - 8 - int.from_bytes(file.read(4), "big")  # the sound starts at an offset
             # libsndfile counts the padding byte after an odd number.
@@ -194,18 +172,13 @@ def _aiff(file: BinaryIO, start: int, size: int) -> Problem | None:
     return None
 
 
-def _sound(file: BinaryIO, chunk: _Chunk, end: int, size: int, order: Order) -> Problem | None:
-    """Compare the size of a sound chunk with the file.
-
-    Args:
-        end: end of the file according to its header; decides small differences.
-    """
-    present, counted = size - chunk.start, chunk.counted
+def _sound(file: BinaryIO, start: int, counted: int, end: int, size: int, order: Order) -> Problem | None:
+    """Compare the size of a sound chunk with the file, whose end according to its header decides small differences."""
+    present, after = size - start, start + counted
     if present == counted:
         return None
     if counted > present:
         return None if counted - present <= _SLACK_BYTES and end == size else _counted(counted, present)
-    after = chunk.start + counted
     if _tags_follow(file, after, size, order) or (counted % 2 and _tags_follow(file, after + 1, size, order)):
         return None
     if size - after <= _SLACK_BYTES:

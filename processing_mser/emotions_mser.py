@@ -18,47 +18,26 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 
-EMOTIONS: tuple[str, ...] = (
-    "neutral",
-    "happy",
-    "sad",
-    "angry",
-    "surprise",
-    "disgust",
-    "fear",
-    "calm",
-    "excited",
-    "frustrated",
-    "contempt",
-    "boredom",
-    "enthusiasm",
-    "other",
-)
-
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    "neutral": ("neu",),
+    "happy": ("hap", "happiness", "joy", "joyful"),
+    "sad": ("sadness",),
+    "angry": ("ang", "anger"),
+    "surprise": ("surprised",),
+    "disgust": ("disgusted",),
+    "fear": ("fearful", "afraid", "scared"),
+    "calm": ("calmness",),
+    "excited": ("exc", "excitement"),
+    "frustrated": ("fru", "frustration"),
+    "contempt": ("contemptuous",),
+    "boredom": ("bored",),
+    "enthusiasm": ("enthusiastic",),
+    "other": ("others",),
+}
+EMOTIONS: tuple[str, ...] = tuple(_SYNONYMS)
 EMOTION_SYNONYMS: dict[str, str] = {
     **{word: word for word in EMOTIONS},
-    "neu": "neutral",
-    "hap": "happy",
-    "happiness": "happy",
-    "joy": "happy",
-    "joyful": "happy",
-    "sadness": "sad",
-    "ang": "angry",
-    "anger": "angry",
-    "surprised": "surprise",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "afraid": "fear",
-    "scared": "fear",
-    "calmness": "calm",
-    "exc": "excited",
-    "excitement": "excited",
-    "fru": "frustrated",
-    "frustration": "frustrated",
-    "contemptuous": "contempt",
-    "bored": "boredom",
-    "enthusiastic": "enthusiasm",
-    "others": "other",
+    **{synonym: word for word, synonyms in _SYNONYMS.items() for synonym in synonyms},
 }
 """Lower-case words in users' own data to canonical words."""
 
@@ -90,9 +69,7 @@ def _normalized(word: str) -> str:
 
 def canonical_emotion(label: str) -> str:
     """
-    Return the canonical word for a user's label, ignoring case and outer spaces.
-
-    A word that is not in `EMOTION_SYNONYMS` is returned in lower case.
+    Return the canonical word for a user's label, ignoring case; an unknown word is returned in lower case.
 
     Raises:
         ValueError: the label is empty.
@@ -139,9 +116,8 @@ class LabelSet:
             raise ValueError(f"label set {name} repeats {_shortened(', '.join(repeated))}; pass each word once")
         for word in self.words:
             if not _tokens(word):
-                raise ValueError(
-                    f"label set {name} has the word {_shortened(repr(word))}; a word needs a letter or a digit"
-                )
+                shown = _shortened(repr(word))
+                raise ValueError(f"label set {name} has the word {shown}; a word needs a letter or a digit")
             if word == UNPARSED:
                 raise ValueError(f"label set {name} has the reserved word {word!r}; rename it")
         unknown = sorted(set(self.merges.values()) - set(self.words))
@@ -153,12 +129,6 @@ class LabelSet:
         if emotion in self.words:
             return emotion
         return self.merges.get(emotion) if emotion is not None else None
-
-    def index(self, word: str) -> int:
-        """Return the position of a word."""
-        if word not in self.words:
-            raise ValueError(f"{word!r} is not in label set {self.name!r}; its words are {', '.join(self.words)}")
-        return self.words.index(word)
 
     def __len__(self) -> int:
         return len(self.words)
@@ -260,7 +230,6 @@ def _forms(words: tuple[str, ...]) -> dict[tuple[str, ...], str]:
         if len(members) == 1:
             for form in family:
                 forms.setdefault((form,), members[0])
-    forms.pop((), None)
     return forms
 
 

@@ -10,7 +10,7 @@ import json
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,36 +42,18 @@ class ModifiedFilesError(ValueError):
 
 
 def write_digests(directory: str | os.PathLike[str], record: str) -> None:
-    """
-    Record size and SHA-256 of the files that affect predictions.
-
-    Args:
-        directory: a folder that was just saved.
-        record: `MODEL_DIGESTS` or `PROCESSOR_DIGESTS`, the file to write.
-    """
+    """Record size and SHA-256 of the files that affect predictions in `MODEL_DIGESTS` or `PROCESSOR_DIGESTS`."""
     folder = Path(directory)
-    names = sorted(path.name for path in folder.iterdir() if path.is_file() and _READ[record].fullmatch(path.name))
-    files = {
-        name: {"sha256": digest, "size": (folder / name).stat().st_size}
-        for name, digest in zip(names, _digests([folder / name for name in names]), strict=True)
-    }
+    paths = sorted(path for path in folder.iterdir() if path.is_file() and _READ[record].fullmatch(path.name))
+    files = {path.name: facts for path, facts in zip(paths, _facts(paths))}
     (folder / record).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
 
 
 def find_file(path_or_id: str | os.PathLike[str], name: str, **options: Any) -> Path | None:
     """
-    Find a file of a folder or a Hub repository, downloading it if needed.
+    Find a file of a folder or a Hub repository, downloading it if needed. Options are those of `cached_file`.
 
-    Args:
-        path_or_id: folder or Hub id.
-        name: name of the file.
-        options: as for `cached_file` (`cache_dir`, `local_files_only`, `revision`, `subfolder`, `token`).
-
-    Returns:
-        Its path; `None` if there is no such file, or it is not cached and the Hub is unreachable.
-
-    Raises:
-        OSError: the repository cannot be read.
+    Return `None` if there is no such file, or if it is not cached and the Hub is unreachable.
     """
     try:
         file = cached_file(path_or_id, name, **options)
@@ -87,13 +69,7 @@ def modified_files(
     path_or_id: str | os.PathLike[str], record: str, only: str | None = None, **options: Any
 ) -> list[str]:
     """
-    Compare the files of a checkpoint with what was recorded on saving them.
-
-    Args:
-        path_or_id: folder or Hub id.
-        record: `MODEL_DIGESTS` or `PROCESSOR_DIGESTS`.
-        only: the name of one file to compare, if it was recorded.
-        options: `cache_dir`, `local_files_only`, `revision`, `subfolder`, `token`; others have no effect.
+    Compare the files of a checkpoint, or `only` one of them, with what was recorded on saving them.
 
     Returns:
         One text per file that differs, which begins with its path; an empty list if none does.
@@ -105,27 +81,20 @@ def modified_files(
     hub = {name: options[name] for name in _HUB_OPTIONS if options.get(name) is not None}
     shown = os.path.join(place, options.get("subfolder") or "", "")
     found = find_file(place, record, **hub)
-    if found is None and only is not None:
-        return []
     if found is None:
-        return [f"{shown}{record} is missing, which records the other files"]
+        return [f"{shown}{record} is missing, which records the other files"] if only is None else []
     recorded = _read_record(found)
     if recorded is None:
         return [f"{shown}{record} is damaged"]
     recorded = {name: facts for name, facts in recorded.items() if only in (None, name)}
     paths = {name: file for name in recorded if (file := find_file(place, name, **hub)) is not None}
     differing = [f"{shown}{name} is missing, which {record} lists" for name in recorded if name not in paths]
-    # Comparing sizes is free, and a truncated file need not be read.
-    resized = {name for name, path in paths.items() if path.stat().st_size != recorded[name]["size"]}
-    hashed = [name for name in paths if name not in resized]
-    digests = dict(zip(hashed, _digests([paths[name] for name in hashed]), strict=True))
-    for name, path in paths.items():
-        size = recorded[name]["size"]
-        if name in resized:
+    for (name, path), facts in zip(paths.items(), _facts(paths.values())):
+        if facts["size"] != (size := recorded[name]["size"]):
             differing.append(
-                f"{shown}{name} has {path.stat().st_size} bytes instead of the {size} in {record}{_pointer(path)}"
+                f"{shown}{name} has {facts['size']} bytes instead of the {size} in {record}{_pointer(path)}"
             )
-        elif digests[name] != recorded[name]["sha256"]:
+        elif facts["sha256"] != recorded[name]["sha256"]:
             differing.append(f"{shown}{name} was modified after it was saved (its SHA-256 differs from {record})")
     differing += [
         f"{shown}{path.name} was added after {record} was written"
@@ -137,17 +106,10 @@ def modified_files(
 
 @contextmanager
 def verified_files(
-    path_or_id: str | os.PathLike[str],
-    record: str,
-    accept_modified: bool = False,
-    **options: Any,
+    path_or_id: str | os.PathLike[str], record: str, accept_modified: bool = False, **options: Any
 ) -> Iterator[None]:
     """
-    Verify a checkpoint's files, then load from it in the block.
-
-    Args:
-        path_or_id, record, options: as in `modified_files`.
-        accept_modified: load modified files, with a warning.
+    Verify a checkpoint's files, then load from it in the block. `accept_modified` makes the error a warning.
 
     Raises:
         ModifiedFilesError: a file differs and that is not accepted, or it cannot be loaded.
@@ -181,12 +143,7 @@ def pop_push_arguments(save_directory: str | os.PathLike[str], arguments: dict[s
     """
     Remove the Hub arguments from those of `save_pretrained`, which would upload before the digests are written.
 
-    Args:
-        save_directory: its name is the default of `repo_id`.
-        arguments: changed in place.
-
-    Returns:
-        Arguments for `push_to_hub`; `None` if nothing is uploaded.
+    Return them as arguments for `push_to_hub`, or `None` if nothing is uploaded.
     """
     names = ("repo_id", "commit_message", "create_pr", "private", "revision", "token")
     if not arguments.pop("push_to_hub", False):
@@ -214,12 +171,10 @@ def _read_record(file: Path) -> dict[str, dict[str, Any]] | None:
         return None
 
 
-def _digests(files: Sequence[Path]) -> list[str]:
-    """Hash files with SHA-256, large ones in parallel: Python releases its lock while it hashes."""
-    if sum(file.stat().st_size for file in files) < 64 * _BLOCK:
-        return [file_digest(file) for file in files]
+def _facts(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return SHA-256 and size of files, in parallel: Python releases its lock while it hashes."""
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(file_digest, files))
+        return list(pool.map(lambda file: {"sha256": file_digest(file), "size": file.stat().st_size}, files))
 
 
 def file_digest(file: Path) -> str:

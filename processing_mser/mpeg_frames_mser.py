@@ -26,18 +26,13 @@ _FREE = 0  # length of a frame whose bit rate is not in the table
 
 
 class MpegCount(NamedTuple):
-    """
-    Result of reading all frames of a file.
-
-    Attributes:
-        damage: the problem, or `None`.
-        counted: whether a Xing, Info or VBRI header gives the number of frames, so that the decoder knows the length.
-        samples: per channel in all frames, including the decoder's delay and padding.
-    """
+    """Result of reading all frames of a file."""
 
     damage: Problem | None
-    counted: bool = False
-    samples: int = 0
+    counted: bool = (
+        False  # a Xing, Info or VBRI header gives the number of frames, so that the decoder knows the length
+    )
+    samples: int = 0  # per channel in all frames, including the decoder's delay and padding
 
 
 class _Frame(NamedTuple):
@@ -71,20 +66,13 @@ def _frame(second: int, third: int, fourth: int) -> _Frame | None:
 
 
 def count_mpeg_frames(file: BinaryIO, start: int, size: int) -> MpegCount:
-    """
-    Check and count the frames of a file.
-
-    Args:
-        file: seekable binary file; its position changes.
-        start: position of the first frame.
-        size: of the file, in bytes.
-    """
+    """Check and count the frames of a file of some bytes, from the position of the first frame."""
     file.seek(start)
     buffer, origin, place = file.read(_BLOCK_BYTES), start, start
     head = _frame(*buffer[1:4]) if len(buffer) >= 4 else None
     if head is None or head.length == _FREE:
         return MpegCount(Problem("has frames of a free bit rate, whose length cannot be checked", _CONVERT))
-    header = _Header(buffer[: head.length], head)
+    header = _header(buffer[: head.length], head)
     if header.damage:
         return MpegCount(damaged(header.damage))
     frames = samples = 0
@@ -117,40 +105,33 @@ def count_mpeg_frames(file: BinaryIO, start: int, size: int) -> MpegCount:
 _CONVERT = "convert it: ffmpeg -i {file} out.wav"
 
 
-class _Header:
-    """The Xing, Info or VBRI header in the first frame.
+class _Header(NamedTuple):
+    """The Xing, Info or VBRI header in the first frame."""
 
-    Attributes:
-        present: whether there is one; its frame contains no sound.
-        frames: number of the other frames, or `None`.
-        damage: the problem, or an empty string.
-    """
+    present: bool = False  # its frame contains no sound
+    frames: int | None = None  # number of the other frames
+    damage: str = ""
 
-    def __init__(self, data: bytes, frame: _Frame):
-        self.frames: int | None = None
-        self.damage = ""
-        place = 4 + frame.side_bytes
-        self.present = frame.kind[1] == 3 and data[place : place + 4] in (b"Xing", b"Info")
-        if self.present:
-            flags = int.from_bytes(data[place + 4 : place + 8], "big")
-            if flags & 1:
-                self.frames = int.from_bytes(data[place + 8 : place + 12], "big")
-            place += 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
-            if flags > 15 or data.find(b"LAME") not in (-1, place):
-                self.damage = f"its Xing header has wrong flags ({flags:#x})"
-            else:
-                self._check_lame(data, place)
-        elif frame.kind[1] == 3 and data[36:40] == b"VBRI":
-            self.present, self.frames = True, int.from_bytes(data[50:54], "big")
-        elif frame.kind[1] == 3 and data[place + 120 : place + 124] == b"LAME":
-            self.damage = "its Xing header is overwritten"
 
-    def _check_lame(self, data: bytes, place: int) -> None:
-        """Verify the checksum of LAME's delay and padding, which cut off samples."""
-        end = place + 34
-        written = int.from_bytes(data[end : end + 2], "big")
-        if data[place : place + 4] == b"LAME" and len(data) >= end + 2 and _crc16(data[:end]) != written:
-            self.damage = "its LAME header has a wrong checksum"
+def _header(data: bytes, frame: _Frame) -> _Header:
+    """Parse the header, and verify the checksum of LAME's delay and padding, which cut off samples."""
+    place = 4 + frame.side_bytes
+    if frame.kind[1] != 3:
+        return _Header()
+    if data[place : place + 4] not in (b"Xing", b"Info"):
+        if data[36:40] == b"VBRI":
+            return _Header(True, int.from_bytes(data[50:54], "big"))
+        return _Header(damage="its Xing header is overwritten" * (data[place + 120 : place + 124] == b"LAME"))
+    flags = int.from_bytes(data[place + 4 : place + 8], "big")
+    frames = int.from_bytes(data[place + 8 : place + 12], "big") if flags & 1 else None
+    place += 8 + 4 * (flags & 1) + 2 * (flags & 2) + 25 * (flags & 4) + (flags & 8) // 2
+    if flags > 15 or data.find(b"LAME") not in (-1, place):
+        return _Header(damage=f"its Xing header has wrong flags ({flags:#x})")
+    end = place + 34
+    written = int.from_bytes(data[end : end + 2], "big")
+    if data[place : place + 4] == b"LAME" and len(data) >= end + 2 and _crc16(data[:end]) != written:
+        return _Header(damage="its LAME header has a wrong checksum")
+    return _Header(True, frames)
 
 
 def _crc16(data: bytes) -> int:

@@ -19,12 +19,7 @@ _ALL_ONES = 0xFFFFFFFF
 
 
 def find_ogg_damage(file: BinaryIO, start: int) -> Problem | None:
-    """Return the problem of an Ogg file, or `None`.
-
-    Args:
-        file: seekable binary file; its position changes.
-        start: position of the first page.
-    """
+    """Return the problem of an Ogg file whose first page is at `start`, or `None`."""
     file.seek(start)
     place = start
     numbers: dict[bytes, int] = {}  # of each stream's last page so far

@@ -6,15 +6,10 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import BatchFeature
 
 from .speech_processing_mser import SpeechProcessor
-
-
-try:
-    import torch
-except ImportError as error:
-    raise ImportError("MSERProcessor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
 
 
 # Published results name their template, so a template never changes: another wording is another version.
@@ -77,12 +72,7 @@ class MSERProcessor(SpeechProcessor):
         return PROMPTS[self.prompt_version]
 
     def with_prompt(self, version: str) -> "MSERProcessor":
-        """
-        Return a processor with another prompt template; it shares the feature extractor and the tokenizer.
-
-        Args:
-            version: one of `PROMPTS`.
-        """
+        """Return a processor with another of `PROMPTS`; it shares the feature extractor and the tokenizer."""
         _check_prompt_version(version)
         other = copy(self)
         other.prompt_version = version
@@ -129,7 +119,7 @@ class MSERProcessor(SpeechProcessor):
         inputs.update(self.encode_text(len(waveforms), emotions, prompt, padding_side))
         return BatchFeature(inputs)
 
-    def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, "torch.Tensor"]:
+    def extract_features(self, waveforms: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """
         Compute the log-mel spectrogram of each clip alone, then pad with zeros.
 
@@ -149,7 +139,7 @@ class MSERProcessor(SpeechProcessor):
         emotion: Sequence[str] | None = None,
         prompt: str | Sequence[str] | None = None,
         padding_side: str | None = None,
-    ) -> dict[str, "torch.Tensor"]:
+    ) -> dict[str, torch.Tensor]:
         """
         Return the token ids of `[bos, audio x K, prompt, (emotion, eos)]`, a mask and, with an emotion, labels.
 
@@ -186,13 +176,8 @@ class MSERProcessor(SpeechProcessor):
         encoded = {"input_ids": input_ids, "attention_mask": attention_mask}
         return encoded if emotion is None else encoded | {"labels": labels}
 
-    def prompt_inputs(self, batch: Mapping[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-        """
-        Return the text inputs before the answer, for a training batch whose rows share one prompt.
-
-        Args:
-            batch: with `input_ids`, `attention_mask` and `labels`.
-        """
+    def prompt_inputs(self, batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return the text inputs before the answer, for a training batch whose rows share one prompt."""
         length = int((batch["labels"] != IGNORED).any(0).nonzero()[0])
         return {name: batch[name][:, :length] for name in ("input_ids", "attention_mask")}
 

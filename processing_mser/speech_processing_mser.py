@@ -6,6 +6,7 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import ProcessorMixin
 
 from .audio_mser import MAX_SECONDS, load_audio
@@ -13,12 +14,6 @@ from .bandwidth_mser import band_powers, narrow_bandwidth
 from .emotions_mser import UNPARSED, label_set, parse_emotion
 from .file_digests_mser import PROCESSOR_DIGESTS, pop_push_arguments, verified_files, write_digests
 from .windows_mser import Window, read_recording, sliding_windows
-
-
-try:
-    import torch
-except ImportError as error:
-    raise ImportError("a processor needs PyTorch; see https://pytorch.org/get-started/locally/") from error
 
 
 class SpeechProcessor(ProcessorMixin):
@@ -79,11 +74,9 @@ class SpeechProcessor(ProcessorMixin):
         if not clips:
             raise ValueError("audio is an empty list; pass at least one clip")
         if sampling_rate is not None:
+            arrays = (np.ndarray, torch.Tensor)
             clips = [
-                {"array": clip, "sampling_rate": sampling_rate}
-                if isinstance(clip, (np.ndarray, torch.Tensor))
-                else clip
-                for clip in clips
+                {"array": clip, "sampling_rate": sampling_rate} if isinstance(clip, arrays) else clip for clip in clips
             ]
         return [load_audio(clip, self.sampling_rate, max_seconds=self.max_seconds) for clip in clips]
 
@@ -141,7 +134,7 @@ class SpeechProcessor(ProcessorMixin):
         """Find in each text one of the words, or return `"unparsed"`."""
         return [parse_emotion(text, words) for text in texts]
 
-    def _features(self, waveforms: Sequence[np.ndarray], **how: Any) -> dict[str, "torch.Tensor"]:
+    def _features(self, waveforms: Sequence[np.ndarray], **how: Any) -> dict[str, torch.Tensor]:
         """
         Extract features of each waveform alone and pad them with zeros along time, the last axis.
 
@@ -160,7 +153,4 @@ class SpeechProcessor(ProcessorMixin):
         padded = torch.zeros(len(features), *features[0].shape[:-1], int(lengths.max()))
         for row, feature in zip(padded, features, strict=True):
             row[..., : feature.shape[-1]] = feature
-        return {
-            "input_features": padded,
-            "input_features_mask": torch.arange(padded.shape[-1]) < lengths[:, None],
-        }
+        return {"input_features": padded, "input_features_mask": torch.arange(padded.shape[-1]) < lengths[:, None]}

@@ -4,39 +4,21 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .audio_checks_mser import SampleCheck
-from .audio_mser import MAX_SECONDS, SAMPLING_RATE, AudioError, cut_windows, open_audio, resampled
+from .audio_mser import MAX_SECONDS, SAMPLING_RATE, AudioError, cut_windows, open_audio, resampled, resampler
 
 
-try:
-    import soxr
-except ImportError:
-    soxr = None
+class Window(NamedTuple):
+    """A part of a recording, or all of it."""
 
-
-MAX_SAMPLES_IN_MEMORY = 600 * SAMPLING_RATE
-"""Longer recordings are read window by window (38 MB of float32)."""
-
-
-@dataclass(frozen=True)
-class Window:
-    """
-    A part of a recording, or all of it.
-
-    Attributes:
-        waveform: `(num_samples,)` float32 at the requested rate.
-        start, end: seconds.
-        part: whether the recording is longer than this window.
-    """
-
-    waveform: np.ndarray
-    start: float
+    waveform: np.ndarray  # `(num_samples,)` float32 at the requested rate
+    start: float  # seconds
     end: float
-    part: bool = False
+    part: bool = False  # whether the recording is longer than this window
 
 
 @dataclass(frozen=True)
@@ -62,9 +44,7 @@ class Recording:
 
     def windows(self, window_seconds: float = MAX_SECONDS) -> Iterator[Window]:
         """
-        Divide the recording evenly into the fewest windows of at most `window_seconds`, and skip silent ones.
-
-        A window is silent if every sample is 0.
+        Divide the recording evenly into the fewest windows of at most `window_seconds`, without those of zeros only.
 
         Raises:
             AudioError: a long recording changed after it was read.
@@ -99,25 +79,22 @@ class Recording:
 def read_recording(
     source: Any,
     sampling_rate: int = SAMPLING_RATE,
-    max_samples_in_memory: int | None = None,
+    max_samples_in_memory: int = 600 * SAMPLING_RATE,
     max_recording_seconds: float | None = None,
 ) -> Recording:
     """
     Read a recording of any length completely and check it like `load_audio`.
 
     Args:
-        source: as in `load_audio`.
-        sampling_rate: Hz.
-        max_samples_in_memory: longer recordings are not kept in memory; by default `MAX_SAMPLES_IN_MEMORY`.
+        source, sampling_rate: as in `load_audio`.
+        max_samples_in_memory: longer recordings are read window by window (by default 38 MB of float32).
         max_recording_seconds: maximum length; checked before decoding if the header gives the length.
 
     Raises:
-        AudioTooLongError: longer than `max_recording_seconds`.
-        AudioError, ImportError: as in `load_audio`.
+        AudioTooLongError, AudioError, ImportError: as in `load_audio`.
     """
     if hasattr(source, "read"):
         source = {"bytes": source.read(), "path": str(getattr(source, "name", "<file object>"))}
-    limit = MAX_SAMPLES_IN_MEMORY if max_samples_in_memory is None else max_samples_in_memory
     blocks: list[np.ndarray] | None = []
     with open_audio(source, sampling_rate, max_recording_seconds) as sound:
         check = SampleCheck(sound.name, sound.rate)
@@ -125,7 +102,7 @@ def read_recording(
             check.add(block)
             if blocks is not None:
                 blocks.append(block)
-            if check.samples > limit:
+            if check.samples > max_samples_in_memory:
                 blocks = None
         check.finish()
         if blocks is None:
@@ -149,18 +126,11 @@ def sliding_windows(
     The last window ends with the recording and overlaps its neighbor more, so that it is not shorter. A recording
     shorter than a window is one window. Windows in which every sample is 0 are skipped: a model would guess on them.
 
-    Args:
-        source: as in `load_audio`. Files and bytes are decoded block by block.
-        window_seconds: length of a window.
-        overlap_seconds: overlap of neighboring windows, less than a window.
-        single_window_seconds: a recording up to this length is one window.
-        sampling_rate: of the windows, in Hz.
-        max_recording_seconds: as in `read_recording`.
+    A recording up to `single_window_seconds` is one window, too. Other arguments are those of `read_recording`.
 
     Raises:
-        AudioTooLongError: longer than `max_recording_seconds`.
-        AudioError: as in `load_audio`. An error that is known only at the end, such as silence, is raised after the
-            windows.
+        AudioTooLongError, AudioError: as in `read_recording`. An error that is known only at the end, such as silence,
+            is raised after the windows.
     """
     if not 0 <= overlap_seconds < window_seconds:
         raise ValueError(
@@ -191,9 +161,7 @@ def _resampled(source: Any, sampling_rate: int, max_seconds: float | None = None
     with open_audio(source, sampling_rate, max_seconds) as sound:
         stream = None
         if sound.rate != sampling_rate:
-            if soxr is None:
-                raise ImportError(f"{sound.name}: resampling from {sound.rate} Hz needs soxr; pip install soxr")
-            stream = soxr.ResampleStream(sound.rate, sampling_rate, 1, dtype="float32")
+            stream = resampler(sound.name, sound.rate).ResampleStream(sound.rate, sampling_rate, 1, dtype="float32")
         check = SampleCheck(sound.name, sound.rate)
         for block in sound.blocks:
             check.add(block)

@@ -20,6 +20,12 @@ def noise(seconds: float = 1.0, rate: int = RATE) -> np.ndarray:
     return np.random.default_rng(0).normal(scale=0.1, size=round(seconds * rate)).astype(np.float32)
 
 
+def waveforms(*lengths: int) -> list[np.ndarray]:
+    """Return noise of some numbers of samples."""
+    rng = np.random.default_rng(0)
+    return [0.1 * rng.standard_normal(length).astype(np.float32) for length in lengths]
+
+
 def encoded(samples: np.ndarray, kind: str = "WAV", subtype: str | None = None, rate: int = RATE, **options) -> bytes:
     buffer = io.BytesIO()
     soundfile.write(buffer, samples, rate, format=kind, subtype=subtype, **options)

@@ -53,46 +53,26 @@ def build_tiny(**config) -> tuple[MSERForEmotionGeneration, MSERProcessor]:
     torch.manual_seed(0)
     tokenizer = build_tokenizer()
     processor = MSERProcessor(WhisperFeatureExtractor(feature_size=20), tokenizer, num_query_tokens=TINY_QUERIES)
+    labels = list(label_set("seven").words)
+    special = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    whisper = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    whisper |= {"num_mel_bins": 20, "decoder_layers": 1, "vocab_size": 8, "decoder_start_token_id": 1}
+    whisper |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    llama = {"model_type": "llama", "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2}
+    llama |= {"num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": len(tokenizer)} | special
+    qformer = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     config = {
-        "audio_config": {
-            "d_model": 32,
-            "encoder_layers": 2,
-            "encoder_attention_heads": 2,
-            "encoder_ffn_dim": 64,
-            "num_mel_bins": 20,
-            "decoder_layers": 1,
-            "vocab_size": 8,
-            "pad_token_id": 0,
-            "bos_token_id": 1,
-            "eos_token_id": 2,
-            "decoder_start_token_id": 1,
-        },
-        "qformer_config": {
-            "hidden_size": 32,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "intermediate_size": 64,
-        },
-        "text_config": {
-            "model_type": "llama",
-            "hidden_size": 48,
-            "intermediate_size": 96,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "vocab_size": len(tokenizer),
-            "pad_token_id": tokenizer.pad_token_id,
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-        },
+        "audio_config": whisper,
+        "qformer_config": qformer,
+        "text_config": llama,
         "num_query_tokens": TINY_QUERIES,
         "audio_token_id": processor.audio_token_id,
         "encoder_layers": "weighted",
         "freeze_audio": False,
         "freeze_text": False,
-        "emotion_words": list(label_set("seven").words),
-        "label_token_ids": processor.candidate_ids(label_set("seven").words),
-        "learned_words": list(label_set("seven").words),
+        "emotion_words": labels,
+        "label_token_ids": processor.candidate_ids(labels),
+        "learned_words": labels,
     } | config
     model = MSERForEmotionGeneration(MSERConfig(**config))
     # Break the symmetry of initial weights, which could hide a wrong mask or order.
@@ -227,14 +207,8 @@ def recipe(tmp_path: Path):
     from mser_llm.cli.train import ARGUMENTS
 
     def parse(*flags: str) -> tuple:
-        words = [
-            str(Path(__file__).with_name("recipe.yaml")),
-            "--output_dir",
-            str(tmp_path / "run"),
-            "--cache_dir",
-            str(tmp_path / "cache"),
-            *flags,
-        ]
+        folders = ["--output_dir", str(tmp_path / "run"), "--cache_dir", str(tmp_path / "cache")]
+        words = [str(Path(__file__).with_name("recipe.yaml")), *folders, *flags]
         _, *arguments = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(words)
         return tuple(arguments)
 

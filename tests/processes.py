@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that processes end."""
+"""Check that processes end, and how much memory they take."""
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,3 +20,14 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end, "timeout"
         time.sleep(0.005)
+
+
+def peak_memory() -> int:
+    """Return the maximum memory of this process so far, in KiB."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+
+
+def reset_peak_memory() -> int:
+    """Start to measure the maximum memory anew and return the current one, in KiB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory()

@@ -5,12 +5,9 @@ A block after `<!-- test: run -->` is executed, with the other marked blocks of 
 """
 
 import importlib
-import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,55 +59,43 @@ def mser_arguments(words):
     return None
 
 
-MSER_COMMANDS = [(page, words) for page, words in commands() if mser_arguments(words) is not None]
-SCRIPT_COMMANDS = [
+COMMANDS = [
     (page, words)
     for page, words in commands()
-    if Path(words[0]).name in RUNNERS and mser_arguments(words) is None and "-c" not in words
+    if words[0] == "make" or Path(words[0]).name in RUNNERS or mser_arguments(words) is not None
 ]
-MAKE_COMMANDS = [(page, words) for page, words in commands() if words[0] == "make"]
 
 
 def identify(value):
     return value.name if isinstance(value, Path) else " ".join(value)[:80]
 
 
-def test_pages_contain_commands():
-    assert MSER_COMMANDS
-    assert MAKE_COMMANDS
-
-
-@pytest.mark.parametrize(("page", "words"), MSER_COMMANDS, ids=identify)
-def test_command_is_accepted_by_the_parser(page, words, monkeypatch):
+@pytest.mark.parametrize(("page", "words"), COMMANDS, ids=identify)
+def test_command_exists_and_accepts_its_arguments(page, words, monkeypatch):
     monkeypatch.chdir(ROOT)
     arguments = mser_arguments(words)
-    if arguments[:1] in (["--help"], ["--version"]):
-        return
-    assert arguments, f"{page.name}: run-mser without a command"
-    name, arguments = run_mser.split_command(arguments)
-    assert name is not None, f"{page.name}: {run_mser.explain_unknown_command(arguments)}"
-    module = importlib.import_module(run_mser.COMMANDS[name][0])
-    if "--help" not in arguments:
-        MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}").parse_args_into_dataclasses(
-            [word for word in arguments if word != "--traceback"]
-        )
+    if arguments is None:
+        check_program(page, words)
+    elif arguments[:1] not in (["--help"], ["--version"]):
+        name, arguments = run_mser.split_command(arguments)
+        assert name is not None, f"{page.name}: {run_mser.explain_unknown_command(arguments)}"
+        module = importlib.import_module(run_mser.COMMANDS[name][0])
+        if "--help" not in arguments:
+            arguments = [word for word in arguments if word != "--traceback"]
+            MSERArgumentParser(module.ARGUMENTS, prog=f"run-mser {name}").parse_args_into_dataclasses(arguments)
 
 
-@pytest.mark.parametrize(("page", "words"), SCRIPT_COMMANDS, ids=identify)
-def test_script_exists(page, words):
-    if "-m" in words:
+def check_program(page, words):
+    """Check a target of make, a Python module or a script."""
+    if words[0] == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert all("=" in word or word in targets for word in words[1:]), f"{page.name}: {words}"
+    elif "-m" in words:
         module = words[words.index("-m") + 1]
         assert importlib.util.find_spec(module) is not None, f"{page.name}: no module {module}"
-    else:
+    elif "-c" not in words:
         script = next(word for word in words[1:] if word.endswith(".py"))
         assert (ROOT / script).is_file(), f"{page.name}: no script {script}"
-
-
-@pytest.mark.parametrize(("page", "words"), MAKE_COMMANDS, ids=identify)
-def test_make_target_exists(page, words):
-    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    for word in words[1:]:
-        assert "=" in word or word in targets, f"{page.name}: make {word}"
 
 
 @pytest.mark.parametrize(
@@ -121,30 +106,23 @@ def test_python_block_compiles(block):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=identify)
-def test_links_between_pages_exist(page):
-    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+def test_links_and_named_files_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if not re.match(r"[a-z]+:", target):
             assert (page.parent / target).exists(), f"{page.name}: no {target}"
+    named = re.findall(r"`((?:[\w.]+/)*\w+\.py)`", text)
+    assert not [name for name in named if "/" in name and not (ROOT / name).exists()]
 
 
-def run_block(block, script):
-    """Run a block like a reader: in a new shell or Python."""
-    script.write_text(block.text, encoding="utf-8")
-    runner = ["bash", "-euo", "pipefail"] if block.language == "bash" else [sys.executable]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # contains run-mser
-    return subprocess.run(
-        [*runner, str(script)], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
-
-
-def run_block_warm(block, script, warm_python):
+def run_block(block, script, warm_python):
     """Run a Python block, or `run-mser` commands, in a Python that has its imports done."""
     if block.language == "python":
         script.write_text(block.text, encoding="utf-8")
         return warm_python.run(script)
     for line in block.text.replace("\\\n", " ").strip().splitlines():
         program, *words = shlex.split(line, comments=True)
-        assert program == "run-mser", f"{block.page.name}: only run-mser may be used outside README: {line}"
+        assert program == "run-mser", f"{block.page.name}: only run-mser may be used: {line}"
         done = warm_python.run(ROOT / "run_mser.py", *words)
         if done.returncode:
             break
@@ -155,24 +133,13 @@ def run_block_warm(block, script, warm_python):
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if any(b.marked and b.page == page for b in blocks())], ids=identify
 )
-def test_marked_blocks_run(page, tmp_path, request, monkeypatch):
+def test_marked_blocks_run(page, tmp_path, request, warm_python, monkeypatch):
     marked = [block for block in blocks() if block.page == page and block.marked]
-    first_page = page == PAGES[0]
     if any(DEMO in block.text for block in marked):
         shutil.copytree(request.getfixturevalue("finished_demo"), tmp_path, dirs_exist_ok=True)
-        if not first_page:  # README tests that a repeated demo finds its work done
+        if page != PAGES[0]:  # README tests that a repeated demo finds its work done
             marked = [block for block in marked if block.text.strip() != DEMO]
     monkeypatch.chdir(tmp_path)
     for number, block in enumerate(marked):
-        script = tmp_path / f"block_{number}.{'sh' if block.language == 'bash' else 'py'}"
-        if first_page:
-            done = run_block(block, script)
-        else:
-            done = run_block_warm(block, script, request.getfixturevalue("warm_python"))
+        done = run_block(block, tmp_path / f"block_{number}.py", warm_python)
         assert done.returncode == 0, f"{block.text}\n{done.stdout}\n{done.stderr}"
-
-
-@pytest.mark.parametrize("page", PAGES, ids=identify)
-def test_files_named_in_a_page_exist(page):
-    named = re.findall(r"`((?:[\w.]+/)*\w+\.py)`", page.read_text(encoding="utf-8"))
-    assert not [name for name in named if "/" in name and not (ROOT / name).exists()]

@@ -88,30 +88,20 @@ def test_remote_code_is_flat_and_imports_siblings(package):
                 assert module.split(".")[0] != package, f"{name_of(path)} imports {module}; write it relative"
 
 
-@pytest.mark.parametrize("package", REMOTE_CODE)
-def test_remote_code_guards_optional_imports(package, setup, distributions):
+def test_imports_are_declared_and_those_of_remote_code_required(setup, distributions):
     """transformers rejects remote code whose imports are missing, except in a `try:` block."""
     required = {canonicalize_name(Requirement(line).name) for line in lines(setup["options"]["install_requires"])}
-    for path in sources(ROOT / package):
-        for module, level, guarded in imports(path):
-            first = (module or "").split(".")[0]
-            if level == 0 and not guarded and first not in sys.stdlib_module_names:
-                names = distributions.get(first, {canonicalize_name(first)})
-                assert names & required, f"{name_of(path)} imports {first} outside a try block"
-
-
-def test_imports_are_declared_dependencies(setup, distributions):
-    declared = lines(setup["options"]["install_requires"])
-    for extra in setup["options.extras_require"].values():
-        declared += lines(extra)
-    known = {canonicalize_name(Requirement(line).name) for line in declared}
-    packages = ("processing_mser", "modeling_mser", "mser_llm")
+    extras = [lines(extra) for extra in setup["options.extras_require"].values()]
+    known = required | {canonicalize_name(Requirement(line).name) for extra in extras for line in extra}
+    packages = (*REMOTE_CODE, "mser_llm")
     for path in [*(path for name in packages for path in sources(ROOT / name)), ROOT / "run_mser.py"]:
-        for module, level, _ in imports(path):
+        for module, level, guarded in imports(path):
             first = (module or "").split(".")[0]
             if level == 0 and first not in FIRST_PARTY | set(sys.stdlib_module_names):
                 names = distributions.get(first, {canonicalize_name(first)})
                 assert names & known, f"{name_of(path)} imports {first}, which setup.cfg does not declare"
+                if path.parent.name in REMOTE_CODE and not guarded:
+                    assert names & required, f"{name_of(path)} imports {first} outside a try block"
 
 
 def test_setup_cfg_lists_all_packages(setup):

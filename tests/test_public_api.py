@@ -73,18 +73,14 @@ def test_recognizer_takes_every_form_of_audio(recognizer, clip):
     expected = recognizer(clip)
     assert isinstance(expected, mser_llm.Recognition) and expected.source == clip
     samples, rate = soundfile.read(clip, dtype="float32")
-    with clip.open("rb") as file:
-        forms = [
-            str(clip),
-            clip.read_bytes(),
-            file,
-            io.BytesIO(clip.read_bytes()),
-            samples,
-            torch.tensor(samples),
-            {"array": samples, "sampling_rate": rate},
-        ]
-        for form in forms:
-            assert recognizer(form).scores == pytest.approx(expected.scores, abs=1e-6)
+    forms = [
+        str(clip),
+        io.BytesIO(clip.read_bytes()),
+        torch.tensor(samples),
+        {"array": samples, "sampling_rate": rate},
+    ]
+    for form in forms:
+        assert recognizer(form).scores == pytest.approx(expected.scores, abs=1e-6)
     assert [one.label for one in recognizer.stream(path for path in [clip, clip])] == [expected.label] * 2
     assert recognizer([]) == []
 

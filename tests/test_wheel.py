@@ -27,11 +27,11 @@ def test_wheel_contains_recipes_and_templates(wheel):
 
 def test_installed_project_trains_and_predicts_without_a_checkout(installed, ordinary_user, finished_demo):
     folder = ordinary_user.folder(ordinary_user.work / "predict")
-    modules = "import run_mser, mser_llm.configs as configs; print(run_mser.__file__, configs.__path__)"
+    modules = "import os, run_mser, mser_llm.configs as configs; print(run_mser.__file__, configs.__path__, "
+    modules += "os.access(run_mser.__file__, os.W_OK), os.access(os.path.dirname(run_mser.__file__), os.W_OK))"
     where = installed.run("python", "-c", modules, folder=folder)
-    assert str(installed.bin.parent) in where
-    assert str(ROOT) not in where
-
+    assert str(installed.bin.parent) in where and str(ROOT) not in where
+    assert where.split()[-2:] == ["False", "False"] or not ordinary_user.unprivileged
     demo = finished_demo / "runs" / "demo"
     results = json.loads((demo / "results.json").read_text(encoding="utf-8"))
     assert results["corpora"]
@@ -50,7 +50,7 @@ def test_installed_project_trains_and_predicts_without_a_checkout(installed, ord
     assert sum(result["scores"].values()) == pytest.approx(1, abs=1e-3)
 
 
-def test_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, finished_demo, loopback_hub):
+def test_ordinary_user_trains_and_pushes(installed, ordinary_user, finished_demo, loopback_hub):
     """Without root privileges, with a read-only package folder and a home on another file system."""
     if not ordinary_user.unprivileged:
         pytest.skip("only root can read the Python that runs the tests")
@@ -58,19 +58,14 @@ def test_ordinary_user_trains_evaluates_and_pushes(installed, ordinary_user, fin
     owner = (demo / "model" / "config.json").stat().st_uid
     assert owner != 0
     assert ordinary_user.home.stat().st_dev != demo.stat().st_dev, "no other file system to test with"
-    look = "import os, modeling_mser as m; print(*(os.access(place, os.W_OK) for place in (m.__file__, *m.__path__)))"
-    assert installed.run("python", "-c", look, folder=demo).split() == ["False", "False"]
-
     folder = ordinary_user.folder(ordinary_user.work / "own")
     corpora = ["--corpora", f"folder={demo / 'english'}"]
     training = ["train", "tiny/stage1", *corpora, "--output_dir", "runs/own", "--max_steps", "2", "--save_steps", "1"]
     training += ["--eval_steps", "1", "--eval_strategy", "steps", "--save_strategy", "steps"]
     installed.run("run-mser", *training, folder=folder)
-    installed.run("run-mser", "evaluate", "--model", "runs/own", *corpora, "--allow_leak", folder=folder)
     hub = loopback_hub.environment(ordinary_user.home / ".cache" / "huggingface", token="hf_owner")
     pushing = ["push", "--model", "runs/own", "--repo_id", "owner/ordinary"]
     installed.run("run-mser", *pushing, folder=folder, variables=hub)
-
     pushed = loopback_hub.repos["model", "owner/ordinary"].files
     assert {"model.safetensors", "config.json", "README.md"} <= set(pushed)
     assert {path.stat().st_uid for path in folder.rglob("*")} == {owner}

@@ -139,11 +139,7 @@ def training_note(stages: Sequence[dict[str, Any]] | None) -> str:
 
 
 def read_words(text: str) -> list[str]:
-    """Split a list with commas.
-
-    Raises:
-        ValueError: none, too many, or one that is too long.
-    """
+    """Split a list with commas."""
     words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if not 2 <= len(words) <= MAX_WORDS:
         raise ValueError(f"There are {len(words)} labels; enter 2 to {MAX_WORDS}, separated by commas.")
@@ -153,11 +149,7 @@ def read_words(text: str) -> list[str]:
 
 
 def read_sound(file: str | None) -> tuple[np.ndarray, int]:
-    """Read a recording block by block as mono samples, up to the limits, and return them with their rate in Hz.
-
-    Raises:
-        ValueError: no recording, no audio, or a recording that is too long.
-    """
+    """Read a recording block by block as mono samples, up to the limits, and return them with their rate in Hz."""
     if file is None:
         raise ValueError("There is no recording yet; record or upload one.")
     blocks, count = [], 0
@@ -177,13 +169,10 @@ def read_sound(file: str | None) -> tuple[np.ndarray, int]:
 
 
 def cut(samples: np.ndarray, rate: int) -> tuple[list[dict[str, Any]], list[tuple[float, float]]]:
-    """Cut a long recording into overlapping windows, without silent ones.
+    """
+    Cut a long recording into overlapping windows, without silent ones.
 
-    Returns:
-        The windows, and for each the start and end in seconds of its part of the timeline.
-
-    Raises:
-        ValueError: every window is silent.
+    Return the windows, and for each the start and end in seconds of its part of the timeline.
     """
     seconds = len(samples) / rate
     if seconds <= SINGLE_WINDOW_SECONDS:

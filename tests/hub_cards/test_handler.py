@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -106,7 +107,7 @@ def with_too_long_header(sound, seconds=10**6):
 
 def good_requests():
     sounds = [
-        tone(0.2 + 0.05 * n, rate, channels) for n in range(5) for rate in (8_000, 16_000) for channels in (1, 2)
+        tone(0.2 + 0.05 * n, rate, channels) for n in range(2) for rate in (8_000, 16_000) for channels in (1, 2)
     ]
     sounds += [tone(0.5, 16_000, 1, form) for form in ("FLAC", "OGG", "AIFF", "MP3")] + [tone(1.0, 44_100)]
     parameters = [None, {}, {"top_k": 2}, {"candidate_labels": ["happy", "sad"]}]
@@ -115,109 +116,84 @@ def good_requests():
     requests += [{"inputs": sounds[0], "parameters": {"candidate_labels": "happy, sad", "timeline": True}}]
     allowed = {"candidate_labels": ["calm", "tired"], "allow_unlearned_labels": True}
     requests += [{"inputs": sounds[0], "parameters": allowed}]
-    while len(requests) < 200:
-        requests.append({"inputs": sounds[len(requests) % 7], "parameters": parameters[len(requests) % 4]})
-    return requests
+    return requests + [{"inputs": sounds[n % 7], "parameters": parameters[n % 4]} for n in range(28)]
 
 
 def hostile_requests(secret):
     """Pairs of a request and a part of the expected error."""
-    fine, short = tone(), tone(0.02)
-    longer = tone(660, 8_000, 1, "FLAC")
-    not_audio = "not readable audio"
-    return [
-        ({}, 'no "inputs"'),
-        ([], 'no "inputs"'),
-        (None, 'no "inputs"'),
-        ({"input": fine}, 'no "inputs"'),
-        ({"inputs": None}, "inputs are NoneType"),
-        ({"inputs": 7}, "inputs are int"),
-        ({"inputs": [text(fine)]}, "inputs are list"),
-        ({"inputs": {"path": str(secret)}}, "inputs are dict"),
-        ({"inputs": {"array": [0.0] * 9, "sampling_rate": 16_000}}, "inputs are dict"),
-        ({"inputs": b""}, "empty"),
-        ({"inputs": ""}, "empty"),
-        ({"inputs": "data:audio/wav;base64,"}, "empty"),
-        ({"inputs": b"\0"}, not_audio),
-        ({"inputs": os.urandom(5_000)}, not_audio),
-        ({"inputs": b"<html><body>no</body></html>"}, not_audio),
-        ({"inputs": b"PK\3\4" + bytes(500)}, not_audio),
-        ({"inputs": b"RIFF" + b"\xff" * 4 + b"WAVEfmt "}, not_audio),
-        ({"inputs": b"fLaC" + b"\xff" * 60}, ""),
-        ({"inputs": b"OggS" + bytes(100)}, ""),
-        ({"inputs": b"ID3\4" + bytes(200)}, ""),
-        ({"inputs": fine[:30]}, ""),
-        ({"inputs": fine[:46]}, ""),
-        ({"inputs": with_too_long_header(fine)}, "damaged or cut short"),
-        ({"inputs": tone(form="FLAC")[:2_000]}, ""),
-        ({"inputs": short}, "too short"),
-        ({"inputs": tone(0.5)[:44] + bytes(16_000)}, "silent"),
-        ({"inputs": str(secret)}, ""),
-        ({"inputs": "../" * 12 + "etc/passwd"}, "base64"),
-        ({"inputs": f"file://{secret}"}, "base64"),
-        ({"inputs": "http://127.0.0.1:9/clip.wav"}, "base64"),
-        ({"inputs": "/dev/zero"}, ""),
-        ({"inputs": str(secret).encode()}, not_audio),
-        ({"inputs": "ünïcode"}, "base64"),
-        ({"inputs": "\ud800"}, "base64"),
-        ({"inputs": "A" * (50 << 20)}, "longer than 32 MiB"),
-        ({"inputs": bytes(33 << 20)}, "longer than 32 MiB"),
-        ({"inputs": silence(3)}, "longer than 600 s"),
-        ({"inputs": silence(1, rate=192_000)}, "150 s at 192000 Hz"),
-        ({"inputs": longer}, "longer than 600 s"),
-        ({"inputs": tone(0.2, 16_000, 64, "WAV")}, "64 channels"),
-        ({"inputs": fine, "parameters": []}, "parameters are list"),
-        ({"inputs": fine, "parameters": {"model": "/etc"}}, "'model'"),
-        ({"inputs": fine, "parameters": {"top_k": 0}}, "top_k is '0'"),
-        ({"inputs": fine, "parameters": {"top_k": True}}, "top_k is 'True'"),
-        ({"inputs": fine, "parameters": {"top_k": "9" * 10_000}}, "top_k is '999"),
-        ({"inputs": fine, "parameters": {"timeline": "yes"}}, "timeline is 'yes'"),
-        ({"inputs": fine, "parameters": {"allow_unlearned_labels": 1}}, "allow_unlearned_labels is '1'"),
-        ({"inputs": fine, "parameters": {"candidate_labels": ["calm", "tired"]}}, "choose from neutral, happy"),
+    fine, emoji = tone(), [chr(0x1F600 + n) * 60 for n in range(64)]
+    inputs = {
+        "inputs are NoneType": [None],
+        "inputs are int": [7],
+        "inputs are list": [[text(fine)]],
+        "inputs are dict": [{"path": str(secret)}, {"array": [0.0] * 9, "sampling_rate": 16_000}],
+        "empty": [b"", "", "data:audio/wav;base64,"],
+        "not readable audio": [
+            *(b"\0", os.urandom(5_000), b"<html><body>no</body></html>", b"PK\3\4" + bytes(500)),
+            *(b"RIFF" + b"\xff" * 4 + b"WAVEfmt ", str(secret).encode()),
+        ],
+        "": [
+            *(b"fLaC" + b"\xff" * 60, b"OggS" + bytes(100), b"ID3\4" + bytes(200), fine[:30], fine[:46]),
+            *(tone(form="FLAC")[:2_000], str(secret), "/dev/zero"),
+        ],
+        "damaged or cut short": [with_too_long_header(fine)],
+        "too short": [tone(0.02)],
+        "silent": [tone(0.5)[:44] + bytes(16_000)],
+        "base64": [
+            *("../" * 12 + "etc/passwd", f"file://{secret}", "http://127.0.0.1:9/clip.wav", "ünïcode", "\ud800"),
+        ],
+        "longer than 32 MiB": ["A" * (50 << 20), bytes(33 << 20)],
+        "longer than 600 s": [silence(3), tone(660, 8_000, 1, "FLAC")],
+        "150 s at 192000 Hz": [silence(1, rate=192_000)],
+        "64 channels": [tone(0.2, 16_000, 64, "WAV")],
+    }
+    parameters = [
+        ([], "parameters are list"),
+        ({"model": "/etc"}, "'model'"),
+        ({"top_k": 0}, "top_k is '0'"),
+        ({"top_k": True}, "top_k is 'True'"),
+        ({"top_k": "9" * 10_000}, "top_k is '999"),
+        ({"timeline": "yes"}, "timeline is 'yes'"),
+        ({"allow_unlearned_labels": 1}, "allow_unlearned_labels is '1'"),
+        ({"candidate_labels": ["calm", "tired"]}, "choose from neutral, happy"),
         (
-            {
-                "inputs": fine,
-                "parameters": {
-                    "candidate_labels": ["a" + chr(0x1F600 + n) * 60 for n in range(64)],
-                    "allow_unlearned_labels": True,
-                },
-            },
+            {"candidate_labels": ["a" + one for one in emoji], "allow_unlearned_labels": True},
             "tokens together, the limit is 512",
         ),
-        (
-            {"inputs": fine, "parameters": {"candidate_labels": [chr(0x1F600 + n) * 60 for n in range(64)]}},
-            "a letter",
-        ),
-        ({"inputs": fine, "parameters": {"candidate_labels": []}}, "0 words"),
-        ({"inputs": fine, "parameters": {"candidate_labels": ["sad"]}}, "1 words"),
-        ({"inputs": fine, "parameters": {"candidate_labels": [1, 2]}}, "not a list of words"),
-        ({"inputs": fine, "parameters": {"candidate_labels": ["sad", "sad"]}}, "2 words"),
-        (
-            {"inputs": fine, "parameters": {"candidate_labels": ["sad", "x" * 10_000]}},
-            "64 letters",
-        ),
-        ({"inputs": fine, "parameters": {"candidate_labels": [f"w{n}" for n in range(5_000)]}}, "5000 words"),
-        ({"inputs": fine, "parameters": {"candidate_labels": "a," * 10_000_000}}, "not a list of words"),
+        ({"candidate_labels": emoji}, "a letter"),
+        ({"candidate_labels": []}, "0 words"),
+        ({"candidate_labels": ["sad"]}, "1 words"),
+        ({"candidate_labels": [1, 2]}, "not a list of words"),
+        ({"candidate_labels": ["sad", "sad"]}, "2 words"),
+        ({"candidate_labels": ["sad", "x" * 10_000]}, "64 letters"),
+        ({"candidate_labels": [f"w{n}" for n in range(5_000)]}, "5000 words"),
+        ({"candidate_labels": "a," * 10_000_000}, "not a list of words"),
+    ]
+    return [
+        *((request, 'no "inputs"') for request in ({}, [], None, {"input": fine})),
+        *(({"inputs": one}, expected) for expected, forms in inputs.items() for one in forms),
+        *(({"inputs": fine, "parameters": given}, expected) for given, expected in parameters),
     ]
 
 
 @pytest.fixture(scope="module")
 def served(endpoint, tmp_path_factory):
-    """Results of 200 valid requests mixed with the hostile ones."""
+    """Results of the valid requests mixed with the hostile ones."""
     secret = tmp_path_factory.mktemp("secret") / "secret.wav"
     secret.write_bytes(tone())
     good, hostile = good_requests(), hostile_requests(secret)
-    mixed = [request for place in range(200) for request in [good[place], *(r for r, _ in hostile[place : place + 1])]]
-    found = endpoint(mixed)
-    responses = iter(found["answers"])
-    pairs = [(next(responses), next(responses) if place < len(hostile) else None) for place in range(200)]
-    found["good"] = [(request, response) for request, (response, _) in zip(good, pairs)]
-    found["hostile"] = [(expected, response) for (_, expected), (_, response) in zip(hostile, pairs)]
+    requests = [(request, None) for request in good[1:]] + hostile
+    random.Random(0).shuffle(requests)
+    requests.insert(0, (good[0], None))
+    found = endpoint([request for request, _ in requests])
+    results = list(zip(requests, found["answers"], strict=True))
+    found["good"] = [(request, response) for (request, expected), response in results if expected is None]
+    found["hostile"] = [(expected, response) for (_, expected), response in results if expected is not None]
     return found
 
 
-def test_handler_answers_200_valid_requests(served):
-    assert len(served["good"]) == 200
+def test_handler_answers_valid_requests(served):
+    assert len(served["good"]) > 50
     for request, response in served["good"]:
         parameters = request.get("parameters") or {}
         scores = response["answer"]
@@ -237,9 +213,11 @@ def test_handler_answers_200_valid_requests(served):
 
 
 def test_bytes_and_base64_give_equal_results(served):
-    first = served["good"][0]
-    as_text = next(response for request, response in served["good"] if request["inputs"] == text(first[0]["inputs"]))
-    assert as_text == first[1]
+    plain = [(request["inputs"], response) for request, response in served["good"] if request.keys() == {"inputs"}]
+    of_bytes, of_text = (
+        [one for given, one in plain if given == form] for form in (tone(0.2, 8_000), text(tone(0.2, 8_000)))
+    )
+    assert of_bytes == of_text != []
 
 
 def test_hostile_requests_give_status_400_and_one_line(served):
@@ -249,11 +227,7 @@ def test_hostile_requests_give_status_400_and_one_line(served):
         assert expected in response["error"] and "\n" not in response["error"] and len(response["error"]) < 400
 
 
-def test_requests_open_no_file_or_connection(served):
+def test_requests_open_no_file_or_connection_and_take_limited_memory(served):
     assert served["touched"] == []
-
-
-def test_large_requests_take_limited_memory(served):
     # The largest request has 50 MB of text; ten decoded minutes at 48 kHz take 115 MB.
-    print(f"memory grew by {served['grown_mb']:.0f} MiB over the requests")
     assert served["grown_mb"] < 300

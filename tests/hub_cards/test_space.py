@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
-from chromium import Chromium, find_chromium
+from chromium import open_chromium
 from clean_environment import build_clean_environment
 from free_port import free_port
 
@@ -69,21 +69,11 @@ def served(*command: object, stop: signal.Signals = signal.SIGINT, **options) ->
             process.communicate()
 
 
-def test_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, tmp_path):
+def test_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, hub_python, tmp_path):
     from gradio_client import Client, handle_file
 
-    owner = {**os.environ, **loopback_hub.environment(tmp_path / "owner", token="hf_owner")}
-    push = [
-        sys.executable,
-        ROOT / "run_mser.py",
-        "push",
-        "--model",
-        tiny_model_dir,
-        "--repo_id",
-        "org/shown",
-        "--space",
-    ]
-    subprocess.run([str(word) for word in push], env=owner, capture_output=True, check=True)
+    push = ["push", "--model", tiny_model_dir, "--repo_id", "org/shown", "--space"]
+    assert hub_python.run(ROOT / "run_mser.py", *push).returncode == 0
     # Like the Hub: the files of the repository, its requirements, and gradio.
     folder = tmp_path / "space"
     for name, blob in loopback_hub.repos["space", "org/shown"].files.items():
@@ -111,51 +101,53 @@ def test_pushed_space_runs_from_its_own_files(tiny_model_dir, loopback_hub, tmp_
         assert sorted(path.name for path in (folder / "examples").iterdir())
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_page_leaves_no_files(tiny_model_dir, tmp_path, stop):
+def local_page(model: Path, home: Path, stop: signal.Signals) -> AbstractContextManager[str]:
+    """Serve the page of `run-mser space` with its files in a folder; return its address."""
+    command = [sys.executable, ROOT / "run_mser.py", "space", "--model", model, "--device", "cpu"]
+    return served(
+        *command, stop=stop, env={"TMPDIR": str(home), "GRADIO_TEMP_DIR": f"{home}/gradio", "HF_HUB_OFFLINE": "1"}
+    )
+
+
+def sounds(home: Path) -> list[str]:
+    return sorted({file.name for file in home.rglob("*") if file.suffix in (".flac", ".wav")})
+
+
+def test_terminated_page_leaves_no_files(tiny_model_dir, tmp_path):
     from gradio_client import Client, handle_file
 
+    home = tmp_path / "tmp"
+    home.mkdir()
     soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
-    (tmp_path / "tmp").mkdir()
-    command = [sys.executable, ROOT / "run_mser.py", "space", "--model", tiny_model_dir, "--device", "cpu"]
-    settings = {"TMPDIR": str(tmp_path / "tmp"), "GRADIO_TEMP_DIR": str(tmp_path / "tmp" / "gradio")}
-
-    def left() -> list[str]:
-        return sorted({file.name for file in (tmp_path / "tmp").rglob("*") if file.suffix in (".flac", ".wav")})
-
-    with served(*command, stop=stop, env=settings) as url:
-        examples = left()
+    with local_page(tiny_model_dir, home, signal.SIGTERM) as url:
+        examples = sounds(home)
         Client(url, verbose=False).predict(handle_file(tmp_path / "clip.wav"), "happy, sad", api_name="/analyse")
-        assert set(left()) == {*examples, "clip.wav"}
-    assert not left() and not list((tmp_path / "tmp").glob("mser-*"))
+        assert set(sounds(home)) == {*examples, "clip.wav"}
+    assert not sounds(home) and not list(home.glob("mser-*"))
 
 
 @pytest.fixture(scope="module")
-def page(tiny_model_dir, tmp_path_factory):
-    """A browser with the address of the page of `run-mser space`."""
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no chromium on this machine; apt install chromium")
+def site(tiny_model_dir, tmp_path_factory):
+    """A browser, and the address of the page. After Ctrl-C, the page leaves no files."""
     home = tmp_path_factory.mktemp("space")
-    command = [sys.executable, ROOT / "run_mser.py", "space", "--model", tiny_model_dir, "--device", "cpu"]
-    with (
-        served(*command, env={"GRADIO_TEMP_DIR": str(home), "HF_HUB_OFFLINE": "1"}) as url,
-        Chromium(program) as browser,
-    ):
-        browser.address = url
-        yield browser
+    with open_chromium() as browser, local_page(tiny_model_dir, home, signal.SIGINT) as url:
+        yield browser, url
+        assert sounds(home)
+    assert not sounds(home) and not list(home.glob("mser-*"))
 
 
-def upload(browser: Chromium, file: Path, width: int) -> None:
-    """Reload the page, upload a file and start the analysis."""
-    browser.open("about:blank", width)
-    browser.open(browser.address, width)
-    browser.wait_for("!!document.querySelector('input[type=file]')")
+def analyze(site, file: Path, width: int):
+    """Open the page, upload a file and start the analysis; below a width of 600 on a telephone."""
+    browser, url = site
+    page = browser.new_page(viewport={"width": width, "height": 900}, is_mobile=width < 600)
+    page.set_default_timeout(60_000)
+    page.goto(url)
     # The page is visible before it reacts.
-    browser.wait_for("!!document.querySelector('textarea, input[type=text]')?.value")
-    browser.upload(file)
-    browser.wait_for("!!document.querySelector('audio, #waveform, [data-testid=waveform-Voice]')")
-    browser.click("Analyze")
+    page.wait_for_function("!!document.querySelector('textarea, input[type=text]')?.value")
+    page.locator("input[type=file]").first.set_input_files(file)
+    page.locator("audio, #waveform, [data-testid=waveform-Voice]").first.wait_for(state="attached")
+    page.get_by_role("button", name="Analyze", exact=True).click()
+    return page
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -163,24 +155,24 @@ def tone(seconds: float) -> np.ndarray:
     return 0.2 * np.sin(2 * np.pi * (220 + 20 * np.sin(time)) * time) * np.sin(3 * time) ** 2
 
 
-def check_layout(browser: Chromium, file: Path, width: int) -> None:
+def check_layout(page, file: Path, width: int) -> None:
     """Check that nothing exceeds the width and that the screenshot is not blank."""
-    assert browser.value("document.documentElement.scrollWidth") <= width
-    browser.screenshot(file)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=file, full_page=True)
     picture = matplotlib.image.imread(file)
     assert picture.shape[1] == width and picture.std() > 0.05
 
 
 @pytest.mark.parametrize("width", [1200, 400])
-def test_clip_shows_its_label_and_a_bar_per_word(page, tiny_model_dir, tmp_path, width):
+def test_clip_shows_its_label_and_a_bar_per_word(site, tiny_model_dir, tmp_path, width):
     soundfile.write(tmp_path / "clip.wav", tone(3), 16_000)
-    upload(page, tmp_path / "clip.wav", width)
-    label = page.wait_for("document.querySelector('[data-testid=label-output-value]')?.innerText")
+    page = analyze(site, tmp_path / "clip.wav", width)
+    label = page.locator("[data-testid=label-output-value]").inner_text()
     network, processor = load_model(str(tiny_model_dir), "cpu")
     words = label_set("seven").words
     (prediction,) = recognize(network, processor, [str(tmp_path / "clip.wav")], words)
     assert label == max(prediction.scores, key=prediction.scores.get)
-    bars = page.value(
+    bars = page.evaluate(
         "Object.fromEntries([...document.querySelectorAll('.confidence-set')].map(one => [one.querySelector('dt')"
         ".innerText, [one.querySelector('dd').innerText, one.querySelector('.bar').getBoundingClientRect().width / "
         "one.querySelector('.bar').parentElement.getBoundingClientRect().width]]))"
@@ -189,56 +181,43 @@ def test_clip_shows_its_label_and_a_bar_per_word(page, tiny_model_dir, tmp_path,
     for word, (percent, share) in bars.items():
         assert percent == f"{100 * prediction.scores[word]:.0f}%"
         assert share == pytest.approx(prediction.scores[word], abs=0.01)
-    assert "timeline" not in page.value("document.body.innerHTML").replace("data-testid", "")
+    assert "timeline" not in page.inner_html("body").replace("data-testid", "")
     # Gradio's share button would publish the recording.
-    assert page.value("!!document.querySelector('[aria-label=Download]')")
-    assert not page.value("!!document.querySelector('[aria-label=Share]')")
+    assert page.evaluate("!!document.querySelector('[aria-label=Download]')")
+    assert not page.evaluate("!!document.querySelector('[aria-label=Share]')")
     check_layout(page, tmp_path / "clip.png", width)
 
 
-def test_long_recording_shows_a_timeline_and_custom_labels(page, tmp_path):
+def test_long_recording_shows_a_timeline_and_custom_labels(site, tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(40), 16_000)
-    upload(page, tmp_path / "long.wav", 400)
-    page.wait_for("!!document.querySelector('.timeline')")
-    spans = page.value("[...document.querySelectorAll('.timeline span')].map(one => one.title)")
+    page = analyze(site, tmp_path / "long.wav", 400)
+    page.wait_for_function("!!document.querySelector('.timeline')")
+    spans = page.evaluate("[...document.querySelectorAll('.timeline span')].map(one => one.title)")
     starts, ends = zip(*(re.match(r"(\d+:\d+) to (\d+:\d+): \w+, 0\.\d\d", title).groups() for title in spans))
     assert starts == ("0:00", *ends[:-1]) and ends[-1] == "0:40"
     check_layout(page, tmp_path / "long.png", 400)
-    page.value("document.querySelector('textarea, input[type=text]').select()")
-    page.ask("Input.insertText", text="sad, fear")
-    page.click("Analyze")
-    page.wait_for("document.querySelectorAll('.confidence-set').length === 2")
-    assert {"sad", "fear"} == set(page.value("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
+    page.locator("textarea, input[type=text]").first.fill("sad, fear")
+    page.get_by_role("button", name="Analyze", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('.confidence-set').length === 2")
+    assert {"sad", "fear"} == set(page.evaluate("[...document.querySelectorAll('dt')].map(one => one.innerText)"))
 
 
-def test_new_recording_clears_the_result(page, tmp_path):
+def test_new_recording_clears_the_result(site, tmp_path):
     soundfile.write(tmp_path / "long.wav", tone(20), 16_000)
-    upload(page, tmp_path / "long.wav", 1200)
-    page.wait_for("!!document.querySelector('.timeline') && !!document.querySelector('.confidence-set')")
-    page.value("document.querySelector('.gallery button').click()")
-    page.wait_for("!document.querySelector('.timeline') && !document.querySelector('.confidence-set')")
-    page.click("Analyze")
-    page.wait_for("!!document.querySelector('.confidence-set') && !document.querySelector('.timeline')")
+    page = analyze(site, tmp_path / "long.wav", 1200)
+    page.wait_for_function("!!document.querySelector('.timeline') && !!document.querySelector('.confidence-set')")
+    page.locator(".gallery button").first.click()
+    page.wait_for_function("!document.querySelector('.timeline') && !document.querySelector('.confidence-set')")
+    page.get_by_role("button", name="Analyze", exact=True).click()
+    page.wait_for_function("!!document.querySelector('.confidence-set') && !document.querySelector('.timeline')")
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"this is no sound\n" * 100, "not readable audio"),
-        (b"", "not readable audio"),
-        (None, "The recording is silent"),
-    ],
-    ids=["text", "empty", "silence"],
-)
-def test_unreadable_file_shows_a_sentence_without_stack_trace(page, tmp_path, content, sentence):
+def test_unreadable_file_shows_a_sentence_without_stack_trace(site, tmp_path):
     file = tmp_path / "broken.wav"
-    if content is None:
-        soundfile.write(file, np.zeros(32_000), 16_000)
-    else:
-        file.write_bytes(content)
-    upload(page, file, 1200)
-    message = page.wait_for("document.querySelector('[role=alert]')?.innerText")
-    assert sentence in message and len(message) < 200 and "\n" not in message
-    assert not TRACES.search(page.text()) and str(tmp_path) not in page.text()
-    assert not page.value("document.querySelectorAll('.confidence-set').length")
+    file.write_bytes(b"this is no sound\n" * 100)
+    page = analyze(site, file, 1200)
+    message = page.locator("[role=alert]").inner_text()
+    assert "not readable audio" in message and len(message) < 200 and "\n" not in message
+    assert not TRACES.search(page.inner_text("body")) and str(tmp_path) not in page.inner_text("body")
+    assert not page.evaluate("document.querySelectorAll('.confidence-set').length")
     check_layout(page, tmp_path / "broken.png", 1200)

@@ -62,8 +62,6 @@ class Repo:
     name: str
     private: bool = False
     gated: str | bool = False
-    granted: set[str] = field(default_factory=set)
-    """Users with access to a gated repository."""
     commits: list[Commit] = field(default_factory=list)
 
     def commit(self, title: str, files: Mapping[str, Blob]) -> Commit:

@@ -45,14 +45,6 @@ def _create(self: Handler) -> None:
     self.respond({"url": url, "name": name, "id": name})
 
 
-@route("DELETE", "/api/repos/delete")
-def _delete(self: Handler) -> None:
-    request = self.json()
-    repo = self.repo(request.get("type") or "model", f"{request['organization']}/{request['name']}", write=True)
-    del self.hub.repos[repo.kind, repo.name]
-    self.respond({})
-
-
 @route("PUT", f"/api/{KIND}/{NAME}/settings")
 def _settings(self: Handler, kind: str, name: str) -> None:
     repo, request = self.repo(kind, name, write=True), self.json()

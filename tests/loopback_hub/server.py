@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"X-Error-Message": error.message} | ({"X-Error-Code": error.code} if error.code else {})
             self.respond({"error": error.message}, error.status, headers)
 
-    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
+    do_HEAD = do_POST = do_PUT = do_GET
 
     _body: bytes | None = None
 
@@ -165,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
             raise HubError(404 if token else 401, "Repository not found", "RepoNotFound")
         if write and not (token and mine and token.write):
             raise HubError(403 if token else 401, "Forbidden: pass a token with write access to this repository")
-        if content and repo.gated and not mine and not (token and token.user in repo.granted):
+        if content and repo.gated and not mine:
             raise HubError(403 if token else 401, f"Access to {kind} {name} is restricted", "GatedRepo")
         return repo
 

@@ -36,7 +36,8 @@ def test_audio_classifier_gives_scores_of_generation_model(classifier, processor
     assert classifier.config.num_labels == 7
     inputs = processor(audio=CLIPS)
     output = classifier(**inputs)
-    model = MSERForEmotionGeneration.from_pretrained(tiny_model_dir)
+    model = AutoModel.from_pretrained(tiny_model_dir)
+    assert type(model) is MSERForEmotionGeneration
     expected = model.score_emotions(**inputs, candidate_ids=processor.candidate_ids(SEVEN))
     assert output.loss is None and output.logits.shape == (3, 7)
     torch.testing.assert_close(output.logits, expected)
@@ -58,14 +59,6 @@ def test_audio_classifier_trains_on_label_ids(classifier, processor):
     classifier.zero_grad()
     with pytest.raises(ValueError, match=r"shape \(3, "):
         classifier(**processor(audio=CLIPS, emotion=["sad"] * 3, padding_side="left"))
-
-
-def test_audio_classifier_saves_a_checkpoint_of_the_same_kind(classifier, processor, tmp_path):
-    classifier.save_pretrained(tmp_path)
-    inputs = processor(audio=CLIPS[:1])
-    again = AutoModelForAudioClassification.from_pretrained(tmp_path)
-    torch.testing.assert_close(again(**inputs).logits, classifier(**inputs).logits)
-    assert type(AutoModel.from_pretrained(tmp_path)) is MSERForEmotionGeneration
 
 
 def test_audio_classifier_rejects_other_labels(tiny_model_dir):

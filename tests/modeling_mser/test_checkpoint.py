@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, LlamaForCausalLM
 
@@ -61,15 +60,6 @@ def test_checkpoint_omits_backbones_and_loads_them_again(backbones, small, saved
         shutil.rmtree(folder)
     complete = MSERForEmotionGeneration.from_pretrained(tmp_path / "complete")
     assert torch.equal(complete.audio_tower.conv1.weight, small.audio_tower.conv1.weight)
-
-
-def test_checkpoint_without_backbones_has_the_size_of_trained_weights(backbones, tmp_path: Path):
-    sizes = {"hidden_size": 192, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 768}
-    model = build(backbones, qformer_config=sizes)
-    trained = sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
-    model.save_pretrained(tmp_path / "saved")
-    written = sum(file.stat().st_size for file in (tmp_path / "saved").iterdir())
-    assert trained < written < 1.2 * trained
 
 
 def test_missing_backbone_is_an_error_that_another_path_fixes(backbones, saved, tmp_path: Path):
@@ -123,22 +113,6 @@ def test_all_backbones_are_verified_before_one_is_loaded(backbones, saved, monke
     with pytest.raises(BackboneError) as caught:
         MSERForEmotionGeneration.from_pretrained(saved)
     assert caught.value.source == str(backbones[1])
-
-
-@pytest.mark.parametrize("part", [0, 1])
-def test_one_flipped_bit_in_a_backbone_is_an_error(backbones, saved, part: int):
-    file = backbones[part] / "model.safetensors"
-    intact = file.read_bytes()
-    with safe_open(file, "pt") as tensors:
-        name = sorted(name for name in tensors.keys() if "decoder" not in name)[3]  # noqa: SIM118
-    header_end = 8 + int.from_bytes(intact[:8], "little")
-    start, end = json.loads(intact[8:header_end])[name]["data_offsets"]
-    # The sampled values in the middle are a small part of these.
-    for position in range(header_end + start, header_end + end, (end - start) // 4):
-        file.write_bytes(intact)
-        flip_bit(file, position)
-        with pytest.raises(BackboneError, match=r"model\.safetensors"):
-            MSERForEmotionGeneration.from_pretrained(saved)
 
 
 def test_from_backbones_never_builds_random_weights(backbones, monkeypatch: pytest.MonkeyPatch):
@@ -211,21 +185,16 @@ def test_saving_again_keeps_the_choice_of_backbones(small, tmp_path: Path):
             assert json.loads((folder / "config.json").read_text())["includes_backbones"] == included
 
 
-def test_device_map_ignores_absent_accelerators(saved, monkeypatch):
-    """PyPI's PyTorch names an accelerator even on a machine without one."""
+def test_dtype_device_map_and_attention_apply_to_backbones(saved, tmp_path: Path, monkeypatch):
+    # PyPI's PyTorch names an accelerator even on a machine without one.
     monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
-    loaded = MSERForEmotionGeneration.from_pretrained(saved, device_map="auto")
-    assert {parameter.device.type for parameter in loaded.parameters()} == {"cpu"}
-
-
-def test_dtype_device_map_and_attention_apply_to_backbones(saved, tmp_path: Path):
     loaded = MSERForEmotionGeneration.from_pretrained(
         saved, dtype=torch.bfloat16, device_map="auto", attn_implementation="eager"
     )
     assert loaded.language_model.lm_head.weight.dtype == loaded.audio_tower.conv1.weight.dtype == torch.bfloat16
     assert {parameter.dtype for parameter in loaded.emotion_qformer.parameters()} == {torch.float32}
-    assert {parameter.device.type for parameter in loaded.parameters()} <= {"cpu", "cuda", "mps", "xpu"}
+    assert {parameter.device.type for parameter in loaded.parameters()} == {"cpu"}
     for part in (loaded.language_model, loaded.audio_tower, loaded.emotion_qformer.qformer):
         assert part.config._attn_implementation == "eager"
     # How it was loaded is not saved.
@@ -290,33 +259,25 @@ def test_resized_language_model_is_saved(small, tmp_path: Path):
 
 UNREACHABLE = """
 import sys, time
+import huggingface_hub
 from modeling_mser import BackboneError, MSERForEmotionGeneration
-start = time.monotonic()
-try:
-    MSERForEmotionGeneration.from_pretrained(sys.argv[1])
-except BackboneError as error:
-    print(error.source)
-print(time.monotonic() - start)
+for offline in (False, True):
+    huggingface_hub.constants.HF_HUB_OFFLINE = offline
+    start = time.monotonic()
+    try:
+        MSERForEmotionGeneration.from_pretrained(sys.argv[1])
+    except BackboneError as error:
+        print(error.source, time.monotonic() - start)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "variables",
-    [{"HF_HUB_OFFLINE": "1"}, {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}],  # the discard port
-    ids=["offline", "unreachable"],
-)
-def test_unreachable_backbone_fails_fast_and_is_named(small, tmp_path: Path, variables):
+def test_unreachable_backbone_fails_fast_and_is_named(small, tmp_path: Path):
     small.config.text_backbone = "someone/llama"
     small.save_pretrained(tmp_path / "saved")
-    done = subprocess.run(
-        [sys.executable, "-c", UNREACHABLE, str(tmp_path / "saved")],
-        env={**os.environ, "HF_HOME": str(tmp_path / "home"), **variables},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    source, seconds = done.stdout.splitlines()
-    assert source == "someone/llama"
-    assert float(seconds) < 15  # the libraries retry a single file for 23 s
+    hub = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:9"}  # the discard port
+    command = [sys.executable, "-c", UNREACHABLE, str(tmp_path / "saved")]
+    done = subprocess.run(command, env=os.environ | hub, cwd=ROOT, capture_output=True, text=True, check=True)
+    failures = [line.split() for line in done.stdout.splitlines()]
+    assert [source for source, _ in failures] == ["someone/llama"] * 2
+    assert all(float(seconds) < 15 for _, seconds in failures)  # the libraries retry a single file for 23 s

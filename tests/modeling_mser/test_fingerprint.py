@@ -9,7 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from modeling_mser import fingerprint_mser
-from modeling_mser.fingerprint_mser import backbone_fingerprint, fingerprint_difference, weight_files
+from modeling_mser.fingerprint_mser import backbone_fingerprint, compare_fingerprint, weight_files
+
+
+def fingerprint_difference(recorded, files, ignored=()) -> str | None:
+    return compare_fingerprint(recorded, files, ignored)[1]
 
 
 @pytest.fixture

@@ -81,13 +81,8 @@ def test_peft_is_imported_only_for_adapters_and_outside_meta_device(tiny, tmp_pa
     model.save_pretrained(tmp_path / "without")
     model.add_lora(**SETTINGS)
     model.save_pretrained(tmp_path / "with")
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, str(tmp_path / "without"), str(tmp_path / "with")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", IMPORTED, str(tmp_path / "without"), str(tmp_path / "with")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["loaded", "peft imported on cpu", "loaded"]
 
 

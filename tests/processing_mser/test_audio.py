@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from audio_files import RATE, encoded, tone
 
@@ -41,6 +40,9 @@ def test_load_audio_reads_every_source_form_alike(tmp_path, monkeypatch):
         assert waveform.dtype == np.float32, form
         assert waveform.ndim == 1, form
         np.testing.assert_array_equal(waveform, expected, err_msg=form)
+    forms["numpy"][:] = 0
+    np.testing.assert_array_equal(expected, tone(), err_msg="the array was not copied")
+    np.testing.assert_allclose(load_audio(torch.from_numpy(expected).to(torch.bfloat16)), expected, atol=2e-3)
 
 
 def test_load_audio_reads_torchcodec_decoder():
@@ -52,9 +54,8 @@ def test_load_audio_reads_torchcodec_decoder():
         def get_all_samples(self):
             return Samples()
 
-    np.testing.assert_array_equal(
-        load_audio(Decoder()), load_audio({"array": 0.25 * tone(rate=8000), "sampling_rate": 8000})
-    )
+    expected = load_audio({"array": 0.25 * tone(rate=8000), "sampling_rate": 8000})
+    np.testing.assert_array_equal(load_audio(Decoder()), expected)
 
 
 @pytest.mark.parametrize(
@@ -91,20 +92,14 @@ def test_load_audio_detects_the_format_from_the_content(tmp_path, kind, subtype,
 
 
 @pytest.mark.parametrize("rate", [1000, 8000, 11025, 22050, 44100, 48000, 96000, 768_000])
-def test_load_audio_resamples_without_a_shift(rate):
+def test_load_audio_resamples_without_a_shift_or_alias(rate):
     waveform = load_audio({"array": tone(1.0, rate), "sampling_rate": rate})
     assert len(waveform) == RATE
     assert np.abs(waveform[1600:-1600] - tone(1.0)[1600:-1600]).max() < 2e-3
-
-
-def test_resampling_removes_frequencies_above_the_new_limit():
-    high = {"array": tone(1.0, 48_000, hertz=12_000), "sampling_rate": 48_000}
-    assert np.abs(load_audio(high)[1600:-1600]).max() < 1e-3
-
-
-def test_load_audio_returns_the_requested_rate():
-    assert len(load_audio({"array": tone(), "sampling_rate": RATE}, sampling_rate=8000)) == 4000
-    assert len(load_audio(tone(0.5, 8000), sampling_rate=8000)) == 4000
+    assert len(load_audio(tone(0.5, rate), sampling_rate=rate)) == rate // 2
+    # Frequencies above the new limit are removed.
+    high = {"array": tone(1.0, rate, hertz=12_000), "sampling_rate": rate}
+    assert rate < 44_100 or np.abs(load_audio(high)[1600:-1600]).max() < 1e-3
 
 
 @pytest.mark.parametrize("channels", [2, 6])
@@ -138,11 +133,6 @@ def test_integers_are_scaled_by_type_and_floats_are_not(dtype, lowest, highest):
         assert waveform.max() == pytest.approx(highest)
 
 
-def test_load_audio_reads_bfloat16():
-    waveform = load_audio(torch.from_numpy(tone()).to(torch.bfloat16))
-    np.testing.assert_allclose(waveform, tone(), atol=2e-3)
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_load_audio_reads_cuda_tensor():
     np.testing.assert_array_equal(load_audio(torch.from_numpy(tone()).cuda()), tone())
@@ -151,13 +141,6 @@ def test_load_audio_reads_cuda_tensor():
 def test_int16_arrays_and_files_give_equal_samples():
     samples = np.round(tone() * 32767).astype(np.int16)
     np.testing.assert_array_equal(load_audio(samples), load_audio(encoded(samples)))
-
-
-def test_load_audio_copies_the_array():
-    samples = tone()
-    waveform = load_audio(samples)
-    waveform[:] = 0
-    np.testing.assert_array_equal(samples, tone())
 
 
 def test_max_seconds_raises_and_never_cuts():
@@ -189,13 +172,9 @@ def test_cut_windows_covers_all_in_few_equal_windows(samples):
     assert len(windows) == -(-samples // 100)
     assert max(lengths) <= 100
     assert max(lengths) - min(lengths) <= 1
-
-
-def test_cut_windows_defaults_to_30_s_at_16_khz():
-    assert [len(window) for window in cut_windows(np.zeros(480_000))] == [480_000]
     assert [len(window) for window in cut_windows(np.zeros(480_001))] == [240_001, 240_000]
     with pytest.raises(ValueError, match="window_seconds"):
-        cut_windows(np.zeros(10), window_seconds=0)
+        cut_windows(waveform, window_seconds=0)
 
 
 def test_find_audio_searches_folders_and_keeps_files(tmp_path):
@@ -231,11 +210,3 @@ def test_find_audio_expands_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert find_audio(["~"]) == [tmp_path / "a.wav"]
     assert find_audio(["~no_such_user_here/a.wav"]) == [Path("~no_such_user_here/a.wav")]
-
-
-def test_load_audio_reads_real_recordings(corpora_dir):
-    files = find_audio([corpora_dir])
-    assert len(files) > 100
-    for path in files[:: len(files) // 20]:
-        waveform = load_audio(path, max_seconds=30.0)
-        assert len(waveform) / RATE == pytest.approx(soundfile.info(path).duration, abs=1e-3)

@@ -45,7 +45,7 @@ class EmotionDataset(torch.utils.data.Dataset):
             "features": self.features(clip, index % self.views),
             "view": index % self.views,
             "emotion": clip.emotion,
-            "emotion_label": UNKNOWN if clip.emotion is None else self.label_set.index(clip.emotion),
+            "emotion_label": UNKNOWN if clip.emotion is None else self.label_set.words.index(clip.emotion),
             "language_label": self.languages.get(clip.row["language"], UNKNOWN),
             "speaker_label": self.speakers.get(clip.row["speaker"], UNKNOWN),
         }

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from chromium import Chromium, find_chromium
+from chromium import open_chromium
 from html_page import Page
 from m5ser_folder import row, write_m5ser
 from spoken_m5ser import EMOTIONS, spoken_rows, write_spoken
@@ -86,17 +86,18 @@ def test_report_escapes_text_and_supports_many_languages_and_no_predictions(kept
     assert "l19" in Page(html).text and "runs/half" in Page(html).text
 
 
-@pytest.mark.skipif(find_chromium() is None, reason="no chromium on this machine; apt install chromium")
 def test_report_tables_fit_the_page_with_six_languages(kept, tmp_path):
     results = json.loads(json.dumps(kept[0]))
     languages = ["fr", "de", "it", "zh", "es"]
     results["overview"]["languages"] = ["en", *languages]
     results["preservation"] = dict.fromkeys(languages, results["preservation"]["fr"])
     page = write_corpus_report(results, tmp_path / "report.html")
-    with Chromium(find_chromium()) as browser:
-        browser.open(page.as_uri(), 1100)
-        browser.wait_for("document.readyState === 'complete' && !!document.querySelector('.wide')")
-        hidden = browser.value("[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)")
+    with open_chromium() as browser:
+        shown = browser.new_page(viewport={"width": 1100, "height": 900})
+        shown.goto(page.as_uri())
+        hidden = shown.evaluate(
+            "[...document.querySelectorAll('.wide')].map(one => one.scrollWidth - one.clientWidth)"
+        )
     assert len(hidden) > 3 and max(hidden) == 0
 
 
