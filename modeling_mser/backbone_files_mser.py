@@ -276,6 +276,3 @@ def _digest_of_version(file: Path, size: int, modified: int) -> str:
 def _difference(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str | None:
     differing = [*modified_files(folder, MODEL_DIGESTS), *modified_files(folder, PROCESSOR_DIGESTS)]
     return differing[0] if differing else None
-
-
-__all__ = ["CACHE_VARIABLE", "PACKAGED_MODELS", "backbone_config", "hub_id_of_backbone", "resolve_backbone"]
