@@ -185,6 +185,5 @@ def _model(
         progress=sys.stderr.isatty(),
         cache=PredictionCache(Path(args.cache_dir) / "predictions"),
     )
-    all_predictions = read_predictions(folder, labels.words)
-    predictions = {key: all_predictions.subset([corpus == key for corpus in all_predictions.corpora]) for key in tests}
-    return System(name, "", predictions, {"model": place})
+    predictions = read_predictions(folder, labels.words)
+    return System(name, "", {key: predictions.of_corpus(key) for key in tests}, {"model": place})

@@ -26,11 +26,6 @@ def read_rows(corpora: Sequence[str]) -> dict[str, list[Mapping[str, Any]]]:
 
 def read_labeled(corpora: Sequence[str], labels: "LabelSet") -> dict[str, "LabeledClips"]:
     """Read the clips of each corpus whose emotion is in the label set."""
-    from mser_llm.evaluation.evaluation import rows_in_label_set
     from mser_llm.evaluation.labeled_clips import LabeledClips
 
-    found = {}
-    for key, rows in read_rows(corpora).items():
-        kept = rows_in_label_set(key, rows, labels)
-        found[key] = LabeledClips([key] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
-    return found
+    return {key: LabeledClips.from_rows(key, rows, labels) for key, rows in read_rows(corpora).items()}

@@ -55,7 +55,8 @@ ARGUMENTS = EvaluateArguments
 def run(args: EvaluateArguments) -> int:
     """Evaluate and write everything to `args.output_dir`; return 0, or 1 if a clip is unreadable."""
     from mser_llm.cli.corpus_arguments import read_rows
-    from mser_llm.evaluation.evaluation import evaluate_corpora, rows_in_label_set, write_results
+    from mser_llm.evaluation.evaluation import evaluate_corpora, write_results
+    from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.predictions import read_predictions
     from mser_llm.evaluation.protocols import check_model_leak, find_protocol, plan_evaluation
     from mser_llm.evaluation.report import write_report
@@ -82,7 +83,7 @@ def run(args: EvaluateArguments) -> int:
     # Fail before loading a large model.
     if args.compile:
         check_compiler(pick_device(args.device))
-    tested = [row for key, rows in corpora.items() for row, _ in rows_in_label_set(key, rows, labels)]
+    tested = [row for key, rows in corpora.items() for row in LabeledClips.from_rows(key, rows, labels).rows]
     leak = check_model_leak(args.model, tested, protocol, allow=args.allow_leak)
     model, processor = DeferredModel(args.model, args.device, args.quantize), load_processor(args.model, args.prompt)
     cache = None if args.no_cache else PredictionCache(Path(args.cache_dir) / "predictions")

@@ -49,7 +49,7 @@ def run(args: RobustnessArguments) -> int:
     from mser_llm.evaluation.robustness.conditions import CONDITIONS_VERSION, select_conditions
     from mser_llm.evaluation.robustness.measurement import predict_all, robustness_metrics, sample_clips
     from mser_llm.evaluation.robustness.perturbation import ClipPerturber, MissingPartnerError
-    from mser_llm.evaluation.robustness.tables import markdown, write_robustness
+    from mser_llm.evaluation.robustness.results import markdown, write_robustness
     from mser_llm.evaluation.statistics.resampling import check_resamples
     from mser_llm.inference.deferred_model import DeferredModel
     from mser_llm.inference.loading import load_processor

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from tqdm.auto import tqdm
 
 from modeling_mser.labels_mser import check_labels
 from mser_llm.data.loaded_corpus import UNLABELED
-from mser_llm.evaluation.predictions import Predictions, PredictionTable
+from mser_llm.evaluation.labeled_clips import EvaluationError, LabeledClips
+from mser_llm.evaluation.predictions import Predictions, PredictionTable, clip_columns
 from mser_llm.evaluation.summary import gaps, summary
 from mser_llm.inference.deferred_model import DeferredModel, versions
 from mser_llm.inference.prediction_cache import PredictionCache
@@ -29,10 +31,6 @@ from processing_mser.processing_mser import PROMPTS
 
 Row = Mapping[str, Any]
 PROMPT_METRICS = ("UA", "WA", "WF1", "macro_F1", "precision", "unparsed")
-
-
-class EvaluationError(InputError):
-    """A corpus has no clip that can be evaluated."""
 
 
 def evaluate_corpora(
@@ -79,7 +77,7 @@ def evaluate_corpora(
             given for a classifier.
     """
     chosen = as_label_set(label_set)
-    kept = {name: rows_in_label_set(name, rows, chosen) for name, rows in corpora.items()}
+    kept = {name: LabeledClips.from_rows(name, rows, chosen) for name, rows in corpora.items()}
     if not kept:
         raise EvaluationError("corpora", "there is no corpus to evaluate on", "pass at least one as NAME=PATH")
     unknown = sorted(set(prompts) - set(PROMPTS))
@@ -113,10 +111,10 @@ def evaluate_corpora(
             Path(output_dir).mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(atomic_open(Path(output_dir) / "predictions.csv"))
             table = PredictionTable(file, chosen.words, text=options.decode == "generate")
-        clips = sum(map(len, kept.values())) * (1 + len(others))
-        predictor.bar = stack.enter_context(tqdm(total=clips, unit="clip", disable=not progress, dynamic_ncols=True))
-        for name, rows in kept.items():
-            predicted[name], errors, narrow_band = predictor.predictions(name, rows, table)
+        total = sum(map(len, kept.values())) * (1 + len(others))
+        predictor.bar = stack.enter_context(tqdm(total=total, unit="clip", disable=not progress, dynamic_ncols=True))
+        for name, clips in kept.items():
+            predicted[name], errors, narrow_band = predictor.predictions(clips, table)
             outside = [row["emotion"] for row in corpora[name] if chosen.map(row["emotion"]) is None]
             dropped = Counter(emotion or UNLABELED for emotion in outside)
             results["corpora"][name] = {
@@ -147,8 +145,8 @@ def write_results(results: Mapping[str, Any], output_dir: str | PathLike) -> Non
     """Write `results.json` and one `confusion_NAME.png` per corpus."""
     from mser_llm.evaluation.plots import confusion_figure, write_png
 
-    for name, file_name in confusion_files(results["corpora"]).items():
-        corpus = results["corpora"][name]
+    stems = file_stems(results["corpora"])
+    for name, corpus in results["corpora"].items():
         unparsed = corpus["confusion_unparsed"]
         figure = confusion_figure(
             corpus["confusion"],
@@ -156,13 +154,8 @@ def write_results(results: Mapping[str, Any], output_dir: str | PathLike) -> Non
             unparsed if any(unparsed) else None,
             title=f"{name}, n = {corpus['n']}",
         )
-        write_png(figure, Path(output_dir) / file_name)
+        write_png(figure, Path(output_dir) / f"confusion_{stems[name]}.png")
     write_json(Path(output_dir) / "results.json", results)
-
-
-def confusion_files(names: Iterable[str]) -> dict[str, str]:
-    """Return a unique and portable file name for the confusion matrix of each corpus."""
-    return {name: f"confusion_{stem}.png" for name, stem in file_stems(names).items()}
 
 
 def file_stems(names: Iterable[str]) -> dict[str, str]:
@@ -178,51 +171,25 @@ def file_stems(names: Iterable[str]) -> dict[str, str]:
     return stems
 
 
-def rows_in_label_set(name: str, rows: Sequence[Row], labels: LabelSet) -> list[tuple[Row, str]]:
-    """Return the rows whose emotion is in the label set, each with its label.
-
-    Raises:
-        EvaluationError: there is no such row.
-    """
-    kept = [(row, word) for row in rows if (word := labels.map(row["emotion"])) is not None]
-    if not kept:
-        seen = ", ".join(sorted({row["emotion"] or UNLABELED for row in rows})) or "none"
-        raise EvaluationError(
-            name,
-            f"no clip has a label of {', '.join(labels.words)} (its emotions: {seen})",
-            "choose other labels or another corpus",
-        )
-    return kept
-
-
+@dataclass
 class _Predictor:
-    """A model with the settings shared by all corpora."""
+    """A model with the settings shared by all corpora, and the progress bar."""
 
-    def __init__(
-        self,
-        model: Any,
-        processor: Any,
-        labels: LabelSet,
-        options: ScoringOptions,
-        cache: PredictionCache | None,
-        progress: bool,
-    ):
-        self.model, self.processor, self.labels, self.cache = model, processor, labels, cache
-        self.options, self.progress = options, progress
-        self.bar: Any = None
+    model: Any
+    processor: Any
+    labels: LabelSet
+    options: ScoringOptions
+    cache: PredictionCache | None
+    progress: bool
+    bar: Any = None
 
     def predictions(
-        self,
-        name: str,
-        rows: Sequence[tuple[Row, str]],
-        table: PredictionTable | None = None,
-        prompt: str | None = None,
+        self, labeled: LabeledClips, table: PredictionTable | None = None, prompt: str | None = None
     ) -> tuple[Predictions, list[dict[str, str]], int]:
         """Predict the clips of a corpus.
 
         Args:
-            name: of the corpus.
-            rows: each with its label.
+            labeled: of one corpus.
             table: receives a line per clip.
             prompt: version of the prompt template; by default the processor's own.
 
@@ -233,27 +200,21 @@ class _Predictor:
         Raises:
             EvaluationError: no clip could be read.
         """
+        name, words = labeled.corpora[0], self.labels.words
         self.bar.set_description(name)
         clips: list[dict[str, Any]] = []
         scores: list[list[float]] = []
         errors: list[dict[str, str]] = []
         narrow_band = 0
-        words = self.labels.words
-        for (row, truth), result in zip(rows, self._recognize([row["audio"] for row, _ in rows], prompt), strict=True):
-            clip = {
-                "corpus": name,
-                "id": row["id"],
-                "file": _file(row) or None,
-                "emotion": truth,
-                "prediction": result.label,
-                **{column: row.get(column) or None for column in ("speaker", "gender", "language")},
-            }
+        results = self._recognize([row["audio"] for row in labeled.rows], prompt)
+        for row, truth, result in zip(labeled.rows, labeled.truths, results, strict=True):
+            clip = clip_columns(name, row, truth, result.label)
             probabilities = None if result.scores is None else [result.scores[word] for word in words]
             if table is not None:
                 text = {} if result.text is None else {"text": result.text}
                 table.write({**clip, **text, "error": result.error}, probabilities)
             if result.error is not None:
-                errors.append({"id": row["id"], "file": _file(row), "error": result.error})
+                errors.append({"id": row["id"], "file": clip["file"] or "", "error": result.error})
             else:
                 clips.append(clip)
                 narrow_band += result.bandwidth_hz is not None
@@ -261,7 +222,8 @@ class _Predictor:
                     scores.append(probabilities)
             self.bar.update()
         if not clips:
-            raise EvaluationError(name, f"none of its {len(rows)} clips could be read (first: {errors[0]['error']})")
+            problem = f"none of its {len(labeled)} clips could be read (first: {errors[0]['error']})"
+            raise EvaluationError(name, problem)
         return Predictions.from_clips(words, clips, scores or None), errors, narrow_band
 
     def _recognize(self, sources: Sequence[Any], prompt: str | None) -> Iterator[Recognition]:
@@ -275,16 +237,14 @@ class _Predictor:
 
 def _over_prompts(
     predictor: _Predictor,
-    kept: Mapping[str, Sequence[tuple[Row, str]]],
+    kept: Mapping[str, LabeledClips],
     predicted: Mapping[str, Predictions],
     others: Sequence[str],
 ) -> dict[str, Any]:
     """Evaluate further prompts and return `prompts` and `prompt_spread` of the results."""
     by_prompt = {predictor.processor.prompt_version: dict(predicted)}
     for version in others:
-        by_prompt[version] = {
-            name: predictor.predictions(name, rows, prompt=version)[0] for name, rows in kept.items()
-        }
+        by_prompt[version] = {name: predictor.predictions(clips, prompt=version)[0] for name, clips in kept.items()}
     pooled = {
         version: _prompt_metrics(Predictions.concatenate(list(parts.values()))) for version, parts in by_prompt.items()
     }
@@ -304,9 +264,3 @@ def _prompt_metrics(predictions: Predictions) -> dict[str, float]:
 
 def _languages(predictions: Predictions) -> list[str]:
     return sorted({language for language in predictions.languages if language is not None})
-
-
-def _file(row: Row) -> str:
-    audio = row["audio"]
-    path = audio.get("path") if isinstance(audio, Mapping) else audio
-    return str(path) if isinstance(path, (str, PathLike)) else ""

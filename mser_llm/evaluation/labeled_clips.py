@@ -4,15 +4,20 @@
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any
 
 import numpy as np
 
-from mser_llm.evaluation.predictions import Predictions
+from mser_llm.data.loaded_corpus import UNLABELED
+from mser_llm.evaluation.predictions import Predictions, clip_columns
 from mser_llm.inference.clip_digests import clip_sha256
+from mser_llm.io.errors import InputError
 from mser_llm.io.hashing import digest
 from processing_mser import LabelSet
+
+
+class EvaluationError(InputError):
+    """A corpus has no clip that can be evaluated."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,19 @@ class LabeledClips:
 
     @classmethod
     def from_rows(cls, name: str, rows: Sequence[Mapping[str, Any]], labels: LabelSet) -> "LabeledClips":
-        """Keep the rows of a corpus whose emotion is in the label set."""
+        """Keep the rows of a corpus whose emotion is in the label set.
+
+        Raises:
+            EvaluationError: there is no such row.
+        """
         kept = [(row, truth) for row in rows if (truth := labels.map(row["emotion"])) is not None]
+        if not kept:
+            seen = ", ".join(sorted({row["emotion"] or UNLABELED for row in rows})) or "none"
+            raise EvaluationError(
+                name,
+                f"no clip has a label of {', '.join(labels.words)} (its emotions: {seen})",
+                "choose other labels or another corpus",
+            )
         return cls([name] * len(kept), [row for row, _ in kept], [truth for _, truth in kept])
 
     @classmethod
@@ -84,16 +100,5 @@ class LabeledClips:
             predicted: one label per clip.
             scores: probabilities `(num_clips, num_labels)`, if the system has any.
         """
-        paths = (row["audio"]["path"] for row in self.rows)
-        return Predictions(
-            tuple(labels),
-            corpora=list(self.corpora),
-            ids=[row["id"] for row in self.rows],
-            truths=list(self.truths),
-            predicted=[str(word) for word in predicted],
-            scores=scores,
-            speakers=[row["speaker"] for row in self.rows],
-            genders=[row["gender"] for row in self.rows],
-            languages=[row["language"] for row in self.rows],
-            files=[str(path) if isinstance(path, (str, PathLike)) else None for path in paths],
-        )
+        clips = zip(self.corpora, self.rows, self.truths, map(str, predicted), strict=True)
+        return Predictions.from_clips(labels, [clip_columns(*clip) for clip in clips], scores)

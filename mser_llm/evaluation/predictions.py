@@ -100,6 +100,10 @@ class Predictions:
         lists = {name: [values[index] for index in chosen] for name, values in columns.items()}
         return Predictions(self.labels, scores=None if self.scores is None else self.scores[chosen], **lists)
 
+    def of_corpus(self, name: str) -> "Predictions":
+        """Select the clips of a corpus."""
+        return self.subset([corpus == name for corpus in self.corpora])
+
     def reordered(self, labels: Sequence[str]) -> "Predictions":
         """Return the same predictions with the labels in another order.
 
@@ -217,6 +221,20 @@ class Predictions:
                 raise PredictionsError(f"{key[0]}, clip {key[1]}", "occurs twice", "pass each clip once")
             positions[key] = index
         return positions
+
+
+def clip_columns(corpus: str, row: Mapping[str, Any], truth: str, prediction: str | None) -> dict[str, Any]:
+    """Return the columns of `predictions.csv` for a row of a corpus, its label and its prediction."""
+    audio = row["audio"]
+    path = audio.get("path") if isinstance(audio, Mapping) else audio
+    return {
+        "corpus": corpus,
+        "id": row["id"],
+        "file": str(path) if isinstance(path, (str, PathLike)) else None,
+        **{column: row.get(column) for column in ("speaker", "gender", "language")},
+        "emotion": truth,
+        "prediction": prediction,
+    }
 
 
 def _clip(positions: Mapping[tuple[str, str], int]) -> str:

@@ -23,12 +23,11 @@ def summary(predictions: Predictions) -> dict[str, Any]:
         the number of speakers, each of the `clips_without_speaker` counting as one; `groups` as in `breakdowns`;
         `calibration` with `ece` and the `bins` of `reliability`, None for a system without probabilities.
     """
-    bounds = intervals(predictions)
     bins = reliability(predictions)
     return {
         **predictions.metrics(),
         "chance": 1 / len(predictions.labels),
-        "intervals": None if bounds is None else {name: list(ends) for name, ends in bounds.items()},
+        "intervals": intervals(predictions),
         "clusters": int(predictions.clusters().max()) + 1,
         "clips_without_speaker": sum(speaker is None for speaker in predictions.speakers),
         "groups": breakdowns(predictions),

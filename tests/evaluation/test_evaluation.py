@@ -10,7 +10,7 @@ import soundfile
 from PIL import Image
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
 
-from mser_llm.evaluation.evaluation import EvaluationError, confusion_files, evaluate_corpora
+from mser_llm.evaluation.evaluation import EvaluationError, evaluate_corpora, file_stems
 from mser_llm.evaluation.predictions import read_predictions
 from mser_llm.evaluation.statistics.bootstrap import intervals
 from mser_llm.evaluation.statistics.calibration import ece
@@ -171,12 +171,8 @@ def test_output_has_one_confusion_matrix_per_corpus(evaluated):
         assert min(Image.open(output / picture).size) > 200
 
 
-def test_confusion_files_are_unique():
-    assert list(confusion_files(["a b", "a/b", "a_b"]).values()) == [
-        "confusion_a_b.png",
-        "confusion_a_b_2.png",
-        "confusion_a_b_3.png",
-    ]
+def test_file_stems_are_unique():
+    assert list(file_stems(["a b", "a/b", "a_b"]).values()) == ["a_b", "a_b_2", "a_b_3"]
 
 
 def test_generation_counts_unparsed_predictions(tiny, corpora, tmp_path):

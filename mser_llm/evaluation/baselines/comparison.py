@@ -69,8 +69,8 @@ def compare_systems(
     for corpus, expected in chance.items():
         rows = [_row(system, corpus, settings) for system in systems]
         for system, row in zip(systems[:-1], rows):
-            pair = system.predictions[corpus].align(last.predictions[corpus])
-            row["against"] = {"system": last.name, **paired_difference(*pair, "UA", **settings)}
+            difference = paired_difference(system.predictions[corpus], last.predictions[corpus], "UA", **settings)
+            row["against"] = {"system": last.name, **difference}
         table[corpus] = [{"system": "chance", "detail": "", **expected, "recall": None, "against": None}, *rows]
     add_holm([row["against"] for rows in table.values() for row in rows if row["against"] is not None])
     by_layer = {corpus: [_row(layer, corpus, settings) for layer in layers] for corpus in chance} if layers else {}
@@ -79,12 +79,12 @@ def compare_systems(
 
 def _row(system: System, corpus: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     predictions = system.predictions[corpus]
-    metrics, bounds = predictions.metrics(), intervals(predictions, METRICS, **settings)
+    metrics = predictions.metrics()
     return {
         "system": system.name,
         "detail": system.detail,
         **{metric: metrics[metric] for metric in (*METRICS, "n", "recall")},
-        "intervals": None if bounds is None else {key: list(ends) for key, ends in bounds.items()},
+        "intervals": intervals(predictions, **settings),
         "against": None,
         "facts": dict(system.facts),
     }

@@ -7,11 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from mser_llm.evaluation.robustness import channel, noise, timing
+from mser_llm.evaluation.robustness import waveforms
 from mser_llm.io.errors import InputError
 
 
-Waveform = np.ndarray
+BABBLE_SPEAKERS = 5
 CONDITIONS_VERSION = 1
 """Increased whenever a waveform below changes: runs of another version are not resumed."""
 
@@ -26,7 +26,7 @@ class Condition:
         title: in plots and tables.
         axis: meaning and unit of the level; empty for a single level.
         levels: from the mildest to the hardest, or in order around a `clean` level.
-        apply: maps `(waveform, level, rng, partners)` to a waveform, all float at 16 kHz.
+        apply: maps `(waveform, level, rng, *partners)` to a waveform, all float at 16 kHz.
         partners: the other clips it takes: "voice" and "voices" are clips of other speakers of the same corpus; the
             language values are one clip of the same emotion by another speaker in the same or another language.
         clean: the level that changes nothing, if there are levels on both sides.
@@ -37,66 +37,47 @@ class Condition:
     title: str
     axis: str
     levels: tuple[float, ...]
-    apply: Callable[[Waveform, float, np.random.Generator, Sequence[Waveform]], Waveform]
+    apply: Callable[..., np.ndarray]
     partners: Literal["none", "voice", "voices", "same language", "other language"] = "none"
     clean: float | None = None
     changes: Callable[[float, float], bool] | None = None
+
+    @property
+    def num_partners(self) -> int:
+        """The number of other clips it takes."""
+        return {"none": 0, "voices": BABBLE_SPEAKERS}.get(self.partners, 1)
 
 
 _RATIOS = (20.0, 15.0, 10.0, 5.0, 0.0)
 _SNR = "signal-to-noise ratio (dB)"
 
 _TABLE = (
-    Condition("white", "white noise", _SNR, _RATIOS, lambda x, level, rng, _: noise.white(x, level, rng)),
-    Condition("babble", "babble of five other clips", _SNR, _RATIOS, noise.babble, partners="voices"),
+    Condition("white", "white noise", _SNR, _RATIOS, waveforms.white),
+    Condition("babble", "babble of five other clips", _SNR, _RATIOS, waveforms.babble, partners="voices"),
     Condition(
         "reverberation",
-        f"room, {noise.REVERBERATION_SECONDS:g} s reverberation",
+        f"room, {waveforms.REVERBERATION_SECONDS:g} s reverberation",
         "direct-to-reverberant ratio (dB)",
         _RATIOS,
-        lambda x, level, rng, _: noise.reverberate(x, level, rng),
+        waveforms.reverberate,
     ),
     Condition(
-        "overlap",
-        "overlapping speaker",
-        "speaker-to-other ratio (dB)",
-        _RATIOS,
-        lambda x, level, rng, others: noise.overlap(x, level, rng, others[0]),
-        partners="voice",
+        "overlap", "overlapping speaker", "speaker-to-other ratio (dB)", _RATIOS, waveforms.overlap, partners="voice"
     ),
-    Condition("telephone", "telephone band", "", (8.0,), lambda x, *_: channel.telephone(x)),
+    Condition("telephone", "telephone band", "", (8.0,), waveforms.telephone),
+    Condition("bandwidth", "low-pass, no sound above", "kHz", (6.0, 4.0, 3.0, 2.0), waveforms.limit_band),
+    Condition("mp3", "MP3", "kbit/s", (64.0, 32.0, 24.0, 16.0, 8.0), waveforms.mp3),
+    Condition("opus", "Opus", "nominal kbit/s", (24.0, 16.0, 12.0, 8.0, 6.0), waveforms.opus),
     Condition(
-        "bandwidth",
-        "low-pass, no sound above",
-        "kHz",
-        (6.0, 4.0, 3.0, 2.0),
-        lambda x, level, *_: channel.limit_band(x, level),
+        "clipping", "clipping", "loudest sample over full scale (dB)", (6.0, 12.0, 18.0, 24.0, 30.0), waveforms.clip
     ),
-    Condition("mp3", "MP3", "kbit/s", (64.0, 32.0, 24.0, 16.0, 8.0), lambda x, level, *_: channel.mp3(x, level)),
-    Condition(
-        "opus", "Opus", "nominal kbit/s", (24.0, 16.0, 12.0, 8.0, 6.0), lambda x, level, *_: channel.opus(x, level)
-    ),
-    Condition(
-        "clipping",
-        "clipping",
-        "loudest sample over full scale (dB)",
-        (6.0, 12.0, 18.0, 24.0, 30.0),
-        lambda x, level, *_: channel.clip(x, level),
-    ),
-    Condition(
-        "level",
-        "level",
-        "gain (dB)",
-        (-40.0, -20.0, -10.0, 10.0, 20.0),
-        lambda x, level, *_: channel.change_level(x, level),
-        clean=0.0,
-    ),
+    Condition("level", "level", "gain (dB)", (-40.0, -20.0, -10.0, 10.0, 20.0), waveforms.change_level, clean=0.0),
     Condition(
         "speed",
         "speed (with pitch)",
         "speed factor",
         (0.7, 0.8, 0.9, 1.1, 1.2, 1.3),
-        lambda x, level, *_: timing.change_speed(x, level),
+        waveforms.change_speed,
         clean=1.0,
     ),
     Condition(
@@ -104,25 +85,11 @@ _TABLE = (
         "truncated to the beginning",
         "kept (s)",
         (4.0, 2.0, 1.0),
-        lambda x, level, *_: timing.truncate(x, level),
+        waveforms.truncate,
         changes=lambda seconds, level: seconds > level,
     ),
-    Condition(
-        "joined",
-        "joined, same language",
-        "",
-        (50.0,),
-        lambda x, _level, _rng, others: timing.join(x, others[0]),
-        partners="same language",
-    ),
-    Condition(
-        "code_switch",
-        "joined, other language",
-        "",
-        (50.0,),
-        lambda x, _level, _rng, others: timing.join(x, others[0]),
-        partners="other language",
-    ),
+    Condition("joined", "joined, same language", "", (50.0,), waveforms.join, partners="same language"),
+    Condition("code_switch", "joined, other language", "", (50.0,), waveforms.join, partners="other language"),
 )
 CONDITIONS: dict[str, Condition] = {condition.name: condition for condition in _TABLE}
 """By name. `joined` is the reference for `code_switch`: the same kind of join within one language."""

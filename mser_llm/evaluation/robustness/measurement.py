@@ -151,7 +151,7 @@ def robustness_metrics(
     """
     settings: dict[str, Any] = {"resamples": resamples, "seed": seed}
     names = list(dict.fromkeys(predictions.clean.corpora))
-    clean = {name: _of_corpus(predictions.clean, name) for name in names}
+    clean = {name: predictions.clean.of_corpus(name) for name in names}
     results: dict[str, Any] = {"clean": {name: _metrics(of, settings) for name, of in clean.items()}, "conditions": {}}
     differences = []
     for condition in conditions:
@@ -159,8 +159,8 @@ def robustness_metrics(
         for level, level_predictions in predictions.perturbed[condition.name].items():
             corpora = {}
             for name in names:
-                own = _of_corpus(level_predictions, name)
-                against = paired_difference(*own.align(clean[name]), "UA", **settings)
+                own = level_predictions.of_corpus(name)
+                against = paired_difference(own, clean[name], "UA", **settings)
                 differences.append(against)
                 touched = len(own)
                 if condition.changes is not None:
@@ -175,14 +175,10 @@ def robustness_metrics(
     return results
 
 
-def _of_corpus(predictions: Predictions, name: str) -> Predictions:
-    return predictions.subset(np.array([corpus == name for corpus in predictions.corpora]))
-
-
 def _metrics(predictions: Predictions, settings: Mapping[str, Any]) -> dict[str, Any]:
-    metrics, bounds = predictions.metrics(), intervals(predictions, **settings)
+    metrics = predictions.metrics()
     chosen = {name: metrics[name] for name in (*METRICS, "n", "supported_labels", "recall")}
-    return {**chosen, "intervals": None if bounds is None else {name: list(of) for name, of in bounds.items()}}
+    return {**chosen, "intervals": intervals(predictions, **settings)}
 
 
 def _kept(path: Path, clips: LabeledClips, labels: Sequence[str]) -> Predictions | None:

@@ -26,7 +26,7 @@ def intervals(
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, tuple[float, float]] | None:
+) -> dict[str, list[float]] | None:
     """
     Compute the confidence interval of each metric for other speakers of the same kind.
 
@@ -41,13 +41,13 @@ def intervals(
         seed: equal seeds give equal intervals.
 
     Returns:
-        `{metric: (low, high)}`; None for fewer than two speakers.
+        `{metric: [low, high]}`; None for fewer than two speakers.
     """
     counts = speaker_counts(predictions)
     if len(counts) < 2:
         return None
     draws = resampled([counts], metrics, resamples, seed)
-    return {metric: interval(values[:, 0], len(counts), confidence) for metric, values in draws.items()}
+    return {metric: [*interval(values[:, 0], len(counts), confidence)] for metric, values in draws.items()}
 
 
 def paired_difference(

@@ -49,10 +49,7 @@ def compare(
             result["mcnemar"] = mcnemar(*chosen)
         return result
 
-    corpora = {
-        name: compare_runs([run.subset([corpus == name for corpus in run.corpora]) for run in runs])
-        for name in dict.fromkeys(runs[0].corpora)
-    }
+    corpora = {name: compare_runs([run.of_corpus(name) for run in runs]) for name in dict.fromkeys(runs[0].corpora)}
     add_holm(list(corpora.values()))
     clips = {clip for run in [*first, *second] for clip in zip(run.corpora, run.ids)}
     results = {"metric": metric, "corpora": corpora, "left_out": len(clips) - len(runs[0])}

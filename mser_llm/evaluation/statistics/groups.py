@@ -56,7 +56,7 @@ def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
     return {
         **{name: metrics[name] for name in ("n", "UA", "WA", "supported_labels")},
         "clusters": int(predictions.clusters().max()) + 1,
-        "interval": None if bounds is None else list(bounds["UA"]),
+        "interval": None if bounds is None else bounds["UA"],
     }
 
 

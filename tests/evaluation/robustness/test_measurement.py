@@ -4,11 +4,13 @@
 import csv
 import json
 import re
+import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
 import soundfile
+from statsmodels.stats.multitest import multipletests
 
 from mser_llm.data.schema import new_row
 from mser_llm.evaluation.labeled_clips import LabeledClips
@@ -22,8 +24,7 @@ from mser_llm.evaluation.robustness.measurement import (
     sample_clips,
 )
 from mser_llm.evaluation.robustness.perturbation import ClipPerturber
-from mser_llm.evaluation.robustness.plots import robustness_figure
-from mser_llm.evaluation.robustness.tables import markdown, write_robustness
+from mser_llm.evaluation.robustness.results import markdown, robustness_figure, write_robustness
 from processing_mser import SAMPLING_RATE
 
 
@@ -54,65 +55,72 @@ def never():
     raise AssertionError("loaded for nothing")
 
 
-def test_predict_all_resumes_with_missing_levels(clips, tiny, tmp_path):
-    first = run(clips, tmp_path, lambda: tiny, seed=0)
-    kept = {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
+@pytest.fixture(scope="module")
+def complete(clips, make_tiny, tmp_path_factory):
+    """A complete run: its folder and its predictions."""
+    folder = tmp_path_factory.mktemp("complete")
+    return folder, run(clips, folder, make_tiny, seed=0)
+
+
+@pytest.fixture
+def folder(complete, tmp_path):
+    """A copy of the complete run."""
+    return shutil.copytree(complete[0], tmp_path / "run")
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in (folder / "predictions").iterdir()}
+
+
+def test_predict_all_resumes_with_missing_levels(clips, complete, folder, tiny):
+    kept = contents(folder)
     assert len(kept) == 1 + sum(len(CONDITIONS[name].levels) for name in NAMES)
-    run(clips, tmp_path, never, seed=0)
-    (tmp_path / "predictions" / "white_5.csv").unlink()
+    run(clips, folder, never, seed=0)
+    for name in ("white_5", "truncation_1"):
+        (folder / "predictions" / f"{name}.csv").unlink()
     loads = []
-    again = run(clips, tmp_path, lambda: loads.append(1) or tiny, seed=0)
+    again = run(clips, folder, lambda: loads.append(1) or tiny, seed=0)
     assert len(loads) == 1
-    assert kept == {path.name: path.read_bytes() for path in (tmp_path / "predictions").iterdir()}
-    assert again.perturbed["white"][5.0].predicted == first.perturbed["white"][5.0].predicted
+    assert kept == contents(folder)
+    assert again.perturbed["white"][5.0].predicted == complete[1].perturbed["white"][5.0].predicted
 
 
 @pytest.mark.parametrize("torn", ["rows", "line", "another", "twice", "noise"])
-def test_predict_all_rewrites_incomplete_files(torn, clips, tiny, tmp_path):
-    first = run(clips, tmp_path, lambda: tiny, seed=0)
-    path = tmp_path / "predictions" / "white_0.csv"
+def test_predict_all_rewrites_incomplete_files(torn, clips, folder, tiny):
+    path = folder / "predictions" / "white_0.csv"
     original = path.read_text(encoding="utf-8")
     header, *lines = original.splitlines(keepends=True)
     kept = {"rows": lines[:3], "another": [*lines[:-1], lines[-1].replace("toy,7", "toy,8")]}
     kept |= {"line": [*lines[:-1], lines[-1][:-20]], "twice": [*lines, lines[0]], "noise": []}
     assert kept["another"] != lines
     path.write_text("".join([header if torn != "noise" else "noise", *kept[torn]]), encoding="utf-8")
-    again = run(clips, tmp_path, lambda: tiny, seed=0)
+    again = run(clips, folder, lambda: tiny, seed=0)
     assert path.read_text(encoding="utf-8") == original
-    assert again.perturbed["white"][0.0].ids == first.perturbed["white"][0.0].ids
+    assert again.perturbed["white"][0.0].ids == again.clean.ids
 
 
-def test_predict_all_rejects_other_settings(clips, tiny, tmp_path):
-    run(clips, tmp_path, lambda: tiny, seed=0, model="a")
-    with pytest.raises(RobustnessError, match=r"seed.*--output_dir"):
-        run(clips, tmp_path, never, seed=1, model="a")
-    (tmp_path / "settings.json").unlink()
-    with pytest.raises(RobustnessError, match=r"settings\.json"):
-        run(clips, tmp_path, never, seed=0, model="a")
+def test_predict_all_rejects_other_or_damaged_settings(clips, folder):
+    settings = folder / "settings.json"
+    with pytest.raises(RobustnessError, match=r"\(seed\).*--output_dir"):
+        run(clips, folder, never, seed=1)
+    for content in ('{"a": "\n', "[1]", "\udcff", None):
+        settings.unlink() if content is None else settings.write_bytes(content.encode("utf-8", "surrogateescape"))
+        with pytest.raises(RobustnessError) as caught:
+            run(clips, folder, never, seed=0)
+        assert caught.value.source == str(settings)
 
 
-@pytest.mark.parametrize("content", ['{"a": "\n', "[1]", "\udcff"])
-def test_predict_all_rejects_damaged_settings(content, clips, tmp_path):
-    (tmp_path / "settings.json").write_bytes(content.encode("utf-8", "surrogateescape"))
-    with pytest.raises(RobustnessError) as caught:
-        run(clips, tmp_path, never, seed=0)
-    assert caught.value.source == str(tmp_path / "settings.json")
-
-
-def test_unchanged_clips_have_equal_scores(clips, tiny, tmp_path):
-    predicted = run(clips, tmp_path, lambda: tiny, seed=0)
-    for level in (4.0, 2.0, 1.0):
-        same = np.isclose(predicted.perturbed["truncation"][level].scores, predicted.clean.scores, atol=2e-6).all(
-            axis=1
-        )
-        seconds = np.array([1.5 if int(clip) < 5 else 2.5 for clip in predicted.clean.ids])
+def test_unchanged_clips_have_equal_scores(complete):
+    _, predicted = complete
+    seconds = np.array([1.5 if int(clip) < 5 else 2.5 for clip in predicted.clean.ids])
+    for level, of in predicted.perturbed["truncation"].items():
+        same = np.isclose(of.scores, predicted.clean.scores, atol=2e-6).all(axis=1)
         assert np.array_equal(same, seconds <= level)
 
 
 def test_predict_all_leaves_out_unreadable_clips(clips, tiny, tmp_path):
-    rows = [dict(row) for row in clips.rows]
-    rows[2] = {**rows[2], "audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
-    broken = LabeledClips(clips.corpora, rows, clips.truths)
+    missing = clips.rows[2] | {"audio": {"bytes": None, "path": str(tmp_path / "missing.wav")}}
+    broken = LabeledClips(clips.corpora, [*clips.rows[:2], missing, *clips.rows[3:]], clips.truths)
     predicted = run(broken, tmp_path, lambda: tiny, seed=0)
     assert all("2" not in of.ids and len(of) == 7 for of in predicted.perturbed["white"].values())
     with open(tmp_path / "predictions" / "white_0.csv", encoding="utf-8", newline="") as file:
@@ -155,17 +163,10 @@ def test_robustness_metrics_compare_with_clean_clips(results):
 
 
 def test_robustness_p_values_are_corrected_jointly(results):
-    against = [
-        level["corpora"]["toy"]["against_clean"]
-        for condition in results["conditions"].values()
-        for level in condition["levels"]
-    ]
-    ordered = sorted(against, key=lambda of: of["p"])
-    expected, largest = [], 0.0
-    for place, of in enumerate(ordered):
-        largest = max(largest, min(1.0, of["p"] * (len(ordered) - place)))
-        expected.append(largest)
-    assert [of["p_holm"] for of in ordered] == pytest.approx(expected)
+    levels = [level for condition in results["conditions"].values() for level in condition["levels"]]
+    against = [level["corpora"]["toy"]["against_clean"] for level in levels]
+    expected = multipletests([of["p"] for of in against], method="holm")[1]
+    assert [of["p_holm"] for of in against] == pytest.approx(expected)
 
 
 def test_write_robustness_writes_all_formats(results, tmp_path):
@@ -180,21 +181,15 @@ def test_write_robustness_writes_all_formats(results, tmp_path):
     assert (tmp_path / "robustness.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_robustness_figure_draws_chance_of_all_labels():
-    """Two of the four labels occur."""
+def test_robustness_of_some_labels_and_clips():
+    """Two of the four labels occur, and five clips are unreadable under the condition."""
     some = predictions(9).subset([truth in ("happy", "sad") for truth in predictions(9).truths])
-    found = robustness_metrics(
-        ConditionPredictions(some, {"telephone": {8.0: some}}), select_conditions(["telephone"]), {}
-    )
-    dashed = [line for line in robustness_figure(found).axes[0].lines if line.is_dashed()]
-    assert [set(line.get_ydata()) for line in dashed if len(line.get_ydata())] == [{0.25}]
-
-
-def test_robustness_tables_count_unreadable_clips(results):
-    predicted = ConditionPredictions(predictions(9), {"telephone": {8.0: predictions(7).subset(list(range(10, 40)))}})
+    predicted = ConditionPredictions(some, {"telephone": {8.0: some.subset(range(5, 20))}})
     metrics = robustness_metrics(predicted, select_conditions(["telephone"]), {}, resamples=200)
-    assert metrics["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 10
-    assert re.search(r"\| telephone band .*10 clips", markdown(metrics))
+    dashed = [line for line in robustness_figure(metrics).axes[0].lines if line.is_dashed()]
+    assert [set(line.get_ydata()) for line in dashed if len(line.get_ydata())] == [{0.25}], "chance of all labels"
+    assert metrics["conditions"]["telephone"]["levels"][0]["corpora"]["toy"]["unanswered"] == 5
+    assert re.search(r"\| telephone band .*5 clips", markdown(metrics))
 
 
 def test_sample_clips_is_balanced_and_nested(clips):

@@ -7,8 +7,8 @@ import soundfile
 
 from mser_llm.data.schema import new_row
 from mser_llm.evaluation.labeled_clips import LabeledClips
-from mser_llm.evaluation.robustness.conditions import CONDITIONS, select_conditions
-from mser_llm.evaluation.robustness.perturbation import BABBLE_SPEAKERS, ClipPerturber, MissingPartnerError
+from mser_llm.evaluation.robustness.conditions import BABBLE_SPEAKERS, CONDITIONS, select_conditions
+from mser_llm.evaluation.robustness.perturbation import ClipPerturber, MissingPartnerError
 from processing_mser import SAMPLING_RATE, load_audio
 
 
@@ -47,19 +47,13 @@ def perturbed(clips, index, name, level=0.0, seed=0, pool=None):
     return ClipPerturber(pool or clips, seed).perturb(waveform, clips, index, CONDITIONS[name], level)
 
 
-def test_babble_uses_other_speakers_of_the_corpus(clips):
+@pytest.mark.parametrize(("name", "count"), [("babble", BABBLE_SPEAKERS), ("overlap", 1)])
+def test_mixed_speakers_are_others_of_the_corpus(clips, name, count):
     for index in (0, 5, 11):
-        others = clips_in(perturbed(clips, index, "babble")) - {index}
-        assert len(others) == BABBLE_SPEAKERS
+        others = clips_in(perturbed(clips, index, name)) - {index}
+        assert len(others) == count
         speaker = clips.rows[index]["speaker"]
         assert all(clips.corpora[i] == "tedesco" and clips.rows[i]["speaker"] != speaker for i in others)
-
-
-def test_overlap_uses_one_other_speaker(clips):
-    for index in range(0, 24, 5):
-        (other,) = clips_in(perturbed(clips, index, "overlap")) - {index}
-        assert clips.rows[other]["speaker"] != clips.rows[index]["speaker"]
-        assert clips.corpora[other] == clips.corpora[index]
 
 
 @pytest.mark.parametrize(("name", "same"), [("joined", True), ("code_switch", False)])
@@ -112,7 +106,8 @@ def unread_clips(number: int) -> LabeledClips:
 @pytest.mark.parametrize("name", ["babble", "overlap", "joined", "code_switch"])
 def test_partner_candidates_match_explicit_loop(name):
     pool = unread_clips(300)
-    for clips in (pool, pool.subset(range(0, 300, 7)), LabeledClips(["c"], pool.rows[:1], ["fear"])):
+    perturber = ClipPerturber(pool)
+    for clips in (pool.subset(range(0, 300, 14)), LabeledClips(["c"], pool.rows[:1], ["fear"])):
         for index, row in enumerate(clips.rows):
             fitting = []
             for place, other in enumerate(pool.rows):
@@ -125,9 +120,7 @@ def test_partner_candidates_match_explicit_loop(name):
                     same = other["language"] == row["language"]
                     fits = known and same is (name == "joined") and pool.truths[place] == clips.truths[index]
                 fitting += [place] if fits else []
-            assert ClipPerturber(pool)._candidates(clips, index, CONDITIONS[name]).tolist() == fitting
-            if index > 20:
-                break
+            assert perturber._candidates(clips, index, CONDITIONS[name]).tolist() == fitting
 
 
 @pytest.mark.parametrize("name", list(CONDITIONS))
@@ -151,14 +144,11 @@ def test_perturb_depends_on_seed_and_scales_with_level(clips, name):
 
 
 def test_sources_pass_unreadable_clips_through(clips, tmp_path):
-    broken = tmp_path / "broken.wav"
-    broken.write_bytes(b"no sound")
-    rows = [dict(row) for row in clips.rows]
-    rows[3] = {**rows[3], "audio": {"bytes": None, "path": str(broken)}}
-    some_broken = LabeledClips(clips.corpora, rows, clips.truths)
-    perturber = ClipPerturber(some_broken)
-    sources = list(perturber.sources(some_broken, CONDITIONS["babble"], 0.0))
-    assert sources[3] == rows[3]["audio"]
+    broken = {"bytes": None, "path": str(tmp_path / "missing.wav")}
+    rows = [*clips.rows[:3], clips.rows[3] | {"audio": broken}, *clips.rows[4:]]
+    torn = LabeledClips(clips.corpora, rows, clips.truths)
+    sources = list(ClipPerturber(torn).sources(torn, CONDITIONS["babble"], 0.0))
+    assert sources[3] == broken
     assert all("array" in source for index, source in enumerate(sources) if index != 3)
 
 
