@@ -51,7 +51,7 @@ def run(args: ProtocolsArguments) -> int:
 
 def format_protocol_results(protocol: "Protocol", results: Mapping[str, Any]) -> str:
     """Format the clips, means over folds and published results of a protocol for `run-mser evaluate`."""
-    from mser_llm.evaluation.protocols.published_table import format_published
+    from mser_llm.evaluation.protocols import format_published
     from mser_llm.evaluation.tables import METRIC_NAMES
 
     plan = results["protocol"]
@@ -73,7 +73,7 @@ def format_protocol_results(protocol: "Protocol", results: Mapping[str, Any]) ->
 
 def format_protocol(protocol: "Protocol") -> str:
     """Format a protocol in at most 100 columns, except for its table."""
-    from mser_llm.evaluation.protocols.published_table import format_published
+    from mser_llm.evaluation.protocols import format_published
 
     merged = ", ".join(f"{word} counts as {into}" for word, into in protocol.labels.merges.items())
     limits = (protocol.min_seconds, protocol.max_seconds)

@@ -29,14 +29,9 @@ from mser_llm.evaluation.plots import (
     score_keys,
 )
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.report_findings import (
-    group_tables,
-    leak_warnings,
-    published_comparison,
-    speaker_ranges,
-    top_gaps,
-    worst_errors,
-)
+from mser_llm.evaluation.protocols import find_protocol, published_table
+from mser_llm.evaluation.report_findings import leak_warnings, top_gaps, worst_errors
+from mser_llm.evaluation.statistics.groups import GAPS
 from mser_llm.io.atomic_files import atomic_open
 from processing_mser.audio_mser import SAMPLING_RATE, AudioError, load_audio
 
@@ -103,20 +98,28 @@ def write_report(
     if "pooled" in results:
         columns["all corpora"] = results["pooled"]
     headline = results.get("pooled") or next(iter(results["corpora"].values()))
+    published = (
+        published_table(find_protocol(results["protocol"]["name"]), headline) if "protocol" in results else None
+    )
+    groups = [
+        (f"{by.capitalize()}, {corpus}", by, metrics["groups"][by]["groups"])
+        for corpus, metrics in columns.items()
+        for by in GAPS
+        if by in (metrics.get("groups") or {})
+    ]
     template = page_environment("mser_llm.evaluation").get_template("report.html.j2")
     page = template.render(
         results=results,
         title=title,
         introduction=introduction,
         headline=headline,
-        published=published_comparison(results, headline),
+        published=published,
         columns=columns,
         matrices=_matrices(columns, results["labels"]),
         leak_warnings=leak_warnings(results),
-        gaps=top_gaps(results, language_name),
+        gaps=top_gaps(results),
         bars=_bars(columns),
-        groups=group_tables(columns, language_name),
-        speakers=list(speaker_ranges(results["corpora"])),
+        groups=groups,
         calibration=list(_calibration(results["corpora"])),
         errors=[] if predictions is None else list(_errors(predictions)),
         curves=list(_curves(log_history)),

@@ -53,16 +53,9 @@ def evaluated(tiny, corpora, tmp_path):
     return results, output
 
 
-def test_results_json_equals_returned_results(evaluated):
-    results, output = evaluated
-    assert json.loads((output / "results.json").read_text(encoding="utf-8")) == results
-    promised = {"WA", "UA", "WF1", "macro_F1", "precision", "unparsed", "n", "dropped", "supported_labels", "recall"}
-    for metrics in results["corpora"].values():
-        assert promised | {"confusion"} <= set(metrics)
-    assert results["labels"] == list(FOUR.words)
-    assert results["model"] == "tiny"
-    assert results["prompt"] == "v1"
-    assert {"torch", "transformers", "python", "mser-llm"} <= set(results["versions"])
+def csv_lines(folder):
+    with open(folder / "predictions.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_evaluate_corpora_matches_scikit_learn(evaluated, tiny, corpora):
@@ -76,32 +69,30 @@ def test_evaluate_corpora_matches_scikit_learn(evaluated, tiny, corpora):
         metrics = results["corpora"][name]
         assert metrics["UA"] == pytest.approx(balanced_accuracy_score(truths, predicted))
         assert metrics["confusion"] == confusion_matrix(truths, predicted, labels=FOUR.words).tolist()
-        assert metrics["n"] == len(kept)
-        assert metrics["chance"] == 1 / len(FOUR.words)
+        assert (metrics["n"], metrics["chance"]) == (len(kept), 1 / len(FOUR.words))
+        assert metrics["n"] + metrics["dropped"] + metrics["errors"] == len(rows)
     truths, predicted, _ = zip(*everything, strict=True)
     assert results["pooled"]["UA"] == pytest.approx(balanced_accuracy_score(truths, predicted))
     assert set(results["languages"]) == {"el", "ru"}
     greek = [(truth, prediction) for truth, prediction, language in everything if language == "el"]
     assert results["languages"]["el"]["UA"] == pytest.approx(balanced_accuracy_score(*zip(*greek, strict=True)))
-
-
-def test_evaluate_corpora_counts_every_row(evaluated, corpora):
-    results, _ = evaluated
     first, second = results["corpora"].values()
     assert (first["dropped"], first["dropped_emotions"]) == (2, {"calm": 1, "disgust": 1})
     assert (second["dropped"], second["errors"], second["error_clips"]) == (2, 0, [])
-    assert first["errors"] == 1
     (error,) = first["error_clips"]
-    assert error["id"] == "broken"
-    assert error["file"] in error["error"]
-    for metrics, rows in zip((first, second), corpora.values(), strict=True):
-        assert metrics["n"] + metrics["dropped"] + metrics["errors"] == len(rows)
+    assert first["errors"] == 1 and error["id"] == "broken" and error["file"] in error["error"]
 
 
-def test_predictions_csv_lists_every_clip(evaluated, corpora):
+def test_evaluate_corpora_writes_results_and_predictions(evaluated, corpora):
     results, output = evaluated
-    with open(output / "predictions.csv", encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    pictures = {"confusion_folder_Ελλάδα_one.png", "confusion_emodb.png"}
+    assert {path.name for path in output.iterdir()} == pictures | {"results.json", "predictions.csv"}
+    assert all(min(Image.open(output / picture).size) > 200 for picture in pictures)
+    assert json.loads((output / "results.json").read_text(encoding="utf-8")) == results
+    assert (results["labels"], results["model"], results["prompt"]) == (list(FOUR.words), "tiny", "v1")
+    assert results["merges"] == {"excited": "happy"}
+    assert {"torch", "transformers", "python", "mser-llm"} <= set(results["versions"])
+    lines = csv_lines(output)
     assert list(lines[0]) == [
         *("corpus", "id", "file", "speaker", "gender", "language", "emotion", "prediction"),
         *(f"p_{word}" for word in FOUR.words),
@@ -115,20 +106,15 @@ def test_predictions_csv_lists_every_clip(evaluated, corpora):
         assert line["emotion"] == FOUR.map(original["emotion"])
         assert (line["language"], line["speaker"]) == (original["language"], original["speaker"] or "")
         if line["id"] == "broken":
-            assert line["error"]
-            assert line["prediction"] == line["p_sad"] == ""
+            assert line["error"] and line["prediction"] == line["p_sad"] == ""
         else:
             probabilities = {word: float(line[f"p_{word}"]) for word in FOUR.words}
             assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
             assert probabilities[line["prediction"]] == max(probabilities.values())
-
-
-def test_results_intervals_match_predictions_csv(evaluated):
-    results, output = evaluated
     written = read_predictions(output)
     for name, metrics in results["corpora"].items():
-        own = written.subset([corpus == name for corpus in written.corpora])
-        assert metrics["intervals"] == {metric: list(ends) for metric, ends in intervals(own).items()}
+        own = written.of_corpus(name)
+        assert metrics["intervals"] == intervals(own)
         assert metrics["clusters"] == len(set(own.speakers))
         assert metrics["calibration"]["ece"] == pytest.approx(ece(own), abs=1e-5)
     assert set(results["pooled"]["groups"]) == {"language", "corpus"}
@@ -137,38 +123,25 @@ def test_results_intervals_match_predictions_csv(evaluated):
     assert {(gap["scope"], gap["by"]) for gap in results["gaps"]} == {("all", "language"), ("corpus", "language")}
 
 
-def test_evaluate_corpora_compares_prompts(tiny, corpora):
+def test_evaluate_corpora_compares_prompts(tiny, corpora, tmp_path):
     _, processor = tiny
     one = {"emodb": corpora["emodb"]}
     results = evaluate_corpora(*tiny, one, FOUR, prompts=["v3", "v2"], progress=False)
     assert list(results["prompts"]) == ["v1", "v3", "v2"]
     assert (results["prompt"], processor.prompt_version) == ("v1", "v1")
     for version, metrics in results["prompts"].items():
-        alone = evaluate_corpora(tiny[0], processor.with_prompt(version), one, FOUR, progress=False)["corpora"][
-            "emodb"
-        ]
-        assert metrics["UA"] == metrics["corpora"]["emodb"]["UA"] == alone["UA"]
-        assert "prompts" not in alone
+        alone = evaluate_corpora(tiny[0], processor.with_prompt(version), one, FOUR, progress=False)
+        assert metrics["UA"] == metrics["corpora"]["emodb"]["UA"] == alone["corpora"]["emodb"]["UA"]
+        assert alone.keys().isdisjoint(("prompts", "pooled", "languages")), "one prompt, corpus and language"
     values = [metrics["WA"] for metrics in results["prompts"].values()]
     assert results["prompt_spread"]["WA"] == pytest.approx(max(values) - min(values))
+    with pytest.raises(InputError, match="DeferredModel"):
+        evaluate_corpora(*tiny, one, FOUR, cache=PredictionCache(tmp_path))
     with pytest.raises(InputError, match="v0"):
         evaluate_corpora(*tiny, one, FOUR, prompts=["v0"])
     processor.prompt_version = None
     with pytest.raises(InputError, match="classifier"):
         evaluate_corpora(*tiny, one, FOUR, prompts=["v2"])
-
-
-def test_cache_needs_deferred_model(tiny, corpora, tmp_path):
-    with pytest.raises(InputError, match="DeferredModel"):
-        evaluate_corpora(*tiny, {"emodb": corpora["emodb"]}, FOUR, cache=PredictionCache(tmp_path))
-
-
-def test_output_has_one_confusion_matrix_per_corpus(evaluated):
-    _, output = evaluated
-    pictures = {"confusion_folder_Ελλάδα_one.png", "confusion_emodb.png"}
-    assert {path.name for path in output.iterdir()} == pictures | {"results.json", "predictions.csv"}
-    for picture in pictures:
-        assert min(Image.open(output / picture).size) > 200
 
 
 def test_file_stems_are_unique():
@@ -184,35 +157,21 @@ def test_generation_counts_unparsed_predictions(tiny, corpora, tmp_path):
     assert metrics["unparsed"] == 1.0
     assert metrics["UA"] == metrics["WA"] == metrics["WF1"] == 0.0
     assert sum(metrics["confusion_unparsed"]) == metrics["n"]
-    with open(tmp_path / "out" / "predictions.csv", encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = csv_lines(tmp_path / "out")
     assert "text" in lines[0]
     assert {line["prediction"] for line in lines} == {UNPARSED}
 
 
-def test_corpus_outside_labels_is_rejected_early(corpora, tmp_path):
+def test_evaluate_corpora_rejects_corpora_without_clips(tiny, corpora, tmp_path):
+    output, rows = tmp_path / "out", corpora["emodb"]
     with pytest.raises(EvaluationError, match=r"emodb: .*tired, bored.*calm"):
-        evaluate_corpora(None, None, {"emodb": corpora["emodb"]}, "tired,bored", output_dir=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-    unlabelled = {"mine": [{**row, "emotion": None} for row in corpora["emodb"]]}
+        evaluate_corpora(None, None, {"emodb": rows}, "tired,bored", output_dir=output)
     with pytest.raises(EvaluationError, match=r"mine: .*\(no emotion\)"):
-        evaluate_corpora(None, None, unlabelled, "four")
-
-
-def test_unreadable_corpus_is_rejected_without_output(tiny, corpora, tmp_path):
-    rows = [r | {"audio": {"bytes": None, "path": "/nowhere.wav"}} for r in corpora["emodb"]]
-    with pytest.raises(EvaluationError, match=r"emodb: .* 4 clips .*/nowhere\.wav"):
-        evaluate_corpora(*tiny, {"emodb": rows}, "four", output_dir=tmp_path / "out", progress=False)
-    assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_evaluate_corpora_rejects_no_corpus(tiny):
+        evaluate_corpora(None, None, {"mine": [r | {"emotion": None} for r in rows]}, "four", output_dir=output)
     with pytest.raises(EvaluationError):
-        evaluate_corpora(*tiny, {}, "four")
-
-
-def test_single_corpus_has_no_pooled_results(tiny, corpora):
-    results = evaluate_corpora(*tiny, {"emodb": corpora["emodb"]}, "four", progress=False)
-    assert "pooled" not in results
-    assert "languages" not in results
-    assert results["merges"] == {"excited": "happy"}
+        evaluate_corpora(*tiny, {}, "four", output_dir=output)
+    assert not output.exists()
+    gone = [r | {"audio": {"bytes": None, "path": "/nowhere.wav"}} for r in rows]
+    with pytest.raises(EvaluationError, match=r"emodb: .* 4 clips .*/nowhere\.wav"):
+        evaluate_corpora(*tiny, {"emodb": gone}, "four", output_dir=output, progress=False)
+    assert list(output.iterdir()) == []

@@ -81,12 +81,7 @@ def test_emotion_metrics_match_manual_example():
     assert metrics["support"] == {"happy": 3, "sad": 1, "angry": 0}
     assert metrics["confusion"] == [[2, 0, 0], [1, 0, 0], [0, 0, 0]]
     assert metrics["confusion_unparsed"] == [1, 0, 0]
-
-
-def test_emotion_metrics_count_none_as_unparsed():
-    assert emotion_metrics(["sad", "angry"], [None, "angry"], LABELS) == emotion_metrics(
-        ["sad", "angry"], [UNPARSED, "angry"], LABELS
-    )
+    assert emotion_metrics(references, ["happy", "happy", None, "happy"], ("happy", "sad", "angry")) == metrics
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from matplotlib.font_manager import findfont, fontManager
 from matplotlib.ft2font import FT2Font
 from PIL import Image
 
+from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.evaluation.metrics import emotion_metrics
 from mser_llm.evaluation.plots import (
     confusion_figure,
@@ -27,9 +28,9 @@ from mser_llm.evaluation.plots import (
     write_png,
 )
 from mser_llm.evaluation.predictions import Predictions
-from mser_llm.evaluation.protocols import find_protocol
 from mser_llm.evaluation.protocols.leaks import LeakReport
 from mser_llm.evaluation.report import EmbeddingMap, ExamplePrediction, write_report
+from mser_llm.evaluation.report_findings import worst_errors
 from mser_llm.evaluation.summary import gaps, summary
 from mser_llm.io.errors import InputError
 from processing_mser import UNPARSED, label_set
@@ -91,7 +92,7 @@ def full(results, tmp_path_factory):
     return path.read_text(encoding="utf-8")
 
 
-def test_report_makes_no_requests(full):
+def test_report_is_self_contained(full):
     page = Page(full)
     for tag, attributes in page.elements:
         assert tag not in ("link", "script", "iframe", "object", "embed", "base")
@@ -99,17 +100,14 @@ def test_report_makes_no_requests(full):
             assert (attributes.get(name) or "#").startswith(("#", "data:"))
     assert "://" not in full
     assert not re.search(r"url\((?!#)|@import", full)
-
-
-def test_report_ids_are_unique_and_resolved(full):
-    ids = [attributes["id"] for _, attributes in Page(full).elements if "id" in attributes]
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids)) > 0
     references = set(re.findall(r'url\(#([^)]+)\)|xlink:href="#([^"]+)"', full))
     assert references
     assert {first or second for first, second in references} <= set(ids)
 
 
-def test_report_shows_every_metric(full, results):
+def test_report_shows_every_metric_and_example(full, results):
     page = Page(full)
     assert f"{results['pooled']['UA']:.3f}" in page.text
     for corpus in results["corpora"].values():
@@ -122,40 +120,36 @@ def test_report_shows_every_metric(full, results):
         assert text in page.text
     # Two corpora and the pooled one, two curves per stage, one map.
     assert page.count("svg") == 3 + 4 + 1
-
-
-def test_report_example_is_playable(full):
-    (source,) = [attributes["src"] for tag, attributes in Page(full).elements if tag == "audio"]
-    sound, rate = soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    sound, rate = played(page)
     assert (len(sound), rate) == (8000, 16000)
     assert "True label: sad" in full
+
+
+def write_page(results, folder, **more) -> str:
+    return write_report(results, folder / "report.html", **more).read_text(encoding="utf-8")
+
+
+def played(page: Page):
+    """Return the samples and the rate of the only sound of a page."""
+    (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "audio"]
+    return soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
 
 
 def test_report_omits_empty_sections(results, tmp_path):
     bare = {key: value for key, value in results.items() if key not in ("pooled", "languages")}
     bare["corpora"] = {"emodb": results["corpora"]["emodb"]}
-    page = Page(write_report(bare, tmp_path / "report.html").read_text(encoding="utf-8"))
-    for heading in (
-        "Example prediction",
-        "Training",
-        "Map of",
-        "in each language",
-        "Configuration",
-        ": 1 unreadable",
-    ):
+    page = Page(write_page(bare, tmp_path))
+    for heading in ("Example prediction", "Training", "Map of", "in each language", "Configuration", ": 1 unreadable"):
         assert heading not in page.text
     assert page.count("audio") == 0
     assert page.count("svg") == 1
 
 
 def test_report_accepts_results_json(tiny, tmp_path):
-    from mser_llm.evaluation.evaluation import evaluate_corpora
-
     wave = {"array": np.random.default_rng(0).standard_normal(8000), "sampling_rate": 16000}
     rows = [{"id": str(n), "audio": wave, "emotion": word, "language": "el"} for n, word in enumerate(WORDS)]
     results = evaluate_corpora(*tiny, {"demo": rows}, "seven", progress=False)
-    page = Page(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert f"{results['corpora']['demo']['UA']:.3f}" in page.text
+    assert f"{results['corpora']['demo']['UA']:.3f}" in Page(write_page(results, tmp_path)).text
 
 
 def biased(hurt, field, clips=400):
@@ -191,7 +185,7 @@ def first_screen(page: str) -> str:
 def test_report_shows_planted_bias_first(field, hurt, shown, tmp_path):
     predictions = biased(hurt, field)
     results = results_of(predictions)
-    screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+    screen = first_screen(write_page(results, tmp_path))
     (gap,) = results["gaps"]
     assert gap["worst"] == hurt
     assert 0.3 < gap["gap"] < 0.7
@@ -200,33 +194,31 @@ def test_report_shows_planted_bias_first(field, hurt, shown, tmp_path):
     assert "No gap" not in screen
 
 
-def test_report_claims_no_gap_without_bias(tmp_path):
-    results = results_of(biased("nobody", "genders"))
-    screen = first_screen(write_report(results, tmp_path / "report.html").read_text(encoding="utf-8"))
+@pytest.fixture(scope="module")
+def unbiased():
+    return results_of(biased("nobody", "genders"))
+
+
+def test_report_claims_no_gap_without_bias(unbiased, tmp_path):
+    screen = first_screen(write_page(unbiased, tmp_path))
     assert "No gap" in screen
     assert " apart)" in screen
-    low, high = results["corpora"]["emodb"]["intervals"]["UA"]
+    low, high = unbiased["corpora"]["emodb"]["intervals"]["UA"]
     assert f"{low:.3f} to {high:.3f}: 95 % interval for other speakers (from 20 speakers)" in screen
 
 
-def test_report_shows_allowed_leak_first(tmp_path):
-    results = results_of(biased("nobody", "genders"))
+def test_report_shows_allowed_leak_and_published_results(unbiased, tmp_path):
     leak = LeakReport(speakers=("emodb-03",), corpora=("emodb",), clips=40, tested=400)
-    for report, shown in ((leak, True), (LeakReport(tested=400), False)):
-        page = write_report({**results, "leak": report.as_dict()}, tmp_path / "report.html")
-        screen = first_screen(page.read_text(encoding="utf-8"))
-        assert ("the corpus emodb, 1 of the speakers (40 of 400 clips)" in screen) == shown
-
-
-def test_report_shows_published_results(tmp_path):
-    protocol = find_protocol("aesdd")
-    results = results_of(biased("nobody", "genders"))
-    plan = {"name": protocol.name, "title": protocol.title, "source": protocol.source, "notes": list(protocol.notes)}
-    page = Page(write_report({**results, "protocol": plan}, tmp_path / "r.html").read_text(encoding="utf-8"))
-    section = page.text[page.text.index("Comparison with published results") :]
+    plan = {"name": "aesdd", "title": "t", "source": "s", "notes": ["n"]}
+    page = write_page({**unbiased, "leak": leak.as_dict(), "protocol": plan}, tmp_path)
+    assert "the corpus emodb, 1 of the speakers (40 of 400 clips)" in first_screen(page)
+    text = Page(page).text
+    section = text[text.index("Comparison with published results") :]
     # Table I of arXiv 2503.21806: the zero-shot row of AESDD, and ours below it.
     assert section.index("0.426") < section.index("measured here") < section.index("Results by group")
-    assert f"{results['corpora']['emodb']['WA']:.3f}" in section[: section.index("Results by group")]
+    assert f"{unbiased['corpora']['emodb']['WA']:.3f}" in section[: section.index("Results by group")]
+    page = write_page({**unbiased, "leak": LeakReport(tested=400).as_dict()}, tmp_path)
+    assert "of 400 clips" not in first_screen(page)
 
 
 def test_report_worst_errors_are_playable(tmp_path):
@@ -242,11 +234,8 @@ def test_report_worst_errors_are_playable(tmp_path):
     playable = dataclasses.replace(predictions, scores=scores, files=files)
     captions = [f"clip {index} of <40>" for index in range(40)]
     embeddings = EmbeddingMap(scores, playable.truths, ["de"] * 40, captions)
-    path = write_report(results_of(playable), tmp_path / "r.html", predictions=playable, embeddings=embeddings)
-    page = Page(path.read_text(encoding="utf-8"))
-    # The only error whose file exists.
-    (source,) = [attributes["src"] for tag, attributes in page.elements if tag == "audio"]
-    sound, _ = soundfile.read(io.BytesIO(base64.b64decode(source.split(",")[1])))
+    page = Page(write_page(results_of(playable), tmp_path, predictions=playable, embeddings=embeddings))
+    sound, _ = played(page)  # the only error whose file exists
     assert np.abs(sound - wave).max() < 1e-4
     assert all(caption in page.text for caption in captions)
 
@@ -255,40 +244,32 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.axes[0].texts]
 
 
-def characters(font: str) -> set[int]:
-    return set(FT2Font(findfont(font)).get_charmap())
-
-
-def test_fallback_fonts_cover_all_scripts(tmp_path):
-    strange = chr(min(characters("STIXGeneral") - characters("DejaVu Sans")))
-    figure = confusion_figure([[3, 1], [0, 2]], [f"so {strange}", "sad"])
+@pytest.mark.parametrize("other_name", [None, "STIX-General: A"])
+def test_fallback_fonts_cover_all_scripts(other_name, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    """The second name has the characters of font patterns."""
+    names = ("DejaVu Sans", "STIXGeneral")
+    usual, other = (set(FT2Font(findfont(name)).get_charmap()) for name in names)
+    if other_name is not None:
+        # The files read above, because machines list the weights of a family in different orders.
+        files = [findfont(name) for name in names]
+        fonts = [next(font for font in fontManager.ttflist if font.fname == file) for file in files]
+        monkeypatch.setattr(fontManager, "ttflist", [fonts[0], dataclasses.replace(fonts[1], name=other_name)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        write_png(figure, tmp_path / "confusion.png")
-    assert Image.open(tmp_path / "confusion.png").size[0] > 100
+        write_png(confusion_figure([[3, 1], [0, 2]], [f"so {chr(min(other - usual))}", "sad"]), tmp_path / "c.png")
+    assert Image.open(tmp_path / "c.png").size[0] > 100
     unknown = confusion_figure([[3, 1], [0, 2]], ["\U0010fffd", "sad"])  # of private use, in no font
     with pytest.warns(UserWarning, match="no installed font has these characters") as caught:
         write_png(unknown, tmp_path / "boxes.png")
     assert not [one for one in caught if "Glyph" in str(one.message)]
 
 
-def test_fallback_fonts_accept_pattern_characters(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    names = ("DejaVu Sans", "STIXGeneral")
-    strange = chr(min(characters(names[1]) - characters(names[0])))
-    # The files read above, because machines list the weights of a family in different orders.
-    files = [findfont(name) for name in names]
-    usual, other = (next(font for font in fontManager.ttflist if font.fname == file) for file in files)
-    monkeypatch.setattr(fontManager, "ttflist", [usual, dataclasses.replace(other, name="STIX-General: A")])
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        write_png(confusion_figure([[3, 1], [0, 2]], [strange, "sad"]), tmp_path / "confusion.png")
-
-
 def test_plots_draw_dollar_signs_literally(tmp_path):
     labels = ["$x^2$", "$\\undefined$", "a$"]  # a formula, an invalid one, and an incomplete one
     matrix = [[3, 1, 0], [0, 2, 0], [1, 0, 1]]
-    write_png(confusion_figure(matrix, labels, title="$\\sqrt$"), tmp_path / "confusion.png")
-    svg = inline_svg(confusion_figure(matrix, labels, title="$\\sqrt$"), "confusion")
+    figure = confusion_figure(matrix, labels, title="$\\sqrt$")
+    write_png(figure, tmp_path / "confusion.png")
+    svg = inline_svg(figure, "confusion")
     drawn = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert all(drawn.count(label) == 2 for label in labels)
     assert "$\\sqrt$" in drawn
@@ -318,21 +299,15 @@ def test_confusion_figure_keeps_long_titles(unparsed, tmp_path):
 
 def test_inline_svg_uses_page_colors_and_escapes():
     svg = inline_svg(confusion_figure([[1, 0], [0, 1]], ["<b>", "a & b"]), 'two "words" <i>')
-    assert "var(--ink)" in svg
-    assert "var(--accent)" in svg
-    assert "&lt;b&gt;" in svg
-    assert "<b>" not in svg
-    assert "<i>" not in svg
+    assert all(part in svg for part in ("var(--ink)", "var(--accent)", "&lt;b&gt;"))
+    assert "<b>" not in svg and "<i>" not in svg
 
 
-def test_curve_figure_matches_log_history():
+def test_curves_of_log_history():
+    """The Trainer logs the best checkpoint again at the last epoch."""
     assert loss_keys(HISTORY) == ["loss", "eval_loss", "loss_contrast"]
     assert score_keys(HISTORY) == ["eval_UA", "eval_WA"]
     assert (loss_keys([]), score_keys([])) == ([], [])
-
-
-def test_curve_figure_ignores_final_evaluation():
-    """The Trainer logs the best checkpoint again at the last epoch."""
     epochs = [{"epoch": float(epoch), "eval_UA": value} for epoch, value in ((1, 0.5), (2, 0.9), (3, 0.7))]
     figure = curve_figure([*epochs, {"epoch": 3.0, "eval_UA": 0.9}], ["eval_UA"], "UA")
     (line,) = figure.axes[0].lines
@@ -347,8 +322,22 @@ def test_embedding_figure_projects_to_principal_plane():
     drawn = figure.axes[0].collections[0].get_offsets()
     distances = np.linalg.norm(plane[:, None] - plane[None], axis=-1)
     np.testing.assert_allclose(np.linalg.norm(drawn[:, None] - drawn[None], axis=-1), distances, atol=1e-8)
-
-
-def test_embedding_figure_rejects_unequal_lists():
     with pytest.raises(InputError, match="embeddings"):
         embedding_figure(np.zeros((3, 2)), ["happy"] * 2, ["el"] * 3)
+
+
+def test_worst_errors_are_sorted_and_limited_per_confusion():
+    def system(pairs, probabilities):
+        truths, predicted = zip(*pairs)
+        scores = np.full((len(pairs), len(WORDS)), 0.01)
+        scores[range(len(pairs)), [WORDS.index(word) for word in predicted]] = probabilities
+        ids = [str(number) for number in range(len(pairs))]
+        return Predictions(WORDS, ["c"] * len(ids), ids, list(truths), list(predicted), scores)
+
+    given = system([("sad", "happy"), ("sad", "sad"), ("angry", "sad")], [0.6, 0.99, 0.8])
+    assert worst_errors(given) == [2, 0]
+    assert worst_errors(dataclasses.replace(given, scores=None)) == []
+    given = system([("sad", "happy")] * 5 + [("happy", "sad")], [0.9, 0.95, 0.91, 0.92, 0.93, 0.5])
+    assert worst_errors(given) == [1, 4, 5]
+    assert worst_errors(given, count=1) == [1]
+    assert worst_errors(given, of_a_pair=4) == [1, 4, 3, 2, 5]

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from mser_llm.evaluation.protocols.leaks import LeakReport
 from mser_llm.io.errors import InputError
@@ -34,14 +34,25 @@ class Fold:
     leak: LeakReport | None = None
 
 
-@dataclass(frozen=True)
-class FullCorpus:
-    """Zero-shot: every clip is tested, none is for training."""
+class Split:
+    """How the rows of a protocol are divided."""
 
-    shares_speakers: ClassVar[bool] = False
+    shares_speakers = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """Return one fold, `whole`, without training rows."""
+        """Return the folds.
+
+        Raises:
+            ProtocolError: the rows cannot be divided like this.
+        """
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class FullCorpus(Split):
+    """Zero-shot: every clip is tested, none is for training; one fold, `whole`."""
+
+    def divide(self, rows: Sequence[Row]) -> list[Fold]:
         return [Fold("whole", (), (), tuple(rows))]
 
     def __str__(self) -> str:
@@ -49,8 +60,8 @@ class FullCorpus:
 
 
 @dataclass(frozen=True)
-class OfficialSplit:
-    """The official split, by the column `split`.
+class OfficialSplit(Split):
+    """The official split, by the column `split`; one fold, named after the test split.
 
     Attributes:
         test, train, validation: values of the column.
@@ -63,11 +74,6 @@ class OfficialSplit:
     shares_speakers: bool = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """Return one fold, named after the test split.
-
-        Raises:
-            ProtocolError: the test split has no row.
-        """
         train, validation, test = (
             tuple(row for row in rows if row["split"] == part) for part in (self.train, self.validation, self.test)
         )
@@ -82,80 +88,60 @@ class OfficialSplit:
 
 
 @dataclass(frozen=True)
-class LeaveOneOut:
-    """Leave one session (the column `split`) or speaker out: one fold for each."""
+class LeaveOneOut(Split):
+    """Leave one session (the column `split`) or speaker out: one fold for each, in the order of their names."""
 
     by: Literal["session", "speaker"]
-    shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """Return the folds in the order of their names.
-
-        Raises:
-            ProtocolError: a clip without session or speaker, or fewer than two of them.
-        """
-        names = sorted(set(_groups(rows, self.by)))
+        groups = _groups(rows, self.by)
+        names = sorted(set(groups))
         if len(names) < 2:
             raise ProtocolError(
                 f"leave one {self.by} out", f"only {len(names)} {self.by}(s)", "pass the complete corpus"
             )
-        return [_held_out(name, {name}, rows, self.by) for name in names]
+        return [_held_out(name, rows, [group == name for group in groups]) for name in names]
 
     def __str__(self) -> str:
         return f"leave one {self.by} out"
 
 
 @dataclass(frozen=True)
-class KFold:
-    """K folds without shared speakers, balanced by gender; deterministic."""
+class KFold(Split):
+    """K folds without shared speakers, balanced by gender: `fold1` and so on; deterministic."""
 
     count: int
-    by: Literal["speaker"] = "speaker"
-    shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """Return `fold1` and so on.
-
-        Raises:
-            ProtocolError: a clip without a speaker, or fewer speakers than folds.
-        """
+        speakers = _groups(rows, "speaker")
         genders = {row["speaker"]: str(row["gender"]) for row in rows}
-        names = sorted(set(_groups(rows, self.by)), key=lambda name: (genders[name], name))
+        names = sorted(genders, key=lambda name: (genders[name], name))
         if len(names) < self.count:
-            raise ProtocolError(str(self), f"only {len(names)} {self.by}(s)", "pass the complete corpus")
+            raise ProtocolError(str(self), f"only {len(names)} speaker(s)", "pass the complete corpus")
+        number = {name: index % self.count for index, name in enumerate(names)}
         return [
-            _held_out(f"fold{index + 1}", set(names[index :: self.count]), rows, self.by)
+            _held_out(f"fold{index + 1}", rows, [number[speaker] == index for speaker in speakers])
             for index in range(self.count)
         ]
 
     def __str__(self) -> str:
-        return f"{self.count} folds by {self.by}"
+        return f"{self.count} folds by speaker"
 
 
 @dataclass(frozen=True)
-class LeaveLanguageOut:
-    """Test one language and train on the others."""
+class LeaveLanguageOut(Split):
+    """Test one language, an ISO 639-1 code, and train on the others; one fold, `to-LANGUAGE`."""
 
     language: str
-    """ISO 639-1."""
-    shares_speakers: ClassVar[bool] = False
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        """Return one fold, `to-LANGUAGE`.
-
-        Raises:
-            ProtocolError: no row is in the language.
-        """
-        test = tuple(row for row in rows if row["language"] == self.language)
-        if not test:
+        fold = _held_out(f"to-{self.language}", rows, [row["language"] == self.language for row in rows])
+        if not fold.test:
             raise ProtocolError(f"language {self.language}", "no clip is in it", "pass a corpus of this language")
-        return [Fold(f"to-{self.language}", tuple(row for row in rows if row["language"] != self.language), (), test)]
+        return [fold]
 
     def __str__(self) -> str:
         return f"all clips in {self.language}, which is left out of training"
-
-
-Split = FullCorpus | OfficialSplit | LeaveOneOut | KFold | LeaveLanguageOut
 
 
 def resolve_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
@@ -185,11 +171,6 @@ def _groups(rows: Sequence[Row], by: str) -> list[str]:
     return groups
 
 
-def _held_out(name: str, chosen: set[str], rows: Sequence[Row], by: str) -> Fold:
-    held = [group in chosen for group in _groups(rows, by)]
-    return Fold(
-        name,
-        tuple(row for row, out in zip(rows, held) if not out),
-        (),
-        tuple(row for row, out in zip(rows, held) if out),
-    )
+def _held_out(name: str, rows: Sequence[Row], held: Sequence[bool]) -> Fold:
+    train, test = (tuple(row for row, out in zip(rows, held) if out == part) for part in (False, True))
+    return Fold(name, train, (), test)

@@ -16,6 +16,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from mser_llm.data.corpora import FOLDER
+from mser_llm.data.loaded_corpus import join_some
 from mser_llm.data.splits import SpeakerLeakError, recording, recording_names
 from mser_llm.evaluation.protocols.training_record import (
     TRAIN_RESULTS,
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 
 Row = Mapping[str, Any]
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -86,21 +86,18 @@ class LeakReport:
         if self.languages:
             parts.append(f"training used the language {', '.join(self.languages)}, which this test leaves out")
         if self.speakers:
-            parts.append(f"{len(self.speakers)} speaker(s) are in training and in test: {_some(self.speakers)}")
+            parts.append(f"{len(self.speakers)} speaker(s) are in training and in test: {join_some(self.speakers)}")
         if self.recordings:
             parts.append(
                 f"{len(self.recordings)} test recording(s), or translations of them, are in training: "
-                f"{_some(self.recordings)}"
+                f"{join_some(self.recordings)}"
             )
         return f"{'; '.join(parts)}; {self.clips} of {self.tested} test clips are affected"
 
     def as_dict(self) -> dict[str, Any]:
         """Return JSON-ready values, with `found` and `mark`."""
-        return {
-            "found": self.found,
-            "mark": self.mark,
-            **{name: _listed(value) for name, value in asdict(self).items()},
-        }
+        fields = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {"found": self.found, "mark": self.mark, **fields}
 
 
 def check_leak(
@@ -132,7 +129,9 @@ def check_leak(
         SpeakerLeakError: training and test overlap.
     """
     if isinstance(training, TrainingRecord):
-        record, files = training, _files(training, test)
+        record = training
+        compared = record.files or record.unlabelled.files
+        files = _named(test if compared else [None] * len(test))
     else:
         rows = list(training)
         known, files = _files_of_equal_size(rows, test) if by_content else (frozenset(), [None] * len(test))
@@ -146,12 +145,14 @@ def check_leak(
     languages = sorted(record.languages & set(zero_shot_languages))
     concerned = [
         any(ways) or row["corpus"] in corpora or row["language"] in languages
-        for row, *ways in zip(test, by_speaker, by_recording, strict=True)
+        for row, *ways in zip(test, by_speaker, by_recording)
     ]
+    used = record.unlabelled
     unlabelled = [
-        file in record.unlabelled.files or _used_unlabeled(record, row) for row, file in zip(test, files, strict=True)
+        file in used.files or row["speaker"] in used.speakers or not used.recordings.isdisjoint(recording_names(row))
+        for row, file in zip(test, files)
     ]
-    of_corpora = record.unlabelled.corpora - {FOLDER}  # the same name for every folder of a user
+    of_corpora = used.corpora - {FOLDER}  # the same name for every folder of a user
     report = LeakReport(
         speakers=tuple(sorted({row["speaker"] for row, held in zip(test, by_speaker) if held})),
         recordings=tuple(sorted({recording(row) for row, held in zip(test, by_recording) if held})),
@@ -210,13 +211,6 @@ def remove_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bo
     return [row for row in training if recording(row) not in recordings and row["speaker"] not in people]
 
 
-def _files(record: TrainingRecord, test: Sequence[Row]) -> list[str | None]:
-    """Return digests of the test files if the record has files to compare; None for unreadable files."""
-    if not (record.files or record.unlabelled.files):
-        return [None] * len(test)
-    return _named(test)
-
-
 def _files_of_equal_size(training: Sequence[Row], test: Sequence[Row]) -> tuple[frozenset[str], list[str | None]]:
     """Return digests of the training files and of each test file, reading only files of sizes that both sides have.
 
@@ -242,28 +236,14 @@ def _named(rows: Sequence[Row | None]) -> list[str | None]:
         return [None if content is None else short_digest(content) for content in contents]
 
 
-def _used_unlabeled(record: TrainingRecord, row: Row) -> bool:
-    used = record.unlabelled
-    return row["speaker"] in used.speakers or not used.recordings.isdisjoint(recording_names(row))
-
-
 def _unchecked(record: TrainingRecord, test: Sequence[Row]) -> tuple[str, ...]:
-    sentences = []
     unnamed = sum(row["speaker"] is None for row in test)
-    if unnamed:
-        sentences.append(
-            f"{unnamed} of {len(test)} test clips have no speaker, so they cannot be compared with training speakers"
-        )
-    if record.without_speaker:
-        sentences.append(
-            f"{record.without_speaker} training clips have no speaker, so they cannot be compared with test speakers"
-        )
-    return tuple(sentences)
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    sides = (
+        (unnamed, f"{unnamed} of {len(test)} test", "training"),
+        (record.without_speaker, f"{record.without_speaker} training", "test"),
+    )
+    return tuple(
+        f"{clips} clips have no speaker, so they cannot be compared with {others} speakers"
+        for count, clips, others in sides
+        if count
+    )

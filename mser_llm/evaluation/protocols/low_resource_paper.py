@@ -65,7 +65,7 @@ def _protocol(corpus: str, folds: bool) -> Protocol:
         source=f"{PAPER}, Sec. 3.1 and {_TABLE}",
         corpora=(corpus,),
         labels=LABEL_SETS["four"],
-        split=KFold(5, "speaker") if folds else FullCorpus(),
+        split=KFold(5) if folds else FullCorpus(),
         expected={corpus: _EXPECTED[corpus]},
         min_seconds=0.5,
         max_seconds=12.0,

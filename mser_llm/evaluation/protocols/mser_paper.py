@@ -4,6 +4,8 @@
 Results of other systems in Table I are included only if their row is unambiguous in the available copy.
 """
 
+from typing import Any
+
 from mser_llm.evaluation.protocols.folds import FullCorpus, LeaveOneOut, OfficialSplit
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
 from processing_mser.emotions_mser import LABEL_SETS, LabelSet
@@ -41,32 +43,37 @@ _ABLATION = _rows(
 _SESSIONS = "leave-one-session-out, the usual split of IEMOCAP"
 
 
-def _zero_shot(
-    name: str, title: str, words: LabelSet, expected: int, best: tuple, own: tuple, *notes: str
+def _protocol(
+    name: str, title: str, labels: LabelSet, expected: int, where: str = f" and {_I_A}", **more: Any
 ) -> Protocol:
     corpus = name.partition("-")[0]
-    return Protocol(
-        name=name,
-        title=title,
-        source=f"{PAPER}, Sec. V-A and {_I_B}",
-        corpora=(corpus,),
-        labels=words,
-        split=FullCorpus(),
-        expected={corpus: expected},
-        notes=notes,
-        published=_rows(_I_B, _THREE, {f"{_PAPERS}, zero-shot": own, _SOTA: best}),
-    )
+    source = f"{PAPER}, Sec. V-A{where}"
+    return Protocol(name, title, source, (corpus,), labels, expected={corpus: expected}, **more)
 
 
+def _zero_shot(
+    name: str, title: str, labels: LabelSet, expected: int, best: tuple, own: tuple, *notes: str
+) -> Protocol:
+    published = _rows(_I_B, _THREE, {f"{_PAPERS}, zero-shot": own, _SOTA: best})
+    where = f" and {_I_B}"
+    return _protocol(name, title, labels, expected, where, split=FullCorpus(), notes=notes, published=published)
+
+
+_MELD: dict[str, Any] = {
+    "split": OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
+    "assumption": "the published test split",
+    "notes": (
+        _UNSEEN,
+        "The series' main characters speak in all three splits: training on MELD needs --allow_leak.",
+    ),
+}
 MSER_PAPER = (
-    Protocol(
-        name="iemocap-4",
-        title="IEMOCAP, four classes",
-        source=f"{PAPER}, Sec. V-A and {_I_A}",
-        corpora=("iemocap",),
-        labels=_FOUR,
+    _protocol(
+        "iemocap-4",
+        "IEMOCAP, four classes",
+        _FOUR,
+        5531,
         split=LeaveOneOut("session"),
-        expected={"iemocap": 5531},
         assumption=_SESSIONS,
         notes=("Excited counts as happy.", _UNSEEN),
         published=(
@@ -76,14 +83,13 @@ MSER_PAPER = (
             Published("emotion2vec", "WA", 0.718, _I_A),
         ),
     ),
-    Protocol(
-        name="iemocap-7",
-        title="IEMOCAP, seven classes",
-        source=f"{PAPER}, Sec. V-A, {_I_A} and {_II}",
-        corpora=("iemocap",),
-        labels=_SEVEN,
+    _protocol(
+        "iemocap-7",
+        "IEMOCAP, seven classes",
+        _SEVEN,
+        4639,
+        f", {_I_A} and {_II}",
         split=LeaveOneOut("session"),
-        expected={"iemocap": 4639},
         assumption=f"{_SESSIONS}; excited is dropped because it is not among the paper's seven labels",
         notes=(
             _UNSEEN,
@@ -94,43 +100,28 @@ MSER_PAPER = (
         ),
         published=(*_rows(_I_A, _THREE, {_PAPERS: (0.690, 0.513, 0.685)}), *_ABLATION),
     ),
-    Protocol(
-        name="meld-4",
-        title="MELD, four classes",
-        source=f"{PAPER}, Sec. V-A and {_I_A}",
-        corpora=("meld",),
-        labels=_FOUR,
-        split=OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
-        expected={"meld": 2211},
-        assumption="the published test split",
-        notes=(_UNSEEN, "The series' main characters speak in all three splits: training on MELD needs --allow_leak."),
+    _protocol(
+        "meld-4",
+        "MELD, four classes",
+        _FOUR,
+        2211,
         published=(
             *_rows(_I_A, _THREE, {_PAPERS: (0.614, 0.526, 0.599)}),
             Published("ASER", "UA", 0.4855, _I_A),
         ),
+        **_MELD,
     ),
-    Protocol(
-        name="meld-7",
-        title="MELD, seven classes",
-        source=f"{PAPER}, Sec. V-A and {_I_A}",
-        corpora=("meld",),
-        labels=_SEVEN,
-        split=OfficialSplit("test", train="train", validation="dev", shares_speakers=True),
-        expected={"meld": 2610},
-        assumption="the published test split",
-        notes=(_UNSEEN, "The series' main characters speak in all three splits: training on MELD needs --allow_leak."),
+    _protocol(
+        "meld-7",
+        "MELD, seven classes",
+        _SEVEN,
+        2610,
         published=(
-            *_rows(
-                _I_A,
-                _THREE,
-                {
-                    _PAPERS: (0.549, 0.314, 0.498),
-                    "SpeechFormer++": (0.510, 0.273, 0.470),
-                    "emotion2vec": (0.519, 0.280, 0.487),
-                },
-            ),
+            *_rows(_I_A, _THREE, {_PAPERS: (0.549, 0.314, 0.498), "SpeechFormer++": (0.510, 0.273, 0.470)}),
+            *_rows(_I_A, _THREE, {"emotion2vec": (0.519, 0.280, 0.487)}),
             Published("Vesper", "UA", 0.268, _I_A),
         ),
+        **_MELD,
     ),
     _zero_shot(
         "shemo",

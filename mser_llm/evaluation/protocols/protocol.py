@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """A protocol: the tested corpora and labels, the split, and published results."""
 
+import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import soundfile
+from tqdm.auto import tqdm
+
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.splits import SpeakerLeakError
-from mser_llm.evaluation.protocols.clip_lengths import within_seconds
 from mser_llm.evaluation.protocols.folds import Fold, FullCorpus, LeaveLanguageOut, ProtocolError, Split
 from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, remove_leaks
 from mser_llm.evaluation.protocols.training_record import TrainingRecord
+from mser_llm.evaluation.tables import METRIC_NAMES, format_metric, format_table
 from processing_mser.emotions_mser import LabelSet
 
 
 Row = Mapping[str, Any]
+MEASURED = "measured here"
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Protocol:
         labels: the candidate labels, with the merges of this protocol.
         split: the split into training and test.
         expected: number of labeled test clips by corpus, before the duration limits.
-        min_seconds, max_seconds: duration limits.
+        min_seconds, max_seconds: duration limits, both or neither.
         assumption: our choice if the source does not specify the split; None if it does.
         notes: what readers of the results must know.
         published: results to compare with.
@@ -91,11 +97,26 @@ class Protocol:
         return self.split.divide(rows)
 
     def usable(self, rows: Iterable[Row]) -> tuple[list[Row], dict[str, int]]:
-        """Return the rows within the duration limits and the number of others by reason."""
+        """Return the rows within the duration limits and the number of others by reason.
+
+        Missing durations are read from file headers. Clips with unreadable headers are kept and reported when they
+        are read.
+        """
         rows = list(rows)
-        if self.min_seconds is None and self.max_seconds is None:
+        if self.min_seconds is None or self.max_seconds is None:
             return rows, {}
-        return within_seconds(rows, self.min_seconds or 0.0, self.max_seconds or float("inf"))
+        with ThreadPoolExecutor() as pool:
+            found = pool.map(_seconds, rows)
+            lengths = [*tqdm(found, total=len(rows), desc="Reading lengths", unit="clip", leave=False, disable=None)]
+        kept, left_out = [], Counter[str]()
+        for row, seconds in zip(rows, lengths, strict=True):
+            if seconds is not None and seconds < self.min_seconds:
+                left_out[f"shorter than {self.min_seconds:g} s"] += 1
+            elif seconds is not None and seconds > self.max_seconds:
+                left_out[f"longer than {self.max_seconds:g} s"] += 1
+            else:
+                kept.append(row)
+        return kept, dict(sorted(left_out.items()))
 
     def rows_with_labels(self, rows: Iterable[Row]) -> list[Row]:
         """Return the rows whose emotion is in the label set."""
@@ -165,3 +186,46 @@ class Protocol:
         """Count labeled rows by corpus, to compare with `expected`."""
         counts = Counter(row["corpus"] for row in self.rows_with_labels(rows))
         return {name: counts[name] for name in self.tested_corpora if counts[name]}
+
+
+def _seconds(row: Row) -> float | None:
+    if row["duration"] is not None:
+        return row["duration"]
+    audio = row["audio"]
+    try:
+        info = soundfile.info(audio["path"] if audio["bytes"] is None else io.BytesIO(audio["bytes"]))
+    except (OSError, soundfile.SoundFileError):
+        return None
+    return info.frames / info.samplerate
+
+
+def published_table(protocol: Protocol, metrics: Mapping[str, Any] | None = None) -> tuple[list[str], list[list[str]]]:
+    """
+    Return the headers and rows of the published results.
+
+    Args:
+        protocol: the protocol whose results were published.
+        metrics: of one's own system on the complete test, as in `emotion_metrics`, for a last row named `MEASURED`.
+
+    Returns:
+        headers `system`, one per metric that was published (all metrics if none was), and `where`; and the cells of
+        one row per published system.
+    """
+    systems: dict[tuple[str, str], dict[str, Published]] = {}
+    for one in protocol.published:
+        name = one.system + (f", {one.group} only" if one.group else "")
+        systems.setdefault((name, one.where), {})[one.metric] = one
+    columns = [metric for metric in METRIC_NAMES if any(metric in values for values in systems.values())]
+    columns = columns or list(METRIC_NAMES)
+    rows = [
+        [name, *(format_metric(found.value, found.std) if (found := values.get(m)) else "–" for m in columns), where]
+        for (name, where), values in systems.items()
+    ]
+    if metrics is not None:
+        rows.append([MEASURED, *(format_metric(metrics[metric]) for metric in columns), ""])
+    return ["system", *(METRIC_NAMES[metric] for metric in columns), "where"], rows
+
+
+def format_published(protocol: Protocol, metrics: Mapping[str, Any] | None = None) -> str:
+    """Format `published_table` as aligned text."""
+    return format_table(*published_table(protocol, metrics), style="text", text_columns=(0, -1))

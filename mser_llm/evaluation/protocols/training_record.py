@@ -25,7 +25,11 @@ class UnlabeledTraining:
     """Speech used in training without emotion labels.
 
     Attributes:
-        speakers, recordings, corpora, languages, files: as in `TrainingRecord`.
+        speakers: of all clips; for M5SER the speakers of the source clips.
+        recordings: names of the clips without a speaker, from `mser_llm.data.splits.recording`.
+        corpora: for M5SER the source corpora.
+        languages: ISO 639-1 codes.
+        files: `short_digest` of each clip's file except M5SER's, which identifies files under any name.
     """
 
     speakers: frozenset[str] = frozenset()
@@ -36,26 +40,16 @@ class UnlabeledTraining:
 
 
 @dataclass(frozen=True)
-class TrainingRecord:
+class TrainingRecord(UnlabeledTraining):
     """Labeled speech used in training, including validation and earlier stages.
 
     Attributes:
-        speakers: of all clips; for M5SER the speakers of the source clips.
-        recordings: names of the clips without a speaker, from `mser_llm.data.splits.recording`.
-        corpora: for M5SER the source corpora.
-        languages: ISO 639-1 codes.
         without_speaker: the number of clips without a speaker.
         unlabelled: speech used without labels. It is not a leak, but a test of it is not strictly zero-shot.
-        files: `short_digest` of each clip's file except M5SER's, which identifies files under any name.
     """
 
-    speakers: frozenset[str]
-    recordings: frozenset[str]
-    corpora: frozenset[str]
-    languages: frozenset[str]
-    without_speaker: int
+    without_speaker: int = 0
     unlabelled: UnlabeledTraining = field(default_factory=UnlabeledTraining)
-    files: frozenset[str] = frozenset()
 
 
 def short_digest(content: str) -> str:
@@ -91,6 +85,8 @@ def read_training_record(model: str | PathLike) -> TrainingRecord | None:
             for key in ("heard", "heard_unlabelled")
         )
         without_speaker = len(labeled["recordings"])
+        if absent := {"speakers", "corpora", "languages"} - labeled.keys():
+            raise KeyError(*absent)
         return TrainingRecord(**labeled, without_speaker=without_speaker, unlabelled=UnlabeledTraining(**unlabelled))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise TrainingRecordError(

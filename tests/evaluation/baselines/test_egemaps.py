@@ -33,12 +33,7 @@ def test_egemaps_functionals_describe_sound(encoder):
         assert vector[pitch] == pytest.approx(12 * np.log2(hertz / 27.5), abs=0.3)
     loudness = encoder.names.index("loudness_sma3_amean")
     assert soft[loudness] < 0.7 * low[loudness]
-
-
-def test_egemaps_does_not_depend_on_batch(encoder):
-    sounds = [voice(150, 0.8), voice(300, 0.5)]
-    together, alone = encoder(sounds), [encoder([sound])[0] for sound in sounds]
-    assert all(np.array_equal(one, other) for one, other in zip(together, alone, strict=True))
+    assert np.array_equal(encoder([voice(240, 1.5)])[0], high), "the batch does not matter"
 
 
 def test_egemaps_without_opensmile_names_extra(monkeypatch):

@@ -17,7 +17,7 @@ from mser_llm.evaluation.protocols import (
     plan_evaluation,
     published_table,
 )
-from mser_llm.evaluation.protocols.published_table import MEASURED
+from mser_llm.evaluation.protocols.protocol import MEASURED
 
 
 METRICS = emotion_metrics(["sad", "happy", "sad"], ["sad", "sad", "sad"], ["happy", "sad"])
@@ -65,20 +65,13 @@ def test_fold_statistics_averages_folds():
     }
 
 
-def test_check_model_leak_without_record_is_unchecked(tmp_path):
-    report = check_model_leak(tmp_path, [row(0, "emodb", "3", "sad")])
-    assert not report.found and report.tested == 1
-    assert str(tmp_path) in report.unchecked[0]
-
-
 def test_check_model_leak_applies_zero_shot_conditions(tmp_path):
-    data = {
-        "sources": [{"corpus": "emodb"}],
-        "languages": {"de": 5},
-        "heard": {"speakers": ["emodb-9"], "recordings": [], "corpora": ["emodb"], "languages": ["de"]},
-    }
-    (tmp_path / "train_results.json").write_text(json.dumps({"speakers": ["emodb-9"], "data": data}))
     test = [row(0, "emodb", "3", "sad")]
+    report = check_model_leak(tmp_path, test)
+    assert not report.found and report.tested == 1
+    assert str(tmp_path) in report.unchecked[0], "there is no record"
+    heard = {"speakers": ["emodb-9"], "recordings": [], "corpora": ["emodb"], "languages": ["de"]}
+    (tmp_path / "train_results.json").write_text(json.dumps({"data": {"heard": heard}}))
     assert not check_model_leak(tmp_path, test).found
     assert not check_model_leak(tmp_path, test, PROTOCOLS["emodb-4-5fold"]).found
     for name, message in (("emodb-4", "corpus emodb"), ("cross-lingual-de", "language de")):
@@ -94,8 +87,6 @@ def test_published_table_ends_with_own_row():
     assert rows[-1] == [MEASURED, "0.667", "0.500", "0.533", ""] and len(rows) == 3
     assert [line.split()[0] for line in format_published(PROTOCOLS["aesdd"]).splitlines()] == ["system", "Zou", "SOTA"]
 
-
-def test_published_table_without_publication_has_all_metrics():
     headers, rows = published_table(PROTOCOLS["cross-lingual-de"], METRICS)
     assert headers == ["system", "WA", "UA", "WF1", "macro-F1", "precision", "where"]
     assert [row[0] for row in rows] == [MEASURED]
