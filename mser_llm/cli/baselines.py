@@ -57,9 +57,13 @@ def run(args: BaselinesArguments) -> int:
     """Print the tables and write everything to `args.output_dir`; return 0, or 1 if a test clip is unreadable."""
     from modeling_mser.labels_mser import check_labels
     from mser_llm.cli.corpus_arguments import read_labeled
-    from mser_llm.evaluation.baselines.baseline_systems import egemaps_system, probe_systems
+    from mser_llm.evaluation.baselines.baseline_systems import (
+        chance_level,
+        egemaps_system,
+        majority_class,
+        probe_systems,
+    )
     from mser_llm.evaluation.baselines.comparison import System, compare_systems, markdown, write_comparison
-    from mser_llm.evaluation.baselines.trivial import chance_level, majority_class
     from mser_llm.evaluation.evaluation import file_stems, versions
     from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.predictions import Predictions, write_predictions

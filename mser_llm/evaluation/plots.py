@@ -59,44 +59,41 @@ def confusion_figure(
         unparsed: unparsed predictions of each row, as a separate column; None omits the column.
         title: above the matrix.
     """
-    counts = np.asarray(confusion, dtype=int)
-    separate = np.zeros(len(labels), dtype=int) if unparsed is None else np.asarray(unparsed, dtype=int)
-    support = counts.sum(axis=1) + separate
-    size, extra = len(labels), 0.0 if unparsed is None else 1.2
-    longest = max(map(len, [*labels, "unparsed"] if extra else labels)) * 0.075
-    width, height = 0.52 * (size + extra) + longest + 0.45, 0.52 * size + 0.7 * longest + (0.62 if title else 0.35)
+    counts, size = np.asarray(confusion, dtype=int), len(labels)
+    names, places = [*labels], [*map(float, range(size))]
+    if unparsed is not None:
+        counts = np.column_stack([counts, np.asarray(unparsed, dtype=int)])
+        names, places = [*names, "unparsed"], [*places, size + 0.2]
+    support = counts.sum(axis=1)
+    longest = max(map(len, names)) * 0.075
+    right = places[-1] + 1
+    width, height = 0.52 * right + longest + 0.45, 0.52 * size + 0.7 * longest + (0.62 if title else 0.35)
     figure = Figure(figsize=(max(width, 2.6), height), layout="constrained")
     axes = figure.add_subplot()
-    hide_frame(axes)
-
-    def cell(column: float, row: int, count: int, color: str) -> None:
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, labelsize=9, colors=INK)
+    # Always within the axes, so the layout need not measure it.
+    inside: dict[str, Any] = {"in_layout": False}
+    centred = inside | {"ha": "center", "va": "center"}
+    for row, index in np.ndindex(counts.shape):
+        column, count = places[index], counts[row, index]
         share = count / support[row] if support[row] else 0.0
-        # Always within the axes, so the layout need not measure it.
-        inside: dict[str, Any] = {"in_layout": False}
         square = inside | {"xy": (column - 0.48, row - 0.48), "width": 0.96, "height": 0.96, "linewidth": 0}
         axes.add_artist(Rectangle(**square, facecolor=RULE, alpha=0.3))
-        centred = inside | {"ha": "center", "va": "center"}
         if not count:
             axes.text(column, row, "0" if support[row] else "–", fontsize=9, color=MUTED, **centred)
-            return
+            continue
+        color = ACCENT if index < size else WARN
         axes.add_artist(Rectangle(**square, facecolor=color, alpha=0.08 + 0.92 * share))
         ink = "white" if share > 0.55 else INK
-        weight = "bold" if column == row else "normal"
+        weight = "bold" if index == row else "normal"
         axes.text(column, row - 0.12, f"{100 * share:.0f}", fontsize=10.5, color=ink, fontweight=weight, **centred)
         axes.text(column, row + 0.26, str(count), fontsize=7.5, color=ink, alpha=0.85, **centred)
-
-    for row in range(size):
-        for column in range(size):
-            cell(column, row, int(counts[row, column]), ACCENT)
-        if extra:
-            cell(size + extra - 1, row, int(separate[row]), WARN)
-    ticks, names = [*range(size)], [*labels]
-    if extra:
-        ticks, names = [*ticks, size + extra - 1], [*names, "unparsed"]
-    axes.set_xlim(-0.5, size + extra - 0.5)
+    axes.set_xlim(-0.5, right - 0.5)
     axes.set_ylim(size - 0.5, -0.5)
     axes.set_aspect("equal")
-    axes.set_xticks(ticks, names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), labels)
     axes.set_ylabel("true", color=MUTED, fontsize=9)
     # Below the figure, because the axes are narrower for two labels.
@@ -117,19 +114,12 @@ def curve_figure(log_history: Sequence[Mapping[str, Any]], keys: Sequence[str], 
         points = sorted({entry[time]: entry[key] for entry in reversed(logged)}.items())
         hue = ACCENT if position == 0 else HUES[1:][(2 * position - 2) % (len(HUES) - 1)]
         marker = "o" if len(points) <= 40 else None
-        axes.plot(
-            *zip(*points, strict=True), color=hue, linewidth=1.6, marker=marker, markersize=3, label=_curve_name(key)
-        )
-    style_axes(axes)
+        name = "validation loss" if key == "eval_loss" else key.removeprefix("eval_")
+        axes.plot(*zip(*points, strict=True), color=hue, linewidth=1.6, marker=marker, markersize=3, label=name)
+    style_axes(axes, time, label)
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    axes.set_xlabel(time, color=MUTED, fontsize=9)
-    axes.set_ylabel(label, color=MUTED, fontsize=9)
     axes.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     return figure
-
-
-def _curve_name(key: str) -> str:
-    return "validation loss" if key == "eval_loss" else key.removeprefix("eval_")
 
 
 def loss_keys(log_history: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -140,11 +130,8 @@ def loss_keys(log_history: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def score_keys(log_history: Sequence[Mapping[str, Any]]) -> list[str]:
     """List the main validation metrics of a `log_history`."""
-    return [
-        key
-        for key in ("eval_UA", "eval_WA", "eval_WF1", "eval_macro_F1")
-        if any(key in entry for entry in log_history)
-    ]
+    keys = ("eval_UA", "eval_WA", "eval_WF1", "eval_macro_F1")
+    return [key for key in keys if any(key in entry for entry in log_history)]
 
 
 def embedding_figure(
@@ -180,13 +167,10 @@ def embedding_figure(
             clips = axes.scatter(across, up, s=20, marker=mark, color=hue, alpha=0.75, linewidths=0)
             # SVG allows links on single markers; `inline_svg` turns them into captions.
             clips.set_urls([f"{_CLIP}{i}" for i in chosen])
-    style_axes(axes)
+    style_axes(axes, *(["first principal component", "second principal component"] if principal else []))
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
-    if principal:
-        axes.set_xlabel("first principal component", color=MUTED, fontsize=9)
-        axes.set_ylabel("second principal component", color=MUTED, fontsize=9)
     handles = [axes.scatter([], [], s=26, color=hue, label=emotion) for emotion, hue in hues.items()]
     if len(marks) > 1:
         handles += [axes.scatter([], [], s=26, marker=mark, color=MUTED, label=name) for name, mark in marks.items()]
@@ -213,12 +197,11 @@ def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, flo
         axes.annotate(
             f"{value:.3f}", (value, place), (0, 6), textcoords="offset points", ha="center", fontsize=8.5, color=INK
         )
-    style_axes(axes)
+    style_axes(axes, label)
     axes.grid(False, axis="y")
     axes.set_xlim(0, 1)
     axes.set_ylim(0.4, len(rows) + 0.75)
     axes.set_yticks(places, [name for name, *_ in rows], color=INK, fontsize=9)
-    axes.set_xlabel(label, color=MUTED, fontsize=9)
     return figure
 
 
@@ -239,12 +222,10 @@ def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
         gap = one["confidence"] - one["accuracy"]
         axes.bar(height=gap, bottom=one["accuracy"], color=WARN, alpha=0.45 * weight, **wide)
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-    style_axes(axes)
+    style_axes(axes, "predicted probability", "accuracy")
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
     axes.set_aspect("equal")
-    axes.set_xlabel("predicted probability", color=MUTED, fontsize=9)
-    axes.set_ylabel("accuracy", color=MUTED, fontsize=9)
     return figure
 
 
@@ -299,21 +280,18 @@ def _attribute(text: str) -> str:
     return text.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace("\\", "")
 
 
-def hide_frame(axes: Axes) -> None:
-    """Hide everything but the labels of axes."""
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, labelsize=9, colors=INK)
-
-
-def style_axes(axes: Axes) -> None:
-    """Style axes with two muted spines and a grid in the background."""
+def style_axes(axes: Axes, across: str = "", up: str = "") -> None:
+    """Style axes with two muted spines and a grid in the background, and label them."""
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(RULE)
     axes.tick_params(length=0, labelsize=8.5, colors=MUTED)
     axes.grid(True, color=RULE, linewidth=0.6)
     axes.set_axisbelow(True)
+    if across:
+        axes.set_xlabel(across, color=MUTED, fontsize=9)
+    if up:
+        axes.set_ylabel(up, color=MUTED, fontsize=9)
 
 
 def set_fallback_fonts(figure: Figure) -> None:

@@ -6,7 +6,6 @@ voice quality and rhythm. This uses version v02 as computed by openSMILE.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 import numpy as np
@@ -54,11 +53,6 @@ class EgemapsEncoder:
             feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals
         )
 
-    @property
-    def names(self) -> list[str]:
-        """Feature names of openSMILE."""
-        return list(self.smile.feature_names)
-
     def fingerprint(self) -> str:
         """Hash everything except the clip that determines its functionals."""
         return digest("eGeMAPSv02 functionals", version("opensmile"))[:32]
@@ -69,34 +63,15 @@ class EgemapsEncoder:
         return [torch.from_numpy(vector.astype(np.float32)) for vector in features]
 
 
-@dataclass(frozen=True)
-class EgemapsSVM:
-    """A fitted SVM without probabilities, because Platt scaling may contradict the SVM's predictions."""
-
-    choice: Selection
-
-    @property
-    def description(self) -> str:
-        kernel, cost = self.choice.name
-        return f"{kernel} kernel, C = {cost:g}"
-
-    @property
-    def validation(self) -> float:
-        """UA on held-out training speakers."""
-        return self.choice.validation[self.choice.name]
-
-    def predict(self, features: np.ndarray) -> list[str]:
-        """Predict one label per clip."""
-        return [str(word) for word in self.choice.classifier.predict(features)]
-
-
-def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, progress: bool = True) -> EgemapsSVM:
+def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, title: str = "") -> Selection:
     """Fit an SVM on standardized functionals; kernel and C are selected on held-out training speakers.
 
+    Its probabilities are not used, because Platt scaling may contradict the SVM's predictions.
+
     Args:
-        features: `(num_clips, NUM_FUNCTIONALS)`.
+        features: `(num_clips, NUM_FUNCTIONALS)` of the training clips.
         clips: the training clips.
-        progress: show a bar.
+        title: of the progress bar; empty shows none.
 
     Raises:
         InputError: the clips have one speaker or one emotion only.
@@ -105,5 +80,4 @@ def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, progress: bool = 
         (kernel, cost): make_pipeline(StandardScaler(), SVC(C=cost, kernel=kernel, class_weight="balanced"))
         for kernel, cost in CANDIDATES
     }
-    title = "eGeMAPS + SVM" if progress else ""
-    return EgemapsSVM(select_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title))
+    return select_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title)

@@ -41,7 +41,7 @@ class LayerProbe:
     @property
     def validation(self) -> float:
         """UA on held-out training speakers."""
-        return self.choice.validation[self.choice.name]
+        return self.choice.best_validation
 
     @property
     def layer_weights(self) -> list[float] | None:
@@ -50,11 +50,8 @@ class LayerProbe:
 
     def predictions(self, features: np.ndarray, clips: LabeledClips, labels: Sequence[str]) -> Predictions:
         """Predict clips from features `(num_clips, num_layers, dim)`."""
-        inputs = features if self.layer is None else features[:, self.layer]
-        classifier = self.choice.classifier
-        return clips.to_predictions(
-            labels, classifier.predict(inputs).tolist(), probabilities(classifier, inputs, tuple(labels))
-        )
+        inputs, classifier = features if self.layer is None else features[:, self.layer], self.choice.classifier
+        return clips.to_predictions(labels, classifier.predict(inputs), probabilities(classifier, inputs, labels))
 
 
 def probe_layers(
@@ -89,11 +86,7 @@ def probe_layers(
 def probe_weighted_layers(
     features: np.ndarray, clips: LabeledClips, c_values: Sequence[float] = C_VALUES
 ) -> LayerProbe:
-    """
-    Fit one probe on a learned mean of all layers; arguments and errors as in `probe_layers`.
-    """
+    """Fit one probe on a learned mean of all layers; arguments and errors as in `probe_layers`."""
     candidates = {value: WeightedLayersClassifier(C=value) for value in c_values}
-    title = "Probing all layers"
-    return LayerProbe(
-        None, select_by_speakers(candidates, features, np.array(clips.truths), clips.speakers, title=title)
-    )
+    truths = np.array(clips.truths)
+    return LayerProbe(None, select_by_speakers(candidates, features, truths, clips.speakers, "Probing all layers"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Select one of several classifiers on held-out speakers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,11 @@ class Selection:
     name: Any
     classifier: Any
     validation: dict[Any, float]
+
+    @property
+    def best_validation(self) -> float:
+        """UA of the chosen candidate on held-out training speakers."""
+        return self.validation[self.name]
 
 
 def select_by_speakers(
@@ -65,7 +70,7 @@ def select_by_speakers(
     return Selection(best, clone(candidates[best]).fit(features, truths), validation)
 
 
-def probabilities(classifier: Any, features: np.ndarray, labels: tuple[str, ...]) -> np.ndarray:
+def probabilities(classifier: Any, features: np.ndarray, labels: Sequence[str]) -> np.ndarray:
     """Reorder `predict_proba` to the candidate labels, `(num_clips, num_labels)`; 0 for labels not in training."""
     found = dict(zip(classifier.classes_, classifier.predict_proba(features).T, strict=True))
     nothing = np.zeros(len(features))

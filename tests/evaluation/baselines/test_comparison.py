@@ -7,8 +7,8 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from statsmodels.stats.multitest import multipletests
 
 from mser_llm.data.schema import new_row
+from mser_llm.evaluation.baselines.baseline_systems import chance_level
 from mser_llm.evaluation.baselines.comparison import System, compare_systems, markdown, write_comparison
-from mser_llm.evaluation.baselines.trivial import chance_level
 from mser_llm.evaluation.labeled_clips import LabeledClips
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mser_llm.data.schema import new_row
-from mser_llm.evaluation.baselines.trivial import chance_level, majority_class
+from mser_llm.evaluation.baselines.baseline_systems import chance_level, majority_class
 from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
