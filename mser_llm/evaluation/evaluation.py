@@ -17,7 +17,7 @@ from modeling_mser.labels_mser import check_labels
 from mser_llm.data.loaded_corpus import UNLABELED
 from mser_llm.evaluation.labeled_clips import EvaluationError, LabeledClips
 from mser_llm.evaluation.predictions import Predictions, PredictionTable, clip_columns
-from mser_llm.evaluation.summary import gaps, summary
+from mser_llm.evaluation.statistics.groups import gaps, summary
 from mser_llm.inference.deferred_model import DeferredModel, versions
 from mser_llm.inference.prediction_cache import PredictionCache
 from mser_llm.inference.recognition import Recognition, recognize

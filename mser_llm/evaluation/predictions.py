@@ -3,7 +3,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -93,11 +93,10 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def subset(self, mask: Sequence[bool] | np.ndarray) -> "Predictions":
+    def subset(self, mask: Sequence[bool] | Sequence[int] | np.ndarray) -> "Predictions":
         """Select clips by a mask `(num_clips,)` or by position, in their order."""
         chosen = np.arange(len(self))[np.asarray(mask)].tolist()
-        columns = {name: getattr(self, name) for name in _COLUMNS.values()}
-        lists = {name: [values[index] for index in chosen] for name, values in columns.items()}
+        lists = {name: [getattr(self, name)[index] for index in chosen] for name in _COLUMNS.values()}
         return Predictions(self.labels, scores=None if self.scores is None else self.scores[chosen], **lists)
 
     def of_corpus(self, name: str) -> "Predictions":
@@ -169,9 +168,10 @@ class Predictions:
         here, there = self._positions(), other._positions()
         shared = [key for key in here if key in there]
         if not shared:
+            first, second = (" / ".join(next(iter(clips), ("no", "clip"))) for clips in (here, there))
             raise PredictionsError(
                 "predictions",
-                f"the two systems share no clip (the first has {_clip(here)}, the second {_clip(there)})",
+                f"the two systems share no clip (the first has {first}, the second {second})",
                 "evaluate both on the same corpora, given under the same names",
             )
         for corpus, clip in shared:
@@ -182,10 +182,7 @@ class Predictions:
                     f"the label is {truth} for one system and {other_truth} for the other",
                     "evaluate both on the same data",
                 )
-        return (
-            self.subset(np.array([here[key] for key in shared])),
-            other.subset(np.array([there[key] for key in shared])),
-        )
+        return self.subset([here[key] for key in shared]), other.subset([there[key] for key in shared])
 
     @classmethod
     def shared(cls, systems: Sequence["Predictions"]) -> list["Predictions"]:
@@ -237,10 +234,6 @@ def clip_columns(corpus: str, row: Mapping[str, Any], truth: str, prediction: st
     }
 
 
-def _clip(positions: Mapping[tuple[str, str], int]) -> str:
-    return " / ".join(next(iter(positions), ("no", "clip")))
-
-
 class PredictionTable:
     """Write `predictions.csv`: one line per clip with the probability of each label (`p_LABEL`) or an `error`.
 
@@ -261,7 +254,7 @@ class PredictionTable:
 
     def write(self, clip: Mapping[str, Any], scores: Sequence[float] | np.ndarray | None = None) -> None:
         """Write one line from columns by name, missing ones empty, and probabilities in the order of the labels."""
-        line = {column: escape_formula(cell) if isinstance(cell, str) else cell for column, cell in clip.items()}
+        line = _cells(clip, escape_formula)
         if scores is not None:
             line |= {f"p_{word}": f"{score:.6f}" for word, score in zip(self.labels, scores, strict=True)}
         self.writer.writerow(line)
@@ -334,13 +327,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
         # Spreadsheets save UTF-8 with a byte order mark, or UTF-16.
         reader = csv.DictReader(io.StringIO(read_table_text(path), newline=""))
         columns = list(reader.fieldnames or [])
-        numbered = [
-            (
-                reader.line_num,
-                {name: unescape_formula(cell) if isinstance(cell, str) else cell for name, cell in line.items()},
-            )
-            for line in reader
-        ]
+        numbered = [(reader.line_num, _cells(line, unescape_formula)) for line in reader]
     except OSError as error:
         raise PredictionsError(path, f"cannot be read ({error.strerror})", _PASS) from None
     except (UnicodeDecodeError, csv.Error):
@@ -353,6 +340,10 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
                 raise PredictionsError(path, f"columns are separated by {name}", "save it with commas")
         raise PredictionsError(path, f"has no column {', '.join(missing)}", _PASS)
     return columns, numbered
+
+
+def _cells(line: Mapping[str, Any], convert: Callable[[str], str]) -> dict[str, Any]:
+    return {column: convert(cell) if isinstance(cell, str) else cell for column, cell in line.items()}
 
 
 def _check_clips(path: Path, predicted: Sequence[tuple[int, Mapping[str, str | None]]]) -> None:

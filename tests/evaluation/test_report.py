@@ -31,7 +31,7 @@ from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols.leaks import LeakReport
 from mser_llm.evaluation.report import EmbeddingMap, ExamplePrediction, write_report
 from mser_llm.evaluation.report_findings import worst_errors
-from mser_llm.evaluation.summary import gaps, summary
+from mser_llm.evaluation.statistics.groups import gaps, summary
 from mser_llm.io.errors import InputError
 from processing_mser import UNPARSED, label_set
 

@@ -4,7 +4,6 @@
 import difflib
 
 from mser_llm.evaluation.protocols.cross_lingual import CROSS_LINGUAL, cross_lingual, parse_setting
-from mser_llm.evaluation.protocols.evaluation_plan import plan_evaluation
 from mser_llm.evaluation.protocols.folds import (
     Fold,
     FullCorpus,
@@ -18,7 +17,13 @@ from mser_llm.evaluation.protocols.folds import (
 from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, check_model_leak, remove_leaks
 from mser_llm.evaluation.protocols.low_resource_paper import LOW_RESOURCE_PAPER
 from mser_llm.evaluation.protocols.mser_paper import MSER_PAPER
-from mser_llm.evaluation.protocols.protocol import Protocol, Published, format_published, published_table
+from mser_llm.evaluation.protocols.protocol import (
+    Protocol,
+    Published,
+    format_published,
+    plan_evaluation,
+    published_table,
+)
 from mser_llm.evaluation.protocols.training_record import (
     TrainingRecord,
     UnlabeledTraining,

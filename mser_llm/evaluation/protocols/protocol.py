@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A protocol: the tested corpora and labels, the split, and published results."""
+"""A protocol: the tested corpora and labels, the split, its evaluation, and published results."""
 
 import io
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import soundfile
@@ -13,7 +14,7 @@ from tqdm.auto import tqdm
 
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.splits import SpeakerLeakError
-from mser_llm.evaluation.protocols.folds import Fold, FullCorpus, LeaveLanguageOut, ProtocolError, Split
+from mser_llm.evaluation.protocols.folds import Fold, FullCorpus, LeaveLanguageOut, ProtocolError, Split, resolve_fold
 from mser_llm.evaluation.protocols.leaks import LeakReport, check_leak, remove_leaks
 from mser_llm.evaluation.protocols.training_record import TrainingRecord
 from mser_llm.evaluation.tables import METRIC_NAMES, format_metric, format_table
@@ -197,6 +198,88 @@ def _seconds(row: Row) -> float | None:
     except (OSError, soundfile.SoundFileError):
         return None
     return info.frames / info.samplerate
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """The test clips of a protocol.
+
+    Attributes:
+        protocol: the protocol.
+        fold: the requested fold; None for all.
+        rows: test rows by corpus, or by `CORPUS:FOLD` for several folds. They include rows outside the labels, which
+            `evaluate_corpora` counts, but no clips outside the duration limits.
+        found: the number of labeled test clips by corpus, to compare with `protocol.expected`.
+        left_out: the number of those outside the duration limits, by reason.
+    """
+
+    protocol: Protocol
+    fold: str | None
+    rows: dict[str, list[Row]]
+    found: dict[str, int]
+    left_out: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values for `results.json`."""
+        protocol = self.protocol
+        return {
+            "name": protocol.name,
+            "title": protocol.title,
+            "source": protocol.source,
+            "split": str(protocol.split),
+            "fold": self.fold,
+            "ours": protocol.assumption,
+            "seconds": [protocol.min_seconds, protocol.max_seconds],
+            "expected": dict(protocol.expected),
+            "found": self.found,
+            "left_out": self.left_out,
+            "notes": list(protocol.notes),
+            "published": [asdict(one) for one in protocol.published],
+        }
+
+    def fold_statistics(self, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
+        """Compute the mean and standard deviation of each metric over folds; None for a single fold.
+
+        Args:
+            metrics: of each name of `rows`, from `emotion_metrics`.
+        """
+        if len(self.rows) == 1 or not all(":" in name for name in self.rows):
+            return None
+        return {
+            metric: {
+                "mean": statistics.mean(own[metric] for own in metrics.values()),
+                "std": statistics.stdev(own[metric] for own in metrics.values()),
+            }
+            for metric in METRIC_NAMES
+        }
+
+
+def plan_evaluation(protocol: Protocol, rows: Sequence[Row], fold: str | None = None) -> EvaluationPlan:
+    """Select the test rows of a protocol.
+
+    Args:
+        protocol: the protocol.
+        rows: of the corpora that it tests.
+        fold: name or number of a fold, for a model trained on the others; None selects the test clips of all folds.
+
+    Raises:
+        ProtocolError: rows of another corpus, rows that cannot be split, or an unknown fold.
+    """
+    folds = protocol.divide(rows)
+    if fold is not None:
+        fold = resolve_fold(protocol.name, [one.name for one in folds], fold)
+    chosen = [one for one in folds if fold in (None, one.name)]
+    named: dict[str, list[Row]] = {}
+    left_out: Counter[str] = Counter()
+    for one in chosen:
+        kept, reasons = protocol.usable(protocol.rows_with_labels(one.test))
+        left_out.update(reasons)
+        others = [row for row in one.test if protocol.labels.map(row["emotion"]) is None]
+        for row in [*kept, *others]:
+            name = row["corpus"] if len(chosen) == 1 else f"{row['corpus']}:{one.name}"
+            named.setdefault(name, []).append(row)
+    found = protocol.found(row for one in chosen for row in one.test)
+    return EvaluationPlan(protocol, fold, named, found, dict(left_out))
 
 
 def published_table(protocol: Protocol, metrics: Mapping[str, Any] | None = None) -> tuple[list[str], list[list[str]]]:

@@ -208,26 +208,23 @@ def _write(path: Path, clips: LabeledClips, labels: Sequence[str], recognitions:
 
 def _keep_settings(path: Path, predictions: Path, settings: Mapping[str, Any]) -> None:
     """Write the settings, or check that existing ones are equal; reject predictions without settings."""
-    if path.exists():
-        try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise _damaged(path, str(error)) from None
-        if not isinstance(there, dict):
-            raise _damaged(path, "not a JSON object")
-        wanted = json.loads(json.dumps(settings))
-        changed = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
-        if changed:
-            raise RobustnessError(
-                path.parent,
-                f"contains a run with other settings ({', '.join(changed)})",
-                "pass another --output_dir or delete it",
-            )
+
+    def damaged(problem: object) -> RobustnessError:
+        return RobustnessError(path, f"is damaged ({problem})", f"pass another --output_dir or delete {path.parent}")
+
+    if not path.exists():
+        if any(predictions.glob("*.csv")):
+            raise damaged("missing, but predictions exist")
+        write_json(path, settings)
         return
-    if any(predictions.glob("*.csv")):
-        raise _damaged(path, "missing, but predictions exist")
-    write_json(path, settings)
-
-
-def _damaged(path: Path, problem: str) -> RobustnessError:
-    return RobustnessError(path, f"is damaged ({problem})", f"pass another --output_dir or delete {path.parent}")
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise damaged(error) from None
+    if not isinstance(there, dict):
+        raise damaged("not a JSON object")
+    wanted = json.loads(json.dumps(settings))
+    changed = [name for name in {**there, **wanted} if there.get(name) != wanted.get(name)]
+    if changed:
+        problem = f"contains a run with other settings ({', '.join(changed)})"
+        raise RobustnessError(path.parent, problem, "pass another --output_dir or delete it")

@@ -24,7 +24,6 @@ from mser_llm.io.atomic_files import atomic_open, write_json
 
 
 _COLUMNS = 3
-_CLEAN = "clean"
 
 
 def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> Path:
@@ -155,7 +154,7 @@ def _curve(axes: Axes, clean: Mapping[str, Any], condition: Mapping[str, Any], h
         levels = [unchanged, *levels]
     else:
         levels = sorted([*levels, unchanged], key=lambda level: level["level"])
-    names = [_CLEAN if level is unchanged else f"{level['level']:g}" for level in levels]
+    names = ["clean" if level is unchanged else f"{level['level']:g}" for level in levels]
     where = np.arange(len(levels))
     for corpus, hue in hues.items():
         low, middle, high = _bounds([level["corpora"][corpus] for level in levels])
@@ -178,7 +177,7 @@ def _points(
         axes.vlines(position, low, high, color=hue, alpha=0.45, linewidth=3)
         axes.plot(position, middle, color=hue, linestyle="none", marker="o", markersize=4)
     axes.set_xlim(-0.5, len(conditions) + 0.5)
-    titles = [_CLEAN, *(condition["title"] for condition in conditions)]
+    titles = ["clean", *(condition["title"] for condition in conditions)]
     axes.set_xticks(where, titles, rotation=22, ha="right", rotation_mode="anchor")
     axes.set_title("one level each", loc="left", fontsize=9.5, color=INK)
     axes.spines["bottom"].set_color(RULE)

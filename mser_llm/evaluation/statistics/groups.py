@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Break metrics down by gender, language, corpus and speaker."""
+"""Summarize predictions: metrics with intervals, by gender, language, corpus and speaker, and gaps between groups."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from mser_llm.evaluation.metrics.emotion_metrics import metrics_from_counts
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.statistics.bootstrap import GROUPINGS, group_gap, intervals
+from mser_llm.evaluation.statistics.calibration import ece, reliability
 from mser_llm.evaluation.statistics.resampling import speaker_counts
 from mser_llm.evaluation.statistics.significance import add_holm
 
@@ -75,16 +76,56 @@ def _speakers(predictions: Predictions) -> dict[str, Any] | None:
     return {"n": len(ranked), "worst": ranked[0], "best": ranked[-1], "quartiles": quartiles.tolist()}
 
 
-def sorted_gaps(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def summary(predictions: Predictions) -> dict[str, Any]:
     """
-    Sort gaps, flagged ones first, then by size.
+    Compute the metrics of a list of clips and their uncertainty.
 
     Args:
-        found: gaps from `group_gap`, with any further keys.
+        predictions: of one system, at least one clip.
 
     Returns:
-        the same with `p_holm`, p corrected for the number of gaps; None for a gap without p.
+        JSON-ready: the metrics of `emotion_metrics`; `chance`, the UA of guessing uniformly (1 / number of labels);
+        `intervals`, the 95 % interval of each metric as `[low, high]`, None for fewer than two speakers; `clusters`,
+        the number of speakers, each of the `clips_without_speaker` counting as one; `groups` as in `breakdowns`;
+        `calibration` with `ece` and the `bins` of `reliability`, None for a system without probabilities.
     """
-    gaps = [{**gap, "p_holm": None} for gap in found]
-    add_holm(gaps)
-    return sorted(gaps, key=lambda gap: (not gap["flagged"], -gap["gap"]))
+    bins = reliability(predictions)
+    return {
+        **predictions.metrics(),
+        "chance": 1 / len(predictions.labels),
+        "intervals": intervals(predictions),
+        "clusters": int(predictions.clusters().max()) + 1,
+        "clips_without_speaker": sum(speaker is None for speaker in predictions.speakers),
+        "groups": breakdowns(predictions),
+        "calibration": None if bins is None else {"ece": ece(predictions), "bins": bins},
+    }
+
+
+def gaps(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """
+    Collect the gaps between genders and languages within each corpus, each language and all clips.
+
+    Args:
+        results: `corpora` and, if present, `languages` and `pooled`, each as in `summary`.
+
+    Returns:
+        gaps as in `group_gap`, flagged ones first, then by size, each with its `scope` (`corpus`, `language` or
+        `all`), the `name` of the corpus or language (None for `all`), and `p_holm`, p corrected for the number of gaps
+        (None for a gap without p).
+    """
+    scopes = [("corpus", name, part) for name, part in results["corpora"].items()]
+    complete = {(tuple(part["languages"]), part["n"]) for part in results["corpora"].values()}
+    for language, part in results.get("languages", {}).items():
+        # A language that is one corpus is already included.
+        if ((language,), part["n"]) not in complete:
+            scopes.append(("language", language, part))
+    if "pooled" in results:
+        scopes.append(("all", None, results["pooled"]))
+    found = [
+        {"scope": scope, "name": name, **gap, "p_holm": None}
+        for scope, name, part in scopes
+        for by in GAPS
+        if (gap := part["groups"].get(by, {}).get("gap")) is not None
+    ]
+    add_holm(found)
+    return sorted(found, key=lambda gap: (not gap["flagged"], -gap["gap"]))
