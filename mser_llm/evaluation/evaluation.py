@@ -186,19 +186,11 @@ class _Predictor:
     def predictions(
         self, labeled: LabeledClips, table: PredictionTable | None = None, prompt: str | None = None
     ) -> tuple[Predictions, list[dict[str, str]], int]:
-        """Predict the clips of a corpus.
-
-        Args:
-            labeled: of one corpus.
-            table: receives a line per clip.
-            prompt: version of the prompt template; by default the processor's own.
+        """Predict the clips of one corpus; `table` receives a line for each.
 
         Returns:
             the predictions of readable clips, the errors of the others, and the number of clips without sound above
             4 kHz.
-
-        Raises:
-            EvaluationError: no clip could be read.
         """
         name, words = labeled.corpora[0], self.labels.words
         self.bar.set_description(name)

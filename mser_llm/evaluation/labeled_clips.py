@@ -87,8 +87,7 @@ class LabeledClips:
         ids = [row["id"] for row in self.rows]
         # Speakers decide intervals and which clips may be mixed.
         people = [(row["speaker"], row["gender"], row["language"]) for row in self.rows]
-        named = list(zip(self.corpora, ids, contents, self.truths, people))
-        return digest(named)[:32]
+        return digest(list(zip(self.corpora, ids, contents, self.truths, people)))[:32]
 
     def to_predictions(
         self, labels: Sequence[str], predicted: Sequence[str], scores: np.ndarray | None = None

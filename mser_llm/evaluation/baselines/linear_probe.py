@@ -58,12 +58,10 @@ def probe_layers(
     features: np.ndarray, clips: LabeledClips, c_values: Sequence[float] = C_VALUES
 ) -> tuple[list[LayerProbe], LayerProbe]:
     """
-    Fit logistic regression on each layer and select a layer on held-out training speakers.
+    Fit logistic regression on each layer of the training clips; select C and a layer on held-out training speakers.
 
     Args:
-        features: `(num_clips, num_layers, dim)` of the training clips.
-        clips: the training clips.
-        c_values: values of C to select from.
+        features: `(num_clips, num_layers, dim)`.
 
     Returns:
         the probe of each layer, and the selected one.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
-from sklearn.model_selection import GroupKFold
+from sklearn.model_selection import GroupKFold, cross_val_predict
 from tqdm.auto import tqdm
 
 from mser_llm.io.errors import InputError
@@ -59,14 +59,12 @@ def select_by_speakers(
                 f"all {len(values)} have the same {what} ({values[0]})",
                 f"add clips of another {what}",
             )
-    folds = list(GroupKFold(min(FOLDS, len(set(speakers)))).split(features, truths, speakers))
+    folds = GroupKFold(min(FOLDS, len(set(speakers))))
     validation = {}
     for name, candidate in tqdm(candidates.items(), desc=title, unit="candidate", disable=not title):
-        predicted = np.empty_like(truths)
-        for train, held_out in folds:
-            predicted[held_out] = clone(candidate).fit(features[train], truths[train]).predict(features[held_out])
+        predicted = cross_val_predict(candidate, features, truths, groups=speakers, cv=folds)
         validation[name] = float(balanced_accuracy_score(truths, predicted))
-    best = max(validation, key=lambda name: validation[name])
+    best = max(validation, key=validation.__getitem__)
     return Selection(best, clone(candidates[best]).fit(features, truths), validation)
 
 

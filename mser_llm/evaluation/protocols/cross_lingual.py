@@ -59,7 +59,11 @@ def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None
     corpora = tuple(
         corpus for language in languages for corpus in ((NINE_LANGUAGES[language],) if name else known[language])
     )
-    expected = {corpus: _expected(corpus) for corpus in corpora if CORPORA[corpus].language == target}
+    expected = {
+        corpus: sum(count for emotion, count in CORPORA[corpus].expected.items() if _FOUR.map(emotion) is not None)
+        for corpus in corpora
+        if CORPORA[corpus].language == target
+    }
     return Protocol(
         name=name or f"{'+'.join(sources)}-to-{target}",
         title=f"four classes, {target} from {', '.join(sources)}",
@@ -89,10 +93,6 @@ def _corpora_of_four() -> dict[str, tuple[str, ...]]:
         if len(spec.language) == 2 and set(_FOUR) <= set(spec.labels.values()):
             known[spec.language] = (*known.get(spec.language, ()), corpus)
     return known
-
-
-def _expected(corpus: str) -> int:
-    return sum(count for emotion, count in CORPORA[corpus].expected.items() if _FOUR.map(emotion) is not None)
 
 
 CROSS_LINGUAL = tuple(

@@ -83,14 +83,10 @@ def predict_all(
 
     Args:
         load: returns the model and its processor; called at most once.
-        clips: the clips to perturb.
-        perturber: applies the conditions.
-        conditions: the conditions.
         labels: the candidate labels.
         output_dir: receives `predictions/` and `settings.json`.
         settings: JSON-ready; everything that affects a prediction. Runs with other settings are not resumed.
         options: as in `recognize`.
-        progress: show a bar.
 
     Raises:
         MissingPartnerError: a condition needs other clips that are not available.
@@ -137,8 +133,7 @@ def robustness_metrics(
     """Compute metrics of each corpus under each condition and their difference to unchanged clips.
 
     Args:
-        predictions: from `predict_all`.
-        conditions: the conditions of the predictions.
+        predictions: from `predict_all` with these conditions.
         seconds: known durations by corpus and id.
         resamples, seed: of the bootstrap over speakers.
 
@@ -157,17 +152,14 @@ def robustness_metrics(
     for condition in conditions:
         levels = []
         for level, level_predictions in predictions.perturbed[condition.name].items():
-            corpora = {}
+            corpora: dict[str, Any] = {}
             for name in names:
                 own = level_predictions.of_corpus(name)
-                against = paired_difference(own, clean[name], "UA", **settings)
-                differences.append(against)
-                touched = len(own)
-                if condition.changes is not None:
-                    lengths = (seconds.get((name, clip), np.inf) for clip in own.ids)
-                    touched = sum(condition.changes(length, level) for length in lengths)
-                metrics = {**_metrics(own, settings), "against_clean": against, "touched": touched}
-                corpora[name] = {**metrics, "unanswered": len(set(clean[name].ids) - set(own.ids))}
+                differences.append(paired_difference(own, clean[name], "UA", **settings))
+                lengths = [seconds.get((name, clip), np.inf) for clip in own.ids]
+                changed = [condition.changes is None or condition.changes(length, level) for length in lengths]
+                corpora[name] = {**_metrics(own, settings), "against_clean": differences[-1], "touched": sum(changed)}
+                corpora[name]["unanswered"] = len(set(clean[name].ids) - set(own.ids))
             levels.append({"level": level, "corpora": corpora})
         facts = {"title": condition.title, "axis": condition.axis, "clean": condition.clean, "levels": levels}
         results["conditions"][condition.name] = facts

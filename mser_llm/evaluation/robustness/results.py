@@ -63,20 +63,18 @@ def markdown(results: Mapping[str, Any]) -> str:
     if leak.get("mark"):
         parts.append(f"{leak['mark'][0].upper()}{leak['mark'][1:]}.")
     for corpus, clean in results["clean"].items():
-        entries = [
-            (condition, level, level["corpora"][corpus])
-            for condition in results["conditions"].values()
-            for level in condition["levels"]
-        ]
         cells = []
-        for condition, level, entry in entries:
+        unanswered = 0
+        for condition in results["conditions"].values():
             title = condition["title"] + (f", {condition['axis']}" if condition["axis"] else "")
-            difference, _, adjusted = difference_cells(entry["against_clean"])
-            cells.append(
-                [title, _level(condition, level, entry), metric_with_interval(entry, "UA"), difference, adjusted]
-            )
+            for level in condition["levels"]:
+                entry = level["corpora"][corpus]
+                unanswered += entry["unanswered"]
+                difference, _, adjusted = difference_cells(entry["against_clean"])
+                shown = _level(condition, level, entry)
+                cells.append([title, shown, metric_with_interval(entry, "UA"), difference, adjusted])
         note = "Brackets: 95 % intervals. p: two-sided, paired bootstrap over speakers."
-        if any(entry["unanswered"] for *_, entry in entries):
+        if unanswered:
             note += " Unreadable: the clip could not be read under the condition; UA is that of the other clips."
         parts += [
             f"## {corpus}, {clean['n']} clips",

@@ -20,13 +20,9 @@ GAPS = ("gender", "language")
 MIN_CLIPS_PER_SPEAKER = 10
 
 
-def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
+def breakdowns(predictions: Predictions) -> dict[str, Any]:
     """
     Compute the metrics of groups of clips.
-
-    Args:
-        predictions: of one system, at least one clip.
-        seed: of the bootstrap.
 
     Returns:
         `gender`, `language` and `corpus`, if there are two of it: in `groups`, by name, `n`, `clusters` (speakers),
@@ -42,18 +38,18 @@ def breakdowns(predictions: Predictions, seed: int = 0) -> dict[str, Any]:
         if len(groups) < 2:
             continue
         result[by] = {
-            "groups": {name: _group(predictions.subset([one == name for one in names]), seed) for name in groups},
+            "groups": {name: _group(predictions.subset([one == name for one in names])) for name in groups},
             "unknown": sum(name is None for name in names),
         }
         if by in GAPS:
-            result[by]["gap"] = group_gap(predictions, by, seed=seed)
+            result[by]["gap"] = group_gap(predictions, by)
     speaker = _speakers(predictions)
     return result if speaker is None else {**result, "speaker": speaker}
 
 
-def _group(predictions: Predictions, seed: int) -> dict[str, Any]:
+def _group(predictions: Predictions) -> dict[str, Any]:
     metrics = predictions.metrics()
-    bounds = intervals(predictions, ["UA"], seed=seed)
+    bounds = intervals(predictions, ["UA"])
     return {
         **{name: metrics[name] for name in ("n", "UA", "WA", "supported_labels")},
         "clusters": int(predictions.clusters().max()) + 1,
@@ -78,10 +74,7 @@ def _speakers(predictions: Predictions) -> dict[str, Any] | None:
 
 def summary(predictions: Predictions) -> dict[str, Any]:
     """
-    Compute the metrics of a list of clips and their uncertainty.
-
-    Args:
-        predictions: of one system, at least one clip.
+    Compute the metrics of at least one clip and their uncertainty.
 
     Returns:
         JSON-ready: the metrics of `emotion_metrics`; `chance`, the UA of guessing uniformly (1 / number of labels);
