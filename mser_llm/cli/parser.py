@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parse a command line into dataclasses, with recipes as defaults under flags.
 
-- A field with `metadata={"positional": True}` is a positional; `list[...]` takes all the words.
+- A field with `option(..., positional=True)` is a positional; `list[...]` takes all the words.
 - The field `config`, where a command has it, names a recipe. Flags override the values of the recipe.
 - A field of type `dict` is a section of the recipe and has no flag.
 - A usage error is one line, with exit status 2.

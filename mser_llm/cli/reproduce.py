@@ -40,7 +40,7 @@ class ReproduceArguments:
     )
     corpora: list[str] = option([], "training corpora, NAME=PATH each")
     test: list[str] = option([], "test corpora, NAME=PATH each")
-    labels: str = option("seven", "label set: four, seven, or words separated by commas")
+    labels: str = "seven"
     protocol: str | None = option(
         None, "for table2 and figure4: a protocol whose fold divides the corpora, instead of --test"
     )

@@ -4,16 +4,11 @@
 run-mser robustness --model runs/base/joint --corpora emodb=/data/emodb --labels four --others nemo=/data/nemo
 """
 
-import io
 import sys
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mser_llm.cli.dataclass_arguments import option
-
-
-if TYPE_CHECKING:
-    from mser_llm.evaluation.labeled_clips import LabeledClips
 
 
 @dataclass
@@ -46,6 +41,7 @@ def run(args: RobustnessArguments) -> int:
     from mser_llm.evaluation.evaluation import versions
     from mser_llm.evaluation.labeled_clips import LabeledClips
     from mser_llm.evaluation.protocols.leaks import check_model_leak
+    from mser_llm.evaluation.protocols.protocol import clip_seconds
     from mser_llm.evaluation.robustness.conditions import CONDITIONS_VERSION, select_conditions
     from mser_llm.evaluation.robustness.measurement import predict_all, robustness_metrics, sample_clips
     from mser_llm.evaluation.robustness.perturbation import ClipPerturber, MissingPartnerError
@@ -102,8 +98,14 @@ def run(args: RobustnessArguments) -> int:
         ScoringOptions.from_arguments(args),
         progress=sys.stderr.isatty(),
     )
+    seconds = {
+        (corpus, row["id"]): found
+        for corpus, row in zip(clips.corpora, clips.rows)
+        # Of the file: lists of a corpus may round.
+        if (found := clip_seconds({**row, "duration": None})) is not None
+    }
     results = {
-        **robustness_metrics(predictions, conditions, _seconds(clips), resamples=args.resamples, seed=args.seed),
+        **robustness_metrics(predictions, conditions, seconds, resamples=args.resamples, seed=args.seed),
         "labels": list(labels.words),
         "unlearned_labels": list(unlearned),
         "model": args.model,
@@ -121,18 +123,3 @@ def run(args: RobustnessArguments) -> int:
     if unread:
         print(f"{unread} clips are unreadable; run-mser evaluate lists them", file=sys.stderr)
     return 1 if unread else 0
-
-
-def _seconds(clips: "LabeledClips") -> dict[tuple[str, str], float]:
-    """Read durations from file headers, by corpus and id; unreadable ones are missing."""
-    import soundfile
-
-    found = {}
-    for corpus, row in zip(clips.corpora, clips.rows):
-        audio = row["audio"]
-        source = io.BytesIO(audio["bytes"]) if audio["bytes"] is not None else audio["path"]
-        try:
-            found[corpus, row["id"]] = soundfile.info(source).duration
-        except (OSError, soundfile.SoundFileError):
-            continue
-    return found

@@ -110,10 +110,6 @@ class Experiment:
 
         Returns:
             The folders of each system by name, in the order of the seeds.
-
-        Raises:
-            ValueError: a folder has a run with other settings.
-            SpeakerLeakError: training and test overlap.
         """
         systems = list(systems)
         self.check(systems, seeds)

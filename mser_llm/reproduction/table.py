@@ -102,7 +102,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its notes; `as_dict` is its JSON."""
+    """A table with its notes."""
 
     title: str
     lines: Sequence[Line]
@@ -115,10 +115,6 @@ class Table:
     def further(self) -> list[str]:
         """The headings of `Line.further`, in the order of the lines."""
         return list(dict.fromkeys(name for line in self.lines for name in line.further))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the table as JSON-ready values."""
-        return asdict(self)
 
 
 def measured_line(

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ def write_table(table: Table, folder: Path, name: str) -> str:
     contents = {
         "md": text,
         "tex": latex(table),
-        "json": json.dumps(table.as_dict(), indent=2, ensure_ascii=False) + "\n",
+        "json": json.dumps(asdict(table), indent=2, ensure_ascii=False) + "\n",
     }
     for suffix, content in contents.items():
         with atomic_open(folder / f"{name}.{suffix}") as file:

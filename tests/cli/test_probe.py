@@ -51,19 +51,15 @@ def test_probe_shows_warnings_of_the_readers(corpora, encoder, tmp_path, capsys)
     assert "20 training clips, 4 classes" in printed.out
 
 
-def test_probe_rejects_a_negative_number_of_clips(corpora, encoder, tmp_path, capsys):
-    fitted, tested = (f"folder={corpora / name}" for name in ("train", "test"))
-    assert probe(encoder, tmp_path, [fitted], "--test", tested, "--max_clips", "-1") == 2
-    assert "--max_clips: -1" in capsys.readouterr().err
-
-
-def test_probe_rejects_training_clips_in_the_test(corpora, encoder, tmp_path, capsys):
+def test_probe_rejects_training_clips_in_the_test_and_a_negative_number(corpora, encoder, tmp_path, capsys):
     trained, tested, copy = (f"folder={corpora / name}" for name in ("train", "test", "copy"))
     for fitted in ([trained, tested], [trained, copy]):
         assert probe(tmp_path / "no-encoder", tmp_path, fitted, "--test", tested) == 2
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert "8 of 8 test clips" in error and "--allow_leak" in error
         assert not (tmp_path / "out").exists()
+    assert probe(encoder, tmp_path, [trained], "--test", tested, "--max_clips", "-1") == 2
+    assert "--max_clips: -1" in capsys.readouterr().err
     assert probe(encoder, tmp_path, [trained, copy], "--test", tested, "--allow_leak") == 0
     leak = json.loads((tmp_path / "out" / "probe.json").read_text(encoding="utf-8"))["leak"]
     assert leak["found"] and leak["clips"] == 8 and not leak["speakers"]

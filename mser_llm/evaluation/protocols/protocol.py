@@ -107,7 +107,7 @@ class Protocol:
         if self.min_seconds is None or self.max_seconds is None:
             return rows, {}
         with ThreadPoolExecutor() as pool:
-            found = pool.map(_seconds, rows)
+            found = pool.map(clip_seconds, rows)
             lengths = [*tqdm(found, total=len(rows), desc="Reading lengths", unit="clip", leave=False, disable=None)]
         kept, left_out = [], Counter[str]()
         for row, seconds in zip(rows, lengths, strict=True):
@@ -189,7 +189,8 @@ class Protocol:
         return {name: counts[name] for name in self.tested_corpora if counts[name]}
 
 
-def _seconds(row: Row) -> float | None:
+def clip_seconds(row: Row) -> float | None:
+    """Return the duration that a row states, or that of its file's header; None if that is unreadable."""
     if row["duration"] is not None:
         return row["duration"]
     audio = row["audio"]
