@@ -108,7 +108,7 @@ class MSERArgumentParser(argparse.ArgumentParser):
     @staticmethod
     def _build(section: Any, values: Mapping[str, Any]) -> Any:
         built = section(**values)
-        check_numbers(built, {})
+        check_numbers(vars(built), {})
         return built
 
     def _recipe_values(self, config: str) -> dict[str, Any]:

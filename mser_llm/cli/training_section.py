@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args
 
 from mser_llm.cli.dataclass_arguments import Argument, arguments_of, with_choices
 from mser_llm.training.arguments import TRAINING_BOUNDS, MSERTrainingOptions
-from mser_llm.training.number_bounds import check_values
+from mser_llm.training.number_bounds import check_numbers
 
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class TrainingSection:
 
     def __call__(self, **values: Any) -> "MSERTrainingArguments":
         """Build the arguments; numbers are checked before anything is imported."""
-        check_values(values, TRAINING_BOUNDS)
+        check_numbers(values, TRAINING_BOUNDS)
         from mser_llm.training.training_arguments import MSERTrainingArguments
 
         return MSERTrainingArguments(**values)

@@ -35,13 +35,8 @@ def data_record(
     """
     emotions = Counter(clip.emotion for clip in train)
     parts = {"train": train, "validation": validation}
-    lines = sorted(
-        {
-            f"{part} {clip.row['corpus']} {clip.row['speaker'] or clip.row['id']}"
-            for part, own in parts.items()
-            for clip in own
-        }
-    )
+    rows = [(part, clip.row) for part, own in parts.items() for clip in own]
+    lines = sorted({f"{part} {row['corpus']} {row['speaker'] or row['id']}" for part, row in rows})
     return {
         "label_set": labels.name,
         "labels": list(labels.words),
@@ -50,8 +45,8 @@ def data_record(
         **_heard_by_label([*train, *validation], earlier),
         "split": {
             "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
-            "speakers": {part: _speakers(own) for part, own in parts.items()},
-            "clips_without_speaker": sum(clip.row["speaker"] is None for own in parts.values() for clip in own),
+            "speakers": {part: len({clip.row["speaker"] for clip in own} - {None}) for part, own in parts.items()},
+            "clips_without_speaker": sum(row["speaker"] is None for _, row in rows),
         },
     }
 
@@ -81,7 +76,3 @@ def _heard_by_label(clips: Sequence[Clip], earlier: TrainingRecord | None) -> di
     without = _heard([clip for clip in clips if clip.emotion is None], None if earlier is None else earlier.unlabelled)
     unlabelled = {"heard_unlabelled": without} if any(without.values()) else {}
     return {"heard": _heard(with_emotion, earlier)} | unlabelled
-
-
-def _speakers(clips: Sequence[Clip]) -> int:
-    return len({clip.row["speaker"] for clip in clips} - {None})

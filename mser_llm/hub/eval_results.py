@@ -31,11 +31,7 @@ class ResultsError(InputError):
 
 def read_results(path: str | Path, trained_on: Iterable[str] = ()) -> dict[str, Any]:
     """
-    Read a `results.json`.
-
-    Args:
-        path: path of the file.
-        trained_on: the speakers of the training; none may occur in a `predictions.csv` next to the file.
+    Read a `results.json`; a `predictions.csv` next to it must not contain a speaker that the model was `trained_on`.
 
     Raises:
         ResultsError: there is no such file, or `run-mser evaluate` did not write it.
@@ -50,7 +46,11 @@ def read_results(path: str | Path, trained_on: Iterable[str] = ()) -> dict[str, 
         raise ResultsError(file, f"cannot be read ({error.strerror})", fix) from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ResultsError(file, "is not the result of an evaluation", fix) from None
-    leaked = sorted(_speakers(file.with_name("predictions.csv")) & set(trained_on))
+    speakers: set[str] = set()
+    if (predictions := file.with_name("predictions.csv")).is_file():
+        with open(predictions, newline="", encoding="utf-8") as lines:
+            speakers = {unescape_formula(line["speaker"]) for line in csv.DictReader(lines) if line.get("speaker")}
+    leaked = sorted(speakers & set(trained_on))
     if leaked:
         shown = ", ".join(leaked[:_SHOWN_SPEAKERS]) + (", …" if len(leaked) > _SHOWN_SPEAKERS else "")
         raise SpeakerLeakError(
@@ -121,10 +121,3 @@ def _interval(corpus: Mapping[str, Any], metric: str) -> dict[str, Any]:
     if ends is None:
         return {}
     return {"interval_95": [round(end, 4) for end in ends], "speakers": corpus["clusters"]}
-
-
-def _speakers(predictions: Path) -> set[str]:
-    if not predictions.is_file():
-        return set()
-    with open(predictions, newline="", encoding="utf-8") as file:
-        return {unescape_formula(line["speaker"]) for line in csv.DictReader(file) if line.get("speaker")}

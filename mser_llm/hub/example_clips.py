@@ -14,24 +14,14 @@ from processing_mser.audio_mser import SAMPLING_RATE
 
 # Different from every seed of the demonstration, whose clips a model may have been trained on.
 _SEED = 2503
-_EXAMPLES = (
-    ("happy", "en", "English"),
-    ("sad", "de", "German"),
-    ("angry", "es", "Spanish"),
-    ("neutral", "en", "English"),
-)
+_LANGUAGES = {"en": "English", "de": "German", "es": "Spanish"}
+_EXAMPLES = (("happy", "en"), ("sad", "de"), ("angry", "es"), ("neutral", "en"))
 _CLIPS = 3
 
 
 @dataclass(frozen=True)
 class ExampleClip:
-    """A synthetic clip.
-
-    Attributes:
-        name: file name.
-        title: description for a reader.
-        flac: content of the file, 16 kHz mono.
-    """
+    """A synthetic clip: its file name, a description for a reader, and the content of the file, 16 kHz mono."""
 
     name: str
     title: str
@@ -51,12 +41,12 @@ def example_clips(labels: Sequence[str]) -> list[ExampleClip]:
     except EspeakError:
         return []
     try:
-        for emotion, language, language_name in chosen:
+        for emotion, language in chosen:
             rows = demo_rows("", languages=[language], clips_per_language=14, seed=_SEED)
             row = next(row for row in rows if row["emotion"] == emotion)
             file = io.BytesIO()
             soundfile.write(file, speak_row(espeak, row, _SEED), SAMPLING_RATE, format="FLAC", subtype="PCM_16")
-            title = f"Synthetic, {language_name}, meant to be {emotion}"
+            title = f"Synthetic, {_LANGUAGES[language]}, meant to be {emotion}"
             clips.append(ExampleClip(f"{emotion}-{language}.flac", title, file.getvalue()))
     finally:
         espeak.close()

@@ -12,7 +12,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from modeling_mser.backbone_files_mser import PACKAGED_MODELS, hub_id_of_backbone
 from modeling_mser.checkpoint_mser import reloadable_parts
-from mser_llm.data.licenses import Terms, card_license
+from mser_llm.data.licenses import card_license
 from mser_llm.data.lineage import (
     datasets_of_stages,
     is_synthetic,
@@ -34,13 +34,7 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class WidgetExample:
-    """A clip in the repository with this model's prediction.
-
-    Attributes:
-        src: its path in the repository.
-        title: its title on the page.
-        output: `{"label", "score"}`, the most probable first.
-    """
+    """A clip in the repository, with its title and this model's `{"label", "score"}`, the most probable first."""
 
     src: str
     title: str
@@ -48,12 +42,7 @@ class WidgetExample:
 
 
 def write_model_card(folder: str | Path, results: Mapping[str, Any]) -> None:
-    """Write `README.md` of a trained model atomically.
-
-    Args:
-        folder: with the model and its processor.
-        results: content of `train_results.json`.
-    """
+    """Write `README.md` into the folder of a trained model atomically, given the content of `train_results.json`."""
     with atomic_open(Path(folder) / CARD) as file:
         file.write(render_model_card(folder, results))
 
@@ -94,12 +83,19 @@ def render_model_card(
     absent = [] if config.get("includes_backbones") else reloadable_parts(network.config_class.from_dict(config))
     left_out = {names[part]: _origin(backbones[part], repo_id) for part in absent if part in backbones}
     name = repo_id.split("/")[-1] if repo_id is not None else None
+    not_stated = {"license": "other", "license_name": "not-stated", "license_link": CARD}
     words = data.get("labels") or config.get("emotion_words") or []
     languages = languages_of_stages(stages)
-    validation = results.get("validation")
+    # A folder's name is not descriptive.
+    title = "Speech emotion recognition" + (f": {', '.join(words)}" if words else "")
+    title += f" ({', '.join(languages)})" if languages else ""
+    try:
+        package_version = version("mser-llm")
+    except PackageNotFoundError:
+        package_version = "(a checkout)"
     card_data = ModelCardData(
         language=languages or None,
-        **_licence(terms),
+        **(card_license(terms) if terms else not_stated),
         library_name="peft" if adapter_only else "transformers",
         pipeline_tag=None if adapter_only else "audio-classification",
         base_model=base_models or None,
@@ -114,8 +110,8 @@ def render_model_card(
     card = ModelCard.from_template(
         card_data,
         template_path=str(packaged_folder("hub_cards") / "model_card.md.j2"),
-        title=name or _title(words, languages),
-        version=_version(),
+        title=name or title,
+        version=package_version,
         repo_id=repo_id,
         adapter_only=adapter_only,
         model_type=config["model_type"],
@@ -131,7 +127,7 @@ def render_model_card(
         non_commercial=[one.title for one in terms if one.non_commercial],
         clips=results.get("clips"),
         parameters=results.get("parameters", {}),
-        validation=validation,
+        validation=results.get("validation"),
         evaluations=metric_rows(evaluations),
         widgets=widgets,
         citations=[one.citation for one in terms if one.citation],
@@ -154,22 +150,3 @@ def _origin(backbone: str, repo_id: str | None) -> str:
     if repo_id is None or hub_id_of_backbone(backbone) is not None:
         return f"`{backbone}`"
     return f"`{Path(backbone).name}, a folder of the person who trained it`"
-
-
-def _title(words: Sequence[str], languages: Sequence[str]) -> str:
-    """Return a title from the labels and languages; a folder's name is not descriptive."""
-    title = "Speech emotion recognition"
-    return title + (f": {', '.join(words)}" if words else "") + (f" ({', '.join(languages)})" if languages else "")
-
-
-def _licence(terms: Sequence[Terms]) -> dict[str, Any]:
-    if not terms:
-        return {"license": "other", "license_name": "not-stated", "license_link": CARD}
-    return card_license(terms)
-
-
-def _version() -> str:
-    try:
-        return version("mser-llm")
-    except PackageNotFoundError:
-        return "(a checkout)"

@@ -86,15 +86,15 @@ def push(
             show(_commit(api, repo_id, "model", folder, ADAPTER_CONFIG, commit_message, private=private))
             return address
         with explain_disk_full(folder, _DISK_FIX):
-            repository = build_repository(model, folder, repo_id, results, include_backbones)
-        if not repository.clips:
+            labels, clips = build_repository(model, folder, repo_id, results, include_backbones)
+        if not clips:
             show("no examples on the card: they need the extra demo; pip install 'mser-llm[demo]'")
         show(_commit(api, repo_id, "model", folder, MODEL_FILE, commit_message, private=private))
         if verify:
-            show(verify_pushed(repo_id, folder, repository.labels))
+            show(verify_pushed(repo_id, folder, labels))
         if space:
             (place := Path(temporary, "space")).mkdir()
-            write_space(place, repo_id, repository.clips)
+            write_space(place, repo_id, clips)
             show(_commit(api, repo_id, "space", place, SPACE_FILE, private=private))
             if private:
                 settings = settings_page(api, repo_id, "space")
@@ -103,12 +103,7 @@ def push(
 
 
 def push_run(arguments: "TrainingArguments", **options: Any) -> str:
-    """Publish the model of a training, with `hub_model_id`, `hub_private_repo` and `hub_token` of its arguments.
-
-    Args:
-        arguments: the training arguments.
-        options: options of `push`.
-    """
+    """Publish the model of a training; `options` of `push` override those of its arguments."""
     options = {"private": bool(arguments.hub_private_repo), "token": arguments.hub_token} | options
     repo_id = hub_model_id(HfApi(token=options["token"]), arguments)
     return push(str(arguments.output_dir), repo_id, **options)
@@ -125,11 +120,7 @@ def hub_model_id(api: HfApi, arguments: "TrainingArguments") -> str:
 
 
 def open_model_repository(api: HfApi, repo_id: str, private: bool) -> None:
-    """Create the repository of a model, or check that the existing one may be written to.
-
-    Raises:
-        PushError: as `push`.
-    """
+    """Create the repository of a model, or check that the existing one may be written to; errors as `push`."""
     with hub_errors(repo_id, api.endpoint):
         open_repository(api, repo_id, "model", private=private, is_ours=lambda files: MODEL_FILE in files)
 

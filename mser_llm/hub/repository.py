@@ -3,7 +3,6 @@
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,24 +28,9 @@ ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A local copy of a repository on the Hub.
-
-    Attributes:
-        folder: with all its files.
-        labels: the candidate labels of the model.
-        clips: the examples; none if the extra `demo` is not installed.
-    """
-
-    folder: Path
-    labels: tuple[str, ...]
-    clips: Sequence[ExampleClip]
-
-
 def build_repository(
     model: str, folder: Path, repo_id: str, evaluations: Sequence[str] = (), include_backbones: bool = False
-) -> Repository:
+) -> tuple[tuple[str, ...], Sequence[ExampleClip]]:
     """
     Write the model, its processor, their code, the card, the examples, the endpoint handler and its requirements.
 
@@ -58,6 +42,9 @@ def build_repository(
         repo_id: id on the Hub.
         evaluations: paths of `results.json` files of `run-mser evaluate`.
         include_backbones: also write the frozen parts.
+
+    Returns:
+        The candidate labels, and the examples, none if the extra `demo` is not installed.
 
     Raises:
         ValueError: there is no model; a frozen part exists only on this machine; a file contains no results, or
@@ -75,27 +62,30 @@ def build_repository(
     for clip in clips:
         (folder / WIDGET).mkdir(exist_ok=True)
         (folder / WIDGET / clip.name).write_bytes(clip.flac)
-    widgets = _widgets(recognizer, clips)
+    widgets = []
+    for clip, result in zip(clips, recognizer([clip.flac for clip in clips]), strict=True):
+        assert result.scores is not None, "the project's own clips can be read"
+        ranked = sorted(result.scores.items(), key=lambda item: -item[1])
+        output = [{"label": label, "score": round(score, 4)} for label, score in ranked]
+        widgets.append(WidgetExample(f"{WIDGET}/{clip.name}", clip.title, output))
     card = render_model_card(folder, record, repo_id=repo_id, evaluations=evaluated, widgets=widgets)
     (folder / CARD).write_text(card, encoding="utf-8")
-    return Repository(folder, recognizer.labels, clips)
+    return recognizer.labels, clips
 
 
 def build_adapter_repository(model: str, folder: Path, repo_id: str, evaluations: Sequence[str] = ()) -> None:
     """
     Write only the adapters of the language model, as `PeftModel.from_pretrained` loads them, and a card.
 
-    Args:
-        model: folder of a model that was trained with `--lora`.
-        folder: an empty one.
-        repo_id: id on the Hub.
-        evaluations: paths of `results.json` files of `run-mser evaluate`.
+    Args: as for `build_repository`, with a model that was trained with `--lora`.
 
     Raises:
         ValueError: there is no model, it has no adapters, or they adapt a language model that exists only here; see
             `read_results` too.
         ImportError: peft is not installed.
     """
+    from peft import LoraConfig, get_peft_model_state_dict
+
     record, evaluated = _read_records(model, evaluations)
     network, _ = load_model(model, "cpu")
     config = network.config
@@ -110,7 +100,12 @@ def build_adapter_repository(model: str, folder: Path, repo_id: str, evaluations
     if hub_id_of_backbone(config.text_backbone) != config.text_backbone:
         problem = f"its language model {config.text_backbone} is a GGUF file, which PEFT cannot load"
         raise InputError(model, problem, fix)
-    _write_adapter(network, folder)
+    base = {"base_model_name_or_path": config.text_backbone, "revision": config.text_backbone_revision}
+    LoraConfig(**config.lora, **base, task_type="CAUSAL_LM", inference_mode=True).save_pretrained(str(folder))
+    weights = get_peft_model_state_dict(network.language_model, adapter_name="default")
+    # PeftModel prefixes the names of its weights so.
+    named = {f"base_model.model.{name}": value.contiguous().cpu() for name, value in weights.items()}
+    save_file(named, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     with tempfile.TemporaryDirectory() as complete:
         # The card describes the model of a folder.
         Path(complete, "config.json").write_text(config.to_json_string(), encoding="utf-8")
@@ -130,39 +125,7 @@ def _remove_local_backbones(config: Any, include_backbones: bool) -> None:
         if place is None or not Path(place).exists():
             continue
         if not include_backbones and part in reloadable_parts(config):
-            raise InputError(
-                place,
-                f"the {part} backbone exists only on this machine",
-                "pass --include_backbones to send its weights",
-            )
+            problem = f"the {part} backbone exists only on this machine"
+            raise InputError(place, problem, "pass --include_backbones to send its weights")
         setattr(config, f"{part}_backbone", None)
         getattr(config, f"{part}_config")._name_or_path = ""
-
-
-def _widgets(recognizer: EmotionRecognizer, clips: Sequence[ExampleClip]) -> list[WidgetExample]:
-    """Predict the examples, in the form that the Hub shows."""
-    widgets = []
-    for clip, result in zip(clips, recognizer([clip.flac for clip in clips]), strict=True):
-        assert result.scores is not None, "the project's own clips can be read"
-        ranked = sorted(result.scores.items(), key=lambda item: -item[1])
-        output = [{"label": label, "score": round(score, 4)} for label, score in ranked]
-        widgets.append(WidgetExample(f"{WIDGET}/{clip.name}", clip.title, output))
-    return widgets
-
-
-def _write_adapter(network: Any, folder: Path) -> None:
-    from peft import LoraConfig, get_peft_model_state_dict
-
-    config = network.config
-    adapter = LoraConfig(
-        **config.lora,
-        task_type="CAUSAL_LM",
-        inference_mode=True,
-        base_model_name_or_path=config.text_backbone,
-        revision=config.text_backbone_revision,
-    )
-    adapter.save_pretrained(str(folder))
-    weights = get_peft_model_state_dict(network.language_model, adapter_name="default")
-    # PeftModel prefixes the names of its weights so.
-    named = {f"base_model.model.{name}": value.contiguous().cpu() for name, value in weights.items()}
-    save_file(named, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})

@@ -63,13 +63,7 @@ def local_page(model: str, device: str, folder: Path) -> Any:
 
 
 def write_space(folder: Path, repo_id: str, clips: Sequence[ExampleClip]) -> None:
-    """Write the files of a Space that shows a model of the Hub.
-
-    Args:
-        folder: an empty one.
-        repo_id: id of the model.
-        clips: the examples.
-    """
+    """Write the files of a Space that shows a model of the Hub with examples into an empty folder."""
     source = packaged_folder("hub_cards") / "space"
     (folder / "app.py").write_bytes((source / "app.py").read_bytes())
     (folder / "requirements.txt").write_text(MODEL_REQUIREMENTS, encoding="utf-8")

@@ -24,12 +24,7 @@ class PushError(InputError):
 
 @contextmanager
 def hub_errors(repo_id: str, endpoint: str) -> Iterator[None]:
-    """Raise the errors of huggingface_hub as a `PushError` with the fix.
-
-    Args:
-        repo_id: the repository that is written to.
-        endpoint: address of the Hub.
-    """
+    """Raise the errors of huggingface_hub while writing to a repository as a `PushError` with the fix."""
     try:
         yield
     except (HTTPError, ConnectionError, RuntimeError) as error:
@@ -40,9 +35,8 @@ def hub_errors(repo_id: str, endpoint: str) -> Iterator[None]:
             raise PushError(repo_id, f"{endpoint} {problem}", fix) from error
         # Errors of sockets may have no text.
         reason = " ".join(str(cause).split()) or type(cause).__name__
-        raise PushError(
-            repo_id, f"the connection to {endpoint} failed ({reason})", f"check the network, then {_RETRY}"
-        ) from error
+        problem = f"the connection to {endpoint} failed ({reason})"
+        raise PushError(repo_id, problem, f"check the network, then {_RETRY}") from error
 
 
 def _explain(error: HfHubHTTPError, repo_id: str) -> tuple[str, str]:
@@ -52,10 +46,8 @@ def _explain(error: HfHubHTTPError, repo_id: str) -> tuple[str, str]:
         problem = "rejects the token" if get_token() else "needs a token"
         return problem, "log in with hf auth login, or set HF_TOKEN"
     if status == 403:
-        return (
-            f"does not let the token write to {repo_id}",
-            "use a token with write access, or a --repo_id in your own namespace",
-        )
+        problem = f"does not let the token write to {repo_id}"
+        return problem, "use a token with write access, or a --repo_id in your own namespace"
     if status == 404:
         return f"has no {repo_id} that the token can see", "check --repo_id, or use a token of its owner"
     problem = f"returned {status} ({' '.join(str(error.server_message or error.response.reason_phrase).split())})"
@@ -103,11 +95,8 @@ def open_repository(
         raise PushError(repo_id, "exists and is public", f"make it private at {settings}, or pass another --repo_id")
     others = set(files) - _INITIAL_FILES
     if others and not is_ours(files):
-        raise PushError(
-            repo_id,
-            f"exists and contains something else ({len(others)} files)",
-            f"pass another --repo_id, or delete it at {settings}",
-        )
+        problem = f"exists and contains something else ({len(others)} files)"
+        raise PushError(repo_id, problem, f"pass another --repo_id, or delete it at {settings}")
     return info, files
 
 

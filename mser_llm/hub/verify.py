@@ -35,18 +35,9 @@ print(json.dumps({entry["label"]: entry["score"] for entry in result}))
 
 def verify_pushed(repo_id: str, folder: Path, labels: Sequence[str]) -> str:
     """
-    Download the repository into an empty cache and compare its scores for one clip with those of the folder.
+    Download the repository into an empty cache and compare its scores for one clip with those of the pushed folder.
 
-    Args:
-        repo_id: id of the model on the Hub.
-        folder: the folder that was pushed.
-        labels: the candidate labels.
-
-    Returns:
-        A line with the difference.
-
-    Raises:
-        PushError: the model cannot be loaded from the Hub, or its scores differ.
+    Returns a line with the difference. Raises a `PushError` if the model cannot be loaded, or if its scores differ.
     """
     with tempfile.TemporaryDirectory(prefix="mser-verify-") as temporary:
         clip = Path(temporary, "clip.wav")

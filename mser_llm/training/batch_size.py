@@ -31,13 +31,9 @@ _ONEDNN_FAILURES = (
 _OPTIMIZER_BYTES = {
     "sgd": 0,
     "adafactor": 0,
-    "adagrad": 4,
-    "rmsprop": 4,
-    "lion_32bit": 4,
-    "adamw_8bit": 2,
-    "adamw_bnb_8bit": 2,
-    "paged_adamw_8bit": 2,
     "lion_8bit": 1,
+    **dict.fromkeys(("adamw_8bit", "adamw_bnb_8bit", "paged_adamw_8bit"), 2),
+    **dict.fromkeys(("adagrad", "rmsprop", "lion_32bit"), 4),
 }
 
 
@@ -70,14 +66,7 @@ def resolve_batch_size(
     transformers' `auto_find_batch_size` restarts training when memory runs out, on weights that are already trained.
     A resumed run keeps its batch size.
 
-    Args:
-        arguments: the training arguments.
-        model: on its device; its weights and mode are not changed.
-        dataset: the training clips.
-        collator: collates their batches.
-
-    Returns:
-        A copy of `arguments` with the batch size, and without `auto_find_batch_size`.
+    Returns a copy of `arguments` with the batch size, and without `auto_find_batch_size`.
 
     Raises:
         InputError: not even one clip fits, or batches have a fixed composition.

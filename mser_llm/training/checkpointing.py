@@ -20,22 +20,20 @@ from modeling_mser.file_digests_mser import MODEL_DIGESTS, ModifiedFilesError, m
 from mser_llm.io.atomic_files import write_json
 from mser_llm.io.disk_errors import explain_disk_full
 from mser_llm.training.compat import without_fsdp_class
-from mser_llm.training.fsdp import gather_weights, load_local_state, load_sharded_weights, local_state, optimizer_file
+from mser_llm.training.fsdp import gather_weights, load_local_state, load_sharded_weights, local_state
 from mser_llm.training.training_state import load_state, save_state
 
 
 STAGING = "partial-checkpoint"
-OPTIMIZER, SCALER = "optimizer.safetensors", "scaler.json"
+SCALER = "scaler.json"
 
 
 class CheckpointPart(Protocol):
     """State that a checkpoint contains in addition to the model and the optimizer."""
 
-    def save(self, directory: str | Path) -> None:
-        """Write files into a checkpoint."""
+    def save(self, directory: str | Path) -> None: ...
 
-    def load(self, directory: str | Path) -> None:
-        """Restore the state from these files."""
+    def load(self, directory: str | Path) -> None: ...
 
 
 class AtomicCheckpointMixin(Trainer):
@@ -131,15 +129,12 @@ class AtomicCheckpointMixin(Trainer):
         _flush(final.parent)
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        scheduler = self.lr_scheduler.state_dict()
         if self.is_deepspeed_enabled:
             super()._save_optimizer_and_scheduler(output_dir)
-        elif self.is_fsdp_enabled:
-            state = {"optimizer": local_state(self.optimizer), "scheduler": scheduler}
-            save_state(state, optimizer_file(output_dir, self.args.process_index))
-        elif self.args.should_save:
-            state = {"optimizer": self.optimizer.state_dict(), "scheduler": scheduler}
-            save_state(state, Path(output_dir) / OPTIMIZER)
+        elif self.is_fsdp_enabled or self.args.should_save:
+            optimizer = local_state(self.optimizer) if self.is_fsdp_enabled else self.optimizer.state_dict()
+            state = {"optimizer": optimizer, "scheduler": self.lr_scheduler.state_dict()}
+            save_state(state, self._optimizer_file(output_dir))
         if self.args.should_save:
             for part in self.checkpoint_parts:
                 part.save(output_dir)
@@ -150,11 +145,8 @@ class AtomicCheckpointMixin(Trainer):
             write_json(Path(output_dir) / SCALER, scaler.state_dict())
 
     def _save_rng_state(self, output_dir: str) -> None:
-        states: dict[str, Any] = {
-            "python": random.getstate(),
-            "numpy": np.random.get_state(),
-            "cpu": torch.random.get_rng_state(),
-        }
+        states: dict[str, Any] = {"python": random.getstate(), "numpy": np.random.get_state()}
+        states["cpu"] = torch.random.get_rng_state()
         if self.args.device.type != "cpu":
             module = torch.get_device_module(self.args.device)
             states["device"] = module.get_rng_state_all() if self.args.n_gpu > 1 else module.get_rng_state()
@@ -183,13 +175,12 @@ class AtomicCheckpointMixin(Trainer):
             super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        if self.is_fsdp_enabled:
-            state = load_state(optimizer_file(checkpoint, self.args.process_index))
-            load_local_state(self.optimizer, state["optimizer"])
-            self.lr_scheduler.load_state_dict(state["scheduler"])
-        elif not (self.is_deepspeed_enabled or self.args.save_only_model):
-            state = load_state(Path(checkpoint) / OPTIMIZER)
-            self.optimizer.load_state_dict(state["optimizer"])
+        if self.is_fsdp_enabled or not (self.is_deepspeed_enabled or self.args.save_only_model):
+            state = load_state(self._optimizer_file(checkpoint))
+            if self.is_fsdp_enabled:
+                load_local_state(self.optimizer, state["optimizer"])
+            else:
+                self.optimizer.load_state_dict(state["optimizer"])
             self.lr_scheduler.load_state_dict(state["scheduler"])
         for part in self.checkpoint_parts:
             part.load(checkpoint)
@@ -209,18 +200,18 @@ class AtomicCheckpointMixin(Trainer):
             module = torch.get_device_module(self.args.device)
             (module.set_rng_state_all if self.args.n_gpu > 1 else module.set_rng_state)(states["device"])
 
+    def _optimizer_file(self, directory: str) -> Path:
+        # Under FSDP each process has its own part.
+        number = f"_{self.args.process_index}" if self.is_fsdp_enabled else ""
+        return Path(directory) / f"optimizer{number}.safetensors"
+
     def _rng_file(self, directory: str) -> Path:
         number = f"_{self.args.process_index}" if self.args.world_size > 1 else ""
         return Path(directory) / f"rng_state{number}.safetensors"
 
 
 def verify_checkpoint(checkpoint: str) -> None:
-    """
-    Check that the weights in a training checkpoint are as they were saved.
-
-    Raises:
-        ModifiedFilesError: a file differs, is missing or was added.
-    """
+    """Raise a `ModifiedFilesError` if the weights in a training checkpoint are not as they were saved."""
     differing = modified_files(checkpoint, MODEL_DIGESTS)
     if differing:
         raise ModifiedFilesError(

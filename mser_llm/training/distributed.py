@@ -19,9 +19,6 @@ def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
 
     Args:
         tensor: `(local_rows, …)`; the number of rows may differ between processes.
-
-    Returns:
-        `(all_rows, …)`.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return tensor

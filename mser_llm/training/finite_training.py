@@ -27,9 +27,7 @@ class LossSum:
     """
     The loss of all optimizer steps, saved with each checkpoint.
 
-    Attributes:
-        saved: whether checkpoints contain it; `save_only_model` leaves it out.
-        total, steps: sum of the losses and number of steps, those before a resume included.
+    With `save_only_model` it is not `saved`.
     """
 
     saved: bool = True
@@ -46,12 +44,7 @@ class LossSum:
         write_json(Path(directory) / LOSS_FILE, {"total": self.total, "steps": self.steps})
 
     def load(self, directory: str | Path) -> None:
-        """
-        Continue the sum of a checkpoint.
-
-        Raises:
-            InputError: the file is missing or damaged.
-        """
+        """Continue the sum of a checkpoint; raise an `InputError` if the file is missing or damaged."""
         if not self.saved:
             return
         file = Path(directory) / LOSS_FILE
@@ -79,8 +72,6 @@ class FiniteTrainingMixin(Trainer):
         super().__init__(*args, **kwargs)
         self._step_loss: torch.Tensor | float = 0.0
         self.loss_sum = LossSum(saved=not self.args.save_only_model)
-
-    # Checks
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = super().training_step(*args, **kwargs)
@@ -114,24 +105,14 @@ class FiniteTrainingMixin(Trainer):
         return {name: value for name, value in self.model.named_parameters() if value.requires_grad}
 
     def check_weights(self) -> None:
-        """
-        Check the trained weights, on all processes together.
-
-        Raises:
-            TrainingDivergedError: one is not finite.
-        """
+        """Raise a `TrainingDivergedError` on all processes if a trained weight of one is not finite."""
         name = _non_finite(self.trained_parameters())
         flag = torch.tensor(float(name is not None), device=self.args.device)
         if self.accelerator.reduce(flag, reduction="sum").item():
             self._stop(f"the weight {name or '(of another process)'} is not finite", self.state.global_step)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """
-        Evaluate like the stock method, and check the loss.
-
-        Raises:
-            TrainingDivergedError: the loss on the evaluated clips is not finite.
-        """
+        """Evaluate like the stock method; raise a `TrainingDivergedError` if the loss is not finite."""
         metrics = super().evaluate(*args, **kwargs)
         for name, value in metrics.items():
             if name.endswith("_loss") and not math.isfinite(value):
@@ -161,8 +142,6 @@ class FiniteTrainingMixin(Trainer):
         warmed = "" if args.warmup_steps > 0 else ", set warmup_steps"
         return f"learning_rate {rate:g} is probably too high: lower it{clipped}{warmed}"
 
-    # The loss of the whole run
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         if "train_loss" in logs:
             logs["train_loss"] = self.loss_sum.mean
@@ -179,6 +158,3 @@ def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:
     values = [getattr(value, "to_local", lambda value=value: value)().detach() for value in parameters.values()]
     finite = [value.isfinite().all().to(values[0].device) for value in values]
     return next((name for name, good in zip(parameters, torch.stack(finite).tolist(), strict=True) if not good), None)
-
-
-__all__ = ["FiniteTrainingMixin", "TrainingDivergedError"]

@@ -9,12 +9,10 @@ same number of processes gives the same result.
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from modeling_mser.fingerprint_mser import weight_files
@@ -24,21 +22,13 @@ from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
-# Settings
-
-
 def shards_weights(arguments: MSERTrainingArguments) -> bool:
     """Return whether `accelerate launch` or the recipe's `fsdp` asks for FSDP."""
     return bool(arguments.fsdp) or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
 def check_sharding(model_arguments: ModelArguments, arguments: MSERTrainingArguments) -> None:
-    """
-    Reject FSDP1, and settings that need the complete model in one process.
-
-    Raises:
-        InputError: names the setting and the fix.
-    """
+    """Raise an `InputError` for FSDP1, and for settings that need the complete model in one process."""
     plugin = arguments.fsdp_plugin_args or {"fsdp_version": os.environ.get("FSDP_VERSION", "1")}
     if int(plugin["fsdp_version"]) != 2:
         raise InputError(
@@ -58,33 +48,8 @@ def check_sharding(model_arguments: ModelArguments, arguments: MSERTrainingArgum
             )
 
 
-def move_to_device(model: Any, arguments: MSERTrainingArguments) -> None:
-    """Move a model to the training device; under FSDP only the encoder, because FSDP moves shards of the rest."""
-    (model.audio_tower if shards_weights(arguments) else model).to(arguments.device)
-
-
-# Model
-
-
-def leave_encoder_unsharded(model: Any, plugin: Any) -> None:
-    """Exclude a frozen encoder from sharding: one process alone encodes a clip that is not in the cache."""
-    if model.config.freeze_audio:
-        plugin.ignored_modules = [model.audio_tower]
-
-
-def register_scoring(model: Any) -> None:
-    """Let `score_emotions` gather weights as `forward` does; evaluation calls it in place of `forward`."""
-    register_fsdp_forward_method(model, "score_emotions")
-
-
 def gather_weights(model: Any, keep: bool) -> dict[str, torch.Tensor]:
-    """
-    Gather the weights that a checkpoint contains; all processes must call it.
-
-    Args:
-        model: sharded.
-        keep: whether this process saves them; the others return an empty dictionary.
-    """
+    """Gather the weights that a checkpoint contains, on all processes; those that do not save them `keep` none."""
     left_out = set() if model.config.includes_backbones else model.frozen_backbone_keys()
     gathered = {}
     for name, value in model.state_dict().items():
@@ -107,14 +72,6 @@ def load_sharded_weights(model: Any, checkpoint: str) -> None:
                     # No source rank: each process reads the complete tensor and keeps its own shard.
                     loaded = distribute_tensor(loaded, weight.device_mesh, weight.placements, src_data_rank=None)
                 weight.copy_(loaded)
-
-
-# Optimizer
-
-
-def optimizer_file(directory: str | Path, process: int) -> Path:
-    """Return the file of one process's part of the optimizer state."""
-    return Path(directory) / f"optimizer_{process}.safetensors"
 
 
 def local_state(optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -29,12 +29,7 @@ class HubPushMixin(Trainer):
         """Return the contents of `train_results.json`."""
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
-        """
-        Create the repository, or check write access to an existing one, before training.
-
-        Raises:
-            PushError: as `push`.
-        """
+        """Create the repository, or check write access to an existing one, before training; errors as `push`."""
         if not self.is_world_process_zero():
             return
         from mser_llm.hub.push import hub_model_id, open_model_repository

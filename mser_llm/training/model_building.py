@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeAlias, overload
+from typing import Any, TypeAlias
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -87,13 +87,16 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
         InputError: a frozen part would have random weights, the checkpoint has another model type, or the tokenizer
             cannot encode a word.
     """
-    has_language_model = find_model_type(arguments.model_type).has_language_model
+    check_backbones(arguments)
+    found = find_model_type(arguments.model_type)
     if arguments.init_from is not None:
         checkpoint = expanded(arguments.init_from)
+        check_model_type(checkpoint, arguments.model_type)
         # Load each part in the precision of this training, which may train a part that the previous one froze.
-        options = {"dtype": backbone_dtypes(arguments)} if has_language_model else {}
-        model, processor = _load(checkpoint, arguments.model_type, **options)
-        if not has_language_model:
+        options = {"dtype": backbone_dtypes(arguments)} if found.has_language_model else {}
+        model = found.network.from_pretrained(checkpoint, **options)
+        processor = found.processor.from_pretrained(checkpoint)
+        if not found.has_language_model:
             continue_classifier(model, arguments, checkpoint, words)
             return model, processor
         processor.candidate_ids(words)  # raises for unsupported words before anything is encoded
@@ -105,11 +108,12 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
             model.config.learned_words = list(dict.fromkeys([*model.config.learned_words, *words]))
         return model, processor
 
-    if not has_language_model:
-        if arguments.audio_backbone is None:
-            raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
-        return build_classifier(arguments, expanded(arguments.audio_backbone), words)
-    check_frozen_parts(arguments)
+    if not found.has_language_model:
+        settings, revision = classifier_settings(arguments), arguments.audio_backbone_revision
+        encoder = expanded(arguments.audio_backbone)
+        model = found.network.from_backbones(encoder, emotion_words=words, audio_revision=revision, **settings)
+        extractor = AutoFeatureExtractor.from_pretrained(encoder, revision=revision)
+        return model, EmotionClassifierProcessor(extractor, words, settings.get("max_seconds"))
     processor = build_processor(arguments)
     processor.candidate_ids(words)  # raises for unsupported words before any weights are loaded
     config = build_config(arguments, processor.tokenizer)
@@ -132,14 +136,18 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     return model, processor
 
 
-def check_frozen_parts(arguments: ModelArguments) -> None:
+def check_backbones(arguments: ModelArguments) -> None:
     """
-    Check that frozen parts have a backbone; otherwise they would keep random weights.
+    Check that frozen parts have a backbone, because random weights would stay; so must the encoder of a classifier.
 
     Raises:
         InputError: names the part.
     """
-    for part in ("audio", "text"):
+    if arguments.init_from is not None:
+        return
+    if not find_model_type(arguments.model_type).has_language_model and arguments.audio_backbone is None:
+        raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
+    for part in ("audio", "text") if find_model_type(arguments.model_type).has_language_model else ():
         if getattr(arguments, f"freeze_{part}") and getattr(arguments, f"{part}_backbone") is None:
             raise InputError(
                 f"freeze_{part}",
@@ -208,11 +216,7 @@ def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
 
 def check_model_type(checkpoint: str, model_type: str) -> None:
     """
-    Check that a checkpoint is a model of the recipe's type.
-
-    Args:
-        checkpoint: folder or Hub id.
-        model_type: the recipe's model type.
+    Check that a checkpoint, a folder or a Hub id, is a model of the recipe's type.
 
     Raises:
         InputError: the checkpoint has another model type, or none.
@@ -239,13 +243,6 @@ def check_model_type(checkpoint: str, model_type: str) -> None:
         )
 
 
-def _load(checkpoint: str, model_type: str, **options: Any) -> tuple[Any, Any]:
-    """Load a checkpoint of that type and its processor."""
-    check_model_type(checkpoint, model_type)
-    found = find_model_type(model_type)
-    return found.network.from_pretrained(checkpoint, **options), found.processor.from_pretrained(checkpoint)
-
-
 def _audio_config(arguments: ModelArguments) -> Any:
     if arguments.audio_config:
         return dict(arguments.audio_config)
@@ -255,11 +252,7 @@ def _audio_config(arguments: ModelArguments) -> Any:
     return AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **offline_options(place))
 
 
-@overload
-def expanded(path_or_id: str) -> str: ...
-@overload
-def expanded(path_or_id: None) -> None: ...
-def expanded(path_or_id: str | None) -> str | None:
+def expanded(path_or_id: str | None) -> Any:
     """Expand `$VARIABLES` and `~`, so that a recipe works on any machine."""
     if path_or_id is None:
         return None
@@ -275,28 +268,6 @@ def expanded(path_or_id: str | None) -> str | None:
     return os.path.expanduser(expanded)
 
 
-def build_classifier(
-    arguments: ModelArguments, audio_backbone: str, words: Sequence[str]
-) -> tuple[EmotionClassifier, EmotionClassifierProcessor]:
-    """
-    Build a classifier on top of a pretrained encoder.
-
-    Args:
-        arguments: the recipe's model section.
-        audio_backbone: the encoder's folder or Hub id.
-        words: the classes.
-
-    Raises:
-        BackboneError: the encoder is missing or incomplete.
-    """
-    settings = classifier_settings(arguments)
-    network = find_model_type(arguments.model_type).network
-    revision = arguments.audio_backbone_revision
-    model = network.from_backbones(audio_backbone, emotion_words=words, audio_revision=revision, **settings)
-    extractor = AutoFeatureExtractor.from_pretrained(audio_backbone, revision=revision)
-    return model, EmotionClassifierProcessor(extractor, words, settings.get("max_seconds"))
-
-
 def classifier_settings(arguments: ModelArguments) -> dict[str, Any]:
     """Return the classifier settings of a recipe's model section, as fields of its configuration."""
     settings = {name: getattr(arguments, name) for name in find_model_type(arguments.model_type).settings}
@@ -307,13 +278,7 @@ def continue_classifier(
     model: EmotionClassifier, arguments: ModelArguments, checkpoint: str, words: Sequence[str]
 ) -> None:
     """
-    Prepare a trained classifier for further training.
-
-    Args:
-        model: the loaded classifier.
-        arguments: the recipe's model section; only `trained_layers` is used.
-        checkpoint: path or Hub id of the classifier, for error messages.
-        words: the emotion words to train on.
+    Prepare a trained classifier for further training on words; of the arguments, only `trained_layers` is used.
 
     Raises:
         InputError: the classifier has no output for a word, or the number of layers is invalid.
@@ -343,13 +308,9 @@ _OTHER_KEYS = {"model_type", "torch_dtype", "attn_implementation", "rope_theta",
 
 def check_section(name: str, section: Mapping[str, Any]) -> None:
     """
-    Reject misspelled keys in the configuration of a part.
+    Reject misspelled keys in the configuration of a part, such as `audio_config`.
 
     Unknown keys that resemble no setting are accepted, as in transformers; a published `config.json` has many.
-
-    Args:
-        name: `audio_config`, `qformer_config` or `text_config`.
-        section: the recipe's section of that name.
 
     Raises:
         InputError: a misspelled key, with the probable spelling, or an unknown `model_type`.

@@ -2,60 +2,29 @@
 """Check the ranges of numeric arguments before anything is loaded."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """
-    An interval of finite numbers.
+class Bounds(NamedTuple):
+    """A range of finite numbers: its description, and a function that returns whether a finite number is in it."""
 
-    Attributes:
-        low, high: the ends.
-        above, below: whether the lower and the upper end are excluded.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def __contains__(self, value: float) -> bool:
-        if not math.isfinite(value):
-            return False
-        return (value > self.low if self.above else value >= self.low) and (
-            value < self.high if self.below else value <= self.high
-        )
-
-    def __str__(self) -> str:
-        if self.low == -math.inf:
-            return "a finite number"
-        if self.high == math.inf:
-            return f"a number above {self.low:g}" if self.above else f"at least {self.low:g}"
-        return f"a number from {self.low:g} to {'below ' if self.below else ''}{self.high}"
+    text: str
+    contains: Callable[[float], bool]
 
 
-FINITE = Bounds()
-POSITIVE = Bounds(0, above=True)
-NOT_NEGATIVE = Bounds(0)
-AT_LEAST_ONE = Bounds(1)
-SHARE = Bounds(0, 1, below=True)
-SEED = Bounds(0, 2**32 - 1)  # NumPy's range, the narrowest of the generators that are seeded
+FINITE = Bounds("a finite number", math.isfinite)
+POSITIVE = Bounds("a number above 0", lambda value: value > 0)
+NOT_NEGATIVE = Bounds("at least 0", lambda value: value >= 0)
+AT_LEAST_ONE = Bounds("at least 1", lambda value: value >= 1)
+SHARE = Bounds("a number from 0 to below 1", lambda value: 0 <= value < 1)
+FRACTION = Bounds("a number from 0 to 1", lambda value: 0 <= value <= 1)
+COSINE = Bounds("a number from -1 to 1", lambda value: -1 <= value <= 1)
+# NumPy's range, the narrowest of the generators that are seeded.
+SEED = Bounds(f"a number from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
 
 
-def check_numbers(arguments: Any, bounds: Mapping[str, Bounds]) -> None:
-    """
-    Check the numbers of a dataclass of arguments, as `check_values` does.
-
-    Raises:
-        ValueError: names the argument, its value and the range.
-    """
-    check_values({field.name: getattr(arguments, field.name) for field in fields(arguments)}, bounds)
-
-
-def check_values(values: Mapping[str, Any], bounds: Mapping[str, Bounds]) -> None:
+def check_numbers(values: Mapping[str, Any], bounds: Mapping[str, Bounds]) -> None:
     """
     Check the numbers among named values, lists of numbers included; other values are ignored.
 
@@ -69,5 +38,6 @@ def check_values(values: Mapping[str, Any], bounds: Mapping[str, Bounds]) -> Non
     for name, value in values.items():
         allowed = bounds.get(name, SEED if name == "seeds" or name.endswith("seed") else FINITE)
         for one in value if isinstance(value, (list, tuple)) else [value]:
-            if isinstance(one, (int, float)) and not isinstance(one, bool) and one not in allowed:
-                raise ValueError(f"{name} is {one}; pass {allowed}")
+            number = isinstance(one, (int, float)) and not isinstance(one, bool)
+            if number and not (math.isfinite(one) and allowed.contains(one)):
+                raise ValueError(f"{name} is {one}; pass {allowed.text}")

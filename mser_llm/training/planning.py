@@ -21,12 +21,7 @@ GPU_RESERVE = 1e9
 
 @dataclass(frozen=True)
 class Machine:
-    """
-    Attributes:
-        name: as given on the command line.
-        half_flops, full_flops: peak FLOP/s of matrix multiplication in bfloat16 (dense) and in float32.
-        memory: bytes.
-    """
+    """A machine by the name of the command line: peak FLOP/s in bfloat16 (dense) and float32, and bytes of memory."""
 
     name: str
     half_flops: float
@@ -94,8 +89,7 @@ class Plan:
         cache_bytes, cached: size of the cached features, and the share of clips and views that are cached.
         steps: optimizer steps of the training.
         step_flops: FLOPs per optimizer step and process.
-        encoding_seconds: time to encode the clips and views that are cached.
-        step_seconds: time of one optimizer step.
+        encoding_seconds, step_seconds: time to encode the cached clips and views, and of one optimizer step.
         evaluation_seconds: time of all evaluations.
         machine: machine of each process.
     """
@@ -151,12 +145,14 @@ def make_plan(
     rows = batch * rows_of_clip(training)
     cost = step_cost(meta, rows, clips.seconds, training)
     encoder, *upper = cost.parts
-    views = clips.number * data.views
-    clip_bytes = clips.seconds * meta.cached_bytes_per_second
-    cached = min(1.0, data.cache_gb * 1e9 / max((views + clips.validation) * clip_bytes, 1.0))
+    stored = clips.number * data.views + clips.validation
+    stored_bytes = stored * clips.seconds * meta.cached_bytes_per_second
+    cached = min(1.0, data.cache_gb * 1e9 / max(stored_bytes, 1.0))
 
     accumulated, joined = training.gradient_accumulation_steps, batch * num_processes
-    batches = math.ceil(_items_per_epoch(training, clips.number, data.views, joined) / joined)
+    # Items that the sampler of `balance` draws per epoch.
+    items = clips.number * {"none": data.views, "speaker": min(data.views, 2)}.get(training.balance, 1)
+    batches = math.ceil(items / joined) if training.epoch_batches is None else training.epoch_batches
     steps_per_epoch = max(math.ceil(batches / accumulated), 1)
     steps = training.max_steps if training.max_steps > 0 else math.ceil(steps_per_epoch * training.num_train_epochs)
 
@@ -164,22 +160,19 @@ def make_plan(
     encoded = (1 - cached) * batch / rows if cost.encoder_frozen else 1.0
     work = [(encoder, encoder.forward * encoded + encoder.backward)]
     work += [(part, part.forward + part.backward) for part in upper]
-    forward = sum(machine.seconds(part, part.forward, share) for part in upper)
     encoding = machine.seconds(encoder, encoder.forward, share)
-    if not cost.encoder_frozen:
-        forward += encoding
+    forward = sum(machine.seconds(part, part.forward, share) for part in upper)
+    forward += 0.0 if cost.encoder_frozen else encoding
     return Plan(
         rows=rows,
         cost=cost,
         memory=_memory(meta, rows, clips.longest, training, num_processes),
         encoding_memory=_encoding_memory(meta, cost, clips.longest),
-        cache_bytes=(views + clips.validation) * clip_bytes * cached,
+        cache_bytes=stored_bytes * cached,
         cached=cached,
         steps=steps,
         step_flops=round(accumulated * sum(flops for _, flops in work)),
-        encoding_seconds=encoding / rows * (views + clips.validation) * cached / num_processes
-        if cost.encoder_frozen
-        else 0.0,
+        encoding_seconds=encoding / rows * stored * cached / num_processes if cost.encoder_frozen else 0.0,
         step_seconds=accumulated * sum(machine.seconds(part, flops, share) for part, flops in work),
         evaluation_seconds=steps / steps_per_epoch * clips.validation / (rows * num_processes) * forward,
         machine=machine,
@@ -195,13 +188,6 @@ def largest_batch(
     low, high = (sum(_memory(meta, size * rows, seconds, training, num_processes).values()) for size in (2, 4))
     per_clip = max((high - low) / 2, 1.0)
     return max(0, math.floor((machine.usable_memory - low) / per_clip) + 2)
-
-
-def _items_per_epoch(training: MSERTrainingArguments, clips: int, views: int, batch: int) -> int:
-    """Return the number of items that the sampler of `balance` draws per epoch."""
-    if training.epoch_batches is not None:
-        return training.epoch_batches * batch
-    return clips * {"none": views, "speaker": min(views, 2)}.get(training.balance, 1)
 
 
 def _memory(

@@ -75,6 +75,3 @@ def _acquire(folder: Path) -> IO[Any]:
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()
     return file
-
-
-__all__ = ["OutputFolderError", "run_lock"]

@@ -58,22 +58,17 @@ def describe_run(
     settings["mixed_precision"] = "no" if training.bf16 or training.fp16 else training.mixed_precision
     aside = MACHINE_SETTINGS | ({name for name in settings if name.startswith("lora")} if not model.lora else set())
     # Unused settings are left out, so that a run recorded before they existed still matches.
-    aside |= {name for name in ("objectives", "without", "objective_learning_rate") if settings[name] in (None, [])}
-    added: dict[str, Any] = {"clean_views": True, "epoch_batches": None, "augmentation": "default"}
-    added |= {
-        "unlabelled": False,
-        "labelled_languages": [],
-        "validation_splits": [],
-        "unlabelled_corpora": [],
-        "backbone_dtype": "auto",
-    }
-    added |= {
-        "optim_args": None,
+    added: dict[str, Any] = {
+        **dict.fromkeys(
+            ("objectives", "objective_learning_rate", "epoch_batches", "optim_args", "neftune_noise_alpha")
+        ),
+        **dict.fromkeys(("unlabelled", "bf16", "fp16", "dataloader_drop_last"), False),
+        **{name: [] for name in ("without", "labelled_languages", "validation_splits", "unlabelled_corpora")},
         "neftune_noise_alpha": None,
-        "bf16": False,
-        "fp16": False,
+        "clean_views": True,
+        "augmentation": "default",
+        "backbone_dtype": "auto",
         "mixed_precision": "no",
-        "dataloader_drop_last": False,
     }
     aside |= {name for name, unused in added.items() if settings[name] == unused}
     aside |= set() if training.balance == "speaker" else {"speakers_per_batch", "clips_per_speaker"}
@@ -89,21 +84,11 @@ def describe_run(
     return json.loads(json.dumps(settings | data_used))
 
 
-def as_known_to(record: Any, run: Any) -> Any:
-    """Drop `people` from a run, at every level, if the record lacks it; the oldest records do."""
-    if not isinstance(record, dict) or not isinstance(run, dict):
-        return run
-    known = {name: as_known_to(record.get(name), value) for name, value in run.items()}
-    return known if "people" in record else {name: known[name] for name in known if name != "people"}
-
-
 def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, Any] | None:
     """Return the results of this run if it has finished and its weights still exist, else `None`."""
     folder = Path(output_dir)
-    recorded = _recorded(folder)
-    if recorded != as_known_to(recorded, run) or not any(folder.glob("*.safetensors")):
-        return None
-    return _read(folder / TRAIN_RESULTS)
+    finished = _read(folder / RECORD) == run and any(folder.glob("*.safetensors"))
+    return _read(folder / TRAIN_RESULTS) if finished else None
 
 
 def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
@@ -122,27 +107,18 @@ def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -
     folder = Path(output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(folder)
-    earlier = _recorded(folder)
-    known = as_known_to(earlier, run)
+    earlier, fix = _read(folder / RECORD), "pass another --output_dir, or --no_resume to overwrite it"
     if not resume:
         for old in folder.glob("checkpoint-*"):
             shutil.rmtree(old)
         checkpoint = None
-    elif earlier is not None and earlier != known and (checkpoint is not None or (folder / TRAIN_RESULTS).exists()):
-        settings = [name for name in sorted(earlier | known) if earlier.get(name) != known.get(name)]
-        changes = [_DIGESTS.get(name, f"{name} {earlier.get(name)!r} -> {known.get(name)!r}") for name in settings]
+    elif earlier is not None and earlier != run and (checkpoint is not None or (folder / TRAIN_RESULTS).exists()):
+        settings = [name for name in sorted(earlier | run) if earlier.get(name) != run.get(name)]
+        changes = [_DIGESTS.get(name, f"{name} {earlier.get(name)!r} -> {run.get(name)!r}") for name in settings]
         contents = "checkpoints" if checkpoint is not None else "the model"
-        raise InputError(
-            folder,
-            f"contains {contents} of a run with other settings ({', '.join(changes[:3])})",
-            "pass another --output_dir, or --no_resume to overwrite it",
-        )
+        raise InputError(folder, f"contains {contents} of a run with other settings ({', '.join(changes[:3])})", fix)
     elif earlier is None and checkpoint is None and (folder / TRAIN_RESULTS).exists():
-        raise InputError(
-            folder,
-            "contains a model without the record of its run",
-            "pass another --output_dir, or --no_resume to overwrite it",
-        )
+        raise InputError(folder, "contains a model without the record of its run", fix)
     (folder / TRAIN_RESULTS).unlink(missing_ok=True)
     write_json(folder / RECORD, run)
     return checkpoint
@@ -171,12 +147,6 @@ def _weights(folder: Path) -> str | None:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _recorded(folder: Path) -> dict[str, Any] | None:
-    """Return the recorded settings of a folder's run, without the machine settings of older records."""
-    record = _read(folder / RECORD)
-    return None if record is None else {name: record[name] for name in record if name not in MACHINE_SETTINGS}
 
 
 def _read(path: Path) -> Any:

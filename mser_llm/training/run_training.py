@@ -29,7 +29,7 @@ from mser_llm.training.arguments import DataArguments, ModelArguments
 from mser_llm.training.batch_size import resolve_batch_size
 from mser_llm.training.data.clip_selection import log_dataset_summary, prepare_data, without_rejected
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
-from mser_llm.training.fsdp import check_sharding, move_to_device, shards_weights
+from mser_llm.training.fsdp import check_sharding, shards_weights
 from mser_llm.training.model_building import build_model, expanded
 from mser_llm.training.objectives import OBJECTIVES, ObjectiveError, TrainingFacts, build_objectives
 from mser_llm.training.progress import TrainingProgress
@@ -100,7 +100,8 @@ def _train(
     model, processor = build_model(model_arguments, labels.words)
     # From here on, transformers would show a bar for every save of a few megabytes.
     disable_progress_bar()
-    move_to_device(model, arguments)
+    # FSDP moves the shards of the rest.
+    (model.audio_tower if shards_weights(arguments) else model).to(arguments.device)
     data = prepare_data(rows, data_arguments)
     earlier = None if model_arguments.init_from is None else read_training_record(model_arguments.init_from)
     check_earlier_stages(model_arguments.init_from, data.validation, data_arguments.validation_splits)
@@ -110,8 +111,13 @@ def _train(
     features = clip_features(encoder, data_arguments)
     jobs = [(clip, view) for clip in data.train for view in range(data_arguments.views)]
     jobs += [(clip, 0) for clip in data.validation]
-    if encoder.encodes:
-        check_workers(arguments.dataloader_num_workers, len(jobs) - features.capacity(jobs), len(jobs))
+    workers = arguments.dataloader_num_workers
+    if encoder.encodes and workers > 0 and (uncached := len(jobs) - features.capacity(jobs)) > 0:
+        raise InputError(
+            "dataloader_num_workers",  # CUDA does not survive the fork
+            f"{uncached} of {len(jobs)} clips and views exceed cache_gb, so {workers} workers would run the encoder",
+            "raise cache_gb, or set dataloader_num_workers 0",
+        )
     unreadable = features.prepare(jobs, state.process_index, state.num_processes)
     state.wait_for_everyone()
     features.store.refresh()
@@ -177,11 +183,7 @@ def resolve_recipe(
     """
     Check the settings against each other, whatever the clips and the machine.
 
-    Returns:
-        A copy of `arguments` with the settings that follow from others.
-
-    Raises:
-        InputError: names the settings and the fix.
+    Returns `arguments` with the settings that follow from others. Raises an `InputError` for a contradiction.
     """
     init_from, output_dir = expanded(model_arguments.init_from), Path(arguments.output_dir).expanduser()
     if init_from is not None and Path(init_from).expanduser().resolve() == output_dir.resolve():
@@ -227,12 +229,7 @@ def _check_language_model(data_arguments: DataArguments, arguments: MSERTraining
 
 
 def check_machine(arguments: MSERTrainingArguments) -> None:
-    """
-    Check, before anything is read, that the machine supports the precision and has the packages for `report_to`.
-
-    Raises:
-        InputError: fp16 on a CPU, where accelerate would silently train in full precision; a missing package.
-    """
+    """Reject fp16 on a CPU, where accelerate would silently train in full precision, and a missing reporter."""
     if arguments.mixed_precision == "fp16" and arguments.device.type == "cpu":
         raise InputError("fp16", "not supported on a CPU", "pass bf16, or leave it out")
     for reporter in get_reporting_integration_callbacks(arguments.report_to):
@@ -240,25 +237,6 @@ def check_machine(arguments: MSERTrainingArguments) -> None:
             reporter()
         except RuntimeError as error:
             raise InputError(f"report_to {', '.join(arguments.report_to)}", str(error)) from error
-
-
-def check_workers(num_workers: int, uncached: int, total: int) -> None:
-    """
-    Reject data loader workers that would run the encoder: CUDA does not survive the fork.
-
-    Args:
-        num_workers: `dataloader_num_workers`.
-        uncached, total: clips and views that do not fit into the cache, and all.
-
-    Raises:
-        InputError: there are both workers and uncached clips.
-    """
-    if num_workers > 0 and uncached > 0:
-        raise InputError(
-            "dataloader_num_workers",
-            f"{uncached} of {total} clips and views exceed cache_gb, so {num_workers} workers would run the encoder",
-            "raise cache_gb, or set dataloader_num_workers 0",
-        )
 
 
 def check_earlier_stages(
@@ -269,9 +247,6 @@ def check_earlier_stages(
 
     Clips of `validation_splits` are compared by recording only: publishers such as MELD's put the same speakers into
     several splits.
-
-    Raises:
-        SpeakerLeakError: names the speakers, or a recording.
     """
     before = trained_on(init_from)
     by_speaker = [clip for clip in validation if published_part(clip.row)[1] not in validation_splits]

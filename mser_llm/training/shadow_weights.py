@@ -38,14 +38,12 @@ class ShadowWeights:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """Replace the trained weights for the duration of the block."""
-        trained = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        trained = ShadowWeights(self.parameters, self.file)
         self.apply()
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, parameter in self.parameters.items():
-                    parameter.copy_(trained[name])
+            trained.apply()
 
     def save(self, directory: str | Path) -> None:
         """Save into a checkpoint."""

@@ -7,6 +7,7 @@ of one step, and the tensors that autograd saves for the backward pass are the a
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.model_building import (
     backbone_dtypes,
     build_config,
-    check_frozen_parts,
+    check_backbones,
     check_model_type,
     classifier_settings,
     continue_classifier,
@@ -75,8 +76,7 @@ def build_meta_model(arguments: ModelArguments, words: Sequence[str], has_bfloat
         has_bfloat16: whether the machine is fast in bfloat16.
 
     Raises:
-        InputError: a configuration is neither in the recipe nor on this machine.
-        ValueError: training rejects the recipe too.
+        InputError: a configuration is neither in the recipe nor on this machine, or training rejects the recipe too.
     """
     try:
         config = _config(arguments, words)
@@ -106,46 +106,33 @@ def build_meta_model(arguments: ModelArguments, words: Sequence[str], has_bfloat
 
 def _config(arguments: ModelArguments, words: Sequence[str]) -> Any:
     model_type = find_model_type(arguments.model_type)
+    check_backbones(arguments)
     if arguments.init_from is not None:
         place = expanded(arguments.init_from)
         check_model_type(place, arguments.model_type)
         return model_type.network.config_class.from_pretrained(place, **offline_options(place))
     if model_type.has_language_model:
-        check_frozen_parts(arguments)
         return build_config(arguments, None if arguments.text_backbone else build_tokenizer())
-    if arguments.audio_backbone is None:
-        raise InputError("audio_backbone", f"not set, and a {arguments.model_type} needs an encoder", "pass one")
     place = expanded(arguments.audio_backbone)
     audio = AutoConfig.from_pretrained(place, revision=arguments.audio_backbone_revision, **offline_options(place))
-    return model_type.network.config_class(
-        audio_config=audio, emotion_words=list(words), **classifier_settings(arguments)
-    )
+    settings = classifier_settings(arguments)
+    return model_type.network.config_class(audio_config=audio, emotion_words=list(words), **settings)
 
 
 def _row_lengths(arguments: ModelArguments, config: Any, words: Sequence[str]) -> tuple[int, int]:
-    """
-    Return the number of tokens in a training row, and how many of them are labels.
-
-    The project's own tokenizer replaces one that is not on this machine; the length differs by one or two tokens.
-    """
-    place = arguments.init_from or arguments.text_backbone
-    tokenizer = None
-    if place is not None:
-        try:
+    """Return the number of tokens in a training row, and how many of them are labels."""
+    # The project's own tokenizer replaces one that is not on this machine; lengths differ by one or two tokens.
+    tokenizer, place = build_tokenizer(), arguments.init_from or arguments.text_backbone
+    with suppress(OSError, ValueError):
+        if place is not None:
             tokenizer = AutoTokenizer.from_pretrained(resolve_backbone(expanded(place)), local_files_only=True)
-        except (OSError, ValueError):
-            pass
-    processor = MSERProcessor(
-        WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins),
-        tokenizer or build_tokenizer(),
-        num_query_tokens=config.num_query_tokens,
-        prompt_version=arguments.prompt_version,
-    )
-    rows = processor.encode_text(len(words), words)
+    extractor = WhisperFeatureExtractor(feature_size=config.audio_config.num_mel_bins)
+    options = {"num_query_tokens": config.num_query_tokens, "prompt_version": arguments.prompt_version}
+    rows = MSERProcessor(extractor, tokenizer, **options).encode_text(len(words), words)
     return rows["labels"].shape[1], int((rows["labels"][:, 1:] != -100).any(0).sum())
 
 
-@dataclass(frozen=True)
+@dataclass
 class PartCost:
     """Cost of one part of the model; `forward` and `backward` are FLOPs per batch.
 
@@ -158,7 +145,7 @@ class PartCost:
     weight_bytes: int
     half: bool
     forward: int
-    backward: int
+    backward: int = 0
 
 
 @dataclass(frozen=True)
@@ -190,54 +177,49 @@ def step_cost(meta: MetaModel, rows: int, seconds: float, training: MSERTraining
     """
     model, config = meta.model, meta.model.config
     saved: dict[int, Any] = {}
+    parts: list[PartCost] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
         saved[id(storage)] = storage
         return tensor
 
-    def count(name: str, modules: list[Any], function: Any) -> tuple[dict[str, Any], Any]:
+    def forward(name: str, modules: list[Any], function: Any) -> Any:
         with FlopCounterMode(display=False) as counter:
             result = function()
         weights = [weight for module in modules for weight in module.parameters()]
-        stored = weights + [buffer for module in modules for buffer in module.buffers()]
-        part = {
-            "name": name,
-            "parameters": sum(weight.numel() for weight in weights),
-            "trained": sum(weight.numel() for weight in weights if weight.requires_grad),
-            "weight_bytes": sum(tensor.nbytes for tensor in stored),
-            "half": training.bf16 or any(weight.dtype == torch.bfloat16 for weight in weights),
-            "forward": counter.get_total_flops(),
-        }
-        return part, result
+        buffers = [buffer for module in modules for buffer in module.buffers()]
+        parameters = sum(weight.numel() for weight in weights)
+        trained = sum(weight.numel() for weight in weights if weight.requires_grad)
+        half = training.bf16 or any(weight.dtype == torch.bfloat16 for weight in weights)
+        stored = sum(tensor.nbytes for tensor in weights + buffers)
+        parts.append(PartCost(name, parameters, trained, stored, half, counter.get_total_flops()))
+        return result
 
-    def backward(outputs: Any, gradient: Any = None) -> int:
+    def backward(part: PartCost, outputs: Any, gradient: Any = None) -> None:
         with FlopCounterMode(display=False) as counter:
             torch.autograd.backward(outputs, gradient)
-        return counter.get_total_flops()
+        part.backward = counter.get_total_flops()
 
     shape = [rows, round(seconds * meta.frames_per_second)]
     if hasattr(config.audio_config, "num_mel_bins"):
         shape.insert(1, config.audio_config.num_mel_bins)
-    frozen = model.frozen_encoder() is not None
     with torch.device("meta"), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        encoder, (states, _) = count("encoder", [model.audio_tower], lambda: model.encode_audio(torch.zeros(shape)))
+        states, _ = forward("encoder", [model.audio_tower], lambda: model.encode_audio(torch.zeros(shape)))
         features = states.detach().requires_grad_(states.requires_grad)
         if isinstance(model, MSERForEmotionGeneration):
             upper = [model.emotion_qformer, model.projection]
-            middle, audio = count("Q-Former", upper, lambda: model.projection(model.emotion_qformer(features)))
+            audio = forward("Q-Former", upper, lambda: model.projection(model.emotion_qformer(features)))
             queries = audio.detach().requires_grad_()
-            last, loss = count("language model", [model.language_model], lambda: _language_loss(meta, queries, rows))
-            last["backward"] = backward(loss)
-            middle["backward"] = backward(audio, queries.grad)
-            parts = [encoder, middle, last]
+            loss = forward("language model", [model.language_model], lambda: _language_loss(meta, queries, rows))
+            backward(parts[2], loss)
+            backward(parts[1], audio, queries.grad)
         else:
             upper = [module for name, module in model.named_children() if name != "audio_tower"]
             labels = torch.zeros(rows, dtype=torch.long)
-            head, output = count("head", upper, lambda: model(encoder_states=features, labels=labels))
-            head["backward"] = backward(output.loss)
-            parts = [encoder, head]
-        encoder["backward"] = backward(states, features.grad) if features.grad is not None else 0
+            backward(parts[-1], forward("head", upper, lambda: model(encoder_states=features, labels=labels)).loss)
+        if features.grad is not None:
+            backward(parts[0], states, features.grad)
     model.zero_grad()
     weights = {id(weight.untyped_storage()) for weight in model.parameters()}
     activations = sum(storage.nbytes() for key, storage in saved.items() if key not in weights)
@@ -247,8 +229,8 @@ def step_cost(meta: MetaModel, rows: int, seconds: float, training: MSERTraining
         width = getattr(getattr(config, "text_config", config.audio_config), "hidden_size", 0)
         activations = activations // layers + layers * rows * max(meta.text_length, 1) * width * 4
         for part in parts[1:]:
-            part["backward"] += part["forward"]
-    return StepCost(tuple(PartCost(**part) for part in parts), activations, frozen)
+            part.backward += part.forward
+    return StepCost(tuple(parts), activations, model.frozen_encoder() is not None)
 
 
 def _language_loss(meta: MetaModel, queries: torch.Tensor, rows: int) -> torch.Tensor:
@@ -257,8 +239,7 @@ def _language_loss(meta: MetaModel, queries: torch.Tensor, rows: int) -> torch.T
     embeds = torch.cat([queries.to(model.dtype), model.get_input_embeddings()(tokens)], dim=1)
     # transformers uses a 4-D mask unchanged; it would read the values of other masks, and meta tensors have none.
     mask = torch.zeros(rows, 1, length, length, dtype=embeds.dtype)
-    logits = model.language_model(
-        inputs_embeds=embeds, attention_mask=mask, logits_to_keep=meta.label_length, use_cache=False
-    ).logits
+    options = {"logits_to_keep": meta.label_length, "use_cache": False}
+    logits = model.language_model(inputs_embeds=embeds, attention_mask=mask, **options).logits
     targets = torch.zeros(rows, meta.label_length, dtype=torch.long)
     return torch.nn.functional.cross_entropy(logits.float().transpose(1, 2), targets)

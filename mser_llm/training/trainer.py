@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import register_fsdp_forward_method
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, TrainerState
 from transformers.trainer import TRAINER_STATE_NAME
@@ -20,7 +21,6 @@ from mser_llm.training.data.batch_features import BatchFeatures, Masking
 from mser_llm.training.data.dataset import EmotionDataset
 from mser_llm.training.data.samplers import build_sampler
 from mser_llm.training.finite_training import FiniteTrainingMixin
-from mser_llm.training.fsdp import leave_encoder_unsharded, register_scoring
 from mser_llm.training.hub_push import HubPushMixin
 from mser_llm.training.model_building import parameter_counts
 from mser_llm.training.objectives import Objective, ObjectiveBatch, ObjectiveError
@@ -97,9 +97,6 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
 
         A run that stopped early is not trained further. The stock trainer would continue until it stops again, and
         could find a better checkpoint that an uninterrupted run never reaches.
-
-        Raises:
-            TrainingDivergedError: a loss, a gradient or a weight is not finite.
         """
         if checkpoint is None or not stopped_early(checkpoint):
             self.train(resume_from_checkpoint=checkpoint)
@@ -120,11 +117,13 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         self.check_weights()
 
     def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
-        if self.is_fsdp_enabled:
-            leave_encoder_unsharded(self.model, self.accelerator.state.fsdp_plugin)
+        if self.is_fsdp_enabled and self.model.config.freeze_audio:
+            # One process alone encodes a clip that is not in the cache.
+            self.accelerator.state.fsdp_plugin.ignored_modules = [self.model.audio_tower]
         prepared = super()._prepare_for_training(*args, **kwargs)
         if self.is_fsdp_enabled:
-            register_scoring(self.model)
+            # Evaluation calls it in place of `forward`, so it must gather the weights too.
+            register_fsdp_forward_method(self.model, "score_emotions")
         return prepared
 
     def trained_parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -151,7 +150,9 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         batch = ObjectiveBatch(*labels, progress=self.state.global_step / max(self.state.max_steps, 1))
         views = inputs.pop("views")
         if not any(objective.augments for _, objective in self.objectives.values()):
-            inputs |= BatchFeatures.of(inputs).masked(self.masking, self._unmasked(views)).inputs()
+            # An original clip that is paired with an augmented view is not masked.
+            paired = self.args.balance == "speaker" and self.train_dataset.views > 1
+            inputs |= BatchFeatures.of(inputs).masked(self.masking, views == 0 if paired else None).inputs()
         for _, objective in self.objectives.values():
             inputs, batch = objective.prepare_batch(inputs, batch)
         outputs = model(**inputs)
@@ -165,11 +166,6 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         self._collect({f"loss_{name}": value.detach() for name, value in terms.items()})
         loss = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
         return (loss, outputs) if return_outputs else loss
-
-    def _unmasked(self, views: torch.Tensor) -> torch.Tensor | None:
-        """Mark the clips of a batch that stay unmasked: original clips that are paired with an augmented view."""
-        paired = self.args.balance == "speaker" and self.train_dataset.views > 1
-        return views == 0 if paired else None
 
     def _collect(self, metrics: Mapping[str, torch.Tensor]) -> None:
         """Keep metrics of this step for the next log entry."""
@@ -246,11 +242,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """
-        Score the candidate labels `(batch_size, num_words)`.
-
-        The batch contains prompt and label; the model gets only the prompt.
-        """
+        """Score the candidate labels `(batch_size, num_words)` after the prompt; the model never gets the label."""
         inputs = self._prepare_inputs(inputs)
         targets = inputs["emotion_labels"]
         audio = {name: inputs[name] for name in inputs if name.startswith(("input_features", "encoder_"))}
@@ -271,12 +263,7 @@ class MSERTrainer(FiniteTrainingMixin, HubPushMixin, AtomicCheckpointMixin):
         return {name: metrics[name] for name in ("WA", "UA", "WF1", "macro_F1")}
 
     def results(self, earlier: TrainingRecord | None = None) -> dict[str, Any]:
-        """
-        Return the contents of `train_results.json`.
-
-        Args:
-            earlier: the record of the previous stage.
-        """
+        """Return the contents of `train_results.json`, given the record of the previous stage."""
         train = self.train_dataset.clips
         validation = self.eval_dataset.clips if self.eval_dataset is not None else []
         return {

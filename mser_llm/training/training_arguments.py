@@ -26,7 +26,7 @@ class MSERTrainingArguments(MSERTrainingOptions, TrainingArguments):
         # Without an accelerator, each process would otherwise train alone and write to the same folder.
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not torch.accelerator.is_available():
             self.use_cpu = True
-        check_numbers(self, TRAINING_BOUNDS)
+        check_numbers(vars(self), TRAINING_BOUNDS)
         if self.max_steps != -1 and self.max_steps < 1:
             raise InputError(
                 "max_steps", f"{self.max_steps} is too small", "pass at least 1, or leave it out to train by epochs"

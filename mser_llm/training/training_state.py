@@ -99,6 +99,3 @@ def _decoded(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
     if kind == "dict":
         return {_decoded(name, tensors): _decoded(part, tensors) for name, part in content}
     return {"list": list, "tuple": tuple, "set": set}[kind](_decoded(part, tensors) for part in content)
-
-
-__all__ = ["load_state", "save_state"]

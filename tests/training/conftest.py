@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the training tests."""
 
+from pathlib import Path
+
 import pytest
 
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
+from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.arguments import ModelArguments
+from mser_llm.training.run_training import train
+from mser_llm.training.trainer import MSERTrainer
 
 
 @pytest.fixture
@@ -17,3 +22,41 @@ def recipe_of():
         return model
 
     return read
+
+
+@pytest.fixture(scope="session")
+def rows(tones: Path) -> list[dict]:
+    return read_corpus("folder", tones).rows
+
+
+@pytest.fixture(scope="session")
+def first_stage(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the tests' recipe for one step; tests must not change the folder."""
+    folder = tmp_path_factory.mktemp("stage")
+    words = [str(Path(__file__).parents[1] / "recipe.yaml"), "--max_steps", "1", "--num_train_epochs", "1"]
+    words += ["--output_dir", str(folder / "first"), "--cache_dir", str(folder / "cache")]
+    train(rows, *MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(words)[1:])
+    return folder / "first"
+
+
+class Interrupted(Exception):
+    """Interrupt a training like a signal."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch):
+    """Return a function that trains and is interrupted before a step."""
+    original = MSERTrainer.training_step
+
+    def run(step: int, *given) -> None:
+        def training_step(self: MSERTrainer, *args, **kwargs):
+            if self.state.global_step == step:
+                raise Interrupted
+            return original(self, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MSERTrainer, "training_step", training_step)
+            with pytest.raises(Interrupted):
+                train(*given)
+
+    return run

@@ -16,8 +16,9 @@ from warm_python import WarmPython
 from mser_llm.data.clips import index_clips
 from mser_llm.data.read_corpus import read_corpus
 from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
-from mser_llm.training.batch_size import resolve_batch_size
+from mser_llm.training.batch_size import checkpoint_activations, resolve_batch_size
 from mser_llm.training.data.dataset import EmotionCollator, EmotionDataset
+from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import label_set
 
 
@@ -34,6 +35,26 @@ def parts(tones: Path, make_tiny, tmp_path: Path):
     return model, EmotionDataset(clips, features, LABELS), EmotionCollator(processor, encoded=encoded)
 
 
+@pytest.fixture
+def tried(parts, recipe):
+    """Return a function that resolves a batch size with a hook before each trial."""
+    model, dataset, collator = parts
+
+    def resolve(before, size: int, *flags: str, **settings):
+        *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", str(size), *flags)
+        vars(arguments).update(settings)
+        hook = model.register_forward_pre_hook(
+            lambda module, _, given: before(module, len(given["input_ids"])), with_kwargs=True
+        )
+        try:
+            return resolve_batch_size(arguments, model, dataset, collator).per_device_train_batch_size
+        finally:
+            hook.remove()
+            assert all(value.grad is None for value in model.parameters())
+
+    return resolve
+
+
 def test_batch_size_that_fits_is_kept(parts, recipe):
     *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "6")
     model, dataset, collator = parts
@@ -46,90 +67,83 @@ def test_batch_size_that_fits_is_kept(parts, recipe):
     assert all(value.grad is None for value in model.parameters())
 
 
-def test_batch_size_is_halved_until_it_fits(parts, recipe, capsys: pytest.CaptureFixture[str]):
-    *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "48")
-    model, dataset, collator = parts
-    sizes = []
+def test_batch_size_is_halved_until_it_fits(tried, capsys: pytest.CaptureFixture[str]):
+    sizes, held = [], []
 
-    def run_out_of_memory(module, args, kwargs):
-        sizes.append(len(kwargs["input_ids"]))
-        if sizes[-1] > 10:
+    def run_out_of_memory(module, size):
+        sizes.append(size)
+        if size > 10:
             torch.empty(2**60)  # raises the real error of the allocator
 
-    model.register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
-    arguments = resolve_batch_size(arguments, model, dataset, collator)
-    assert sizes == [48, 24, 12, 6]
-    assert arguments.per_device_train_batch_size == 6
+    assert tried(run_out_of_memory, 48) == 6 and sizes == [48, 24, 12, 6]
     assert "Batch size: 6" in capsys.readouterr().out
 
-
-def test_batch_size_must_fit_with_gradient_accumulation(parts, recipe):
-    flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
-    *_, arguments = recipe(*flags, "--gradient_accumulation_steps", "4")
-    model, dataset, collator = parts
-    held = []
-
-    def run_out_of_memory(module, args, kwargs):
+    def run_out_of_memory_with_gradients(module, size):
         held.append(any(parameter.grad is not None for parameter in module.parameters()))
-        if held[-1] and len(kwargs["input_ids"]) > 4:
+        if held[-1] and size > 4:
             torch.empty(2**60)
 
-    model.register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
-    arguments = resolve_batch_size(arguments, model, dataset, collator)
-    assert held == [False, True, False, True] and arguments.per_device_train_batch_size == 4
-    assert all(value.grad is None for value in model.parameters())
+    assert tried(run_out_of_memory_with_gradients, 8, "--gradient_accumulation_steps", "4") == 4
+    assert held == [False, True, False, True]
 
 
-def test_batch_size_trial_runs_the_training_step(parts, recipe):
+def test_batch_size_trial_runs_the_training_step(tried):
     """With gradient checkpointing, and with the views that BYOL creates of each clip."""
-    model, dataset, collator = parts
-    flags = ["--auto_find_batch_size", "true", "--per_device_train_batch_size", "8"]
-    *_, arguments = recipe(*flags, "--gradient_checkpointing", "true")
-    arguments.objectives = {"byol": {"supervised_views": 2}}
-    tried = []
+    seen = []
 
-    def noted(module, args, kwargs):
-        layers = [layer for layer in module.language_model.modules() if hasattr(layer, "gradient_checkpointing")]
-        tried.append((len(kwargs["input_ids"]), any(layer.gradient_checkpointing for layer in layers)))
+    def note(module, size):
+        seen.append((size, any(getattr(one, "gradient_checkpointing", False) for one in module.modules())))
 
-    model.register_forward_pre_hook(noted, with_kwargs=True)
-    arguments = resolve_batch_size(arguments, model, dataset, collator)
-    assert tried == [(32, True)] and arguments.per_device_train_batch_size == 8
+    byol = {"byol": {"supervised_views": 2}}
+    assert tried(note, 8, "--gradient_checkpointing", "true", objectives=byol) == 8 and seen == [(32, True)]
+
+
+class Checkpointed(torch.nn.Module):
+    """A model that records calls of one method."""
+
+    def __init__(self, name: str):
+        super().__init__()
+        self.calls: list[dict | None] = []
+        setattr(self, name, self.calls.append)
+
+
+@pytest.mark.parametrize("name", ["activation_checkpointing_enable", "gradient_checkpointing_enable"])
+def test_activation_checkpointing_is_enabled_once_by_both_names(name: str, tmp_path: Path):
+    """transformers before 5.23 has the second name only; later versions warn about it."""
+    model, options = Checkpointed(name), {"use_reentrant": False}
+    checkpoint_activations(model, MSERTrainingArguments(str(tmp_path)))
+    assert model.calls == []
+    asked = MSERTrainingArguments(str(tmp_path), gradient_checkpointing=True, gradient_checkpointing_kwargs=options)
+    checkpoint_activations(model, asked)
+    model.gradient_checkpointing = True
+    checkpoint_activations(model, asked)
+    assert model.calls == [options]
 
 
 @pytest.mark.parametrize("message", ["could not create a primitive", "could not execute a primitive"])
-def test_out_of_memory_includes_onednn_errors(parts, recipe, message: str):
+def test_out_of_memory_includes_onednn_errors(tried, message: str):
     """The message is all that oneDNN gives; the thread that raised it fails at its next call too."""
-    *_, arguments = recipe("--auto_find_batch_size", "true", "--per_device_train_batch_size", "8")
-    model, dataset, collator = parts
     largest, failed_threads = 4, {threading.main_thread()}
 
-    def run_out_of_memory(module, args, kwargs):
+    def run_out_of_memory(module, size):
         assert threading.current_thread() not in failed_threads
-        if len(kwargs["input_ids"]) > largest:
+        if size > largest:
             failed_threads.add(threading.current_thread())
             raise RuntimeError(message)
 
-    model.register_forward_pre_hook(run_out_of_memory, with_kwargs=True)
-    arguments = resolve_batch_size(arguments, model, dataset, collator)
-    assert arguments.per_device_train_batch_size == 4
+    assert tried(run_out_of_memory, 8) == 4
     largest = 0
-    *_, arguments = recipe("--auto_find_batch_size", "true")
     with pytest.raises(ValueError, match="auto_find_batch_size") as raised:
-        resolve_batch_size(arguments, model, dataset, collator)
+        tried(run_out_of_memory, 8)
     assert str(raised.value.__cause__) == message
 
 
-def test_out_of_memory_excludes_other_errors(parts, recipe):
-    *_, arguments = recipe("--auto_find_batch_size", "true")
-    model, dataset, collator = parts
-
-    def broken(module, args, kwargs):
+def test_out_of_memory_excludes_other_errors(tried):
+    def broken(*_):
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    model.register_forward_pre_hook(broken, with_kwargs=True)
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
-        resolve_batch_size(arguments, model, dataset, collator)
+        tried(broken, 8)
 
 
 def test_batch_size_search_rejects_fixed_batches(parts, recipe):

@@ -61,18 +61,9 @@ def test_byol_loss_and_gradient_equal_a_loop():
     for one, other_one in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other_one, atol=1e-5, rtol=1e-4)
     assert (found[0][8:] == 0).all()
-
-
-def test_byol_target_gets_no_gradient():
-    torch.manual_seed(0)
-    objective = BYOL(6, **SIZES)
-    embeddings, batch = batch_of(4)
     batch.targets.requires_grad_(True)
     objective(embeddings, batch).backward()
-    assert embeddings.grad is not None and embeddings.grad.abs().sum() > 0
-    assert batch.targets.grad is None
-    assert all(parameter.grad is None for parameter in objective.target_projector.parameters())
-    assert all(parameter.grad is not None for parameter in objective.predictor.parameters())
+    assert all(value.grad is None for value in (batch.targets, *objective.target_projector.parameters()))
 
 
 def test_byol_loss_is_0_for_equal_and_8_for_opposite_projections():
@@ -95,7 +86,7 @@ def test_byol_computes_half_precision_in_float32():
     assert found.dtype == torch.float32 and torch.equal(found, expected)
 
 
-def test_byol_gradient_is_finite_for_identical_clips():
+def test_byol_gradient_is_finite_for_identical_clips_and_0_for_one():
     torch.manual_seed(0)
     objective = BYOL(6, **SIZES)
     embeddings, batch = batch_of(4)
@@ -104,10 +95,6 @@ def test_byol_gradient_is_finite_for_identical_clips():
     loss.backward()
     trained = [*objective.projector.parameters(), *objective.predictor.parameters()]
     assert torch.isfinite(loss) and all(torch.isfinite(value.grad).all() for value in (alike, *trained))
-
-
-def test_byol_loss_is_0_for_one_clip():
-    objective = BYOL(6, **SIZES)
     embeddings, batch = batch_of(1)
     loss = objective(embeddings, batch)
     loss.backward()

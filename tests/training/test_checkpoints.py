@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints are verified before a training resumes."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from accelerate import Accelerator
 
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.checkpointing import STAGING
 from mser_llm.training.run_training import train
 
 
-def test_checkpoint_that_is_damaged_is_not_resumed(tones: Path, recipe, tmp_path: Path):
-    rows, flags = read_corpus("folder", tones).rows, ["--output_dir", str(tmp_path / "run"), "--num_train_epochs", "1"]
-    train(rows, *recipe(*flags))
+def test_checkpoint_that_is_damaged_is_not_resumed(rows, recipe, tmp_path: Path, first_stage: Path):
+    shutil.copytree(first_stage, tmp_path / "run")
     for name in ("train_results.json", "model.safetensors"):
         (tmp_path / "run" / name).unlink()
     (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
@@ -21,10 +20,10 @@ def test_checkpoint_that_is_damaged_is_not_resumed(tones: Path, recipe, tmp_path
     content[-9] ^= 1
     (checkpoint / "model.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=f"{checkpoint.name}/model.safetensors was modified"):
-        train(rows, *recipe(*flags))
+        train(rows, *recipe("--max_steps", "1", "--num_train_epochs", "1"))
 
 
-def test_checkpoint_folder_exists_before_other_processes_write(tones: Path, recipe, tmp_path: Path, monkeypatch):
+def test_checkpoint_folder_exists_before_other_processes_write(rows, recipe, tmp_path: Path, monkeypatch):
     """What the other processes find when they pass each barrier of a save."""
     run, found, wait = tmp_path / "run", [], Accelerator.wait_for_everyone
 
@@ -34,7 +33,7 @@ def test_checkpoint_folder_exists_before_other_processes_write(tones: Path, reci
         wait(accelerator)
 
     monkeypatch.setattr(Accelerator, "wait_for_everyone", record)
-    train(read_corpus("folder", tones).rows, *recipe("--max_steps", "1", "--num_train_epochs", "1"))
+    train(rows, *recipe("--max_steps", "1", "--num_train_epochs", "1"))
     start = found.index((True, False, False))
     created, complete, published = found[start : start + 3]
     assert (created, complete, published) == ((True, False, False), (True, True, False), (False, False, True))

@@ -15,7 +15,6 @@ from modeling_mser.pipeline_mser import MSERPipeline
 from mser_llm.data.clips import Clip
 from mser_llm.data.corpora import CORPORA
 from mser_llm.data.lineage import record_stage
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.data.schema import new_row
 from mser_llm.hub.data_record import data_record
 from mser_llm.hub.model_card import render_model_card
@@ -50,23 +49,16 @@ def test_predict_defaults_to_labels_of_last_stage(on_four: Path, tmp_path: Path,
     assert "warning" not in capsys.readouterr().err
 
 
-def test_pipeline_defaults_to_labels_of_last_stage(on_four: Path):
+def test_labels_of_the_last_stage_are_the_default(on_four: Path, make_tiny, tmp_path: Path):
     model, processor = build_model(ModelArguments(init_from=str(on_four), freeze_audio=False), FOUR)
-    pipe = MSERPipeline(model, processor=processor, device="cpu")
-    assert list(pipe.default_labels) == FOUR
+    assert list(MSERPipeline(model, processor=processor, device="cpu").default_labels) == FOUR
     assert model.config.learned_words == SEVEN
-
-
-def test_learned_labels_grow_with_each_stage(on_four: Path):
     model, _ = build_model(ModelArguments(init_from=str(on_four), freeze_audio=False), ["calm", "sad"])
     assert model.config.emotion_words == ["calm", "sad"]
     assert model.config.learned_words == [*SEVEN, "calm"]
-
-
-def test_pretrained_language_model_keeps_its_labels(make_tiny, tmp_path: Path):
-    model, processor = make_tiny(emotion_words=SEVEN, learned_words=None)
-    model.save_pretrained(tmp_path)
-    processor.save_pretrained(tmp_path)
+    # A pretrained language model has learned any word.
+    for part in make_tiny(emotion_words=SEVEN, learned_words=None):
+        part.save_pretrained(tmp_path)
     model, _ = build_model(ModelArguments(init_from=str(tmp_path), freeze_audio=False, freeze_text=False), FOUR)
     assert (model.config.emotion_words, model.config.learned_words) == (FOUR, None)
 
@@ -139,9 +131,8 @@ def test_parent_without_record_has_unknown_terms(parent: str | None, tmp_path: P
     assert f"the training of {parent or 'an earlier model'}, which is not recorded" in card
 
 
-def test_checkpoint_contains_the_record_of_its_parent(tones: Path, recipe, tmp_path: Path):
+def test_checkpoint_contains_the_record_of_its_parent(rows, recipe, tmp_path: Path):
     """The record is passed on in the saved configuration, without the parent's other files."""
-    rows = read_corpus("folder", tones).rows
     short = ["--max_steps", "1", "--num_train_epochs", "1"]
     first, second = tmp_path / "first", tmp_path / "second"
     train([{**row, "corpus": "ravdess"} for row in rows], *recipe("--output_dir", str(first), *short))

@@ -8,7 +8,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.finite_training import TrainingDivergedError
 from mser_llm.training.run_training import train
 from mser_llm.training.trainer import MSERTrainer
@@ -18,18 +17,10 @@ from run_mser import main
 RECIPE = Path(__file__).parents[1] / "recipe.yaml"
 
 
-@pytest.fixture(scope="module")
-def rows(tones: Path) -> list[dict]:
-    return read_corpus("folder", tones).rows
-
-
 def finite_checkpoints(folder: Path) -> list[str]:
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for checkpoint in found:
-        for file in checkpoint.glob("*.safetensors"):
-            if file.name == "model.safetensors":
-                assert all(tensor.isfinite().all() for tensor in load_file(file).values()), file
-    return [checkpoint.name for checkpoint in found]
+    found = sorted(folder.glob("checkpoint-*/model.safetensors"))
+    assert all(tensor.isfinite().all() for file in found for tensor in load_file(file).values())
+    return [file.parent.name for file in found]
 
 
 def test_train_exits_2_when_training_diverges(tones: Path, tmp_path: Path, capsys):
@@ -65,28 +56,19 @@ def test_training_stops_and_keeps_the_last_finite_checkpoint(rows, recipe, tmp_p
     assert finite_checkpoints(tmp_path / "run") == ["checkpoint-6"]
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("learning_rate", "inf"),
-        ("learning_rate", "nan"),
-        ("learning_rate", "-0.1"),
-        ("weight_decay", "nan"),
-        ("weight_decay", "-1"),
-        ("adam_beta2", "1"),
-        ("max_grad_norm", "-1"),
-        ("num_train_epochs", "-1"),
-        ("max_steps", "0"),
-        ("contrast_weight", "nan"),
-        ("ce_weight", "-1"),
-        ("cache_gb", "nan"),
-        ("seed", "-1"),
-        ("split_seed", str(2**32)),
-        ("data_seed", "-1"),
-        ("lora_dropout", "1.5"),
-        ("early_stopping_patience", "0"),
-    ],
-)
+OUT_OF_RANGE = {
+    **dict.fromkeys(("weight_decay", "max_grad_norm", "num_train_epochs", "ce_weight", "seed", "data_seed"), "-1"),
+    **dict.fromkeys(("max_steps", "early_stopping_patience", "views", "num_query_tokens", "learning_rate"), "0"),
+    **dict.fromkeys(("contrast_weight", "cache_gb"), "nan"),
+    "adam_beta2": "1",
+    "adam_epsilon": "inf",
+    "split_seed": str(2**32),
+    "lora_dropout": "1.5",
+    "average_from": "1.5",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), OUT_OF_RANGE.items())
 def test_train_rejects_numbers_out_of_range(recipe, capsys, name: str, value: str):
     with pytest.raises(SystemExit) as left:
         recipe(f"--{name}", value)
@@ -102,21 +84,19 @@ def test_commands_check_the_seed(capsys, tmp_path: Path):
     assert not (tmp_path / "demo").exists()
 
 
-def test_train_with_zero_steps_needs_a_trained_model(rows, recipe, tmp_path: Path):
+def test_train_with_zero_steps_needs_a_trained_model(rows, recipe, tmp_path: Path, first_stage: Path):
     with pytest.raises(ValueError, match="num_train_epochs"):
         train(rows, *recipe("--num_train_epochs", "0"))
     with pytest.raises(ValueError, match="per_device_train_batch_size"):
         train(rows, *recipe("--per_device_train_batch_size", "64", "--dataloader_drop_last"))
     assert not list(tmp_path.glob("run/*.safetensors"))
-    first = ["--output_dir", str(tmp_path / "first"), "--max_steps", "1"]
-    train(rows, *recipe(*first))
-    results = train(rows, *recipe("--num_train_epochs", "0", "--init_from", str(tmp_path / "first")))
+    results = train(rows, *recipe("--num_train_epochs", "0", "--init_from", str(first_stage)))
     assert results["validation"]["eval_loss"] > 0
-    before, after = (load_file(tmp_path / name / "model.safetensors") for name in ("first", "run"))
+    before, after = (load_file(folder / "model.safetensors") for folder in (first_stage, tmp_path / "run"))
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_resumed_run_reports_the_loss_of_all_steps(rows, recipe, tmp_path: Path, monkeypatch):
+def test_resumed_run_reports_the_loss_of_all_steps(rows, recipe, tmp_path: Path, interrupt):
     def loss_of(folder: Path) -> float:
         history = json.loads((folder / "train_results.json").read_text())["log_history"]
         (found,) = [entry["train_loss"] for entry in history if "train_loss" in entry]
@@ -127,16 +107,6 @@ def test_resumed_run_reports_the_loss_of_all_steps(rows, recipe, tmp_path: Path,
     steps = [entry["loss"] for entry in results["log_history"] if "loss" in entry]
     assert len(steps) == 12
     assert loss_of(tmp_path / "whole") == pytest.approx(sum(steps) / 12, rel=1e-4)
-    original = MSERTrainer.training_step
-
-    def training_step(self, *args, **kwargs):
-        if self.state.global_step == 8:
-            raise KeyboardInterrupt
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(MSERTrainer, "training_step", training_step)
-    with pytest.raises(KeyboardInterrupt):
-        train(rows, *recipe(*flags))
-    monkeypatch.undo()
+    interrupt(8, rows, *recipe(*flags))
     train(rows, *recipe(*flags))
     assert loss_of(tmp_path / "run") == pytest.approx(loss_of(tmp_path / "whole"), rel=1e-6)

@@ -11,11 +11,14 @@ from torch import multiprocessing, nn
 
 from mser_llm.training.distributed import leave_process_group
 from mser_llm.training.objectives import (
+    BYOL,
+    UNKNOWN,
     MarginContrast,
     Objective,
     SpeakerAdversarial,
     SpeakerContrast,
     SupervisedContrast,
+    ViewedBatch,
 )
 
 
@@ -29,28 +32,32 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 10), nn.Tanh(), nn.Linear(10, 5))
 
 
-def objectives() -> dict[str, Objective]:
+def objectives() -> list[Objective]:
     torch.manual_seed(2)
-    return {
-        "margin": MarginContrast(margin=0.2),
-        "supervised": SupervisedContrast(5, cross_language_weight=2.0, projection_size=4),
-        "speaker": SpeakerContrast(5, projection_size=3),
-        "adversarial": SpeakerAdversarial(5, num_speakers=3, hidden_size=8),
-    }
+    return [
+        MarginContrast(margin=0.2),
+        SupervisedContrast(5, cross_language_weight=2.0, projection_size=4),
+        SpeakerContrast(5, projection_size=3),
+        SpeakerAdversarial(5, num_speakers=3, hidden_size=8),
+        BYOL(5, hidden_size=7, projection_size=3),
+    ]
 
 
-def inputs() -> torch.Tensor:
-    return torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
-
-
-def outcome(model: nn.Module, objective: Objective, rows: slice) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the loss and the gradients of the model and of the objective."""
+def outcome(model: nn.Module, objective: Objective, rows: slice) -> dict[str, torch.Tensor]:
+    """Return the loss, the metrics, and the gradients of the model and of the objective."""
     model.zero_grad()
-    labels = labelled(EMOTIONS[rows], LANGUAGES[rows], SPEAKERS[rows], progress=0.3)
-    loss = objective(model(inputs()[rows]), labels)
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(9, 6, generator=generator)[rows]
+    batch = labelled(EMOTIONS[rows], LANGUAGES[rows], SPEAKERS[rows], progress=0.3)
+    if isinstance(objective, BYOL):
+        views, aims = (torch.randn(*size, generator=generator)[:, rows] for size in ((3, 9, 6), (2, 9, 5)))
+        numbers = torch.tensor([0, 1, UNKNOWN]).repeat_interleave(views.shape[1])
+        inputs, batch = views.flatten(0, 1), ViewedBatch(*[numbers] * 4, aims.flatten(0, 1))
+    loss, metrics = objective.compute(model(inputs), batch)
     loss.backward()
     parameters = [*model.named_parameters(), *objective.named_parameters(prefix="objective")]
-    return loss.detach(), {name.removeprefix("module."): value.grad.clone() for name, value in parameters}
+    gradients = {name.removeprefix("module."): one.grad.clone() for name, one in parameters if one.requires_grad}
+    return gradients | {name: value.detach() for name, value in metrics.items()} | {"loss": loss.detach()}
 
 
 # Rows of each process: even batches, then a short last batch.
@@ -63,8 +70,8 @@ def worker(rank: int, folder: str, world_size: int) -> None:
     results = {}
     for sizes in SIZES[world_size]:
         rows = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
-        for name, objective in objectives().items():
-            results[name, sum(sizes)] = outcome(nn.parallel.DistributedDataParallel(network()), objective, rows)
+        for number, objective in enumerate(objectives()):
+            results[number, sum(sizes)] = outcome(nn.parallel.DistributedDataParallel(network()), objective, rows)
     torch.save(results, f"{folder}/rank{rank}.pt")
     leave_process_group()
 
@@ -73,12 +80,11 @@ def worker(rank: int, folder: str, world_size: int) -> None:
 def test_gather_gives_the_gradient_of_the_joined_batch(world_size: int, tmp_path: Path):
     multiprocessing.spawn(worker, args=(str(tmp_path), world_size), nprocs=world_size)
     for size in (8, 9):
-        for name, objective in objectives().items():
-            loss, gradients = outcome(network(), objective, slice(0, size))
-            assert loss.abs() > 0.05
+        for number, objective in enumerate(objectives()):
+            expected = outcome(network(), objective, slice(0, size))
+            assert expected["loss"].abs() > 0.05
             for rank in range(world_size):
-                found_loss, found = torch.load(tmp_path / f"rank{rank}.pt")[name, size]
-                torch.testing.assert_close(found_loss, loss, atol=1e-6, rtol=1e-6)
-                assert found.keys() == gradients.keys()
-                for key, gradient in gradients.items():
-                    torch.testing.assert_close(found[key], gradient, atol=1e-5, rtol=0)
+                found = torch.load(tmp_path / f"rank{rank}.pt")[number, size]
+                assert found.keys() == expected.keys()
+                for key, value in expected.items():
+                    torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-6 if key == "loss" else 0)

@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.arguments import ModelArguments
 from mser_llm.training.model_building import build_model
 from mser_llm.training.run_training import train
@@ -18,10 +17,8 @@ from mser_llm.training.run_training import train
 pytest.importorskip("peft")
 
 
-def test_lora_adapters_are_trained_saved_and_resumed(tones: Path, recipe, tmp_path: Path):
-    rows = read_corpus("folder", tones).rows
-    first, second, resumed = (str(tmp_path / name) for name in ("first", "second", "resumed"))
-    train(rows, *recipe("--output_dir", first, "--max_steps", "1", "--num_train_epochs", "1"))
+def test_lora_adapters_are_trained_saved_and_resumed(rows, recipe, tmp_path: Path, first_stage: Path):
+    first, second, resumed = str(first_stage), str(tmp_path / "second"), str(tmp_path / "resumed")
     flags = ["--init_from", first, "--lora", "--lora_rank", "2", "--freeze_text", "true", "--num_train_epochs", "2"]
     train(rows, *recipe(*flags, "--output_dir", second))
 

@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 from modeling_mser import MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.io.errors import InputError
 from mser_llm.training.objectives import ObjectiveError
 from mser_llm.training.objectives.callback import FILE, ObjectiveCallback
@@ -56,9 +55,9 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[MSERTrainer]:
     return trainers
 
 
-def test_objectives_are_logged_trained_and_saved(tones: Path, combined, tmp_path: Path, watched):
+def test_objectives_are_logged_trained_and_saved(rows, combined, tmp_path: Path, watched):
     flags = ["--num_train_epochs", "1", "--logging_steps", "1", "--objective_learning_rate", "0.02"]
-    results = train(read_corpus("folder", tones).rows, *combined(*flags))
+    results = train(rows, *combined(*flags))
     steps = [entry for entry in results["log_history"] if "loss" in entry]
     names = {"loss_ce", "loss_margin_contrast", "loss_supervised_contrast", "loss_speaker_adversarial"}
     for entry in steps:
@@ -82,10 +81,15 @@ def test_objectives_are_logged_trained_and_saved(tones: Path, combined, tmp_path
     MSERForEmotionGeneration.from_pretrained(tmp_path / "run")
     assert not (tmp_path / "run" / FILE).exists()
 
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["objectives"] == SECTION
+    with pytest.raises(InputError) as raised:
+        train(rows, *combined(*flags, section={"supervised_contrast": {}}))
+    assert raised.value.source == str(tmp_path / "run") and "(objectives " in raised.value.problem
+
 
 @pytest.mark.parametrize(("max_grad_norm", "clipped"), [("1e9", False), ("0.01", True)])
 def test_objective_gradients_are_cleared_and_clipped_separately(
-    tones: Path, combined, monkeypatch, max_grad_norm: str, clipped: bool
+    rows, combined, monkeypatch, max_grad_norm: str, clipped: bool
 ):
     norms = []
     clear = ObjectiveCallback.on_optimizer_step
@@ -97,7 +101,7 @@ def test_objective_gradients_are_cleared_and_clipped_separately(
     monkeypatch.setattr(ObjectiveCallback, "on_optimizer_step", on_optimizer_step)
     # Weights that hardly move have similar gradients at every step, unless gradients accumulate.
     flags = ["--learning_rate", "1e-9", "--num_train_epochs", "2", "--max_grad_norm", max_grad_norm]
-    train(read_corpus("folder", tones).rows, *combined(*flags))
+    train(rows, *combined(*flags))
     assert len(norms) == 12
     if clipped:
         assert norms == pytest.approx([0.01] * 12, rel=1e-3)
@@ -105,7 +109,7 @@ def test_objective_gradients_are_cleared_and_clipped_separately(
         assert sum(norms[6:]) < 1.5 * sum(norms[:6])
 
 
-def test_deepspeed_rejects_objectives_with_parameters(tones: Path, combined, monkeypatch):
+def test_deepspeed_rejects_objectives_with_parameters(rows, combined, monkeypatch):
     original = MSERTrainer.create_optimizer
 
     def under_deepspeed(self: MSERTrainer, *args, **kwargs):
@@ -114,28 +118,13 @@ def test_deepspeed_rejects_objectives_with_parameters(tones: Path, combined, mon
 
     monkeypatch.setattr(MSERTrainer, "create_optimizer", under_deepspeed)
     with pytest.raises(ObjectiveError, match="DeepSpeed"):
-        train(read_corpus("folder", tones).rows, *combined())
-
-
-class Interrupted(Exception):
-    """Interrupt a training like a signal."""
+        train(rows, *combined())
 
 
 @pytest.mark.slow
-def test_resume_restores_objectives(tones: Path, combined, tmp_path: Path, monkeypatch, watched):
-    rows = read_corpus("folder", tones).rows
+def test_resume_restores_objectives(rows, combined, tmp_path: Path, interrupt, watched):
     train(rows, *combined("--output_dir", str(tmp_path / "unbroken")))
-    step = MSERTrainer.training_step
-
-    def training_step(self: MSERTrainer, *args, **kwargs):
-        if self.state.global_step == 15:
-            raise Interrupted
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MSERTrainer, "training_step", training_step)
-        with pytest.raises(Interrupted):
-            train(rows, *combined())
+    interrupt(15, rows, *combined())
     resumed = train(rows, *combined())
     assert resumed["log_history"][-2]["step"] == 24
     first, _, last = watched
@@ -145,18 +134,8 @@ def test_resume_restores_objectives(tones: Path, combined, tmp_path: Path, monke
     assert all(torch.equal(weights[1][name], value) for name, value in weights[0].items())
 
 
-def test_run_record_contains_objectives(tones: Path, combined, tmp_path: Path):
-    rows = read_corpus("folder", tones).rows
-    quick = ["--num_train_epochs", "1"]
-    train(rows, *combined(*quick))
-    assert json.loads((tmp_path / "run" / "run.json").read_text())["objectives"] == SECTION
-    with pytest.raises(InputError) as raised:
-        train(rows, *combined(*quick, section={"supervised_contrast": {}}))
-    assert raised.value.source == str(tmp_path / "run") and "(objectives " in raised.value.problem
-
-
-def test_objective_reports_missing_speakers_before_encoding(tones: Path, combined, tmp_path: Path):
-    rows = [{**row, "speaker": None} for row in read_corpus("folder", tones).rows]
+def test_objective_reports_missing_speakers_before_encoding(rows, combined, tmp_path: Path):
+    rows = [{**row, "speaker": None} for row in rows]
     with pytest.raises(ObjectiveError) as raised:
         train(rows, *combined())
     assert raised.value.source == "objectives: speaker_adversarial"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.io.errors import InputError
 from mser_llm.training.run_training import train
 from mser_llm.training.training_state import load_state, save_state
@@ -18,9 +17,8 @@ from mser_llm.training.training_state import load_state, save_state
 SECRET = "hf_" + "S3cretOfNobody"
 
 
-def test_training_saves_no_token_and_no_pickle(tones: Path, recipe, tmp_path: Path):
-    flags = ["--num_train_epochs", "1", "--hub_token", SECRET]
-    train(read_corpus("folder", tones).rows, *recipe(*flags))
+def test_training_saves_no_token_and_no_pickle(rows, recipe, tmp_path: Path):
+    train(rows, *recipe("--num_train_epochs", "1", "--hub_token", SECRET))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert (tmp_path / "run" / "checkpoint-6" / "optimizer.safetensors") in files
     for path in files:
@@ -34,11 +32,8 @@ def test_training_saves_no_token_and_no_pickle(tones: Path, recipe, tmp_path: Pa
 def assert_same(found, expected) -> None:
     assert type(found) is type(expected)
     if isinstance(expected, dict):
-        assert list(found) == list(expected)
-        for name in expected:
-            assert_same(found[name], expected[name])
+        assert_same(list(found.items()), list(expected.items()))
     elif isinstance(expected, (list, tuple)):
-        assert len(found) == len(expected)
         for one, other in zip(found, expected, strict=True):
             assert_same(one, other)
     elif isinstance(expected, (torch.Tensor, np.ndarray)):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
+from transformers import WhisperConfig
 
 from modeling_mser import MSERConfig, MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
@@ -13,13 +14,7 @@ from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.clips import Clip
 from mser_llm.training.data.dataset import EmotionDataset
 from mser_llm.training.data.samplers import build_sampler
-from mser_llm.training.planning import (
-    GPU_RESERVE,
-    MACHINES,
-    ClipCounts,
-    largest_batch,
-    make_plan,
-)
+from mser_llm.training.planning import GPU_RESERVE, MACHINES, ClipCounts, largest_batch, make_plan
 from mser_llm.training.step_cost import MetaModel, build_meta_model, step_cost
 from mser_llm.training.training_arguments import MSERTrainingArguments
 from processing_mser import label_set
@@ -149,16 +144,13 @@ def frozen_recipe(tmp_path):
 
 
 def test_plan_scales_time_with_the_number_of_clips(frozen_recipe):
-    clips = ClipCounts(10_000, 3.0, 3.0)
-    base = planned(str(frozen_recipe), clips=clips)
-    assert planned(str(frozen_recipe), clips=ClipCounts(20_000, 3.0, 3.0)).hours == pytest.approx(
-        2 * base.hours, rel=0.01
-    )
-    both = planned(str(frozen_recipe), clips=clips, num_processes=2)
+    clips, recipe = ClipCounts(10_000, 3.0, 3.0), str(frozen_recipe)
+    base, both = planned(recipe, clips=clips), planned(recipe, clips=clips, num_processes=2)
+    assert planned(recipe, clips=ClipCounts(20_000, 3.0, 3.0)).hours == pytest.approx(2 * base.hours, rel=0.01)
     assert both.steps == 157 * 10, "10,000 clips are 157 batches of 64"
     assert both.encoding_seconds == pytest.approx(base.encoding_seconds / 2)
     # A quarter of the cache stores a quarter of the clips; the others are encoded in every epoch.
-    quarter = planned(str(frozen_recipe), "--cache_gb", str(base.cache_bytes / 4e9), clips=clips)
+    quarter = planned(recipe, "--cache_gb", str(base.cache_bytes / 4e9), clips=clips)
     assert quarter.cached == pytest.approx(0.25)
     assert quarter.step_flops == pytest.approx(base.step_flops + 0.75 * base.cost.parts[0].forward)
 
@@ -201,8 +193,6 @@ def test_plan_counts_the_steps_of_the_sampler(flags: list[str]):
 
 def test_plan_counts_the_views_of_byol(tmp_path):
     """Two views of each clip and three for the model's loss; the frozen layers below encode a clip once."""
-    from transformers import WhisperConfig
-
     WhisperConfig(**SMALL_WHISPER).save_pretrained(tmp_path)
     recipe = tmp_path / "byol.yaml"
     recipe.write_text(

@@ -40,22 +40,6 @@ def test_speaker_adversarial_reverses_and_scales_the_gradient(progress: float):
         torch.testing.assert_close(parameter.grad, gradient)
 
 
-def test_speaker_adversarial_lambda_rises_from_zero_to_one():
-    adversary = SpeakerAdversarial(5, num_speakers=3)
-    coefficients = [adversary.coefficient(progress) for progress in (0.0, 0.1, 0.5, 1.0)]
-    assert coefficients == pytest.approx([0.0, 0.4621, 0.9866, 0.9999], abs=1e-4)
-
-
-def test_speaker_adversarial_ignores_clips_without_speaker():
-    adversary = SpeakerAdversarial(5, num_speakers=3)
-    embeddings = torch.randn(4, 5, requires_grad=True)
-    loss = adversary(embeddings, labelled(speakers=[-1] * 4))
-    loss.backward()
-    assert loss.item() == 0
-    for parameter in (embeddings, *adversary.parameters()):
-        assert torch.equal(parameter.grad, torch.zeros_like(parameter))
-
-
 def clips(number: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Noisy vectors with the emotion in four coordinates and the speaker in six others."""
     generator = torch.Generator().manual_seed(seed)

@@ -37,35 +37,28 @@ def test_prepare_data_selects_the_languages_of_each_stage():
     assert ids("2", "replace") == "134"
 
 
-def test_stage_one_without_english_lists_the_languages(tones: Path, recipe):
-    rows = [row for row in read_corpus("folder", tones).rows if row["language"] == "pl"]
-    with pytest.raises(InputError) as raised:
-        prepare_data(rows, recipe("--stage", "1")[1])
-    assert raised.value.source == "stage 1" and raised.value.problem.endswith(" pl")
-    assert "--stage joint" in raised.value.fix
-
-
-def test_missing_table_values_are_described(tones: Path, recipe, capsys):
-    rows = [{**row, "language": None} for row in read_corpus("folder", tones).rows]
-    rows = [{**row, "emotion": None} if number % 6 == 0 else row for number, row in enumerate(rows)]
-    with pytest.raises(InputError) as raised:
-        prepare_data(rows, recipe("--stage", "1")[1])
-    assert raised.value.problem.endswith(" unknown") and "language" in raised.value.fix
+def test_missing_languages_and_emotions_are_described(rows, recipe, capsys):
+    for language, found in (("pl", "pl"), (None, "unknown")):
+        others = [{**row, "language": language} for row in rows]
+        with pytest.raises(InputError) as raised:
+            prepare_data(others, recipe("--stage", "1")[1])
+        assert raised.value.source == "stage 1" and raised.value.problem.endswith(f" {found}")
+        assert "language" in raised.value.fix and "--stage joint" in raised.value.fix
+    rows = [{**row, "emotion": None} if number % 6 == 0 else row for number, row in enumerate(others)]
     log_dataset_summary(prepare_data(rows, recipe()[1]), LABELS)
     out = capsys.readouterr().out
     assert f": (no emotion) {len(rows[::6])}\n" in out and "None" not in out
 
 
-def test_unmatched_labels_list_the_emotions_found(tones: Path, recipe):
-    rows = [{**row, "emotion": word} for row, word in zip(read_corpus("folder", tones).rows, ("wütend", "froh", None))]
+def test_unmatched_labels_list_the_emotions_found(rows, recipe):
+    rows = [{**row, "emotion": word} for row, word in zip(rows, ("wütend", "froh", None))]
     with pytest.raises(InputError) as raised:
         prepare_data(rows, recipe()[1])
     assert raised.value.source == "labels " + ", ".join(LABELS.words)
     assert "the 3 rows" in raised.value.problem and raised.value.problem.endswith(" froh, wütend")
 
 
-def test_unused_language_removes_no_emotions(tones: Path, recipe):
-    rows = read_corpus("folder", tones).rows
+def test_unused_language_removes_no_emotions(rows):
     kept = DataArguments(labels="neutral,happy,sad,angry", labelled_languages=["en", "pl"])
     assert {clip.emotion for clip in prepare_data(rows, kept).train} == set(LABELS.words)
     with pytest.raises(InputError) as raised:
@@ -73,8 +66,7 @@ def test_unused_language_removes_no_emotions(tones: Path, recipe):
     assert raised.value.source == "labelled_languages PL" and raised.value.problem.endswith(" en, pl")
 
 
-def test_single_speaker_raises_with_a_fix(tones: Path, recipe):
-    rows = read_corpus("folder", tones).rows
+def test_single_speaker_raises_with_a_fix(rows, recipe):
     alone = [row for row in rows if row["speaker"] == rows[0]["speaker"]]
     with pytest.raises(InputError) as raised:
         prepare_data(alone, recipe()[1])
@@ -84,9 +76,8 @@ def test_single_speaker_raises_with_a_fix(tones: Path, recipe):
     assert len(prepare_data(alone, recipe(*flags)[1]).train) == len(alone)
 
 
-def test_split_keeps_translations_with_their_source(tones: Path, recipe):
+def test_split_keeps_translations_with_their_source(rows, recipe):
     _, arguments, _ = recipe()
-    rows = read_corpus("folder", tones).rows
     # Translations of every second clip only, so that a split of translations alone would differ.
     m5ser_rows = [
         {**row, "id": f"folder/{row['id']}/fr", "corpus": "m5ser", "source_corpus": "folder", "source_id": row["id"]}
@@ -103,9 +94,8 @@ def test_split_keeps_translations_with_their_source(tones: Path, recipe):
             assert translations == sources & {row["source_id"] for row in synthetic} != set()
 
 
-def test_held_out_speakers_do_not_depend_on_other_corpora(tones: Path, recipe):
+def test_held_out_speakers_do_not_depend_on_other_corpora(rows, recipe):
     _, arguments, _ = recipe()
-    rows = read_corpus("folder", tones).rows
     other = [{**row, "corpus": "other", "speaker": f"other-{row['speaker']}"} for row in rows]
     alone, together = prepare_data(rows, arguments), prepare_data([*other, *rows], arguments)
     held = {clip.row["speaker"] for clip in alone.validation}
@@ -117,8 +107,7 @@ def test_held_out_speakers_do_not_depend_on_other_corpora(tones: Path, recipe):
     assert {clip.row["id"] for clip in with_one.train if clip.row["corpus"] == "one"} == {row["id"] for row in one}
 
 
-def test_held_out_corpus_includes_its_translations(tones: Path, recipe):
-    rows = read_corpus("folder", tones).rows
+def test_held_out_corpus_includes_its_translations(rows, recipe):
     english, polish = ([row for row in rows if row["language"] == language] for language in ("en", "pl"))
     polish = [{**row, "corpus": "other"} for row in polish]
     m5ser_rows = [
@@ -140,8 +129,8 @@ def test_held_out_corpus_includes_its_translations(tones: Path, recipe):
         assert raised.value.problem.endswith(" other, folder")
 
 
-def test_broken_clip_with_views_is_one_rejection(tones: Path, recipe):
-    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
+def test_broken_clip_with_views_is_one_rejection(rows, recipe):
+    data = prepare_data(rows, recipe()[1])
     row = data.train[0].row
     with pytest.raises(InputError) as raised:
         without_rejected(data, [Rejection(clip.row, f"{clip.row['id']}: silent") for clip in data.validation])
@@ -150,18 +139,15 @@ def test_broken_clip_with_views_is_one_rejection(tones: Path, recipe):
     assert len(left.rejections) == 1 and len(left.train) == len(data.train) - 1
     assert row["id"] not in {clip.row["id"] for clip in left.train}
 
-
-def test_broken_clip_affects_its_own_folder_only(tones: Path, recipe):
-    data = prepare_data(read_corpus("folder", tones).rows, recipe()[1])
+    # The same id in another folder.
     clip = data.train[0]
     other = replace(clip, row={**clip.row, "audio": {**clip.row["audio"], "path": "/elsewhere/of/the/same/id.wav"}})
     left = without_rejected(replace(data, train=[*data.train, other]), [Rejection(clip.row, "silent")])
     assert left.train == [*data.train[1:], other]
 
 
-def test_published_test_part_is_not_trained_on(tones: Path, recipe, capsys):
+def test_published_test_part_is_not_trained_on(rows, recipe, capsys):
     """Checked for corpora with published parts and for one without."""
-    rows = read_corpus("folder", tones).rows
     divided = [
         {**row, "corpus": "divided", "speaker": f"d-{row['speaker']}", "split": ("train", "test")[number % 3 == 0]}
         for number, row in enumerate(rows)
@@ -192,8 +178,7 @@ def _published(rows, corpus: str, parts) -> list[dict]:
     ]
 
 
-def test_validation_splits_uses_the_published_parts(tones: Path, recipe, capsys):
-    rows = read_corpus("folder", tones).rows
+def test_validation_splits_uses_the_published_parts(rows, recipe, capsys):
     polish, other = ([row for row in rows if row["language"] == language] for language in ("pl", "en"))
     meld = _published(polish, "meld", ("train", "dev", "test"))
     other = [{**row, "corpus": "other"} for row in other]
@@ -221,9 +206,9 @@ def test_validation_splits_uses_the_published_parts(tones: Path, recipe, capsys)
             DataArguments(validation_splits=["dev"], **bad)
 
 
-def test_second_stage_shares_speakers_of_published_parts_only(tones: Path, recipe, tmp_path: Path):
+def test_second_stage_shares_speakers_of_published_parts_only(rows, recipe, tmp_path: Path):
     """MELD has the same speakers in training and dev, but clips must differ."""
-    meld = _published(read_corpus("folder", tones).rows, "meld", ("train", "dev"))
+    meld = _published(rows, "meld", ("train", "dev"))
     data = prepare_data(meld, recipe("--train_splits", "train", "--validation_splits", "dev")[1])
     record = {"speakers": [clip.row["speaker"] for clip in data.train], "files": sorted(trained_files(data.train))}
     (tmp_path / "train_results.json").write_text(json.dumps(record), encoding="utf-8")
@@ -236,8 +221,7 @@ def test_second_stage_shares_speakers_of_published_parts_only(tones: Path, recip
         check_earlier_stages(str(tmp_path), data.validation, ["dev"])
 
 
-def test_prepare_data_selects_clips_by_duration(tones: Path, recipe):
-    rows = read_corpus("folder", tones).rows
+def test_prepare_data_selects_clips_by_duration(rows, recipe):
     seconds = sorted(clip.seconds for clip in index_clips(rows, LABELS)[0])
     least, most = seconds[10], seconds[-11]
     flags = ["--validation_fraction", "0", "--min_clip_seconds", str(least), "--max_clip_seconds", str(most)]
@@ -250,8 +234,7 @@ def test_prepare_data_selects_clips_by_duration(tones: Path, recipe):
             DataArguments(min_clip_seconds=least, max_clip_seconds=most)
 
 
-def test_copies_of_training_clips_are_not_validated_on(tones: Path, recipe, tmp_path: Path):
-    rows = read_corpus("folder", tones).rows
+def test_copies_of_training_clips_are_not_validated_on(tones: Path, rows, recipe, tmp_path: Path):
     shutil.copytree(tones, tmp_path / "again")
     # The copies have other speakers, so that only their content identifies them.
     copies = [

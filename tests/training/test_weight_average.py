@@ -8,30 +8,21 @@ import torch
 from safetensors.torch import load_file
 
 from modeling_mser import MSERForEmotionGeneration
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.training.run_training import train
 from mser_llm.training.trainer import MSERTrainer
 
 
-FLAGS = ["--average_from", "0.5", "--num_train_epochs", "2", "--save_total_limit", "9", "--validation_fraction", "0.3"]
-
-
-@pytest.fixture
-def recorded(monkeypatch: pytest.MonkeyPatch) -> dict[int, torch.Tensor]:
-    """Record the projection's weights before each step."""
-    weights: dict[int, torch.Tensor] = {}
+def test_weight_average_is_the_evaluated_mean_of_the_last_steps(rows, recipe, tmp_path: Path, monkeypatch):
+    recorded: dict[int, torch.Tensor] = {}
     original = MSERTrainer.compute_loss
 
     def compute_loss(self: MSERTrainer, model, *args, **kwargs):
-        weights[self.state.global_step] = model.projection.weight.detach().clone()
+        recorded[self.state.global_step] = model.projection.weight.detach().clone()
         return original(self, model, *args, **kwargs)
 
     monkeypatch.setattr(MSERTrainer, "compute_loss", compute_loss)
-    return weights
-
-
-def test_weight_average_is_the_mean_of_the_last_steps(tones: Path, recipe, tmp_path: Path, recorded):
-    train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
+    flags = ["--average_from", "0.5", "--num_train_epochs", "2", "--save_total_limit", "9"]
+    results = train(rows, *recipe(*flags))
     steps = max(recorded) + 1
     later = [weights for step, weights in recorded.items() if step > steps / 2]
     assert 2 < len(later) < steps
@@ -40,16 +31,7 @@ def test_weight_average_is_the_mean_of_the_last_steps(tones: Path, recipe, tmp_p
     # A checkpoint contains the weights of its step, so that training can resume.
     moment = load_file(tmp_path / "run" / f"checkpoint-{steps // 2}" / "model.safetensors")["projection.weight"]
     assert torch.equal(moment, recorded[steps // 2])
-
-
-def test_weight_average_is_evaluated_and_training_unchanged(tones: Path, recipe, recorded):
-    results = train(read_corpus("folder", tones).rows, *recipe(*FLAGS))
+    # Evaluated at the last step and once after it, with the same mean, which does not stop the training.
     last = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
-    # Evaluated at the last step and once after it, with the same mean.
     assert last[-1] == pytest.approx(results["validation"]["eval_loss"], abs=1e-6)
     assert len({weights.sum().item() for weights in recorded.values()}) == len(recorded)
-
-
-def test_weight_average_rejects_fractions_out_of_range(recipe):
-    with pytest.raises(SystemExit):
-        recipe("--average_from", "1.5")

@@ -80,8 +80,14 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     kept: list[Row] = []
     dropped: Counter[str] = Counter()
     rows, other_splits = _of_the_splits(rows, arguments)
-    _check_languages(rows, arguments.labelled_languages)
-    _check_corpora(rows, arguments.unlabelled_corpora)
+    # A misspelled language would remove the emotions of its clips, a misspelled corpus would keep them.
+    for setting, kind in (("labelled_languages", "language"), ("unlabelled_corpora", "corpus")):
+        known = {row[kind] for row in rows}
+        missing = [name for name in getattr(arguments, setting) if name not in known]
+        if missing:
+            found = ", ".join(sorted(name or "unknown" for name in known))
+            problem = f"no clip has this {kind}; those of the clips are {found}"
+            raise InputError(f"{setting} {', '.join(missing)}", problem, "pass some of these")
     for row in rows:
         used = not arguments.labelled_languages or row["language"] in arguments.labelled_languages
         used &= row["corpus"] not in arguments.unlabelled_corpora
@@ -126,31 +132,6 @@ def prepare_data(rows: Sequence[Row], arguments: DataArguments) -> TrainingData:
     return TrainingData(train, clips["validation"], dict(dropped), [*rejections, *copies], other_splits)
 
 
-def _check_languages(rows: Sequence[Row], labelled: Sequence[str]) -> None:
-    """Reject a misspelled language, which would remove the emotions of its clips."""
-    known = {row["language"] for row in rows}
-    missing = [language for language in labelled if language not in known]
-    if missing:
-        languages = ", ".join(sorted(language or "unknown" for language in known))
-        raise InputError(
-            f"labelled_languages {', '.join(missing)}",
-            f"no clip is in this language; the languages of the clips are {languages}",
-            "pass some of these",
-        )
-
-
-def _check_corpora(rows: Sequence[Row], unlabelled: Sequence[str]) -> None:
-    """Reject a misspelled corpus, whose clips would keep their emotions."""
-    known = {row["corpus"] for row in rows}
-    missing = [corpus for corpus in unlabelled if corpus not in known]
-    if missing:
-        raise InputError(
-            f"unlabelled_corpora {', '.join(missing)}",
-            f"no such corpus; the corpora are {', '.join(sorted(known))}",
-            "pass some of these",
-        )
-
-
 def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[Row], dict[str, int]]:
     """
     Select the rows of `train_splits` and `validation_splits`; count the others by corpus and split.
@@ -181,15 +162,23 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
     """Split by published split or else by speaker; validation has labelled rows only."""
     if not arguments.validates:
         return {"training": [row for rows in by_corpus.values() for row in rows]}
-    parts, by_corpus = _published_parts(by_corpus, arguments.validation_splits)
-    if arguments.validation_fraction == 0:
-        parts["training"] += [row for rows in by_corpus.values() for row in rows]
-        return parts
+    names = arguments.validation_splits
+    placed = [(name, row, *published_part(row)) for name, rows in by_corpus.items() for row in rows]
+    divided = {corpus for *_, corpus, part in placed if part in names}
+    parts: dict[str, list[Row]] = {"training": [], "validation": []}
+    others: dict[str, list[Row]] = {}
+    for name, row, corpus, part in placed:
+        if corpus not in divided:
+            others.setdefault(name, []).append(row)
+        elif part not in names:
+            parts["training"].append(row)
+        elif row["emotion"] is not None:
+            parts["validation"].append(row)
     sides: dict[str, str] = {}
-    for rows in by_corpus.values():
+    for rows in others.values() if arguments.validation_fraction > 0 else ():
         own = [row for row in rows if row["emotion"] is not None and _speaker_keys(row)[0] not in sides]
         # A corpus of one speaker cannot be split; it is trained on, and the other corpora validate.
-        others_validate = len(by_corpus) > 1 or bool(parts["validation"])
+        others_validate = len(others) > 1 or bool(parts["validation"])
         single = others_validate and len({row["speaker"] or row["id"] for row in own}) == 1
         if own and not others_validate and len({_speaker_keys(row)[0] for row in own}) == 1:
             raise InputError(
@@ -199,47 +188,17 @@ def _divided(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -
             )
         if own and not single:
             held = speaker_split(own, arguments.validation_fraction, arguments.split_seed)
-            placed = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
-            sides |= {key: name for row, name in placed for key in _speaker_keys(row)}
-    for row in (row for rows in by_corpus.values() for row in rows):
+            chosen = [(row, name) for name, side in zip(parts, held, strict=True) for row in side]
+            sides |= {key: name for row, name in chosen for key in _speaker_keys(row)}
+    for row in (row for rows in others.values() for row in rows):
         side = sides.get(_speaker_keys(row)[0], "training")
         if side == "training" or row["emotion"] is not None:
             parts[side].append(row)
     return parts
 
 
-def _published_parts(
-    by_corpus: Mapping[str, Sequence[Row]], names: Sequence[str]
-) -> tuple[dict[str, list[Row]], dict[str, list[Row]]]:
-    """Split the corpora that publish one of the named splits; return their parts, and the rows of the others."""
-    divided = {
-        corpus
-        for rows in by_corpus.values()
-        for row in rows
-        for corpus, part in [published_part(row)]
-        if part in names
-    }
-    parts: dict[str, list[Row]] = {"training": [], "validation": []}
-    others: dict[str, list[Row]] = {}
-    for name, rows in by_corpus.items():
-        for row in rows:
-            corpus, part = published_part(row)
-            if corpus not in divided:
-                others.setdefault(name, []).append(row)
-            elif part not in names:
-                parts["training"].append(row)
-            elif row["emotion"] is not None:
-                parts["validation"].append(row)
-    return parts, others
-
-
 def _hold_out_corpora(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArguments) -> dict[str, list[Row]]:
-    """
-    Hold out `validation_corpora`; translations of held-out clips are dropped.
-
-    Raises:
-        InputError: a corpus to hold out has no clips, or no corpus is left to train on.
-    """
+    """Hold out `validation_corpora`; translations of held-out clips are dropped."""
     names = arguments.validation_corpora
     missing = [name for name in names if name not in by_corpus]
     if missing or set(names) == set(by_corpus):
@@ -255,27 +214,19 @@ def _hold_out_corpora(by_corpus: Mapping[str, Sequence[Row]], arguments: DataArg
 
 
 def _without_copies(train: Sequence[Clip], validation: Sequence[Clip]) -> tuple[list[Clip], list[Rejection]]:
-    """
-    Remove training clips whose file is also a validation clip, e.g. if a corpus is given twice.
+    """Remove training clips whose file is also a validation clip, e.g. if a corpus is given twice."""
 
-    Raises:
-        InputError: no training clip is left.
-    """
+    def path(clip: Clip) -> str:
+        return clip.row["audio"]["path"]
+
     held = {clip.key: clip for clip in validation}
     copies = [clip for clip in train if clip.key in held]
     left = [clip for clip in train if clip.key not in held]
     if copies and not left:
-        raise InputError(
-            copies[0].row["audio"]["path"],
-            f"the same file as the validation clip {held[copies[0].key].row['audio']['path']}, and so is every other "
-            "training clip",
-            "pass each recording once",
-        )
+        problem = f"the same file as the validation clip {path(held[copies[0].key])}, as is every other training clip"
+        raise InputError(path(copies[0]), problem, "pass each recording once")
     reason = "{}: the same file as the validation clip {}; pass each recording once"
-    return left, [
-        Rejection(clip.row, reason.format(clip.row["audio"]["path"], held[clip.key].row["audio"]["path"]))
-        for clip in copies
-    ]
+    return left, [Rejection(clip.row, reason.format(path(clip), path(held[clip.key]))) for clip in copies]
 
 
 def _speaker_keys(row: Row) -> tuple[str, ...]:
@@ -285,11 +236,15 @@ def _speaker_keys(row: Row) -> tuple[str, ...]:
 
 def without_rejected(data: TrainingData, rejections: Sequence[Rejection]) -> TrainingData:
     """Remove clips whose audio could not be read."""
+
+    def place(row: Row) -> tuple[str, str, str | None]:
+        return row["corpus"], row["id"], row["audio"]["path"]  # ids alone may repeat across a user's folders
+
     # Each view of a clip reports it once.
-    unusable = {_place(rejection.row): rejection for rejection in rejections}
+    unusable = {place(rejection.row): rejection for rejection in rejections}
 
     def usable(clips: list[Clip]) -> list[Clip]:
-        return [clip for clip in clips if _place(clip.row) not in unusable]
+        return [clip for clip in clips if place(clip.row) not in unusable]
 
     train, validation = usable(data.train), usable(data.validation)
     for name, left, before in (("training", train, data.train), ("validation", validation, data.validation)):
@@ -298,11 +253,6 @@ def without_rejected(data: TrainingData, rejections: Sequence[Rejection]) -> Tra
             raise InputError(f"{name} clips", f"none can be read, the first because of {reason}")
     rejections = [*data.rejections, *unusable.values()]
     return replace(data, train=train, validation=validation, rejections=rejections)
-
-
-def _place(row: Row) -> tuple[str, str, str | None]:
-    """Return a unique key of a row; ids alone may repeat across a user's folders."""
-    return row["corpus"], row["id"], row["audio"]["path"]
 
 
 def log_dataset_summary(data: TrainingData, labels: LabelSet) -> None:

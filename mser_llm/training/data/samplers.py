@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Samplers: which clips an epoch draws, and in which order."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +13,54 @@ from mser_llm.training.data.dataset import EmotionDataset
 from mser_llm.training.training_arguments import MSERTrainingArguments
 
 
-class BalancedSampler(Sampler[int]):
+class EpochSampler(Sampler[int], ABC):
+    """
+    Sampler whose order depends on its seed and on the epoch.
+
+    Args:
+        size: items per epoch.
+        views: number of views per clip.
+        first_view: first view that may be drawn; 1 excludes the original clip.
+        seed: seed of the first epoch; the epoch number is added to it.
+    """
+
+    def __init__(self, size: int, views: int = 1, first_view: int = 0, seed: int = 0):
+        self.size, self.views, self.first_view = size, views, first_view
+        self.seed, self.epoch = seed, 0
+
+    def __len__(self) -> int:
+        return self.size
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        return self.draw(torch.Generator().manual_seed(self.seed + self.epoch))
+
+    @abstractmethod
+    def draw(self, generator: torch.Generator) -> Iterator[int]:
+        """Yield the items of an epoch, as indices of an `EmotionDataset`."""
+
+    def random_view(self, clip: int, generator: torch.Generator) -> int:
+        choice = self.views - self.first_view
+        view = self.first_view + (int(torch.randint(choice, (), generator=generator)) if choice > 1 else 0)
+        return clip * self.views + view
+
+
+class Turns(Iterator[Any]):
+    """Yield all members in rounds, each in a new random order."""
+
+    def __init__(self, members: Iterable[Any], generator: torch.Generator):
+        self.members, self.generator = list(members), generator
+        self.order: list[int] = []
+
+    def __next__(self) -> Any:
+        if not self.order:
+            self.order = torch.randperm(len(self.members), generator=self.generator).tolist()
+        return self.members[self.order.pop()]
+
+
+class BalancedSampler(EpochSampler):
     """
     Sampler that alternates between emotions and, within an emotion, between groups (languages).
 
@@ -23,66 +71,31 @@ class BalancedSampler(Sampler[int]):
     Args:
         emotions: emotion of each clip.
         groups: group of each clip, e.g. its language; `None` balances emotions only.
-        views: number of views per clip; one of them is drawn at random.
-        seed: seed of the first epoch; the epoch number is added to it.
         size: items per epoch; by default the number of clips.
-        first_view: first view that may be drawn; 1 excludes the original clip.
+        options: as for `EpochSampler`.
     """
 
     def __init__(
         self,
         emotions: Sequence[Hashable],
         groups: Sequence[Hashable] | None = None,
-        views: int = 1,
-        seed: int = 0,
         size: int | None = None,
-        first_view: int = 0,
+        **options: int,
     ):
+        super().__init__(len(emotions) if size is None else size, **options)
         groups = [None] * len(emotions) if groups is None else groups
         self.cells: dict[Hashable, dict[Hashable, list[int]]] = {}
         for index, (emotion, group) in enumerate(zip(emotions, groups, strict=True)):
             self.cells.setdefault(emotion, {}).setdefault(group, []).append(index)
-        self.size = len(emotions) if size is None else size
-        self.views, self.first_view, self.seed, self.epoch = views, first_view, seed, 0
 
-    def __len__(self) -> int:
-        return self.size
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        turns = {
-            emotion: Turns([Turns(indices, generator) for indices in cells.values()], generator)
-            for emotion, cells in self.cells.items()
-        }
-        emotions = Turns(list(turns.values()), generator)
+    def draw(self, generator: torch.Generator) -> Iterator[int]:
+        turns = [Turns((Turns(own, generator) for own in cells.values()), generator) for cells in self.cells.values()]
+        emotions = Turns(turns, generator)
         for _ in range(self.size):
-            yield random_view(next(next(next(emotions))), self.views, self.first_view, generator)
+            yield self.random_view(next(next(next(emotions))), generator)
 
 
-def random_view(clip: int, views: int, first_view: int, generator: torch.Generator) -> int:
-    """Return the `EmotionDataset` index of a random view of a clip, from `first_view` on."""
-    choice = views - first_view
-    view = first_view + (int(torch.randint(choice, (), generator=generator)) if choice > 1 else 0)
-    return clip * views + view
-
-
-class Turns(Iterator[Any]):
-    """Yield all members in rounds, each in a new random order."""
-
-    def __init__(self, members: list[Any], generator: torch.Generator):
-        self.members, self.generator = members, generator
-        self.order: list[int] = []
-
-    def __next__(self) -> Any:
-        if not self.order:
-            self.order = torch.randperm(len(self.members), generator=self.generator).tolist()
-        return self.members[self.order.pop()]
-
-
-class SourceBatchSampler(Sampler[int]):
+class SourceBatchSampler(EpochSampler):
     """
     Sampler of batches that are either all labelled or all unlabelled, chosen at random.
 
@@ -97,9 +110,7 @@ class SourceBatchSampler(Sampler[int]):
         languages: language of each clip.
         batch_size: clips per batch over all processes.
         batches: batches per epoch; by default enough to draw each clip once on average.
-        views: number of views per clip.
-        first_view: first view that may be drawn; 1 excludes the original clip.
-        seed: seed of the first epoch; the epoch number is added to it.
+        options: as for `EpochSampler`.
 
     Raises:
         InputError: all clips are labelled, or none is.
@@ -111,9 +122,7 @@ class SourceBatchSampler(Sampler[int]):
         languages: Sequence[Hashable],
         batch_size: int,
         batches: int | None = None,
-        views: int = 1,
-        first_view: int = 0,
-        seed: int = 0,
+        **options: int,
     ):
         labelled: dict[Hashable, list[int]] = {}
         others: dict[Hashable, list[int]] = {}
@@ -128,28 +137,18 @@ class SourceBatchSampler(Sampler[int]):
                 "add corpora and list the languages whose emotions are used in labelled_languages (such as en), or "
                 "pass balance emotion",
             )
-        self.sources = [list(labelled.values()), list(others.values())]
-        self.batch_size = batch_size
-        self.batches = max(1, len(emotions) // batch_size) if batches is None else batches
-        self.views, self.first_view = views, first_view
-        self.seed, self.epoch = seed, 0
+        self.sources, self.batch_size = (labelled, others), batch_size
+        super().__init__(batch_size * (max(1, len(emotions) // batch_size) if batches is None else batches), **options)
 
-    def __len__(self) -> int:
-        return self.batches * self.batch_size
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        sources = [Turns([Turns(cell, generator) for cell in cells], generator) for cells in self.sources]
-        for _ in range(self.batches):
+    def draw(self, generator: torch.Generator) -> Iterator[int]:
+        sources = [Turns((Turns(own, generator) for own in cells.values()), generator) for cells in self.sources]
+        for _ in range(self.size // self.batch_size):
             source = sources[int(torch.randint(2, (), generator=generator))]
             for _ in range(self.batch_size):
-                yield random_view(next(next(source)), self.views, self.first_view, generator)
+                yield self.random_view(next(next(source)), generator)
 
 
-class SpeakerBatchSampler(Sampler[int]):
+class SpeakerBatchSampler(EpochSampler):
     """
     Sampler that draws P speakers x K utterances per batch, for speaker-contrastive training.
 
@@ -160,9 +159,8 @@ class SpeakerBatchSampler(Sampler[int]):
     Args:
         speakers: speaker of each clip. Clips of unknown speakers and speakers with too few clips are not drawn.
         speakers_per_batch, clips_per_speaker: P and K, per batch over all processes.
-        views: number of views per clip, the original included.
         batches: batches per epoch; by default enough to draw each clip once on average.
-        seed: seed of the first epoch; the epoch number is added to it.
+        options: `views` and `seed` of `EpochSampler`.
 
     Raises:
         InputError: too few speakers have enough clips.
@@ -173,9 +171,8 @@ class SpeakerBatchSampler(Sampler[int]):
         speakers: Sequence[str | None],
         speakers_per_batch: int = 16,
         clips_per_speaker: int = 4,
-        views: int = 1,
         batches: int | None = None,
-        seed: int = 0,
+        **options: int,
     ):
         clips: dict[str, list[int]] = {}
         for index, speaker in enumerate(speakers):
@@ -188,21 +185,14 @@ class SpeakerBatchSampler(Sampler[int]):
                 f"{len(self.clips)} of the {len(clips)} speakers have {clips_per_speaker} clips or more",
                 f"pass speakers_per_batch from 2 to {len(self.clips)}, or a lower clips_per_speaker",
             )
-        self.speakers_per_batch, self.clips_per_speaker, self.views = speakers_per_batch, clips_per_speaker, views
+        self.speakers_per_batch, self.clips_per_speaker = speakers_per_batch, clips_per_speaker
         drawn = speakers_per_batch * clips_per_speaker
-        self.batch_size = drawn * min(views, 2)
-        self.batches = max(1, sum(map(len, self.clips)) // drawn) if batches is None else batches
-        self.seed, self.epoch = seed, 0
+        self.batch_size = drawn * min(options.get("views", 1), 2)
+        batches = max(1, sum(map(len, self.clips)) // drawn) if batches is None else batches
+        super().__init__(batches * self.batch_size, **options)
 
-    def __len__(self) -> int:
-        return self.batches * self.batch_size
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
-        for _ in range(self.batches):
+    def draw(self, generator: torch.Generator) -> Iterator[int]:
+        for _ in range(self.size // self.batch_size):
             for speaker in torch.randperm(len(self.clips), generator=generator)[: self.speakers_per_batch].tolist():
                 own = self.clips[speaker]
                 for place in torch.randperm(len(own), generator=generator)[: self.clips_per_speaker].tolist():
@@ -230,36 +220,22 @@ def build_sampler(dataset: EmotionDataset, arguments: MSERTrainingArguments) -> 
         raise InputError("clean_views false", "there are no augmented views to train on", "pass views 2 or more")
     seed = arguments.data_seed if arguments.data_seed is not None else arguments.seed
     batch = arguments.train_batch_size * arguments.world_size
+    clips, batches = dataset.clips, arguments.epoch_batches
+    options = {"views": dataset.views, "seed": seed}
     if arguments.balance == "speaker":
-        order = SpeakerBatchSampler(
-            [clip.row["speaker"] for clip in dataset.clips],
-            arguments.speakers_per_batch,
-            arguments.clips_per_speaker,
-            views=dataset.views,
-            batches=arguments.epoch_batches,
-            seed=seed,
-        )
+        people, each = arguments.speakers_per_batch, arguments.clips_per_speaker
+        order = SpeakerBatchSampler([clip.row["speaker"] for clip in clips], people, each, batches, **options)
         if order.batch_size != batch:
-            each = f"{arguments.speakers_per_batch} speakers x {arguments.clips_per_speaker} clips"
             raise InputError(
                 f"per_device_train_batch_size {arguments.train_batch_size}",
-                f"{each}{' x 2 views' if dataset.views > 1 else ''} are a batch of {order.batch_size}, and the batch "
-                f"of all processes is {batch}",
+                f"{people} speakers x {each} clips{' x 2 views' if dataset.views > 1 else ''} are a batch of "
+                f"{order.batch_size}, and the batch of all processes is {batch}",
                 f"pass per_device_train_batch_size {order.batch_size // arguments.world_size}",
             )
         return order
-    emotions = [clip.emotion for clip in dataset.clips]
-    languages = [clip.row["language"] for clip in dataset.clips]
-    first_view = 0 if arguments.clean_views else 1
+    emotions, languages = [clip.emotion for clip in clips], [clip.row["language"] for clip in clips]
+    options["first_view"] = 0 if arguments.clean_views else 1
     if arguments.balance == "source":
-        return SourceBatchSampler(
-            emotions, languages, batch, arguments.epoch_batches, dataset.views, first_view=first_view, seed=seed
-        )
-    return BalancedSampler(
-        emotions,
-        languages if arguments.balance == "emotion_language" else None,
-        views=dataset.views,
-        seed=seed,
-        size=None if arguments.epoch_batches is None else arguments.epoch_batches * batch,
-        first_view=first_view,
-    )
+        return SourceBatchSampler(emotions, languages, batch, batches, **options)
+    groups = languages if arguments.balance == "emotion_language" else None
+    return BalancedSampler(emotions, groups, None if batches is None else batches * batch, **options)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mser_llm.io.errors import InputError
+from mser_llm.training.number_bounds import FINITE, NOT_NEGATIVE
 from mser_llm.training.objectives.byol import BYOL
 from mser_llm.training.objectives.margin_contrast import MarginContrast
 from mser_llm.training.objectives.objective import Objective, ObjectiveError
@@ -71,17 +71,11 @@ def build_objectives(
             raise ObjectiveError("objectives", f"unknown objective {name!r}", f"pass {', '.join(OBJECTIVES)}")
         options = _checked_options(name, given)
         weight = float(options.pop("weight", 1.0))
-        if weight < 0:
-            raise ObjectiveError(
-                f"objectives: {name}: weight", f"{weight:g} is negative", "pass 0 or more; 0 leaves it out"
-            )
         if weight > 0:
             _check_labels(name, facts)
-            try:
-                built[name] = (weight, OBJECTIVES[name](**options, **_filled_in(name, facts)))
-            except InputError as error:
-                source = f"objectives: {name}: {error.source}"
-                raise ObjectiveError(source, error.problem, error.fix) from None
+            known = {"embedding_size": facts.embedding_size, "num_speakers": len(facts.speakers)}
+            own = inspect.signature(OBJECTIVES[name]).parameters
+            built[name] = (weight, OBJECTIVES[name](**options, **{key: known[key] for key in own if key in known}))
             if options.get("cross_language_weight", 1) != 1 and len(facts.languages) < 2:
                 languages = ", ".join(facts.languages) or "no known language"
                 warnings.warn(
@@ -100,18 +94,14 @@ def check_objectives(section: Mapping[str, Mapping[str, Any] | None]) -> None:
     build_objectives(section, TrainingFacts(1, any_two, any_two, any_two))
 
 
-def _filled_in(name: str, facts: TrainingFacts) -> dict[str, int]:
-    known = {"embedding_size": facts.embedding_size, "num_speakers": len(facts.speakers)}
-    return {key: known[key] for key in inspect.signature(OBJECTIVES[name]).parameters if key in known}
-
-
 def _checked_options(name: str, given: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Check the names and the types of the options."""
+    """Check the names, the types and the ranges of the options."""
+    objective = OBJECTIVES[name]
     if not isinstance(given, Mapping | None):
         raise ObjectiveError(f"objectives: {name}", f"{given!r} is not a section", "pass one such as {weight: 0.5}")
     defaults = {"weight": 1.0} | {
         parameter.name: parameter.default
-        for parameter in inspect.signature(OBJECTIVES[name]).parameters.values()
+        for parameter in inspect.signature(objective).parameters.values()
         if parameter.default is not inspect.Parameter.empty
     }
     options = dict(given or {})
@@ -127,8 +117,12 @@ def _checked_options(name: str, given: Mapping[str, Any] | None) -> dict[str, An
         if isinstance(value, bool) or not isinstance(value, kinds):
             wanted = {float: "a number", int: "an integer", str: "a word"}[kind]
             raise ObjectiveError(source, f"{value!r} is not {wanted}", f"pass {wanted}")
-        if kind is float and not math.isfinite(value):
-            raise ObjectiveError(source, f"{value} is not finite", "pass a finite number")
+        choices = objective.choices.get(option)
+        bounds = NOT_NEGATIVE if option == "weight" else objective.bounds.get(option, FINITE)
+        if choices is not None and value not in choices:
+            raise ObjectiveError(source, f"unknown value {value!r}", f"pass {' or '.join(choices)}")
+        if kind is not str and not (math.isfinite(value) and bounds.contains(value)):
+            raise ObjectiveError(source, f"{value} is out of range", f"pass {bounds.text}")
     return options
 
 

@@ -4,16 +4,16 @@
 import copy
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from mser_llm.io.errors import InputError
 from mser_llm.training.data.batch_features import BatchFeatures, Masking
 from mser_llm.training.distributed import gather_with_gradient
+from mser_llm.training.number_bounds import AT_LEAST_ONE, FRACTION, SHARE, Bounds
 from mser_llm.training.objectives.byol_views import ViewStrength
 from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch, ObjectiveError
 from mser_llm.training.shadow_weights import ShadowWeights
@@ -85,6 +85,12 @@ class BYOL(Objective):
     classifiers_only = True
     augments = True
     replaces_weights = True
+    bounds: ClassVar = {
+        **dict.fromkeys(("lambda_start", "lambda_end", "momentum", "supervised_strength"), FRACTION),
+        **dict.fromkeys(("hidden_size", "projection_size", "supervised_views", "greatest_crop"), AT_LEAST_ONE),
+        "mixup": SHARE,
+        "least_crop": Bounds("a number above 0 and at most 1", lambda value: 0 < value <= 1),
+    }
 
     def __init__(
         self,
@@ -101,27 +107,6 @@ class BYOL(Objective):
         greatest_crop: float = 1.5,
     ):
         super().__init__()
-        fractions = {
-            "lambda_start": lambda_start,
-            "lambda_end": lambda_end,
-            "momentum": momentum,
-            "supervised_strength": supervised_strength,
-        }
-        for name, value in fractions.items():
-            if not 0 <= value <= 1:
-                raise InputError(name, f"{value} is out of range", "pass a number from 0 to 1")
-        counts = {"hidden_size": hidden_size, "projection_size": projection_size, "supervised_views": supervised_views}
-        for name, size in counts.items():
-            if size < 1:
-                raise InputError(name, f"{size} is too small", "pass 1 or more")
-        if not 0 <= mixup < 1:
-            raise InputError("mixup", f"{mixup} is out of range", "pass a part below 1, or 0 for no mixing")
-        if not 0 < least_crop <= 1 <= greatest_crop:
-            raise InputError(
-                "least_crop, greatest_crop",
-                f"{least_crop} and {greatest_crop} do not enclose 1",
-                "pass a least_crop above 0 and at most 1, and a greatest_crop of at least 1",
-            )
         self.lambda_start, self.lambda_end, self.momentum = lambda_start, lambda_end, momentum
         self.supervised_views, self.supervised_strength = supervised_views, supervised_strength
         self.mixup, self.least_crop, self.greatest_crop = mixup, least_crop, greatest_crop
@@ -151,7 +136,9 @@ class BYOL(Objective):
             "byol_std": projection_spread(torch.cat(projections).detach()),
             "byol_lambda": embeddings.new_tensor(self.share(batch.progress)),
         }
-        first, second = (_distances(self.predictor(projections[view]), targets[1 - view]) for view in (0, 1))
+        predictions = [self.predictor(projection) for projection in projections]
+        cosines = [nn.functional.cosine_similarity(predictions[view], targets[1 - view], dim=-1) for view in (0, 1)]
+        first, second = (2 - 2 * cosine for cosine in cosines)
         return (first + second).mean(), metrics
 
     # Hooks
@@ -172,13 +159,7 @@ class BYOL(Objective):
     def prepare_batch(
         self, inputs: dict[str, torch.Tensor], batch: ObjectiveBatch
     ) -> tuple[dict[str, torch.Tensor], ViewedBatch]:
-        """
-        Replace clips with views: all first views, all second views, then the weak views of labelled clips.
-
-        Args:
-            inputs: inputs of the model, with `labels`.
-            batch: labels of the clips.
-        """
+        """Replace clips with views: all first views, all second views, then the weak views of labelled clips."""
         assert self.target is not None, "attach comes first"
         clips = BatchFeatures.of(inputs)
         size, device = len(clips.values), clips.values.device
@@ -191,14 +172,8 @@ class BYOL(Objective):
         views = torch.full_like(rows, UNKNOWN)
         views[: 2 * size] = torch.arange(2, device=device).repeat_interleave(size)
         labels = inputs["labels"][rows].masked_fill(views != UNKNOWN, IGNORED)
-        viewed = ViewedBatch(
-            batch.emotions[rows],
-            batch.languages[rows],
-            batch.speakers[rows],
-            views,
-            targets,
-            progress=batch.progress,
-        )
+        known = (batch.emotions[rows], batch.languages[rows], batch.speakers[rows])
+        viewed = ViewedBatch(*known, views, targets, progress=batch.progress)
         return BatchFeatures.joined([*pair, *weak]).inputs() | {"labels": labels}, viewed
 
     def on_train_begin(self, max_steps: int) -> None:
@@ -239,11 +214,8 @@ class MomentumTarget(ShadowWeights):
     It starts as a copy of the model. Frozen weights and the head are shared with the model.
 
     Args:
-        model: unwrapped.
+        model: unwrapped; something below its head must be trained.
         objective: its target projector follows its projector.
-
-    Raises:
-        ObjectiveError: nothing below the head is trained.
     """
 
     def __init__(self, model: nn.Module, objective: BYOL):
@@ -267,16 +239,13 @@ class MomentumTarget(ShadowWeights):
         outputs = torch.func.functional_call(self.model, self.weights, kwargs=dict(inputs))
         return outputs.emotion_embedding.float()
 
+    @torch.no_grad()
     def update(self, momentum: float) -> None:
         """Move towards the online network; `momentum` is tau."""
-        _follow(self.weights.values(), self.parameters.values(), momentum)
-        _follow(self.objective.target_projector.parameters(), self.objective.projector.parameters(), momentum)
-
-
-@torch.no_grad()
-def _follow(targets: Iterable[torch.Tensor], online: Iterable[torch.Tensor], momentum: float) -> None:
-    for target, value in zip(targets, online, strict=True):
-        target.lerp_(value, 1 - momentum)
+        online = [*self.parameters.values(), *self.objective.projector.parameters()]
+        targets = [*self.weights.values(), *self.objective.target_projector.parameters()]
+        for target, value in zip(targets, online, strict=True):
+            target.lerp_(value, 1 - momentum)
 
 
 def steps_below(log_history: Sequence[Mapping[str, Any]], limit: float = COLLAPSED) -> int:
@@ -292,20 +261,12 @@ def steps_below(log_history: Sequence[Mapping[str, Any]], limit: float = COLLAPS
 
 def projection_spread(projections: torch.Tensor) -> torch.Tensor:
     """
-    Compute how far the l2-normalized projections spread: mean standard deviation of a coordinate times sqrt(size).
+    Compute how far l2-normalized projections `(num_rows, projection_size)` spread.
 
-    Args:
-        projections: `(num_rows, projection_size)`.
-
-    Returns:
-        About 1 for projections in all directions, 0 for identical ones.
+    The mean standard deviation of a coordinate times sqrt(size) is about 1 for projections in all directions.
     """
     normalized = nn.functional.normalize(projections, dim=-1)
     return normalized.std(0, correction=0).mean() * math.sqrt(projections.shape[1])
-
-
-def _distances(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return 2 - 2 * nn.functional.cosine_similarity(predictions, targets, dim=-1)
 
 
 def _two_layers(size: int, hidden_size: int, output_size: int) -> nn.Sequential:

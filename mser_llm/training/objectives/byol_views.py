@@ -71,12 +71,9 @@ def resized_crop(features: BatchFeatures, least: float, greatest: float) -> Batc
     """
     Crop a random range of each clip and resize it to the clip's length by linear interpolation.
 
-    Spectrograms are cropped along the channels too. Encoder states are not, because their channels have no order.
-    Outside the clip, the first or last frame is repeated.
-
-    Args:
-        features: the clips.
-        least, greatest: minimum and maximum size of the range relative to the clip.
+    The size of the range relative to the clip is from `least` to `greatest`. Spectrograms are cropped along the
+    channels too. Encoder states are not, because their channels have no order. Outside the clip, the first or last
+    frame is repeated.
     """
     if least == greatest == 1:
         return features

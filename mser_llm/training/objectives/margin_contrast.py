@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Eq. (1) of arXiv:2503.21806: the margin-contrastive loss over all pairs of a batch."""
 
+from typing import ClassVar
+
 import torch
 
-from mser_llm.io.errors import InputError
+from mser_llm.training.number_bounds import COSINE
 from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch
 from mser_llm.training.objectives.pairs import cosines, pairs_of
 
@@ -26,6 +28,9 @@ class MarginContrast(Objective):
         reduction: `"mean"` over the b x b ordered pairs, independent of the batch size, or `"sum"`, the paper's form.
     """
 
+    bounds: ClassVar = {"margin": COSINE}
+    choices: ClassVar = {"reduction": ("mean", "sum")}
+
     def __init__(
         self,
         positive_weight: float = 1.0,
@@ -34,10 +39,6 @@ class MarginContrast(Objective):
         reduction: str = "mean",
     ):
         super().__init__()
-        if reduction not in ("mean", "sum"):
-            raise InputError("reduction", f"unknown value {reduction!r}", "pass mean or sum")
-        if not -1.0 <= margin <= 1.0:
-            raise InputError("margin", f"{margin} is no cosine", "pass a number from -1 to 1")
         self.positive_weight, self.negative_weight = positive_weight, negative_weight
         self.margin, self.reduction = margin, reduction
 

@@ -12,6 +12,7 @@ from torch import nn
 from mser_llm.io.errors import InputError
 from mser_llm.training.data.batch_features import Masking
 from mser_llm.training.distributed import gather_with_gradient
+from mser_llm.training.number_bounds import Bounds
 from mser_llm.training.shadow_weights import ShadowWeights
 
 
@@ -58,12 +59,15 @@ class Objective(nn.Module, ABC):
 
     Attributes:
         needs: labels (fields of `ObjectiveBatch`) of which the training data must have at least two different values.
+        bounds, choices: ranges of numeric options and values of others, by name; checked in a recipe.
         classifiers_only: whether a language model cannot be trained with this objective.
         augments: whether `prepare_batch` replaces the SpecAugment masks of the trainer.
         replaces_weights: whether `shadow_weights` are the final model; excludes weight averaging.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    bounds: ClassVar[Mapping[str, Bounds]] = {}
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     classifiers_only: ClassVar[bool] = False
     augments: ClassVar[bool] = False
     replaces_weights: ClassVar[bool] = False
@@ -85,16 +89,7 @@ class Objective(nn.Module, ABC):
         """
 
     def compute(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """
-        Gather the embeddings and labels of all processes and compute `loss`.
-
-        Args:
-            embeddings: `(batch_size, hidden_size)` of this process.
-            batch: labels of this process.
-
-        Returns:
-            The loss, and metrics to be logged.
-        """
+        """Gather the embeddings and labels of all processes; return `loss` and metrics to be logged."""
         precision = torch.promote_types(embeddings.dtype, torch.float32)
         with torch.autocast(embeddings.device.type, enabled=False):
             loss = self.loss(gather_with_gradient(embeddings.to(precision)), batch.gathered())

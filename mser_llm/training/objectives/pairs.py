@@ -4,7 +4,6 @@
 import torch
 from torch import nn
 
-from mser_llm.io.errors import InputError
 from mser_llm.training.objectives.objective import UNKNOWN
 
 
@@ -51,26 +50,9 @@ def projection_head(embedding_size: int, projection_size: int) -> nn.Module:
     Args:
         embedding_size: size of the embeddings and of the hidden layer.
         projection_size: size of the output; 0 returns the embeddings unchanged.
-
-    Raises:
-        InputError: a negative size.
     """
-    if projection_size < 0:
-        raise InputError("projection_size", f"{projection_size} is negative", "pass 0 for no head, or its output size")
     if projection_size == 0:
         return nn.Identity()
     return nn.Sequential(
         nn.Linear(embedding_size, embedding_size), nn.ReLU(), nn.Linear(embedding_size, projection_size)
     )
-
-
-def check_temperature(temperature: float) -> float:
-    """
-    Return the temperature.
-
-    Raises:
-        InputError: it is not positive.
-    """
-    if temperature <= 0:
-        raise InputError("temperature", f"{temperature} is too small", "pass a number above 0")
-    return temperature

@@ -2,12 +2,12 @@
 """A speaker classifier with gradient reversal: the embeddings learn to hide the speaker."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
-from mser_llm.io.errors import InputError
+from mser_llm.training.number_bounds import NOT_NEGATIVE, POSITIVE
 from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch
 
 
@@ -33,13 +33,10 @@ class SpeakerAdversarial(Objective):
     """
 
     needs = ("speakers",)
+    bounds: ClassVar = {"hidden_size": NOT_NEGATIVE, "gamma": POSITIVE}
 
     def __init__(self, embedding_size: int, num_speakers: int, hidden_size: int = 256, gamma: float = 10.0):
         super().__init__()
-        if hidden_size < 0:
-            raise InputError("hidden_size", f"{hidden_size} is negative", "pass 0 for a linear classifier")
-        if gamma <= 0:
-            raise InputError("gamma", f"{gamma} is too small", "pass a number above 0")
         self.gamma = gamma
         self.classifier: nn.Module
         if hidden_size == 0:

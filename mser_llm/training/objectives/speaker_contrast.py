@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """NT-Xent over speakers: embeddings of one speaker move together."""
 
+from typing import ClassVar
+
 import torch
 
-from mser_llm.io.errors import InputError
+from mser_llm.training.number_bounds import NOT_NEGATIVE, POSITIVE
 from mser_llm.training.objectives.objective import Objective, ObjectiveBatch
-from mser_llm.training.objectives.pairs import check_temperature, cosines, log_sum_exp, pairs_of, projection_head
+from mser_llm.training.objectives.pairs import cosines, log_sum_exp, pairs_of, projection_head
 
 
 class SpeakerContrast(Objective):
@@ -28,6 +30,8 @@ class SpeakerContrast(Objective):
     """
 
     needs = ("speakers",)
+    bounds: ClassVar = {"temperature": POSITIVE, "projection_size": NOT_NEGATIVE}
+    choices: ClassVar = {"denominator": ("negatives", "all")}
 
     def __init__(
         self,
@@ -37,9 +41,7 @@ class SpeakerContrast(Objective):
         projection_size: int = 0,
     ):
         super().__init__()
-        if denominator not in ("negatives", "all"):
-            raise InputError("denominator", f"unknown value {denominator!r}", "pass negatives or all")
-        self.temperature, self.denominator = check_temperature(temperature), denominator
+        self.temperature, self.denominator = temperature, denominator
         self.projection = projection_head(embedding_size, projection_size)
 
     def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Supervised contrast over emotions, with an optional weight for pairs across languages."""
 
+from typing import ClassVar
+
 import torch
 
-from mser_llm.io.errors import InputError
+from mser_llm.training.number_bounds import NOT_NEGATIVE, POSITIVE
 from mser_llm.training.objectives.objective import Objective, ObjectiveBatch
-from mser_llm.training.objectives.pairs import check_temperature, cosines, log_sum_exp, pairs_of, projection_head
+from mser_llm.training.objectives.pairs import cosines, log_sum_exp, pairs_of, projection_head
 
 
 class SupervisedContrast(Objective):
@@ -30,6 +32,11 @@ class SupervisedContrast(Objective):
     """
 
     needs = ("emotions",)
+    bounds: ClassVar = {
+        "temperature": POSITIVE,
+        "cross_language_weight": NOT_NEGATIVE,
+        "projection_size": NOT_NEGATIVE,
+    }
 
     def __init__(
         self,
@@ -39,11 +46,7 @@ class SupervisedContrast(Objective):
         projection_size: int = 128,
     ):
         super().__init__()
-        if cross_language_weight < 0:
-            raise InputError(
-                "cross_language_weight", f"{cross_language_weight} is negative", "pass 1 (no preference) or more"
-            )
-        self.temperature, self.cross_language_weight = check_temperature(temperature), cross_language_weight
+        self.temperature, self.cross_language_weight = temperature, cross_language_weight
         self.projection = projection_head(embedding_size, projection_size)
 
     def loss(self, embeddings: torch.Tensor, batch: ObjectiveBatch) -> torch.Tensor:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from warm_python import WarmPython
 
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.evaluation.protocols import check_model_leak
 from mser_llm.inference.loading import load_model
 from mser_llm.io.errors import InputError
@@ -19,8 +19,7 @@ from mser_llm.training.run_training import resolve_recipe, train
 from mser_llm.training.trainer import MSERTrainer
 
 
-def rows_of(tones: Path) -> list:
-    return read_corpus("folder", str(tones)).rows
+SCRIPT = Path(__file__).resolve().parents[1] / "two_process_training.py"
 
 
 @pytest.fixture
@@ -40,11 +39,18 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     return steps
 
 
-def test_byol_never_uses_unlabelled_emotions(recipe, tones, tmp_path, watched):
-    rows = rows_of(tones)
+def test_byol_never_uses_unlabelled_emotions_and_shares_the_loss(recipe, rows, tmp_path, watched):
     results = train(rows, *recipe())
     assert results["clips"]["train"] == 24 + 36
     assert results["data"]["emotions"] == dict.fromkeys(["neutral", "happy", "sad", "angry"], 6)
+    steps = [entry for entry in results["log_history"] if "loss_byol" in entry]
+    assert [entry["byol_lambda"] for entry in steps] == pytest.approx([0.8 - 0.6 * step / 8 for step in range(8)])
+    for entry in steps:
+        share = entry["byol_lambda"]
+        expected = share * entry["loss_byol"] + (1 - share) * entry["loss_ce"]
+        assert entry["loss"] == pytest.approx(expected, abs=1e-3)
+        assert 0 < entry["byol_std"] < 1.5
+    assert results["byol"] == {"std": steps[-1]["byol_std"], "steps_below": 0, "collapsed": False}
     sources = set()
     for _, clips, given in watched:
         known = clips["labels"][clips["labels"] != -100]
@@ -69,68 +75,49 @@ def test_byol_never_uses_unlabelled_emotions(recipe, tones, tmp_path, watched):
     assert not report.found and report.unlabelled_clips == 36
 
 
-def test_byol_shares_the_loss_by_lambda(recipe, tones):
-    results = train(rows_of(tones), *recipe())
-    steps = [entry for entry in results["log_history"] if "loss_byol" in entry]
-    assert [entry["byol_lambda"] for entry in steps] == pytest.approx([0.8 - 0.6 * step / 8 for step in range(8)])
-    for entry in steps:
-        share = entry["byol_lambda"]
-        expected = share * entry["loss_byol"] + (1 - share) * entry["loss_ce"]
-        assert entry["loss"] == pytest.approx(expected, abs=1e-3)
-        assert 0 < entry["byol_std"] < 1.5
-    assert results["byol"] == {"std": steps[-1]["byol_std"], "steps_below": 0, "collapsed": False}
-
-
-def test_byol_target_follows_the_schedule_and_is_saved(recipe, tones, tmp_path, monkeypatch):
+def test_byol_target_follows_the_schedule_and_is_saved(recipe, rows, tmp_path, monkeypatch):
     settings = recipe(validation_fraction=0, load_best_model_at_end=False)
     states: list[dict[str, torch.Tensor]] = []
-    projectors: list[list[torch.Tensor]] = []
-    trainers = []
+    trainers: list[MSERTrainer] = []
     step = MSERTrainer.training_step
 
-    def copied(trainer):
-        states.append({name: value.detach().clone() for name, value in trainer.shadow.parameters.items()})
-        projectors.append([value.detach().clone() for value in trainer.objectives["byol"][1].projector.parameters()])
+    def online(trainer) -> dict[str, torch.Tensor]:
+        projector = trainer.objectives["byol"][1].projector.named_parameters(prefix="projector")
+        values = trainer.shadow.parameters | dict(projector)
+        return {name: value.detach().clone() for name, value in values.items()}
 
     def training_step(self, *args, **kwargs):
-        if not states:
-            copied(self)
-            trainers.append(self)
-        elif len(states) < self.state.global_step + 1:
-            copied(self)
+        if len(states) < self.state.global_step + 1:
+            states.append(online(self))
         loss = step(self, *args, **kwargs)
-        assert all(not value.requires_grad and value.grad is None for value in self.shadow.weights.values())
-        assert all(value.grad is None for value in self.objectives["byol"][1].target_projector.parameters())
+        fixed = [*self.shadow.weights.values(), *self.objectives["byol"][1].target_projector.parameters()]
+        assert all(value.grad is None and not value.requires_grad for value in fixed)
+        trainers.append(self)
         return loss
 
     monkeypatch.setattr(MSERTrainer, "training_step", training_step)
-    train(rows_of(tones), *settings)
-    (trainer,) = trainers
+    train(rows, *settings)
+    objective = trainers[0].objectives["byol"][1]
     last = load_file(tmp_path / "run" / "checkpoint-8" / "model.safetensors")
-    states.append({name: last[name] for name in states[0]})
-    projectors.append(list(trainer.objectives["byol"][1].projector.parameters()))
+    states.append(last | dict(objective.projector.named_parameters(prefix="projector")))
     assert len(states) == 9
     momenta = [1 - 0.1 * (torch.cos(torch.tensor(torch.pi * k / 8)).item() + 1) / 2 for k in range(8)]
     assert momenta[0] == pytest.approx(0.9) and momenta[4] == pytest.approx(0.95)
     saved = load_file(tmp_path / "run" / "model.safetensors")
+    found = saved | dict(objective.target_projector.named_parameters(prefix="projector"))
     for name, start in states[0].items():
         target = start.clone()
         for momentum, state in zip(momenta, states[1:], strict=True):
             target = momentum * target + (1 - momentum) * state[name]
-        torch.testing.assert_close(saved[name], target, atol=1e-6, rtol=1e-4)
-        assert name.startswith("audio_tower.")
-    assert any(not torch.allclose(saved[name], states[-1][name], atol=1e-4) for name in states[0])
-    for index, parameter in enumerate(trainer.objectives["byol"][1].target_projector.parameters()):
-        target = projectors[0][index].clone()
-        for momentum, state in zip(momenta, projectors[1:], strict=True):
-            target = momentum * target + (1 - momentum) * state[index]
-        torch.testing.assert_close(parameter, target, atol=1e-6, rtol=1e-4)
+        torch.testing.assert_close(found[name], target, atol=1e-6, rtol=1e-4)
+        assert name.startswith(("audio_tower.", "projector."))
+    assert any(not torch.allclose(found[name], states[-1][name], atol=1e-4) for name in states[0])
     head = [name for name in saved if name.startswith("classifier.")]
     assert head and all(torch.equal(saved[name], last[name]) for name in head)
 
 
-def test_byol_evaluates_the_target_of_the_best_checkpoint(recipe, tones, tmp_path):
-    results = train(rows_of(tones), *recipe(num_train_epochs=3, save_total_limit=9))
+def test_byol_evaluates_the_target_of_the_best_checkpoint(recipe, rows, tmp_path):
+    results = train(rows, *recipe(num_train_epochs=3, save_total_limit=9))
     evaluated = {entry["step"]: entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry}
     best = int(json.loads((tmp_path / "run" / "checkpoint-12" / "trainer_state.json").read_text())["best_global_step"])
     assert results["validation"]["eval_loss"] == pytest.approx(evaluated[best], abs=1e-6)
@@ -149,26 +136,11 @@ def test_byol_warns_about_a_slow_target(momentum, steps, warns):
     assert bool(found) == warns
 
 
-class Interrupted(Exception):
-    """Interrupt a training like a signal."""
-
-
 @pytest.mark.parametrize("trained_layers", [1, pytest.param(None, marks=pytest.mark.slow)])
-def test_byol_resumes_to_the_same_result(recipe, tones, tmp_path, monkeypatch, trained_layers):
-    rows = rows_of(tones)
+def test_byol_resumes_to_the_same_result(recipe, rows, tmp_path, interrupt, trained_layers):
     settings = {"trained_layers": trained_layers, "validation_fraction": 0, "load_best_model_at_end": False}
     uninterrupted = train(rows, *recipe(**settings, output_dir=str(tmp_path / "unbroken")))
-    step = MSERTrainer.training_step
-
-    def training_step(self, *args, **kwargs):
-        if self.state.global_step == 6:
-            raise Interrupted
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(MSERTrainer, "training_step", training_step)
-        with pytest.raises(Interrupted):
-            train(rows, *recipe(**settings))
+    interrupt(6, rows, *recipe(**settings))
     resumed = train(rows, *recipe(**settings))
     assert resumed["byol"] == uninterrupted["byol"]
     for file in ("model.safetensors", "checkpoint-8/objectives.safetensors", "checkpoint-8/byol_target.safetensors"):
@@ -180,7 +152,22 @@ def test_byol_resumes_to_the_same_result(recipe, tones, tmp_path, monkeypatch, t
 
 
 @pytest.mark.slow
-def test_byol_reports_collapse(recipe, tones):
+def test_byol_keeps_two_processes_equal(recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path):
+    words = ["train", recipe_file(per_device_train_batch_size=4), "--corpora", f"folder={tones}"]
+    finished = warm_python.run_twice(SCRIPT, tmp_path, "never", *words)
+    assert finished.returncode == 0, finished.stderr
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
+    assert {"target.audio_tower.layer_norm.weight", "byol.target_projector.0.weight"} <= set(first)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(second[name], value) for name, value in first.items())
+    name = "audio_tower.layers.2.fc1.weight"
+    assert not torch.equal(first[f"target.{name}"], first[name])
+    results = json.loads((tmp_path / "run" / "train_results.json").read_text())
+    assert results["log_history"][0]["byol_std"] > 0
+
+
+@pytest.mark.slow
+def test_byol_reports_collapse(recipe, rows):
     """Nothing prevents collapse without predictor, batch normalization and a slow target."""
     options = {"hidden_size": 16, "projection_size": 8, "momentum": 0.0, "lambda_start": 1.0, "lambda_end": 1.0}
     settings = {
@@ -197,16 +184,16 @@ def test_byol_reports_collapse(recipe, tones):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BYOL, "loss", unprotected)
         with pytest.warns(UserWarning, match="collapsed"):
-            results = train(rows_of(tones), *recipe(**settings))
+            results = train(rows, *recipe(**settings))
     assert results["byol"]["collapsed"] and results["byol"]["std"] < 0.1
 
 
 @pytest.mark.slow
-def test_byol_with_its_protections_does_not_collapse(recipe, tones):
+def test_byol_with_its_protections_does_not_collapse(recipe, rows):
     settings = {"epoch_batches": 60, "validation_fraction": 0, "load_best_model_at_end": False}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="byol has collapsed")
-        results = train(rows_of(tones), *recipe(**settings))
+        results = train(rows, *recipe(**settings))
     assert not results["byol"]["collapsed"] and results["byol"]["std"] > 0.3
 
 
@@ -220,8 +207,7 @@ def test_steps_below_counts_back_from_the_last_log():
     assert steps_below(history(0.05, 0.02, 0.5)) == 0
 
 
-def test_byol_rejects_settings_it_cannot_combine_with(recipe, tones, capsys):
-    rows = rows_of(tones)
+def test_byol_rejects_settings_it_cannot_combine_with(recipe, rows, capsys):
     with pytest.raises(ObjectiveError, match="trained_layers"):
         train(rows, *recipe(trained_layers=0))
     with pytest.raises(SystemExit):
@@ -241,9 +227,9 @@ def test_byol_rejects_settings_it_cannot_combine_with(recipe, tones, capsys):
     assert raised.value.source == "balance source"
 
 
-def test_byol_trains_with_other_objectives_and_mixed_batches(recipe, tones, watched):
+def test_byol_trains_with_other_objectives_and_mixed_batches(recipe, rows, watched):
     section = {"byol": {"hidden_size": 16, "projection_size": 8}, "supervised_contrast": {"projection_size": 4}}
-    results = train(rows_of(tones), *recipe(objectives=section, num_train_epochs=1))
+    results = train(rows, *recipe(objectives=section, num_train_epochs=1))
     assert {"loss_byol", "loss_supervised_contrast", "loss_ce"} <= set(results["log_history"][0])
     trainer, clips, _ = watched[0]
     labels = torch.tensor([0, -100, 2, -100])

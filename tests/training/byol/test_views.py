@@ -109,11 +109,6 @@ def test_crop_resizes_a_range_linearly(encoded):
     assert len({round(slope, 4) for slope in slopes}) > 40, "each clip has its own"
 
 
-def test_view_of_strength_zero_is_the_clip():
-    features = clips()
-    assert torch.equal(ViewStrength(Masking()).view(features).values, features.values)
-
-
 @pytest.mark.parametrize("encoded", [False, True])
 def test_views_differ_by_strength(encoded):
     features = clips(lengths=(100,) * 24, channels=40, encoded=encoded)
