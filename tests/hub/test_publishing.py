@@ -9,7 +9,7 @@ import pytest
 from loopback_hub import LoopbackHub
 from loopback_hub.cards import front_matter, metadata_errors
 from loopback_hub.client import push_client
-from loopback_hub.repositories import Blob
+from loopback_hub.repositories import Blob, Repo
 from warm_python import WarmPython
 
 from mser_llm.hub.data_record import data_record
@@ -68,7 +68,7 @@ def test_push_sends_one_commit_that_verifies_and_repeats_nothing(client, tiny_mo
     assert (len(repo.commits), loopback_hub.uploads) == (commits, uploads)
 
 
-def test_push_resumes_after_an_interrupted_upload(client, tiny_model_dir, loopback_hub):
+def test_push_resumes_after_an_interrupted_upload_and_removes_old_files(client, tiny_model_dir, loopback_hub):
     loopback_hub.objects.clear()
     loopback_hub.uploads.clear()
     loopback_hub.cut_uploads = 1_000  # more often than huggingface_hub retries
@@ -79,14 +79,9 @@ def test_push_resumes_after_an_interrupted_upload(client, tiny_model_dir, loopba
     assert set(repo.files) == {".gitattributes"}
     assert "url" in client(tiny_model_dir, "org/cut")
     assert "model.safetensors" in repo.files and set(loopback_hub.uploads.values()) == {1}
-
-
-def test_push_removes_files_of_an_earlier_push(client, tiny_model_dir, loopback_hub):
-    client(tiny_model_dir, "org/older")
-    repo = loopback_hub.repos["model", "org/older"]
     left = {"model-00001-of-00002.safetensors": True, "forgotten_mser.py": False, "notes.txt": False}
     repo.commit("older", {**repo.files, **{name: Blob(b"old", lfs) for name, lfs in left.items()}})
-    client(tiny_model_dir, "org/older")
+    client(tiny_model_dir, "org/cut")
     assert set(left) & set(repo.files) == {"notes.txt"}
 
 
@@ -101,8 +96,7 @@ def test_push_without_permission_creates_nothing(client, tiny_model_dir, loopbac
 
 
 def test_push_leaves_other_and_public_repositories_alone(client, tiny_model_dir, loopback_hub):
-    client(tiny_model_dir, "org/taken")
-    repo = loopback_hub.repos["model", "org/taken"]
+    repo = loopback_hub.repos["model", "org/taken"] = Repo("model", "org/taken")
     repo.commit("another model", {"config.json": Blob(b'{"model_type": "bert"}', False)})
     commits = len(repo.commits)
     for options in ({}, {"private": True}):

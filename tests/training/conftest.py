@@ -4,6 +4,8 @@
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
@@ -37,6 +39,21 @@ def first_stage(rows: list[dict], tmp_path_factory: pytest.TempPathFactory) -> P
     words += ["--output_dir", str(folder / "first"), "--cache_dir", str(folder / "cache")]
     train(rows, *MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses(words)[1:])
     return folder / "first"
+
+
+@pytest.fixture(scope="session")
+def tiny_whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved encoder of three layers with its feature extractor."""
+    folder = tmp_path_factory.mktemp("whisper")
+    torch.manual_seed(0)
+    shape = WhisperConfig(
+        d_model=16, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=20, init_std=0.3,
+        decoder_layers=1, decoder_attention_heads=2, vocab_size=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        decoder_start_token_id=1, dropout=0.1,
+    )  # fmt: skip
+    WhisperModel(shape).save_pretrained(folder)
+    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder)
+    return folder
 
 
 class Interrupted(Exception):

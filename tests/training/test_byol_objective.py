@@ -26,16 +26,10 @@ def two_layers(module: torch.nn.Sequential, rows: list[torch.Tensor]) -> list[to
     """Compute linear, batch normalization, ReLU, linear as a loop over numbers."""
     first, norm, _, last = module
     hidden = [first.weight @ row + first.bias for row in rows]
-    outputs = []
-    means = [sum(h[unit] for h in hidden) / len(hidden) for unit in range(len(hidden[0]))]
-    variances = [sum((h[unit] - means[unit]) ** 2 for h in hidden) / len(hidden) for unit in range(len(means))]
-    for h in hidden:
-        units = [
-            norm.weight[unit] * (h[unit] - means[unit]) / torch.sqrt(variances[unit] + norm.eps) + norm.bias[unit]
-            for unit in range(len(means))
-        ]
-        outputs.append(last.weight @ torch.stack(units).clamp(min=0) + last.bias)
-    return outputs
+    mean = sum(hidden) / len(hidden)
+    deviation = torch.sqrt(sum((h - mean) ** 2 for h in hidden) / len(hidden) + norm.eps)
+    units = [norm.weight * (h - mean) / deviation + norm.bias for h in hidden]
+    return [last.weight @ unit.clamp(min=0) + last.bias for unit in units]
 
 
 def test_byol_loss_and_gradient_equal_a_loop():

@@ -2,22 +2,16 @@
 """Both classifiers use the same training, cache, prediction and evaluation as MSER."""
 
 import json
+import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import (
-    Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2Model,
-    WhisperConfig,
-    WhisperFeatureExtractor,
-    WhisperModel,
-)
+from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model, WhisperModel
 
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
-from mser_llm.data.read_corpus import read_corpus
 from mser_llm.evaluation.evaluation import evaluate_corpora
 from mser_llm.inference.feature_cache import FeatureEncoder
 from mser_llm.inference.loading import load_model
@@ -33,54 +27,50 @@ WORDS = ["neutral", "happy", "sad", "angry"]
 
 
 @pytest.fixture(scope="session")
-def encoders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def encoders(tiny_whisper: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A tiny saved `whisper` and `wav2vec2` with their feature extractors."""
-    folder = tmp_path_factory.mktemp("encoders")
+    folder = tmp_path_factory.mktemp("wav2vec2")
     torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 3, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
-    special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
-    unused = {"decoder_layers": 1, "decoder_attention_heads": 2, "vocab_size": 8}
-    shape = WhisperConfig(**sizes, **special, **unused, num_mel_bins=20, init_std=0.3)
-    WhisperModel(shape).save_pretrained(folder / "whisper")
-    WhisperFeatureExtractor(feature_size=20).save_pretrained(folder / "whisper")
     shape = Wav2Vec2Config(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, conv_dim=[16, 16],
         conv_stride=[10, 32], conv_kernel=[20, 32], num_feat_extract_layers=2, num_conv_pos_embeddings=8,
         num_conv_pos_embedding_groups=2, initializer_range=0.3,
     )  # fmt: skip
-    Wav2Vec2Model(shape).save_pretrained(folder / "wav2vec2")
-    Wav2Vec2FeatureExtractor().save_pretrained(folder / "wav2vec2")
-    return folder
+    Wav2Vec2Model(shape).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return {"whisper": tiny_whisper, "wav2vec2": folder}
+
+
+def parse(encoders: dict[str, Path], folder: Path, kind: str, **more) -> tuple:
+    """Parse a recipe for a kind of classifier with further settings."""
+    own = {"encoder_layers": "weighted"} if kind == "wav2vec2" else {}
+    lines = {
+        "model_type": f"{kind}_classifier", "audio_backbone": str(encoders[kind]), "labels": ",".join(WORDS),
+        "validation_fraction": 0.3, "output_dir": str(folder / "run"), "cache_dir": str(folder / "cache"),
+        "learning_rate": 0.01, "num_train_epochs": 12, "per_device_train_batch_size": 8, "contrast_weight": 0,
+        "balance": "emotion", "use_cpu": True, "head_size": 16, "disable_tqdm": True, **own, **more,
+    }  # fmt: skip
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps(lines))
+    return tuple(MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([str(path)])[1:])
 
 
 @pytest.fixture
-def recipe(tmp_path: Path, encoders: Path):
-    """Return a parser of a recipe for a kind of classifier, with further settings."""
-
-    def parse(kind: str, **more) -> tuple:
-        model = {"whisper": "whisper_classifier", "wav2vec2": "wav2vec2_classifier"}[kind]
-        own = {"encoder_layers": "weighted"} if kind == "wav2vec2" else {}
-        lines = {
-            "model_type": model, "audio_backbone": str(encoders / kind), "labels": ",".join(WORDS), "stage": "joint",
-            "validation_fraction": 0.3, "output_dir": str(tmp_path / "run"), "cache_dir": str(tmp_path / "cache"),
-            "learning_rate": 0.01, "num_train_epochs": 12, "per_device_train_batch_size": 8, "contrast_weight": 0,
-            "balance": "emotion", "use_cpu": True, "head_size": 16, "disable_tqdm": True, **own, **more,
-        }  # fmt: skip
-        path = tmp_path / "recipe.yaml"
-        path.write_text(json.dumps(lines))
-        _, *arguments = MSERArgumentParser(ARGUMENTS).parse_args_into_dataclasses([str(path)])
-        return tuple(arguments)
-
-    return parse
+def recipe(tmp_path: Path, encoders: dict[str, Path]):
+    return partial(parse, encoders, tmp_path)
 
 
-def rows_of(tones: Path) -> list:
-    return read_corpus("folder", str(tones)).rows
+@pytest.fixture(scope="module")
+def trained(rows, encoders: dict[str, Path], tmp_path_factory) -> tuple[tuple, Path]:
+    """Train the top layer for one epoch; return the arguments and the folder, which tests must not change."""
+    folder = tmp_path_factory.mktemp("trained")
+    arguments = parse(encoders, folder, "whisper", trained_layers=1, num_train_epochs=1)
+    train(rows, *arguments)
+    return arguments, folder / "run"
 
 
-@pytest.mark.parametrize(("kind", "more"), [("whisper", {}), ("whisper", {"trained_layers": 1}), ("wav2vec2", {})])
-def test_classifier_learns_tones_predicts_and_evaluates(recipe, tones, tmp_path, kind, more):
-    rows = rows_of(tones)
+@pytest.mark.parametrize(("kind", "more"), [("whisper", {"trained_layers": 1}), ("wav2vec2", {})])
+def test_classifier_learns_tones_predicts_and_evaluates(recipe, rows, tmp_path, kind, more):
     once = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False, "logging_steps": 5}
     results = train(rows, *recipe(kind, **more, **once, num_train_epochs=8))
     assert results["validation"]["eval_UA"] >= 0.5, "chance is 0.25"
@@ -111,11 +101,9 @@ def test_classifier_learns_tones_predicts_and_evaluates(recipe, tones, tmp_path,
         load_model(str(tmp_path / "run"), "cpu", prompt="v1")
 
 
-def test_classifier_caches_states_of_frozen_layers(recipe, tones, tmp_path):
-    arguments = recipe("whisper", trained_layers=1, num_train_epochs=1)
-    before, processor = build_model(arguments[0], WORDS)
-    train(rows_of(tones), *arguments)
-    after, _ = load_model(str(tmp_path / "run"), "cpu")
+def test_classifier_caches_states_of_frozen_layers(recipe, trained):
+    before, processor = build_model(trained[0][0], WORDS)
+    after, _ = load_model(str(trained[1]), "cpu")
     assert not torch.equal(before.audio_tower.layers[2].fc1.weight, after.audio_tower.layers[2].fc1.weight)
     prints = {FeatureEncoder(model, processor).fingerprint() for model in (before, after)}
     assert len(prints) == 1, "another stage uses the same states"
@@ -128,24 +116,20 @@ def test_classifier_caches_states_of_frozen_layers(recipe, tones, tmp_path):
     assert len(prints) == 4
 
 
-def test_classifier_training_resumes_after_a_kill(recipe, tones, tmp_path):
-    uninterrupted = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
+def test_classifier_training_resumes_after_a_kill(recipe, rows, tmp_path):
+    uninterrupted = train(rows, *recipe("whisper", num_train_epochs=2))
     weights = (tmp_path / "run" / "model.safetensors").read_bytes()
     for left_of_it in ("train_results.json", "model.safetensors"):
         (tmp_path / "run" / left_of_it).unlink()
     last = max((tmp_path / "run").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for file in last.iterdir():
-        file.unlink()
-    last.rmdir()
-    again = train(rows_of(tones), *recipe("whisper", trained_layers=1, num_train_epochs=2))
+    shutil.rmtree(last)
+    again = train(rows, *recipe("whisper", num_train_epochs=2))
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == weights
     assert again["validation"]["eval_UA"] == uninterrupted["validation"]["eval_UA"]
 
 
-def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tmp_path):
-    first = recipe("whisper", trained_layers=1, num_train_epochs=1)
-    train(rows_of(tones), *first)
-    run = str(tmp_path / "run")
+def test_classifier_second_stage_continues_and_checks_settings(recipe, trained, tmp_path):
+    run = str(trained[1])
     second = recipe("whisper", init_from=run, trained_layers=2, output_dir=str(tmp_path / "second"))
     model, processor = build_model(second[0], WORDS)
     saved, _ = load_model(run, "cpu")
@@ -160,9 +144,9 @@ def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tm
     kept.save_pretrained(tmp_path / "frozen")
     again = type(kept).from_pretrained(tmp_path / "frozen")
     backbone = WhisperModel.from_pretrained(saved.config.audio_backbone).encoder
-    trained = saved.audio_tower.layers[2].fc1.weight
-    assert not torch.equal(trained, backbone.layers[2].fc1.weight)
-    assert torch.equal(again.audio_tower.layers[2].fc1.weight, trained)
+    weight = saved.audio_tower.layers[2].fc1.weight
+    assert not torch.equal(weight, backbone.layers[2].fc1.weight)
+    assert torch.equal(again.audio_tower.layers[2].fc1.weight, weight)
     with pytest.raises(InputError) as raised:
         build_model(second[0], ["sad", "fear"])
     assert raised.value.source == run and raised.value.problem.endswith(" fear")
@@ -178,10 +162,10 @@ def test_classifier_second_stage_continues_and_checks_settings(recipe, tones, tm
     assert raised.value.source == "audio_backbone"
 
 
-def test_classifier_trains_with_speaker_contrast_in_two_stages(recipe, tones, tmp_path):
+def test_classifier_trains_with_speaker_contrast_in_two_stages(recipe, rows, tmp_path):
     """Unlabelled speech in one language, then labelled augmented views in the other."""
     pytest.importorskip("audiomentations")
-    rows = [row | {"emotion": None} if row["language"] == "pl" else row for row in rows_of(tones)]
+    rows = [row | {"emotion": None} if row["language"] == "pl" else row for row in rows]
     shared = {
         "trained_layers": 1, "validation_fraction": 0, "views": 2, "augmentation": "low_resource",
         "load_best_model_at_end": False, "eval_strategy": "no", "num_train_epochs": 2, "epoch_batches": 3,

@@ -8,7 +8,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from transformers import WhisperConfig
 
-from modeling_mser import MSERConfig, MSERForEmotionGeneration
+from modeling_mser import MSERForEmotionGeneration
 from mser_llm.cli.parser import MSERArgumentParser
 from mser_llm.cli.train import ARGUMENTS
 from mser_llm.data.clips import Clip
@@ -22,27 +22,17 @@ from processing_mser import label_set
 
 BATCH, SECONDS, TEXT, LABELS = 3, 0.4, 60, 2
 CLIPS = ClipCounts(100, 3.0, 3.0)
-SMALL_WHISPER = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
 
 
-def config(**settings) -> MSERConfig:
-    return MSERConfig(
-        audio_config=SMALL_WHISPER
-        | {"decoder_layers": 1, "vocab_size": 8, "num_mel_bins": 20}
-        | {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1},
-        qformer_config={"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
-        text_config={"model_type": "llama", "hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 3}
-        | {"num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 700},
-        num_query_tokens=4,
-        audio_token_id=600,
-        **settings,
-    )
+@pytest.fixture
+def estimate(make_tiny, training):
+    def count(**settings):
+        config = make_tiny(**settings)[0].config
+        with torch.device("meta"):
+            model = MSERForEmotionGeneration(config).train()
+        return step_cost(MetaModel(model, TEXT, LABELS), BATCH, SECONDS, training)
 
-
-def estimate(training: MSERTrainingArguments, **settings):
-    with torch.device("meta"):
-        model = MSERForEmotionGeneration(config(**settings)).train()
-    return step_cost(MetaModel(model, TEXT, LABELS), BATCH, SECONDS, training)
+    return count
 
 
 @pytest.fixture
@@ -61,52 +51,52 @@ def planned(*flags: str, clips: ClipCounts = CLIPS, gpu: str = "H100", num_proce
     return make_plan(meta, data, arguments, clips, MACHINES[gpu], 0.4, num_processes)
 
 
-def test_plan_counts_the_parameters_of_the_built_model(training):
-    cost, model = estimate(training), MSERForEmotionGeneration(config())
+def test_plan_counts_the_parameters_of_the_built_model(estimate, make_tiny):
+    cost, model = estimate(freeze_text=True), make_tiny(freeze_text=True)[0]
     assert sum(part.parameters for part in cost.parts) == sum(weight.numel() for weight in model.parameters())
     assert cost.trained == sum(weight.numel() for weight in model.parameters() if weight.requires_grad) > 0
     assert cost.weight_bytes == sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
 
 
-def test_plan_derives_language_model_flops_from_matrices(training):
+def test_plan_derives_language_model_flops_from_matrices(estimate, make_tiny):
     """Two FLOPs per weight and token; attention over all positions; logits at the labels only."""
-    hidden, inner, layers, vocabulary = 48, 96, 3, 700
+    hidden, inner, layers, vocabulary = 48, 96, 2, make_tiny()[0].config.text_config.vocab_size
     tokens = BATCH * TEXT
-    linear = layers * (4 * hidden * hidden + 3 * hidden * inner)
+    # Keys and values are half as wide.
+    linear = layers * (3 * hidden * hidden + 3 * hidden * inner)
     attention = layers * BATCH * 2 * TEXT * TEXT * hidden * 2
     logits = 2 * BATCH * LABELS * hidden * vocabulary
-    *_, frozen = estimate(training, freeze_text=True).parts
+    *_, frozen = estimate(freeze_text=True).parts
     assert frozen.forward == pytest.approx(2 * tokens * linear + attention + logits, rel=0.01)
     # Frozen: gradients of activations only. Trained: those of the weights too.
     assert frozen.backward == pytest.approx(2 * tokens * linear + 2 * attention + logits, rel=0.02)
-    *_, trained = estimate(training, freeze_text=False).parts
+    *_, trained = estimate(freeze_text=False).parts
     assert trained.backward == pytest.approx(2 * (2 * tokens * linear + attention + logits), rel=0.02)
 
 
 @pytest.mark.parametrize("freeze_text", [True, False])
-def test_plan_estimates_the_memory_of_a_real_step(freeze_text: bool, training):
-    torch.manual_seed(0)
-    model = MSERForEmotionGeneration(config(freeze_text=freeze_text)).train()
+def test_plan_estimates_the_memory_of_a_real_step(freeze_text: bool, estimate, make_tiny):
+    model, processor = make_tiny(freeze_text=freeze_text, freeze_audio=True, encoder_layers="last")
     ids = torch.full((BATCH, TEXT), 5)
-    ids[:, :4] = 600
+    ids[:, :4] = processor.audio_token_id
     labels = torch.full_like(ids, -100)
     labels[:, -LABELS:] = 7
     states = torch.randn(BATCH, 1, round(SECONDS * 50), 32)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        model(input_ids=ids, encoder_states=states, labels=labels, use_cache=False).loss.backward()
+        model.train()(input_ids=ids, encoder_states=states, labels=labels, use_cache=False).loss.backward()
     live = peak = 0
     for event in profiler.profiler.kineto_results.events():
         if event.name() == "[memory]":
             live += event.nbytes()
             peak = max(peak, live)
-    cost = estimate(training, freeze_text=freeze_text)
+    cost = estimate(freeze_text=freeze_text, freeze_audio=True, encoder_layers="last")
     assert 0.9 < (cost.activation_bytes + 4 * cost.trained) / peak < 1.7
 
 
-def test_plan_with_gradient_checkpointing_saves_memory(training):
-    plain = estimate(training)
+def test_plan_with_gradient_checkpointing_saves_memory(estimate, training):
+    plain = estimate(freeze_text=True)
     training.gradient_checkpointing = True
-    checkpointed = estimate(training)
+    checkpointed = estimate(freeze_text=True)
     assert checkpointed.activation_bytes < 0.7 * plain.activation_bytes
     assert checkpointed.parts[2].backward == plain.parts[2].backward + plain.parts[2].forward
 
@@ -193,7 +183,8 @@ def test_plan_counts_the_steps_of_the_sampler(flags: list[str]):
 
 def test_plan_counts_the_views_of_byol(tmp_path):
     """Two views of each clip and three for the model's loss; the frozen layers below encode a clip once."""
-    WhisperConfig(**SMALL_WHISPER).save_pretrained(tmp_path)
+    sizes = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 64}
+    WhisperConfig(**sizes).save_pretrained(tmp_path)
     recipe = tmp_path / "byol.yaml"
     recipe.write_text(
         f"model_type: whisper_classifier\naudio_backbone: {tmp_path}\ntrained_layers: 1\noutput_dir: unset\n"

@@ -2,9 +2,7 @@
 """Compare FSDP over two gloo processes with data-parallel training."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,7 +12,6 @@ import torch
 import yaml
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
-from free_port import free_port
 from safetensors.torch import load_file
 from warm_python import WarmPython
 
@@ -28,7 +25,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SCRIPT = HERE / "sharded_training.py"
 LAUNCH = ["--config_file", str(ROOT / "configs" / "accelerate" / "fsdp.yaml"), "--num_processes", "2"]
-STEPS_PER_EPOCH = 5
+EPOCHS, STEPS_PER_EPOCH = 3, 5
 RECIPE = {
     "labels": "neutral,happy,sad,angry",
     "stage": "joint",
@@ -39,7 +36,7 @@ RECIPE = {
     "encoder_layers": "weighted",
     "qformer_config": {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32},
     "learning_rate": 0.01,
-    "num_train_epochs": 4,
+    "num_train_epochs": EPOCHS,
     "per_device_train_batch_size": 5,
     "per_device_eval_batch_size": 7,
     "use_cpu": True,
@@ -72,25 +69,18 @@ def training(recipe: Path, tones: Path, folder: Path, *flags: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(recipe_file: Path, tones: Path, shared_folder) -> Path:
-    def train(folder: Path) -> None:
-        command = [sys.executable, "-m", "accelerate.commands.launch", *LAUNCH, "--main_process_port", free_port()]
-        command += [str(SCRIPT), "never", *training(recipe_file, tones, folder)]
-        environment = {name: value for name, value in os.environ.items() if name not in ("WORLD_SIZE", "MASTER_ADDR")}
-        environment |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-        finished = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, check=False, env=environment, cwd=ROOT
-        )
-        assert finished.returncode == 0, finished.stderr
-
-    return shared_folder("sharded", train) / "run"
-
-
-@pytest.fixture
 def sharded(warm_python: WarmPython) -> Callable[..., subprocess.CompletedProcess]:
     """Return a function that runs `SCRIPT` in two processes with the variables of accelerate's launcher."""
     arguments, _, _ = _validate_launch_command(launch_command_parser().parse_args([*LAUNCH, str(SCRIPT)]))
     return partial(warm_python.run_twice, SCRIPT, environment=prepare_multi_gpu_env(arguments))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(recipe_file: Path, tones: Path, sharded, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sharded")
+    finished = sharded("never", *training(recipe_file, tones, folder))
+    assert finished.returncode == 0, finished.stderr
+    return folder / "run"
 
 
 def largest_difference(found: Path, expected: Path) -> float:
@@ -99,19 +89,13 @@ def largest_difference(found: Path, expected: Path) -> float:
     return max((one[name] - other[name]).abs().max().item() for name in one)
 
 
-@pytest.fixture(scope="module")
-def data_parallel(
-    recipe_file: Path, tones: Path, warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    folder = tmp_path_factory.mktemp("data-parallel")
-    finished = warm_python.run_twice(ROOT / "run_mser.py", *training(recipe_file, tones, folder))
-    assert finished.returncode == 0, finished.stderr
-    return folder / "run"
-
-
 @pytest.mark.slow
-def test_fsdp_trains_to_the_weights_of_data_parallel(uninterrupted: Path, data_parallel: Path):
-    last = Path(f"checkpoint-{4 * STEPS_PER_EPOCH}", "model.safetensors")
+def test_fsdp_trains_to_the_weights_of_data_parallel(
+    uninterrupted: Path, recipe_file: Path, tones: Path, warm_python: WarmPython, tmp_path: Path
+):
+    finished = warm_python.run_twice(ROOT / "run_mser.py", *training(recipe_file, tones, tmp_path))
+    assert finished.returncode == 0, finished.stderr
+    last, data_parallel = Path(f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}", "model.safetensors"), tmp_path / "run"
     # Adam takes a full step even where the gradient is only rounding, e.g. of a bias before a softmax.
     assert largest_difference(uninterrupted / last, data_parallel / last) < 0.01
     found, expected = (
@@ -120,16 +104,15 @@ def test_fsdp_trains_to_the_weights_of_data_parallel(uninterrupted: Path, data_p
     )
     metrics = {"loss", "loss_ce", "loss_margin_contrast", "grad_norm", "eval_loss", "eval_UA"}
     for one, other in zip(found, expected, strict=True):
-        assert {name: one.get(name) for name in metrics & other.keys()} == pytest.approx(
-            {name: other[name] for name in metrics & other.keys()}, rel=1e-3
-        )
+        for name in metrics & other.keys():
+            assert one[name] == pytest.approx(other[name], rel=1e-3)
 
 
 @pytest.mark.slow
 def test_fsdp_saves_a_model_like_any_other(uninterrupted: Path):
     trained = load_file(uninterrupted / "model.safetensors")
     assert trained and not [name for name in trained if name.startswith(("audio_tower", "language_model"))]
-    state = json.loads((uninterrupted / f"checkpoint-{4 * STEPS_PER_EPOCH}" / "trainer_state.json").read_text())
+    state = json.loads((uninterrupted / f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}" / "trainer_state.json").read_text())
     best = Path(state["best_model_checkpoint"], "model.safetensors")
     assert largest_difference(uninterrupted / "model.safetensors", best) == 0
     assert not list(uninterrupted.rglob("*fsdp*")), "the folder contains code of FSDP or the frozen model"
@@ -140,28 +123,20 @@ def test_fsdp_saves_a_model_like_any_other(uninterrupted: Path):
 
 
 @pytest.mark.slow
-def test_fsdp_resumes_to_the_same_result(
-    uninterrupted: Path,
-    sharded: Callable[..., subprocess.CompletedProcess],
-    recipe_file: Path,
-    tones: Path,
-    tmp_path: Path,
-):
+def test_fsdp_resumes_to_the_same_result(uninterrupted: Path, sharded, recipe_file: Path, tones: Path, tmp_path: Path):
     words = training(recipe_file, tones, tmp_path)
     killed = sharded(str(STEPS_PER_EPOCH + 2), *words)
     assert killed.returncode != 0
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
     resumed = sharded("never", *words)
     assert resumed.returncode == 0, resumed.stderr
-    last = f"checkpoint-{4 * STEPS_PER_EPOCH}"
+    last = f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}"
     for file in (f"{last}/model.safetensors", f"{last}/objectives.safetensors", "model.safetensors"):
         assert largest_difference(tmp_path / "run" / file, uninterrupted / file) == 0
 
 
 @pytest.mark.slow
-def test_fsdp_evaluates_and_saves_a_run_that_stopped_early(
-    sharded: Callable[..., subprocess.CompletedProcess], recipe_file: Path, tones: Path, tmp_path: Path
-):
+def test_fsdp_evaluates_and_saves_a_run_that_stopped_early(sharded, recipe_file: Path, tones: Path, tmp_path: Path):
     # Enough to change the weights, too little to change a prediction. Without a cache each process encodes its
     # own clips when it needs them.
     early = ("--early_stopping_patience", "1", "--learning_rate", "1e-5", "--cache_gb", "0")
@@ -174,7 +149,7 @@ def test_fsdp_evaluates_and_saves_a_run_that_stopped_early(
     (run_folder / "train_results.json").unlink()
     again = sharded(*words)
     assert again.returncode == 0, again.stderr
-    assert results["log_history"][-1]["step"] < 4 * STEPS_PER_EPOCH, "it did not stop early"
+    assert results["log_history"][-1]["step"] < EPOCHS * STEPS_PER_EPOCH, "it did not stop early"
     assert largest_difference(run_folder / "model.safetensors", kept) == 0
     validation = json.loads((run_folder / "train_results.json").read_text())["validation"]
     assert validation["eval_UA"] == results["validation"]["eval_UA"]
@@ -185,31 +160,21 @@ def test_fsdp_evaluates_and_saves_a_run_that_stopped_early(
     [
         (("--average_from", "0.3"), "average_from 0.3"),
         (("--auto_find_batch_size", "true"), "auto_find_batch_size"),
+        ((), "model_type whisper_classifier"),
     ],
 )
 def test_fsdp_rejects_settings_that_need_the_complete_model(flags, setting, recipe, monkeypatch: pytest.MonkeyPatch):
     model, _, training = recipe(*flags)
     assert not shards_weights(training)
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    monkeypatch.setenv("FSDP_VERSION", "2")
     assert shards_weights(training)
     with pytest.raises(InputError) as error:
         check_sharding(model, training)
-    assert error.value.source == setting
-
-
-def test_fsdp_rejects_classifiers(recipe, monkeypatch: pytest.MonkeyPatch):
+    assert error.value.source == "fsdp_version", "accelerate's default is 1"
     monkeypatch.setenv("FSDP_VERSION", "2")
-    _, _, training = recipe()
-    with pytest.raises(ValueError, match="model_type whisper_classifier"):
-        check_sharding(ModelArguments(model_type="whisper_classifier"), training)
-
-
-def test_fsdp_rejects_version_1(recipe, monkeypatch: pytest.MonkeyPatch):
-    model, _, training = recipe()
-    monkeypatch.setenv("FSDP_VERSION", "2")
-    check_sharding(model, training)
-    # accelerate's default version.
-    monkeypatch.delenv("FSDP_VERSION")
-    with pytest.raises(ValueError, match="fsdp_version"):
+    if not flags:
         check_sharding(model, training)
+        model = ModelArguments(model_type="whisper_classifier")
+    with pytest.raises(InputError) as error:
+        check_sharding(model, training)
+    assert error.value.source == setting

@@ -26,6 +26,12 @@ from processing_mser import label_set
 LABELS = label_set("neutral,happy,sad,angry")
 
 
+def rejection(rows, arguments: DataArguments) -> InputError:
+    with pytest.raises(InputError) as raised:
+        prepare_data(rows, arguments)
+    return raised.value
+
+
 def test_prepare_data_selects_the_languages_of_each_stage():
     rows = [{"id": str(index), "language": language} for index, language in enumerate(["en", "pl", "en", None, "de"])]
 
@@ -40,10 +46,9 @@ def test_prepare_data_selects_the_languages_of_each_stage():
 def test_missing_languages_and_emotions_are_described(rows, recipe, capsys):
     for language, found in (("pl", "pl"), (None, "unknown")):
         others = [{**row, "language": language} for row in rows]
-        with pytest.raises(InputError) as raised:
-            prepare_data(others, recipe("--stage", "1")[1])
-        assert raised.value.source == "stage 1" and raised.value.problem.endswith(f" {found}")
-        assert "language" in raised.value.fix and "--stage joint" in raised.value.fix
+        error = rejection(others, recipe("--stage", "1")[1])
+        assert error.source == "stage 1" and error.problem.endswith(f" {found}")
+        assert "language" in error.fix and "--stage joint" in error.fix
     rows = [{**row, "emotion": None} if number % 6 == 0 else row for number, row in enumerate(others)]
     log_dataset_summary(prepare_data(rows, recipe()[1]), LABELS)
     out = capsys.readouterr().out
@@ -52,26 +57,23 @@ def test_missing_languages_and_emotions_are_described(rows, recipe, capsys):
 
 def test_unmatched_labels_list_the_emotions_found(rows, recipe):
     rows = [{**row, "emotion": word} for row, word in zip(rows, ("wütend", "froh", None))]
-    with pytest.raises(InputError) as raised:
-        prepare_data(rows, recipe()[1])
-    assert raised.value.source == "labels " + ", ".join(LABELS.words)
-    assert "the 3 rows" in raised.value.problem and raised.value.problem.endswith(" froh, wütend")
+    error = rejection(rows, recipe()[1])
+    assert error.source == "labels " + ", ".join(LABELS.words)
+    assert "the 3 rows" in error.problem and error.problem.endswith(" froh, wütend")
 
 
 def test_unused_language_removes_no_emotions(rows):
     kept = DataArguments(labels="neutral,happy,sad,angry", labelled_languages=["en", "pl"])
     assert {clip.emotion for clip in prepare_data(rows, kept).train} == set(LABELS.words)
-    with pytest.raises(InputError) as raised:
-        prepare_data(rows, replace(kept, labelled_languages=["en", "PL"]))
-    assert raised.value.source == "labelled_languages PL" and raised.value.problem.endswith(" en, pl")
+    error = rejection(rows, replace(kept, labelled_languages=["en", "PL"]))
+    assert error.source == "labelled_languages PL" and error.problem.endswith(" en, pl")
 
 
 def test_single_speaker_raises_with_a_fix(rows, recipe):
     alone = [row for row in rows if row["speaker"] == rows[0]["speaker"]]
-    with pytest.raises(InputError) as raised:
-        prepare_data(alone, recipe()[1])
-    assert raised.value.source.startswith("validation_fraction ") and f"all {len(alone)} " in raised.value.problem
-    assert "validation_fraction 0, average_from 0.3" in raised.value.fix
+    error = rejection(alone, recipe()[1])
+    assert error.source.startswith("validation_fraction ") and f"all {len(alone)} " in error.problem
+    assert "validation_fraction 0, average_from 0.3" in error.fix
     flags = ["--validation_fraction", "0", "--average_from", "0.3"]
     assert len(prepare_data(alone, recipe(*flags)[1]).train) == len(alone)
 
@@ -123,10 +125,9 @@ def test_held_out_corpus_includes_its_translations(rows, recipe):
         assert not {clip.row["speaker"] for clip in data.train} & {row["speaker"] for row in polish}
         assert len(data.train) == 2 * len(english)
     for names in (["absent"], ["folder", "other"]):
-        with pytest.raises(InputError) as raised:
-            prepare_data([*polish, *english], recipe("--validation_corpora", *names)[1])
-        assert raised.value.source == f"validation_corpora {', '.join(names)}"
-        assert raised.value.problem.endswith(" other, folder")
+        error = rejection([*polish, *english], recipe("--validation_corpora", *names)[1])
+        assert error.source == f"validation_corpora {', '.join(names)}"
+        assert error.problem.endswith(" other, folder")
 
 
 def test_broken_clip_with_views_is_one_rejection(rows, recipe):
@@ -198,9 +199,8 @@ def test_validation_splits_uses_the_published_parts(rows, recipe, capsys):
     assert "3 speakers are in training and in validation" in capsys.readouterr().out
     by_part = prepare_data([*meld, *other], recipe(*flags, "--validation_fraction", "0")[1])
     assert {clip.row["corpus"] for clip in by_part.validation} == {"meld", "m5ser"}
-    with pytest.raises(InputError) as raised:
-        prepare_data(other, recipe(*flags, "--validation_fraction", "0")[1])
-    assert raised.value.source == "validation_splits dev"
+    error = rejection(other, recipe(*flags, "--validation_fraction", "0")[1])
+    assert error.source == "validation_splits dev"
     for bad in ({"train_splits": ["dev"]}, {"validation_corpora": ["meld"]}):
         with pytest.raises(ValueError, match="validation_splits"):
             DataArguments(validation_splits=["dev"], **bad)
@@ -242,9 +242,8 @@ def test_copies_of_training_clips_are_not_validated_on(tones: Path, rows, recipe
         for row in read_corpus("folder", tmp_path / "again").rows
     ]
     arguments = recipe("--validation_corpora", "other")[1]
-    with pytest.raises(InputError) as raised:
-        prepare_data([*rows, *copies], arguments)
-    assert str(tones) in raised.value.source and str(tmp_path / "again") in raised.value.problem
+    error = rejection([*rows, *copies], arguments)
+    assert str(tones) in error.source and str(tmp_path / "again") in error.problem
     data = prepare_data([*rows, *copies[:5]], arguments)
     assert len(data.validation) == 5 and len(data.train) == len(rows) - 5
     assert not {clip.key for clip in data.train} & {clip.key for clip in data.validation}

@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score, recall_score
 from warm_python import WarmPython
 
-from mser_llm.data.clips import Clip, index_clips
-from mser_llm.data.read_corpus import read_corpus
+from mser_llm.data.clips import index_clips
 from mser_llm.inference.feature_cache import ClipFeatures, FeatureEncoder
 from mser_llm.inference.loading import load_model
 from mser_llm.io.hashing import digest, file_sha256
@@ -30,8 +29,8 @@ SCRIPT = HERE / "two_process_training.py"
 LABELS = label_set("neutral,happy,sad,angry")
 # 48 training clips in batches of 5 and 24 validation clips in batches of 7: the last batch is short, and one process
 # has a batch fewer.
-FLAGS = ["--per_device_train_batch_size", "5", "--per_device_eval_batch_size", "7", "--num_train_epochs", "12"]
-STEPS = 60
+FLAGS = ["--per_device_train_batch_size", "5", "--per_device_eval_batch_size", "7", "--num_train_epochs", "5"]
+STEPS = 25
 STEPS_PER_EPOCH = 5
 # Two objectives have weights of their own outside the data-parallel wrapper.
 OBJECTIVES = """
@@ -60,13 +59,6 @@ def assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tenso
         assert torch.equal(found[name], tensor), name
 
 
-@pytest.fixture
-def validation(tones: Path, recipe) -> list[Clip]:
-    """Return the validation clips of the run."""
-    _, data_arguments, _ = recipe()
-    return prepare_data(read_corpus("folder", tones).rows, data_arguments).validation
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tones: Path, shared_folder) -> Path:
     def train(folder: Path) -> None:
@@ -79,13 +71,10 @@ def uninterrupted(tones: Path, shared_folder) -> Path:
     return shared_folder("two-processes", train)
 
 
-def test_two_processes_end_with_the_same_weights(uninterrupted: Path):
+def test_two_processes_end_with_the_same_weights_and_one_result(uninterrupted: Path, tones: Path):
     first, second = ranks(uninterrupted)
     assert {"supervised_contrast.projection.2.weight", "speaker_adversarial.classifier.0.bias"} < set(first)
     assert_equal(second, first)
-
-
-def test_two_processes_write_one_result_and_valid_checkpoints(uninterrupted: Path):
     run = uninterrupted / "run"
     results = json.loads((run / "train_results.json").read_text())
     assert results["clips"] == {"train": 48, "validation": 24}
@@ -99,10 +88,15 @@ def test_two_processes_write_one_result_and_valid_checkpoints(uninterrupted: Pat
     assert not list(run.glob("partial*"))
     best = load_file(Path(state["best_model_checkpoint"]) / "model.safetensors")
     assert_equal(load_file(run / "model.safetensors"), best)
+    # Each clip is encoded once.
+    content = b"".join(path.read_bytes() for path in (uninterrupted / "cache").rglob("*.store"))
+    keys = [bytes.fromhex(digest(file_sha256(path))) for path in tones.glob("*.wav")]
+    assert {content.count(key) for key in keys} == {1}
 
 
-def test_two_processes_evaluate_each_clip_once(uninterrupted: Path, validation: list[Clip]):
+def test_two_processes_evaluate_each_clip_once(uninterrupted: Path, rows, recipe):
     """A short last batch is padded with clips already evaluated, which must not count twice."""
+    validation = prepare_data(rows, recipe()[1]).validation
     model, processor = load_model(str(uninterrupted / "run"))
     features = ClipFeatures(FeatureEncoder(model, processor), str(uninterrupted / "cache"), cache_gb=1)
     dataset = EmotionDataset(validation, features, LABELS)
@@ -117,16 +111,10 @@ def test_two_processes_evaluate_each_clip_once(uninterrupted: Path, validation: 
     assert metrics["eval_WA"] == pytest.approx(accuracy_score(truth, found), abs=1e-6)
 
 
-def test_two_processes_encode_each_clip_once(uninterrupted: Path, tones: Path):
-    content = b"".join(path.read_bytes() for path in (uninterrupted / "cache").rglob("*.store"))
-    keys = [bytes.fromhex(digest(file_sha256(path))) for path in tones.glob("*.wav")]
-    assert {content.count(key) for key in keys} == {1}
-
-
-def test_late_process_encodes_its_share(tones: Path, make_tiny, tmp_path: Path):
+def test_late_process_encodes_its_share(rows, make_tiny, tmp_path: Path):
     """Clips that others have cached meanwhile must not change the shares."""
     model, processor = make_tiny()
-    clips, _ = index_clips(read_corpus("folder", tones).rows, LABELS)
+    clips, _ = index_clips(rows, LABELS)
     for rank in (0, 1):
         ClipFeatures(FeatureEncoder(model, processor), str(tmp_path), 1).prepare(
             [(clip, 0) for clip in clips], rank, world_size=2
