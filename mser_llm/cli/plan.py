@@ -8,7 +8,7 @@ from mser_llm.cli.dataclass_arguments import option
 from mser_llm.cli.train import TrainArguments
 from mser_llm.cli.training_section import TrainingSection
 from mser_llm.training.arguments import DataArguments, ModelArguments
-from mser_llm.training.number_bounds import AT_LEAST_ONE, NOT_NEGATIVE, Bounds, check_numbers
+from mser_llm.training.number_bounds import AT_LEAST_ONE, NOT_NEGATIVE, POSITIVE_FRACTION, between, check_numbers
 from processing_mser import MAX_SECONDS, label_set
 
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 GPUS = ("A100", "H100", "H200", "L40S", "RTX4090")
 BOUNDS = {
     **dict.fromkeys(("clips", "num_processes"), AT_LEAST_ONE),
-    **dict.fromkeys(("seconds", "longest"), Bounds(0.1, MAX_SECONDS)),
+    **dict.fromkeys(("seconds", "longest"), between(0.1, MAX_SECONDS)),
     "validation_clips": NOT_NEGATIVE,
-    "share": Bounds(0, 1, above=True),
+    "share": POSITIVE_FRACTION,
 }
 
 
@@ -39,7 +39,7 @@ class PlanArguments(TrainArguments):
     num_processes: int = option(1, "Number of processes, each on its own GPU.")
 
     def __post_init__(self) -> None:
-        check_numbers(self, BOUNDS)
+        check_numbers(vars(self), BOUNDS)
         if self.longest is not None and self.longest < self.seconds:
             raise ValueError(f"longest is {self.longest:g}, less than the mean, seconds ({self.seconds:g}); raise it")
 

@@ -13,15 +13,20 @@ class Bounds(NamedTuple):
     contains: Callable[[float], bool]
 
 
+def between(low: float, high: float) -> Bounds:
+    """Return the range of the numbers from `low` to `high`."""
+    return Bounds(f"a number from {low:g} to {high}", lambda value: low <= value <= high)
+
+
 FINITE = Bounds("a finite number", math.isfinite)
 POSITIVE = Bounds("a number above 0", lambda value: value > 0)
 NOT_NEGATIVE = Bounds("at least 0", lambda value: value >= 0)
 AT_LEAST_ONE = Bounds("at least 1", lambda value: value >= 1)
 SHARE = Bounds("a number from 0 to below 1", lambda value: 0 <= value < 1)
-FRACTION = Bounds("a number from 0 to 1", lambda value: 0 <= value <= 1)
-COSINE = Bounds("a number from -1 to 1", lambda value: -1 <= value <= 1)
+FRACTION, COSINE = between(0, 1), between(-1, 1)
+POSITIVE_FRACTION = Bounds("a number above 0 and at most 1", lambda value: 0 < value <= 1)
 # NumPy's range, the narrowest of the generators that are seeded.
-SEED = Bounds(f"a number from 0 to {2**32 - 1}", lambda value: 0 <= value < 2**32)
+SEED = between(0, 2**32 - 1)
 
 
 def check_numbers(values: Mapping[str, Any], bounds: Mapping[str, Bounds]) -> None:

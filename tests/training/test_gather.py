@@ -87,4 +87,4 @@ def test_gather_gives_the_gradient_of_the_joined_batch(world_size: int, tmp_path
                 found = torch.load(tmp_path / f"rank{rank}.pt")[number, size]
                 assert found.keys() == expected.keys()
                 for key, value in expected.items():
-                    torch.testing.assert_close(found[key], value, atol=1e-5, rtol=1e-6 if key == "loss" else 0)
+                    torch.testing.assert_close(found[key], value, atol=5e-5, rtol=0)

@@ -13,7 +13,7 @@ from torch import nn
 
 from mser_llm.training.data.batch_features import BatchFeatures, Masking
 from mser_llm.training.distributed import gather_with_gradient
-from mser_llm.training.number_bounds import AT_LEAST_ONE, FRACTION, SHARE, Bounds
+from mser_llm.training.number_bounds import AT_LEAST_ONE, FRACTION, POSITIVE_FRACTION, SHARE
 from mser_llm.training.objectives.byol_views import ViewStrength
 from mser_llm.training.objectives.objective import UNKNOWN, Objective, ObjectiveBatch, ObjectiveError
 from mser_llm.training.shadow_weights import ShadowWeights
@@ -89,7 +89,7 @@ class BYOL(Objective):
         **dict.fromkeys(("lambda_start", "lambda_end", "momentum", "supervised_strength"), FRACTION),
         **dict.fromkeys(("hidden_size", "projection_size", "supervised_views", "greatest_crop"), AT_LEAST_ONE),
         "mixup": SHARE,
-        "least_crop": Bounds("a number above 0 and at most 1", lambda value: 0 < value <= 1),
+        "least_crop": POSITIVE_FRACTION,
     }
 
     def __init__(
