@@ -24,7 +24,7 @@ def run(tones: Path, warm_python: WarmPython):
 
     def train(moment: str, folder: Path, *flags: str) -> CompletedProcess:
         places = ["--output_dir", folder / "run", "--cache_dir", folder / "cache"]
-        return warm_python.run(HERE / "interrupted_training.py", moment, *given, *flags, *places)
+        return warm_python.run(HERE / "watched_training.py", moment, folder, *given, *flags, *places)
 
     return train
 

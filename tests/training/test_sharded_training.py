@@ -23,7 +23,7 @@ from mser_llm.training.fsdp import check_sharding, shards_weights
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-SCRIPT = HERE / "sharded_training.py"
+SCRIPT = HERE / "watched_training.py"
 LAUNCH = ["--config_file", str(ROOT / "configs" / "accelerate" / "fsdp.yaml"), "--num_processes", "2"]
 EPOCHS, STEPS_PER_EPOCH = 3, 5
 RECIPE = {
@@ -78,7 +78,7 @@ def sharded(warm_python: WarmPython) -> Callable[..., subprocess.CompletedProces
 @pytest.fixture(scope="module")
 def uninterrupted(recipe_file: Path, tones: Path, sharded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    finished = sharded("never", *training(recipe_file, tones, folder))
+    finished = sharded("never", folder, *training(recipe_file, tones, folder))
     assert finished.returncode == 0, finished.stderr
     return folder / "run"
 
@@ -125,10 +125,10 @@ def test_fsdp_saves_a_model_like_any_other(uninterrupted: Path):
 @pytest.mark.slow
 def test_fsdp_resumes_to_the_same_result(uninterrupted: Path, sharded, recipe_file: Path, tones: Path, tmp_path: Path):
     words = training(recipe_file, tones, tmp_path)
-    killed = sharded(str(STEPS_PER_EPOCH + 2), *words)
+    killed = sharded(f"step:{STEPS_PER_EPOCH + 2}", tmp_path, *words)
     assert killed.returncode != 0
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]
-    resumed = sharded("never", *words)
+    resumed = sharded("never", tmp_path, *words)
     assert resumed.returncode == 0, resumed.stderr
     last = f"checkpoint-{EPOCHS * STEPS_PER_EPOCH}"
     for file in (f"{last}/model.safetensors", f"{last}/objectives.safetensors", "model.safetensors"):
@@ -140,7 +140,7 @@ def test_fsdp_evaluates_and_saves_a_run_that_stopped_early(sharded, recipe_file:
     # Enough to change the weights, too little to change a prediction. Without a cache each process encodes its
     # own clips when it needs them.
     early = ("--early_stopping_patience", "1", "--learning_rate", "1e-5", "--cache_gb", "0")
-    words = ["never", *training(recipe_file, tones, tmp_path, *early)]
+    words = ["never", tmp_path, *training(recipe_file, tones, tmp_path, *early)]
     first = sharded(*words)
     assert first.returncode == 0, first.stderr
     run_folder = tmp_path / "run"

@@ -25,7 +25,7 @@ from processing_mser import label_set
 
 pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
-SCRIPT = HERE / "two_process_training.py"
+SCRIPT = HERE / "watched_training.py"
 LABELS = label_set("neutral,happy,sad,angry")
 # 48 training clips in batches of 5 and 24 validation clips in batches of 7: the last batch is short, and one process
 # has a batch fewer.
@@ -41,11 +41,11 @@ objectives:
 """
 
 
-def training(tones: Path, folder: Path, kill_step: str = "never") -> list[str]:
+def training(tones: Path, folder: Path, moment: str = "never") -> list[str]:
     """Return the arguments of `SCRIPT`."""
     recipe = folder / "recipe.yaml"
     recipe.write_text((HERE.parent / "recipe.yaml").read_text() + OBJECTIVES)
-    words = [str(folder), kill_step, "train", str(recipe), "--corpora", f"folder={tones}", *FLAGS]
+    words = [moment, str(folder), "train", str(recipe), "--corpora", f"folder={tones}", *FLAGS]
     return [*words, "--output_dir", str(folder / "run"), "--cache_dir", str(folder / "cache")]
 
 
@@ -125,7 +125,7 @@ def test_late_process_encodes_its_share(rows, make_tiny, tmp_path: Path):
 
 def test_two_processes_resume_after_a_kill(uninterrupted: Path, tones: Path, warm_python: WarmPython, tmp_path: Path):
     # In the second epoch, after a checkpoint.
-    killed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path, kill_step=str(STEPS_PER_EPOCH + 2)))
+    killed = warm_python.run_twice(SCRIPT, *training(tones, tmp_path, moment=f"step:{STEPS_PER_EPOCH + 2}"))
     assert killed.returncode != 0
     assert not (tmp_path / "run" / "train_results.json").exists()
     assert [path.name for path in (tmp_path / "run").glob("checkpoint-*")] == [f"checkpoint-{STEPS_PER_EPOCH}"]

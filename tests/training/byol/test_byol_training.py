@@ -19,7 +19,7 @@ from mser_llm.training.run_training import resolve_recipe, train
 from mser_llm.training.trainer import MSERTrainer
 
 
-SCRIPT = Path(__file__).resolve().parents[1] / "two_process_training.py"
+SCRIPT = Path(__file__).resolve().parents[1] / "watched_training.py"
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_byol_resumes_to_the_same_result(recipe, rows, tmp_path, interrupt, trai
 @pytest.mark.slow
 def test_byol_keeps_two_processes_equal(recipe_file, tones: Path, warm_python: WarmPython, tmp_path: Path):
     words = ["train", recipe_file(per_device_train_batch_size=4), "--corpora", f"folder={tones}"]
-    finished = warm_python.run_twice(SCRIPT, tmp_path, "never", *words)
+    finished = warm_python.run_twice(SCRIPT, "never", tmp_path, *words)
     assert finished.returncode == 0, finished.stderr
     first, second = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert {"target.audio_tower.layer_norm.weight", "byol.target_projector.0.weight"} <= set(first)
