@@ -29,10 +29,7 @@ class ExampleClip:
 
 
 def example_clips(labels: Sequence[str]) -> list[ExampleClip]:
-    """Return three clips, with emotions among the labels if possible; the same bytes each time.
-
-    The list is empty if the extra `demo` is not installed.
-    """
+    """Return three clips, of the labels if possible, the same bytes each time; none without the extra `demo`."""
     known = [example for example in _EXAMPLES if example[0] in labels]
     chosen = [*known, *(example for example in _EXAMPLES if example not in known)][:_CLIPS]
     clips = []

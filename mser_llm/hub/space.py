@@ -20,11 +20,7 @@ GRADIO = "6.31.0"
 
 
 def space_program() -> ModuleType:
-    """Import `hub_cards/space/app.py`, the program of both the local page and the Space.
-
-    Raises:
-        ImportError: gradio is not installed.
-    """
+    """Import `hub_cards/space/app.py`, the program of both the local page and the Space; it needs gradio."""
     if importlib.util.find_spec("gradio") is None:
         raise ImportError("the page needs gradio; pip install 'mser-llm[space]'")
     spec = importlib.util.spec_from_file_location("mser_space", packaged_folder("hub_cards") / "space" / "app.py")
@@ -35,15 +31,7 @@ def space_program() -> ModuleType:
 
 
 def local_page(model: str, device: str, folder: Path) -> Any:
-    """Build the page of a local model, with examples if the extra `demo` is installed.
-
-    Args:
-        model, device: as in `load`.
-        folder: for the examples, as long as the page is served.
-
-    Returns:
-        A `gradio.Blocks`.
-    """
+    """Build the page of a local model, a `gradio.Blocks`; with the extra `demo`, it has examples, in the folder."""
     program = space_program()
     recognizer = load(model, device)
 

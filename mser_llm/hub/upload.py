@@ -74,10 +74,6 @@ def open_repository(
 
     Returns:
         The Hub's information about the repository, and its files by path.
-
-    Raises:
-        PushError: `repo_id` has no namespace, or the repository is public although `private` is set, or `is_ours` is
-            false.
     """
     if "/" not in repo_id:
         raise PushError(repo_id, "has no namespace", f"pass --repo_id NAMESPACE/NAME, such as me/{repo_id}")

@@ -48,15 +48,11 @@ class AtomicCheckpointMixin(Trainer):
     optimizer, scheduler, scaler and random number generators. A pickle can run code when it is loaded. Here the state
     is safetensors and JSON; `run.json` in the output folder records the settings. DeepSpeed still pickles its own
     state.
-
-    Attributes:
-        checkpoint_parts: further state to save and load.
     """
 
-    checkpoint_parts: list[CheckpointPart]
-
     def __init__(self, *args: Any, **kwargs: Any):
-        self.checkpoint_parts = []
+        # Further state to save and load.
+        self.checkpoint_parts: list[CheckpointPart] = []
         super().__init__(*args, **kwargs)
 
     # Save
@@ -229,7 +225,5 @@ def last_checkpoint(output_dir: str | Path) -> str | None:
 
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    os.fsync(descriptor)
+    os.close(descriptor)

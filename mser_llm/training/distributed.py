@@ -59,10 +59,6 @@ def missing_processes(environment: Mapping[str, str], running: int) -> str | Non
 
     `accelerate launch --cpu --num_processes 2` silently starts a single process. This is detected by its environment:
     the rendezvous address is set, but the number of processes is not.
-
-    Args:
-        environment: environment variables, e.g. `os.environ`.
-        running: number of processes that train together.
     """
     numbers = [int(environment[name]) for name in _NUMBERS if environment.get(name, "").isdecimal()]
     requested = max(numbers, default=1)

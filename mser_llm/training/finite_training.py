@@ -153,8 +153,7 @@ class FiniteTrainingMixin(Trainer):
 
 def _non_finite(parameters: dict[str, torch.nn.Parameter]) -> str | None:
     """Return the name of the first non-finite parameter; under FSDP, only this process's shards are checked."""
-    if not parameters:
-        return None
     values = [getattr(value, "to_local", lambda value=value: value)().detach() for value in parameters.values()]
     finite = [value.isfinite().all().to(values[0].device) for value in values]
-    return next((name for name, good in zip(parameters, torch.stack(finite).tolist(), strict=True) if not good), None)
+    good = torch.stack(finite).tolist() if finite else []
+    return next((name for name, one in zip(parameters, good, strict=True) if not one), None)

@@ -36,11 +36,8 @@ def build_config(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase |
     """
     Build the configuration that a recipe describes.
 
-    A complete sub-configuration needs no backbone, so that the shape of a gated model can be built without access.
-
-    Args:
-        arguments: the recipe's model section.
-        tokenizer: sets the vocabulary size and special tokens of a language model trained from scratch.
+    A complete sub-configuration needs no backbone, so that the shape of a gated model can be built without access. The
+    tokenizer sets the vocabulary size and special tokens of a language model trained from scratch.
     """
     for name in ("audio_config", "qformer_config", "text_config"):
         check_section(name, getattr(arguments, name) or {})
@@ -137,12 +134,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
 
 
 def check_backbones(arguments: ModelArguments) -> None:
-    """
-    Check that frozen parts have a backbone, because random weights would stay; so must the encoder of a classifier.
-
-    Raises:
-        InputError: names the part.
-    """
+    """Check that frozen parts, whose weights stay random otherwise, and classifiers have a backbone."""
     if arguments.init_from is not None:
         return
     if not find_model_type(arguments.model_type).has_language_model and arguments.audio_backbone is None:
@@ -157,15 +149,7 @@ def check_backbones(arguments: ModelArguments) -> None:
 
 
 def backbone_dtypes(arguments: ModelArguments, has_bfloat16: bool | None = None) -> dict[str, torch.dtype]:
-    """
-    Return the precision of each backbone's weights, as `from_pretrained` takes it.
-
-    Trained backbones are in float32. `backbone_dtype` sets the precision of frozen ones.
-
-    Args:
-        arguments: the recipe's model section.
-        has_bfloat16: whether bfloat16 is fast on the machine; detected by default.
-    """
+    """Return the precision of each backbone's weights; trained ones are in float32."""
     if has_bfloat16 is None:
         has_bfloat16 = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
     half = arguments.backbone_dtype == "bfloat16" or (arguments.backbone_dtype == "auto" and has_bfloat16)
@@ -280,8 +264,7 @@ def continue_classifier(
     """
     Prepare a trained classifier for further training on words; of the arguments, only `trained_layers` is used.
 
-    Raises:
-        InputError: the classifier has no output for a word, or the number of layers is invalid.
+    It must have an output for each word.
     """
     own = model.config.learned_words or []
     unknown = [word for word in words if word not in own]
@@ -311,9 +294,6 @@ def check_section(name: str, section: Mapping[str, Any]) -> None:
     Reject misspelled keys in the configuration of a part, such as `audio_config`.
 
     Unknown keys that resemble no setting are accepted, as in transformers; a published `config.json` has many.
-
-    Raises:
-        InputError: a misspelled key, with the probable spelling, or an unknown `model_type`.
     """
     model_type = section.get("model_type", TYPES[name])
     if model_type not in CONFIG_MAPPING:

@@ -130,17 +130,7 @@ def make_plan(
     share: float = 1.0,
     num_processes: int = 1,
 ) -> Plan:
-    """
-    Estimate the memory and time of a training.
-
-    Args:
-        meta: the model.
-        data, training: the recipe.
-        clips: the training and validation clips.
-        machine: machine of each process.
-        share: share of the machine's peak FLOP/s that is reached.
-        num_processes: number of processes that train together.
-    """
+    """Estimate the memory and time of a training, if each process reaches a share of its machine's peak FLOP/s."""
     batch = training.per_device_train_batch_size
     rows = batch * rows_of_clip(training)
     cost = step_cost(meta, rows, clips.seconds, training)

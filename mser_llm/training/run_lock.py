@@ -30,9 +30,6 @@ def run_lock(output_dir: str | os.PathLike) -> Iterator[None]:
     The kernel releases the lock when the process ends or is killed. On a file system without locks, such as some
     network folders, training continues with a warning.
 
-    Args:
-        output_dir: created if it does not exist.
-
     Raises:
         OutputFolderError: the folder cannot be written to or is locked; raised in all processes.
     """

@@ -93,12 +93,7 @@ def finished_results(output_dir: str | Path, run: dict[str, Any]) -> dict[str, A
 
 def acquire_run_dir(output_dir: str | Path, run: dict[str, Any], resume: bool) -> str | None:
     """
-    Mark an output folder as this run's, and return the checkpoint to resume from.
-
-    Args:
-        output_dir: created if it does not exist.
-        run: as `describe_run` returns it.
-        resume: whether to resume from existing checkpoints; otherwise they are deleted.
+    Mark an output folder as this run's, and return the checkpoint to resume from; without `resume`, delete them.
 
     Raises:
         InputError: the folder contains checkpoints or the model of another run; names up to three settings that

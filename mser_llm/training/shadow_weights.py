@@ -19,10 +19,6 @@ class ShadowWeights:
     A second set of weights for some parameters of a model.
 
     A checkpoint contains the trained weights, from which training resumes, and the shadow weights in their own file.
-
-    Args:
-        parameters: trained parameters, by name.
-        file: file name in a checkpoint.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], file: str):
@@ -46,11 +42,9 @@ class ShadowWeights:
             trained.apply()
 
     def save(self, directory: str | Path) -> None:
-        """Save into a checkpoint."""
         save_file({name: value.contiguous() for name, value in self.weights.items()}, Path(directory) / self.file)
 
     def load(self, directory: str | Path) -> None:
-        """Load what `save` wrote."""
         tensors = load_file(Path(directory) / self.file)
         for name, value in self.weights.items():
             value.copy_(tensors[name])

@@ -67,17 +67,7 @@ class MetaModel:
 
 
 def build_meta_model(arguments: ModelArguments, words: Sequence[str], has_bfloat16: bool = False) -> MetaModel:
-    """
-    Build the recipe's model without weights.
-
-    Args:
-        arguments: the recipe's model section.
-        words: candidate labels.
-        has_bfloat16: whether the machine is fast in bfloat16.
-
-    Raises:
-        InputError: a configuration is neither in the recipe nor on this machine, or training rejects the recipe too.
-    """
+    """Build the recipe's model without weights; raise an `InputError` if its configuration is not on this machine."""
     try:
         config = _config(arguments, words)
     except OSError as error:
@@ -166,15 +156,7 @@ class StepCost:
 
 
 def step_cost(meta: MetaModel, rows: int, seconds: float, training: MSERTrainingArguments) -> StepCost:
-    """
-    Count one forward and backward pass.
-
-    Args:
-        meta: the model.
-        rows: rows of the batch.
-        seconds: length of each clip.
-        training: only `bf16` and `gradient_checkpointing` are used.
-    """
+    """Count one forward and backward pass of a batch; only `bf16` and `gradient_checkpointing` are used."""
     model, config = meta.model, meta.model.config
     saved: dict[int, Any] = {}
     parts: list[PartCost] = []

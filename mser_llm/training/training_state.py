@@ -22,12 +22,8 @@ def save_state(state: Any, file: str | Path) -> None:
     """
     Save nested values, such as the `state_dict` of an optimizer or the state of a random number generator.
 
-    Args:
-        state: dictionaries, lists, tuples, sets, text, numbers, `None`, tensors and NumPy arrays.
-        file: the file to write.
-
-    Raises:
-        InputError: a value of another type, which only pickle could write.
+    These are dictionaries, lists, tuples, sets, text, numbers, `None`, tensors and NumPy arrays. A value of another
+    type, which only pickle could write, raises an `InputError`.
     """
     tensors: dict[str, torch.Tensor] = {}
     structure = json.dumps(_encoded(state, tensors, str(file)))

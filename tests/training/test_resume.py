@@ -78,15 +78,3 @@ def test_training_resumes_after_repeated_kills_with_the_same_settings(run, tmp_p
     assert all(torch.equal(weights[name], tensor) for name, tensor in uninterrupted[0].items())
     again = run("never", tmp_path)
     assert again.returncode == 0 and "already contains this run" in again.stdout
-
-
-@pytest.mark.slow
-def test_resume_restores_averaged_weights(run, tmp_path: Path):
-    flags = ["--average_from", "0.2"]
-    assert run("never", tmp_path / "unbroken", *flags).returncode == 0
-    for moment in ("step:9", "step:15"):
-        assert run(moment, tmp_path / "killed", *flags).returncode == -signal.SIGKILL
-    assert run("never", tmp_path / "killed", *flags).returncode == 0
-    expected, found = outcome(tmp_path / "unbroken"), outcome(tmp_path / "killed")
-    assert found[1:] == expected[1:]
-    assert all(torch.equal(found[0][name], tensor) for name, tensor in expected[0].items())

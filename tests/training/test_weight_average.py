@@ -12,7 +12,7 @@ from mser_llm.training.run_training import train
 from mser_llm.training.trainer import MSERTrainer
 
 
-def test_weight_average_is_the_evaluated_mean_of_the_last_steps(rows, recipe, tmp_path: Path, monkeypatch):
+def test_weight_average_is_the_evaluated_mean_of_the_last_steps(rows, recipe, tmp_path: Path, monkeypatch, interrupt):
     recorded: dict[int, torch.Tensor] = {}
     original = MSERTrainer.compute_loss
 
@@ -35,3 +35,9 @@ def test_weight_average_is_the_evaluated_mean_of_the_last_steps(rows, recipe, tm
     last = [entry["eval_loss"] for entry in results["log_history"] if "eval_loss" in entry]
     assert last[-1] == pytest.approx(results["validation"]["eval_loss"], abs=1e-6)
     assert len({weights.sum().item() for weights in recorded.values()}) == len(recorded)
+    # A resumed run continues the mean.
+    again = recipe(*flags, "--output_dir", str(tmp_path / "again"))
+    interrupt(10, rows, *again)
+    train(rows, *again)
+    resumed, mean = (load_file(tmp_path / name / "model.safetensors") for name in ("again", "run"))
+    assert all(torch.equal(resumed[name], value) for name, value in mean.items())

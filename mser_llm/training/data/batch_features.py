@@ -11,13 +11,7 @@ from processing_mser.augmentation_mser import mask_features
 
 @dataclass(frozen=True)
 class Masking:
-    """
-    Sizes of SpecAugment's masks (Park et al. 2019, arXiv:1904.08779).
-
-    Attributes:
-        time_masks, time_width: number of masks over time, and their maximum width in frames.
-        channel_masks, channel_width: number of masks over channels, and their maximum width in channels.
-    """
+    """Numbers and maximum widths, in frames and channels, of SpecAugment's masks (arXiv:1904.08779)."""
 
     time_masks: int = 0
     time_width: int = 0
@@ -61,13 +55,7 @@ class BatchFeatures:
         return cls(values, masks, parts[0].encoded)
 
     def masked(self, masking: Masking, spared: torch.Tensor | None = None) -> "BatchFeatures":
-        """
-        Set random ranges of frames and channels to zero, drawn per clip and shared by its layers.
-
-        Args:
-            masking: sizes of the masks.
-            spared: `(batch_size,)`, true for clips that are not masked.
-        """
+        """Set random ranges of frames and channels to zero, per clip and equal in its layers; leave some clips out."""
         if not (masking.time_masks or masking.channel_masks):
             return self
         kept = mask_features(

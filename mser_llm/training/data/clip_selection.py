@@ -42,14 +42,7 @@ class TrainingData:
 
 
 def stage_rows(rows: Sequence[Row], stage: str, mix: str = "add") -> list[Row]:
-    """
-    Select the rows of a stage.
-
-    Args:
-        rows: rows of all corpora.
-        stage: `"1"` for English, `"2"` for the other languages with or without English, `"joint"` for all.
-        mix: `"add"` keeps English in stage 2, `"replace"` removes it.
-    """
+    """Select English rows for stage `"1"`, all for `"joint"`; in stage `"2"`, the mix `"replace"` removes English."""
     if stage == "1":
         return [row for row in rows if row["language"] == ENGLISH]
     if stage == "2" and mix == "replace":

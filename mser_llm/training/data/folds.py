@@ -20,9 +20,9 @@ def training_fold(
     Return the fold of a protocol to train on.
 
     Args:
-        protocol: the protocol to train for.
-        rows: rows of all corpora. The protocol splits its own corpora. The others are training data in every fold,
-            except M5SER's translations of the fold's test clips.
+        protocol: the protocol to train for. It splits the rows of its own corpora. The others are training data in
+            every fold, except M5SER's translations of the fold's test clips.
+        rows: rows of all corpora.
         data: decides whether clips without a known emotion are kept.
         fold: name or number, from 1; may be omitted if there is only one fold.
         allow_leak: accept a fold whose training and test data share speakers or recordings, as in MELD.

@@ -68,11 +68,7 @@ class BalancedSampler(EpochSampler):
     to two groups within an emotion, so that positive pairs cross languages. Clips of a rare emotion are repeated
     equally often.
 
-    Args:
-        emotions: emotion of each clip.
-        groups: group of each clip, e.g. its language; `None` balances emotions only.
-        size: items per epoch; by default the number of clips.
-        options: as for `EpochSampler`.
+    Without groups, only emotions are balanced. By default, an epoch has as many items as clips.
     """
 
     def __init__(
@@ -106,11 +102,9 @@ class SourceBatchSampler(EpochSampler):
     Labelled batches are balanced over emotions, unlabelled batches over languages.
 
     Args:
-        emotions: emotion of each clip, `None` if unknown.
-        languages: language of each clip.
+        emotions, languages: of each clip; an emotion is `None` if unknown.
         batch_size: clips per batch over all processes.
         batches: batches per epoch; by default enough to draw each clip once on average.
-        options: as for `EpochSampler`.
 
     Raises:
         InputError: all clips are labelled, or none is.
@@ -160,7 +154,6 @@ class SpeakerBatchSampler(EpochSampler):
         speakers: speaker of each clip. Clips of unknown speakers and speakers with too few clips are not drawn.
         speakers_per_batch, clips_per_speaker: P and K, per batch over all processes.
         batches: batches per epoch; by default enough to draw each clip once on average.
-        options: `views` and `seed` of `EpochSampler`.
 
     Raises:
         InputError: too few speakers have enough clips.

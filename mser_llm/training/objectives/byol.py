@@ -213,9 +213,7 @@ class MomentumTarget(ShadowWeights):
 
     It starts as a copy of the model. Frozen weights and the head are shared with the model.
 
-    Args:
-        model: unwrapped; something below its head must be trained.
-        objective: its target projector follows its projector.
+    The target projector of the objective follows its projector.
     """
 
     def __init__(self, model: nn.Module, objective: BYOL):

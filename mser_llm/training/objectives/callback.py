@@ -22,11 +22,6 @@ class ObjectiveCallback(TrainerCallback):
 
     The `Trainer` only reduces, clips, clears and saves the parameters of its model. Those of the objectives are
     clipped separately, so that the gradient of the model is clipped as it would be without them.
-
-    Args:
-        objectives: by name, on the device of the training.
-        accelerator: of the trainer.
-        max_grad_norm: as in `TrainingArguments`; 0 disables clipping.
     """
 
     def __init__(self, objectives: Mapping[str, Objective], accelerator: Accelerator, max_grad_norm: float):

@@ -112,16 +112,7 @@ class Objective(nn.Module, ABC):
         return None
 
     def attach(self, model: nn.Module, masking: Masking) -> None:
-        """
-        Prepare for a training.
-
-        Args:
-            model: the unwrapped model, on its device.
-            masking: the recipe's SpecAugment masks.
-
-        Raises:
-            ObjectiveError: the objective cannot train this model.
-        """
+        """Prepare for a training of an unwrapped model; raise an `ObjectiveError` if it cannot be trained."""
 
     def share(self, progress: float) -> float | None:
         """Return the share of the loss that this objective takes from the model's own loss; `None` adds to it."""

@@ -15,13 +15,9 @@ def cosines(embeddings: torch.Tensor) -> torch.Tensor:
 
 def pairs_of(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    Find the ordered pairs of two different clips with known labels.
+    Find the ordered pairs of two different clips with known labels `(batch_size,)`.
 
-    Args:
-        labels: `(batch_size,)`, `UNKNOWN` for a missing label.
-
-    Returns:
-        Two masks `(batch_size, batch_size)`: pairs with the same label, and pairs with different labels.
+    Returns two masks `(batch_size, batch_size)`: pairs with the same label, and pairs with different labels.
     """
     known = labels != UNKNOWN
     compared = known[:, None] & known[None, :] & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
@@ -30,12 +26,7 @@ def pairs_of(labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def log_sum_exp(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
-    """
-    Compute `log sum exp` over the chosen values of each row; a row without any uses all its values, to stay finite.
-
-    Args:
-        values, chosen: `(batch_size, batch_size)`.
-    """
+    """Compute `log sum exp` over the chosen values of each row; a row without any uses all, to stay finite."""
     summed = chosen | ~chosen.any(-1, keepdim=True)
     return values.masked_fill(~summed, -torch.inf).logsumexp(-1)
 
@@ -45,11 +36,7 @@ def projection_head(embedding_size: int, projection_size: int) -> nn.Module:
     Build a projection head: two layers with a ReLU (Chen et al. 2020, arXiv:2002.05709, Sec. 4.2).
 
     The contrast is computed on its output, so that the embedding may keep what the contrast discards. The head is not
-    used after training.
-
-    Args:
-        embedding_size: size of the embeddings and of the hidden layer.
-        projection_size: size of the output; 0 returns the embeddings unchanged.
+    used after training. A projection size of 0 returns the embeddings unchanged.
     """
     if projection_size == 0:
         return nn.Identity()
