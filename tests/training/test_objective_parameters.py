@@ -41,21 +41,10 @@ def combined(tmp_path: Path):
     return parse
 
 
-@pytest.fixture
-def watched(monkeypatch: pytest.MonkeyPatch) -> list[MSERTrainer]:
-    """Return the list of trainers that are created."""
+def test_objectives_are_logged_trained_and_saved(rows, combined, tmp_path: Path, monkeypatch):
     trainers: list[MSERTrainer] = []
     original = MSERTrainer.create_optimizer
-
-    def create_optimizer(self: MSERTrainer, *args, **kwargs):
-        trainers.append(self)
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(MSERTrainer, "create_optimizer", create_optimizer)
-    return trainers
-
-
-def test_objectives_are_logged_trained_and_saved(rows, combined, tmp_path: Path, watched):
+    monkeypatch.setattr(MSERTrainer, "create_optimizer", lambda self, *_: trainers.append(self) or original(self))
     flags = ["--num_train_epochs", "1", "--logging_steps", "1", "--objective_learning_rate", "0.02"]
     results = train(rows, *combined(*flags))
     steps = [entry for entry in results["log_history"] if "loss" in entry]
@@ -65,7 +54,7 @@ def test_objectives_are_logged_trained_and_saved(rows, combined, tmp_path: Path,
         weighted = entry["loss_ce"] + entry["loss_margin_contrast"]
         weighted += 0.5 * entry["loss_supervised_contrast"] + 0.2 * entry["loss_speaker_adversarial"]
         assert entry["loss"] == pytest.approx(weighted, abs=1e-3)
-    (trainer,) = watched
+    (trainer,) = trainers
     group = trainer.optimizer.param_groups[-1]
     assert group["initial_lr"] == 0.02 and trainer.optimizer.param_groups[0]["initial_lr"] == 0.01
     assert [id(one) for one in group["params"]] == [id(one) for one in trainer.objective_callback.parameters]
