@@ -108,7 +108,7 @@ def build_model(arguments: ModelArguments, words: Sequence[str]) -> tuple[Model,
     if not found.has_language_model:
         settings, revision = classifier_settings(arguments), arguments.audio_backbone_revision
         encoder = expanded(arguments.audio_backbone)
-        model = found.network.from_backbones(encoder, emotion_words=words, audio_revision=revision, **settings)
+        model = found.network.from_backbones(encoder, emotion_words=list(words), audio_revision=revision, **settings)
         extractor = AutoFeatureExtractor.from_pretrained(encoder, revision=revision)
         return model, EmotionClassifierProcessor(extractor, words, settings.get("max_seconds"))
     processor = build_processor(arguments)
