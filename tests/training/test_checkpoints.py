@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints are verified before a training resumes."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from mser_llm.training.checkpointing import STAGING
 from mser_llm.training.run_training import train
 
 
-def test_checkpoint_that_is_damaged_is_not_resumed(rows, recipe, tmp_path: Path, first_stage: Path):
-    shutil.copytree(first_stage, tmp_path / "run")
+def test_checkpoint_that_is_damaged_is_not_resumed(rows, recipe, tmp_path: Path):
+    arguments = recipe("--max_steps", "1", "--num_train_epochs", "1")
+    train(rows, *arguments)
     for name in ("train_results.json", "model.safetensors"):
         (tmp_path / "run" / name).unlink()
     (checkpoint,) = (tmp_path / "run").glob("checkpoint-*")
@@ -20,7 +20,7 @@ def test_checkpoint_that_is_damaged_is_not_resumed(rows, recipe, tmp_path: Path,
     content[-9] ^= 1
     (checkpoint / "model.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match=f"{checkpoint.name}/model.safetensors was modified"):
-        train(rows, *recipe("--max_steps", "1", "--num_train_epochs", "1"))
+        train(rows, *arguments)
 
 
 def test_checkpoint_folder_exists_before_other_processes_write(rows, recipe, tmp_path: Path, monkeypatch):
