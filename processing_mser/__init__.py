@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turn audio and text into tensors: emotion words, audio reading, augmentation and processors."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .audio_checks_mser import MIN_SECONDS
@@ -56,12 +57,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the processors on first use: torch and transformers take seconds, and reading audio needs neither."""
-    if name in ("MSERProcessor", "PROMPTS"):
-        from .processing_mser import PROMPTS, MSERProcessor
-
-        return PROMPTS if name == "PROMPTS" else MSERProcessor
-    if name == "EmotionClassifierProcessor":
-        from .classifier_processing_mser import EmotionClassifierProcessor
-
-        return EmotionClassifierProcessor
+    modules = {"MSERProcessor": "processing_mser", "PROMPTS": "processing_mser"}
+    modules["EmotionClassifierProcessor"] = "classifier_processing_mser"
+    if name in modules:
+        return getattr(import_module(f".{modules[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

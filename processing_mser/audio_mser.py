@@ -178,7 +178,7 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             rate = source.get("sampling_rate")
             if rate is None:
                 raise AudioError(name, "has no sampling rate (None)", 'pass {"array": ..., "sampling_rate": ...}')
-            yield _opened_array(name, _checked_rate(name, rate), array, max_seconds)
+            yield _opened_array(name, rate, array, max_seconds)
             return
         data, path = source.get("bytes"), source.get("path")
         if data is None and not path:
@@ -195,8 +195,7 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
         yield from _open_stream("<bytes>", io.BytesIO(source), len(source), max_seconds)
     elif hasattr(source, "get_all_samples"):
         decoded = source.get_all_samples()
-        name = "<AudioDecoder>"
-        yield _opened_array(name, _checked_rate(name, decoded.sample_rate), decoded.data, max_seconds)
+        yield _opened_array("<AudioDecoder>", decoded.sample_rate, decoded.data, max_seconds)
     elif hasattr(source, "read"):
         name = str(getattr(source, "name", "<file object>"))
         data = source.read()
@@ -204,15 +203,15 @@ def open_audio(source: Any, sampling_rate: int = SAMPLING_RATE, max_seconds: flo
             raise AudioError(name, "is open as text", 'open it with mode "rb"')
         yield from _open_stream(name, io.BytesIO(data), len(data), max_seconds)
     elif isinstance(source, np.ndarray) or hasattr(source, "detach"):
-        yield _opened_array("<array>", _checked_rate("<array>", sampling_rate), source, max_seconds)
+        yield _opened_array("<array>", sampling_rate, source, max_seconds)
     else:
         name = type(source).__name__
         fix = "pass a path, bytes, a file object, an array or a dict"
         raise AudioError(f"<{name}>", f"is not an audio source ({name})", fix)
 
 
-def _opened_array(name: str, rate: int, array: Any, max_seconds: float | None) -> Sound:
-    samples = _mono_array(name, array)
+def _opened_array(name: str, given_rate: Any, array: Any, max_seconds: float | None) -> Sound:
+    rate, samples = _checked_rate(name, given_rate), _mono_array(name, array)
     if max_seconds is not None and len(samples) > max_seconds * rate:
         raise _too_long(name, len(samples) / rate, max_seconds)
     return Sound(name, rate, iter([samples]))
