@@ -128,11 +128,7 @@ def verify_fingerprint(
     """
     Compare a backbone's files with the recorded fingerprint, if there is one.
 
-    Returns:
-        The fingerprint of the files, and their Hub commit (`None` for a folder).
-
-    Raises:
-        BackboneError: the files differ and that is not accepted, or they cannot be read.
+    Return the fingerprint of the files and their Hub commit (`None` for a folder), or raise a `BackboneError`.
     """
     if os.path.isfile(adapter := os.path.join(path_or_id, "adapter_config.json")):
         raise BackboneError(

@@ -117,9 +117,7 @@ class BackboneCheckpointMixin(PreTrainedModel):
         """
         Compute the emotion embedding of each clip and, for MSER, the audio embeddings for the language model.
 
-        Args:
-            input_features, input_features_mask: as in `encode_audio`.
-            encoder_states, encoder_mask: result of `encode_audio`, instead of the features.
+        The result of `encode_audio` may be passed instead of the features.
         """
         if (input_features is None) == (encoder_states is None):
             raise ValueError("pass either input_features or encoder_states")

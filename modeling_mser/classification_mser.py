@@ -103,16 +103,12 @@ class EmotionClassifier(BackboneCheckpointMixin):
         prior_correction: bool = False,
     ) -> torch.Tensor:
         """
-        Compute the log-probability of each candidate label for each clip.
+        Compute the log-probability of each candidate label for each clip, as in `MSERForEmotionGeneration`.
 
         Args:
             candidate_ids: the class of each label, as a list of one (`EmotionClassifierProcessor.candidate_ids`).
-            input_features, input_features_mask, encoder_states, encoder_mask: as in `forward`.
             length_normalize: no effect, because a class has no length.
             prior_correction: subtract the scores for one second of silence.
-
-        Returns:
-            `(batch_size, num_labels)` float32. Their softmax is a distribution over the candidates.
         """
         classes = torch.tensor([index for (index,) in candidate_ids], device=self.device)
         logits = self(input_features, input_features_mask, encoder_states, encoder_mask).logits

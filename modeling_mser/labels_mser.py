@@ -8,13 +8,7 @@ from typing import Any
 
 
 class UnlearnedLabelError(ValueError):
-    """
-    Candidate labels that the model never learned.
-
-    Args:
-        unlearned: these labels.
-        learned: all labels that the model learned.
-    """
+    """Candidate labels that the model never learned, and all labels that it learned."""
 
     def __init__(self, unlearned: Sequence[str], learned: Sequence[str]) -> None:
         super().__init__(unlearned, learned)  # both in `args`: the error must survive a worker process

@@ -334,11 +334,8 @@ class MSERForEmotionGeneration(BackboneCheckpointMixin, GenerationMixin):
         candidate_ids: Sequence[Sequence[int]],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """
-        Score candidates as `score_emotions` does, with gradient and from projected queries.
-
-        Args:
-            audio_embeds: `(batch_size, num_query_tokens, text hidden_size)`, `pooler_output` of `get_audio_features`.
-            input_ids, attention_mask, candidate_ids: as in `score_emotions`.
+        Score candidates as `score_emotions` does, with gradient and from projected queries, `pooler_output` of
+        `get_audio_features`.
 
         Returns:
             Log-probabilities `(batch_size, num_labels)` in float32, and tokens of each label `(num_labels,)`.

@@ -61,10 +61,9 @@ class Wav2Vec2ForEmotionClassification(EmotionClassifier):
     @property
     def encodes_clips_separately(self) -> bool:
         """
-        Whether the encoder processes each clip of a batch separately, at its own length.
+        Whether the encoder processes each clip of a batch separately.
 
-        Group normalization after the first convolution, as in wav2vec 2.0's base models, takes its statistics over
-        the padded length and ignores the mask.
+        Group normalization, as in wav2vec 2.0's base models, includes the padding and ignores the mask.
         """
         return getattr(self.config.audio_config, "feat_extract_norm", "layer") == "group"
 

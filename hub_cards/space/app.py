@@ -73,9 +73,8 @@ def build(
     """Build the page.
 
     Args:
-        classify: the model.
+        classify, name: the model and its name.
         words: initial candidate labels.
-        name: name of the model.
         examples: audio files to try.
         stages: `training_stages` of the model's configuration, for the note.
     """
