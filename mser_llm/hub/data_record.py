@@ -53,10 +53,9 @@ def data_record(
 
 def trained_files(clips: Iterable[Clip]) -> set[str]:
     """
-    Return the digests of the files of labelled training clips.
+    Return the digests of the files of labelled training clips, which a later stage excludes from its validation data.
 
-    For clips of unknown speakers, a later stage needs them to exclude the clips from its validation data. Clips of
-    M5SER are left out, because they have the speakers of their sources.
+    Clips of M5SER are left out, because they have the speakers of their sources.
     """
     return {short_digest(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
 

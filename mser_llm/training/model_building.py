@@ -199,13 +199,7 @@ def parameter_counts(model: Model) -> dict[str, dict[str, int]]:
 
 
 def check_model_type(checkpoint: str, model_type: str) -> None:
-    """
-    Check that a checkpoint, a folder or a Hub id, is a model of the recipe's type.
-
-    Raises:
-        InputError: the checkpoint has another model type, or none.
-        OSError: the checkpoint is neither on this machine nor available from the Hub.
-    """
+    """Check that a checkpoint, a folder or a Hub id, is a model of the recipe's type."""
     if not (Path(checkpoint) / "config.json").is_file():
         find_model(checkpoint)  # raises with a suggestion unless this is a Hub id
     found = model_type_of(checkpoint, **offline_options(checkpoint))

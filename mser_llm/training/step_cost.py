@@ -37,11 +37,7 @@ from processing_mser import MSERProcessor
 
 @dataclass(frozen=True)
 class MetaModel:
-    """
-    Attributes:
-        model: on the `meta` device, in training mode, with the recipe's parts frozen.
-        text_length, label_length: tokens of a training row, and how many of them are labels.
-    """
+    """A model on the `meta` device in training mode, the tokens of a training row, and how many are labels."""
 
     model: Any
     text_length: int

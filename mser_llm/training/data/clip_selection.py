@@ -129,8 +129,7 @@ def _of_the_splits(rows: Sequence[Row], arguments: DataArguments) -> tuple[list[
     """
     Select the rows of `train_splits` and `validation_splits`; count the others by corpus and split.
 
-    A translation is in the split of its source. A corpus without any of these splits is used completely, with a
-    warning if it has others.
+    A corpus without any of these splits is used completely, with a warning if it has others.
     """
     if not arguments.train_splits:
         return list(rows), {}

@@ -33,13 +33,7 @@ CONFLICTS = {
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """
-    What objectives depend on.
-
-    Attributes:
-        embedding_size: size of the model's emotion embeddings.
-        emotions, languages, speakers: values among the training clips; a clip's label is the index here.
-    """
+    """What objectives depend on. A clip's label is the index among the values of the training clips."""
 
     embedding_size: int
     emotions: Sequence[str]

@@ -18,11 +18,8 @@ class ViewStrength:
     """
     Strength of the augmentations (after Niizumi et al. 2021, BYOL for Audio, arXiv:2103.06695, Sec. III).
 
-    Attributes:
-        masking: masks over frames and channels.
-        mixup: maximum proportion of another clip; 0 disables mixup.
-        least_crop, greatest_crop: minimum and maximum size of the crop relative to the clip, along time and frequency.
-            A crop above 1 extends past the clip in time; in frequency it is limited to 1.
+    Mixup is the maximum proportion of another clip. The size of a crop is relative to the clip. A crop above 1 extends
+    past the clip in time; in frequency it is limited to 1.
     """
 
     masking: Masking
