@@ -57,7 +57,6 @@ def evaluate_corpora(
         output_dir: directory for `results.json`, `predictions.csv` and one `confusion_NAME.png` per corpus, each an
             atomic file; None writes nothing.
         model_name: the model's name in `results.json`.
-        progress: show a bar on standard error.
         prompts: versions of the prompt template to evaluate in addition to the processor's own.
         cache: cache of predictions; it needs a `DeferredModel`.
         marks: further keys of the results, such as `leak`, written from the start.

@@ -92,12 +92,6 @@ class LabeledClips:
     def to_predictions(
         self, labels: Sequence[str], predicted: Sequence[str], scores: np.ndarray | None = None
     ) -> Predictions:
-        """Combine these clips with a system's predictions.
-
-        Args:
-            labels: the candidate labels.
-            predicted: one label per clip.
-            scores: probabilities `(num_clips, num_labels)`, if the system has any.
-        """
+        """Combine these clips with a system's labels and probabilities `(num_clips, num_labels)`, if it has any."""
         clips = zip(self.corpora, self.rows, self.truths, map(str, predicted), strict=True)
         return Predictions.from_clips(labels, [clip_columns(*clip) for clip in clips], scores)

@@ -55,9 +55,7 @@ def confusion_figure(
 
     Args:
         confusion: counts `(num_labels, num_labels)`, rows are true labels.
-        labels: in the order of both axes.
         unparsed: unparsed predictions of each row, as a separate column; None omits the column.
-        title: above the matrix.
     """
     counts, size = np.asarray(confusion, dtype=int), len(labels)
     names, places = [*labels], [*map(float, range(size))]
@@ -184,7 +182,6 @@ def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, flo
 
     Args:
         rows: name, value, interval (or None) and chance, from the top.
-        label: of the scale.
     """
     figure = Figure(figsize=(6.4, 0.75 + 0.36 * len(rows)), layout="constrained")
     axes = figure.add_subplot()
@@ -206,11 +203,7 @@ def interval_figure(rows: Sequence[tuple[str, float, Sequence[float] | None, flo
 
 
 def reliability_figure(bins: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw a reliability diagram: accuracy per bin, with the gap to the diagonal in another color.
-
-    Args:
-        bins: from `mser_llm.evaluation.statistics.calibration.reliability`.
-    """
+    """Draw the bins of `reliability`: accuracy per bin, with the gap to the diagonal in another color."""
     figure = Figure(figsize=(3.6, 3.4), layout="constrained")
     axes = figure.add_subplot()
     most = max(one["n"] for one in bins)

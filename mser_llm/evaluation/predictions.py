@@ -263,13 +263,7 @@ class PredictionTable:
 def write_predictions(
     path: str | PathLike, predictions: Predictions, unread: Sequence[Mapping[str, Any]] = ()
 ) -> Path:
-    """Write `predictions.csv` as an atomic file.
-
-    Args:
-        path: the file; its directory is created if missing.
-        predictions: of the readable clips.
-        unread: one mapping of columns per unreadable clip, with its `error`.
-    """
+    """Write `predictions.csv` atomically, and in it a line of columns for each unreadable clip, with its `error`."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(path) as file:

@@ -81,8 +81,6 @@ def write_report(
 
     Args:
         results: from `evaluate_corpora` or read from `results.json`.
-        output_path: the page, written as an atomic file.
-        title: heading of the page.
         introduction: a sentence or two about the evaluation, plain text.
         log_history: `trainer.state.log_history`, or several by name of their stage.
         embeddings: shown as a map.

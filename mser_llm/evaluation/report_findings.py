@@ -37,10 +37,7 @@ def leak_warnings(results: Results) -> list[str]:
 
 def top_gaps(results: Results) -> dict[str, Any] | None:
     """
-    Select the statistically significant gaps between groups.
-
-    Args:
-        results: of an evaluation; its `gaps` are sorted, flagged ones first.
+    Select the statistically significant gaps between groups, which are the first of the results.
 
     Returns:
         `shown`, the first flagged gaps; `more`, the number of further ones; `largest`, the largest gap of all. None
@@ -75,7 +72,6 @@ def worst_errors(predictions: Predictions, count: int = 8, of_a_pair: int = 2) -
     Find the wrong predictions with the highest probability.
 
     Args:
-        predictions: of one system.
         count: the maximum number of errors.
         of_a_pair: the maximum per pair of true and predicted label, so that the most frequent confusion does not fill
             the list.

@@ -22,14 +22,12 @@ from mser_llm.inference.tokenizer import build_tokenizer
 from processing_mser import LabelSet, MSERProcessor
 
 
-def chance_level(clips: LabeledClips, labels: Sequence[str], draws: int = 10000, seed: int = 0) -> dict[str, Any]:
-    """Compute the metrics of uniform guessing.
+# Simulated guesses per clip.
+_DRAWS = 10_000
 
-    Args:
-        clips: of the test.
-        labels: the candidate labels.
-        draws: number of simulated guesses per clip.
-        seed: of the guesses.
+
+def chance_level(clips: LabeledClips, labels: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """Compute the metrics of uniform guessing.
 
     Returns:
         the expected value of each of `METRICS`, `n`, and `intervals`, which contain 95 % of guessing systems. `UA` and
@@ -37,7 +35,7 @@ def chance_level(clips: LabeledClips, labels: Sequence[str], draws: int = 10000,
     """
     support, size = Counter(clips.truths), len(labels)
     random = np.random.default_rng(seed)
-    rows = [random.multinomial(support[label], [1 / size] * size, size=draws) for label in labels]
+    rows = [random.multinomial(support[label], [1 / size] * size, size=_DRAWS) for label in labels]
     counts = np.pad(np.stack(rows, axis=1), ((0, 0), (0, 0), (0, 1)))  # nothing is unparsed
     drawn = {name: np.asarray(of) for name, of in metrics_from_counts(counts).items() if name in METRICS}
     expected = {name: float(of.mean()) for name, of in drawn.items()} | {"UA": 1 / size, "WA": 1 / size}
@@ -57,13 +55,7 @@ def egemaps_system(
     training: LabeledClips, tests: Mapping[str, LabeledClips], labels: LabelSet, cache_dir: str
 ) -> System:
     """
-    Fit an SVM on eGeMAPS functionals and predict the test clips.
-
-    Args:
-        training: clips of several speakers.
-        tests: by corpus.
-        labels: the label set.
-        cache_dir: directory of the feature cache.
+    Fit an SVM on eGeMAPS functionals of the training clips and predict the test clips of each corpus.
 
     Raises:
         ImportError: openSMILE is not installed.
@@ -93,8 +85,6 @@ def probe_systems(
 
     Args:
         audio_backbone: folder or Hub id of a Whisper model.
-        training, tests, labels, cache_dir: as in `egemaps_system`.
-        pad_to: as in `MSERProcessor`.
 
     Returns:
         the probes of the selected layer and of a learned mean of all layers; and the probes of every layer.

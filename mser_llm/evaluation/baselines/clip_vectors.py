@@ -18,8 +18,6 @@ def clip_vectors(features: ClipFeatures, clips: LabeledClips, labels: LabelSet) 
 
     Args:
         features: of an encoder whose outputs have the same shape for every clip.
-        clips: at least one.
-        labels: the label set of the clips.
 
     Returns:
         `(num_clips, ...)` float32, and the usable clips in the given order.

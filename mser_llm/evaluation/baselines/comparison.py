@@ -51,10 +51,8 @@ def compare_systems(
     """Compute the metrics of each system on each test corpus and its paired difference to the last system.
 
     Args:
-        systems: in the order of the table, at least one.
         chance: by test corpus the result of `chance_level`.
         layers: probes of single layers, for a table of their own.
-        resamples, seed: of the bootstrap over speakers.
 
     Returns:
         `corpora`: by corpus one JSON-ready entry per system, chance first: `system`, `detail`, `facts`, `n`, each of
@@ -91,13 +89,7 @@ def _row(system: System, corpus: str, settings: Mapping[str, Any]) -> dict[str, 
 
 
 def write_comparison(results: Mapping[str, Any], output_dir: str | PathLike) -> Path:
-    """Write `baselines.json`, `.csv` and `.md` as atomic files and return the path of the last.
-
-    Args:
-        results: the result of `compare_systems`, `leak` by system as in `LeakReport.as_dict`, and any further keys for
-            the JSON file.
-        output_dir: created if missing.
-    """
+    """Write the result of `compare_systems` with a `leak` by system as `baselines.json`, `.csv` and `.md`."""
     output = Path(output_dir)
     write_json(output / "baselines.json", results)
     columns = ["corpus", "system", "detail", "n"]

@@ -31,9 +31,6 @@ class EgemapsEncoder:
     """
     Compute eGeMAPSv02 functionals of waveforms.
 
-    Args:
-        processor: determines sampling rate and maximum duration.
-
     Raises:
         ImportError: openSMILE (extra `baselines`) is not installed. It is free for research and education only.
     """
@@ -69,8 +66,7 @@ def fit_egemaps_svm(features: np.ndarray, clips: LabeledClips, title: str = "") 
     Its probabilities are not used, because Platt scaling may contradict the SVM's predictions.
 
     Args:
-        features: `(num_clips, NUM_FUNCTIONALS)` of the training clips.
-        clips: the training clips.
+        features: `(num_clips, NUM_FUNCTIONALS)`.
         title: of the progress bar; empty shows none.
 
     Raises:

@@ -45,8 +45,7 @@ def select_by_speakers(
     Args:
         candidates: scikit-learn classifiers by name; standardization belongs inside, so that it is fitted per fold.
         features: `(num_clips, ...)` of the training clips.
-        truths: labels `(num_clips,)`.
-        speakers: names `(num_clips,)`. There are `FOLDS` folds, or one per speaker if there are fewer speakers.
+        truths, speakers: `(num_clips,)`. There are `FOLDS` folds, or one per speaker if there are fewer speakers.
         title: of the progress bar; empty shows none.
 
     Raises:

@@ -12,13 +12,7 @@ from processing_mser import MSERProcessor
 
 
 class PooledLayers:
-    """
-    Compute the mean and standard deviation over time of every layer, one vector per layer.
-
-    Args:
-        encoder: in evaluation mode.
-        processor: provides the feature extractor.
-    """
+    """Compute the mean and standard deviation over time of every layer of an encoder in evaluation mode."""
 
     def __init__(self, encoder: MaskedWhisperEncoder, processor: MSERProcessor):
         self.encoder, self.processor = encoder, processor

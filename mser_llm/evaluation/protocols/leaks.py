@@ -116,7 +116,6 @@ def check_leak(
 
     Args:
         training: rows, or a training record, whose files are also compared by content.
-        test: rows.
         allow: return the report of a leak instead of raising; the caller then marks the results with it.
         by_content: also compare the files of training rows by content, for speech that may have two names. Folds of
             one corpus have consistent names and do not need this.
@@ -180,7 +179,6 @@ def check_model_leak(
 
     Args:
         model: folder, or an id on the Hub, which has no record: the report then says that nothing was checked.
-        test: rows.
         protocol: adds its conditions, such as corpora or languages that must not occur in training.
         allow: as in `check_leak`.
 
@@ -201,8 +199,6 @@ def remove_leaks(training: Sequence[Row], *held_out: Iterable[Row], speakers: bo
     """Remove held-out recordings, their translations and their speakers from training rows.
 
     Args:
-        training: rows.
-        held_out: test and validation rows.
         speakers: also remove other recordings of held-out speakers; False for official splits that share speakers.
     """
     held = [row for rows in held_out for row in rows]

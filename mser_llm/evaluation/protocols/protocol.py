@@ -206,7 +206,6 @@ class EvaluationPlan:
     """The test clips of a protocol.
 
     Attributes:
-        protocol: the protocol.
         fold: the requested fold; None for all.
         rows: test rows by corpus, or by `CORPUS:FOLD` for several folds. They include rows outside the labels, which
             `evaluate_corpora` counts, but no clips outside the duration limits.
@@ -239,11 +238,7 @@ class EvaluationPlan:
         }
 
     def fold_statistics(self, metrics: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]] | None:
-        """Compute the mean and standard deviation of each metric over folds; None for a single fold.
-
-        Args:
-            metrics: of each name of `rows`, from `emotion_metrics`.
-        """
+        """Compute the mean and standard deviation over folds of each metric, by name of `rows`; None for one fold."""
         if len(self.rows) == 1 or not all(":" in name for name in self.rows):
             return None
         return {
@@ -256,12 +251,7 @@ class EvaluationPlan:
 
 
 def plan_evaluation(protocol: Protocol, rows: Sequence[Row], fold: str | None = None) -> EvaluationPlan:
-    """Select the test rows of a protocol.
-
-    Args:
-        protocol: the protocol.
-        rows: of the corpora that it tests.
-        fold: name or number of a fold, for a model trained on the others; None selects the test clips of all folds.
+    """Select the test rows of a protocol: of one fold, by name or number, or of all.
 
     Raises:
         ProtocolError: rows of another corpus, rows that cannot be split, or an unknown fold.
@@ -288,7 +278,6 @@ def published_table(protocol: Protocol, metrics: Mapping[str, Any] | None = None
     Return the headers and rows of the published results.
 
     Args:
-        protocol: the protocol whose results were published.
         metrics: of one's own system on the complete test, as in `emotion_metrics`, for a last row named `MEASURED`.
 
     Returns:

@@ -27,12 +27,10 @@ _COLUMNS = 3
 
 
 def write_robustness(results: Mapping[str, Any], output_dir: str | PathLike) -> Path:
-    """Write `robustness.json`, `.csv`, `.png` and `.md` as atomic files and return the path of the last.
+    """Write `robustness.json`, `.csv`, `.png` and `.md` and return the path of the last.
 
     Args:
-        results: the result of `robustness_metrics`, `leak` and, for the clips of --others, `lent_leak` as in
-            `LeakReport.as_dict`, and any further keys for the JSON file.
-        output_dir: an existing directory.
+        results: the result of `robustness_metrics` with `leak` and, for the clips of --others, `lent_leak`.
     """
     output = Path(output_dir)
     write_json(output / "robustness.json", results)
@@ -106,11 +104,7 @@ def _csv_row(corpus: str, condition: str, level: float | str, entry: Mapping[str
 
 
 def robustness_figure(results: Mapping[str, Any]) -> Figure:
-    """Draw one panel per condition; conditions with one level share the last panel.
-
-    Args:
-        results: `clean` and `conditions` of `robustness_metrics`.
-    """
+    """Draw one panel per condition; conditions with one level share the last panel."""
     curves = {name: of for name, of in results["conditions"].items() if len(of["levels"]) > 1}
     points = {name: of for name, of in results["conditions"].items() if len(of["levels"]) == 1}
     panels = len(curves) + bool(points)

@@ -34,10 +34,8 @@ def intervals(
     a label averages over the labels it has. The ends are percentiles, widened for few speakers as in `interval`.
 
     Args:
-        predictions: of one system.
         metrics: of `METRICS`.
         confidence: how often such an interval contains the metric of all speakers.
-        resamples: the number of resamples.
         seed: equal seeds give equal intervals.
 
     Returns:
@@ -179,7 +177,6 @@ def group_gap(
     groups it is widened for the choice of the two extremes (Bonferroni).
 
     Args:
-        predictions: of one system.
         by: one of `GROUPINGS`.
         metric, confidence, resamples, seed: as in `paired_difference`.
 

@@ -37,11 +37,7 @@ def check_resamples(resamples: int) -> None:
 
 
 def speaker_counts(predictions: Predictions, clusters: np.ndarray | None = None) -> np.ndarray:
-    """Count the predictions of each speaker.
-
-    Args:
-        predictions: of one system.
-        clusters: the speaker of each clip as a number, `(num_clips,)`; by default those of the predictions.
+    """Count the predictions of each speaker, by default of `predictions.clusters()`, `(num_clips,)`.
 
     Returns:
         `(num_speakers, num_labels, num_labels + 1)`: rows truth, columns prediction, the last column unparsed.
@@ -64,7 +60,6 @@ def resampled(
     Args:
         counts: tables from `speaker_counts`, with the same speakers in the same order.
         metrics: names of `metrics_from_counts`.
-        resamples: the number of resamples.
         seed: equal seeds draw equal speakers.
 
     Returns:

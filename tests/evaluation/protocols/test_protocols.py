@@ -225,12 +225,9 @@ def test_published_tables_agree():
         assert number("iemocap-7", "Zou et al.", metric, "Table I a") == last_row
     assert number("iemocap-7", "Zou et al.", "WA") == 0.690 and number("iemocap-7", "Zou et al.", "WF1") == 0.685
     assert any("68.5 %" in note and "69.0" in note for note in PROTOCOLS["iemocap-7"].notes)
-
-
-@pytest.mark.parametrize(("corpus", "system", "gain"), [("urdu", "BYOL", 0.106), ("subesco", "Contrastive", 0.139)])
-def test_low_resource_gains_match_its_table(corpus, system, gain):
-    measured = number(f"{corpus}-4", system, "macro_F1") - number(f"{corpus}-4", "Baseline", "macro_F1")
-    assert measured == pytest.approx(gain, abs=1e-9)
+    for corpus, system, gain in (("urdu", "BYOL", 0.106), ("subesco", "Contrastive", 0.139)):
+        measured = number(f"{corpus}-4", system, "macro_F1") - number(f"{corpus}-4", "Baseline", "macro_F1")
+        assert measured == pytest.approx(gain, abs=1e-9)
 
 
 def test_nine_languages_have_all_four_emotions():
