@@ -40,7 +40,7 @@ def run(args: ProbeArguments) -> int:
 
     from modeling_mser.backbones_mser import load_audio_backbone
     from mser_llm.cli.corpus_arguments import read_labeled
-    from mser_llm.evaluation.baselines.clip_vectors import clip_vectors
+    from mser_llm.evaluation.baselines.baseline_systems import clip_vectors
     from mser_llm.evaluation.baselines.linear_probe import LayerProbe, probe_layers
     from mser_llm.evaluation.baselines.pooled_layers import PooledLayers
     from mser_llm.evaluation.labeled_clips import LabeledClips

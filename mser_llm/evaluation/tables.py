@@ -40,8 +40,8 @@ def format_table(
     Returns:
         The lines of the table without a closing newline.
     """
-    escapes: dict[str, Callable[[str], str]] = {"markdown": _escape_markdown, "latex": escape_latex, "text": str}
-    escape = escapes[style]
+    escapes: dict[str, Callable[[str], str]] = {"latex": escape_latex, "text": str}
+    escape = escapes.get(style, lambda cell: cell.replace("|", r"\|"))
     lefts = {position % len(headers) for position in text_columns}
     aligned = ["left" if position in lefts else "right" for position in range(len(headers))]
     head, *body = [[escape(cell) for cell in row] for row in (headers, *rows)]
@@ -54,10 +54,6 @@ def format_table(
 def escape_latex(text: str) -> str:
     """Replace the characters that LaTeX treats as commands or cannot set."""
     return "".join(_LATEX.get(character, character) for character in text)
-
-
-def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

@@ -29,8 +29,7 @@ from mser_llm.evaluation.plots import (
 )
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.evaluation.protocols.leaks import LeakReport
-from mser_llm.evaluation.report import EmbeddingMap, ExamplePrediction, write_report
-from mser_llm.evaluation.report_findings import worst_errors
+from mser_llm.evaluation.report import EmbeddingMap, ExamplePrediction, worst_errors, write_report
 from mser_llm.evaluation.statistics.groups import gaps, summary
 from mser_llm.io.errors import InputError
 from processing_mser import UNPARSED, label_set

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The baselines: guessing, the majority class, eGeMAPS + SVM, and linear probes of a frozen encoder."""
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from transformers import WhisperFeatureExtractor
 
 from modeling_mser.backbones_mser import load_audio_backbone
-from mser_llm.evaluation.baselines.clip_vectors import clip_vectors
+from mser_llm.data.clips import index_clips
 from mser_llm.evaluation.baselines.comparison import System
 from mser_llm.evaluation.baselines.egemaps import EgemapsEncoder, fit_egemaps_svm
 from mser_llm.evaluation.baselines.linear_probe import LayerProbe, probe_layers, probe_weighted_layers
@@ -19,6 +20,7 @@ from mser_llm.evaluation.metrics.emotion_metrics import METRICS, metrics_from_co
 from mser_llm.evaluation.predictions import Predictions
 from mser_llm.inference.feature_cache import ClipFeatures
 from mser_llm.inference.tokenizer import build_tokenizer
+from mser_llm.io.errors import InputError
 from processing_mser import LabelSet, MSERProcessor
 
 
@@ -49,6 +51,31 @@ def majority_class(train_truths: Sequence[str], test: LabeledClips, labels: Sequ
     word = max(labels, key=lambda label: counts[label])
     certain = np.tile([float(label == word) for label in labels], (len(test), 1))
     return test.to_predictions(labels, [word] * len(test), certain)
+
+
+def clip_vectors(features: ClipFeatures, clips: LabeledClips, labels: LabelSet) -> tuple[np.ndarray, LabeledClips]:
+    """
+    Compute or load the features of all usable clips; report unusable clips on standard error.
+
+    Args:
+        features: of an encoder whose outputs have the same shape for every clip.
+
+    Returns:
+        `(num_clips, ...)` float32, and the usable clips in the given order.
+
+    Raises:
+        InputError: no clip is usable.
+    """
+    indexed, rejected = index_clips(clips.rows, labels)
+    rejected += features.prepare([(clip, 0) for clip in indexed])
+    unusable = {id(item.row) for item in rejected}
+    usable = [index for index, row in enumerate(clips.rows) if id(row) not in unusable]
+    if not usable:
+        raise InputError(clips.corpora[0], f"none of {len(clips)} clips is usable (first: {rejected[0].reason})")
+    if rejected:
+        print(f"{len(rejected)} clips are unusable; the first: {rejected[0].reason}", file=sys.stderr)
+    vectors = [features(clip, 0).float().numpy() for clip in indexed if id(clip.row) not in unusable]
+    return np.stack(vectors), clips.subset(usable)
 
 
 def egemaps_system(

@@ -2,14 +2,15 @@
 """Protocols as data: labels, splits, leak checks and published results."""
 
 import difflib
+import re
 
-from mser_llm.evaluation.protocols.cross_lingual import CROSS_LINGUAL, cross_lingual, parse_setting
+from mser_llm.evaluation.protocols.cross_lingual import CROSS_LINGUAL, cross_lingual
 from mser_llm.evaluation.protocols.folds import (
     Fold,
     FullCorpus,
     KFold,
     LeaveLanguageOut,
-    LeaveOneOut,
+    LeaveOneSessionOut,
     OfficialSplit,
     ProtocolError,
     resolve_fold,
@@ -41,16 +42,14 @@ def find_protocol(name: str) -> Protocol:
     Raises:
         ProtocolError: there is no such protocol.
     """
-    found = PROTOCOLS.get(name) or parse_setting(name)
-    if found is None:
-        nearest = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f" (did you mean {nearest[0]}?)" if nearest else ""
-        raise ProtocolError(
-            f"protocol {name}",
-            f"is unknown{hint}",
-            "see run-mser protocols, or name languages as in en+pl-to-de",
-        )
-    return found
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    if setting := re.fullmatch(r"([a-z]{2}(?:\+[a-z]{2})*)-to-([a-z]{2})", name):
+        return cross_lingual(tuple(setting[1].split("+")), setting[2])
+    nearest = difflib.get_close_matches(name, PROTOCOLS, n=1)
+    hint = f" (did you mean {nearest[0]}?)" if nearest else ""
+    fix = "see run-mser protocols, or name languages as in en+pl-to-de"
+    raise ProtocolError(f"protocol {name}", f"is unknown{hint}", fix)
 
 
 __all__ = [
@@ -60,7 +59,7 @@ __all__ = [
     "KFold",
     "LeakReport",
     "LeaveLanguageOut",
-    "LeaveOneOut",
+    "LeaveOneSessionOut",
     "OfficialSplit",
     "Protocol",
     "ProtocolError",

@@ -5,8 +5,6 @@ Only a summary of that paper (arXiv 2606.06200) was available. It names four emo
 but neither the settings nor results. The nine settings here are ours: each leaves one of the same nine languages out.
 """
 
-import re
-
 from mser_llm.data.corpora import CORPORA
 from mser_llm.evaluation.protocols.folds import LeaveLanguageOut, ProtocolError
 from mser_llm.evaluation.protocols.protocol import Protocol
@@ -27,7 +25,6 @@ NINE_LANGUAGES = {
     "ru": "resd",
 }
 """Language to corpus; each corpus has all four emotions."""
-_SETTING = re.compile(r"([a-z]{2}(?:\+[a-z]{2})*)-to-([a-z]{2})")
 _OURS = "the paper's nine settings are unknown; this one was chosen by this project"
 _YOURS = "the paper's nine settings are unknown; this one was chosen by the user"
 
@@ -74,16 +71,6 @@ def cross_lingual(sources: tuple[str, ...], target: str, name: str | None = None
         expected={corpus: count for corpus, count in expected.items() if count},
         assumption=_OURS if name else _YOURS,
     )
-
-
-def parse_setting(name: str) -> Protocol | None:
-    """Build the protocol of a name such as `en+pl-to-de`; return None for any other name.
-
-    Raises:
-        ProtocolError: as in `cross_lingual`.
-    """
-    match = _SETTING.fullmatch(name)
-    return cross_lingual(tuple(match[1].split("+")), match[2]) if match else None
 
 
 def _corpora_of_four() -> dict[str, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from mser_llm.evaluation.protocols.leaks import LeakReport
 from mser_llm.io.errors import InputError
@@ -88,22 +88,18 @@ class OfficialSplit(Split):
 
 
 @dataclass(frozen=True)
-class LeaveOneOut(Split):
-    """Leave one session (the column `split`) or speaker out: one fold for each, in the order of their names."""
-
-    by: Literal["session", "speaker"]
+class LeaveOneSessionOut(Split):
+    """Leave one session (the column `split`) out: one fold for each, in the order of their names."""
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        groups = _groups(rows, self.by)
-        names = sorted(set(groups))
+        sessions = _groups(rows, "split", "session")
+        names = sorted(set(sessions))
         if len(names) < 2:
-            raise ProtocolError(
-                f"leave one {self.by} out", f"only {len(names)} {self.by}(s)", "pass the complete corpus"
-            )
-        return [_held_out(name, rows, [group == name for group in groups]) for name in names]
+            raise ProtocolError(str(self), f"only {len(names)} session(s)", "pass the complete corpus")
+        return [_held_out(name, rows, [session == name for session in sessions]) for name in names]
 
     def __str__(self) -> str:
-        return f"leave one {self.by} out"
+        return "leave one session out"
 
 
 @dataclass(frozen=True)
@@ -113,7 +109,7 @@ class KFold(Split):
     count: int
 
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
-        speakers = _groups(rows, "speaker")
+        speakers = _groups(rows, "speaker", "speaker")
         genders = {row["speaker"]: str(row["gender"]) for row in rows}
         names = sorted(genders, key=lambda name: (genders[name], name))
         if len(names) < self.count:
@@ -160,14 +156,11 @@ def resolve_fold(protocol: str, names: Sequence[str], fold: str | None) -> str:
     raise ProtocolError(protocol, problem, f"pass --fold with one of {', '.join(names)}")
 
 
-def _groups(rows: Sequence[Row], by: str) -> list[str]:
-    column = "split" if by == "session" else by
+def _groups(rows: Sequence[Row], column: str, by: str) -> list[str]:
     groups = [row[column] for row in rows]
-    unknown = groups.count(None)
-    if unknown:
-        raise ProtocolError(
-            f"split by {by}", f"{unknown} of {len(rows)} clips have no {by}", f"pass clips with a {by}"
-        )
+    if unknown := groups.count(None):
+        problem = f"{unknown} of {len(rows)} clips have no {by}"
+        raise ProtocolError(f"split by {by}", problem, f"pass clips with a {by}")
     return groups
 
 

@@ -6,7 +6,7 @@ Results of other systems in Table I are included only if their row is unambiguou
 
 from typing import Any
 
-from mser_llm.evaluation.protocols.folds import FullCorpus, LeaveOneOut, OfficialSplit
+from mser_llm.evaluation.protocols.folds import FullCorpus, LeaveOneSessionOut, OfficialSplit
 from mser_llm.evaluation.protocols.protocol import Protocol, Published
 from processing_mser.emotions_mser import LABEL_SETS, LabelSet
 
@@ -73,7 +73,7 @@ MSER_PAPER = (
         "IEMOCAP, four classes",
         _FOUR,
         5531,
-        split=LeaveOneOut("session"),
+        split=LeaveOneSessionOut(),
         assumption=_SESSIONS,
         notes=("Excited counts as happy.", _UNSEEN),
         published=(
@@ -89,7 +89,7 @@ MSER_PAPER = (
         _SEVEN,
         4639,
         f", {_I_A} and {_II}",
-        split=LeaveOneOut("session"),
+        split=LeaveOneSessionOut(),
         assumption=f"{_SESSIONS}; excited is dropped because it is not among the paper's seven labels",
         notes=(
             _UNSEEN,

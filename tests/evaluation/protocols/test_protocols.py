@@ -20,7 +20,7 @@ from mser_llm.evaluation.protocols import (
     FullCorpus,
     KFold,
     LeaveLanguageOut,
-    LeaveOneOut,
+    LeaveOneSessionOut,
     OfficialSplit,
     ProtocolError,
     check_model_leak,
@@ -171,7 +171,7 @@ def test_protocols_split_published_layouts(protocol, tmp_path):
             protocol.divide(rows)
         return
     folds = protocol.divide(rows)
-    if isinstance(protocol.split, LeaveOneOut):
+    if isinstance(protocol.split, LeaveOneSessionOut):
         assert [fold.name for fold in folds] == ["session1", "session2", "session5"]
         for fold in folds:
             assert {one["speaker"][len("iemocap-Ses0")] for one in fold.test} == {fold.name[-1]}
