@@ -29,8 +29,8 @@ SCRIPT = HERE / "watched_training.py"
 LABELS = label_set("neutral,happy,sad,angry")
 # 48 training clips in batches of 5 and 24 validation clips in batches of 7: the last batch is short, and one process
 # has a batch fewer.
-FLAGS = ["--per_device_train_batch_size", "5", "--per_device_eval_batch_size", "7", "--num_train_epochs", "5"]
-STEPS = 25
+FLAGS = ["--per_device_train_batch_size", "5", "--per_device_eval_batch_size", "7", "--num_train_epochs", "12"]
+STEPS = 60
 STEPS_PER_EPOCH = 5
 # Two objectives have weights of their own outside the data-parallel wrapper.
 OBJECTIVES = """
