@@ -187,13 +187,11 @@ def memory(arguments: ScalingArguments, folder: Path) -> dict[str, Any]:
         with polling(peaks[factor].look):
             build(config, rows)
         shutil.rmtree(output)
-    largest = {factor: peak.largest / 1e6 for factor, peak in peaks.items()}
-    total = {factor: peak.total / 1e6 for factor, peak in peaks.items()}
     return {
         "rows": {"1x": arguments.rows, "10x": 10 * arguments.rows},
-        "peak_mb_of_the_largest_process": {"1x": largest[1], "10x": largest[10]},
-        "peak_mb_of_all_processes": {"1x": total[1], "10x": total[10]},
-        "ratio": total[10] / total[1],
+        "peak_mb_of_the_largest_process": {f"{factor}x": peak.largest / 1e6 for factor, peak in peaks.items()},
+        "peak_mb_of_all_processes": {f"{factor}x": peak.total / 1e6 for factor, peak in peaks.items()},
+        "ratio": peaks[10].total / peaks[1].total,
     }
 
 

@@ -119,11 +119,17 @@ def test_build_stops_on_a_full_disk_and_resumes(corpus, undisturbed, tiny_disk):
 
 
 def start_build(corpus, recipe, output, clips):
-    """Start a build by two workers and wait until it has processed so many clips and its translators run."""
+    """Start a build by two workers; wait until so many clips are processed and a translator has started on a batch.
+
+    Returns the build, its workers and those translators. A translator that dies before ends the build.
+    """
+    log = recipe.with_suffix(".log")
+    recipe.write_text(f"translator_options: {{seconds: 0.1, log: {log}}}\n", encoding="utf-8")
+    log.write_text("", encoding="utf-8")
     for counter in output.glob("logs/*/progress/*"):
         counter.unlink()
     process = psutil.Popen(
-        build_command(corpus, output, *FLAGS, "--workers", "2", recipe),
+        build_command(corpus, output, *FLAGS, "--workers", "2", str(recipe)),
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -133,7 +139,8 @@ def start_build(corpus, recipe, output, clips):
         workers, translators = [], []
         with contextlib.suppress(psutil.Error):  # of a process that has just ended
             workers = [one for one in process.children() if "spawn_main" in " ".join(one.cmdline())]
-            translators = [child for worker in workers for child in worker.children()]
+            started = {int(line.split()[0]) for line in log.read_text(encoding="utf-8").splitlines()}
+            translators = [child for worker in workers for child in worker.children() if child.pid in started]
         if translators and sum(int(path.read_bytes() or 0) for path in output.glob("logs/*/progress/*")) >= clips:
             return process, workers, translators
         time.sleep(0.01)
@@ -142,18 +149,17 @@ def start_build(corpus, recipe, output, clips):
 
 def test_build_killed_at_any_place_resumes_to_the_same_bytes(corpus, undisturbed, tmp_path):
     output, recipe = tmp_path / "m5ser", tmp_path / "slow.yaml"
-    recipe.write_text("translator_options: {seconds: 0.1}\n", encoding="utf-8")
     moments = random.Random(0)
 
     # The parent: nothing may write on behind the back of the next run.
-    process, _, _ = start_build(corpus, str(recipe), output, moments.randrange(1, CLIPS))
+    process, _, _ = start_build(corpus, recipe, output, moments.randrange(1, CLIPS))
     offspring = process.children(recursive=True)
     process.kill()
     process.communicate()
     assert offspring and psutil.wait_procs(offspring, timeout=60)[1] == []
 
     # A worker, as by the kernel for lack of memory: datatrove's own pool would wait forever.
-    process, workers, _ = start_build(corpus, str(recipe), output, moments.randrange(1, CLIPS // 2))
+    process, workers, _ = start_build(corpus, recipe, output, moments.randrange(1, CLIPS // 2))
     offspring = process.children(recursive=True)
     moments.choice(workers).kill()
     _, stderr = process.communicate(timeout=240)
@@ -161,7 +167,7 @@ def test_build_killed_at_any_place_resumes_to_the_same_bytes(corpus, undisturbed
     assert psutil.wait_procs(offspring, timeout=60)[1] == []
 
     # A translator: it is replaced, and the build continues.
-    process, _, translators = start_build(corpus, str(recipe), output, moments.randrange(1, CLIPS // 4))
+    process, _, translators = start_build(corpus, recipe, output, moments.randrange(1, CLIPS // 4))
     moments.choice(translators).kill()
     _, stderr = process.communicate(timeout=240)
     assert process.returncode == 0, stderr

@@ -2,10 +2,12 @@
 """A tiny SeamlessM4T v2 with random weights, saved to a folder and loaded like the real one."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     GenerationConfig,
     SeamlessM4TFeatureExtractor,
@@ -116,15 +118,10 @@ def test_m4t_start_errors_name_the_fix(tiny_folder, tmp_path):
         build_translator("seamless_m4t_v2", {"model": str(tmp_path)})
     with pytest.raises(ValueError, match="speaker_id 3"):
         build_translator("seamless_m4t_v2", {"model": str(tiny_folder), "speaker_id": 3})
-
-
-def test_m4t_rejects_incomplete_weights(tiny_folder, tmp_path):
-    from safetensors.torch import load_file, save_file
-
-    for path in tiny_folder.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
+    # Weights without those of the vocoder.
+    shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "model.safetensors")
-    lost = [name for name in weights if name.startswith("vocoder.")]
-    save_file({n: w for n, w in weights.items() if n not in lost}, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TranslatorStartError, match=rf"{len(lost)} tensors.*vocoder"):
+    kept = {name: weight for name, weight in weights.items() if not name.startswith("vocoder.")}
+    save_file(kept, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(TranslatorStartError, match=rf"{len(weights) - len(kept)} tensors.*vocoder"):
         build_translator("seamless_m4t_v2", {"model": str(tmp_path)})
