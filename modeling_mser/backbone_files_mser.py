@@ -4,6 +4,7 @@
 A GGUF file is converted once to a folder as transformers saves it, which every loader and the fingerprint can read.
 """
 
+import copy
 import importlib.metadata
 import logging
 import os
@@ -24,6 +25,7 @@ import transformers
 from huggingface_hub import is_offline_mode
 from huggingface_hub.utils import WeakFileLock
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from .backbones_mser import BackboneError, offline_options
 from .file_digests_mser import (
@@ -235,9 +237,14 @@ def _convert_gguf(source: str, file: Path, folder: Path) -> None:
     _logger.warning("%s: converting to safetensors, once", source)
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
+        from gguf import GGUFReader
+
         config = AutoConfig.from_pretrained(**place)
         if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
             raise ValueError(f"{config.model_type} is not a causal language model")
+        for tensor in GGUFReader(file).tensors:
+            if tensor.name == "rope_freqs.weight":
+                _scale_rotary_frequencies(config, torch.tensor(tensor.data))
         tokenizer = AutoTokenizer.from_pretrained(**place)
         if hasattr(transformers, "GgufConfig"):  # versions before it always dequantize
             place["quantization_config"] = transformers.GgufConfig(dequantize=True)
@@ -255,6 +262,36 @@ def _convert_gguf(source: str, file: Path, folder: Path) -> None:
         raise BackboneError(source, f"cannot be read as a language model ({reason})", fix) from error
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _scale_rotary_frequencies(config: PreTrainedConfig, factors: torch.Tensor) -> None:
+    """
+    Set the scaling of LLaMA 3.1 and later, which a GGUF file stores as divisors of the frequencies and transformers
+    ignores.
+
+    Args:
+        config: configuration of the language model, changed in place.
+        factors: the divisors `(head_dim / 2,)`.
+    """
+    usual, _ = ROPE_INIT_FUNCTIONS["llama3"](_with_scaling(config, 1.0))
+    scaled = _with_scaling(config, float(factors.max()))
+    frequencies, _ = ROPE_INIT_FUNCTIONS["llama3"](scaled)
+    if not torch.allclose(usual / frequencies, factors, rtol=1e-3):
+        raise ValueError("its rotary frequencies are not scaled as in LLaMA 3.1")
+    config.rope_parameters = scaled.rope_parameters
+
+
+def _with_scaling(config: PreTrainedConfig, factor: float) -> PreTrainedConfig:
+    # The other values are those of all LLaMA 3.1, 3.2 and 3.3.
+    scaled = copy.deepcopy(config)
+    scaled.rope_parameters = scaled.rope_parameters | {
+        "rope_type": "llama3",
+        "factor": factor,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8192,
+    }
+    return scaled
 
 
 def _version(file: Path) -> tuple[int, int]:

@@ -13,8 +13,17 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 MERGES = ["h a", "s a"]
 
 
-def write_tiny_gguf(path: Path, architecture: str = "llama") -> dict[str, np.ndarray]:
-    """Write the file and return its weights by their names in GGUF, dequantized."""
+def write_tiny_gguf(
+    path: Path, architecture: str = "llama", rope_factors: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """
+    Write the file and return its weights by their names in GGUF, dequantized.
+
+    Args:
+        path: the file.
+        architecture: as the file names it.
+        rope_factors: divisors of the 16 rotary frequencies, as files of LLaMA 3.1 have them.
+    """
     tokens = [*SPECIAL, *bytes_to_unicode().values(), *(merge.replace(" ", "") for merge in MERGES)]
     writer = gguf.GGUFWriter(str(path), architecture)
     writer.add_name("tiny")
@@ -62,6 +71,8 @@ def write_tiny_gguf(path: Path, architecture: str = "llama") -> dict[str, np.nda
         else:
             writer.add_tensor(f"{name}.weight", values)
         weights[name] = values
+    if rope_factors is not None:
+        writer.add_tensor("rope_freqs.weight", rope_factors.astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tiny_gguf import write_tiny_gguf
@@ -56,6 +57,20 @@ def test_gguf_is_dequantized_to_the_values_in_the_file(tmp_path: Path):
     assert tokenizer.decode(tokenizer("happy, sad")["input_ids"]) == "happy, sad"
     assert (tokenizer.bos_token, tokenizer.eos_token) == ("<|im_start|>", "<|im_end|>")
     assert backbone_config(str(tmp_path / "tiny.gguf")).name_or_path == str(tmp_path / "tiny.gguf")
+
+
+def test_gguf_of_llama_3_1_keeps_its_scaled_rotary_frequencies(tmp_path: Path):
+    # As llama.cpp writes them, from factor 32, low_freq_factor 1, high_freq_factor 4 and 8192 positions.
+    usual = 10000.0 ** (-np.arange(16) / 16)
+    smooth = np.clip((8192 * usual / (2 * np.pi) - 1) / 3, 0, 1)
+    factors = 1 / ((1 - smooth) / 32 + smooth)
+    assert factors[0] == 1 < factors[12] < 32 == factors[15]
+    write_tiny_gguf(tmp_path / "tiny.gguf", rope_factors=factors)
+    model = AutoModelForCausalLM.from_pretrained(resolve_backbone(str(tmp_path / "tiny.gguf")))
+    np.testing.assert_allclose(model.model.rotary_emb.inv_freq.float(), usual / factors, rtol=1e-4)
+    write_tiny_gguf(tmp_path / "other.gguf", rope_factors=factors**2)
+    with pytest.raises(BackboneError, match="rotary frequencies"):
+        resolve_backbone(str(tmp_path / "other.gguf"))
 
 
 def test_gguf_is_converted_once_and_again_if_the_cache_is_damaged(tiny_gguf: Path, cache: Path):
