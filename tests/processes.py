@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Check that processes end, and how much memory they take."""
+"""Check that processes end, and how much memory they take; limit the size of their files."""
 
 import re
+import resource
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -31,3 +34,15 @@ def reset_peak_memory() -> int:
     """Start to measure the maximum memory anew and return the current one, in KiB."""
     Path("/proc/self/clear_refs").write_text("5")
     return peak_memory()
+
+
+@contextmanager
+def limit_file_size(size: int) -> Iterator[None]:
+    """Limit the files of this process to a number of bytes."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)

@@ -15,7 +15,6 @@ from mser_llm.data.loaded_corpus import (
     UNLABELED,
     CorpusError,
     LoadedCorpus,
-    duplicate_error,
     join_some,
     listing_warnings,
     unsupported_formats,
@@ -29,25 +28,13 @@ OTHER_FORMAT = "another format of a clip that was read"
 
 
 def read_known_corpus(spec: CorpusSpec, path: Path) -> LoadedCorpus:
-    """
-    Read a corpus by its declaration.
-
-    Args:
-        spec: the declaration.
-        path: the folder of the corpus, or any folder above it.
-
-    Returns:
-        rows in the order of their paths, and the differences from the published counts.
-
-    Raises:
-        CorpusError: no audio, no table of emotions, no matching file, or one clip twice.
-    """
+    """Read a corpus by its declaration from its folder or any above; results and errors are as in `read_corpus`."""
     listing = list_files(path)
     embedded = [] if listing.audio or spec.parquet is None else parquet_clips(spec.parquet, path, listing.others)
     if not (listing.audio or listing.media or embedded):
         fix = f"get {spec.name} from {spec.how_to_get}, and pass its folder"
         raise CorpusError(path, "contains no audio file", fix)
-    clips = _Clips(spec, [_read_table(spec, table, path, listing.others) for table in spec.tables])
+    clips = _Clips(spec, [_Table(spec, table, path, listing.others) for table in spec.tables])
     folder = "" if str(path) == "." else os.path.join(path, "")
     for file in listing.audio:
         clips.add(without_extension(file), format_rank(file), {"bytes": None, "path": folder + file})
@@ -61,18 +48,37 @@ def read_known_corpus(spec: CorpusSpec, path: Path) -> LoadedCorpus:
 
 class _Table:
     """
-    The records of one table of a corpus.
+    The records of one table of a corpus: key to the columns that the corpus uses.
 
-    Args:
-        table: its declaration.
-        records: key to the columns that the corpus uses.
-        files: of the table, relative to the folder of the corpus.
+    Raises:
+        CorpusError: the table is damaged, or required and missing.
     """
 
-    def __init__(self, table: ClipTable, records: dict[str, dict[str, str]], files: Sequence[str]):
-        self.table, self.files = table, files
-        self._records = records
+    def __init__(self, spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str]):
+        self.table = table
+        self.files = list(table.find(others))
+        self._records: dict[str, dict[str, str]] = {}
         self._used: set[str] = set()
+        columns = spec.columns
+        for file, shared in self.files:
+            try:
+                for values in table.records(path / file):
+                    fields = {**values, **shared}
+                    key = table.key(fields)
+                    if key is not None:
+                        record = {name: fields[name] for name in columns if name in fields}
+                        self._records.setdefault(without_extension(key), record)
+            except InputError as error:
+                raise CorpusError(error.source, error.problem, error.fix) from error
+            except (OSError, ValueError) as error:
+                raise CorpusError(path / file, f"cannot be read ({error})", "restore it as published") from error
+        if table.required and not self._records:
+            problem = "contain no valid record" if self.files else "are missing"
+            raise CorpusError(
+                path,
+                f"the {table.contents} of {spec.name} are in {table.file_names()}, which {problem}",
+                "restore them, or pass the folder that contains both tables and recordings",
+            )
 
     def find(self, fields: Mapping[str, str]) -> dict[str, str] | None:
         """Return the record of the file with these fields."""
@@ -84,36 +90,7 @@ class _Table:
 
     def unused(self) -> list[tuple[str, dict[str, str]]]:
         """Return the clips that the table lists and that `find` never returned."""
-        if not self.table.lists_clips or len(self._used) == len(self._records):
-            return []
-        return [(key, record) for key, record in self._records.items() if key not in self._used]
-
-
-def _read_table(spec: CorpusSpec, table: ClipTable, path: Path, others: Sequence[str]) -> _Table:
-    """Read a table; raise `CorpusError` if it is damaged, or required and missing."""
-    records: dict[str, dict[str, str]] = {}
-    columns = spec.columns
-    found = list(table.find(others))
-    for file, shared in found:
-        try:
-            for values in table.records(path / file):
-                fields = {**values, **shared}
-                key = table.key(fields)
-                if key is not None:
-                    record = {name: fields[name] for name in columns if name in fields}
-                    records.setdefault(without_extension(key), record)
-        except InputError as error:
-            raise CorpusError(error.source, error.problem, error.fix) from error
-        except (OSError, ValueError) as error:
-            raise CorpusError(path / file, f"cannot be read ({error})", "restore it as published") from error
-    if table.required and not records:
-        problem = "contain no valid record" if found else "are missing"
-        raise CorpusError(
-            path,
-            f"the {table.contents} of {spec.name} are in {table.file_names()}, which {problem}",
-            "restore them, or pass the folder that contains both tables and recordings",
-        )
-    return _Table(table, records, [file for file, _ in found])
+        return [item for item in self._records.items() if self.table.lists_clips and item[0] not in self._used]
 
 
 @dataclass
@@ -149,7 +126,8 @@ class _Clips:
         before = self._ranks.get(key)
         if before is not None:
             if before == rank:
-                raise duplicate_error(self.spec.name, audio["path"], key, self.rows[key]["audio"]["path"])
+                problem = f"has the id {key!r} of {self.rows[key]['audio']['path']}"
+                raise CorpusError(audio["path"], problem, f"keep one copy, or pass only one as {self.spec.name}=PATH")
             self.other_formats += 1
             if before < rank:
                 return

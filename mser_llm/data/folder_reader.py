@@ -28,11 +28,7 @@ from processing_mser.emotions_mser import EMOTION_SYNONYMS, canonical_emotion, s
 
 
 TABLE_EXTENSIONS = (".csv", ".tsv")
-_GENDERS = {"f": "female", "female": "female", "w": "female", "woman": "female"} | {
-    "m": "male",
-    "male": "male",
-    "man": "male",
-}
+_GENDERS = dict.fromkeys(("f", "female", "w", "woman"), "female") | dict.fromkeys(("m", "male", "man"), "male")
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(-[a-zA-Z0-9]{2,8})*")
 _AS_FOLDERS = "put the recordings into folders named after their emotions (angry/, happy/)"
 _FIX = f"{_AS_FOLDERS}, or pass a CSV file with the columns path and emotion"
@@ -76,11 +72,7 @@ def read_folder(path: Path) -> LoadedCorpus:
 
 
 def _read_class_folders(path: Path, table_errors: Sequence[CorpusError]) -> LoadedCorpus:
-    """
-    Args:
-        path: the folder.
-        table_errors: why the tables in it cannot be used.
-    """
+    """Read a folder whose tables cannot be used for the given reasons."""
     listing = list_files(path)
     if not listing.audio and not listing.media:
         raise CorpusError(path, "contains no audio file", _FIX)
@@ -172,17 +164,11 @@ def _read_table(path: Path) -> LoadedCorpus:
     warnings = _table_warnings(rows, genders, languages)
     if missing:
         warnings.insert(0, f"{len(missing)} of {len(missing) + len(rows)} listed files do not exist and were not read")
-    unused = columns.warning()
-    return _loaded_corpus(path, rows, [], missing, [*([] if unused is None else [unused]), *warnings])
+    return _loaded_corpus(path, rows, [], missing, [*columns.warnings(), *warnings])
 
 
 def _table_warnings(rows: Sequence[dict], genders: Counter[str], languages: Counter[str]) -> list[str]:
-    """
-    Args:
-        rows: of the table.
-        genders: unknown genders, as written.
-        languages: languages that are no codes, as written.
-    """
+    """Warn of unknown genders and of languages that are no codes, both as written, and of the rows of a table."""
     warnings = []
     numbers = sorted({row["emotion"] for row in rows if row["emotion"] and row["emotion"].isdigit()})
     if numbers:
@@ -213,11 +199,8 @@ def _table_warnings(rows: Sequence[dict], genders: Counter[str], languages: Coun
 
 
 def _find_file(folder: Path, written: str) -> tuple[str, Path | None]:
-    """
-    Return the path as written, with `/`, and the file, or None if it does not exist.
-
-    Tables written on Windows separate folders by `\\`, and file names from macOS have decomposed accents.
-    """
+    """Return the path as written, with `/`, and the file, or None if it does not exist."""
+    # Tables written on Windows separate folders by `\\`, and file names from macOS have decomposed accents.
     for path in dict.fromkeys((written, written.replace("\\", "/"))):
         for form in (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)):
             file = folder / os.path.expanduser(form)
@@ -274,14 +257,6 @@ def _lists_clips(path: Path) -> bool:
 
 
 def _columns(path: Path, lines: Sequence[tuple[int, list[str]]]) -> TableColumns:
-    """
-    Args:
-        path: the table, for messages.
-        lines: as `_lines` returns them.
-
-    Raises:
-        CorpusError: no path or no emotion, or one of the columns twice.
-    """
     header = lines[0][1] if lines else []
     columns = table_columns(path, header)
     if columns.absent:

@@ -2,8 +2,8 @@
 """Derive the license of a data set or model from the terms of its sources and translators."""
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import Any
 
 from mser_llm.data.corpora import CORPORA, FOLDER
@@ -54,16 +54,7 @@ def source_terms(name: str) -> Terms:
         return Terms(name, "this project's synthetic speech", "Apache-2.0", True, False, how_to_get="run-mser demo")
     if name not in CORPORA:
         return Terms(name, name, "unknown", redistribution=False, non_commercial=True)
-    spec = CORPORA[name]
-    return Terms(
-        name=name,
-        title=spec.title,
-        license=spec.license,
-        redistribution=spec.redistribution,
-        non_commercial=spec.non_commercial,
-        how_to_get=spec.how_to_get,
-        citation=spec.citation,
-    )
+    return Terms(**{field.name: getattr(CORPORA[name], field.name) for field in fields(Terms)})
 
 
 def translator_terms(name: str) -> Terms:
@@ -92,8 +83,3 @@ def card_license(terms: Iterable[Terms]) -> dict[str, Any]:
         return {"license": name}
     kind = "non-commercial-by-source" if non_commercial else "by-source"
     return {"license": "other", "license_name": kind, "license_link": "README.md"}
-
-
-def without_redistribution(terms: Iterable[Terms]) -> Sequence[Terms]:
-    """Return the terms that forbid publishing derived data."""
-    return [one for one in terms if not one.redistribution]

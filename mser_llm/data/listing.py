@@ -45,7 +45,7 @@ def list_files(folder: Path) -> Listing:
         elif not broken:
             found.others.append(path)
     for paths in (found.audio, found.media, found.others, found.unreadable, found.misnamed):
-        paths.sort(key=_parts)
+        paths.sort(key=lambda path: path.split("/"))
     return found
 
 
@@ -92,7 +92,3 @@ def _is_text(path: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _parts(path: str) -> list[str]:
-    return path.split("/")

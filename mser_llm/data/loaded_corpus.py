@@ -82,11 +82,6 @@ class LoadedCorpus:
         return "\n".join(lines)
 
 
-def duplicate_error(name: str, path: str, clip: str, first: str) -> CorpusError:
-    """Return the error for two files of one clip."""
-    return CorpusError(path, f"has the id {clip!r} of {first}", f"keep one copy, or pass only one as {name}=PATH")
-
-
 def unsupported_formats(path: Path, files: Sequence[str]) -> tuple[str, str]:
     """Describe files that soundfile cannot open, as the problem and the fix: a command that extracts their audio."""
     formats = sorted({extension_of(file) for file in files})

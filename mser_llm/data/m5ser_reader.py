@@ -23,18 +23,8 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 _FIX = "pass the output folder of run-mser m5ser build, or one language of it as FOLDER/data/fr"
-# A million rows have few different values of these: one string object is kept for each.
-_INTERNED = (
-    "emotion",
-    "language",
-    "corpus",
-    "source_corpus",
-    "source_split",
-    "translator",
-    "speaker",
-    "gender",
-    "split",
-)
+# A million rows have few different values of the other texts: one string object is kept for each.
+_UNIQUE = ("id", "source_id", "transcript")
 
 
 def read_m5ser(path: str | Path, cache_dir: str | Path | None = None) -> LoadedCorpus:
@@ -148,6 +138,6 @@ def _rows(files: Sequence[Path], cache_dir: str | Path | None) -> list[dict[str,
         columns = [name if name != "audio" else "audio.path" for name in shard.schema_arrow.names]
         for values in shard.read(columns=columns).to_pylist():
             audio = ParquetAudio(names, "audio", len(rows), values["audio"]["path"], cache)
-            row = {**values, "audio": audio}
-            rows.append(row | {name: sys.intern(row[name]) for name in _INTERNED if row[name] is not None})
+            texts = {name: value for name, value in values.items() if isinstance(value, str) and name not in _UNIQUE}
+            rows.append({**values, "audio": audio} | {name: sys.intern(text) for name, text in texts.items()})
     return rows

@@ -66,12 +66,7 @@ def unpacked(files: tuple[str, ...], column: str, cache_dir: str | None) -> "Dat
 
 def parquet_clips(columns: ParquetClips, root: Path, others: Sequence[str]) -> list[tuple[str, ParquetAudio]]:
     """
-    List the clips in all Parquet files of a folder as (folder and name without extension, audio).
-
-    Args:
-        columns: of the data set.
-        root: the folder.
-        others: files in it that are not audio, relative to it.
+    List the clips in all Parquet files of the folder `root` as (folder and name without extension, audio).
 
     Raises:
         CorpusError: a file is damaged, or lacks a column.

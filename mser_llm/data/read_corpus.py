@@ -2,7 +2,6 @@
 """Read any corpus from `NAME=PATH`: published corpora, the user's own data, and M5SER."""
 
 import difflib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mser_llm.data.folder_reader import read_folder
 from mser_llm.data.loaded_corpus import CorpusError, LoadedCorpus
 from mser_llm.data.m5ser_reader import read_m5ser
 from mser_llm.data.schema import M5SER_CORPUS
+from mser_llm.data.table_columns import letters
 
 
 def read_corpus(name: str, path: str | Path) -> LoadedCorpus:
@@ -80,17 +80,13 @@ def resolve_corpus_name(name: str) -> str:
     Raises:
         CorpusError: there is no such corpus; the message suggests the nearest name.
     """
-    names = {_letters(known): known for known in (*CORPORA, FOLDER, M5SER_CORPUS)}
-    if _letters(name) in names:
-        return names[_letters(name)]
-    nearest = difflib.get_close_matches(_letters(name), names, n=1)
+    names = {letters(known): known for known in (*CORPORA, FOLDER, M5SER_CORPUS)}
+    if letters(name) in names:
+        return names[letters(name)]
+    nearest = difflib.get_close_matches(letters(name), names, n=1)
     raise CorpusError(
         f"corpus {name!r}",
         "is unknown" + (f" (did you mean {names[nearest[0]]}?)" if nearest else ""),
         f"choose from {', '.join(CORPORA)}, {FOLDER} for your own data, {M5SER_CORPUS} for the output of run-mser "
         "m5ser build",
     )
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).lower()

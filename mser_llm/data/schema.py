@@ -10,34 +10,26 @@ import pyarrow as pa
 from processing_mser.audio_mser import SAMPLING_RATE
 
 
+def _texts(*names: str, nullable: bool = True) -> list[pa.Field]:
+    return [pa.field(name, pa.string(), nullable=nullable) for name in names]
+
+
 ROW_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
+        *_texts("id", nullable=False),
         pa.field("audio", pa.struct([pa.field("bytes", pa.binary()), pa.field("path", pa.string())])),
-        pa.field("emotion", pa.string()),
-        pa.field("language", pa.string()),
-        pa.field("corpus", pa.string(), nullable=False),
-        pa.field("speaker", pa.string()),
-        pa.field("gender", pa.string()),
-        pa.field("transcript", pa.string()),
+        *_texts("emotion", "language"),
+        *_texts("corpus", nullable=False),
+        *_texts("speaker", "gender", "transcript"),
         pa.field("duration", pa.float64()),
-        pa.field("split", pa.string()),
+        *_texts("split"),
     ]
 )
 """Explicit, because streaming fails over shards of which one has a null column where another has text."""
 
 
 M5SER_CORPUS = "m5ser"
-_M5SER_COLUMNS = pa.schema(
-    [
-        *ROW_SCHEMA,
-        pa.field("source_id", pa.string()),
-        pa.field("source_corpus", pa.string()),
-        pa.field("source_split", pa.string()),
-        pa.field("translator", pa.string()),
-    ]
-)
-
+_M5SER_COLUMNS = pa.schema([*ROW_SCHEMA, *_texts("source_id", "source_corpus", "source_split", "translator")])
 
 # Written out, because importing datasets takes each process of a build several seconds.
 _FEATURES = {
@@ -58,12 +50,7 @@ M5SER_SCHEMA = _M5SER_COLUMNS.with_metadata({"huggingface": json.dumps({"info": 
 
 REJECTS_SCHEMA = pa.schema(
     [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("source_id", pa.string(), nullable=False),
-        pa.field("source_corpus", pa.string(), nullable=False),
-        pa.field("language", pa.string(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
+        *_texts("id", "source_id", "source_corpus", "language", "stage", "reason", nullable=False),
         pa.field("value", pa.float64()),
     ]
 )

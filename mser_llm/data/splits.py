@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Split rows by speaker, and check that training and test share no speaker."""
+"""Split rows by speaker, and name the recordings and published parts that rows come from."""
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mser_llm.data.corpora import FOLDER
-from mser_llm.data.loaded_corpus import join_some
 from mser_llm.io.errors import InputError
 
 
@@ -66,36 +65,6 @@ def speaker_split(rows: Sequence[Row], fraction: float, seed: int) -> tuple[list
         [row for row, is_validation in zip(rows, validation) if not is_validation],
         [row for row, is_validation in zip(rows, validation) if is_validation],
     )
-
-
-def check_speaker_leak(train: Iterable[Row], test: Iterable[Row]) -> None:
-    """
-    Check that no speaker and no clip is both in training and in test.
-
-    Clips without a speaker are compared by file, and a warning says that their independence cannot be checked.
-
-    Raises:
-        SpeakerLeakError: with the speakers or clips.
-    """
-    train, test = list(train), list(test)
-    both = {row["speaker"] for row in train} & {row["speaker"] for row in test} - {None}
-    if both:
-        raise SpeakerLeakError(
-            f"{len(both)} speaker(s) are in training and in test: {join_some(sorted(both))}; remove them from one, or "
-            "use different names for different people"
-        )
-    clips = {row["audio"]["path"] for row in train} & {row["audio"]["path"] for row in test} - {None}
-    if clips:
-        raise SpeakerLeakError(
-            f"{len(clips)} clip(s) are in training and in test: {join_some(sorted(clips))}; remove them from one"
-        )
-    null = [sum(row["speaker"] is None for row in side) for side in (train, test)]
-    if any(null):
-        warnings.warn(
-            f"speaker independence cannot be checked: {null[0]} of {len(train)} training and {null[1]} of {len(test)} "
-            "test clips have no speaker",
-            stacklevel=2,
-        )
 
 
 def recording(row: Row) -> str:

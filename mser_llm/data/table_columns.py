@@ -11,7 +11,6 @@ from mser_llm.data.loaded_corpus import CorpusError
 
 
 REQUIRED = ("path", "emotion")
-# Compared without case, spaces and punctuation: `Speaker ID`, `speaker-id` and `speakerId` are equal.
 ALIASES: dict[str, tuple[str, ...]] = {
     "path": (
         "file_name", "file", "file_path", "audio", "audio_file", "audio_path", "audio_file_path",
@@ -27,15 +26,16 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "transcript": ("transcription", "text", "sentence"),
     "split": ("subset", "partition"),
 }  # fmt: skip
-"""Column of a row to its other names in users' tables; `file_name` is the one of Hugging Face."""
+"""Column of a row to its other names in users' tables, compared by `letters`; `file_name` is Hugging Face's."""
 
 
-def _letters(name: str) -> str:
+def letters(name: str) -> str:
+    """Return a name in lower case, without spaces and punctuation."""
     return re.sub(r"[\W_]", "", name).lower()
 
 
-_EXACT = {_letters(column): column for column in ALIASES}
-_KNOWN = _EXACT | {_letters(alias): column for column, aliases in ALIASES.items() for alias in aliases}
+_EXACT = {letters(column): column for column in ALIASES}
+_KNOWN = _EXACT | {letters(alias): column for column, aliases in ALIASES.items() for alias in aliases}
 
 
 @dataclass(frozen=True)
@@ -53,29 +53,25 @@ class TableColumns:
     unused: tuple[str, ...]
     absent: tuple[str, ...]
 
-    def warning(self) -> str | None:
-        """Return a warning with the unused columns and the near match of each one that may be misspelled."""
+    def warnings(self) -> list[str]:
+        """Return a warning with the unused columns, if any, and the near match of each one that may be misspelled."""
         if not self.unused:
-            return None
+            return []
         free = {key: column for key, column in _KNOWN.items() if column not in self.names}
         shown = []
         for name in self.unused:
-            near = difflib.get_close_matches(_letters(name), free, n=1, cutoff=0.85)
+            near = difflib.get_close_matches(letters(name), free, n=1, cutoff=0.85)
             shown.append(f"{name} (did you mean {free[near[0]]}?)" if near else name)
         several = len(self.unused) > 1
-        return (
+        return [
             f"column{'s' * several} {', '.join(shown)} {'are' if several else 'is'} not used; to use a column, rename "
             f"it to one of {', '.join(ALIASES)}"
-        )
+        ]
 
 
 def table_columns(path: Path, header: Sequence[str]) -> TableColumns:
     """
     Match a header. A column's own name (`emotion`) takes precedence over an alias (`label`), which is then unused.
-
-    Args:
-        path: the table, for messages.
-        header: the cells of its first line.
 
     Raises:
         CorpusError: one column twice, or two aliases of one column.
@@ -83,8 +79,8 @@ def table_columns(path: Path, header: Sequence[str]) -> TableColumns:
     written = [cell.strip() for cell in header]
     names: list[str | None] = [None] * len(written)
     for column in ALIASES:
-        exact = [place for place, cell in enumerate(written) if _EXACT.get(_letters(cell)) == column]
-        aliases = [place for place, cell in enumerate(written) if _KNOWN.get(_letters(cell)) == column]
+        exact = [place for place, cell in enumerate(written) if _EXACT.get(letters(cell)) == column]
+        aliases = [place for place, cell in enumerate(written) if _KNOWN.get(letters(cell)) == column]
         found = exact or aliases
         if len(found) > 1 and exact:
             raise CorpusError(path, f"has the column {column} more than once", "rename all but one of them")

@@ -34,13 +34,7 @@ def int8_product(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def compiled_modules(modules: Sequence[nn.Module], max_shapes: int) -> Iterator[None]:
-    """
-    Compile modules in place for the duration; `nn.Module.compile` has no inverse.
-
-    Args:
-        modules: to compile.
-        max_shapes: raise if more shapes occur, instead of running uncompiled.
-    """
+    """Compile modules for the duration, which `nn.Module.compile` cannot, and raise if more shapes occur."""
     before = [module._compiled_call_impl for module in modules]
     for module in modules:
         module.compile(dynamic=False)

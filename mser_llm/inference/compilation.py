@@ -46,7 +46,6 @@ def compiled(model: Any) -> Iterator[None]:
         CompilationError: torch cannot compile them, or more shapes occur than the buckets have, as with an encoder
             that takes each clip at its own length. It never falls back to running uncompiled.
     """
-    check_compiler(model.device.type)
     if getattr(model, "encodes_clips_separately", False):
         problem = "would compile this model anew for each length of a clip, because its encoder takes no padded batch"
         raise CompilationError("--compile", problem, "leave it out")

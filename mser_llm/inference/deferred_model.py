@@ -46,15 +46,7 @@ class DeferredModel:
     """
     A trained model that the first call of `load` loads.
 
-    Args:
-        name_or_path: a folder written by `save_pretrained` or a training, or a Hub id.
-        device: as in `pick_device`.
-        quantize: as in `load_network`.
-
-    Raises:
-        ModelNotFoundError: the folder is missing or contains no MSER model.
-        ValueError: the device is unknown, or does not support the quantization.
-        ImportError: the library of the quantization is not installed.
+    Arguments and errors are those of `load_model`; the errors are raised at once.
     """
 
     def __init__(self, name_or_path: str, device: str = "auto", quantize: str | None = None):

@@ -68,13 +68,10 @@ class FeatureEncoder:
         features, mask = inputs["input_features"], inputs["input_features_mask"]
         if self.encodes:
             device = self.model.device
-            states, state_mask = self.model.encode_audio(features.to(device), mask.to(device))
-            assert state_mask is not None, "a mask was given"
-            lengths = state_mask.sum(-1).tolist()
-            clips = [state[:, :length] for state, length in zip(states.cpu(), lengths, strict=True)]
-        else:
-            clips = [feature[:, :length] for feature, length in zip(features, mask.sum(-1).tolist(), strict=True)]
-        return [clip.to(torch.float16).contiguous() for clip in clips]
+            features, mask = self.model.encode_audio(features.to(device), mask.to(device))
+            assert mask is not None, "a mask was given"
+        clips = zip(features.cpu(), mask.sum(-1).tolist(), strict=True)
+        return [clip[:, :length].to(torch.float16).contiguous() for clip, length in clips]
 
     @property
     def bytes_per_second(self) -> float:

@@ -118,7 +118,6 @@ def load_network(model: str, device: str = "auto", quantize: str | None = None) 
     """Return the network of a model in evaluation mode. On a CPU, its linear layers are packed for recognition.
 
     Args:
-        model, device: as in `load_model`.
         quantize: `int8` for the linear layers of encoder and language model (CPU), `4bit` for those of the language
             model (CUDA, the extra `quantization`); None keeps the weights.
     """

@@ -4,9 +4,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-
-class ModelTypeError(ValueError):
-    """A checkpoint is not a model of this project."""
+from mser_llm.io.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -82,10 +80,10 @@ def find_model_type(name: str) -> ModelType:
     """Return a type by its name.
 
     Raises:
-        ModelTypeError: no model of this project has that type.
+        InputError: no model of this project has that type.
     """
     if name not in MODEL_TYPES:
-        raise ModelTypeError(f"model type {name!r}: is unknown; choose from {', '.join(MODEL_TYPES)}")
+        raise InputError(f"model type {name!r}", "is unknown", f"choose from {', '.join(MODEL_TYPES)}")
     return MODEL_TYPES[name]
 
 

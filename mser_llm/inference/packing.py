@@ -28,10 +28,7 @@ class RecognitionLinear(nn.Module):
     """A linear layer whose weight is not a parameter, so that training would silently leave it out."""
 
     def train(self, mode: bool = True) -> "RecognitionLinear":
-        """
-        Raises:
-            RuntimeError: `mode` is true.
-        """
+        """Raise a RuntimeError if `mode` is true."""
         if mode:
             raise RuntimeError(
                 "this network was loaded for recognition, and cannot be trained; load it with from_pretrained"

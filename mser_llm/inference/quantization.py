@@ -55,10 +55,6 @@ class Int8Linear(RecognitionLinear):
 def check_quantization(kind: str, device: str) -> None:
     """Check that a quantization is available, before a model is loaded.
 
-    Args:
-        kind: `int8` or `4bit`.
-        device: as `pick_device` returns it.
-
     Raises:
         InputError: the kind is unknown, or for another device.
         ImportError: its library is not installed.

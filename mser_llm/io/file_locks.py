@@ -34,14 +34,9 @@ def try_lock(file: IO[Any]) -> bool | None:
 
 def open_locked(path: str | os.PathLike, mode: str, **options: Any) -> tuple[IO[Any], bool | None]:
     """
-    Open a file and try to lock it. A file that another process removed in the meantime is created again.
+    Open a file and try to lock it; return it with the result of `try_lock`.
 
-    Args:
-        path: the file.
-        mode, options: as for `open`.
-
-    Returns:
-        The open file, and the result of `try_lock`.
+    A file that another process removed in the meantime is created again.
     """
     while True:
         file = open(path, mode, **options)  # noqa: SIM115 - the caller closes it

@@ -3,7 +3,7 @@
 
 import hashlib
 import json
-from os import PathLike, fspath
+from os import PathLike
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -15,7 +15,11 @@ _BLOCK = 1 << 20
 def file_sha256(path: str | PathLike, bar: tqdm | None = None) -> str:
     """Return the SHA-256 of a file's content in hexadecimal, as `sha256sum` prints it; `bar` counts the bytes read."""
     content = hashlib.sha256()
-    _update_from_file(content, path, bar)
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            content.update(block)
+            if bar is not None:
+                bar.update(len(block))
     return content.hexdigest()
 
 
@@ -25,44 +29,22 @@ def digest(*parts: Any) -> str:
 
     Args:
         parts: in a fixed order, each one of
-            - a `Path`: the content of the file, not its name. Equal to the digest of its bytes.
             - bytes, or a NumPy array of numbers: data type, shape and content.
             - anything else that `json.dumps` takes; the order of the keys of a dict does not matter.
 
     Raises:
         TypeError: a part is none of these.
-        OSError: a file cannot be read.
     """
     total = hashlib.sha256()
     for part in parts:
-        if isinstance(part, PathLike):
-            content = hashlib.sha256()
-            size = _update_from_file(content, part)
-            _update(total, f"B({size},)", content.digest())
-        elif (view := _buffer(part)) is not None:
+        try:
+            view = memoryview(part)
+        except TypeError:
+            _update(total, "json", json.dumps(part, sort_keys=True).encode())
+        else:
             content = hashlib.sha256(view if view.c_contiguous else view.tobytes())
             _update(total, f"{view.format}({','.join(map(str, view.shape or ()))},)", content.digest())
-        else:
-            _update(total, "json", json.dumps(part, sort_keys=True).encode())
     return total.hexdigest()
-
-
-def _update_from_file(content: Any, path: str | PathLike, bar: tqdm | None = None) -> int:
-    size = 0
-    with open(fspath(path), "rb") as file:
-        while block := file.read(_BLOCK):
-            content.update(block)
-            size += len(block)
-            if bar is not None:
-                bar.update(len(block))
-    return size
-
-
-def _buffer(part: Any) -> memoryview | None:
-    try:
-        return memoryview(part)
-    except TypeError:
-        return None
 
 
 def _update(total: Any, kind: str, content: bytes) -> None:

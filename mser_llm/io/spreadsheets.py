@@ -39,10 +39,6 @@ def read_table_text(path: str | PathLike, errors: str = "strict") -> str:
     """
     Decode a table by its byte order mark; without one as UTF-8, or as UTF-16 if one of the first two bytes is zero.
 
-    Args:
-        path: the file.
-        errors: as for `bytes.decode`.
-
     Raises:
         UnicodeDecodeError: the bytes are invalid in the detected encoding.
         OSError: the file cannot be read.

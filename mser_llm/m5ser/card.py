@@ -11,7 +11,7 @@ from huggingface_hub import DatasetCard, DatasetCardData
 from pyarrow import parquet
 
 from mser_llm.data.languages import language_name
-from mser_llm.data.licenses import Terms, card_license, source_terms, translator_terms, without_redistribution
+from mser_llm.data.licenses import Terms, card_license, source_terms, translator_terms
 from mser_llm.data.m5ser_reader import read_manifest
 from mser_llm.io.atomic_files import atomic_open
 from mser_llm.io.packaged_folders import packaged_folder
@@ -87,7 +87,7 @@ def render_card(out_dir: str | Path, repo_id: str | None = None, recipe_only: bo
         rejects=_rejects(counts.rejects),
         rejected=sum(counts.rejects.values()),
         binding=[one.title for one in terms if one.non_commercial],
-        without_redistribution=[one.title for one in without_redistribution(terms)],
+        without_redistribution=[one.title for one in terms if not one.redistribution],
         manifest_hash=manifest["manifest_hash"],
         citations=[one.citation for one in sources if one.citation],
     )

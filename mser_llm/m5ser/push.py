@@ -18,7 +18,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.hf_api import RepoFile
 from tqdm.auto import tqdm
 
-from mser_llm.data.licenses import source_terms, translator_terms, without_redistribution
+from mser_llm.data.licenses import source_terms, translator_terms
 from mser_llm.data.m5ser_reader import MANIFEST, read_manifest
 from mser_llm.hub.upload import PushError, hub_errors, open_repository, settings_page
 from mser_llm.io.hashing import file_sha256
@@ -98,7 +98,7 @@ def reject_forbidden(root: Path, manifest: dict[str, Any]) -> None:
     """Raise a PushError if the license of a source, or of the translator, forbids redistribution."""
     sources = ClipCounts(root, manifest).sources
     terms = [*map(source_terms, sources), translator_terms(manifest["config"]["translator"])]
-    names = [f"{one.name} ({one.license})" for one in without_redistribution(terms)]
+    names = [f"{one.name} ({one.license})" for one in terms if not one.redistribution]
     if names:
         raise PushError(
             root,

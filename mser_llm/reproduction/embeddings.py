@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from mser_llm.evaluation.labeled_clips import LabeledClips
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.prefetch import load_ahead, windows_of
-from mser_llm.io.hashing import digest
+from mser_llm.io.hashing import digest, file_sha256
 from mser_llm.io.store import Store
 
 
@@ -48,7 +48,7 @@ class Embeddings:
 
 def model_embeddings(folder: Path, clips: LabeledClips, cache_dir: Path, device: str = "auto") -> Embeddings:
     """Compute the embeddings of a trained model, or read them from the cache if weights and clips are the same."""
-    key = digest(folder / "model.safetensors", clips.fingerprint())
+    key = digest(file_sha256(folder / "model.safetensors"), clips.fingerprint())
     with Store(cache_dir) as store:
         cached = store.get(key)
         if cached is None:

@@ -131,28 +131,25 @@ def test_table_accepts_column_aliases_and_delimiters(tmp_path, header):
     assert corpus.warnings == []
 
 
+TABLE = 'path\temotion\ttranscript\r\nü, a.wav\tfröhlich\t"Güten\r\nTag"\r\n'
+
+
 @pytest.mark.parametrize(
-    ("name", "text"),
+    ("name", "content"),
     [
-        ("t.tsv", "path\temotion\na, b.wav\tsad\n"),
-        ("t.csv", "emotion;path\nsad;a, b.wav\n"),
-        ("t.csv", "sep=;\npath;emotion\na, b.wav;sad\n"),  # the first line is Excel's
+        # As spreadsheets save it, with a line break in a cell.
+        *(
+            ("t.csv", TABLE.encode(code))
+            for code in ("utf-16", "utf-16-le", "utf-16-be", "utf-8", "utf-8-sig", "utf-32")
+        ),
+        ("t.tsv", TABLE.encode()),
+        ("t.csv", "sep=;\npath;emotion;transcript\nü, a.wav;fröhlich;'Güten\nTag'".replace("'", '"').encode()),
     ],
 )
-def test_table_delimiters(tmp_path, name, text):
-    touch(tmp_path, "a, b.wav")
-    (row,) = read_corpus("folder", write(tmp_path / name, text)).rows
-    assert (row["id"], row["emotion"]) == ("a, b.wav", "sad")
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8", "utf-8-sig", "utf-32"])
-def test_table_is_read_in_any_unicode_encoding(tmp_path, encoding):
-    touch(tmp_path, "ü.wav")
-    # As spreadsheets save it, with a line break in a cell.
-    text = 'path\temotion\ttranscript\r\nü.wav\tfröhlich\t"Güten\r\nTag"\r\n'
-    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
-    (row,) = read_corpus("folder", tmp_path).rows
-    assert (row["id"], row["emotion"], row["transcript"]) == ("ü.wav", "fröhlich", "Güten\nTag")
+def test_table_is_read_in_any_encoding_and_with_any_delimiter(tmp_path, name, content):
+    touch(tmp_path, "ü, a.wav")
+    (row,) = read_corpus("folder", write(tmp_path / name, content)).rows
+    assert (row["id"], row["emotion"], row["transcript"]) == ("ü, a.wav", "fröhlich", "Güten\nTag")
 
 
 def test_table_from_another_system_finds_its_files(tmp_path):
@@ -236,32 +233,21 @@ def test_several_tables_are_rejected(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("folders", "content"),
     [
-        "path,emotion\naudio/a.wav,fröhlich\n".encode("latin-1"),
-        b"number,mood\n1,sad\n",
-        b'path,emotion,transcript\naudio/a.wav,sad,"Hi\naudio/b.wav,sad,Ho\n',
-        b"path,transcript,emotion\naudio/a.wav,Hi,you,sad\n",
+        (("audio", "audio"), "path,emotion\naudio/a.wav,fröhlich\n".encode("latin-1")),
+        (("audio", "audio"), b"number,mood\n1,sad\n"),
+        (("audio", "audio"), b'path,emotion,transcript\naudio/a.wav,sad,"Hi\naudio/b.wav,sad,Ho\n'),
+        (("audio", "audio"), b"path,transcript,emotion\naudio/a.wav,Hi,you,sad\n"),
+        (("sad", "happy"), "path;emotion;speaker\r\nsad/a.wav;sad;Jürgen\r\n".encode("latin-1")),
+        (("sad", "happy"), "path\temotion\nsad/a.wav\tsad\n".encode("utf-16")[:-1]),
+        (("sad", "happy"), b'"path","emotion"\nsad/a.wav,"sad\n'),
+        (("sad", "happy"), b"path,emotion,Emotion\nsad/a.wav,sad,happy\n"),
     ],
 )
-def test_damaged_table_is_not_ignored_for_a_single_folder(tmp_path, content):
-    touch(tmp_path, "audio/a.wav", "audio/b.wav")
-    write(tmp_path / "t.csv", content)
-    assert read_error(tmp_path).source == str(tmp_path / "t.csv")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "path;emotion;speaker\r\nsad/a.wav;sad;Jürgen\r\n".encode("latin-1"),
-        "path\temotion\nsad/a.wav\tsad\n".encode("utf-16")[:-1],
-        b'"path","emotion"\nsad/a.wav,"sad\n',
-        b"path,emotion,Emotion\nsad/a.wav,sad,happy\n",
-    ],
-)
-def test_damaged_table_of_clips_is_not_ignored_for_class_folders(tmp_path, content):
+def test_damaged_table_is_not_ignored_for_folders(tmp_path, folders, content):
     # Otherwise its speakers and emotions would be lost without a warning.
-    touch(tmp_path, "sad/a.wav", "happy/b.wav")
+    touch(tmp_path, f"{folders[0]}/a.wav", f"{folders[1]}/b.wav")
     write(tmp_path / "t.csv", content)
     assert read_error(tmp_path).source == str(tmp_path / "t.csv")
 

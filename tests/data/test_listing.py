@@ -55,19 +55,9 @@ def test_folder_without_permission_is_listed(tmp_path):
         (tmp_path / "shut").chmod(0o700)
 
 
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("a/b.wav", "a/b"),
-        ("a.b/c", "a.b/c"),
-        ("x.y.FLAC", "x.y"),
-        ("clip.mp4", "clip"),
-        ("1.11", "1.11"),
-        (".wav", ".wav"),
-    ],
-)
-def test_without_extension_keeps_other_dots(path, name):
-    assert without_extension(path) == name
+def test_without_extension_keeps_other_dots():
+    names = {"a/b.wav": "a/b", "a.b/c": "a.b/c", "x.y.FLAC": "x.y", "clip.mp4": "clip", "1.11": "1.11", ".wav": ".wav"}
+    assert {path: without_extension(path) for path in names} == names
 
 
 def test_format_rank_prefers_uncompressed_audio():

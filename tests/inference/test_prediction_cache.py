@@ -79,14 +79,17 @@ def test_prediction_cache_finds_clips_by_content(place, clips, tmp_path):
     assert predict(tmp_path / "cache", place, clips[:2])[1] == 1
 
 
-def test_prediction_cache_computes_missing_predictions_in_order(place, clips, tmp_path):
+def test_prediction_cache_computes_missing_and_incomplete_predictions_in_order(place, clips, tmp_path):
     expected, _ = predict(tmp_path / "other cache", place, clips)
     predict(tmp_path / "cache", place, [clips[1], clips[3]])
+    (file,) = (tmp_path / "cache").iterdir()
+    file.write_bytes(file.read_bytes()[:-30])
     mixed, computed = predict(tmp_path / "cache", place, clips)
-    assert computed == 3
+    assert computed == 4
     assert [result.source for result in mixed] == clips
     for one, other in zip(mixed, expected, strict=True):
         assert one.scores == pytest.approx(other.scores, abs=1e-5)
+    assert predict(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
 
 
 def test_prediction_cache_depends_on_settings(place, clips, tmp_path):
@@ -132,7 +135,7 @@ def test_prediction_cache_detects_a_changed_model(place, clips, tmp_path):
         assert predict(tmp_path / "cache", place, clips[:2])[1] == 2, change
 
 
-def test_fingerprint_covers_backbones_libraries_and_version(place, tmp_path, monkeypatch):
+def test_fingerprint_covers_backbones_libraries_version_and_quantization(place, tmp_path, monkeypatch):
     def fingerprint():
         return DeferredModel(str(place), "cpu").fingerprint
 
@@ -141,23 +144,13 @@ def test_fingerprint_covers_backbones_libraries_and_version(place, tmp_path, mon
         with monkeypatch.context() as patch:
             patch.setattr(f"mser_llm.inference.deferred_model.{name}", value)
             assert fingerprint() != before
-    assert fingerprint() == before
+    assert fingerprint() == before != DeferredModel(str(place), "cpu", "int8").fingerprint
     config = json.loads((place / "config.json").read_text())
     backbone = shutil.copytree(place, tmp_path / "backbone")
     (place / "config.json").write_text(json.dumps(config | {"audio_backbone": str(backbone)}))
     before = fingerprint()
     change_a_weight(backbone)
     assert fingerprint() != before
-
-
-def test_prediction_cache_replaces_incomplete_predictions(place, clips, tmp_path):
-    first, _ = predict(tmp_path / "cache", place, clips)
-    (file,) = (tmp_path / "cache").iterdir()
-    file.write_bytes(file.read_bytes()[:-30])
-    again, computed = predict(tmp_path / "cache", place, clips)
-    assert computed == 1
-    assert [result.label for result in again] == [result.label for result in first]
-    assert predict(tmp_path / "cache", place, clips, kind=UnloadableModel)[1] == 0
 
 
 def test_prediction_cache_stops_on_a_full_disk(place, clips, tmp_path, monkeypatch, capsys):

@@ -4,15 +4,15 @@
 import numpy as np
 import pytest
 import torch
+from audio_files import noise
 from torch import nn
 
-from mser_llm.inference.deferred_model import DeferredModel
 from mser_llm.inference.loading import load_model
 from mser_llm.inference.quantization import Int8Linear, check_quantization
 from mser_llm.inference.recognition import recognize
 from mser_llm.inference.scoring_options import ScoringOptions
 from mser_llm.io.errors import InputError
-from processing_mser import SAMPLING_RATE, label_set
+from processing_mser import label_set
 
 
 WORDS = label_set("seven").words
@@ -53,12 +53,6 @@ def test_int8_layer_returns_its_rounded_weight():
     assert (weight - linear.weight).abs().max() <= linear.weight.abs().max() / 254 + 1e-6
 
 
-def clips() -> list[np.ndarray]:
-    random = np.random.default_rng(0)
-    return [scale * random.standard_normal(int(s * SAMPLING_RATE)).astype(np.float32)
-            for s, scale in ((1.0, 0.01), (0.4, 0.3), (2.3, 0.1))]  # fmt: skip
-
-
 def test_int8_scores_are_close_and_independent_of_the_batch(tiny_model_dir):
     exact, processor = load_model(str(tiny_model_dir), "cpu")
     model, _ = load_model(str(tiny_model_dir), "cpu", quantize="int8")
@@ -68,19 +62,16 @@ def test_int8_scores_are_close_and_independent_of_the_batch(tiny_model_dir):
         assert any(isinstance(module, Int8Linear) for module in part.modules())
     assert not any(isinstance(module, Int8Linear) for module in model.emotion_qformer.modules())
 
+    clips = [scale * noise(seconds) for seconds, scale in ((1.0, 0.1), (0.4, 3.0), (2.3, 1.0))]
+
     def scores(of, batch_size):
-        predictions = recognize(of, processor, clips(), WORDS, ScoringOptions(batch_size=batch_size))
+        predictions = recognize(of, processor, clips, WORDS, ScoringOptions(batch_size=batch_size))
         return np.array([[prediction.scores[word] for word in WORDS] for prediction in predictions])
 
     together = scores(model, 3)
     difference = np.abs(together - scores(exact, 3)).max()
     assert 0 < difference < 0.02
     np.testing.assert_allclose(together, scores(model, 1), atol=2e-3)
-
-
-def test_int8_predictions_are_cached_separately(tiny_model_dir):
-    plain, quantised = (DeferredModel(str(tiny_model_dir), "cpu", kind) for kind in (None, "int8"))
-    assert plain.fingerprint != quantised.fingerprint
 
 
 @pytest.mark.parametrize(("kind", "device"), [("4bit", "cpu"), ("int8", "cuda"), ("int3", "cpu")])

@@ -1,44 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 import errno
 import os
-import resource
-import signal
 from collections.abc import Callable
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
+from processes import limit_file_size
 from safetensors.torch import save_file
 
 from mser_llm.io.disk_errors import explain_disk_full
 
 
-def by_system(path: Path) -> None:
-    path.write_bytes(bytes(1 << 16))
-
-
-def by_safetensors(path: Path) -> None:
-    save_file({"weight": torch.zeros(1 << 14)}, path)
-
-
-def by_torch(path: Path) -> None:
-    torch.save({"weight": torch.zeros(1 << 14)}, path)
-
-
-@contextmanager
-def limit_file_size(size: int):
-    """Limit the files of this process to a number of bytes."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
-@pytest.mark.parametrize("write", [by_system, by_safetensors, by_torch])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_bytes(bytes(1 << 16)),
+        lambda path: save_file({"weight": torch.zeros(1 << 14)}, path),
+        lambda path: torch.save({"weight": torch.zeros(1 << 14)}, path),
+    ],
+    ids=["system", "safetensors", "torch"],
+)
 def test_explain_disk_full_adds_folder_and_fix(tmp_path: Path, write: Callable[[Path], None]):
     def fill():
         with limit_file_size(1 << 12), explain_disk_full(tmp_path), explain_disk_full(tmp_path / "run", "make room"):

@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +13,7 @@ def test_file_sha256_equals_hashlib(tmp_path):
     assert file_sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
 
 
-def test_digest_depends_on_content_only(tmp_path):
-    for name in ("one", "two"):
-        (tmp_path / name).write_bytes(b"sound")
-    assert digest(tmp_path / "one") == digest(tmp_path / "two") == digest(b"sound")
+def test_digest_depends_on_content_only():
     assert digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1})
     array = np.arange(12.0).reshape(3, 4)
     assert digest(array.T) == digest(array.T.copy()) != digest(array)
@@ -31,7 +27,6 @@ def test_digest_differs_between_similar_parts():
     assert len({digest(*one) for one in parts}) == len(parts)
 
 
-@pytest.mark.parametrize(("part", "error"), [({1, 2}, TypeError), (Path("nowhere"), FileNotFoundError)])
-def test_digest_rejects_what_it_cannot_hash(part, error):
-    with pytest.raises(error):
-        digest("name", part)
+def test_digest_rejects_what_it_cannot_hash():
+    with pytest.raises(TypeError):
+        digest("name", {1, 2})

@@ -12,7 +12,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,6 @@ class Espeak:
         rate: int = 175,
         pitch: int = 50,
         pitch_range: int = 50,
-        volume: int = 100,
     ) -> np.ndarray:
         """
         Speak a text.
@@ -76,7 +74,6 @@ class Espeak:
             rate: words per minute, 80 to 450.
             pitch: 0 to 99, about one octave down and up; 50 is the voice's default.
             pitch_range: 0 (monotone) to 99; 50 is the voice's default.
-            volume: 0 to 200; 100 is the voice's default.
 
         Returns:
             int16 array (samples,) at `sampling_rate`.
@@ -84,8 +81,8 @@ class Espeak:
         Raises:
             EspeakError: no such voice, or the result is silent.
         """
-        request = {"text": text, "voice": voice, "seed": seed, "rate": rate, "pitch": pitch}
-        request |= {"pitch_range": pitch_range, "volume": volume}
+        request = {"text": text, "voice": voice, "seed": seed}
+        request |= {"rate": rate, "pitch": pitch, "pitch_range": pitch_range}
         source = f"text {text!r} with voice {voice!r}"
         try:
             response = self._exchange(request)
@@ -114,7 +111,7 @@ class Espeak:
     def __enter__(self) -> "Espeak":
         return self
 
-    def __exit__(self, kind: type | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _start(self) -> None:

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from ctypes import c_char_p, c_int, c_long, c_short, c_size_t, c_uint, c_void_p
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,31 +24,22 @@ from typing import Any
 
 SYNCHRONOUS = 2
 CHARS_UTF8 = 1
-PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "pitch_range": 4}
+PARAMETERS = {"rate": 1, "pitch": 3, "pitch_range": 4}
 ATTEMPTS = 3
 
-Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+Callback = ctypes.CFUNCTYPE(c_int, ctypes.POINTER(c_short), c_int, c_void_p)
 
 
 def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
     """Initialize espeak-ng without speaking; return the library and its sampling rate in Hz."""
     library = ctypes.CDLL(library_path)
-    library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
-    library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
-    library.espeak_SetParameter.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    library.espeak_Initialize.argtypes = [c_int, c_int, c_char_p, c_int]
+    library.espeak_SetVoiceByName.argtypes = [c_char_p]
+    library.espeak_SetParameter.argtypes = [c_int, c_int, c_int]
     library.espeak_SetSynthCallback.argtypes = [Callback]
     library.espeak_SetSynthCallback.restype = None
-    library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
-    library.espeak_Synth.argtypes = [
-        ctypes.c_char_p,
-        ctypes.c_size_t,
-        ctypes.c_uint,
-        ctypes.c_int,
-        ctypes.c_uint,
-        ctypes.c_uint,
-        ctypes.c_void_p,
-        ctypes.c_void_p,
-    ]
+    library.espeak_ng_SetRandSeed.argtypes = [c_long]
+    library.espeak_Synth.argtypes = [c_char_p, c_size_t, c_uint, c_int, c_uint, c_uint, c_void_p, c_void_p]
     sampling_rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), 0)
     if sampling_rate <= 0:
         raise RuntimeError(f"espeak_Initialize returned {sampling_rate} for the data in {data_path}")
