@@ -82,7 +82,7 @@ def test_trainer_rejects_model_init_with_shadow_weights(parts):
 def test_collator_numbers_emotions_languages_and_speakers(parts):
     trainer, batch = parts()
     rows = [trainer.train_dataset.clips[index].row for index in (0, 5, 20, 40, 41, 70)]
-    assert batch["emotion_labels"].tolist() == [LABELS.index(row["emotion"]) for row in rows]
+    assert batch["emotion_labels"].tolist() == [LABELS.words.index(row["emotion"]) for row in rows]
     assert batch["language_labels"].tolist() == [["en", "pl"].index(row["language"]) for row in rows]
     speakers = sorted({clip.row["speaker"] for clip in trainer.train_dataset.clips})
     assert batch["speaker_labels"].tolist() == [speakers.index(row["speaker"]) for row in rows]
