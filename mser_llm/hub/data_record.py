@@ -42,7 +42,7 @@ def data_record(
         "labels": list(labels.words),
         "emotions": {word: emotions[word] for word in labels.words},
         **speech_record(train),
-        **_heard_by_label([*train, *validation], earlier),
+        **_record_by_label([*train, *validation], earlier),
         "split": {
             "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest(),
             "speakers": {part: len({clip.row["speaker"] for clip in own} - {None}) for part, own in parts.items()},
@@ -60,18 +60,18 @@ def trained_files(clips: Iterable[Clip]) -> set[str]:
     return {short_digest(clip.key) for clip in clips if clip.emotion is not None and not clip.row.get("source_corpus")}
 
 
-def _heard(clips: Sequence[Clip], earlier: TrainingRecord | UnlabeledTraining | None) -> dict[str, list[str]]:
+def _record(clips: Sequence[Clip], earlier: TrainingRecord | UnlabeledTraining | None) -> dict[str, list[str]]:
     own = record_from_rows(clip.row for clip in clips)
     unnamed = {recording(clip.row) for clip in clips if clip.row["speaker"] is None}
-    heard = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
+    used = {"speakers": own.speakers, "recordings": unnamed, "corpora": own.corpora, "languages": own.languages}
     # Files of M5SER occur in no other corpus, and the names of their sources identify them.
-    heard["files"] = frozenset(short_digest(clip.key) for clip in clips if clip.row.get("source_corpus") is None)
-    before = {name: getattr(earlier, name) or () for name in heard} if earlier is not None else {}
-    return {name: sorted({*values, *before.get(name, ())}) for name, values in heard.items()}
+    used["files"] = frozenset(short_digest(clip.key) for clip in clips if clip.row.get("source_corpus") is None)
+    before = {name: getattr(earlier, name) or () for name in used} if earlier is not None else {}
+    return {name: sorted({*values, *before.get(name, ())}) for name, values in used.items()}
 
 
-def _heard_by_label(clips: Sequence[Clip], earlier: TrainingRecord | None) -> dict[str, dict[str, list[str]]]:
+def _record_by_label(clips: Sequence[Clip], earlier: TrainingRecord | None) -> dict[str, dict[str, list[str]]]:
     with_emotion = [clip for clip in clips if clip.emotion is not None]
-    without = _heard([clip for clip in clips if clip.emotion is None], None if earlier is None else earlier.unlabelled)
+    without = _record([clip for clip in clips if clip.emotion is None], None if earlier is None else earlier.unlabelled)
     unlabelled = {"heard_unlabelled": without} if any(without.values()) else {}
-    return {"heard": _heard(with_emotion, earlier)} | unlabelled
+    return {"heard": _record(with_emotion, earlier)} | unlabelled

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Splits: complete corpus, official split, by session, by speaker and by language."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,18 +35,18 @@ class Fold:
     leak: LeakReport | None = None
 
 
-class Split:
+class Split(ABC):
     """How the rows of a protocol are divided."""
 
     shares_speakers = False
 
+    @abstractmethod
     def divide(self, rows: Sequence[Row]) -> list[Fold]:
         """Return the folds.
 
         Raises:
             ProtocolError: the rows cannot be divided like this.
         """
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
