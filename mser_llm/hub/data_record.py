@@ -72,6 +72,8 @@ def _record(clips: Sequence[Clip], earlier: TrainingRecord | UnlabeledTraining |
 
 def _record_by_label(clips: Sequence[Clip], earlier: TrainingRecord | None) -> dict[str, dict[str, list[str]]]:
     with_emotion = [clip for clip in clips if clip.emotion is not None]
-    without = _record([clip for clip in clips if clip.emotion is None], None if earlier is None else earlier.unlabelled)
+    without = _record(
+        [clip for clip in clips if clip.emotion is None], None if earlier is None else earlier.unlabelled
+    )
     unlabelled = {"heard_unlabelled": without} if any(without.values()) else {}
     return {"heard": _record(with_emotion, earlier)} | unlabelled
