@@ -96,7 +96,7 @@ class Argument:
         if self.is_list:
             (listed,) = (member for member in self.members if (get_origin(member) or member) is list)
             type_ = (get_args(listed) or (str,))[0]
-        # In a recipe, YAML tells true from "true".
+        # In a recipe, YAML distinguishes true and "true".
         if bool in self.members and word.lower() in _BOOLEANS:
             return _BOOLEANS[word.lower()]
         try:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`run-mser corpora` on small known corpora, and on real ones if available."""
 
-import os
 import re
 from itertools import takewhile
-from pathlib import Path
 
 import pytest
 
@@ -99,10 +97,9 @@ def test_corpora_without_arguments_lists_all_with_licences(capsys):
         assert ("not for commercial use" in entry) == spec.non_commercial
 
 
-@pytest.mark.skipif(not os.environ.get("MSER_CORPORA"), reason="MSER_CORPORA is not set")
 @pytest.mark.parametrize(("name", "clips"), [("ravdess", 1440), ("nemo", 4481)])
-def test_corpora_confirms_a_complete_real_corpus(name, clips, capsys):
-    folder = Path(os.environ["MSER_CORPORA"]) / name
+def test_corpora_confirms_a_complete_real_corpus(name, clips, corpora_dir, capsys):
+    folder = corpora_dir / name
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
     status, out, _ = run_corpora(capsys, f"{name}={folder}")

@@ -58,7 +58,7 @@ def test_damaged_predictions_are_replaced(tiny_model_dir: Path, tmp_path: Path):
     tests = EvaluationSet({"folder": read_folder(speech).rows}, label_set("four"))
     predictions, file = evaluate_once(tiny_model_dir, tests, tmp_path / "out"), tmp_path / "out" / "predictions.csv"
     content = file.read_bytes()
-    # Half a line, and a clip less, which only its digest tells.
+    # Half a line, and a clip less, which only its digest shows.
     for kept in (len(content) // 2, content.rindex(b"\n", 0, -1) + 1):
         file.write_bytes(content[:kept])
         assert evaluate_once(tiny_model_dir, tests, tmp_path / "out").ids == predictions.ids

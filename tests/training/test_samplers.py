@@ -15,7 +15,7 @@ from mser_llm.training.data.samplers import BalancedSampler, SourceBatchSampler,
 # A skewed corpus: 40 happy clips in English, 6 in Polish, 8 sad clips in English, 3 angry clips in each.
 EMOTIONS = ["happy"] * 46 + ["sad"] * 8 + ["angry"] * 6
 LANGUAGES = ["en"] * 40 + ["pl"] * 6 + ["en"] * 8 + ["en"] * 3 + ["pl"] * 3
-# 12 labelled English clips, one emotion of which is rare; 90 Polish and 6 German clips without labels.
+# 12 labelled English clips with one rare emotion; 90 Polish and 6 German clips without labels.
 SOURCES = ["sad"] * 8 + ["happy"] * 3 + ["angry"] + [None] * 96, ["en"] * 12 + ["pl"] * 90 + ["de"] * 6
 SPEAKERS = [f"s{index % 7}" for index in range(70)] + ["once", "once", None, None, None, None]
 

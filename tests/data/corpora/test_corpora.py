@@ -2,7 +2,6 @@
 """Each corpus: its declaration is complete, and a small copy in its published layout gives the expected rows."""
 
 import itertools
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +18,6 @@ from processing_mser.emotions_mser import EMOTIONS
 
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-REAL = os.environ.get("MSER_CORPORA")
 LANGUAGES = {
     **dict.fromkeys(("iemocap", "meld", "msp-podcast", "cmu-mosei", "mead"), "en"),
     **dict.fromkeys(("ravdess", "tess", "crema-d", "savee"), "en"),
@@ -299,12 +297,17 @@ def test_speakers_and_splits_are_compared_if_the_clips_agree(tmp_path):
     assert "train 3 of 4, test 4 of 3" in warning
 
 
-def real_corpus(name, folder=None):
-    path = Path(REAL, folder or name)
-    return read_corpus(name, path) if path.is_dir() else pytest.skip(f"no {path}")
+@pytest.fixture
+def real_corpus(corpora_dir):
+    """Read a real corpus, or skip."""
+
+    def read(name, folder=None):
+        path = corpora_dir / (folder or name)
+        return read_corpus(name, path) if path.is_dir() else pytest.skip(f"no {path}")
+
+    return read
 
 
-@pytest.mark.skipif(not REAL, reason="MSER_CORPORA is not set")
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
@@ -316,7 +319,7 @@ def real_corpus(name, folder=None):
         ("spanish", None),
     ],
 )
-def test_complete_real_corpora(name, folder):
+def test_complete_real_corpora(name, folder, real_corpus):
     corpus = real_corpus(name, folder)
     assert (corpus.found, corpus.unmatched, corpus.warnings) == (CORPORA[name].expected, [], [])
     assert len({row["speaker"] for row in corpus.rows}) == CORPORA[name].speakers
@@ -324,7 +327,6 @@ def test_complete_real_corpora(name, folder):
         assert all(row["gender"] and row["transcript"] for row in corpus.rows)
 
 
-@pytest.mark.skipif(not REAL, reason="MSER_CORPORA is not set")
 @pytest.mark.parametrize(
     ("name", "found", "speakers"),
     [
@@ -335,18 +337,17 @@ def test_complete_real_corpora(name, folder):
         ("emogator", dict.fromkeys(("happy", "angry", "disgust", "fear", "neutral", "sad", "surprise"), 357), 357),
     ],
 )
-def test_parts_of_real_corpora(name, found, speakers):
+def test_parts_of_real_corpora(name, found, speakers, real_corpus):
     corpus = real_corpus(name)
     assert (corpus.found, corpus.unmatched) == (found, [])
     assert len({row["speaker"] for row in corpus.rows}) == speakers
     assert any("expected" in warning for warning in corpus.warnings)
 
 
-@pytest.mark.skipif(not REAL, reason="MSER_CORPORA is not set")
 @pytest.mark.parametrize(
     ("name", "folder", "clips"),
     [("librispeech", "librispeech", 242), ("unlabeled", "kerstin", 1374), ("unlabeled", "yoruba", 500)],
 )
-def test_real_recordings_without_labels(name, folder, clips):
+def test_real_recordings_without_labels(name, folder, clips, real_corpus):
     corpus = real_corpus(name, f"unlabelled/{folder}")
     assert (corpus.found, corpus.unmatched) == ({UNLABELED: clips}, [])
